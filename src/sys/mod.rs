@@ -1,0 +1,1 @@
+//! Every call into the kernel or libc that needs `unsafe`.
