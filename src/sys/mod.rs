@@ -1,1 +1,13 @@
-//! Every call into the kernel or libc that needs `unsafe`.
+//! Every call into the kernel or libc that needs `unsafe`, one idea a file.
+
+pub mod alloc;
+pub mod clock;
+pub mod errno;
+pub mod file;
+pub mod fork;
+pub mod mem;
+pub mod pipe;
+pub mod proc;
+pub mod random;
+pub mod signal;
+pub mod socket;

@@ -1,0 +1,2256 @@
+//! `dict.c`: hash tables that grow and shrink a bucket at a time, and can be scanned while they do.
+//!
+//! Names and promises are the C's: two tables while rehashing, the reverse-binary SCAN cursor, `dict_can_resize` and its
+//! force ratio, paused rehashing. The table under them is another one. A bucket is one cache line:
+//!
+//! ```text
+//!   byte 0    1 .. 7      8 .. 63
+//!   [meta]  [7 tags]  [7 slots of 8 bytes]
+//! ```
+//!
+//! The low seven bits of `meta` say which slots are in use; the top bit says that the seventh slot is no entry but the
+//! address of another bucket, where the chain goes on. A tag is the top byte of an entry's hash, so that a lookup compares
+//! seven tags at once and almost never looks at an entry that isn't the one: two cache misses, bucket and entry.
+//!
+//! Read first: [`RawDict`], the table of 8-byte payloads, for callers who keep their keys elsewhere; then [`Dict`], which
+//! owns entries that know their own key, and the functions with the C's names.
+//!
+//! Differs: a lookup takes `&self` and moves nothing, so that reading writes to no memory that a forked child shares; the
+//! C does a rehashing step there. The resize policy is a field of each table instead of a global. Random functions are given
+//! their source of randomness. Large arrays are mapped and given back piecewise, see `sys::mem`.
+#![allow(unsafe_code)] // buckets are raw memory, and a bucket's last slot is sometimes a pointer to the next one
+
+use super::siphash::{HashSeed, siphash};
+use crate::sys::mem;
+use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
+use std::fmt;
+use std::io::Write;
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ptr::{NonNull, copy_nonoverlapping, null_mut};
+
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("slots hold 64-bit pointers");
+
+/// Entries to a bucket at which a table is full and doubles. With seven slots a quarter of the buckets then chain.
+pub const DICT_BUCKET_FILL: usize = 6;
+/// Slots of the smallest table; anything above it may be worth shrinking.
+pub const DICT_HT_INITIAL_SIZE: usize = DICT_BUCKET_FILL;
+/// Below this percentage of used slots a table is worth shrinking.
+pub const HASHTABLE_MIN_FILL: usize = 10;
+/// While resizing is to be avoided, a table must be this many times too small (or too large) to be resized.
+const dict_force_resize_ratio: usize = 5;
+
+/// May tables be resized? (`dict_can_resize`)
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum dictResizeEnable {
+    /// Whenever it is useful.
+    DICT_RESIZE_ENABLE,
+    /// Only when it is badly needed: a child shares our pages, and moving entries would copy them.
+    DICT_RESIZE_AVOID,
+    /// Never: we are the child.
+    DICT_RESIZE_FORBID,
+}
+pub use dictResizeEnable::*;
+
+const SLOTS: usize = 7;
+const CHAINED: u8 = 0x80;
+const PRESENT: u8 = 0x7f;
+/// No bucket has that many payloads, or as good as none.
+const FAIR: usize = 4 * SLOTS;
+const NOT_REHASHING: usize = usize::MAX;
+const BUCKET: usize = size_of::<Bucket>();
+
+#[repr(C, align(64))]
+struct Bucket {
+    /// Bits 0 to 6: the slot holds a payload. Bit 7: slot 6 holds the address of the next bucket (then bit 6 is 0).
+    /// In a chain every bucket but the last is full, and the last one is never empty.
+    meta: u8,
+    tags: [u8; SLOTS],
+    /// Pointers, to the compiler, so that those who store pointers get them back as good as they came.
+    slots: [*mut u8; SLOTS],
+}
+
+/// The address of a slot in use.
+type Slot = *const *mut u8;
+
+/// # Safety
+/// `b` is a live bucket, and `i` below [`SLOTS`].
+#[inline(always)]
+unsafe fn slot(b: *const Bucket, i: usize) -> Slot {
+    // SAFETY: by contract the place is within the bucket.
+    unsafe { &raw const (*b).slots[i] }
+}
+
+/// The payload in a slot.
+///
+/// # Safety
+/// `s` is a slot of a live bucket.
+#[inline(always)]
+unsafe fn load(s: Slot) -> u64 {
+    // SAFETY: by contract; slots are always initialised.
+    expose(unsafe { *s })
+}
+
+#[inline(always)]
+fn tag_of(hash: u64) -> u8 {
+    (hash >> 56) as u8
+}
+
+/// Bit i of the result: slot i is in use and its tag is `tag`. `word` is a bucket's first eight bytes.
+#[inline(always)]
+fn match_tag(word: u64, tag: u8) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::*;
+        // SAFETY: SSE2 is part of x86-64, and these instructions touch registers alone.
+        let equal = unsafe {
+            _mm_movemask_epi8(_mm_cmpeq_epi8(
+                _mm_cvtsi64_si128(word as i64),
+                _mm_set1_epi8(tag as i8),
+            ))
+        };
+        (equal as u32 >> 1) & word as u32 & PRESENT as u32
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    match_tag_portable(word, tag)
+}
+
+/// [`match_tag`] in plain arithmetic.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+fn match_tag_portable(word: u64, tag: u8) -> u32 {
+    const LOW7: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    // A byte of `x` is 0 where the tag is equal; `zero` has the top bit of just those bytes.
+    let x = word ^ (tag as u64 * 0x0101_0101_0101_0101);
+    let zero = !(((x & LOW7) + LOW7) | x | LOW7);
+    // The multiplication gathers one bit per byte in the top byte.
+    let bits = (zero >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+    (bits as u32 >> 1) & word as u32 & PRESENT as u32
+}
+
+/// # Safety
+/// `b` is a live bucket.
+#[inline(always)]
+unsafe fn word(b: *const Bucket) -> u64 {
+    // SAFETY: the first eight bytes of a bucket are `meta` and `tags`, initialised, and aligned to eight.
+    u64::from_le(unsafe { b.cast::<u64>().read() })
+}
+
+/// The bucket that follows `b` in its chain, or null.
+///
+/// # Safety
+/// `b` is a live bucket of a well-formed table.
+#[inline(always)]
+unsafe fn next_in_chain(b: *const Bucket) -> *mut Bucket {
+    // SAFETY: `b` is live; when it is chained, slot 6 is the address of a live bucket.
+    unsafe { if (*b).meta & CHAINED != 0 { (*b).slots[SLOTS - 1].cast() } else { null_mut() } }
+}
+
+/// Calls `f` for each slot of a chain that is in use.
+///
+/// # Safety
+/// `b` is null or a live bucket of a well-formed table, which `f` can't change.
+#[inline(always)]
+unsafe fn each(mut b: *const Bucket, mut f: impl FnMut(Slot)) {
+    while !b.is_null() {
+        // SAFETY: `b` is live, and present slots are initialised.
+        unsafe {
+            let mut m = (*b).meta & PRESENT;
+            while m != 0 {
+                f(slot(b, m.trailing_zeros() as usize));
+                m &= m - 1;
+            }
+            b = next_in_chain(b);
+        }
+    }
+}
+
+/// The number of payloads of a chain.
+///
+/// # Safety
+/// As for [`each`].
+unsafe fn count(b: *const Bucket) -> usize {
+    let mut n = 0;
+    // SAFETY: by contract.
+    unsafe { each(b, |_| n += 1) };
+    n
+}
+
+/// Asks for the lines of a bucket's payloads, taken as addresses.
+///
+/// # Safety
+/// `b` is a live bucket.
+#[inline(always)]
+unsafe fn prefetch_slots(b: *const Bucket) {
+    // SAFETY: `b` is live; a prefetch takes any address, so unused slots need no care beyond being initialised,
+    // which they are: buckets are born zeroed.
+    for p in unsafe { (*b).slots } {
+        mem::prefetch(p.addr());
+    }
+}
+
+#[inline(always)]
+fn expose(p: *mut u8) -> u64 {
+    p.expose_provenance() as u64
+}
+
+#[inline(always)]
+fn pointer(payload: u64) -> *mut u8 {
+    std::ptr::with_exposed_provenance_mut(payload as usize)
+}
+
+/// Where an iteration stands that may be left and taken up again, see [`RawDict::next`].
+#[derive(Clone, Debug)]
+pub struct DictCursor {
+    table: usize,
+    index: usize,
+    /// Position in the bucket's chain, and the slot above the next one to look at: a chain is walked from its end, so
+    /// that removing the payload just returned moves none that is still to come.
+    bucket: usize,
+    slot: u32,
+}
+
+impl DictCursor {
+    /// The start of an iteration.
+    pub const START: DictCursor =
+        DictCursor { table: 0, index: 0, bucket: usize::MAX, slot: SLOTS as u32 };
+}
+
+impl Default for DictCursor {
+    fn default() -> Self {
+        Self::START
+    }
+}
+
+/// A hash table of 8-byte payloads. It knows neither keys nor hashes: each call brings the hash, a test for equality,
+/// or a way to hash a payload again, in the manner of hashbrown's `HashTable`.
+///
+/// Payloads are plain numbers to this type, so all its methods are safe. It frees its buckets and nothing else.
+pub struct RawDict {
+    table: [*mut Bucket; 2],
+    /// Buckets less one; 0 for a table that isn't there.
+    mask: [usize; 2],
+    used: [usize; 2],
+    chains: [usize; 2],
+    /// The first bucket of table 0 that is not moved yet, or NOT_REHASHING. Those before it are empty.
+    rehashidx: usize,
+    pauserehash: u32,
+    can_resize: dictResizeEnable,
+    expand_allowed: bool,
+}
+
+// SAFETY: a RawDict owns its buckets alone, and nothing in them belongs to a thread. Payloads are numbers.
+unsafe impl Send for RawDict {}
+// SAFETY: through a shared reference buckets are only read; there is no hidden mutability.
+unsafe impl Sync for RawDict {}
+
+impl Default for RawDict {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RawDict {
+    /// An empty table, without any memory yet.
+    pub const fn new() -> RawDict {
+        RawDict {
+            table: [null_mut(); 2],
+            mask: [0; 2],
+            used: [0; 2],
+            chains: [0; 2],
+            rehashidx: NOT_REHASHING,
+            pauserehash: 0,
+            can_resize: DICT_RESIZE_ENABLE,
+            expand_allowed: true,
+        }
+    }
+
+    /// Number of payloads (`dictSize`).
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.used[0] + self.used[1]
+    }
+
+    fn buckets(&self, t: usize) -> usize {
+        if self.table[t].is_null() { 0 } else { self.mask[t] + 1 }
+    }
+
+    /// Number of payloads that both tables are made for (`dictSlots`): six to a bucket.
+    pub fn slots(&self) -> usize {
+        (self.buckets(0) + self.buckets(1)) * DICT_BUCKET_FILL
+    }
+
+    /// Bytes of buckets and chains.
+    pub fn mem_usage(&self) -> usize {
+        (self.buckets(0) + self.buckets(1) + self.chains[0] + self.chains[1]) * BUCKET
+    }
+
+    /// Are there two tables?
+    #[inline]
+    pub fn is_rehashing(&self) -> bool {
+        self.rehashidx != NOT_REHASHING
+    }
+
+    /// Stops rehashing until [`resume_rehashing`](Self::resume_rehashing) was called as often.
+    pub fn pause_rehashing(&mut self) {
+        self.pauserehash += 1;
+    }
+
+    /// Takes one [`pause_rehashing`](Self::pause_rehashing) back.
+    pub fn resume_rehashing(&mut self) {
+        self.pauserehash = self.pauserehash.checked_sub(1).expect("rehashing was not paused");
+    }
+
+    /// Sets the resize policy (`dictSetResizeEnabled`, but for this table alone).
+    pub fn set_resize_enabled(&mut self, enable: dictResizeEnable) {
+        self.can_resize = enable;
+    }
+
+    /// Allows or forbids growth in [`insert`](Self::insert) (the answer of the C's `expandAllowed`).
+    pub fn set_expand_allowed(&mut self, allowed: bool) {
+        self.expand_allowed = allowed;
+    }
+
+    /// The bytes that the next insert would ask for at once because the table is full (what `expandAllowed` is asked).
+    pub fn growth_pending(&self) -> Option<usize> {
+        self.should_grow().then(|| (Self::buckets_for(self.used[0] + 1)) * BUCKET)
+    }
+
+    /// Takes the settings of another table.
+    pub fn inherit(&mut self, from: &RawDict) {
+        (self.can_resize, self.expand_allowed) = (from.can_resize, from.expand_allowed);
+    }
+
+    // ------------------------------------------------------------------------------------------------ resizing
+
+    /// Buckets of a table for `n` payloads.
+    fn buckets_for(n: usize) -> usize {
+        n.div_ceil(DICT_BUCKET_FILL).max(1).checked_next_power_of_two().unwrap_or(usize::MAX)
+    }
+
+    /// Makes a table for `n` payloads (`dictExpand`, `dictTryExpand`): the first one, or the second one, to which
+    /// rehashing then moves. `false`: nothing was done, because we are rehashing, it would be too small or of the
+    /// same size, or there is no memory.
+    pub fn try_expand(&mut self, n: usize) -> bool {
+        if self.is_rehashing() || self.used[0] > n {
+            return false;
+        }
+        let buckets = Self::buckets_for(n);
+        if buckets > isize::MAX as usize / (2 * BUCKET) || buckets == self.buckets(0) {
+            return false;
+        }
+        let Some(p) = mem::alloc_array(buckets * BUCKET) else { return false };
+        let t = if self.table[0].is_null() { 0 } else { 1 };
+        self.table[t] = p.as_ptr().cast();
+        self.mask[t] = buckets - 1;
+        if t == 1 {
+            self.rehashidx = 0;
+        }
+        true
+    }
+
+    /// Shrinks the table to what its payloads need (`dictResize`). `false`: not allowed now, or nothing to gain.
+    pub fn resize(&mut self) -> bool {
+        if self.can_resize != DICT_RESIZE_ENABLE || self.is_rehashing() {
+            return false;
+        }
+        self.try_expand(self.used[0].max(1))
+    }
+
+    /// Is the table worth shrinking (`htNeedsResize`)?
+    pub fn needs_resize(&self) -> bool {
+        let slots = self.slots();
+        slots > DICT_HT_INITIAL_SIZE && self.len() * 100 / slots < HASHTABLE_MIN_FILL
+    }
+
+    #[inline]
+    fn should_grow(&self) -> bool {
+        let fit = self.buckets(0) * DICT_BUCKET_FILL;
+        !self.is_rehashing()
+            && self.used[0] >= fit
+            && match self.can_resize {
+                DICT_RESIZE_ENABLE => true,
+                DICT_RESIZE_AVOID => fit == 0 || self.used[0] / fit > dict_force_resize_ratio,
+                DICT_RESIZE_FORBID => fit == 0,
+            }
+    }
+
+    /// `_dictExpandIfNeeded`
+    #[inline]
+    fn expand_if_needed(&mut self) {
+        // A table without buckets gets its first one, whatever the policy.
+        if self.should_grow() && (self.expand_allowed || self.table[0].is_null()) {
+            let grown = self.try_expand(self.used[0] + 1);
+            // Without memory a full table chains on; the first bucket is another matter.
+            if !grown && self.table[0].is_null() {
+                handle_alloc_error(Layout::new::<Bucket>());
+            }
+        }
+    }
+
+    /// Moves up to `n` buckets to the second table (`dictRehash`), visiting at most ten times as many empty ones.
+    /// `hash` tells the hash of a payload. `true`: there is more to move.
+    pub fn rehash_steps(&mut self, n: usize, hash: impl Fn(u64) -> u64) -> bool {
+        // SAFETY: slots come from buckets that are being moved.
+        self.rehash_slots(n, |s| hash(unsafe { load(s) }))
+    }
+
+    fn rehash_slots(&mut self, mut n: usize, hash: impl Fn(Slot) -> u64) -> bool {
+        if !self.may_rehash() {
+            return false;
+        }
+        let mut empty_visits = n * 10;
+        while n > 0 && self.used[0] > 0 {
+            n -= 1;
+            // Payloads are left, so there is a bucket with some at or after rehashidx.
+            while self.bucket_is_empty(self.rehashidx) {
+                self.rehashidx += 1;
+                self.release_moved();
+                empty_visits -= 1;
+                if empty_visits == 0 {
+                    return true;
+                }
+            }
+            self.move_bucket(self.rehashidx, &hash);
+            self.rehashidx += 1;
+            self.release_moved();
+        }
+        if self.used[0] > 0 {
+            return true;
+        }
+        // All is moved. What remains of a large array goes back a chunk at a time too.
+        let bytes = self.buckets(0) * BUCKET;
+        if mem::is_mapped(bytes) {
+            let chunk = mem::RELEASE_CHUNK / BUCKET;
+            let next = (self.rehashidx / chunk + 1) * chunk;
+            if next < self.buckets(0) {
+                self.rehashidx = next;
+                self.release_moved();
+                return true;
+            }
+        }
+        self.free_table(0);
+        for t in 0..2 {
+            let other = if t == 0 {
+                (self.table[1], self.mask[1], self.used[1], self.chains[1])
+            } else {
+                (null_mut(), 0, 0, 0)
+            };
+            (self.table[t], self.mask[t], self.used[t], self.chains[t]) = other;
+        }
+        self.rehashidx = NOT_REHASHING;
+        false
+    }
+
+    /// Rehashes in batches of 100 buckets until `ms` milliseconds of `clock` (in milliseconds) are over or all is
+    /// moved (`dictRehashMilliseconds`). Returns the number of buckets.
+    pub fn rehash_milliseconds(
+        &mut self,
+        ms: u64,
+        clock: impl FnMut() -> u64,
+        hash: impl Fn(u64) -> u64,
+    ) -> usize {
+        // SAFETY: slots come from buckets that are being moved.
+        self.rehash_ms_slots(ms, clock, |s| hash(unsafe { load(s) }))
+    }
+
+    fn rehash_ms_slots(
+        &mut self,
+        ms: u64,
+        mut clock: impl FnMut() -> u64,
+        hash: impl Fn(Slot) -> u64,
+    ) -> usize {
+        let start = clock();
+        let mut rehashes = 0;
+        while self.rehash_slots(100, &hash) {
+            rehashes += 100;
+            if clock().saturating_sub(start) > ms {
+                break;
+            }
+        }
+        rehashes
+    }
+
+    /// Two tables, and neither a pause nor the resize policy against it?
+    fn may_rehash(&self) -> bool {
+        if !self.is_rehashing() || self.pauserehash > 0 {
+            return false;
+        }
+        let (s0, s1) = (self.buckets(0), self.buckets(1));
+        match self.can_resize {
+            DICT_RESIZE_ENABLE => true,
+            DICT_RESIZE_AVOID => s0.max(s1) / s0.min(s1) >= dict_force_resize_ratio,
+            DICT_RESIZE_FORBID => false,
+        }
+    }
+
+    /// `_dictRehashStep`
+    #[inline(always)]
+    fn rehash_step(&mut self, hash: impl Fn(Slot) -> u64) {
+        if self.is_rehashing() {
+            self.rehash_slots(1, hash);
+        }
+    }
+
+    fn bucket_is_empty(&self, i: usize) -> bool {
+        assert!(i <= self.mask[0]);
+        // SAFETY: table 0 has `mask + 1` live buckets.
+        unsafe { (*self.table[0].add(i)).meta == 0 }
+    }
+
+    /// Moves one bucket and its chain to table 1.
+    fn move_bucket(&mut self, i: usize, hash: impl Fn(Slot) -> u64) {
+        assert!(i <= self.mask[0] && !self.table[1].is_null());
+        // SAFETY: `i` is within table 0, table 1 is there, and `put` touches table 1 alone. A payload's bit is cleared
+        // after it was put, and `hash` is called before, so that a panic in `hash` leaves each payload in one place.
+        // Chain buckets are freed when they are empty and unlinked: the head's meta is zeroed at the end, which is
+        // also what makes it an empty bucket.
+        unsafe {
+            let head = self.table[0].add(i);
+            // What the next step will need: its payloads, which get hashed, and the bucket after it.
+            if i < self.mask[0] {
+                prefetch_slots(head.add(1));
+                mem::prefetch(head.addr() + 2 * BUCKET);
+            }
+            let mut b = head;
+            while !b.is_null() {
+                let mut m = (*b).meta & PRESENT;
+                while m != 0 {
+                    let s = slot(b, m.trailing_zeros() as usize);
+                    let h = hash(s);
+                    self.put(1, *s, h);
+                    m &= m - 1;
+                    (*b).meta = ((*b).meta & CHAINED) | m;
+                    self.used[0] -= 1;
+                }
+                b = next_in_chain(b);
+            }
+            let mut b = next_in_chain(head);
+            (*head).meta = 0;
+            while !b.is_null() {
+                let next = next_in_chain(b);
+                self.free_chain(0, b);
+                b = next;
+            }
+        }
+    }
+
+    /// Gives the memory of moved buckets back, each time another chunk is complete.
+    #[inline]
+    fn release_moved(&mut self) {
+        let (done, bytes) = (self.rehashidx * BUCKET, self.buckets(0) * BUCKET);
+        if done % mem::RELEASE_CHUNK == 0 && done > 0 && done < bytes {
+            let p = NonNull::new(self.table[0]).expect("rehashing").cast();
+            // SAFETY: an array larger than a chunk is mapped. All buckets before rehashidx are empty, for good; as zeros
+            // they stay empty. rehashidx only grows, so each chunk goes once.
+            unsafe { mem::release(p, bytes, done - mem::RELEASE_CHUNK) };
+        }
+    }
+
+    /// Frees the array of table `t`, whose chains are freed or moved already, and resets its fields.
+    fn free_table(&mut self, t: usize) {
+        let Some(p) = NonNull::new(self.table[t]) else { return };
+        let bytes = self.buckets(t) * BUCKET;
+        // Chunks before rehashidx were released, unless it ran to the very end.
+        let mut released = 0;
+        if t == 0 && self.is_rehashing() && mem::is_mapped(bytes) {
+            let done = (self.rehashidx * BUCKET).min(bytes - 1);
+            released = done / mem::RELEASE_CHUNK * mem::RELEASE_CHUNK;
+        }
+        // SAFETY: the array came from alloc_array with this size, and is forgotten on the next lines.
+        unsafe { mem::free_array(p.cast(), bytes, released) };
+        self.table[t] = null_mut();
+        (self.mask[t], self.used[t], self.chains[t]) = (0, 0, 0);
+    }
+
+    /// # Safety
+    /// `b` is a chain bucket of table `t` that nothing refers to any more.
+    unsafe fn free_chain(&mut self, t: usize, b: *mut Bucket) {
+        // SAFETY: chain buckets come from `alloc_zeroed` with this layout.
+        unsafe { dealloc(b.cast(), Layout::new::<Bucket>()) };
+        self.chains[t] -= 1;
+    }
+
+    // ------------------------------------------------------------------------------------------- slots and buckets
+
+    /// The bucket of table `t` for this hash; null if there is none, or it is empty because it was moved.
+    #[inline(always)]
+    fn head(&self, t: usize, hash: u64) -> *mut Bucket {
+        let i = hash as usize & self.mask[t];
+        if self.table[t].is_null() || (t == 0 && self.is_rehashing() && i < self.rehashidx) {
+            return null_mut();
+        }
+        // SAFETY: the table has `mask + 1` buckets.
+        unsafe { self.table[t].add(i) }
+    }
+
+    /// Finds (table, bucket, slot) of the payload with this hash for which `eq` says yes.
+    #[inline(always)]
+    fn locate(
+        &self,
+        hash: u64,
+        mut eq: impl FnMut(Slot) -> bool,
+    ) -> Option<(usize, *mut Bucket, usize)> {
+        let tag = tag_of(hash);
+        for t in 0..2 {
+            let mut b = self.head(t, hash);
+            while !b.is_null() {
+                // SAFETY: `b` is live: a head, or the next of a live chained one. Matched slots are in use.
+                unsafe {
+                    let mut m = match_tag(word(b), tag);
+                    while m != 0 {
+                        let i = m.trailing_zeros() as usize;
+                        if eq(slot(b, i)) {
+                            return Some((t, b, i));
+                        }
+                        m &= m - 1;
+                    }
+                    b = next_in_chain(b);
+                }
+            }
+        }
+        None
+    }
+
+    /// [`locate`](Self::locate) as the address of the slot, good until the table changes.
+    #[inline(always)]
+    fn find_slot(&self, hash: u64, eq: impl FnMut(Slot) -> bool) -> Option<NonNull<*mut u8>> {
+        let (_, b, i) = self.locate(hash, eq)?;
+        // SAFETY: locate returns a live bucket and a slot of it.
+        NonNull::new(unsafe { &raw mut (*b).slots[i] })
+    }
+
+    /// Stores a payload in table `t`, which is there. Returns its slot.
+    fn put(&mut self, t: usize, p: *mut u8, hash: u64) -> NonNull<*mut u8> {
+        assert!(!self.table[t].is_null());
+        // SAFETY: the index is within the table, so `b` is live, and so is each next one of a chain. A free slot of a
+        // chained bucket is one of the first six: bit 6 is 0 there, but the seventh slot is the chain's.
+        unsafe {
+            let mut b = self.table[t].add(hash as usize & self.mask[t]);
+            loop {
+                let m = (*b).meta;
+                let free = if m & CHAINED != 0 { !m & 0x3f } else { !m & PRESENT };
+                if free != 0 {
+                    let i = free.trailing_zeros() as usize;
+                    (*b).slots[i] = p;
+                    (*b).tags[i] = tag_of(hash);
+                    (*b).meta = m | 1 << i;
+                    self.used[t] += 1;
+                    return NonNull::new_unchecked(&raw mut (*b).slots[i]);
+                }
+                if m & CHAINED != 0 {
+                    b = next_in_chain(b);
+                    continue;
+                }
+                // Full. The last payload makes room for the address of another bucket, and is its first.
+                let c = alloc_zeroed(Layout::new::<Bucket>()).cast::<Bucket>();
+                if c.is_null() {
+                    handle_alloc_error(Layout::new::<Bucket>());
+                }
+                self.chains[t] += 1;
+                (*c).slots[0] = (*b).slots[SLOTS - 1];
+                (*c).tags[0] = (*b).tags[SLOTS - 1];
+                (*c).meta = 1;
+                (*b).slots[SLOTS - 1] = c.cast();
+                (*b).meta = (m & 0x3f) | CHAINED;
+                b = c;
+            }
+        }
+    }
+
+    /// Takes slot `i` of bucket `b`, in the chain that starts with `head`, out of table `t`.
+    ///
+    /// # Safety
+    /// The three are live and belong together, and the slot is in use.
+    unsafe fn take_out(
+        &mut self,
+        t: usize,
+        head: *mut Bucket,
+        b: *mut Bucket,
+        i: usize,
+    ) -> *mut u8 {
+        self.used[t] -= 1;
+        // SAFETY: by contract; a chain's next is live until freed here, after it was unlinked.
+        unsafe {
+            let p = (*b).slots[i];
+            // The chain's last payload fills the gap, so that only its last bucket has gaps.
+            let (mut parent, mut last) = (null_mut::<Bucket>(), head);
+            while (*last).meta & CHAINED != 0 {
+                parent = last;
+                last = next_in_chain(last);
+            }
+            if parent.is_null() {
+                (*b).meta &= !(1 << i);
+                return p;
+            }
+            let j = ((*last).meta & PRESENT).ilog2() as usize;
+            (*b).slots[i] = (*last).slots[j];
+            (*b).tags[i] = (*last).tags[j];
+            (*last).meta &= !(1 << j);
+            if (*last).meta == 0 {
+                (*parent).meta &= !CHAINED;
+                self.free_chain(t, last);
+            }
+            p
+        }
+    }
+
+    fn insert_pointer(
+        &mut self,
+        hash: u64,
+        p: *mut u8,
+        rehash: impl Fn(Slot) -> u64,
+    ) -> NonNull<*mut u8> {
+        self.rehash_step(rehash);
+        self.expand_if_needed();
+        self.put(self.is_rehashing() as usize, p, hash)
+    }
+
+    fn remove_pointer(
+        &mut self,
+        hash: u64,
+        eq: impl FnMut(Slot) -> bool,
+        rehash: impl Fn(Slot) -> u64,
+    ) -> Option<*mut u8> {
+        if self.len() == 0 {
+            return None;
+        }
+        self.rehash_step(rehash);
+        let (t, b, i) = self.locate(hash, eq)?;
+        // SAFETY: locate found a used slot in the chain of this hash in table `t`.
+        Some(unsafe { self.take_out(t, self.head(t, hash), b, i) })
+    }
+
+    // ------------------------------------------------------------------------------------------------- the table
+
+    /// The payload with this hash for which `eq` says yes.
+    #[inline(always)]
+    pub fn find(&self, hash: u64, mut eq: impl FnMut(u64) -> bool) -> Option<u64> {
+        // SAFETY: find_slot passes used slots, and returns one.
+        unsafe { Some(load(self.find_slot(hash, |s| eq(load(s)))?.as_ptr())) }
+    }
+
+    /// Adds a payload, whether or not an equal one is there: that's the caller's to know. Grows the table when it is
+    /// full and that is allowed, and moves a bucket when rehashing; `rehash` tells the hash of a payload.
+    #[inline]
+    pub fn insert(&mut self, hash: u64, payload: u64, rehash: impl Fn(u64) -> u64) {
+        // SAFETY: slots come from buckets that are being moved.
+        self.insert_pointer(hash, pointer(payload), |s| rehash(unsafe { load(s) }));
+    }
+
+    /// Removes and returns the payload with this hash for which `eq` says yes; moves a bucket when rehashing.
+    #[inline]
+    pub fn remove(
+        &mut self,
+        hash: u64,
+        mut eq: impl FnMut(u64) -> bool,
+        rehash: impl Fn(u64) -> u64,
+    ) -> Option<u64> {
+        // SAFETY: slots come from buckets that are searched or moved.
+        unsafe { self.remove_pointer(hash, |s| eq(load(s)), |s| rehash(load(s))).map(expose) }
+    }
+
+    /// Puts `payload` in the place of the one with this hash for which `eq` says yes, and returns that one. The new
+    /// payload must have the same hash.
+    #[inline]
+    pub fn replace(
+        &mut self,
+        hash: u64,
+        mut eq: impl FnMut(u64) -> bool,
+        payload: u64,
+    ) -> Option<u64> {
+        // SAFETY: find_slot passes used slots, and returns one; we hold the table exclusively.
+        unsafe {
+            Some(expose(self.find_slot(hash, |s| eq(load(s)))?.as_ptr().replace(pointer(payload))))
+        }
+    }
+
+    /// Forgets all payloads and frees all memory (`dictEmpty`). `callback` is called once every 65536 buckets.
+    pub fn clear(&mut self, mut callback: impl FnMut()) {
+        for t in 0..2 {
+            // Chains have to be looked for only if there are any.
+            let mut i = 0;
+            while i < self.buckets(t) && self.chains[t] > 0 {
+                if i & 65535 == 0 {
+                    callback();
+                }
+                // SAFETY: `i` is within the table; the chain is unlinked before its buckets are freed.
+                unsafe {
+                    let head = self.table[t].add(i);
+                    let mut b = next_in_chain(head);
+                    (*head).meta = 0;
+                    while !b.is_null() {
+                        let next = next_in_chain(b);
+                        self.free_chain(t, b);
+                        b = next;
+                    }
+                }
+                i += 1;
+            }
+            self.free_table(t);
+        }
+        self.rehashidx = NOT_REHASHING;
+        self.pauserehash = 0;
+    }
+
+    /// Asks for the bucket lines of a hash: the first of three stages that hide the memory's latency.
+    #[inline(always)]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        mem::prefetch(self.table[0].addr() + (hash as usize & self.mask[0]) * BUCKET);
+        if self.is_rehashing() {
+            mem::prefetch(self.table[1].addr() + (hash as usize & self.mask[1]) * BUCKET);
+        }
+    }
+
+    /// Asks for what the payloads that match a hash point to, taken as addresses: the second stage.
+    #[inline(always)]
+    pub fn prefetch_payload(&self, hash: u64) {
+        self.candidates(hash, |p| {
+            mem::prefetch(p as usize);
+            mem::prefetch(p as usize + 32);
+        });
+    }
+
+    /// Calls `f` for the first two payloads whose tag fits the hash, in the first bucket of each table, and asks for the
+    /// next bucket of the chain if there is one.
+    #[inline(always)]
+    pub fn candidates(&self, hash: u64, mut f: impl FnMut(u64)) {
+        for t in 0..2 {
+            let b = self.head(t, hash);
+            if b.is_null() {
+                continue;
+            }
+            // SAFETY: a head is a live bucket, and matched slots are in use.
+            unsafe {
+                let mut m = match_tag(word(b), tag_of(hash));
+                for _ in 0..2 {
+                    if m != 0 {
+                        f(load(slot(b, m.trailing_zeros() as usize)));
+                        m &= m - 1;
+                    }
+                }
+                mem::prefetch(next_in_chain(b).addr());
+            }
+        }
+    }
+
+    // ------------------------------------------------------------------------------- scanning, iterating, sampling
+
+    /// Calls `f` for the payloads of the buckets at cursor `v`, and returns the next cursor; 0 is the first and the last
+    /// one (`dictScan`).
+    ///
+    /// What is in the table from the first call to the last is returned at least once, whatever the table does in between:
+    /// the cursor counts up from its highest bit downwards, so that the buckets a smaller or larger table splits or
+    /// merges are on the same side of it. Some may be returned more than once.
+    pub fn scan(&self, v: u64, mut f: impl FnMut(u64)) -> u64 {
+        // SAFETY: scan_slots passes used slots.
+        self.scan_slots(v, |s| f(unsafe { load(s) }))
+    }
+
+    fn scan_slots(&self, mut v: u64, mut f: impl FnMut(Slot)) -> u64 {
+        if self.len() == 0 {
+            return 0;
+        }
+        /// Sets the bits above the mask and adds 1 to the reversed cursor.
+        fn advance(v: u64, mask: u64) -> u64 {
+            (v | !mask).reverse_bits().wrapping_add(1).reverse_bits()
+        }
+        let mut emit = |t: usize, v: u64| {
+            // SAFETY: the index is within the table, and `f` can't reach the table: it is borrowed.
+            unsafe { each(self.table[t].add(v as usize & self.mask[t]), &mut f) }
+        };
+        if !self.is_rehashing() {
+            emit(0, v);
+            return advance(v, self.mask[0] as u64);
+        }
+        // The bucket of the smaller table, then all those of the larger one that it expands to.
+        let (small, large) = if self.mask[0] <= self.mask[1] { (0, 1) } else { (1, 0) };
+        let (m0, m1) = (self.mask[small] as u64, self.mask[large] as u64);
+        emit(small, v);
+        loop {
+            emit(large, v);
+            v = advance(v, m1);
+            if v & (m0 ^ m1) == 0 {
+                return v;
+            }
+        }
+    }
+
+    /// All payloads, in the order of memory, prefetching ahead.
+    pub fn iter(&self) -> RawIter<'_> {
+        RawIter {
+            dict: self,
+            table: 0,
+            index: if self.is_rehashing() { self.rehashidx } else { 0 },
+            bucket: null_mut(),
+            present: 0,
+        }
+    }
+
+    /// The next payload of an iteration that may be interrupted by changes; `None` at its end.
+    ///
+    /// If rehashing is paused from its start to its end, then all that is there throughout is returned once, as long as the
+    /// only payload removed in between is the one returned last (`dictGetSafeIterator`). Added payloads may or may
+    /// not be returned. Where these conditions aren't kept some may be missed or repeated; nothing worse.
+    pub fn next(&self, c: &mut DictCursor) -> Option<u64> {
+        // SAFETY: next_slot returns a used slot.
+        self.next_slot(c).map(|s| unsafe { load(s) })
+    }
+
+    fn next_slot(&self, c: &mut DictCursor) -> Option<Slot> {
+        loop {
+            if c.table == 0 && self.is_rehashing() {
+                c.index = c.index.max(self.rehashidx);
+            }
+            if c.index >= self.buckets(c.table) {
+                if c.table == 0 && self.is_rehashing() {
+                    *c = DictCursor { table: 1, ..DictCursor::START };
+                    continue;
+                }
+                return None;
+            }
+            // SAFETY: the index is within the table; a next of a live chained bucket is live.
+            unsafe {
+                let mut b = self.table[c.table].add(c.index);
+                let mut k = 0;
+                while k < c.bucket && (*b).meta & CHAINED != 0 {
+                    b = next_in_chain(b);
+                    k += 1;
+                }
+                // A fresh bucket, or the chain has lost its end: go on at what is its end now.
+                if k < c.bucket {
+                    (c.bucket, c.slot) = (k, SLOTS as u32);
+                }
+                let m = (*b).meta & PRESENT & ((1u32 << c.slot) - 1) as u8;
+                if m != 0 {
+                    c.slot = m.ilog2();
+                    return Some(slot(b, c.slot as usize));
+                }
+            }
+            if c.bucket > 0 {
+                (c.bucket, c.slot) = (c.bucket - 1, SLOTS as u32);
+            } else {
+                *c = DictCursor { table: c.table, index: c.index + 1, ..DictCursor::START };
+            }
+        }
+    }
+
+    /// A random bucket that may have payloads, any with the same chance.
+    fn random_head(&self, rng: &mut impl FnMut() -> u64) -> *mut Bucket {
+        let first = if self.is_rehashing() { self.rehashidx.min(self.mask[0]) } else { 0 };
+        let i = first + (rng() % (self.buckets(0) + self.buckets(1) - first) as u64) as usize;
+        // SAFETY: `i` counts through the buckets of table 0 and then of table 1.
+        unsafe {
+            if i <= self.mask[0] {
+                self.table[0].add(i)
+            } else {
+                self.table[1].add(i - self.mask[0] - 1)
+            }
+        }
+    }
+
+    /// Draws random buckets and accepts each with a probability of its number of payloads to `limit`. Payloads of
+    /// buckets with at most `limit` of them have exactly the same chance.
+    fn random_of(&self, limit: usize, rng: &mut impl FnMut() -> u64) -> Option<Slot> {
+        if self.len() == 0 {
+            return None;
+        }
+        // SAFETY: heads are live buckets; `each` and `count` look at a chain that nobody changes.
+        unsafe {
+            for _ in 0..4096 {
+                let head = self.random_head(rng);
+                let n = count(head);
+                let r = (rng() % n.max(limit) as u64) as usize;
+                if r < n {
+                    return self.nth(head, r);
+                }
+            }
+            // Nearly empty, as after a mass deletion while a child keeps us from shrinking: take what comes next.
+            let start = (rng() % (self.buckets(0) + self.buckets(1)) as u64) as usize;
+            let at = |i: usize| {
+                let i = i % (self.buckets(0) + self.buckets(1));
+                if i <= self.mask[0] {
+                    self.table[0].add(i)
+                } else {
+                    self.table[1].add(i - self.mask[0] - 1)
+                }
+            };
+            let mut i = start;
+            while (*at(i)).meta == 0 {
+                i += 1;
+            }
+            let n = count(at(i));
+            self.nth(at(i), (rng() % n as u64) as usize)
+        }
+    }
+
+    /// # Safety
+    /// `head` is a live bucket of this table.
+    unsafe fn nth(&self, head: *const Bucket, n: usize) -> Option<Slot> {
+        let (mut i, mut found) = (0, None);
+        // SAFETY: by contract.
+        unsafe {
+            each(head, |s| {
+                if i == n {
+                    found = Some(s);
+                }
+                i += 1;
+            })
+        };
+        found
+    }
+
+    /// A random payload (`dictGetRandomKey`), `None` if there is none. Payloads in chained buckets come up a little
+    /// less often.
+    pub fn random(&self, mut rng: impl FnMut() -> u64) -> Option<u64> {
+        // SAFETY: random_of returns a used slot.
+        self.random_of(SLOTS, &mut rng).map(|s| unsafe { load(s) })
+    }
+
+    /// A random payload, each with the same chance (`dictGetFairRandomKey`).
+    pub fn fair_random(&self, mut rng: impl FnMut() -> u64) -> Option<u64> {
+        // SAFETY: random_of returns a used slot.
+        self.random_of(FAIR, &mut rng).map(|s| unsafe { load(s) })
+    }
+
+    /// Calls `f` for up to `count` payloads that lie together somewhere at random (`dictGetSomeKeys`), and returns how
+    /// many. It may find fewer, and repeat some: good for sampling, not for fairness.
+    pub fn get_some(
+        &self,
+        count: usize,
+        rng: impl FnMut() -> u64,
+        mut f: impl FnMut(u64),
+    ) -> usize {
+        // SAFETY: get_some_slots passes used slots.
+        self.get_some_slots(count, rng, |s| f(unsafe { load(s) }))
+    }
+
+    fn get_some_slots(
+        &self,
+        count: usize,
+        mut rng: impl FnMut() -> u64,
+        mut f: impl FnMut(Slot),
+    ) -> usize {
+        let count = count.min(self.len());
+        let mut maxsteps = count * 10;
+        let tables = 1 + self.is_rehashing() as usize;
+        let maxsizemask = self.mask[0].max(self.mask[1]);
+        let mut i = rng() as usize & maxsizemask;
+        let mut emptylen = 0;
+        let mut stored = 0;
+        while stored < count && maxsteps > 0 {
+            maxsteps -= 1;
+            for t in 0..tables {
+                // Table 0 is empty up to rehashidx. When we shrink, there may be nothing in table 1 there either.
+                if tables == 2 && t == 0 && i < self.rehashidx {
+                    if i < self.buckets(1) {
+                        continue;
+                    }
+                    i = self.rehashidx;
+                }
+                if i >= self.buckets(t) {
+                    continue;
+                }
+                // SAFETY: `i` is within table `t`, which `f` can't reach.
+                unsafe {
+                    let b = self.table[t].add(i);
+                    if (*b).meta == 0 {
+                        // Don't walk through a desert: after a while, look elsewhere.
+                        emptylen += 1;
+                        if emptylen >= 5 && emptylen > count {
+                            i = rng() as usize & maxsizemask;
+                            emptylen = 0;
+                        }
+                        continue;
+                    }
+                    emptylen = 0;
+                    each(b, |s| {
+                        if stored < count {
+                            f(s);
+                            stored += 1;
+                        }
+                    });
+                }
+                if stored == count {
+                    return stored;
+                }
+            }
+            i = (i + 1) & maxsizemask;
+        }
+        stored
+    }
+
+    /// The text of DEBUG HTSTATS (`dictGetStats`): what the C calls a slot is a bucket here, and a chain all that is in it.
+    pub fn stats(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.stats_of(0, &mut out);
+        if self.is_rehashing() {
+            self.stats_of(1, &mut out);
+        }
+        out
+    }
+
+    fn stats_of(&self, t: usize, out: &mut Vec<u8>) {
+        const VECTLEN: usize = 50;
+        let name = if t == 0 { "main hash table" } else { "rehashing target" };
+        // Writing to a Vec can't fail.
+        let mut put = |a: fmt::Arguments| _ = out.write_fmt(a);
+        put(format_args!("Hash table {t} stats ({name}):\n"));
+        if self.used[t] == 0 {
+            return put(format_args!("No stats available for empty dictionaries\n"));
+        }
+        let mut clvector = [0usize; VECTLEN];
+        let (mut slots, mut maxchainlen, mut totchainlen) = (0, 0, 0);
+        for i in 0..self.buckets(t) {
+            // SAFETY: `i` is within the table.
+            let n = unsafe { count(self.table[t].add(i)) };
+            clvector[n.min(VECTLEN - 1)] += 1;
+            slots += (n > 0) as usize;
+            maxchainlen = maxchainlen.max(n);
+            totchainlen += n;
+        }
+        put(format_args!(
+            " table size: {}\n number of elements: {}\n",
+            self.buckets(t),
+            self.used[t]
+        ));
+        put(format_args!(" different slots: {slots}\n max chain length: {maxchainlen}\n"));
+        put(format_args!(
+            " avg chain length (counted): {:.2}\n",
+            totchainlen as f32 / slots as f32
+        ));
+        put(format_args!(
+            " avg chain length (computed): {:.2}\n",
+            self.used[t] as f32 / slots as f32
+        ));
+        put(format_args!(" Chain length distribution:\n"));
+        // As in the C, the last element, which would be ">= 49", is never shown.
+        for (i, n) in clvector.iter().enumerate().take(VECTLEN - 1).filter(|(_, n)| **n != 0) {
+            put(format_args!("   {i}: {n} ({:.2}%)\n", *n as f32 / self.buckets(t) as f32 * 100.0));
+        }
+    }
+}
+
+impl Drop for RawDict {
+    fn drop(&mut self) {
+        self.clear(|| ());
+    }
+}
+
+/// [`RawDict::iter`]
+pub struct RawIter<'a> {
+    dict: &'a RawDict,
+    table: usize,
+    /// The bucket after the one we are in.
+    index: usize,
+    bucket: *const Bucket,
+    present: u8,
+}
+
+impl RawIter<'_> {
+    /// The bucket that comes up after `ahead` others, or null.
+    #[inline(always)]
+    fn upcoming(&self, ahead: usize) -> *const Bucket {
+        let i = self.index + ahead;
+        if i >= self.dict.buckets(self.table) {
+            return null_mut();
+        }
+        // SAFETY: `i` is within the table.
+        unsafe { self.dict.table[self.table].add(i) }
+    }
+
+    /// [`Iterator::next`], with `near` called for payloads that come up soon and were prefetched already.
+    #[inline(always)]
+    pub fn next_near(&mut self, near: impl FnMut(u64)) -> Option<u64> {
+        // SAFETY: next_slot returns a used slot.
+        self.next_slot(near).map(|s| unsafe { load(s) })
+    }
+
+    #[inline(always)]
+    fn next_slot(&mut self, mut near: impl FnMut(u64)) -> Option<Slot> {
+        loop {
+            if self.present != 0 {
+                let i = self.present.trailing_zeros() as usize;
+                self.present &= self.present - 1;
+                // SAFETY: `bucket` is live, and bits of `present` are used slots of it.
+                return Some(unsafe { slot(self.bucket, i) });
+            }
+            // SAFETY: `bucket` is null or live; so is what `upcoming` returns.
+            unsafe {
+                if !self.bucket.is_null() {
+                    self.bucket = next_in_chain(self.bucket);
+                }
+                if self.bucket.is_null() {
+                    if self.index >= self.dict.buckets(self.table) {
+                        if self.table == 1 || !self.dict.is_rehashing() {
+                            return None;
+                        }
+                        (self.table, self.index) = (1, 0);
+                        continue;
+                    }
+                    self.bucket = self.dict.table[self.table].add(self.index);
+                    let ahead = self.upcoming(2);
+                    if !ahead.is_null() {
+                        prefetch_slots(ahead);
+                        mem::prefetch(next_in_chain(ahead).addr());
+                    }
+                    let ahead = self.upcoming(1);
+                    if !ahead.is_null() {
+                        let mut m = (*ahead).meta & PRESENT;
+                        while m != 0 {
+                            near(load(slot(ahead, m.trailing_zeros() as usize)));
+                            m &= m - 1;
+                        }
+                    }
+                    self.index += 1;
+                }
+                self.present = (*self.bucket).meta & PRESENT;
+            }
+        }
+    }
+}
+
+impl Iterator for RawIter<'_> {
+    type Item = u64;
+
+    #[inline]
+    fn next(&mut self) -> Option<u64> {
+        self.next_near(|_| ())
+    }
+}
+
+// ===================================================================================================== typed tables
+
+/// An entry of a [`Dict`]: an owning thin pointer to something that has its key in it.
+///
+/// # Safety
+/// The type is as large and aligned as a pointer, and `key` returns the same bytes for as long as nobody gets an
+/// exclusive reference to the entry; what changes through one leaves the key alone.
+pub unsafe trait DictEntry: Sized {
+    /// The key.
+    fn key(&self) -> &[u8];
+
+    /// Bytes that the entry takes up beside its slot.
+    fn alloc_size(&self) -> usize;
+}
+
+/// A boxed thing with a key is an entry, for tables whose values are structures.
+pub trait Keyed {
+    /// The key. It must stay the same while the thing is in a table.
+    fn key(&self) -> &[u8];
+}
+
+// SAFETY: a Box of a sized type is one pointer, and `Keyed` asks for a steady key. Should an implementation break that,
+// lookups fail; nothing here relies on it for memory.
+unsafe impl<T: Keyed> DictEntry for Box<T> {
+    fn key(&self) -> &[u8] {
+        Keyed::key(&**self)
+    }
+
+    fn alloc_size(&self) -> usize {
+        mem::size_class(size_of::<T>())
+    }
+}
+
+/// A hash table that owns entries which know their own key (`dict`).
+pub struct Dict<E: DictEntry> {
+    raw: RawDict,
+    seed: HashSeed,
+    entries: PhantomData<E>,
+}
+
+#[inline(always)]
+fn into_slot<E: DictEntry>(e: E) -> *mut u8 {
+    const { assert!(size_of::<E>() == size_of::<*mut u8>() && align_of::<E>() == align_of::<*mut u8>()) };
+    let e = ManuallyDrop::new(e);
+    // SAFETY: an entry is as large as a pointer, as the assertion says, and is one, as the trait asks; `e` is not
+    // dropped, so that ownership goes with the pointer.
+    unsafe { std::mem::transmute_copy::<ManuallyDrop<E>, *mut u8>(&e) }
+}
+
+/// # Safety
+/// `p` came from `into_slot::<E>`, and this is the one time that it is turned back.
+#[inline(always)]
+unsafe fn from_slot<E: DictEntry>(p: *mut u8) -> E {
+    // SAFETY: by contract this is the entry that into_slot took apart.
+    unsafe { std::mem::transmute_copy::<*mut u8, E>(&p) }
+}
+
+impl<E: DictEntry> Dict<E> {
+    /// An empty table whose keys are hashed with `seed`.
+    pub const fn with_seed(seed: HashSeed) -> Dict<E> {
+        Dict { raw: RawDict::new(), seed, entries: PhantomData }
+    }
+
+    /// The table underneath, to read, or to be told how to resize.
+    pub fn raw(&self) -> &RawDict {
+        &self.raw
+    }
+
+    /// Sets the resize policy of this table.
+    pub fn set_resize_enabled(&mut self, enable: dictResizeEnable) {
+        self.raw.set_resize_enabled(enable);
+    }
+
+    /// The entry in a slot.
+    ///
+    /// # Safety
+    /// The slot is in use in a table of this type, and that stays so for `'a`.
+    #[inline(always)]
+    unsafe fn at<'a>(s: Slot) -> &'a E {
+        // SAFETY: slots in use hold entries, stored by into_slot, and an entry is as large and aligned as a slot.
+        unsafe { &*s.cast::<E>() }
+    }
+
+    /// What tells RawDict the hash of an entry that it moves.
+    #[inline(always)]
+    fn rehash(seed: HashSeed) -> impl Fn(Slot) -> u64 {
+        // SAFETY: RawDict calls it with used slots of our table.
+        move |s| siphash(unsafe { Self::at(s) }.key(), &seed)
+    }
+
+    #[inline(always)]
+    fn slot_of(&self, key: &[u8], hash: u64) -> Option<NonNull<*mut u8>> {
+        // SAFETY: RawDict calls with used slots of our table.
+        self.raw.find_slot(hash, |s| unsafe { Self::at(s) }.key() == key)
+    }
+
+    /// All entries.
+    pub fn iter(&self) -> DictIter<'_, E> {
+        DictIter { raw: self.raw.iter(), entries: PhantomData }
+    }
+}
+
+impl<E: DictEntry> Default for Dict<E> {
+    /// An empty table with a seed of its own.
+    fn default() -> Self {
+        Dict::with_seed(HashSeed::random())
+    }
+}
+
+impl<E: DictEntry> Drop for Dict<E> {
+    fn drop(&mut self) {
+        dictEmpty(self, || ());
+    }
+}
+
+// SAFETY: a Dict owns its entries and buckets alone, so it may go where its entries may go.
+unsafe impl<E: DictEntry + Send> Send for Dict<E> {}
+// SAFETY: shared references to a Dict give out shared references to entries, and nothing else.
+unsafe impl<E: DictEntry + Sync> Sync for Dict<E> {}
+
+/// [`Dict::iter`]: lends each entry in turn.
+pub struct DictIter<'a, E: DictEntry> {
+    raw: RawIter<'a>,
+    entries: PhantomData<&'a E>,
+}
+
+impl<'a, E: DictEntry> Iterator for DictIter<'a, E> {
+    type Item = &'a E;
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a E> {
+        // SAFETY: the slot is in use in a table of this type that is borrowed for 'a.
+        self.raw.next_slot(|_| ()).map(|s| unsafe { Dict::at(s) })
+    }
+}
+
+/// The hash of a key in this table.
+#[inline]
+pub fn dictGetHash<E: DictEntry>(d: &Dict<E>, key: &[u8]) -> u64 {
+    siphash(key, &d.seed)
+}
+
+/// Number of entries.
+#[inline]
+pub fn dictSize<E: DictEntry>(d: &Dict<E>) -> usize {
+    d.raw.len()
+}
+
+/// Number of entries that the table is made for.
+pub fn dictSlots<E: DictEntry>(d: &Dict<E>) -> usize {
+    d.raw.slots()
+}
+
+/// Is it between two tables?
+pub fn dictIsRehashing<E: DictEntry>(d: &Dict<E>) -> bool {
+    d.raw.is_rehashing()
+}
+
+/// Stops rehashing until resumed as often.
+pub fn dictPauseRehashing<E: DictEntry>(d: &mut Dict<E>) {
+    d.raw.pause_rehashing();
+}
+
+/// Takes one pause back.
+pub fn dictResumeRehashing<E: DictEntry>(d: &mut Dict<E>) {
+    d.raw.resume_rehashing();
+}
+
+/// Shrinks the table to what its entries need. `false`: not allowed now, or nothing to gain.
+pub fn dictResize<E: DictEntry>(d: &mut Dict<E>) -> bool {
+    d.raw.resize()
+}
+
+/// Is the table worth shrinking?
+pub fn htNeedsResize<E: DictEntry>(d: &Dict<E>) -> bool {
+    d.raw.needs_resize()
+}
+
+/// Makes room for `size` entries. `false`: nothing was done, see [`RawDict::try_expand`].
+pub fn dictExpand<E: DictEntry>(d: &mut Dict<E>, size: usize) -> bool {
+    d.raw.try_expand(size)
+}
+
+/// Moves `n` buckets. `true`: there is more to move.
+pub fn dictRehash<E: DictEntry>(d: &mut Dict<E>, n: usize) -> bool {
+    d.raw.rehash_slots(n, Dict::<E>::rehash(d.seed))
+}
+
+/// Rehashes for `ms` milliseconds of `clock`; returns the number of buckets.
+pub fn dictRehashMilliseconds<E: DictEntry>(
+    d: &mut Dict<E>,
+    ms: u64,
+    clock: impl FnMut() -> u64,
+) -> usize {
+    d.raw.rehash_ms_slots(ms, clock, Dict::<E>::rehash(d.seed))
+}
+
+/// Adds an entry; gives it back if there is one with its key.
+pub fn dictAdd<E: DictEntry>(d: &mut Dict<E>, e: E) -> Result<(), E> {
+    let hash = dictGetHash(d, e.key());
+    if d.slot_of(e.key(), hash).is_some() {
+        return Err(e);
+    }
+    d.raw.insert_pointer(hash, into_slot(e), Dict::<E>::rehash(d.seed));
+    Ok(())
+}
+
+/// Finds the entry of a key, or adds the one that `make` makes, which must have this key. `true`: it was added.
+pub fn dictAddOrFind<'a, E: DictEntry>(
+    d: &'a mut Dict<E>,
+    key: &[u8],
+    make: impl FnOnce() -> E,
+) -> (&'a mut E, bool) {
+    let hash = dictGetHash(d, key);
+    let (slot, added) = match d.slot_of(key, hash) {
+        Some(slot) => (slot, false),
+        None => {
+            let e = make();
+            assert!(e.key() == key, "an entry of another key");
+            (d.raw.insert_pointer(hash, into_slot(e), Dict::<E>::rehash(d.seed)), true)
+        }
+    };
+    // SAFETY: the slot is in use and holds an E; nothing has changed the table since, and it is borrowed for 'a.
+    (unsafe { slot.cast::<E>().as_mut() }, added)
+}
+
+/// Adds an entry, or puts it in the place of the one with its key, which is returned.
+pub fn dictReplace<E: DictEntry>(d: &mut Dict<E>, e: E) -> Option<E> {
+    let hash = dictGetHash(d, e.key());
+    match d.slot_of(e.key(), hash) {
+        // SAFETY: the slot holds an E, whose place the new one takes.
+        Some(slot) => Some(unsafe { slot.cast::<E>().replace(e) }),
+        None => {
+            d.raw.insert_pointer(hash, into_slot(e), Dict::<E>::rehash(d.seed));
+            None
+        }
+    }
+}
+
+/// Takes the entry of a key out of the table.
+pub fn dictUnlink<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> Option<E> {
+    let hash = dictGetHash(d, key);
+    // SAFETY: RawDict calls with payloads of our table; what it returns is no longer in it, and is turned back once.
+    unsafe {
+        let p = d.raw.remove_pointer(
+            hash,
+            |s| Dict::<E>::at(s).key() == key,
+            Dict::<E>::rehash(d.seed),
+        )?;
+        Some(from_slot(p))
+    }
+}
+
+/// Removes and frees the entry of a key. `false`: there is none.
+pub fn dictDelete<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> bool {
+    dictUnlink(d, key).is_some()
+}
+
+/// Frees all entries. `callback` is called once every 65536 entries.
+pub fn dictEmpty<E: DictEntry>(d: &mut Dict<E>, mut callback: impl FnMut()) {
+    // The table is emptied first, and its payloads freed from what was it: should a destructor panic, nothing is freed twice.
+    let raw = std::mem::take(&mut d.raw);
+    d.raw.inherit(&raw);
+    if std::mem::needs_drop::<E>() {
+        for (i, p) in raw.iter().enumerate() {
+            if i & 65535 == 0 {
+                callback();
+            }
+            // SAFETY: each payload is an entry, and comes up once; the table that held it is only freed from now on.
+            drop(unsafe { from_slot::<E>(pointer(p)) });
+        }
+    }
+}
+
+/// The entry of a key.
+#[inline]
+pub fn dictFind<'a, E: DictEntry>(d: &'a Dict<E>, key: &[u8]) -> Option<&'a E> {
+    let slot = d.slot_of(key, dictGetHash(d, key))?;
+    // SAFETY: the slot is in use, and the table is borrowed for 'a.
+    Some(unsafe { Dict::at(slot.as_ptr()) })
+}
+
+/// The entry of a key, to change all of it but its key.
+#[inline]
+pub fn dictFindMut<'a, E: DictEntry>(d: &'a mut Dict<E>, key: &[u8]) -> Option<&'a mut E> {
+    let slot = d.slot_of(key, dictGetHash(d, key))?;
+    // SAFETY: the slot is in use and holds an E, and the table is borrowed exclusively for 'a.
+    Some(unsafe { slot.cast::<E>().as_mut() })
+}
+
+/// The next entry of an iteration that allows the entry returned last to be deleted, between
+/// [`dictPauseRehashing`] and [`dictResumeRehashing`] (`dictGetSafeIterator`, `dictNext`).
+pub fn dictNext<'a, E: DictEntry>(d: &'a Dict<E>, c: &mut DictCursor) -> Option<&'a E> {
+    // SAFETY: the slot is in use, and the table is borrowed for 'a.
+    d.raw.next_slot(c).map(|s| unsafe { Dict::at(s) })
+}
+
+/// A random entry; see [`RawDict::random`].
+pub fn dictGetRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
+    // SAFETY: the slot is in use, and the table is borrowed as long as the result.
+    d.raw.random_of(SLOTS, &mut rng).map(|s| unsafe { Dict::at(s) })
+}
+
+/// A random entry, each with the same chance.
+pub fn dictGetFairRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
+    // SAFETY: the slot is in use, and the table is borrowed as long as the result.
+    d.raw.random_of(FAIR, &mut rng).map(|s| unsafe { Dict::at(s) })
+}
+
+/// Calls `f` for up to `count` entries from somewhere at random; see [`RawDict::get_some`].
+pub fn dictGetSomeKeys<'a, E: DictEntry>(
+    d: &'a Dict<E>,
+    count: usize,
+    rng: impl FnMut() -> u64,
+    mut f: impl FnMut(&'a E),
+) -> usize {
+    // SAFETY: the slots are in use, and the table is borrowed for 'a.
+    d.raw.get_some_slots(count, rng, |s| f(unsafe { Dict::at(s) }))
+}
+
+/// Calls `f` for the entries at cursor `v`, and returns the next one; see [`RawDict::scan`].
+pub fn dictScan<'a, E: DictEntry>(d: &'a Dict<E>, v: u64, mut f: impl FnMut(&'a E)) -> u64 {
+    // SAFETY: the slots are in use, and the table is borrowed for 'a.
+    d.raw.scan_slots(v, |s| f(unsafe { Dict::at(s) }))
+}
+
+/// The text of DEBUG HTSTATS.
+pub fn dictGetStats<E: DictEntry>(d: &Dict<E>) -> Vec<u8> {
+    d.raw.stats()
+}
+
+// ==================================================================================== entries of hashes and sets
+
+/// Allocates `size` bytes, which is not 0.
+fn alloc_bytes(size: usize) -> NonNull<u8> {
+    let layout = Layout::from_size_align(size, 1).expect("an entry's size fits");
+    // SAFETY: callers ask for at least a header.
+    NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+}
+
+/// # Safety
+/// `p` came from `alloc_bytes(size)` and is not used any more.
+unsafe fn free_bytes(p: NonNull<u8>, size: usize) {
+    // SAFETY: by contract; the layout was valid when it was made.
+    unsafe { dealloc(p.as_ptr(), Layout::from_size_align_unchecked(size, 1)) };
+}
+
+/// A length as it stands before its bytes: one byte below 255, else 255 and eight bytes.
+#[inline(always)]
+fn len_size(n: usize) -> usize {
+    if n < 255 { 1 } else { 9 }
+}
+
+/// # Safety
+/// `len_size(n)` bytes can be written at `p`.
+unsafe fn write_len(p: *mut u8, n: usize) {
+    // SAFETY: by contract.
+    unsafe {
+        if n < 255 {
+            *p = n as u8;
+        } else {
+            *p = 255;
+            p.add(1).cast::<u64>().write_unaligned(n as u64);
+        }
+    }
+}
+
+/// # Safety
+/// `write_len` has written at `p`.
+#[inline(always)]
+unsafe fn read_len(p: *const u8) -> usize {
+    // SAFETY: by contract.
+    unsafe { if *p < 255 { *p as usize } else { p.add(1).cast::<u64>().read_unaligned() as usize } }
+}
+
+/// The member of a set: its length and its bytes in one allocation.
+#[repr(transparent)]
+pub struct SdsEntry(NonNull<u8>);
+
+// SAFETY: the entry owns its bytes alone.
+unsafe impl Send for SdsEntry {}
+// SAFETY: they never change.
+unsafe impl Sync for SdsEntry {}
+
+impl SdsEntry {
+    /// A copy of these bytes.
+    pub fn new(member: &[u8]) -> SdsEntry {
+        let n = len_size(member.len());
+        let p = alloc_bytes(n + member.len());
+        // SAFETY: the block is as long as the length and the bytes, and doesn't overlap what is borrowed.
+        unsafe {
+            write_len(p.as_ptr(), member.len());
+            copy_nonoverlapping(member.as_ptr(), p.as_ptr().add(n), member.len());
+        }
+        SdsEntry(p)
+    }
+
+    /// The bytes.
+    #[inline(always)]
+    pub fn as_slice(&self) -> &[u8] {
+        // SAFETY: `new` wrote the length and as many bytes.
+        unsafe {
+            let n = read_len(self.0.as_ptr());
+            std::slice::from_raw_parts(self.0.as_ptr().add(len_size(n)), n)
+        }
+    }
+}
+
+impl Drop for SdsEntry {
+    fn drop(&mut self) {
+        let n = self.as_slice().len();
+        // SAFETY: this is the size that `new` asked for.
+        unsafe { free_bytes(self.0, len_size(n) + n) };
+    }
+}
+
+// SAFETY: a transparent pointer; the bytes never change.
+unsafe impl DictEntry for SdsEntry {
+    #[inline(always)]
+    fn key(&self) -> &[u8] {
+        self.as_slice()
+    }
+
+    fn alloc_size(&self) -> usize {
+        let n = self.as_slice().len();
+        mem::size_class(len_size(n) + n)
+    }
+}
+
+/// Values up to this length lie beside their field.
+const PAIR_INLINE_MAX: usize = 64;
+/// Stands in a pair's value length for a value in a block of its own.
+const PAIR_OUTSIDE: u8 = 255;
+
+/// A field of a hash and its value: one allocation if the value is short, `[value length][field length][field][value]`;
+/// else the value's place is taken by its address and length.
+#[repr(transparent)]
+pub struct PairEntry(NonNull<u8>);
+
+// SAFETY: the entry owns its bytes alone.
+unsafe impl Send for PairEntry {}
+// SAFETY: through a shared reference they are only read.
+unsafe impl Sync for PairEntry {}
+
+impl PairEntry {
+    /// A copy of a field and its value.
+    pub fn new(field: &[u8], value: &[u8]) -> PairEntry {
+        let (inside, outside) =
+            if value.len() <= PAIR_INLINE_MAX { (value.len(), false) } else { (16, true) };
+        let at = 1 + len_size(field.len()) + field.len();
+        let p = alloc_bytes(mem::size_class(at + inside));
+        // SAFETY: the block holds both lengths, the field, and the value or 16 bytes about it. The value's block is
+        // owned by the entry from here on.
+        unsafe {
+            write_len(p.as_ptr().add(1), field.len());
+            copy_nonoverlapping(field.as_ptr(), p.as_ptr().add(at - field.len()), field.len());
+            if outside {
+                *p.as_ptr() = PAIR_OUTSIDE;
+                Self::write_outside(p.as_ptr().add(at), value.into());
+            } else {
+                *p.as_ptr() = value.len() as u8;
+                copy_nonoverlapping(value.as_ptr(), p.as_ptr().add(at), value.len());
+            }
+        }
+        PairEntry(p)
+    }
+
+    /// # Safety
+    /// 16 bytes can be written at `p`.
+    unsafe fn write_outside(p: *mut u8, value: Box<[u8]>) {
+        let len = value.len();
+        // SAFETY: by contract.
+        unsafe {
+            p.cast::<*mut u8>().write_unaligned(Box::into_raw(value).cast());
+            p.add(8).cast::<usize>().write_unaligned(len);
+        }
+    }
+
+    /// The value's block, if it has one.
+    #[inline(always)]
+    fn outside(&self) -> Option<*mut [u8]> {
+        // SAFETY: PAIR_OUTSIDE says that write_outside has written there.
+        unsafe {
+            if *self.0.as_ptr() != PAIR_OUTSIDE {
+                return None;
+            }
+            let p = self.0.as_ptr().add(self.value_at());
+            let (data, len) =
+                (p.cast::<*mut u8>().read_unaligned(), p.add(8).cast::<usize>().read_unaligned());
+            Some(std::ptr::slice_from_raw_parts_mut(data, len))
+        }
+    }
+
+    /// The field.
+    #[inline(always)]
+    pub fn field(&self) -> &[u8] {
+        // SAFETY: `new` wrote the length and as many bytes.
+        unsafe {
+            let n = read_len(self.0.as_ptr().add(1));
+            std::slice::from_raw_parts(self.0.as_ptr().add(1 + len_size(n)), n)
+        }
+    }
+
+    #[inline(always)]
+    fn value_at(&self) -> usize {
+        let n = self.field().len();
+        1 + len_size(n) + n
+    }
+
+    /// The value.
+    #[inline(always)]
+    pub fn value(&self) -> &[u8] {
+        // SAFETY: the value's block is ours and lives as long as the entry; an inline value has the length of the first byte.
+        unsafe {
+            match self.outside() {
+                Some(v) => &*v,
+                None => {
+                    let n = *self.0.as_ptr() as usize;
+                    std::slice::from_raw_parts(self.0.as_ptr().add(self.value_at()), n)
+                }
+            }
+        }
+    }
+
+    /// Puts a copy of `value` in the place of the value: in the same block if it fits.
+    pub fn set_value(&mut self, value: &[u8]) {
+        let at = self.value_at();
+        if let Some(old) = self.outside() {
+            if value.len() > PAIR_INLINE_MAX {
+                // SAFETY: the old block is ours, and forgotten: its place is taken by the new one.
+                unsafe {
+                    drop(Box::from_raw(old));
+                    Self::write_outside(self.0.as_ptr().add(at), value.into());
+                }
+                return;
+            }
+        } else if value.len() <= PAIR_INLINE_MAX && mem::size_class(at + value.len()) == self.size()
+        {
+            // SAFETY: the block has room for it, and nothing borrowed can lie in a block that we hold exclusively.
+            unsafe {
+                copy_nonoverlapping(value.as_ptr(), self.0.as_ptr().add(at), value.len());
+                *self.0.as_ptr() = value.len() as u8;
+            }
+            return;
+        }
+        *self = PairEntry::new(self.field(), value);
+    }
+
+    /// Bytes of the entry's own block.
+    fn size(&self) -> usize {
+        // SAFETY: the first byte is always there.
+        let n = unsafe { *self.0.as_ptr() };
+        mem::size_class(self.value_at() + if n == PAIR_OUTSIDE { 16 } else { n as usize })
+    }
+}
+
+impl Drop for PairEntry {
+    fn drop(&mut self) {
+        // SAFETY: a value's block came from a Box and is ours; the entry's own has the size that its contents tell.
+        unsafe {
+            if let Some(v) = self.outside() {
+                drop(Box::from_raw(v));
+            }
+            free_bytes(self.0, self.size());
+        }
+    }
+}
+
+// SAFETY: a transparent pointer; `set_value` keeps the field.
+unsafe impl DictEntry for PairEntry {
+    #[inline(always)]
+    fn key(&self) -> &[u8] {
+        self.field()
+    }
+
+    fn alloc_size(&self) -> usize {
+        self.size() + self.outside().map_or(0, |v| mem::size_class(v.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::{BTreeMap, HashMap, HashSet};
+    use std::time::Duration;
+
+    struct Rng(u64);
+
+    impl Rng {
+        fn new(seed: u64) -> Rng {
+            println!("seed {seed}");
+            Rng(seed)
+        }
+
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e3779b97f4a7c15);
+            mix(self.0)
+        }
+
+        fn below(&mut self, n: u64) -> u64 {
+            self.next() % n
+        }
+    }
+
+    fn mix(x: u64) -> u64 {
+        let z = (x ^ (x >> 30)).wrapping_mul(0xbf58476d1ce4e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d049bb133111eb);
+        z ^ (z >> 31)
+    }
+
+    /// Payloads are their own keys.
+    fn insert(d: &mut RawDict, x: u64) {
+        d.insert(mix(x), x, mix);
+    }
+
+    fn remove(d: &mut RawDict, x: u64) -> bool {
+        d.remove(mix(x), |p| p == x, mix).is_some()
+    }
+
+    fn has(d: &RawDict, x: u64) -> bool {
+        d.find(mix(x), |p| p == x).is_some()
+    }
+
+    /// All that must hold of a table: counts, chains that are full but for their end, nothing before rehashidx.
+    fn check(d: &RawDict) {
+        for t in 0..2 {
+            let (mut used, mut chains) = (0, 0);
+            for i in 0..d.buckets(t) {
+                // SAFETY: `i` is within the table, and a next of a chained bucket is live.
+                unsafe {
+                    let mut b = d.table[t].add(i);
+                    assert!(t == 1 || !d.is_rehashing() || i >= d.rehashidx || (*b).meta == 0);
+                    loop {
+                        let m = (*b).meta;
+                        used += (m & PRESENT).count_ones() as usize;
+                        if m & CHAINED == 0 {
+                            break;
+                        }
+                        assert_eq!(m & PRESENT, 0x3f, "a full bucket but for the chain's slot");
+                        b = next_in_chain(b);
+                        assert!((*b).meta & PRESENT != 0, "no chain ends empty");
+                        chains += 1;
+                    }
+                }
+            }
+            assert_eq!((used, chains), (d.used[t], d.chains[t]));
+        }
+    }
+
+    #[test]
+    fn tags_match_alike() {
+        let mut r = Rng::new(1);
+        for _ in 0..20000 {
+            let mut bytes = r.next().to_le_bytes();
+            let tag = r.below(3) as u8 * 0x7f;
+            bytes.iter_mut().skip(1).for_each(|b| *b %= 3);
+            bytes
+                .iter_mut()
+                .skip(1)
+                .for_each(|b| *b = b.wrapping_mul(0x7f).wrapping_add((*b == 2) as u8));
+            let tag = tag.wrapping_add((tag == 0xfe) as u8);
+            let naive = (0..7)
+                .filter(|i| bytes[i + 1] == tag && bytes[0] >> i & 1 == 1)
+                .fold(0, |m, i| m | 1 << i);
+            let w = u64::from_le_bytes(bytes);
+            assert_eq!(
+                (match_tag(w, tag), match_tag_portable(w, tag)),
+                (naive, naive),
+                "{bytes:?} {tag}"
+            );
+        }
+    }
+
+    #[test]
+    fn raw_is_the_model() {
+        for seed in 0..6 {
+            let mut r = Rng::new(seed);
+            let mut d = RawDict::new();
+            let mut model = HashSet::new();
+            for phase in 0..8 {
+                // Grow and shrink by turns, under each policy.
+                d.set_resize_enabled([DICT_RESIZE_ENABLE, DICT_RESIZE_AVOID][r.below(2) as usize]);
+                let add = [90, 10][phase % 2];
+                for _ in 0..6000 {
+                    let x = r.below(5000);
+                    if r.below(100) < add {
+                        if model.insert(x) {
+                            insert(&mut d, x);
+                        }
+                    } else {
+                        assert_eq!(remove(&mut d, x), model.remove(&x));
+                    }
+                    let x = r.below(5000);
+                    assert_eq!(has(&d, x), model.contains(&x));
+                    if r.below(500) == 0 && d.needs_resize() {
+                        d.resize();
+                    }
+                }
+                check(&d);
+                assert_eq!(d.len(), model.len());
+                assert_eq!(d.iter().collect::<HashSet<_>>(), model);
+                assert_eq!(d.iter().count(), model.len());
+                let (mut v, mut scanned) = (0, HashSet::new());
+                loop {
+                    v = d.scan(v, |p| _ = scanned.insert(p));
+                    if v == 0 {
+                        break;
+                    }
+                }
+                assert_eq!(scanned, model);
+            }
+            d.clear(|| ());
+            assert_eq!((d.len(), d.mem_usage(), d.iter().count()), (0, 0, 0));
+        }
+    }
+
+    #[test]
+    fn same_hash_chains() {
+        let mut d = RawDict::new();
+        for x in 0..100 {
+            d.insert(7, x, |_| 7);
+        }
+        check(&d);
+        assert_eq!(d.replace(7, |p| p == 50, 1000), Some(50));
+        for x in (0..100).filter(|x| *x != 50).chain([1000]) {
+            assert_eq!(d.remove(7, |p| p == x, |_| 7), Some(x));
+            check(&d);
+        }
+        assert_eq!((d.len(), d.chains), (0, [0, 0]));
+    }
+
+    /// What is there all the time is returned, however the table grows and shrinks meanwhile.
+    #[test]
+    fn scan_misses_nothing() {
+        for seed in 0..30 {
+            let mut r = Rng::new(seed);
+            let mut d = RawDict::new();
+            let stay: Vec<u64> = (0..1 + r.below(600)).collect();
+            stay.iter().for_each(|x| insert(&mut d, *x));
+            let mut others = Vec::new();
+            let (mut v, mut seen, mut rounds) = (0, HashSet::new(), 0);
+            loop {
+                v = d.scan(v, |p| _ = seen.insert(p));
+                if v == 0 {
+                    break;
+                }
+                rounds += 1;
+                let grow = rounds / 20 % 2 == seed as u32 as usize % 2;
+                for _ in 0..r.below(200) {
+                    if grow && others.len() < 20000 {
+                        others.push(1000 + r.next() / 2);
+                        insert(&mut d, others[others.len() - 1]);
+                    } else if let Some(x) = others.pop() {
+                        assert!(remove(&mut d, x));
+                    }
+                }
+                if d.needs_resize() || r.below(10) == 0 {
+                    d.resize();
+                }
+            }
+            assert!(stay.iter().all(|x| seen.contains(x)), "{} of {}", seen.len(), stay.len());
+        }
+    }
+
+    #[test]
+    fn cursor_allows_removal() {
+        for seed in 0..10 {
+            let mut r = Rng::new(seed);
+            let mut d = RawDict::new();
+            let n = 1 + r.below(3000);
+            // Few hashes, so that there are long chains.
+            let hash = |x: u64| if seed % 2 == 0 { mix(x) } else { mix(x % 20) };
+            (0..n).for_each(|x| d.insert(hash(x), x, hash));
+            d.pause_rehashing();
+            let (mut c, mut seen) = (DictCursor::START, HashMap::new());
+            while let Some(p) = d.next(&mut c) {
+                *seen.entry(p).or_insert(0) += 1;
+                if r.below(3) > 0 {
+                    assert!(d.remove(hash(p), |q| q == p, hash).is_some());
+                }
+            }
+            assert!(seen.len() as u64 == n && seen.values().all(|n| *n == 1));
+            d.resume_rehashing();
+            check(&d);
+        }
+    }
+
+    #[test]
+    fn random_is_fair() {
+        let mut r = Rng::new(5);
+        let mut d = RawDict::new();
+        let n = 100;
+        (0..n).for_each(|x| insert(&mut d, x));
+        for (fair, lo, hi) in [(true, 800, 1200), (false, 500, 1300)] {
+            let mut hits = vec![0; n as usize];
+            for _ in 0..n * 1000 {
+                let p = if fair { d.fair_random(|| r.next()) } else { d.random(|| r.next()) };
+                hits[p.unwrap() as usize] += 1;
+            }
+            let (min, max) = (hits.iter().min().unwrap(), hits.iter().max().unwrap());
+            assert!(*min > lo && *max < hi, "from {min} to {max}");
+        }
+        // A desert with one oasis.
+        (1..n).for_each(|x| _ = remove(&mut d, x));
+        d.try_expand(1 << 20);
+        while d.rehash_steps(1000, mix) {}
+        assert_eq!(d.random(|| r.next()), Some(0));
+        let mut some = vec![];
+        (0..n).for_each(|x| insert(&mut d, x + 1));
+        assert!(d.get_some(10, || r.next(), |p| some.push(p)) <= 10);
+        assert!(some.iter().all(|p| *p <= n));
+    }
+
+    #[test]
+    fn policy() {
+        let fill = |d: &mut RawDict, n: u64| (0..n).for_each(|x| insert(d, x));
+        let mut d = RawDict::new();
+        d.set_resize_enabled(DICT_RESIZE_FORBID);
+        fill(&mut d, 100);
+        assert_eq!(d.slots(), 6, "the first bucket, and chains");
+        d = RawDict::new();
+        d.set_resize_enabled(DICT_RESIZE_AVOID);
+        fill(&mut d, 36);
+        assert_eq!(d.slots(), 6);
+        insert(&mut d, 36);
+        assert!(d.is_rehashing(), "six times too small is too small");
+        d = RawDict::new();
+        d.set_expand_allowed(false);
+        fill(&mut d, 6);
+        assert_eq!(d.growth_pending(), Some(2 * BUCKET));
+        fill(&mut d, 6);
+        assert_eq!(d.slots(), 6);
+        assert!(!d.try_expand(usize::MAX), "no such memory");
+        // No step while paused.
+        d.try_expand(1000);
+        d.pause_rehashing();
+        d.rehash_steps(100, mix);
+        assert!(d.used[0] == 12 && d.is_rehashing());
+        d.resume_rehashing();
+        assert_eq!(d.rehash_milliseconds(1, || 0, mix), 0);
+        assert!(!d.is_rehashing());
+    }
+
+    /// Grows over mapped arrays and shrinks back, without a long step, and gives all mapped memory back.
+    #[test]
+    fn no_step_is_long() {
+        // To move all at once would take more than 50 ms. With jemalloc no step takes 1 ms; the allocator that unit tests run
+        // with takes up to 10 ms now and then to tidy up its small blocks. A virtual machine may lose time to its
+        // host in any run, but not in each.
+        let slow = (0..4).map(|_| slow_steps()).take_while(|n| *n > 0).count();
+        assert!(slow < 4, "steps of more than 25 ms in each run");
+    }
+
+    /// The number of steps of more than 25 ms.
+    fn slow_steps() -> u32 {
+        let mut d = RawDict::new();
+        let n = 1_500_000;
+        let mut slow = 0;
+        // The time of this thread alone: others may take the processor away.
+        let now = || {
+            let t = nix::time::clock_gettime(nix::time::ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap();
+            Duration::from(t)
+        };
+        let mut timed = |f: &mut dyn FnMut()| {
+            let t = now();
+            f();
+            slow += (now() - t > Duration::from_millis(25)) as u32;
+        };
+        for x in 0..n {
+            timed(&mut || insert(&mut d, x));
+        }
+        check(&d);
+        for x in 100..n {
+            timed(&mut || assert!(remove(&mut d, x)));
+        }
+        timed(&mut || assert!(d.resize()));
+        let mut more = true;
+        while more {
+            timed(&mut || more = d.rehash_steps(100, mix));
+        }
+        check(&d);
+        assert_eq!((d.len(), d.slots()), (100, 192));
+        assert!((0..100).all(|x| has(&d, x)));
+        slow
+    }
+
+    #[test]
+    fn stats_read_like_the_c() {
+        let mut d = RawDict::new();
+        assert_eq!(
+            d.stats(),
+            b"Hash table 0 stats (main hash table):\nNo stats available for empty dictionaries\n"
+        );
+        (0..3).for_each(|x| insert(&mut d, x));
+        assert_eq!(
+            String::from_utf8(d.stats()).unwrap(),
+            "Hash table 0 stats (main hash table):\n table size: 1\n number of elements: 3\n different slots: 1\n \
+             max chain length: 3\n avg chain length (counted): 3.00\n avg chain length (computed): 3.00\n \
+             Chain length distribution:\n   3: 1 (100.00%)\n"
+        );
+    }
+
+    fn bytes(r: &mut Rng) -> Vec<u8> {
+        let n = [5, 20, 70, 300, 600][r.below(5) as usize];
+        vec![r.next() as u8; r.below(n) as usize]
+    }
+
+    #[test]
+    fn pairs_are_the_model() {
+        for seed in 0..4 {
+            let mut r = Rng::new(seed);
+            let mut d: Dict<PairEntry> = Dict::default();
+            let mut model = BTreeMap::new();
+            for step in 0..8000 {
+                let mut field = r.below(400).to_string().into_bytes();
+                if field.len() == 1 {
+                    field.resize(400, b'f');
+                }
+                let value = bytes(&mut r);
+                match r.below(5) {
+                    0 => {
+                        let added = dictAdd(&mut d, PairEntry::new(&field, &value)).is_ok();
+                        assert_eq!(added, !model.contains_key(&field));
+                        model.entry(field).or_insert(value);
+                    }
+                    1 => {
+                        let old = dictReplace(&mut d, PairEntry::new(&field, &value));
+                        assert_eq!(old.map(|e| e.value().to_vec()), model.insert(field, value));
+                    }
+                    2 => {
+                        let (e, added) =
+                            dictAddOrFind(&mut d, &field, || PairEntry::new(&field, b"new"));
+                        if !added {
+                            e.set_value(&value);
+                        }
+                        assert_eq!(
+                            model
+                                .insert(field, if added { b"new".to_vec() } else { value })
+                                .is_none(),
+                            added
+                        );
+                    }
+                    3 => assert_eq!(dictDelete(&mut d, &field), model.remove(&field).is_some()),
+                    _ => {
+                        assert_eq!(
+                            dictFind(&d, &field).map(|e| e.value()),
+                            model.get(&field).map(|v| &v[..])
+                        );
+                        if let Some(e) = dictFindMut(&mut d, &field) {
+                            e.set_value(&value);
+                            assert_eq!((e.field(), e.value()), (&field[..], &value[..]));
+                            model.insert(field, value);
+                        }
+                    }
+                }
+                if step % 1000 == 0 {
+                    let all = d
+                        .iter()
+                        .map(|e| (e.field().to_vec(), e.value().to_vec()))
+                        .collect::<BTreeMap<_, _>>();
+                    assert_eq!(all, model);
+                }
+            }
+            assert_eq!(dictSize(&d), model.len());
+        }
+    }
+
+    #[test]
+    fn members_and_boxes() {
+        let mut r = Rng::new(3);
+        let mut d: Dict<SdsEntry> = Dict::with_seed(HashSeed::new([3; 16]));
+        let long = vec![b'm'; 1000];
+        assert!(
+            dictAdd(&mut d, SdsEntry::new(&long)).is_ok()
+                && dictAdd(&mut d, SdsEntry::new(&long)).is_err()
+        );
+        assert!(dictAdd(&mut d, SdsEntry::new(b"")).is_ok());
+        for n in 0..200u32 {
+            assert!(dictAdd(&mut d, SdsEntry::new(&n.to_be_bytes())).is_ok());
+        }
+        assert_eq!(SdsEntry::new(b"1234567").alloc_size(), 8);
+        assert_eq!(PairEntry::new(b"1234567", b"1234567").alloc_size(), 16);
+        assert!(
+            dictGetRandomKey(&d, || r.next()).is_some()
+                && dictGetFairRandomKey(&d, || r.next()).is_some()
+        );
+        assert_eq!(
+            dictGetSomeKeys(&d, 7, || r.next(), |e| assert!(dictFind(&d, e.as_slice()).is_some())),
+            7
+        );
+        let (mut v, mut seen) = (0, HashSet::new());
+        loop {
+            v = dictScan(&d, v, |e| _ = seen.insert(e.as_slice()));
+            if v == 0 {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 202);
+        dictPauseRehashing(&mut d);
+        let mut c = DictCursor::START;
+        while let Some(m) = dictNext(&d, &mut c).map(|e| e.as_slice().to_vec()) {
+            assert!(dictDelete(&mut d, &m));
+        }
+        dictResumeRehashing(&mut d);
+        assert_eq!(dictSize(&d), 0);
+        while dictRehash(&mut d, 10) {}
+        assert!(htNeedsResize(&d) && dictResize(&mut d));
+        while dictRehash(&mut d, 10) {}
+        assert_eq!(dictSlots(&d), 6);
+
+        struct Named(Vec<u8>, u32);
+        impl Keyed for Named {
+            fn key(&self) -> &[u8] {
+                &self.0
+            }
+        }
+        let mut d: Dict<Box<Named>> = Dict::default();
+        assert!(dictAdd(&mut d, Box::new(Named(b"a".to_vec(), 1))).is_ok());
+        dictFindMut(&mut d, b"a").unwrap().1 += 1;
+        assert_eq!(dictUnlink(&mut d, b"a").unwrap().1, 2);
+    }
+
+    /// A table of a few million entries goes without recursion, and within a moment.
+    #[test]
+    fn large_table_is_dropped() {
+        let mut d: Dict<SdsEntry> = Dict::default();
+        dictExpand(&mut d, 300_000);
+        for n in 0..300_000u32 {
+            _ = dictAdd(&mut d, SdsEntry::new(&n.to_be_bytes()));
+        }
+        let mut calls = 0;
+        dictEmpty(&mut d, || calls += 1);
+        assert_eq!((calls, dictSize(&d)), (5, 0));
+    }
+}

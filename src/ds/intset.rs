@@ -1,0 +1,379 @@
+//! `intset.c`: a sorted array of integers, all of the narrowest width that holds every one.
+//!
+//! ```text
+//! encoding u32 | length u32 | contents
+//! encoding: 2, 4 or 8, the width in bytes; all little endian
+//! ```
+//!
+//! These bytes are what RDB files hold. A set grows wider when a value asks for it, and never
+//! narrower.
+//!
+//! Read first: `intsetSearch`, `intsetAdd`.
+//!
+//! Differs: what the C asserts is answered by `None`; nothing here panics on damaged bytes.
+#![forbid(unsafe_code)]
+
+use super::bytes::resize;
+use std::ops::Deref;
+
+const INTSET_ENC_INT16: u32 = 2;
+const INTSET_ENC_INT32: u32 = 4;
+const INTSET_ENC_INT64: u32 = 8;
+
+/// Encoding and length.
+const INTSET_HEADER_SIZE: usize = 8;
+
+/// An intset that owns its bytes. Reading functions take the bytes (`&is`), so they read borrowed
+/// ones as well.
+///
+/// The header always tells the true size; whether the values are in order depends on where the
+/// bytes came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intset(Vec<u8>);
+
+impl Intset {
+    /// Takes over the bytes of an intset, or gives `None` if they fail `intsetValidateIntegrity`
+    /// without `deep`, as an empty set does.
+    pub fn fromBytes(bytes: Vec<u8>) -> Option<Intset> {
+        intsetValidateIntegrity(&bytes, false).then_some(Intset(bytes))
+    }
+
+    /// The bytes, as they are saved.
+    pub fn intoBytes(self) -> Vec<u8> {
+        self.0
+    }
+
+    #[inline]
+    fn setHeader(&mut self, encoding: u32, length: u32) {
+        self.0[..4].copy_from_slice(&encoding.to_le_bytes());
+        self.0[4..8].copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+impl Deref for Intset {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The width that `v` needs.
+#[inline]
+fn _intsetValueEncoding(v: i64) -> u32 {
+    if i16::try_from(v).is_ok() {
+        INTSET_ENC_INT16
+    } else if i32::try_from(v).is_ok() {
+        INTSET_ENC_INT32
+    } else {
+        INTSET_ENC_INT64
+    }
+}
+
+/// The u32 at `at`, or 0 if the bytes end before it does.
+#[inline]
+fn u32At(is: &[u8], at: usize) -> u32 {
+    is.get(at..).and_then(|b| b.first_chunk::<4>()).map_or(0, |b| u32::from_le_bytes(*b))
+}
+
+/// The width of the set.
+#[inline]
+fn encodingOf(is: &[u8]) -> u32 {
+    u32At(is, 0)
+}
+
+/// The values, without the header.
+#[inline]
+fn contentsOf(is: &[u8]) -> &[u8] {
+    is.get(INTSET_HEADER_SIZE..).unwrap_or_default()
+}
+
+/// The value at `pos`, where `contents` has values of the width `enc`. `None`: there are not as
+/// many.
+#[inline]
+fn _intsetGetEncoded(contents: &[u8], pos: usize, enc: u32) -> Option<i64> {
+    match enc {
+        INTSET_ENC_INT64 => Some(i64::from_le_bytes(*contents.as_chunks().0.get(pos)?)),
+        INTSET_ENC_INT32 => Some(i32::from_le_bytes(*contents.as_chunks().0.get(pos)?) as i64),
+        _ => Some(i16::from_le_bytes(*contents.as_chunks().0.get(pos)?) as i64),
+    }
+}
+
+/// The value at `pos`.
+#[inline]
+fn _intsetGet(is: &[u8], pos: usize) -> Option<i64> {
+    _intsetGetEncoded(contentsOf(is), pos, encodingOf(is))
+}
+
+/// Writes the value at `pos`, in the width `enc`, which has to hold it.
+#[inline]
+fn _intsetSet(is: &mut Intset, pos: usize, value: i64, enc: u32) {
+    let width = enc as usize;
+    let at = INTSET_HEADER_SIZE + pos * width;
+    is.0[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
+}
+
+/// An empty set: 8 bytes.
+pub fn intsetNew() -> Intset {
+    Intset(vec![INTSET_ENC_INT16 as u8, 0, 0, 0, 0, 0, 0, 0])
+}
+
+/// Makes room for `len` values of the width `enc`, or gives it back.
+#[inline]
+fn intsetResize(is: &mut Intset, len: usize, enc: u32) {
+    resize(&mut is.0, INTSET_HEADER_SIZE + len * enc as usize);
+}
+
+/// Looks for `value`: `Ok` is where it is, `Err` where it belongs.
+#[inline]
+fn intsetSearch(is: &[u8], value: i64) -> Result<usize, usize> {
+    let contents = contentsOf(is);
+    match encodingOf(is) {
+        INTSET_ENC_INT64 => search(contents.as_chunks().0, value, i64::from_le_bytes),
+        INTSET_ENC_INT32 => search(contents.as_chunks().0, value, |b| i32::from_le_bytes(b) as i64),
+        _ => search(contents.as_chunks().0, value, |b| i16::from_le_bytes(b) as i64),
+    }
+}
+
+/// `intsetSearch` among values of one width.
+#[inline]
+fn search<const N: usize>(
+    values: &[[u8; N]],
+    value: i64,
+    decode: impl Fn([u8; N]) -> i64,
+) -> Result<usize, usize> {
+    // Values often come in order: look at the ends first.
+    let (Some(first), Some(last)) = (values.first(), values.last()) else { return Err(0) };
+    if value > decode(*last) {
+        return Err(values.len());
+    }
+    if value < decode(*first) {
+        return Err(0);
+    }
+    values.binary_search_by(|b| decode(*b).cmp(&value))
+}
+
+/// Makes the set wide enough for `value`, and adds it. As no other value is that wide, it goes to
+/// one of the ends.
+fn intsetUpgradeAndAdd(is: &mut Intset, value: i64) {
+    let curenc = encodingOf(is);
+    let newenc = _intsetValueEncoding(value);
+    let length = contentsOf(is).len() / curenc as usize;
+    let prepend = (value < 0) as usize;
+    intsetResize(is, length + 1, newenc);
+
+    // From back to front, so that no value is overwritten before it was read.
+    for pos in (0..length).rev() {
+        let v = _intsetGetEncoded(contentsOf(is), pos, curenc).unwrap_or(0);
+        _intsetSet(is, pos + prepend, v, newenc);
+    }
+    _intsetSet(is, if prepend == 1 { 0 } else { length }, value, newenc);
+    is.setHeader(newenc, length as u32 + 1);
+}
+
+/// Moves the values from `from` to the end of the first `length` ones to `to`.
+#[inline]
+fn intsetMoveTail(is: &mut Intset, from: usize, to: usize, length: usize, enc: u32) {
+    let at = |pos: usize| INTSET_HEADER_SIZE + pos * enc as usize;
+    is.0.copy_within(at(from)..at(length), at(to));
+}
+
+/// Adds `value`. Returns whether it was not in the set before.
+///
+/// # Panics
+///
+/// When the set already has `u32::MAX` values; callers convert it long before.
+pub fn intsetAdd(is: &mut Intset, value: i64) -> bool {
+    let length = intsetLen(is);
+    assert!(length < u32::MAX, "an intset of {length} values");
+    let encoding = encodingOf(is);
+    if _intsetValueEncoding(value) > encoding {
+        intsetUpgradeAndAdd(is, value);
+        return true;
+    }
+    let Err(pos) = intsetSearch(is, value) else { return false };
+    let len = length as usize;
+    intsetResize(is, len + 1, encoding);
+    intsetMoveTail(is, pos, pos + 1, len, encoding);
+    _intsetSet(is, pos, value, encoding);
+    is.setHeader(encoding, length + 1);
+    true
+}
+
+/// Removes `value`. Returns whether it was in the set.
+pub fn intsetRemove(is: &mut Intset, value: i64) -> bool {
+    let encoding = encodingOf(is);
+    if _intsetValueEncoding(value) > encoding {
+        return false;
+    }
+    let Ok(pos) = intsetSearch(is, value) else { return false };
+    let length = intsetLen(is);
+    let len = length as usize;
+    intsetMoveTail(is, pos + 1, pos, len, encoding);
+    intsetResize(is, len - 1, encoding);
+    is.setHeader(encoding, length - 1);
+    true
+}
+
+/// Whether `value` is in the set.
+#[inline]
+pub fn intsetFind(is: &[u8], value: i64) -> bool {
+    _intsetValueEncoding(value) <= encodingOf(is) && intsetSearch(is, value).is_ok()
+}
+
+/// A random value of the set, `None` if it is empty. `rand` gives numbers like `rand(3)`.
+pub fn intsetRandom(is: &[u8], rand: &mut impl FnMut() -> u32) -> Option<i64> {
+    _intsetGet(is, rand().checked_rem(intsetLen(is))? as usize)
+}
+
+/// The value at `pos`, in ascending order from 0. `None`: the set has not as many.
+#[inline]
+pub fn intsetGet(is: &[u8], pos: u32) -> Option<i64> {
+    if pos < intsetLen(is) { _intsetGet(is, pos as usize) } else { None }
+}
+
+/// The number of values.
+#[inline]
+pub fn intsetLen(is: &[u8]) -> u32 {
+    u32At(is, 4)
+}
+
+/// The size of the set in bytes, as its header tells.
+#[inline]
+pub fn intsetBlobLen(is: &[u8]) -> usize {
+    INTSET_HEADER_SIZE + intsetLen(is) as usize * encodingOf(is) as usize
+}
+
+/// Whether these bytes are an intset, and not an empty one. Without `deep` the header is checked,
+/// with it the order too.
+pub fn intsetValidateIntegrity(is: &[u8], deep: bool) -> bool {
+    if is.len() < INTSET_HEADER_SIZE {
+        return false;
+    }
+    let encoding = encodingOf(is);
+    if !matches!(encoding, INTSET_ENC_INT16 | INTSET_ENC_INT32 | INTSET_ENC_INT64) {
+        return false;
+    }
+    let count = intsetLen(is) as u64;
+    if INTSET_HEADER_SIZE as u64 + count * encoding as u64 != is.len() as u64 || count == 0 {
+        return false;
+    }
+    if !deep {
+        return true;
+    }
+
+    match encoding {
+        INTSET_ENC_INT64 => ascending(contentsOf(is).as_chunks().0, i64::from_le_bytes),
+        INTSET_ENC_INT32 => ascending(contentsOf(is).as_chunks().0, i32::from_le_bytes),
+        _ => ascending(contentsOf(is).as_chunks().0, i16::from_le_bytes),
+    }
+}
+
+/// Whether each value is greater than the one before.
+fn ascending<const N: usize, T: Ord>(values: &[[u8; N]], decode: fn([u8; N]) -> T) -> bool {
+    values.is_sorted_by(|a, b| decode(*a) < decode(*b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::testing::Rng;
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn bytes_of_each_width() {
+        let mut is = intsetNew();
+        assert_eq!(&is[..], b"\x02\0\0\0\0\0\0\0");
+        assert!(intsetAdd(&mut is, 5) && intsetAdd(&mut is, -2) && !intsetAdd(&mut is, 5));
+        assert_eq!(&is[..], b"\x02\0\0\0\x02\0\0\0\xfe\xff\x05\0");
+        assert!(intsetAdd(&mut is, 32768));
+        assert_eq!(&is[..], b"\x04\0\0\0\x03\0\0\0\xfe\xff\xff\xff\x05\0\0\0\0\x80\0\0");
+        assert!(
+            intsetRemove(&mut is, 5) && intsetRemove(&mut is, 32768) && !intsetRemove(&mut is, 5)
+        );
+        assert_eq!(&is[..], b"\x04\0\0\0\x01\0\0\0\xfe\xff\xff\xff", "it stays as wide as it was");
+        assert!(intsetAdd(&mut is, i64::MIN));
+        assert_eq!(
+            &is[..],
+            b"\x08\0\0\0\x02\0\0\0\0\0\0\0\0\0\0\x80\xfe\xff\xff\xff\xff\xff\xff\xff"
+        );
+    }
+
+    #[test]
+    fn against_a_btree_set() {
+        let mut rng = Rng::new();
+        for _ in 0..60 {
+            let mut is = intsetNew();
+            let mut model = BTreeSet::new();
+            let wide = rng.below(3);
+            for _ in 0..300 {
+                let v = match wide {
+                    0 => rng.below(200) as i64 - 100,
+                    1 => rng.integer() % 100_000,
+                    _ => rng.integer(),
+                };
+                match rng.below(3) {
+                    0 => assert_eq!(intsetRemove(&mut is, v), model.remove(&v)),
+                    1 => assert_eq!(intsetFind(&is, v), model.contains(&v)),
+                    _ => assert_eq!(intsetAdd(&mut is, v), model.insert(v)),
+                }
+            }
+            let values: Vec<i64> = (0..intsetLen(&is)).filter_map(|i| intsetGet(&is, i)).collect();
+            assert!(model.iter().eq(&values));
+            assert_eq!(intsetGet(&is, intsetLen(&is)), None);
+            assert_eq!(intsetBlobLen(&is), is.len());
+            assert!(intsetValidateIntegrity(&is, true) || model.is_empty());
+            let mut rand = || rng.next() as u32;
+            assert!(intsetRandom(&is, &mut rand).is_none_or(|v| model.contains(&v)));
+        }
+    }
+
+    #[test]
+    fn validator_rejects() {
+        let bad: [&[u8]; 8] = [
+            b"",
+            b"\x02\0\0\0\x01\0\0",
+            b"\x02\0\0\0\0\0\0\0",
+            b"\x03\0\0\0\x01\0\0\0\x01\0\0",
+            b"\x02\0\0\0\x02\0\0\0\x01\0",
+            b"\x02\0\0\0\x01\0\0\0\x01\0\x02\0",
+            b"\x08\0\0\0\x01\0\0\x20\0\0\0\0\0\0\0\0",
+            b"\0\0\0\0\0\0\0\0",
+        ];
+        for b in bad {
+            assert!(!intsetValidateIntegrity(b, false), "{b:?}");
+        }
+        for b in [b"\x02\0\0\0\x02\0\0\0\x01\0\x01\0", b"\x02\0\0\0\x02\0\0\0\x02\0\x01\0"] {
+            assert!(intsetValidateIntegrity(b, false) && !intsetValidateIntegrity(b, true));
+        }
+    }
+
+    /// Damaged bytes are answered, and what passes the header's check can be used.
+    #[test]
+    fn damaged_bytes_do_no_harm() {
+        let mut rng = Rng::new();
+        for _ in 0..3000 {
+            let mut is = intsetNew();
+            for _ in 0..rng.below(6) {
+                intsetAdd(&mut is, rng.integer());
+            }
+            let mut bytes = is.intoBytes();
+            rng.damage(&mut bytes);
+            let v = rng.integer();
+            intsetValidateIntegrity(&bytes, true);
+            intsetFind(&bytes, v);
+            intsetBlobLen(&bytes);
+            for i in 0..8 {
+                intsetGet(&bytes, i);
+            }
+            intsetRandom(&bytes, &mut || v as u32);
+            if let Some(mut is) = Intset::fromBytes(bytes) {
+                intsetAdd(&mut is, v);
+                intsetRemove(&mut is, rng.integer());
+                intsetAdd(&mut is, rng.integer());
+                assert_eq!(is.len(), intsetBlobLen(&is));
+            }
+        }
+    }
+}

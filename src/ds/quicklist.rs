@@ -1,0 +1,1442 @@
+//! `quicklist.c`: a linked list of ziplists, the one encoding of lists.
+//!
+//! Read first: [`QuicklistNode`], `_quicklistNodeAllowInsert` (when a ziplist is full), `_quicklistInsert` (which splits and
+//! merges), `__quicklistCompress` (which nodes are kept compressed).
+//!
+//! A list has the same nodes as in the C after the same calls, with the same bytes in them: RDB files and DUMP show them.
+//!
+//! Not here: bookmarks, which serve active defragmentation.
+//!
+//! Differs: nodes live in an arena and are linked by index. An entry tells where a value is, and [`Quicklist::value`] reads
+//! it. Besides the C's iterator, which unpacks nodes in place and so needs the list to itself, there is [`QuicklistReader`],
+//! which unpacks into a buffer of its own and only reads.
+#![forbid(unsafe_code)]
+
+use super::lzf::{LzfState, lzf_compress, lzf_decompress};
+use super::slab::{ChunkedVec, NIL};
+use super::ziplist::*;
+
+/// Both ends, as [`quicklistPush`] and [`quicklistPop`] take them.
+pub const QUICKLIST_HEAD: i32 = 0;
+pub const QUICKLIST_TAIL: i32 = -1;
+
+/// Directions of an iteration: from the head on, from the tail back.
+pub const AL_START_HEAD: i32 = 0;
+pub const AL_START_TAIL: i32 = 1;
+
+/// The depth that switches compression off.
+pub const QUICKLIST_NOCOMPRESS: i32 = 0;
+
+/// Largest node in bytes for the fills -1 to -5.
+const optimization_level: [usize; 5] = [4096, 8192, 16384, 32768, 65536];
+
+/// Largest node of several elements in bytes, where the fill is a number of elements.
+const SIZE_SAFETY_LIMIT: usize = 8192;
+
+/// Smaller ziplists are not compressed.
+const MIN_COMPRESS_BYTES: usize = 48;
+
+/// A compressed ziplist is kept if it is at least this many bytes smaller.
+const MIN_COMPRESS_IMPROVE: usize = 8;
+
+const FILL_MAX: i32 = (1 << 15) - 1;
+const COMPRESS_MAX: i32 = (1 << 16) - 1;
+
+#[derive(Debug, Clone)]
+enum Content {
+    Raw(Ziplist),
+    Lzf(Box<[u8]>),
+}
+
+impl Content {
+    /// What stands in for a content that was taken out.
+    fn none() -> Self {
+        Content::Lzf(Box::default())
+    }
+}
+
+/// A ziplist, compressed or not, and its neighbours.
+#[derive(Debug, Clone)]
+pub struct QuicklistNode {
+    prev: u32,
+    next: u32,
+    zl: Content,
+    /// Size of the ziplist in bytes, uncompressed.
+    sz: u32,
+    // C: 16 bits, which a ziplist out of an RDB file can overflow.
+    count: u32,
+    /// Uncompressed for a while: to be compressed again after use.
+    recompress: bool,
+}
+
+impl QuicklistNode {
+    /// Number of elements.
+    pub fn count(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Size of the ziplist in bytes, uncompressed.
+    pub fn sz(&self) -> usize {
+        self.sz as usize
+    }
+
+    /// The ziplist; empty if the node is compressed.
+    pub fn zl(&self) -> &[u8] {
+        match &self.zl {
+            Content::Raw(zl) => zl,
+            Content::Lzf(_) => &[],
+        }
+    }
+
+    /// Bytes the content takes as it is.
+    pub fn stored_len(&self) -> usize {
+        match &self.zl {
+            Content::Raw(zl) => zl.len(),
+            Content::Lzf(lzf) => lzf.len(),
+        }
+    }
+
+    fn quicklistNodeUpdateSz(&mut self) {
+        self.sz = self.zl().len() as u32;
+    }
+}
+
+/// Is the ziplist of this node compressed?
+pub fn quicklistNodeIsCompressed(node: &QuicklistNode) -> bool {
+    matches!(node.zl, Content::Lzf(_))
+}
+
+/// The compressed bytes of a node; `None` if it is not compressed.
+pub fn quicklistGetLzf(node: &QuicklistNode) -> Option<&[u8]> {
+    match &node.zl {
+        Content::Lzf(lzf) => Some(lzf),
+        Content::Raw(_) => None,
+    }
+}
+
+/// A list of values.
+#[derive(Debug)]
+pub struct Quicklist {
+    nodes: ChunkedVec<QuicklistNode>,
+    /// Free nodes, linked by `next`.
+    free: u32,
+    head: u32,
+    tail: u32,
+    count: usize,
+    len: u32,
+    fill: i16,
+    compress: u16,
+}
+
+/// Where a value is. It is good until the list changes.
+#[derive(Debug, Clone, Copy)]
+pub struct QuicklistEntry {
+    node: u32,
+    zi: usize,
+    /// Number of the value in its node, from 0, or from -1 at the end backwards.
+    offset: i64,
+}
+
+/// An iteration that unpacks nodes in place and may delete what it meets.
+#[derive(Debug)]
+pub struct QuicklistIter {
+    current: u32,
+    zi: Option<usize>,
+    offset: i64,
+    direction: i32,
+}
+
+impl Quicklist {
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// The fill: largest number of elements in a node, or the negative number of a size class.
+    pub fn fill(&self) -> i32 {
+        i32::from(self.fill)
+    }
+
+    /// The number of nodes at each end that are not compressed; 0 stands for no compression.
+    pub fn compress(&self) -> i32 {
+        i32::from(self.compress)
+    }
+
+    /// The nodes from head to tail.
+    pub fn nodes(&self) -> impl Iterator<Item = &QuicklistNode> {
+        let mut id = self.head;
+        std::iter::from_fn(move || {
+            let node = (id != NIL).then(|| &self.nodes[id])?;
+            id = node.next;
+            Some(node)
+        })
+    }
+
+    /// Bytes allocated but for the contents of nodes.
+    pub fn mem_usage(&self) -> usize {
+        size_of::<Self>() + self.nodes.mem_usage()
+    }
+
+    /// The value an entry stands for. `None`: the ziplist is damaged.
+    #[inline]
+    pub fn value(&self, entry: &QuicklistEntry) -> Option<ZiplistEntry<'_>> {
+        ziplistGet(self.nodes[entry.node].zl(), entry.zi)
+    }
+
+    /// The ziplist of a node that is not compressed.
+    #[inline]
+    fn zl_mut(&mut self, id: u32) -> &mut Ziplist {
+        match &mut self.nodes[id].zl {
+            Content::Raw(zl) => zl,
+            Content::Lzf(_) => panic!("a compressed quicklist node was not unpacked before use"),
+        }
+    }
+
+    fn next(&self, id: u32) -> u32 {
+        self.nodes[id].next
+    }
+
+    fn prev(&self, id: u32) -> u32 {
+        self.nodes[id].prev
+    }
+
+    fn quicklistCreateNode(&mut self, zl: Ziplist, count: usize) -> u32 {
+        let node = QuicklistNode {
+            prev: NIL,
+            next: NIL,
+            sz: zl.len() as u32,
+            zl: Content::Raw(zl),
+            count: count as u32,
+            recompress: false,
+        };
+        match self.free {
+            NIL => self.nodes.push(node),
+            id => {
+                self.free = self.nodes[id].next;
+                self.nodes[id] = node;
+                id
+            }
+        }
+    }
+
+    /// Compresses a node that is not. It stays as it is if it is small, or would not get smaller.
+    fn quicklistCompressNode(&mut self, id: u32) {
+        if id == NIL {
+            return;
+        }
+        let node = &mut self.nodes[id];
+        let Content::Raw(zl) = &node.zl else { return };
+        // A ziplist that came damaged is left alone: unpacked again, it would not be taken for one.
+        if zl.len() < MIN_COMPRESS_BYTES || !ziplistValidateIntegrity(zl, false, None) {
+            return;
+        }
+        let mut lzf = vec![0; zl.len()];
+        let sz = lzf_compress(&mut LzfState::new(), zl, &mut lzf);
+        if sz == 0 || sz + MIN_COMPRESS_IMPROVE >= zl.len() {
+            return;
+        }
+        lzf.truncate(sz);
+        node.zl = Content::Lzf(lzf.into_boxed_slice());
+        node.recompress = false;
+    }
+
+    /// Unpacks a node if it is compressed; true if it was.
+    fn quicklistDecompressNode(&mut self, id: u32) -> bool {
+        if id == NIL {
+            return false;
+        }
+        let node = &mut self.nodes[id];
+        let Content::Lzf(lzf) = &node.zl else { return false };
+        let zl = Ziplist::fromBytes(unpack(lzf, node.sz()));
+        node.zl = Content::Raw(zl.expect("a quicklist node unpacks to what was packed"));
+        true
+    }
+
+    /// Unpacks a node that is to be compressed again after use.
+    #[inline]
+    fn quicklistDecompressNodeForUse(&mut self, id: u32) {
+        if self.quicklistDecompressNode(id) {
+            self.nodes[id].recompress = true;
+        }
+    }
+
+    /// Keeps the ends of the list uncompressed to the depth asked for, compresses `node` if it is further inside, and the
+    /// two nodes next to the ends: those that an insertion may have pushed inside.
+    fn __quicklistCompress(&mut self, node: u32) {
+        let compress = u32::from(self.compress);
+        if compress == 0 || self.len < compress * 2 {
+            return;
+        }
+        let (mut forward, mut reverse) = (self.head, self.tail);
+        let mut in_depth = false;
+        for _ in 0..compress {
+            for id in [forward, reverse] {
+                self.quicklistDecompressNode(id);
+                // C: leaves the flag as it is. A node that LINDEX has unpacked inside the list may come to its end by pops;
+                // the next LINSERT then packs it there, and the next LPUSH writes a ziplist entry into LZF bytes.
+                self.nodes[id].recompress = false;
+            }
+            if forward == node || reverse == node {
+                in_depth = true;
+            }
+            // The ends meet: nothing is inside.
+            if forward == reverse || self.next(forward) == reverse {
+                return;
+            }
+            forward = self.next(forward);
+            reverse = self.prev(reverse);
+        }
+        if !in_depth {
+            self.quicklistCompressNode(node);
+        }
+        self.quicklistCompressNode(forward);
+        self.quicklistCompressNode(reverse);
+    }
+
+    fn quicklistCompress(&mut self, id: u32) {
+        if self.nodes[id].recompress {
+            self.quicklistCompressNode(id);
+        } else {
+            self.__quicklistCompress(id);
+        }
+    }
+
+    fn quicklistRecompressOnly(&mut self, id: u32) {
+        if self.nodes[id].recompress {
+            self.quicklistCompressNode(id);
+        }
+    }
+
+    /// Links `new_node` behind `old_node`, or before it. `old_node` may be NIL in an empty list.
+    fn __quicklistInsertNode(&mut self, old_node: u32, new_node: u32, after: bool) {
+        let (prev, next) = match (old_node, after) {
+            (NIL, _) => (NIL, NIL),
+            (_, true) => (old_node, self.next(old_node)),
+            (_, false) => (self.prev(old_node), old_node),
+        };
+        self.nodes[new_node].prev = prev;
+        self.nodes[new_node].next = next;
+        match prev {
+            NIL => self.head = new_node,
+            _ => self.nodes[prev].next = new_node,
+        }
+        match next {
+            NIL => self.tail = new_node,
+            _ => self.nodes[next].prev = new_node,
+        }
+        // The length comes first, for the compression to know it.
+        self.len += 1;
+        if old_node != NIL {
+            self.quicklistCompress(old_node);
+        }
+    }
+
+    /// Would an element of `sz` bytes leave this node within its limits?
+    #[inline]
+    fn _quicklistNodeAllowInsert(&self, id: u32, sz: usize) -> bool {
+        if id == NIL {
+            return false;
+        }
+        let node = &self.nodes[id];
+        let fill = self.fill();
+        // The header of the entry. It may take less: an integer is stored shorter than it is written.
+        let prevlen = if sz < 254 { 1 } else { 5 };
+        let encoding = match sz {
+            0..64 => 1,
+            64..16384 => 2,
+            _ => 5,
+        };
+        let new_sz = node.sz() + sz + prevlen + encoding;
+        if _quicklistNodeSizeMeetsOptimizationRequirement(new_sz, fill) {
+            true
+        } else if new_sz > SIZE_SAFETY_LIMIT {
+            false
+        } else {
+            (node.count as i32) < fill
+        }
+    }
+
+    fn _quicklistNodeAllowMerge(&self, a: u32, b: u32) -> bool {
+        if a == NIL || b == NIL {
+            return false;
+        }
+        let (a, b) = (&self.nodes[a], &self.nodes[b]);
+        let fill = self.fill();
+        // One of the two headers and end marks goes.
+        let merge_sz = (a.sz() + b.sz()).saturating_sub(11);
+        if _quicklistNodeSizeMeetsOptimizationRequirement(merge_sz, fill) {
+            true
+        } else if merge_sz > SIZE_SAFETY_LIMIT {
+            false
+        } else {
+            (a.count + b.count) as i32 <= fill
+        }
+    }
+
+    fn __quicklistDelNode(&mut self, id: u32) {
+        let QuicklistNode { prev, next, count, .. } = self.nodes[id];
+        match prev {
+            NIL => self.head = next,
+            _ => self.nodes[prev].next = next,
+        }
+        match next {
+            NIL => self.tail = prev,
+            _ => self.nodes[next].prev = prev,
+        }
+        self.len -= 1;
+        // A damaged ziplist need not hold as many values as were counted.
+        self.count = self.count.saturating_sub(count as usize);
+
+        let node = &mut self.nodes[id];
+        node.zl = Content::none();
+        node.next = self.free;
+        self.free = id;
+        if self.len == 0 {
+            self.nodes = ChunkedVec::new();
+            self.free = NIL;
+            return;
+        }
+
+        // With this node gone, a compressed one may have come within the depth.
+        self.__quicklistCompress(NIL);
+    }
+
+    /// Deletes the value at `p` of a node. True if the node went with it.
+    fn quicklistDelIndex(&mut self, id: u32, p: usize) -> bool {
+        ziplistDelete(self.zl_mut(id), p);
+        let node = &mut self.nodes[id];
+        if node.count > 0 {
+            node.count -= 1;
+            self.count = self.count.saturating_sub(1);
+        }
+        if node.count == 0 {
+            self.__quicklistDelNode(id);
+            return true;
+        }
+        node.quicklistNodeUpdateSz();
+        false
+    }
+
+    /// Makes one node of two neighbours, `a` before `b`, and returns the one that is left.
+    fn _quicklistZiplistMerge(&mut self, a: u32, b: u32) -> u32 {
+        self.quicklistDecompressNode(a);
+        self.quicklistDecompressNode(b);
+        let mut take = |id: u32| std::mem::replace(&mut self.nodes[id].zl, Content::none());
+        let (Content::Raw(mut first), Content::Raw(mut second)) = (take(a), take(b)) else {
+            panic!("a compressed quicklist node was not unpacked before a merge");
+        };
+        let (keep, nokeep, zl) =
+            if ziplistMerge(&mut first, &mut second) { (a, b, first) } else { (b, a, second) };
+        let node = &mut self.nodes[keep];
+        node.count = ziplistLen(&zl) as u32;
+        node.zl = Content::Raw(zl);
+        node.quicklistNodeUpdateSz();
+
+        self.nodes[nokeep].count = 0;
+        self.__quicklistDelNode(nokeep);
+        self.quicklistCompress(keep);
+        keep
+    }
+
+    /// Merges what can be merged around `center`: the two nodes before it, the two behind it, and it with its neighbours.
+    fn _quicklistMergeNodes(&mut self, center: u32) {
+        let prev = self.prev(center);
+        let prev_prev = if prev == NIL { NIL } else { self.prev(prev) };
+        let next = self.next(center);
+        let next_next = if next == NIL { NIL } else { self.next(next) };
+
+        if self._quicklistNodeAllowMerge(prev, prev_prev) {
+            self._quicklistZiplistMerge(prev_prev, prev);
+        }
+        if self._quicklistNodeAllowMerge(next, next_next) {
+            self._quicklistZiplistMerge(next, next_next);
+        }
+        let mut target = center;
+        let prev = self.prev(center);
+        if self._quicklistNodeAllowMerge(center, prev) {
+            target = self._quicklistZiplistMerge(prev, center);
+        }
+        let next = self.next(target);
+        if self._quicklistNodeAllowMerge(target, next) {
+            self._quicklistZiplistMerge(target, next);
+        }
+    }
+
+    /// Splits a node at `offset`. With `after`, the new node gets what is behind the element there; else, what is before it.
+    ///
+    /// The new node is returned, and not linked yet.
+    fn _quicklistSplitNode(&mut self, id: u32, offset: usize, after: bool) -> u32 {
+        const REST: usize = u32::MAX as usize;
+        let zl = self.zl_mut(id);
+        let mut new_zl = zl.clone();
+        if after {
+            ziplistDeleteRange(zl, offset as i64 + 1, REST);
+            ziplistDeleteRange(&mut new_zl, 0, offset + 1);
+        } else {
+            ziplistDeleteRange(zl, 0, offset);
+            ziplistDeleteRange(&mut new_zl, offset as i64, REST);
+        }
+        let node = &mut self.nodes[id];
+        node.count = ziplistLen(node.zl()) as u32;
+        node.quicklistNodeUpdateSz();
+        let count = ziplistLen(&new_zl);
+        self.quicklistCreateNode(new_zl, count)
+    }
+
+    /// Adds a value at one end of a node, which is unpacked for it and packed again.
+    fn push_to_node(&mut self, id: u32, value: &[u8], place: i32) {
+        self.quicklistDecompressNodeForUse(id);
+        ziplistPush(self.zl_mut(id), value, place);
+        let node = &mut self.nodes[id];
+        node.count += 1;
+        node.quicklistNodeUpdateSz();
+        self.quicklistRecompressOnly(id);
+    }
+
+    /// A node of one value.
+    fn node_of(&mut self, value: &[u8]) -> u32 {
+        let mut zl = ziplistNew();
+        ziplistPush(&mut zl, value, ZIPLIST_HEAD);
+        self.quicklistCreateNode(zl, 1)
+    }
+
+    fn _quicklistInsert(&mut self, entry: &QuicklistEntry, value: &[u8], after: bool) {
+        let node = entry.node;
+        let sz = value.len();
+        let count = i64::from(self.nodes[node].count);
+        // C: takes an offset from the end as it is, and then splits at the wrong place. No command asks for it.
+        let offset = if entry.offset < 0 { entry.offset + count } else { entry.offset };
+        let (prev, next) = (self.prev(node), self.next(node));
+
+        let full = !self._quicklistNodeAllowInsert(node, sz);
+        // The C's condition, kept since it decides where nodes end: no value has the number `count`, so the tail is never
+        // seen, and a full node is split there too.
+        let at_tail = after && offset == count;
+        let full_next = at_tail && !self._quicklistNodeAllowInsert(next, sz);
+        let at_head = !after && offset == 0;
+        let full_prev = at_head && !self._quicklistNodeAllowInsert(prev, sz);
+
+        if !full {
+            self.quicklistDecompressNodeForUse(node);
+            let zl = self.zl_mut(node);
+            match if after { ziplistNext(zl, entry.zi) } else { Some(entry.zi) } {
+                Some(p) => ziplistInsert(zl, p, value),
+                None => ziplistPush(zl, value, ZIPLIST_TAIL),
+            }
+            let n = &mut self.nodes[node];
+            n.count += 1;
+            n.quicklistNodeUpdateSz();
+            self.quicklistRecompressOnly(node);
+        } else if at_tail && next != NIL && !full_next {
+            self.push_to_node(next, value, ZIPLIST_HEAD);
+        } else if at_head && prev != NIL && !full_prev {
+            self.push_to_node(prev, value, ZIPLIST_TAIL);
+        } else if (at_tail && next != NIL) || (at_head && prev != NIL) {
+            // The neighbour is full as well: a node of its own between the two.
+            let new_node = self.node_of(value);
+            self.__quicklistInsertNode(node, new_node, after);
+        } else {
+            self.quicklistDecompressNodeForUse(node);
+            let new_node = self._quicklistSplitNode(node, offset.max(0) as usize, after);
+            let place = if after { ZIPLIST_HEAD } else { ZIPLIST_TAIL };
+            self.push_to_node(new_node, value, place);
+            self.__quicklistInsertNode(node, new_node, after);
+            self._quicklistMergeNodes(node);
+        }
+        self.count += 1;
+    }
+
+    /// The node that holds value number `idx`, and its offset there.
+    fn find(&self, idx: i64) -> Option<(u32, i64)> {
+        let forward = idx >= 0;
+        let (index, mut n) =
+            if forward { (idx as u64, self.head) } else { (idx.unsigned_abs() - 1, self.tail) };
+        if index >= self.count as u64 {
+            return None;
+        }
+        let mut left = index;
+        while n != NIL {
+            let node = &self.nodes[n];
+            if left < u64::from(node.count) {
+                let left = left as i64;
+                return Some((n, if forward { left } else { -left - 1 }));
+            }
+            left -= u64::from(node.count);
+            n = if forward { node.next } else { node.prev };
+        }
+        None
+    }
+}
+
+/// Unpacks `lzf` to `sz` bytes.
+fn unpack(lzf: &[u8], sz: usize) -> Vec<u8> {
+    let mut zl = vec![0; sz];
+    let n = lzf_decompress(lzf, &mut zl);
+    assert!(n == sz, "a quicklist node does not unpack");
+    zl
+}
+
+/// Creates an empty list: 8 KB nodes, no compression.
+pub fn quicklistCreate() -> Quicklist {
+    Quicklist {
+        nodes: ChunkedVec::new(),
+        free: NIL,
+        head: NIL,
+        tail: NIL,
+        count: 0,
+        len: 0,
+        fill: -2,
+        compress: 0,
+    }
+}
+
+/// Sets the number of nodes at each end that stay uncompressed, within 0 and 65535.
+pub fn quicklistSetCompressDepth(ql: &mut Quicklist, compress: i32) {
+    ql.compress = compress.clamp(0, COMPRESS_MAX) as u16;
+}
+
+/// Sets the fill, within -5 and 32767.
+pub fn quicklistSetFill(ql: &mut Quicklist, fill: i32) {
+    ql.fill = fill.clamp(-5, FILL_MAX) as i16;
+}
+
+/// Sets fill and compression depth.
+pub fn quicklistSetOptions(ql: &mut Quicklist, fill: i32, depth: i32) {
+    quicklistSetFill(ql, fill);
+    quicklistSetCompressDepth(ql, depth);
+}
+
+/// Creates an empty list with this fill and compression depth.
+pub fn quicklistNew(fill: i32, compress: i32) -> Quicklist {
+    let mut ql = quicklistCreate();
+    quicklistSetOptions(&mut ql, fill, compress);
+    ql
+}
+
+/// Number of values.
+pub fn quicklistCount(ql: &Quicklist) -> usize {
+    ql.count
+}
+
+/// Is a node of `sz` bytes within the size class of a negative `fill`? False for other fills.
+#[inline]
+pub fn _quicklistNodeSizeMeetsOptimizationRequirement(sz: usize, fill: i32) -> bool {
+    fill < 0 && optimization_level.get((-fill) as usize - 1).is_some_and(|&limit| sz <= limit)
+}
+
+/// Adds a value at the head, or at the tail. True if that took a new node.
+#[inline]
+fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
+    let (end, place) = if at_head { (ql.head, ZIPLIST_HEAD) } else { (ql.tail, ZIPLIST_TAIL) };
+    ql.count += 1;
+    if !ql._quicklistNodeAllowInsert(end, value.len()) {
+        let node = ql.node_of(value);
+        ql.__quicklistInsertNode(end, node, !at_head);
+        return true;
+    }
+    // The ends are not compressed; only a list whose depth was changed may have it otherwise.
+    ql.quicklistDecompressNode(end);
+    let node = &mut ql.nodes[end];
+    if let Content::Raw(zl) = &mut node.zl {
+        ziplistPush(zl, value, place);
+        node.sz = zl.len() as u32;
+        node.count += 1;
+    }
+    false
+}
+
+/// Adds a value before the first. True if that took a new node.
+pub fn quicklistPushHead(ql: &mut Quicklist, value: &[u8]) -> bool {
+    push(ql, value, true)
+}
+
+/// Adds a value behind the last. True if that took a new node.
+pub fn quicklistPushTail(ql: &mut Quicklist, value: &[u8]) -> bool {
+    push(ql, value, false)
+}
+
+/// Adds a whole ziplist as a node behind the last, as RDB files hold them.
+pub fn quicklistAppendZiplist(ql: &mut Quicklist, zl: Ziplist) {
+    let count = ziplistLen(&zl);
+    let node = ql.quicklistCreateNode(zl, count);
+    ql.__quicklistInsertNode(ql.tail, node, true);
+    ql.count += count;
+}
+
+/// Adds the values of a ziplist one by one behind the last: nodes come out as large as the fill allows.
+pub fn quicklistAppendValuesFromZiplist(ql: &mut Quicklist, zl: &[u8]) {
+    let mut p = ziplistIndex(zl, 0);
+    while let Some(at) = p {
+        match ziplistGet(zl, at) {
+            Some(ZiplistEntry::Str(value)) => quicklistPushTail(ql, value),
+            Some(ZiplistEntry::Int(value)) => {
+                quicklistPushTail(ql, itoa::Buffer::new().format(value).as_bytes())
+            }
+            None => break,
+        };
+        p = ziplistNext(zl, at);
+    }
+}
+
+/// Creates a list from the values of a ziplist.
+pub fn quicklistCreateFromZiplist(fill: i32, compress: i32, zl: &[u8]) -> Quicklist {
+    let mut ql = quicklistNew(fill, compress);
+    quicklistAppendValuesFromZiplist(&mut ql, zl);
+    ql
+}
+
+/// Deletes the value an iteration has met; the iteration goes on with the next one.
+pub fn quicklistDelEntry(iter: &mut QuicklistIter, ql: &mut Quicklist, entry: &QuicklistEntry) {
+    let QuicklistNode { prev, next, .. } = ql.nodes[entry.node];
+    let deleted_node = ql.quicklistDelIndex(entry.node, entry.zi);
+
+    // What follows has moved to where the value was: the offset is still right, the position has to be found again.
+    iter.zi = None;
+    if deleted_node {
+        if iter.direction == AL_START_HEAD {
+            iter.current = next;
+            iter.offset = 0;
+        } else {
+            iter.current = prev;
+            iter.offset = -1;
+        }
+    }
+}
+
+/// Replaces the value an entry stands for.
+pub fn quicklistReplaceEntry(ql: &mut Quicklist, entry: &QuicklistEntry, data: &[u8]) {
+    ziplistReplace(ql.zl_mut(entry.node), entry.zi, data);
+    ql.nodes[entry.node].quicklistNodeUpdateSz();
+    ql.quicklistCompress(entry.node);
+}
+
+/// Replaces value number `index`, counted as in [`quicklistIndex`]. False: there is none.
+pub fn quicklistReplaceAtIndex(ql: &mut Quicklist, index: i64, data: &[u8]) -> bool {
+    let Some(entry) = quicklistIndex(ql, index) else { return false };
+    if ziplistSafeToAdd(Some(ql.nodes[entry.node].zl()), data.len()) {
+        quicklistReplaceEntry(ql, &entry, data);
+    } else {
+        // C: huge values set again and again bring a ziplist to 4 GB, and an assertion ends the server. Before that, the new
+        // value gets a node of its own.
+        let index = if index < 0 { index + ql.count as i64 } else { index };
+        quicklistInsertBefore(ql, &entry, data);
+        quicklistDelRange(ql, index + 1, 1);
+    }
+    true
+}
+
+/// Inserts a value before the one an entry stands for.
+pub fn quicklistInsertBefore(ql: &mut Quicklist, entry: &QuicklistEntry, value: &[u8]) {
+    ql._quicklistInsert(entry, value, false);
+}
+
+/// Inserts a value behind the one an entry stands for.
+pub fn quicklistInsertAfter(ql: &mut Quicklist, entry: &QuicklistEntry, value: &[u8]) {
+    ql._quicklistInsert(entry, value, true);
+}
+
+/// Deletes up to `count` values from number `start` on, counted as in [`quicklistIndex`]. False: nothing to delete.
+pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
+    if count <= 0 {
+        return false;
+    }
+    let mut extent = count as u64;
+    if start >= 0 {
+        extent = extent.min((ql.count as u64).saturating_sub(start as u64));
+    } else {
+        extent = extent.min(start.unsigned_abs());
+    }
+    let Some(entry) = quicklistIndex(ql, start) else { return false };
+    let mut node = entry.node;
+    let mut offset = entry.offset;
+    while extent > 0 && node != NIL {
+        let next = ql.next(node);
+        let here = u64::from(ql.nodes[node].count);
+        let entire = offset == 0 && extent >= here;
+        let del = if entire {
+            here
+        } else if offset < 0 {
+            // From the end: as many as the offset says, in the first node only.
+            offset.unsigned_abs().min(extent)
+        } else {
+            (here - offset as u64).min(extent)
+        };
+        if entire {
+            ql.__quicklistDelNode(node);
+        } else {
+            ql.quicklistDecompressNodeForUse(node);
+            ziplistDeleteRange(ql.zl_mut(node), offset, del as usize);
+            let n = &mut ql.nodes[node];
+            n.quicklistNodeUpdateSz();
+            n.count -= del as u32;
+            ql.count = ql.count.saturating_sub(del as usize);
+            if n.count == 0 {
+                ql.__quicklistDelNode(node);
+            } else {
+                ql.quicklistRecompressOnly(node);
+            }
+        }
+        extent -= del;
+        node = next;
+        offset = 0;
+    }
+    true
+}
+
+/// Is the value an entry stands for equal to `value`?
+pub fn quicklistCompare(ql: &Quicklist, entry: &QuicklistEntry, value: &[u8]) -> bool {
+    ziplistCompare(ql.nodes[entry.node].zl(), entry.zi, value)
+}
+
+/// Creates an iterator before the first value in this direction.
+pub fn quicklistGetIterator(ql: &Quicklist, direction: i32) -> QuicklistIter {
+    let (current, offset) = if direction == AL_START_HEAD { (ql.head, 0) } else { (ql.tail, -1) };
+    QuicklistIter { current, zi: None, offset, direction }
+}
+
+/// Creates an iterator before value number `idx`, counted as in [`quicklistIndex`]. `None`: there is none.
+pub fn quicklistGetIteratorAtIdx(
+    ql: &mut Quicklist,
+    direction: i32,
+    idx: i64,
+) -> Option<QuicklistIter> {
+    let entry = quicklistIndex(ql, idx)?;
+    Some(QuicklistIter { current: entry.node, zi: None, offset: entry.offset, direction })
+}
+
+/// Ends an iteration: packs the node it stands on again.
+pub fn quicklistReleaseIterator(iter: QuicklistIter, ql: &mut Quicklist) {
+    if iter.current != NIL {
+        ql.quicklistCompress(iter.current);
+    }
+}
+
+/// Goes to the next value. `None` at the end.
+///
+/// Values may be deleted by [`quicklistDelEntry`] in between; after any other change the iterator has to be created again.
+pub fn quicklistNext(iter: &mut QuicklistIter, ql: &mut Quicklist) -> Option<QuicklistEntry> {
+    let forward = iter.direction == AL_START_HEAD;
+    while iter.current != NIL {
+        match iter.zi {
+            None => {
+                ql.quicklistDecompressNodeForUse(iter.current);
+                iter.zi = ziplistIndex(ql.nodes[iter.current].zl(), iter.offset);
+            }
+            Some(zi) => {
+                let zl = ql.nodes[iter.current].zl();
+                iter.zi = if forward { ziplistNext(zl, zi) } else { ziplistPrev(zl, zi) };
+                iter.offset += if forward { 1 } else { -1 };
+            }
+        }
+        if let Some(zi) = iter.zi {
+            return Some(QuicklistEntry { node: iter.current, zi, offset: iter.offset });
+        }
+        // This node is done.
+        ql.quicklistCompress(iter.current);
+        if forward {
+            iter.current = ql.next(iter.current);
+            iter.offset = 0;
+        } else {
+            iter.current = ql.prev(iter.current);
+            iter.offset = -1;
+        }
+    }
+    None
+}
+
+/// A copy of a list, compressed where it is.
+pub fn quicklistDup(orig: &Quicklist) -> Quicklist {
+    let mut copy = quicklistNew(orig.fill(), orig.compress());
+    for node in orig.nodes() {
+        let id = copy.nodes.push(QuicklistNode { recompress: false, ..node.clone() });
+        copy.nodes[id].prev = NIL;
+        copy.nodes[id].next = NIL;
+        copy.__quicklistInsertNode(copy.tail, id, true);
+        copy.count += node.count();
+    }
+    copy
+}
+
+/// Finds value number `idx`, counted from 0, or from -1 at the end backwards. `None`: there is none.
+///
+/// Its node is unpacked, and packed again only when something else comes by.
+pub fn quicklistIndex(ql: &mut Quicklist, idx: i64) -> Option<QuicklistEntry> {
+    let (node, offset) = ql.find(idx)?;
+    ql.quicklistDecompressNodeForUse(node);
+    // C: asserts that the ziplist has as many values as it says.
+    let zi = ziplistIndex(ql.nodes[node].zl(), offset)?;
+    Some(QuicklistEntry { node, zi, offset })
+}
+
+/// Moves the last value to the head.
+pub fn quicklistRotate(ql: &mut Quicklist) {
+    if ql.count <= 1 {
+        return;
+    }
+    ql.quicklistDecompressNode(ql.tail);
+    let zl = ql.nodes[ql.tail].zl();
+    let Some(value) = ziplistIndex(zl, -1).and_then(|p| ziplistGet(zl, p)) else { return };
+    let value = match value {
+        ZiplistEntry::Str(value) => value.to_vec(),
+        ZiplistEntry::Int(value) => itoa::Buffer::new().format(value).as_bytes().to_vec(),
+    };
+    quicklistPushHead(ql, &value);
+    if let Some(p) = ziplistIndex(ql.nodes[ql.tail].zl(), -1) {
+        ql.quicklistDelIndex(ql.tail, p);
+    }
+}
+
+/// Takes the value at one end, and gives it to `saver` before it is deleted. `None`: the list is empty.
+pub fn quicklistPopCustom<T>(
+    ql: &mut Quicklist,
+    place: i32,
+    saver: impl FnOnce(ZiplistEntry) -> T,
+) -> Option<T> {
+    let (node, pos) = if place == QUICKLIST_HEAD { (ql.head, 0) } else { (ql.tail, -1) };
+    if node == NIL {
+        return None;
+    }
+    ql.quicklistDecompressNode(node);
+    let zl = ql.nodes[node].zl();
+    let p = ziplistIndex(zl, pos)?;
+    let value = saver(ziplistGet(zl, p)?);
+    ql.quicklistDelIndex(node, p);
+    Some(value)
+}
+
+/// Takes the value at one end, as the bytes that were pushed.
+pub fn quicklistPop(ql: &mut Quicklist, place: i32) -> Option<Vec<u8>> {
+    quicklistPopCustom(ql, place, |value| match value {
+        ZiplistEntry::Str(value) => value.to_vec(),
+        ZiplistEntry::Int(value) => itoa::Buffer::new().format(value).as_bytes().to_vec(),
+    })
+}
+
+/// Adds a value at one end.
+pub fn quicklistPush(ql: &mut Quicklist, value: &[u8], place: i32) {
+    if place == QUICKLIST_HEAD {
+        quicklistPushHead(ql, value);
+    } else {
+        quicklistPushTail(ql, value);
+    }
+}
+
+/// An iteration that changes nothing: compressed nodes are unpacked into a buffer.
+#[derive(Debug)]
+pub struct QuicklistReader<'a> {
+    ql: &'a Quicklist,
+    current: u32,
+    zi: Option<usize>,
+    offset: i64,
+    direction: i32,
+    buffer: Vec<u8>,
+}
+
+/// Creates a reader before value number `idx`, counted as in [`quicklistIndex`]; at the end if there is none.
+pub fn quicklistRead(ql: &Quicklist, direction: i32, idx: i64) -> QuicklistReader<'_> {
+    let (current, offset) = ql.find(idx).unwrap_or((NIL, 0));
+    QuicklistReader { ql, current, zi: None, offset, direction, buffer: Vec::new() }
+}
+
+impl QuicklistReader<'_> {
+    /// The next value; `None` at the end.
+    pub fn read(&mut self) -> Option<ZiplistEntry<'_>> {
+        let forward = self.direction == AL_START_HEAD;
+        while self.current != NIL {
+            let node = &self.ql.nodes[self.current];
+            self.zi = match self.zi {
+                None => {
+                    if let Content::Lzf(lzf) = &node.zl {
+                        self.buffer = unpack(lzf, node.sz());
+                    }
+                    ziplistIndex(bytes(node, &self.buffer), self.offset)
+                }
+                Some(zi) if forward => ziplistNext(bytes(node, &self.buffer), zi),
+                Some(zi) => ziplistPrev(bytes(node, &self.buffer), zi),
+            };
+            if let Some(zi) = self.zi {
+                return ziplistGet(bytes(node, &self.buffer), zi);
+            }
+            (self.current, self.offset) = if forward { (node.next, 0) } else { (node.prev, -1) };
+        }
+        None
+    }
+}
+
+/// The ziplist of a node: its own, or the one unpacked to `buffer`.
+fn bytes<'a>(node: &'a QuicklistNode, buffer: &'a [u8]) -> &'a [u8] {
+    match &node.zl {
+        Content::Raw(zl) => zl,
+        Content::Lzf(_) => buffer,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rng(u64);
+
+    impl Rng {
+        fn new() -> Self {
+            let seed =
+                std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
+                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                    now.map_or(1, |d| d.as_nanos() as u64)
+                });
+            println!("SEED={seed}");
+            Rng(seed | 1)
+        }
+
+        fn below(&mut self, n: u64) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+        }
+
+        fn letter(&mut self) -> u8 {
+            b'a' + self.below(26) as u8
+        }
+
+        fn value(&mut self) -> Vec<u8> {
+            match self.below(8) {
+                0 => self.below(15).to_string().into_bytes(),
+                1 => {
+                    let v = self.below(1 << 30) as i64 * self.below(1 << 30) as i64;
+                    let v = if self.below(2) == 1 { -v } else { v };
+                    v.to_string().into_bytes()
+                }
+                2 => {
+                    let n = self.below(20);
+                    vec![self.letter(); n as usize]
+                }
+                3 => (0..self.below(60)).map(|_| self.letter()).collect(),
+                4 => {
+                    let n = 100 + self.below(200);
+                    vec![self.letter(); n as usize]
+                }
+                5 => (0..100 + self.below(200)).map(|_| self.letter()).collect(),
+                6 if self.below(20) == 0 => vec![b'z'; 3000 + self.below(7000) as usize],
+                6 => vec![b'q'; self.below(5) as usize],
+                _ => format!("item:{}", self.below(100_000)).into_bytes(),
+            }
+        }
+
+        /// A number within a list of `count` values or a little outside, from either end.
+        fn index(&mut self, count: usize) -> i64 {
+            let idx = self.below(count as u64 + 2) as i64;
+            if self.below(2) == 1 { -idx - 1 } else { idx }
+        }
+
+        fn direction(&mut self) -> i32 {
+            if self.below(2) == 1 { AL_START_TAIL } else { AL_START_HEAD }
+        }
+
+        fn ziplist(&mut self) -> Ziplist {
+            let mut zl = ziplistNew();
+            for _ in 0..1 + self.below(5) {
+                ziplistPush(&mut zl, &self.value(), ZIPLIST_TAIL);
+            }
+            zl
+        }
+    }
+
+    fn text(value: ZiplistEntry) -> Vec<u8> {
+        match value {
+            ZiplistEntry::Str(value) => value.to_vec(),
+            ZiplistEntry::Int(value) => value.to_string().into_bytes(),
+        }
+    }
+
+    /// A running hash of everything a list of the C shows, compared with one taken from the C.
+    struct Trace {
+        shape: u64,
+        lzf: u64,
+    }
+
+    fn mix(h: &mut u64, x: u64) {
+        *h = (*h ^ x).wrapping_mul(0x100_0000_01b3);
+    }
+
+    impl Trace {
+        fn mix(&mut self, x: u64) {
+            mix(&mut self.shape, x);
+        }
+
+        fn value(&mut self, value: ZiplistEntry) {
+            match value {
+                ZiplistEntry::Str(s) => {
+                    self.mix(s.len() as u64);
+                    self.mix(s.first().map_or(0, |&b| u64::from(b)));
+                }
+                ZiplistEntry::Int(n) => self.mix(n as u64),
+            }
+        }
+
+        fn list(&mut self, ql: &Quicklist, bytes: bool) {
+            self.mix(ql.len() as u64);
+            self.mix(ql.count as u64);
+            for node in ql.nodes() {
+                self.mix(u64::from(node.count));
+                self.mix(u64::from(node.sz));
+                self.mix(if quicklistNodeIsCompressed(node) {
+                    2
+                } else {
+                    u64::from(node.recompress)
+                });
+                if !bytes {
+                    continue;
+                }
+                node.zl().iter().for_each(|&b| self.mix(u64::from(b)));
+                if let Some(lzf) = quicklistGetLzf(node) {
+                    mix(&mut self.lzf, lzf.len() as u64);
+                    lzf.iter().for_each(|&b| mix(&mut self.lzf, u64::from(b)));
+                }
+            }
+        }
+    }
+
+    /// Links, counts and sizes agree with what the nodes hold, and the values are those of the model.
+    fn check(ql: &Quicklist, model: &[Vec<u8>]) {
+        let (mut prev, mut id, mut len, mut count) = (NIL, ql.head, 0, 0);
+        while id != NIL {
+            let node = &ql.nodes[id];
+            assert_eq!(node.prev, prev);
+            if let Content::Raw(zl) = &node.zl {
+                assert_eq!((ziplistLen(zl), zl.len()), (node.count(), node.sz()));
+            }
+            let in_depth = ql.compress == 0 || len < u32::from(ql.compress) || {
+                let behind =
+                    std::iter::successors(Some(node.next), |&n| (n != NIL).then(|| ql.next(n)));
+                behind.take_while(|&n| n != NIL).count() < usize::from(ql.compress)
+            };
+            assert!(!in_depth || !quicklistNodeIsCompressed(node), "an end is compressed");
+            len += 1;
+            count += node.count();
+            prev = id;
+            id = node.next;
+        }
+        assert_eq!((ql.tail, ql.len, ql.count), (prev, len, count));
+        for (direction, from) in [(AL_START_HEAD, 0), (AL_START_TAIL, -1)] {
+            let mut reader = quicklistRead(ql, direction, from);
+            let mut got = vec![];
+            while let Some(value) = reader.read() {
+                got.push(text(value));
+            }
+            if direction == AL_START_TAIL {
+                got.reverse();
+            }
+            assert_eq!(got, model);
+        }
+    }
+
+    /// The position in a model that index `idx` stands for.
+    fn at(model: &[Vec<u8>], idx: i64) -> Option<usize> {
+        let i = if idx < 0 { idx + model.len() as i64 } else { idx };
+        (i >= 0 && i < model.len() as i64).then_some(i as usize)
+    }
+
+    /// One list and its model through `steps` random calls.
+    fn drive(r: &mut Rng, fill: i32, depth: i32, steps: usize) -> Trace {
+        let mut t = Trace { shape: 0xcbf2_9ce4_8422_2325, lzf: 0xcbf2_9ce4_8422_2325 };
+        let mut ql = quicklistNew(fill, depth);
+        let mut model: Vec<Vec<u8>> = vec![];
+        for step in 0..steps {
+            let op = r.below(100);
+            let count = ql.count;
+            match op {
+                0..25 => {
+                    let place = if r.below(2) == 1 { QUICKLIST_HEAD } else { QUICKLIST_TAIL };
+                    let value = r.value();
+                    quicklistPush(&mut ql, &value, place);
+                    model.insert(if place == QUICKLIST_HEAD { 0 } else { count }, value);
+                }
+                25..38 => {
+                    let place = if r.below(2) == 1 { QUICKLIST_HEAD } else { QUICKLIST_TAIL };
+                    let value = quicklistPopCustom(&mut ql, place, |value| {
+                        t.value(value);
+                        text(value)
+                    });
+                    let expected = match place {
+                        _ if model.is_empty() => None,
+                        QUICKLIST_HEAD => Some(model.remove(0)),
+                        _ => model.pop(),
+                    };
+                    assert_eq!(value, expected);
+                }
+                38..53 if count > 0 => {
+                    let idx = r.below(count as u64);
+                    let after = r.below(2) == 1;
+                    let value = r.value();
+                    let entry = quicklistIndex(&mut ql, idx as i64).unwrap();
+                    if after {
+                        quicklistInsertAfter(&mut ql, &entry, &value);
+                    } else {
+                        quicklistInsertBefore(&mut ql, &entry, &value);
+                    }
+                    model.insert(idx as usize + usize::from(after), value);
+                }
+                53..61 => {
+                    let start = r.index(count);
+                    let mut n = r.below(10);
+                    if r.below(15) == 0 {
+                        n = r.below(200);
+                    }
+                    let done = quicklistDelRange(&mut ql, start, n as i64);
+                    t.mix(u64::from(done));
+                    match at(&model, start) {
+                        Some(i) if n > 0 => {
+                            assert!(done);
+                            model.drain(i..model.len().min(i + n as usize));
+                        }
+                        _ => assert!(!done),
+                    }
+                }
+                61..69 => {
+                    let idx = r.index(count);
+                    let value = r.value();
+                    let done = quicklistReplaceAtIndex(&mut ql, idx, &value);
+                    t.mix(u64::from(done));
+                    match at(&model, idx) {
+                        Some(i) => model[i] = value,
+                        None => assert!(!done),
+                    }
+                }
+                69..80 if count > 0 => {
+                    let direction = r.direction();
+                    let mut idx = r.below(count as u64) as i64;
+                    let m = r.below(12);
+                    if r.below(2) == 1 {
+                        idx -= count as i64;
+                    }
+                    let mut iter = quicklistGetIteratorAtIdx(&mut ql, direction, idx).unwrap();
+                    let mut i = at(&model, idx);
+                    // An offset counted from the end where the iteration leads does not survive a deletion, in the
+                    // C neither; then the list tells the model.
+                    let sure = (idx < 0) == (direction == AL_START_TAIL);
+                    for _ in 0..m {
+                        let Some(entry) = quicklistNext(&mut iter, &mut ql) else { break };
+                        let value = ql.value(&entry).unwrap();
+                        t.value(value);
+                        let value = text(value);
+                        assert!(quicklistCompare(&ql, &entry, &value));
+                        if sure {
+                            assert_eq!(Some(&value), model.get(i.unwrap()));
+                        }
+                        let delete = r.below(3) == 0;
+                        if delete {
+                            quicklistDelEntry(&mut iter, &mut ql, &entry);
+                        }
+                        if sure {
+                            let here = i.unwrap();
+                            if delete {
+                                model.remove(here);
+                            }
+                            i = if direction == AL_START_TAIL {
+                                here.checked_sub(1)
+                            } else {
+                                Some(here + usize::from(!delete))
+                            };
+                        }
+                    }
+                    quicklistReleaseIterator(iter, &mut ql);
+                    if !sure {
+                        let mut reader = quicklistRead(&ql, AL_START_HEAD, 0);
+                        model.clear();
+                        while let Some(value) = reader.read() {
+                            model.push(text(value));
+                        }
+                    }
+                }
+                38..53 | 69..80 => (),
+                80..85 => {
+                    let idx = r.index(count);
+                    let entry = quicklistIndex(&mut ql, idx);
+                    t.mix(u64::from(entry.is_some()));
+                    let value = entry.and_then(|entry| ql.value(&entry)).map(text);
+                    assert_eq!(value.as_ref(), at(&model, idx).map(|i| &model[i]));
+                }
+                85..90 => {
+                    quicklistRotate(&mut ql);
+                    if let Some(value) = model.pop() {
+                        model.insert(0, value);
+                    }
+                }
+                90..93 => {
+                    let mut iter = quicklistGetIterator(&ql, r.direction());
+                    while let Some(entry) = quicklistNext(&mut iter, &mut ql) {
+                        t.value(ql.value(&entry).unwrap());
+                    }
+                    quicklistReleaseIterator(iter, &mut ql);
+                }
+                93..95 => ql = quicklistDup(&ql),
+                _ => {
+                    let zl = r.ziplist();
+                    let mut p = ziplistIndex(&zl, 0);
+                    while let Some(at) = p {
+                        model.push(text(ziplistGet(&zl, at).unwrap()));
+                        p = ziplistNext(&zl, at);
+                    }
+                    if op < 98 {
+                        quicklistAppendZiplist(&mut ql, zl);
+                    } else {
+                        quicklistAppendValuesFromZiplist(&mut ql, &zl);
+                    }
+                }
+            }
+            if ql.count > 400 {
+                quicklistDelRange(&mut ql, 0, 200);
+                model.drain(..200);
+            }
+            t.list(&ql, step % 50 == 0);
+            if step % 50 == 0 {
+                check(&ql, &model);
+            }
+        }
+        t
+    }
+
+    /// Fill, depth, and the traces of shape and of compressed bytes, taken from `quicklist.c` with the one correction that
+    /// `__quicklistCompress` names.
+    const TRACES: [(i32, i32, u64, u64); 36] = [
+        (-1, 0, 0x8cffce1f0c41dc37, 0xcbf29ce484222325),
+        (-1, 1, 0x038cb25f841d97b8, 0x98a17869ddbd42bf),
+        (-1, 2, 0x6170dbc7725fa644, 0x6939f0301036c88d),
+        (-1, 3, 0xa92b78e0e452917e, 0xcbf29ce484222325),
+        (-2, 0, 0x7afe38f7b10ec4b5, 0xcbf29ce484222325),
+        (-2, 1, 0x32248cf85155ae59, 0x8dbd09744e712f2b),
+        (-2, 2, 0x577527f2b83b7835, 0xcbf67b59f643d53f),
+        (-2, 3, 0x2d2b16b9dcb86e62, 0xbcf3d7a3e47bf99c),
+        (-3, 0, 0x5784692071dd6f83, 0xcbf29ce484222325),
+        (-3, 1, 0x931eb76fdb42471c, 0xce14ff400b73c6bb),
+        (-3, 2, 0x81c3e7c4cb054524, 0x5646bc792a3da074),
+        (-3, 3, 0xa29cbbd131d1afab, 0x6360a52fd16fa534),
+        (-4, 0, 0x9a36ff693fd2bebb, 0xcbf29ce484222325),
+        (-4, 1, 0xed82585499c01b67, 0x101444fdef31caba),
+        (-4, 2, 0xaaa462c799211104, 0xc94bbc260173209c),
+        (-4, 3, 0x549c1a2cdff5beef, 0xc76729dc332e26a4),
+        (-5, 0, 0x1403875502492872, 0xcbf29ce484222325),
+        (-5, 1, 0xf2728faf1dabe0a6, 0xb57d535d49fe6fef),
+        (-5, 2, 0x520bfb707c425a45, 0xd91a797e2a145893),
+        (-5, 3, 0xa969f136122b1c09, 0x70332f397e8c9924),
+        (1, 0, 0x95447a2920064ec0, 0xcbf29ce484222325),
+        (1, 1, 0xe504274fc5530993, 0x88cb340fed2b5532),
+        (1, 2, 0x3a55e56154decf8c, 0x863b5ef25d9271cf),
+        (1, 3, 0xc63b7fa736ce0ba3, 0x652e2e2a39a71dd0),
+        (2, 0, 0xb796c00f49c0b13d, 0xcbf29ce484222325),
+        (2, 1, 0x6f2691877bdbf02c, 0xbba1ae2c2afc2310),
+        (2, 2, 0x63d7e6de9264c301, 0x905e39837cd12125),
+        (2, 3, 0x2f04b1d8fe8f195a, 0xd5b48d5aaf1b5ead),
+        (32, 0, 0x797926a65443a37b, 0xcbf29ce484222325),
+        (32, 1, 0x59c376cdd40b3140, 0x1320fd2bdb469afc),
+        (32, 2, 0x8d24c683cfeb0a79, 0x5066970bb04f8620),
+        (32, 3, 0x48e29f6d53aafdeb, 0xcbf29ce484222325),
+        (128, 0, 0x309da6ecfd0301bf, 0xcbf29ce484222325),
+        (128, 1, 0xae57a5361c3344b1, 0xaf45c83d696dd9c7),
+        (128, 2, 0xc3a6460b54312416, 0x521ba77e8b95f4fa),
+        (128, 3, 0x0cd890c89c0bfe77, 0x8e137504e8e64b34),
+    ];
+
+    /// 108000 calls leave the same nodes with the same bytes as in the C, after each one.
+    #[test]
+    fn nodes_are_those_of_the_c() {
+        for (i, (fill, depth, shape, lzf)) in TRACES.into_iter().enumerate() {
+            let mut r = Rng((1000 + i as u64 / 4 * 10 + i as u64 % 4) * 2 + 1);
+            let t = drive(&mut r, fill, depth, 3000);
+            assert_eq!((t.shape, t.lzf), (shape, lzf), "fill {fill}, depth {depth}");
+        }
+    }
+
+    /// Other calls each time, against the model alone.
+    #[test]
+    fn against_a_vector() {
+        let mut r = Rng::new();
+        for _ in 0..12 {
+            let fill = r.below(40) as i32 - 5;
+            let depth = r.below(5) as i32;
+            drive(&mut r, fill, depth, 700);
+        }
+    }
+
+    /// A node that was unpacked inside a list and has come to its head is not packed there.
+    #[test]
+    fn an_end_is_never_compressed() {
+        let mut ql = quicklistNew(2, 1);
+        for i in 0..8 {
+            quicklistPushTail(&mut ql, &[b'a' + i; 100]);
+        }
+        assert!(quicklistIndex(&mut ql, 2).is_some());
+        quicklistPop(&mut ql, QUICKLIST_HEAD);
+        quicklistPop(&mut ql, QUICKLIST_HEAD);
+        quicklistPop(&mut ql, QUICKLIST_HEAD);
+        let entry = quicklistIndex(&mut ql, 0).unwrap();
+        quicklistInsertAfter(&mut ql, &entry, &[b'x'; 100]);
+        assert!(ql.nodes().next().is_some_and(|head| !quicklistNodeIsCompressed(head)));
+        quicklistPushHead(&mut ql, b"first");
+        assert_eq!(quicklistPop(&mut ql, QUICKLIST_HEAD).unwrap(), b"first");
+        assert_eq!(quicklistPop(&mut ql, QUICKLIST_HEAD).unwrap(), [b'd'; 100]);
+        assert_eq!(quicklistPop(&mut ql, QUICKLIST_HEAD).unwrap(), [b'x'; 100]);
+    }
+
+    /// Where a node is full: by size class, by number, and by the safety limit on bytes.
+    #[test]
+    fn limits() {
+        for (fill, limit) in [(-1, 4096), (-2, 8192), (-3, 16384), (-4, 32768), (-5, 65536)] {
+            assert!(_quicklistNodeSizeMeetsOptimizationRequirement(limit, fill));
+            assert!(!_quicklistNodeSizeMeetsOptimizationRequirement(limit + 1, fill));
+        }
+        assert!(!_quicklistNodeSizeMeetsOptimizationRequirement(1, 0));
+        assert!(!_quicklistNodeSizeMeetsOptimizationRequirement(1, -6));
+        assert_eq!(quicklistNew(-9, -1).fill(), -5);
+        assert_eq!(quicklistNew(99_999, 99_999).compress(), 65535);
+        assert_eq!(quicklistNew(99_999, 0).fill(), 32767);
+        let mut ql = quicklistNew(100, 0);
+        for _ in 0..5 {
+            quicklistPushTail(&mut ql, &[b'v'; 3000]);
+        }
+        assert_eq!(ql.nodes().map(QuicklistNode::count).collect::<Vec<_>>(), [2, 2, 1]);
+    }
+
+    /// Damaged ziplists answer with no value, and nothing panics.
+    #[test]
+    fn damaged_bytes() {
+        let mut r = Rng::new();
+        for _ in 0..3000 {
+            let mut bytes = r.ziplist().intoBytes();
+            for _ in 0..1 + r.below(3) {
+                let i = r.below(bytes.len() as u64) as usize;
+                bytes[i] = r.below(256) as u8;
+            }
+            let Some(zl) = Ziplist::fromBytes(bytes) else { continue };
+            let mut ql = quicklistNew(r.below(4) as i32 - 2, r.below(2) as i32);
+            quicklistAppendZiplist(&mut ql, r.ziplist());
+            quicklistAppendZiplist(&mut ql, zl);
+            quicklistAppendZiplist(&mut ql, r.ziplist());
+            for _ in 0..20 {
+                match r.below(8) {
+                    0 => drop(quicklistPop(&mut ql, QUICKLIST_HEAD)),
+                    1 => drop(quicklistPop(&mut ql, QUICKLIST_TAIL)),
+                    2 => drop(quicklistDelRange(&mut ql, r.below(9) as i64 - 4, r.below(4) as i64)),
+                    3 => drop(quicklistReplaceAtIndex(&mut ql, r.below(9) as i64 - 4, b"new")),
+                    4 => quicklistRotate(&mut ql),
+                    5 => {
+                        if let Some(entry) = quicklistIndex(&mut ql, r.below(9) as i64) {
+                            quicklistInsertAfter(&mut ql, &entry, &r.value());
+                        }
+                    }
+                    6 => ql = quicklistDup(&ql),
+                    _ => {
+                        let mut iter = quicklistGetIterator(&ql, r.direction());
+                        while let Some(entry) = quicklistNext(&mut iter, &mut ql) {
+                            if r.below(3) == 0 {
+                                quicklistDelEntry(&mut iter, &mut ql, &entry);
+                            }
+                        }
+                        quicklistReleaseIterator(iter, &mut ql);
+                    }
+                }
+            }
+        }
+    }
+}

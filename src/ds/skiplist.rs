@@ -1,0 +1,1102 @@
+//! `t_zset.c`, its first half: the skip list of a sorted set, and the range specifications that walk it.
+//!
+//! Read first: [`Zskiplist`] (how a node is laid out), then `Zskiplist::descend`, the one search all functions share.
+//!
+//! Not here: `zslParseRange`, which needs `strtod` and lives with the commands.
+//!
+//! Differs: nodes live in an arena and have an index where the C has a pointer; the hash table of a sorted set stores
+//! that index. An index stays good until its node is deleted, also over [`zslUpdateScore`]; only [`zslShrink`] renames
+//! nodes, and tells. There is no header node: `head` and one tower stand for it.
+#![forbid(unsafe_code)]
+
+use super::slab::{ChunkedVec, NIL};
+use std::cmp::Ordering;
+
+/// Levels of the tallest tower.
+pub const ZSKIPLIST_MAXLEVEL: usize = 32;
+/// The chance that a node of some level reaches the next one.
+pub const ZSKIPLIST_P: f64 = 0.25;
+
+/// The tower of the header: its slots are the first ones.
+const HEADER: u32 = ZSKIPLIST_MAXLEVEL as u32 - 1;
+
+/// The bytes of an element. Up to 22 of them are kept in the node, so that most members cost no allocation, and comparing
+/// two costs no further cache line.
+#[derive(Debug)]
+enum Member {
+    Inline { len: u8, bytes: [u8; INLINE] },
+    Heap(Box<[u8]>),
+}
+
+const INLINE: usize = 22;
+
+impl Member {
+    fn new(ele: &[u8]) -> Self {
+        if ele.len() <= INLINE {
+            let mut bytes = [0; INLINE];
+            bytes[..ele.len()].copy_from_slice(ele);
+            Member::Inline { len: ele.len() as u8, bytes }
+        } else {
+            Member::Heap(ele.into())
+        }
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[u8] {
+        match self {
+            Member::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Member::Heap(bytes) => bytes,
+        }
+    }
+}
+
+/// A node: 48 bytes. Level 0 is here, whose span needs no storing; the levels above are its tower.
+#[derive(Debug)]
+struct Node {
+    ele: Member,
+    score: f64,
+    backward: u32,
+    forward: u32,
+    /// The tower, [`NIL`] for the three nodes in four that have level 0 only.
+    tower: u32,
+    /// False in a free slot, where `backward` and `forward` link the free list.
+    live: bool,
+}
+
+/// One slot of the tower pool: 16 bytes.
+///
+/// A tower of level n takes n slots. The last one is its head, and its index is the tower's name: `tower` is the node and
+/// `span` the level. The link of level i is i slots below: `tower` is the tower it leads to, `span` the nodes it
+/// passes, and `score` a copy of the score it leads to. So a search compares scores without touching a single node until
+/// it comes down to level 0, or meets its own score.
+///
+/// In a free tower the head names no node ([`NIL`]), and the link of level 1 holds the neighbours in the list of free
+/// towers of that level.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    tower: u32,
+    span: u32,
+    score: f64,
+}
+
+const NO_LINK: Link = Link { tower: NIL, span: 0, score: 0.0 };
+
+/// A skip list of members ordered by score, and by bytes where scores are equal.
+#[derive(Debug)]
+pub struct Zskiplist {
+    nodes: ChunkedVec<Node>,
+    towers: ChunkedVec<Link>,
+    head: u32,
+    tail: u32,
+    length: u32,
+    level: usize,
+    /// The list of free nodes.
+    free: u32,
+    /// The lists of free towers, by level, and the slots they hold.
+    free_towers: [u32; ZSKIPLIST_MAXLEVEL + 1],
+    free_slots: u32,
+    random: u64,
+}
+
+/// Where a search came down, level by level: the C's `update` and `rank`.
+struct Path {
+    /// From level 1 on: the last tower before the place.
+    tower: [u32; ZSKIPLIST_MAXLEVEL],
+    /// The nodes up to and with that tower, from level 0 on.
+    rank: [u32; ZSKIPLIST_MAXLEVEL],
+    /// The last node before the place, and the first one after it.
+    node: u32,
+    next: u32,
+}
+
+/// What a search compares with: a node by its tower, or by its index.
+#[derive(Clone, Copy)]
+enum Place {
+    Tower(u32),
+    Node(u32),
+}
+
+impl Zskiplist {
+    /// Elements held.
+    pub fn len(&self) -> usize {
+        self.length as usize
+    }
+
+    /// The levels in use, as `zsl->level`.
+    pub fn level(&self) -> usize {
+        self.level
+    }
+
+    /// The bytes of the element of node `idx`.
+    #[inline]
+    pub fn member(&self, idx: u32) -> &[u8] {
+        self.nodes[idx].ele.as_slice()
+    }
+
+    /// The score of node `idx`.
+    #[inline]
+    pub fn score(&self, idx: u32) -> f64 {
+        self.nodes[idx].score
+    }
+
+    /// The node of the smallest score.
+    #[inline]
+    pub fn first(&self) -> Option<u32> {
+        some(self.head)
+    }
+
+    /// The node of the greatest score.
+    #[inline]
+    pub fn last(&self) -> Option<u32> {
+        some(self.tail)
+    }
+
+    /// The node after `idx`.
+    #[inline]
+    pub fn next(&self, idx: u32) -> Option<u32> {
+        some(self.nodes[idx].forward)
+    }
+
+    /// The node before `idx`.
+    #[inline]
+    pub fn prev(&self, idx: u32) -> Option<u32> {
+        some(self.nodes[idx].backward)
+    }
+
+    /// Bytes of the whole list but for members above 22 bytes; see [`Zskiplist::member_mem_usage`].
+    pub fn mem_usage(&self) -> usize {
+        size_of::<Self>() + self.nodes.mem_usage() + self.towers.mem_usage()
+    }
+
+    /// Bytes allocated outside the arena for the element of node `idx`.
+    pub fn member_mem_usage(&self, idx: u32) -> usize {
+        match &self.nodes[idx].ele {
+            Member::Inline { .. } => 0,
+            Member::Heap(bytes) => bytes.len(),
+        }
+    }
+
+    #[inline]
+    fn member_at(&self, place: Place) -> &[u8] {
+        match place {
+            Place::Tower(t) => self.member(self.towers[t].tower),
+            Place::Node(idx) => self.member(idx),
+        }
+    }
+
+    /// Goes down the list past all nodes that are `before` the place looked for.
+    #[inline]
+    fn descend(&self, before: impl Fn(f64, Place) -> bool) -> Path {
+        let mut path = Path {
+            tower: [HEADER; ZSKIPLIST_MAXLEVEL],
+            rank: [0; ZSKIPLIST_MAXLEVEL],
+            node: NIL,
+            next: self.head,
+        };
+        let mut x = HEADER;
+        let mut rank = 0;
+        for i in (1..self.level).rev() {
+            loop {
+                let link = self.towers[x - i as u32];
+                if link.tower == NIL || !before(link.score, Place::Tower(link.tower)) {
+                    break;
+                }
+                rank += link.span;
+                x = link.tower;
+            }
+            path.tower[i] = x;
+            path.rank[i] = rank;
+        }
+        if x != HEADER {
+            path.node = self.towers[x].tower;
+            path.next = self.nodes[path.node].forward;
+        }
+        while path.next != NIL {
+            let n = &self.nodes[path.next];
+            if !before(n.score, Place::Node(path.next)) {
+                break;
+            }
+            rank += 1;
+            path.node = path.next;
+            path.next = n.forward;
+        }
+        path.rank[0] = rank;
+        path
+    }
+
+    /// The place of an element, present or not.
+    fn locate(&self, score: f64, ele: &[u8]) -> Path {
+        self.descend(|s, at| s < score || (s == score && self.member_at(at) < ele))
+    }
+
+    /// The path to a node that is in the list.
+    fn path_to(&self, idx: u32) -> Path {
+        let path = self.locate(self.score(idx), self.member(idx));
+        assert!(path.next == idx, "a node of the skip list is not at its place");
+        path
+    }
+
+    fn level_of(&self, idx: u32) -> usize {
+        match self.nodes[idx].tower {
+            NIL => 1,
+            t => self.towers[t].span as usize,
+        }
+    }
+
+    /// Links node `idx`, which has its score and tower, into the place `path` describes.
+    fn link(&mut self, idx: u32, mut path: Path) {
+        let Node { score, tower, .. } = self.nodes[idx];
+        let level = self.level_of(idx);
+        if level > self.level {
+            for i in self.level..level {
+                path.rank[i] = 0;
+                path.tower[i] = HEADER;
+                self.towers[HEADER - i as u32].span = self.length;
+            }
+            self.level = level;
+        }
+        // Levels that the new node reaches: its links take over what is behind, those before it now end here.
+        for i in 1..level {
+            let passed = path.rank[0] - path.rank[i];
+            let before = &mut self.towers[path.tower[i] - i as u32];
+            let mut after = *before;
+            *before = Link { tower, span: passed + 1, score };
+            after.span -= passed;
+            self.towers[tower - i as u32] = after;
+        }
+        // Levels that pass over it.
+        for i in level..self.level {
+            self.towers[path.tower[i] - i as u32].span += 1;
+        }
+        self.nodes[idx].forward = path.next;
+        self.nodes[idx].backward = path.node;
+        self.join(path.node, idx);
+        self.join(idx, path.next);
+        self.length += 1;
+    }
+
+    /// Makes two nodes neighbours on level 0, where NIL before stands for the header and NIL after for the end.
+    fn join(&mut self, before: u32, after: u32) {
+        match before {
+            NIL => self.head = after,
+            _ => self.nodes[before].forward = after,
+        }
+        match after {
+            NIL => self.tail = before,
+            _ => self.nodes[after].backward = before,
+        }
+    }
+
+    /// The C's `zslDeleteNode`: unlinks the node after the place `path` describes; it keeps its tower and member.
+    fn zslDeleteNode(&mut self, idx: u32, path: &Path) {
+        let tower = self.nodes[idx].tower;
+        for i in 1..self.level {
+            let at = path.tower[i] - i as u32;
+            if tower != NIL && self.towers[at].tower == tower {
+                let mut link = self.towers[tower - i as u32];
+                link.span += self.towers[at].span - 1;
+                self.towers[at] = link;
+            } else {
+                self.towers[at].span -= 1;
+            }
+        }
+        let after = self.nodes[idx].forward;
+        self.join(path.node, after);
+        while self.level > 1 && self.towers[HEADER - (self.level as u32 - 1)].tower == NIL {
+            self.level -= 1;
+        }
+        self.length -= 1;
+    }
+
+    // ----- Nodes and towers: allocation -----
+
+    fn zslCreateNode(&mut self, level: usize, score: f64, ele: &[u8]) -> u32 {
+        let node = Node {
+            ele: Member::new(ele),
+            score,
+            backward: NIL,
+            forward: NIL,
+            tower: NIL,
+            live: true,
+        };
+        let idx = match self.free {
+            NIL => self.nodes.push(node),
+            idx => {
+                self.unlink_free_node(idx);
+                self.nodes[idx] = node;
+                idx
+            }
+        };
+        if level > 1 {
+            let level = level as u32;
+            let t = self.reuse_tower(level).unwrap_or_else(|| {
+                for _ in 1..level {
+                    self.towers.push(NO_LINK);
+                }
+                self.towers.push(NO_LINK)
+            });
+            self.towers[t] = Link { tower: idx, span: level, score: 0.0 };
+            self.nodes[idx].tower = t;
+        }
+        idx
+    }
+
+    fn zslFreeNode(&mut self, idx: u32) {
+        let tower = self.nodes[idx].tower;
+        if tower != NIL {
+            self.free_tower(tower);
+        }
+        let next = self.free;
+        let node = &mut self.nodes[idx];
+        node.ele = Member::new(b"");
+        node.live = false;
+        node.tower = NIL;
+        node.backward = NIL;
+        node.forward = next;
+        if next != NIL {
+            self.nodes[next].backward = idx;
+        }
+        self.free = idx;
+    }
+
+    fn unlink_free_node(&mut self, idx: u32) {
+        let Node { backward, forward, .. } = self.nodes[idx];
+        match backward {
+            NIL => self.free = forward,
+            _ => self.nodes[backward].forward = forward,
+        }
+        if forward != NIL {
+            self.nodes[forward].backward = backward;
+        }
+    }
+
+    /// Puts the slots of tower `t`, whose level its head holds, on the free lists.
+    fn free_tower(&mut self, t: u32) {
+        let level = self.towers[t].span;
+        let next = self.free_towers[level as usize];
+        self.towers[t].tower = NIL;
+        self.towers[t - 1] = Link { tower: NIL, span: next, score: 0.0 };
+        if next != NIL {
+            self.towers[next - 1].tower = t;
+        }
+        self.free_towers[level as usize] = t;
+        self.free_slots += level;
+    }
+
+    fn unlink_free_tower(&mut self, t: u32) {
+        let level = self.towers[t].span;
+        let Link { tower: before, span: after, .. } = self.towers[t - 1];
+        match before {
+            NIL => self.free_towers[level as usize] = after,
+            _ => self.towers[before - 1].span = after,
+        }
+        if after != NIL {
+            self.towers[after - 1].tower = before;
+        }
+        self.free_slots -= level;
+    }
+
+    /// Finds a free tower of `level`, or cuts one out of a larger one.
+    fn reuse_tower(&mut self, level: u32) -> Option<u32> {
+        if self.free_slots < level {
+            return None;
+        }
+        // A rest of one slot could hold no tower, so that size is passed over.
+        let from = (level..=ZSKIPLIST_MAXLEVEL as u32)
+            .find(|&l| l != level + 1 && self.free_towers[l as usize] != NIL)?;
+        let t = self.free_towers[from as usize];
+        self.unlink_free_tower(t);
+        if from == level {
+            return Some(t);
+        }
+        self.towers[t].span = from - level;
+        self.free_tower(t);
+        Some(t - from + level)
+    }
+}
+
+#[inline]
+fn some(idx: u32) -> Option<u32> {
+    (idx != NIL).then_some(idx)
+}
+
+/// Creates an empty skip list. `seed` starts the randomness of its levels.
+pub fn zslCreate(seed: u64) -> Zskiplist {
+    let mut towers = ChunkedVec::new();
+    for _ in 0..ZSKIPLIST_MAXLEVEL {
+        towers.push(NO_LINK);
+    }
+    Zskiplist {
+        nodes: ChunkedVec::new(),
+        towers,
+        head: NIL,
+        tail: NIL,
+        length: 0,
+        level: 1,
+        free: NIL,
+        free_towers: [NIL; ZSKIPLIST_MAXLEVEL + 1],
+        free_slots: 0,
+        // The generator must not start at zero; an odd multiple of an odd number never is.
+        random: (seed << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+    }
+}
+
+/// Draws a level between 1 and [`ZSKIPLIST_MAXLEVEL`]: each next one a quarter as likely as the one before.
+pub fn zslRandomLevel(zsl: &mut Zskiplist) -> usize {
+    zsl.random ^= zsl.random >> 12;
+    zsl.random ^= zsl.random << 25;
+    zsl.random ^= zsl.random >> 27;
+    let bits = zsl.random.wrapping_mul(0x2545_f491_4f6c_dd1d);
+    // C: draws until a number is above P. Two zero bits in a row are as likely, and one draw has 32 such pairs.
+    (1 + bits.leading_zeros() as usize / 2).min(ZSKIPLIST_MAXLEVEL)
+}
+
+/// Inserts an element that is not there yet, which the caller has made sure of, and returns its node.
+///
+/// # Panics
+/// When `score` is not a number.
+pub fn zslInsert(zsl: &mut Zskiplist, score: f64, ele: &[u8]) -> u32 {
+    assert!(!score.is_nan());
+    let path = zsl.locate(score, ele);
+    let level = zslRandomLevel(zsl);
+    let idx = zsl.zslCreateNode(level, score, ele);
+    zsl.link(idx, path);
+    idx
+}
+
+/// Deletes the element with this score and member. False: there is none.
+///
+/// A hash table that holds the index has to forget it first, while it can still read the member.
+pub fn zslDelete(zsl: &mut Zskiplist, score: f64, ele: &[u8]) -> bool {
+    let path = zsl.locate(score, ele);
+    let idx = path.next;
+    if idx == NIL || zsl.score(idx) != score || zsl.member(idx) != ele {
+        return false;
+    }
+    zsl.zslDeleteNode(idx, &path);
+    zsl.zslFreeNode(idx);
+    true
+}
+
+/// Deletes node `idx`: [`zslDelete`] for one who has the node.
+pub fn zslDeleteIndex(zsl: &mut Zskiplist, idx: u32) {
+    let path = zsl.path_to(idx);
+    zsl.zslDeleteNode(idx, &path);
+    zsl.zslFreeNode(idx);
+}
+
+/// Gives node `idx` another score, and moves it to its new place.
+///
+/// C: takes the old score and the member, and may return another node. Here the index stays, and so does the hash table.
+///
+/// # Panics
+/// When `newscore` is not a number.
+pub fn zslUpdateScore(zsl: &mut Zskiplist, idx: u32, newscore: f64) {
+    assert!(!newscore.is_nan());
+    let path = zsl.path_to(idx);
+    let Node { backward, forward, tower, .. } = zsl.nodes[idx];
+
+    // Where the neighbours stay the same, the score can change in place, and with it the copies in the links.
+    if (backward == NIL || zsl.score(backward) < newscore)
+        && (forward == NIL || zsl.score(forward) > newscore)
+    {
+        zsl.nodes[idx].score = newscore;
+        for i in 1..zsl.level_of(idx) {
+            let link = &mut zsl.towers[path.tower[i] - i as u32];
+            debug_assert!(link.tower == tower);
+            link.score = newscore;
+        }
+        return;
+    }
+
+    // Elsewhere the node moves, with its tower: a level drawn once is as random at the new place.
+    zsl.zslDeleteNode(idx, &path);
+    zsl.nodes[idx].score = newscore;
+    let path = zsl.locate(newscore, zsl.member(idx));
+    zsl.link(idx, path);
+}
+
+/// A range of scores; `minex` and `maxex` leave the border out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct zrangespec {
+    pub min: f64,
+    pub max: f64,
+    pub minex: bool,
+    pub maxex: bool,
+}
+
+/// Is `value` not below the range?
+#[inline]
+pub fn zslValueGteMin(value: f64, spec: &zrangespec) -> bool {
+    if spec.minex { value > spec.min } else { value >= spec.min }
+}
+
+/// Is `value` not above the range?
+#[inline]
+pub fn zslValueLteMax(value: f64, spec: &zrangespec) -> bool {
+    if spec.maxex { value < spec.max } else { value <= spec.max }
+}
+
+/// Could some element be in the range?
+pub fn zslIsInRange(zsl: &Zskiplist, range: &zrangespec) -> bool {
+    // Ranges that hold nothing, whatever the list.
+    if range.min > range.max || (range.min == range.max && (range.minex || range.maxex)) {
+        return false;
+    }
+    let (Some(first), Some(last)) = (zsl.first(), zsl.last()) else { return false };
+    zslValueGteMin(zsl.score(last), range) && zslValueLteMax(zsl.score(first), range)
+}
+
+/// The first node in the range.
+pub fn zslFirstInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
+    if !zslIsInRange(zsl, range) {
+        return None;
+    }
+    let x = some(zsl.descend(|score, _| !zslValueGteMin(score, range)).next)?;
+    zslValueLteMax(zsl.score(x), range).then_some(x)
+}
+
+/// The last node in the range.
+pub fn zslLastInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
+    if !zslIsInRange(zsl, range) {
+        return None;
+    }
+    let x = some(zsl.descend(|score, _| zslValueLteMax(score, range)).node)?;
+    zslValueGteMin(zsl.score(x), range).then_some(x)
+}
+
+/// Deletes from the place `path` describes on, as long as `inside` holds.
+fn delete_while(
+    zsl: &mut Zskiplist,
+    path: &Path,
+    mut inside: impl FnMut(&Zskiplist, u32) -> bool,
+    mut removed: impl FnMut(&Zskiplist, u32),
+) -> usize {
+    let mut count = 0;
+    let mut x = path.next;
+    while x != NIL && inside(zsl, x) {
+        let next = zsl.nodes[x].forward;
+        zsl.zslDeleteNode(x, path);
+        removed(zsl, x);
+        zsl.zslFreeNode(x);
+        count += 1;
+        x = next;
+    }
+    count
+}
+
+/// Deletes all elements of the range and returns how many.
+///
+/// `removed` is called for each one when it is out of the list and can still be read: the place to drop it from the hash
+/// table.
+pub fn zslDeleteRangeByScore(
+    zsl: &mut Zskiplist,
+    range: &zrangespec,
+    removed: impl FnMut(&Zskiplist, u32),
+) -> usize {
+    let path = zsl.descend(|score, _| !zslValueGteMin(score, range));
+    delete_while(zsl, &path, |zsl, x| zslValueLteMax(zsl.score(x), range), removed)
+}
+
+/// As [`zslDeleteRangeByScore`], by member; good where all scores are equal.
+pub fn zslDeleteRangeByLex(
+    zsl: &mut Zskiplist,
+    range: &zlexrangespec,
+    removed: impl FnMut(&Zskiplist, u32),
+) -> usize {
+    let path = zsl.descend(|_, at| !zslLexValueGteMin(zsl.member_at(at), range));
+    delete_while(zsl, &path, |zsl, x| zslLexValueLteMax(zsl.member(x), range), removed)
+}
+
+/// As [`zslDeleteRangeByScore`], by rank: from `start` to `end`, both counted from 1 and both included.
+pub fn zslDeleteRangeByRank(
+    zsl: &mut Zskiplist,
+    start: usize,
+    end: usize,
+    removed: impl FnMut(&Zskiplist, u32),
+) -> usize {
+    let path = zsl.descend_by_rank(start.saturating_sub(1));
+    let mut left = end.saturating_sub(path.rank[0] as usize);
+    let inside = |_: &Zskiplist, _| {
+        let more = left > 0;
+        left = left.saturating_sub(1);
+        more
+    };
+    delete_while(zsl, &path, inside, removed)
+}
+
+impl Zskiplist {
+    /// Goes down the list past `skip` nodes.
+    fn descend_by_rank(&self, skip: usize) -> Path {
+        // The spans are not what `descend` shows, so this is its twin.
+        let mut path = Path {
+            tower: [HEADER; ZSKIPLIST_MAXLEVEL],
+            rank: [0; ZSKIPLIST_MAXLEVEL],
+            node: NIL,
+            next: self.head,
+        };
+        let mut x = HEADER;
+        let mut rank = 0;
+        for i in (1..self.level).rev() {
+            loop {
+                let link = self.towers[x - i as u32];
+                if link.tower == NIL || rank + link.span as usize > skip {
+                    break;
+                }
+                rank += link.span as usize;
+                x = link.tower;
+            }
+            path.tower[i] = x;
+            path.rank[i] = rank as u32;
+        }
+        if x != HEADER {
+            path.node = self.towers[x].tower;
+            path.next = self.nodes[path.node].forward;
+        }
+        while rank < skip && path.next != NIL {
+            rank += 1;
+            path.node = path.next;
+            path.next = self.nodes[path.node].forward;
+        }
+        path.rank[0] = rank as u32;
+        path
+    }
+}
+
+/// The rank of an element, counted from 1; 0 when it is not there.
+pub fn zslGetRank(zsl: &Zskiplist, score: f64, ele: &[u8]) -> usize {
+    let path = zsl.locate(score, ele);
+    let x = path.next;
+    if x != NIL && zsl.score(x) == score && zsl.member(x) == ele {
+        path.rank[0] as usize + 1
+    } else {
+        0
+    }
+}
+
+/// The node of a rank counted from 1.
+pub fn zslGetElementByRank(zsl: &Zskiplist, rank: usize) -> Option<u32> {
+    if rank == 0 || rank > zsl.len() {
+        return None;
+    }
+    some(zsl.descend_by_rank(rank - 1).next)
+}
+
+// ----- Lexicographic ranges -----
+
+/// A border of a lexicographic range. `Min` and `Max` are below and above every member: the C's `shared.minstring` and
+/// `shared.maxstring`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LexBorder<'a> {
+    Min,
+    Max,
+    Member(&'a [u8]),
+}
+
+/// A range of members; `minex` and `maxex` leave the border out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct zlexrangespec<'a> {
+    pub min: LexBorder<'a>,
+    pub max: LexBorder<'a>,
+    pub minex: bool,
+    pub maxex: bool,
+}
+
+/// Reads one border as ZRANGEBYLEX takes it (`-`, `+`, `(member`, `[member`), and whether it is left out. Error: anything
+/// else.
+pub fn zslParseLexRangeItem(item: &[u8]) -> Result<(LexBorder<'_>, bool), ()> {
+    // A sign ends at a zero byte, as a C string does.
+    match item {
+        [b'+'] | [b'+', 0, ..] => Ok((LexBorder::Max, true)),
+        [b'-'] | [b'-', 0, ..] => Ok((LexBorder::Min, true)),
+        [b'(', member @ ..] => Ok((LexBorder::Member(member), true)),
+        [b'[', member @ ..] => Ok((LexBorder::Member(member), false)),
+        _ => Err(()),
+    }
+}
+
+/// Reads both borders of a range.
+pub fn zslParseLexRange<'a>(min: &'a [u8], max: &'a [u8]) -> Result<zlexrangespec<'a>, ()> {
+    let (min, minex) = zslParseLexRangeItem(min)?;
+    let (max, maxex) = zslParseLexRangeItem(max)?;
+    Ok(zlexrangespec { min, max, minex, maxex })
+}
+
+/// Compares two borders.
+pub fn sdscmplex(a: LexBorder, b: LexBorder) -> Ordering {
+    match (a, b) {
+        (LexBorder::Member(a), LexBorder::Member(b)) => a.cmp(b),
+        _ if a == b => Ordering::Equal,
+        (LexBorder::Min, _) | (_, LexBorder::Max) => Ordering::Less,
+        _ => Ordering::Greater,
+    }
+}
+
+/// Is `value` not below the range?
+pub fn zslLexValueGteMin(value: &[u8], spec: &zlexrangespec) -> bool {
+    let cmp = sdscmplex(LexBorder::Member(value), spec.min);
+    if spec.minex { cmp.is_gt() } else { cmp.is_ge() }
+}
+
+/// Is `value` not above the range?
+pub fn zslLexValueLteMax(value: &[u8], spec: &zlexrangespec) -> bool {
+    let cmp = sdscmplex(LexBorder::Member(value), spec.max);
+    if spec.maxex { cmp.is_lt() } else { cmp.is_le() }
+}
+
+/// Could some element be in the range?
+pub fn zslIsInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> bool {
+    // Ranges that hold nothing, whatever the list.
+    let cmp = sdscmplex(range.min, range.max);
+    if cmp.is_gt() || (cmp.is_eq() && (range.minex || range.maxex)) {
+        return false;
+    }
+    let (Some(first), Some(last)) = (zsl.first(), zsl.last()) else { return false };
+    zslLexValueGteMin(zsl.member(last), range) && zslLexValueLteMax(zsl.member(first), range)
+}
+
+/// The first node in the range.
+pub fn zslFirstInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32> {
+    if !zslIsInLexRange(zsl, range) {
+        return None;
+    }
+    let x = some(zsl.descend(|_, at| !zslLexValueGteMin(zsl.member_at(at), range)).next)?;
+    zslLexValueLteMax(zsl.member(x), range).then_some(x)
+}
+
+/// The last node in the range.
+pub fn zslLastInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32> {
+    if !zslIsInLexRange(zsl, range) {
+        return None;
+    }
+    let x = some(zsl.descend(|_, at| zslLexValueLteMax(zsl.member_at(at), range)).node)?;
+    zslLexValueGteMin(zsl.member(x), range).then_some(x)
+}
+
+// ----- Giving memory back -----
+
+/// Is more than half of the arena unused, so that [`zslShrink`] would give memory back?
+pub fn zslNeedsShrink(zsl: &Zskiplist) -> bool {
+    let unused = zsl.nodes.len() - zsl.length;
+    unused > 128 && unused > zsl.length
+}
+
+/// Gives memory back after many deletions, in at most `steps` small steps; call it while [`zslNeedsShrink`].
+///
+/// C: frees each node by itself. An arena can only drop its end, so nodes at the end move into holes. Before node `from`
+/// becomes node `to`, `moving` is called with the list, where `from` can still be read: the hash table has to find the
+/// member and store the new index, and must not look at the list by the new index until this function returns.
+pub fn zslShrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zskiplist, u32, u32)) {
+    for _ in 0..steps {
+        if zsl.nodes.len() == zsl.length {
+            break;
+        }
+        let from = zsl.nodes.len() - 1;
+        if !zsl.nodes[from].live {
+            zsl.unlink_free_node(from);
+            zsl.nodes.pop();
+            continue;
+        }
+        let to = zsl.free;
+        moving(zsl, from, to);
+        zsl.unlink_free_node(to);
+        if let Some(node) = zsl.nodes.pop() {
+            let Node { backward, forward, tower, .. } = node;
+            zsl.nodes[to] = node;
+            zsl.join(backward, to);
+            zsl.join(to, forward);
+            if tower != NIL {
+                zsl.towers[tower].tower = to;
+            }
+        }
+    }
+    // The towers follow. The slot at the end of their pool is always the head of one.
+    for _ in 0..steps {
+        let from = zsl.towers.len() - 1;
+        if from == HEADER || zsl.free_slots == 0 {
+            break;
+        }
+        let Link { tower: idx, span: level, .. } = zsl.towers[from];
+        if idx == NIL {
+            zsl.unlink_free_tower(from);
+        } else {
+            let Some(to) = zsl.reuse_tower(level) else { break };
+            let path = zsl.path_to(idx);
+            for i in 0..level {
+                zsl.towers[to - i] = zsl.towers[from - i];
+            }
+            for i in 1..level {
+                zsl.towers[path.tower[i as usize] - i].tower = to;
+            }
+            zsl.nodes[idx].tower = to;
+        }
+        for _ in 0..level {
+            zsl.towers.pop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Rng(u64);
+
+    impl Rng {
+        fn new() -> Self {
+            let seed =
+                std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
+                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+                    now.map_or(1, |d| d.as_nanos() as u64)
+                });
+            println!("SEED={seed}");
+            Rng(seed | 1)
+        }
+
+        fn below(&mut self, n: u64) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+        }
+    }
+
+    type Model = Vec<(f64, Vec<u8>)>;
+
+    fn place(model: &Model, score: f64, ele: &[u8]) -> Result<usize, usize> {
+        model.binary_search_by(|(s, e)| s.total_cmp(&score).then_with(|| e.as_slice().cmp(ele)))
+    }
+
+    /// Every link, span, copy of a score and back pointer is right, and every slot is used or free.
+    fn check(zsl: &Zskiplist, model: &Model) {
+        assert_eq!(zsl.len(), model.len());
+        let mut order = vec![];
+        let mut x = zsl.first();
+        let mut prev = None;
+        while let Some(idx) = x {
+            assert!(zsl.nodes[idx].live);
+            assert_eq!(zsl.prev(idx), prev);
+            order.push(idx);
+            prev = x;
+            x = zsl.next(idx);
+        }
+        assert_eq!(zsl.last(), prev);
+        let got: Model = order.iter().map(|&i| (zsl.score(i), zsl.member(i).to_vec())).collect();
+        assert_eq!(&got, model);
+        let rank = |idx| order.iter().position(|&i| i == idx).unwrap() + 1;
+        for i in 1..zsl.level {
+            let (mut t, mut at) = (HEADER, 0);
+            loop {
+                let link = zsl.towers[t - i as u32];
+                if link.tower == NIL {
+                    assert_eq!(at + link.span as usize, model.len(), "last span of level {i}");
+                    break;
+                }
+                let idx = zsl.towers[link.tower].tower;
+                assert_eq!(zsl.nodes[idx].tower, link.tower);
+                assert_eq!(zsl.score(idx), link.score);
+                at += link.span as usize;
+                assert_eq!(rank(idx), at);
+                t = link.tower;
+            }
+        }
+        let slots: usize = order.iter().map(|&i| zsl.level_of(i)).filter(|&l| l > 1).sum();
+        assert_eq!(slots + 32 + zsl.free_slots as usize, zsl.towers.len() as usize);
+        let mut free = 0;
+        let mut x = zsl.free;
+        while x != NIL {
+            assert!(!zsl.nodes[x].live);
+            free += 1;
+            x = zsl.nodes[x].forward;
+        }
+        assert_eq!(free + model.len(), zsl.nodes.len() as usize);
+    }
+
+    #[test]
+    fn layout() {
+        assert_eq!(size_of::<Node>(), 48);
+        assert_eq!(size_of::<Link>(), 16);
+    }
+
+    /// Levels follow the odds of the C.
+    #[test]
+    fn levels() {
+        let mut zsl = zslCreate(7);
+        let mut seen = [0usize; ZSKIPLIST_MAXLEVEL + 1];
+        for _ in 0..100_000 {
+            seen[zslRandomLevel(&mut zsl)] += 1;
+        }
+        let mut expected = 100_000.0 * (1.0 - ZSKIPLIST_P);
+        for (l, &n) in seen.iter().enumerate().take(5).skip(1) {
+            assert!((n as f64 - expected).abs() < expected * 0.2, "level {l}: {n}");
+            expected *= ZSKIPLIST_P;
+        }
+    }
+
+    /// Every function against a sorted vector.
+    #[test]
+    fn against_a_sorted_vector() {
+        let mut r = Rng::new();
+        for round in 0..30 {
+            let mut zsl = zslCreate(r.below(u64::MAX));
+            let mut model: Model = vec![];
+            let scores = [2, 10, 100_000][round % 3];
+            let grow = [6, 5, 8][round % 3];
+            for step in 0..600 {
+                let mut ele = r.below(200).to_string().into_bytes();
+                if r.below(3) == 0 {
+                    ele.resize(INLINE - 1 + r.below(4) as usize, b'x');
+                }
+                let known = model.iter().position(|(_, e)| *e == ele);
+                let score = r.below(scores) as f64 - 5.0;
+                match (known, r.below(10)) {
+                    (None, n) if n < grow => {
+                        let idx = zslInsert(&mut zsl, score, &ele);
+                        assert_eq!(zsl.member(idx), ele);
+                        let at = place(&model, score, &ele).unwrap_err();
+                        model.insert(at, (score, ele));
+                    }
+                    (None, _) => {
+                        assert!(!zslDelete(&mut zsl, score, &ele));
+                        assert_eq!(zslGetRank(&zsl, score, &ele), 0);
+                    }
+                    (Some(at), n) if n < 3 => {
+                        let old = model.remove(at).0;
+                        assert_eq!(zslGetRank(&zsl, old, &ele), at + 1);
+                        if n == 0 {
+                            let idx = zslGetElementByRank(&zsl, at + 1).unwrap();
+                            zslDeleteIndex(&mut zsl, idx);
+                        } else {
+                            assert!(zslDelete(&mut zsl, old, &ele));
+                        }
+                    }
+                    (Some(at), _) => {
+                        let idx = zslGetElementByRank(&zsl, at + 1).unwrap();
+                        let score = if r.below(2) == 0 { zsl.score(idx) + 0.001 } else { score };
+                        zslUpdateScore(&mut zsl, idx, score);
+                        assert_eq!((zsl.member(idx), zsl.score(idx)), (ele.as_slice(), score));
+                        model.remove(at);
+                        let at = place(&model, score, &ele).unwrap_err();
+                        model.insert(at, (score, ele));
+                    }
+                }
+                if step % 20 == 0 {
+                    check(&zsl, &model);
+                }
+                // Ranges of scores.
+                let spec = zrangespec {
+                    min: r.below(scores) as f64 - 5.5,
+                    max: r.below(scores) as f64 - 5.0,
+                    minex: r.below(2) == 0,
+                    maxex: r.below(2) == 0,
+                };
+                let inside = |s: f64| zslValueGteMin(s, &spec) && zslValueLteMax(s, &spec);
+                let name = |i: u32| zsl.member(i).to_vec();
+                let first = model.iter().find(|(s, _)| inside(*s)).map(|(_, e)| e.clone());
+                let last = model.iter().rfind(|(s, _)| inside(*s)).map(|(_, e)| e.clone());
+                assert_eq!(zslFirstInRange(&zsl, &spec).map(name), first);
+                assert_eq!(zslLastInRange(&zsl, &spec).map(name), last);
+                if r.below(60) == 0 {
+                    let gone = model.iter().filter(|(s, _)| inside(*s)).count();
+                    let mut told = vec![];
+                    let n = zslDeleteRangeByScore(&mut zsl, &spec, |z, i| {
+                        told.push(z.member(i).to_vec())
+                    });
+                    assert_eq!((n, told.len()), (gone, gone));
+                    model.retain(|(s, _)| !inside(*s));
+                    check(&zsl, &model);
+                }
+                if r.below(60) == 0 {
+                    let start = r.below(model.len() as u64 + 3) as usize + 1;
+                    let end = start - 1 + r.below(20) as usize;
+                    let n = zslDeleteRangeByRank(&mut zsl, start, end, |_, _| ());
+                    let to = end.min(model.len());
+                    let gone = to.saturating_sub(start - 1);
+                    assert_eq!(n, gone);
+                    model.drain((start - 1).min(to)..to);
+                    check(&zsl, &model);
+                }
+            }
+        }
+    }
+
+    /// Lexicographic ranges where all scores are equal.
+    #[test]
+    fn lex_ranges() {
+        let mut r = Rng::new();
+        for _ in 0..300 {
+            let mut zsl = zslCreate(3);
+            let mut model: Vec<Vec<u8>> =
+                (0..r.below(60)).map(|_| r.below(99).to_string().into_bytes()).collect();
+            model.sort();
+            model.dedup();
+            for ele in model.iter().rev() {
+                zslInsert(&mut zsl, 1.0, ele);
+            }
+            let mut item = || match r.below(8) {
+                0 => b"-".to_vec(),
+                1 => b"+".to_vec(),
+                n => [if n % 2 == 0 { "(" } else { "[" }, &r.below(99).to_string()]
+                    .concat()
+                    .into_bytes(),
+            };
+            let (min, max) = (item(), item());
+            let spec = zslParseLexRange(&min, &max).unwrap();
+            let inside = |e: &Vec<u8>| zslLexValueGteMin(e, &spec) && zslLexValueLteMax(e, &spec);
+            let name = |i: u32| zsl.member(i).to_vec();
+            assert_eq!(
+                zslFirstInLexRange(&zsl, &spec).map(name),
+                model.iter().find(|e| inside(e)).cloned()
+            );
+            assert_eq!(
+                zslLastInLexRange(&zsl, &spec).map(name),
+                model.iter().rfind(|e| inside(e)).cloned()
+            );
+            let gone = model.iter().filter(|e| inside(e)).count();
+            assert_eq!(zslDeleteRangeByLex(&mut zsl, &spec, |_, _| ()), gone);
+            model.retain(|e| !inside(e));
+            check(&zsl, &model.into_iter().map(|e| (1.0, e)).collect());
+        }
+        for bad in [&b""[..], b"+a", b"-a", b"a"] {
+            assert!(zslParseLexRangeItem(bad).is_err());
+        }
+        assert_eq!(zslParseLexRangeItem(b"+\0a"), Ok((LexBorder::Max, true)));
+    }
+
+    /// After many deletions the arena gives its memory back, and renamed nodes are told.
+    #[test]
+    fn shrink() {
+        let mut r = Rng::new();
+        let mut zsl = zslCreate(r.below(1000));
+        let mut model: Model = vec![];
+        let mut nodes = std::collections::HashMap::new();
+        for i in 0..20_000 {
+            let ele = format!("member:{i}").into_bytes();
+            let score = r.below(1000) as f64;
+            nodes.insert(ele.clone(), zslInsert(&mut zsl, score, &ele));
+            model.push((score, ele));
+        }
+        model.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+        let full = zsl.mem_usage();
+        // 48 for the node, a third of a link, a quarter of a tower's head; a quarter of the last chunk unused.
+        assert!(full / 20_000 < 64, "{} bytes an element", full / 20_000);
+        model.retain(|(score, ele)| {
+            let keep = r.below(50) == 0;
+            if !keep {
+                nodes.remove(ele);
+                assert!(zslDelete(&mut zsl, *score, ele));
+            }
+            keep
+        });
+        while zslNeedsShrink(&zsl) {
+            zslShrink(&mut zsl, 100, |z, from, to| {
+                assert_eq!(nodes.insert(z.member(from).to_vec(), to), Some(from));
+            });
+        }
+        check(&zsl, &model);
+        for (ele, idx) in &nodes {
+            assert_eq!(zsl.member(*idx), ele);
+        }
+        assert!(zsl.mem_usage() < full / 10, "{} of {full}", zsl.mem_usage());
+    }
+}

@@ -1,0 +1,1347 @@
+//! `ziplist.c`: a list of strings and integers in one block of bytes, walked in both directions.
+//!
+//! ```text
+//! zlbytes u32 | zltail u32 | zllen u16 | entry ... entry | 0xff
+//! entry:   prevlen | encoding | data
+//! prevlen: 1 byte below 254, else 0xfe and a u32: the size of the entry before, to walk backwards
+//! encoding 00llllll           string of up to 63 bytes
+//!          01llllll l         up to 16383, big endian
+//!          10000000 l l l l   longer, big endian
+//!          c0 d0 e0 f0 fe     integer of 16, 32, 64, 24, 8 bits
+//!          f1..=fd            the integers 0 to 12, no data
+//! ```
+//!
+//! All other numbers are little endian. These bytes are what RDB files hold, and what DUMP
+//! compares.
+//!
+//! Read first: `zipEntry` (an entry is taken apart), `__ziplistInsert`, and
+//! `__ziplistCascadeUpdate`, which is why the bytes of a list tell something of its past: a prevlen
+//! field grows from 1 byte to 5 when it must, and never shrinks.
+//!
+//! Differs: a position is an offset into the bytes, not a pointer, so whatever takes one takes the
+//! list as well. What the C asserts about the bytes is checked here and answered: a reader says
+//! `None`, a writer leaves the list as it is. So nothing here panics on damaged bytes, whether they
+//! were validated or not.
+#![forbid(unsafe_code)]
+
+use super::bytes::resize;
+use super::listpack::lpStringToInt64;
+use std::io::Write;
+use std::ops::Deref;
+
+/// `ziplistPush` puts the value before the first entry.
+pub const ZIPLIST_HEAD: i32 = 0;
+/// `ziplistPush` puts the value after the last entry.
+pub const ZIPLIST_TAIL: i32 = 1;
+
+/// The byte after the last entry; no entry starts with it.
+const ZIP_END: u8 = 255;
+/// The smallest entry size that needs a prevlen of five bytes, and the byte that announces it.
+const ZIP_BIG_PREVLEN: u8 = 254;
+
+const ZIP_STR_MASK: u8 = 0xc0;
+const ZIP_STR_06B: u8 = 0 << 6;
+const ZIP_STR_14B: u8 = 1 << 6;
+const ZIP_STR_32B: u8 = 2 << 6;
+const ZIP_INT_16B: u8 = 0xc0;
+const ZIP_INT_32B: u8 = 0xc0 | 1 << 4;
+const ZIP_INT_64B: u8 = 0xc0 | 2 << 4;
+const ZIP_INT_24B: u8 = 0xc0 | 3 << 4;
+const ZIP_INT_8B: u8 = 0xfe;
+
+const ZIP_INT_IMM_MASK: u8 = 0x0f;
+const ZIP_INT_IMM_MIN: u8 = 0xf1;
+const ZIP_INT_IMM_MAX: u8 = 0xfd;
+
+const INT24_MAX: i64 = 0x7f_ffff;
+const INT24_MIN: i64 = -INT24_MAX - 1;
+
+const ZIPLIST_HEADER_SIZE: usize = 10;
+const ZIPLIST_END_SIZE: usize = 1;
+
+/// A ziplist never grows past a gigabyte: its size has to fit 32 bits with room to spare.
+const ZIPLIST_MAX_SAFETY_SIZE: usize = 1 << 30;
+
+/// The largest number the `rand` that callers hand in may give, as `rand(3)` has it.
+pub const RAND_MAX: u32 = 0x7fff_ffff;
+
+/// A ziplist that owns its bytes. Reading functions take the bytes (`&zl`), so they read borrowed
+/// ones as well.
+///
+/// Its header always tells its true size and it ends in the end mark; its entries are only as good
+/// as their source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ziplist(Vec<u8>);
+
+impl Ziplist {
+    /// Takes over the bytes of a ziplist, or gives `None` if they fail `ziplistValidateIntegrity`
+    /// without `deep`.
+    pub fn fromBytes(bytes: Vec<u8>) -> Option<Ziplist> {
+        ziplistValidateIntegrity(&bytes, false, None).then_some(Ziplist(bytes))
+    }
+
+    /// The bytes, as they are saved.
+    pub fn intoBytes(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+impl Deref for Ziplist {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// The value of an entry; a string is borrowed from the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ZiplistEntry<'a> {
+    /// The bytes of a string.
+    Str(&'a [u8]),
+    /// An integer, which was stored as such.
+    Int(i64),
+}
+
+/// Whether the encoding is one of the string encodings.
+#[inline]
+fn ZIP_IS_STR(encoding: u8) -> bool {
+    encoding < ZIP_STR_MASK
+}
+
+/// The byte at `p`, and the end mark for what lies outside.
+#[inline]
+fn byteAt(zl: &[u8], p: usize) -> u8 {
+    zl.get(p).copied().unwrap_or(ZIP_END)
+}
+
+/// The little endian u32 at `at`, or 0 if the bytes end before it does.
+#[inline]
+fn u32At(zl: &[u8], at: usize) -> usize {
+    match zl.get(at..).and_then(|b| b.first_chunk::<4>()) {
+        Some(b) => u32::from_le_bytes(*b) as usize,
+        None => 0,
+    }
+}
+
+/// `zltail`: where the last entry starts; in an empty list, where the end mark is.
+#[inline]
+fn ZIPLIST_TAIL_OFFSET(zl: &[u8]) -> usize {
+    u32At(zl, 4)
+}
+
+/// `zllen`: the number of entries, or `u16::MAX` when only counting them can tell.
+#[inline]
+fn ZIPLIST_LENGTH(zl: &[u8]) -> u16 {
+    match zl.get(8..10) {
+        Some(b) => u16::from_le_bytes([b[0], b[1]]),
+        None => 0,
+    }
+}
+
+impl Ziplist {
+    /// Writes `zltail`. A damaged list may ask for more than 32 bits hold; readers check what they
+    /// find here.
+    #[inline]
+    fn setTailOffset(&mut self, offset: usize) {
+        self.0[4..8].copy_from_slice(&(offset as u32).to_le_bytes());
+    }
+
+    /// Writes `zllen`.
+    #[inline]
+    fn setLength(&mut self, len: u16) {
+        self.0[8..10].copy_from_slice(&len.to_le_bytes());
+    }
+
+    /// Adds to `zllen`, unless it says that it lost count. One entry is added at a time, so it
+    /// stops at `u16::MAX`.
+    #[inline]
+    fn ZIPLIST_INCR_LENGTH(&mut self, incr: isize) {
+        let len = ZIPLIST_LENGTH(self);
+        if len < u16::MAX {
+            self.setLength(len.wrapping_add(incr as u16));
+        }
+    }
+}
+
+/// Whether `add` more bytes leave a ziplist within the gigabyte it may have. `zl` is `None` for a
+/// list not made yet.
+pub fn ziplistSafeToAdd(zl: Option<&[u8]>, add: usize) -> bool {
+    zl.map_or(0, ziplistBlobLen).saturating_add(add) <= ZIPLIST_MAX_SAFETY_SIZE
+}
+
+/// An entry taken apart; sizes in bytes.
+#[derive(Clone, Copy)]
+struct ZlEntry {
+    /// Size of the prevlen field: 1 or 5.
+    prevrawlensize: usize,
+    /// Size of the entry before.
+    prevrawlen: usize,
+    /// Size of the encoding and length: 1, 2 or 5.
+    lensize: usize,
+    /// Size of the data.
+    len: usize,
+    /// `prevrawlensize + lensize`: where the data starts.
+    headersize: usize,
+    /// One of the `ZIP_*` encodings; of a string only the two high bits.
+    encoding: u8,
+}
+
+impl ZlEntry {
+    /// Size of the whole entry.
+    #[inline]
+    fn rawlen(&self) -> usize {
+        self.headersize + self.len
+    }
+}
+
+/// Size of the data of an integer encoding, or `None` if there is no such encoding.
+#[inline]
+fn zipIntSize(encoding: u8) -> Option<usize> {
+    match encoding {
+        ZIP_INT_8B => Some(1),
+        ZIP_INT_16B => Some(2),
+        ZIP_INT_24B => Some(3),
+        ZIP_INT_32B => Some(4),
+        ZIP_INT_64B => Some(8),
+        ZIP_INT_IMM_MIN..=ZIP_INT_IMM_MAX => Some(0),
+        _ => None,
+    }
+}
+
+/// Size of the encoding and length of an entry whose data is `rawlen` bytes long.
+#[inline]
+fn zipEntryEncodingSize(encoding: u8, rawlen: usize) -> usize {
+    if !ZIP_IS_STR(encoding) || rawlen <= 0x3f {
+        1
+    } else if rawlen <= 0x3fff {
+        2
+    } else {
+        5
+    }
+}
+
+/// Writes encoding and length at the head of `p`, and returns their size. Any string encoding will
+/// do: the one to write follows from `rawlen`, which counts for strings alone.
+#[inline]
+fn zipStoreEntryEncoding(p: &mut [u8], encoding: u8, rawlen: usize) -> usize {
+    if !ZIP_IS_STR(encoding) {
+        p[0] = encoding;
+        1
+    } else if rawlen <= 0x3f {
+        p[0] = ZIP_STR_06B | rawlen as u8;
+        1
+    } else if rawlen <= 0x3fff {
+        p[..2].copy_from_slice(&(((ZIP_STR_14B as u16) << 8) | rawlen as u16).to_be_bytes());
+        2
+    } else {
+        p[0] = ZIP_STR_32B;
+        p[1..5].copy_from_slice(&(rawlen as u32).to_be_bytes());
+        5
+    }
+}
+
+/// Writes a prevlen of five bytes, even if one byte could hold it.
+#[inline]
+fn zipStorePrevEntryLengthLarge(p: &mut [u8], len: usize) -> usize {
+    p[0] = ZIP_BIG_PREVLEN;
+    p[1..5].copy_from_slice(&(len as u32).to_le_bytes());
+    5
+}
+
+/// Size of the prevlen field that `len` needs.
+#[inline]
+fn zipPrevEntryLengthSize(len: usize) -> usize {
+    if len < ZIP_BIG_PREVLEN as usize { 1 } else { 5 }
+}
+
+/// Writes a prevlen at the head of `p`, and returns its size.
+#[inline]
+fn zipStorePrevEntryLength(p: &mut [u8], len: usize) -> usize {
+    if len < ZIP_BIG_PREVLEN as usize {
+        p[0] = len as u8;
+        return 1;
+    }
+    zipStorePrevEntryLengthLarge(p, len)
+}
+
+/// How many bytes the prevlen field of an entry grows by when the entry before becomes `len` bytes
+/// long: -4, 0 or 4.
+#[inline]
+fn zipPrevLenByteDiff(e: &ZlEntry, len: usize) -> isize {
+    zipPrevEntryLengthSize(len) as isize - e.prevrawlensize as isize
+}
+
+/// The integer that `entry` spells, and the narrowest encoding that holds it. `None`: it is stored
+/// as a string.
+#[inline]
+fn zipTryEncoding(entry: &[u8]) -> Option<(i64, u8)> {
+    if entry.len() >= 32 {
+        return None;
+    }
+    let value = lpStringToInt64(entry)?;
+    let encoding = if (0..=12).contains(&value) {
+        ZIP_INT_IMM_MIN + value as u8
+    } else if i8::try_from(value).is_ok() {
+        ZIP_INT_8B
+    } else if i16::try_from(value).is_ok() {
+        ZIP_INT_16B
+    } else if (INT24_MIN..=INT24_MAX).contains(&value) {
+        ZIP_INT_24B
+    } else if i32::try_from(value).is_ok() {
+        ZIP_INT_32B
+    } else {
+        ZIP_INT_64B
+    };
+    Some((value, encoding))
+}
+
+/// Writes the data of an integer, all of `p`; the encoding says how long `p` is.
+#[inline]
+fn zipSaveInteger(p: &mut [u8], value: i64) {
+    p.copy_from_slice(&value.to_le_bytes()[..p.len()]);
+}
+
+/// Reads the integer whose data is `p`.
+#[inline]
+fn zipLoadInteger(p: &[u8], encoding: u8) -> i64 {
+    match *p {
+        [a] => a as i8 as i64,
+        [a, b] => i16::from_le_bytes([a, b]) as i64,
+        [a, b, c] => (i32::from_le_bytes([0, a, b, c]) >> 8) as i64,
+        [a, b, c, d] => i32::from_le_bytes([a, b, c, d]) as i64,
+        [a, b, c, d, e, f, g, h] => i64::from_le_bytes([a, b, c, d, e, f, g, h]),
+        _ => (encoding & ZIP_INT_IMM_MASK) as i64 - 1,
+    }
+}
+
+/// Takes apart the entry at `p`. `None`: this is the end mark, or no entry that lies within the
+/// list.
+///
+/// What `prevrawlen` says is not judged here; see `zipEntrySafe`.
+#[inline]
+fn zipEntry(zl: &[u8], p: usize) -> Option<ZlEntry> {
+    // The entry may take all bytes up to the end mark.
+    let room = zl.len().checked_sub(p + ZIPLIST_END_SIZE)?;
+    if p < ZIPLIST_HEADER_SIZE {
+        return None;
+    }
+
+    // Most entries: a short string behind a short entry.
+    let rest = &zl[p..];
+    if let [prevlen, len, ..] = *rest
+        && prevlen < ZIP_BIG_PREVLEN
+        && len < ZIP_STR_14B
+    {
+        let (prevrawlen, len) = (prevlen as usize, len as usize);
+        let e = ZlEntry {
+            prevrawlensize: 1,
+            prevrawlen,
+            lensize: 1,
+            len,
+            headersize: 2,
+            encoding: ZIP_STR_06B,
+        };
+        return (2 + len <= room).then_some(e);
+    }
+
+    // Ten bytes hold the longest header. Near the end, zeros stand in for what is missing, and the
+    // sizes tell below.
+    let mut padded = [0; 10];
+    let h = match rest.first_chunk::<10>() {
+        Some(h) => h,
+        None => {
+            padded[..rest.len()].copy_from_slice(rest);
+            &padded
+        }
+    };
+
+    let (prevrawlensize, prevrawlen) = match h[0] {
+        ZIP_END => return None,
+        ZIP_BIG_PREVLEN => (5, u32::from_le_bytes([h[1], h[2], h[3], h[4]]) as usize),
+        len => (1, len as usize),
+    };
+    let e = if prevrawlensize == 1 { &h[1..6] } else { &h[5..10] };
+    let (encoding, lensize, len) = match e[0] & ZIP_STR_MASK {
+        ZIP_STR_06B => (ZIP_STR_06B, 1, (e[0] & 0x3f) as usize),
+        ZIP_STR_14B => (ZIP_STR_14B, 2, ((e[0] & 0x3f) as usize) << 8 | e[1] as usize),
+        ZIP_STR_32B => (ZIP_STR_32B, 5, u32::from_be_bytes([e[1], e[2], e[3], e[4]]) as usize),
+        _ => (e[0], 1, zipIntSize(e[0])?),
+    };
+
+    let headersize = prevrawlensize + lensize;
+    if len > room.checked_sub(headersize)? {
+        return None;
+    }
+    Some(ZlEntry { prevrawlensize, prevrawlen, lensize, len, headersize, encoding })
+}
+
+/// `zipEntry`, and the entry before it would start within the list as well.
+#[inline]
+fn zipEntrySafe(zl: &[u8], p: usize) -> Option<ZlEntry> {
+    zipEntry(zl, p).filter(|e| e.prevrawlen <= p - ZIPLIST_HEADER_SIZE)
+}
+
+/// An empty ziplist: 11 bytes.
+pub fn ziplistNew() -> Ziplist {
+    Ziplist(vec![11, 0, 0, 0, ZIPLIST_HEADER_SIZE as u8, 0, 0, 0, 0, 0, ZIP_END])
+}
+
+/// Makes room or gives it back, and writes the new size and the end mark.
+///
+/// # Panics
+///
+/// When the size does not fit 32 bits; callers ask `ziplistSafeToAdd` first.
+#[inline]
+fn ziplistResize(zl: &mut Ziplist, len: usize) {
+    assert!(len < u32::MAX as usize, "a ziplist of {len} bytes");
+    resize(&mut zl.0, len);
+    zl.0[..4].copy_from_slice(&(len as u32).to_le_bytes());
+    zl.0[len - 1] = ZIP_END;
+}
+
+/// Passes on that the entry at `p` has a new size: the prevlen of the next entry is set, and where
+/// it has to grow from 1 byte to 5, that entry has a new size as well, and so on.
+///
+/// A prevlen never shrinks: between an insert and a delete near the border, a chain of entries
+/// would grow and shrink again and again. A list with a long prevlen holds long entries anyhow.
+fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
+    /// What a prevlen grows by.
+    const delta: usize = 4;
+    let curlen = zl.len();
+    let tail = ZIPLIST_TAIL_OFFSET(zl);
+
+    let Some(first) = zipEntry(zl, p) else { return };
+    // The entry changed last: its new size, the prevlen this needs, and where it starts.
+    let firstentrylen = first.rawlen();
+    let mut prevlen = firstentrylen;
+    let mut prevlensize = zipPrevEntryLengthSize(prevlen);
+    let mut prevoffset = p;
+    let mut p = p + prevlen;
+    let mut extra = 0;
+    let mut cnt = 0;
+
+    // Find out how many entries grow.
+    while zl[p] != ZIP_END {
+        let Some(cur) = zipEntry(zl, p) else { break };
+
+        if cur.prevrawlen == prevlen {
+            break;
+        }
+        if cur.prevrawlensize >= prevlensize {
+            if cur.prevrawlensize == prevlensize {
+                zipStorePrevEntryLength(&mut zl.0[p..], prevlen);
+            } else {
+                zipStorePrevEntryLengthLarge(&mut zl.0[p..], prevlen);
+            }
+            break;
+        }
+
+        // A prevlen of 0 belongs to what was the head of a list before a merge. Any other is the
+        // old size of the entry before, which the second loop walks back by; a damaged list is left
+        // as it is from here on.
+        if !(cnt == 0 && cur.prevrawlen == 0 || cur.prevrawlen + delta == prevlen) {
+            break;
+        }
+
+        prevlen = cur.rawlen() + delta;
+        prevlensize = zipPrevEntryLengthSize(prevlen);
+        prevoffset = p;
+        p += cur.rawlen();
+        extra += delta;
+        cnt += 1;
+    }
+    if extra == 0 {
+        return;
+    }
+
+    // The tail moves by what the entries before it grow; what it grows by itself does not move it.
+    let moved = if tail == prevoffset { extra - delta } else { extra };
+    zl.setTailOffset(tail + moved);
+
+    // Move what lies behind the last entry that grows, and then these entries, the last one first.
+    let offset = p;
+    ziplistResize(zl, curlen + extra);
+    zl.0.copy_within(offset..curlen - ZIPLIST_END_SIZE, offset + extra);
+    p += extra;
+
+    while cnt > 0 {
+        let Some(cur) = zipEntry(zl, prevoffset) else { return };
+        let body = cur.rawlen() - cur.prevrawlensize;
+        let from = prevoffset + cur.prevrawlensize;
+        zl.0.copy_within(from..from + body, p - body);
+        p -= cur.rawlen() + delta;
+        let len = if cur.prevrawlen == 0 { firstentrylen } else { cur.prevrawlen + delta };
+        zipStorePrevEntryLength(&mut zl.0[p..], len);
+        prevoffset -= cur.prevrawlen;
+        cnt -= 1;
+    }
+}
+
+/// Deletes up to `num` entries, from the one at `first_p` on.
+fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
+    let Some(first) = zipEntrySafe(zl, first_p) else { return };
+
+    // Find the first entry that stays.
+    let mut p = first_p;
+    let mut deleted = 0;
+    while deleted < num && zl[p] != ZIP_END {
+        let Some(e) = zipEntry(zl, p) else { return };
+        p += e.rawlen();
+        deleted += 1;
+    }
+    let totlen = p - first_p;
+    if totlen == 0 {
+        return;
+    }
+
+    let curlen = zl.len();
+    let mut nextdiff = 0;
+    let set_tail;
+    if zl[p] != ZIP_END {
+        // Its prevlen becomes that of the first deleted one, and may change its size. There is
+        // room: the deleted entries had a field of this size.
+        let Some(next) = zipEntry(zl, p) else { return };
+        nextdiff = zipPrevLenByteDiff(&next, first.prevrawlen);
+        let Some(start) = p.checked_add_signed(-nextdiff).filter(|&s| s >= first_p) else { return };
+
+        // Unless the entry that stays is the tail itself, the tail moves by the change of its size
+        // as well.
+        let moved = if zl[p + next.rawlen()] != ZIP_END { nextdiff } else { 0 };
+        let tail = ZIPLIST_TAIL_OFFSET(zl).checked_sub(totlen);
+        let Some(tail) = tail.and_then(|tail| tail.checked_add_signed(moved)) else { return };
+        set_tail = tail;
+
+        zipStorePrevEntryLength(&mut zl.0[start..], first.prevrawlen);
+        zl.0.copy_within(start..curlen - ZIPLIST_END_SIZE, first_p);
+    } else {
+        set_tail = first_p - first.prevrawlen;
+    }
+
+    let newlen = (curlen - totlen).saturating_add_signed(nextdiff);
+    ziplistResize(zl, newlen);
+    zl.ZIPLIST_INCR_LENGTH(-(deleted as isize));
+    zl.setTailOffset(set_tail);
+    if nextdiff != 0 {
+        __ziplistCascadeUpdate(zl, first_p);
+    }
+}
+
+/// Inserts `s` before the entry at `p`, or at the end if `p` is the end mark.
+fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
+    let curlen = zl.len();
+    if p < ZIPLIST_HEADER_SIZE || p >= curlen {
+        return;
+    }
+
+    // The size of the entry before: the next entry knows it, and at the end, the tail is asked for
+    // its own.
+    let mut next = None;
+    let mut prevlen = 0;
+    if zl[p] != ZIP_END {
+        let Some(e) = zipEntry(zl, p) else { return };
+        prevlen = e.prevrawlen;
+        next = Some(e);
+    } else {
+        let ptail = ZIPLIST_TAIL_OFFSET(zl);
+        if byteAt(zl, ptail) != ZIP_END {
+            let Some(e) = zipEntry(zl, ptail) else { return };
+            prevlen = e.rawlen();
+        }
+    }
+
+    let (value, encoding, datalen) = zipEncode(s);
+    let reqlen =
+        zipPrevEntryLengthSize(prevlen) + zipEntryEncodingSize(encoding, s.len()) + datalen;
+
+    // The next entry's prevlen may have to grow, or could shrink. When the new entry is shorter
+    // than what shrinking saves, the list would end up smaller than it was, with the move below
+    // still to come: then it keeps its size.
+    let mut nextdiff = next.map_or(0, |e| zipPrevLenByteDiff(&e, reqlen));
+    let forcelarge = nextdiff == -4 && reqlen < 4;
+    if forcelarge {
+        nextdiff = 0;
+    }
+
+    let next_is_tail = next.is_none_or(|e| zl[p + e.rawlen()] == ZIP_END);
+    ziplistResize(zl, (curlen + reqlen).saturating_add_signed(nextdiff));
+    if next.is_some() {
+        zl.0.copy_within(p.wrapping_add_signed(-nextdiff)..curlen - ZIPLIST_END_SIZE, p + reqlen);
+        if forcelarge {
+            zipStorePrevEntryLengthLarge(&mut zl.0[p + reqlen..], reqlen);
+        } else {
+            zipStorePrevEntryLength(&mut zl.0[p + reqlen..], reqlen);
+        }
+
+        // The tail moves by the new entry, and by the change of the next one unless that is the
+        // tail itself.
+        let moved = if next_is_tail { 0 } else { nextdiff };
+        let tail = ZIPLIST_TAIL_OFFSET(zl) + reqlen;
+        zl.setTailOffset(tail.saturating_add_signed(moved));
+    } else {
+        zl.setTailOffset(p);
+    }
+
+    if nextdiff != 0 {
+        __ziplistCascadeUpdate(zl, p + reqlen);
+    }
+
+    // Write the entry.
+    let mut p = p;
+    p += zipStorePrevEntryLength(&mut zl.0[p..], prevlen);
+    p += zipStoreEntryEncoding(&mut zl.0[p..], encoding, s.len());
+    zipStoreData(&mut zl.0[p..p + datalen], s, value, encoding);
+    zl.ZIPLIST_INCR_LENGTH(1);
+}
+
+/// How `s` is stored: its value if it is an integer, its encoding (any string encoding for a
+/// string), its size as data.
+#[inline]
+fn zipEncode(s: &[u8]) -> (i64, u8, usize) {
+    match zipTryEncoding(s) {
+        Some((value, encoding)) => (value, encoding, zipIntSize(encoding).unwrap_or(0)),
+        None => (0, ZIP_STR_06B, s.len()),
+    }
+}
+
+/// Writes the data of an entry: the string itself or the integer it spells.
+#[inline]
+fn zipStoreData(p: &mut [u8], s: &[u8], value: i64, encoding: u8) {
+    if ZIP_IS_STR(encoding) {
+        p.copy_from_slice(s);
+    } else {
+        zipSaveInteger(p, value);
+    }
+}
+
+/// Joins two lists: `first` followed by `second`. The one with more entries keeps its place and is
+/// grown; the other one is emptied.
+///
+/// Returns whether the result is in `first`.
+///
+/// # Panics
+///
+/// When the result does not fit 32 bits.
+// C: takes the address of two pointers, and tells by setting one of them to NULL; it refuses to
+// merge a list with itself, which exclusive references cannot ask for.
+pub fn ziplistMerge(first: &mut Ziplist, second: &mut Ziplist) -> bool {
+    let (first_bytes, second_bytes) = (first.len(), second.len());
+    let (first_len, second_len) = (ZIPLIST_LENGTH(first), ZIPLIST_LENGTH(second));
+    let first_offset = ZIPLIST_TAIL_OFFSET(first);
+    let second_offset = ZIPLIST_TAIL_OFFSET(second);
+    let append = first_len >= second_len;
+
+    let zlbytes = first_bytes + second_bytes - ZIPLIST_HEADER_SIZE - ZIPLIST_END_SIZE;
+    let seam = first_bytes - ZIPLIST_END_SIZE;
+    let target = if append {
+        ziplistResize(first, zlbytes);
+        first.0[seam..].copy_from_slice(&second[ZIPLIST_HEADER_SIZE..]);
+        *second = ziplistNew();
+        first
+    } else {
+        ziplistResize(second, zlbytes);
+        second.0.copy_within(ZIPLIST_HEADER_SIZE..second_bytes, seam);
+        second.0[ZIPLIST_HEADER_SIZE..seam].copy_from_slice(&first[ZIPLIST_HEADER_SIZE..seam]);
+        *first = ziplistNew();
+        second
+    };
+
+    target.setLength(first_len.saturating_add(second_len));
+    target.setTailOffset((seam + second_offset).saturating_sub(ZIPLIST_HEADER_SIZE));
+
+    // The first entry of the second list has now one before it.
+    __ziplistCascadeUpdate(target, first_offset);
+    append
+}
+
+/// Adds `s` at one end: `ZIPLIST_HEAD` or `ZIPLIST_TAIL`. A value that spells an integer is stored
+/// as one.
+///
+/// # Panics
+///
+/// When the list would outgrow 32 bits; callers ask `ziplistSafeToAdd` first.
+pub fn ziplistPush(zl: &mut Ziplist, s: &[u8], place: i32) {
+    let p = if place == ZIPLIST_HEAD { ZIPLIST_HEADER_SIZE } else { zl.len() - ZIPLIST_END_SIZE };
+    __ziplistInsert(zl, p, s);
+}
+
+/// Where the entry number `index` starts, counted from 0, or from -1 at the tail backwards. `None`:
+/// there is none.
+pub fn ziplistIndex(zl: &[u8], index: i64) -> Option<usize> {
+    let mut p;
+    if index < 0 {
+        let mut left = -(index + 1);
+        p = ZIPLIST_TAIL_OFFSET(zl);
+        let mut prevlen = zipPrevLen(zl, p)?;
+        while prevlen > 0 && left > 0 {
+            p = p.checked_sub(prevlen)?;
+            prevlen = zipPrevLen(zl, p)?;
+            left -= 1;
+        }
+        if left > 0 {
+            return None;
+        }
+    } else {
+        p = ZIPLIST_HEADER_SIZE;
+        for _ in 0..index {
+            p += zipEntry(zl, p)?.rawlen();
+        }
+    }
+    zipEntrySafe(zl, p)?;
+    Some(p)
+}
+
+/// The prevlen of the entry at `p`, without a look at the rest of it. `None`: the end mark, or
+/// outside the list.
+#[inline]
+fn zipPrevLen(zl: &[u8], p: usize) -> Option<usize> {
+    if p < ZIPLIST_HEADER_SIZE {
+        return None;
+    }
+    match *zl.get(p)? {
+        ZIP_END => None,
+        ZIP_BIG_PREVLEN => {
+            let b = zl[p + 1..].first_chunk::<4>()?;
+            Some(u32::from_le_bytes(*b) as usize)
+        }
+        len => Some(len as usize),
+    }
+}
+
+/// The entry after the one at `p`. `None`: there is none, or `p` is the end mark already, as it may
+/// be after a delete.
+#[inline]
+pub fn ziplistNext(zl: &[u8], p: usize) -> Option<usize> {
+    let next = p + zipEntry(zl, p)?.rawlen();
+    zipEntrySafe(zl, next)?;
+    Some(next)
+}
+
+/// The entry before the one at `p`; before the end mark, the tail. `None` at the head.
+#[inline]
+pub fn ziplistPrev(zl: &[u8], p: usize) -> Option<usize> {
+    let prev = if byteAt(zl, p) == ZIP_END {
+        ZIPLIST_TAIL_OFFSET(zl)
+    } else {
+        let prevlen = zipPrevLen(zl, p)?;
+        if p == ZIPLIST_HEADER_SIZE || prevlen == 0 {
+            return None;
+        }
+        p.checked_sub(prevlen)?
+    };
+    zipEntrySafe(zl, prev)?;
+    Some(prev)
+}
+
+/// The value of the entry at `p`. `None`: `p` is the end mark.
+#[inline]
+pub fn ziplistGet(zl: &[u8], p: usize) -> Option<ZiplistEntry<'_>> {
+    let e = zipEntry(zl, p)?;
+    let data = &zl[p + e.headersize..p + e.rawlen()];
+    Some(if ZIP_IS_STR(e.encoding) {
+        ZiplistEntry::Str(data)
+    } else {
+        ZiplistEntry::Int(zipLoadInteger(data, e.encoding))
+    })
+}
+
+/// Inserts `s` before the entry at `p`, or at the end if `p` is the end mark. After it, `p` is
+/// where `s` is.
+///
+/// # Panics
+///
+/// When the list would outgrow 32 bits; callers ask `ziplistSafeToAdd` first.
+pub fn ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
+    __ziplistInsert(zl, p, s);
+}
+
+/// Deletes the entry at `p`. After it, `p` is the entry that followed, or the end mark.
+pub fn ziplistDelete(zl: &mut Ziplist, p: usize) {
+    __ziplistDelete(zl, p, 1);
+}
+
+/// Deletes up to `num` entries from entry number `index` on, counted as in `ziplistIndex`.
+pub fn ziplistDeleteRange(zl: &mut Ziplist, index: i64, num: usize) {
+    if let Some(p) = ziplistIndex(zl, index) {
+        __ziplistDelete(zl, p, num);
+    }
+}
+
+/// Replaces the value of the entry at `p` by `s`: in place if the sizes agree, else by a delete and
+/// an insert.
+///
+/// # Panics
+///
+/// When the list would outgrow 32 bits; callers ask `ziplistSafeToAdd` first.
+pub fn ziplistReplace(zl: &mut Ziplist, p: usize, s: &[u8]) {
+    let Some(e) = zipEntry(zl, p) else { return };
+    let (value, encoding, datalen) = zipEncode(s);
+    if zipEntryEncodingSize(encoding, s.len()) + datalen == e.lensize + e.len {
+        let mut p = p + e.prevrawlensize;
+        p += zipStoreEntryEncoding(&mut zl.0[p..], encoding, s.len());
+        zipStoreData(&mut zl.0[p..p + datalen], s, value, encoding);
+    } else {
+        ziplistDelete(zl, p);
+        ziplistInsert(zl, p, s);
+    }
+}
+
+/// Whether the entry at `p` holds the value `s`; false at the end mark.
+pub fn ziplistCompare(zl: &[u8], p: usize, s: &[u8]) -> bool {
+    match ziplistGet(zl, p) {
+        Some(ZiplistEntry::Str(data)) => data == s,
+        Some(ZiplistEntry::Int(value)) => zipTryEncoding(s).is_some_and(|(v, _)| v == value),
+        None => false,
+    }
+}
+
+/// The first entry from `p` on that holds the value `vstr`. After each one it looks at, it leaves
+/// out `skip` entries: a hash is searched for a field with a skip of 1.
+pub fn ziplistFind(zl: &[u8], p: usize, vstr: &[u8], skip: u32) -> Option<usize> {
+    let mut p = p;
+    let mut skipcnt = 0;
+    // What integer `vstr` spells, found out when the first integer is met.
+    let mut vll: Option<Option<i64>> = None;
+
+    loop {
+        let e = zipEntrySafe(zl, p)?;
+        let q = p + e.headersize;
+        if skipcnt == 0 {
+            if ZIP_IS_STR(e.encoding) {
+                if e.len == vstr.len() && zl[q..q + e.len] == *vstr {
+                    return Some(p);
+                }
+            } else {
+                let vll = *vll.get_or_insert_with(|| zipTryEncoding(vstr).map(|(v, _)| v));
+                if vll.is_some_and(|v| v == zipLoadInteger(&zl[q..q + e.len], e.encoding)) {
+                    return Some(p);
+                }
+            }
+            skipcnt = skip;
+        } else {
+            skipcnt -= 1;
+        }
+        p = q + e.len;
+    }
+}
+
+/// The number of entries; from 65535 on they are counted one by one.
+// C: counting them also writes the number to the header if it fits again. Here that is
+// `ziplistLenStore`, as most who ask only read.
+pub fn ziplistLen(zl: &[u8]) -> usize {
+    let len = ZIPLIST_LENGTH(zl);
+    if len < u16::MAX {
+        return len as usize;
+    }
+    let mut count = 0;
+    let mut p = ZIPLIST_HEADER_SIZE;
+    while let Some(e) = zipEntry(zl, p) {
+        p += e.rawlen();
+        count += 1;
+    }
+    count
+}
+
+/// `ziplistLen`, and a header that had lost count learns the number, if it fits 16 bits again.
+pub fn ziplistLenStore(zl: &mut Ziplist) -> usize {
+    let len = ziplistLen(zl);
+    if ZIPLIST_LENGTH(zl) == u16::MAX && len < u16::MAX as usize {
+        zl.setLength(len as u16);
+    }
+    len
+}
+
+/// The size of the list in bytes, as its header tells.
+#[inline]
+pub fn ziplistBlobLen(zl: &[u8]) -> usize {
+    u32At(zl, 0)
+}
+
+/// Appends to `out` what DEBUG ZIPLIST shows: header and entries with their sizes and bytes.
+// C: prints to stdout.
+pub fn ziplistRepr(zl: &[u8], out: &mut Vec<u8>) {
+    // Writing to a Vec cannot fail.
+    let _ = write!(
+        out,
+        "{{total bytes {}}} {{num entries {}}}\n{{tail offset {}}}\n",
+        ziplistBlobLen(zl),
+        ZIPLIST_LENGTH(zl),
+        ZIPLIST_TAIL_OFFSET(zl)
+    );
+    let mut p = ZIPLIST_HEADER_SIZE;
+    let mut index = 0;
+    while let Some(e) = zipEntrySafe(zl, p) {
+        let _ = write!(
+            out,
+            "{{\n\taddr 0x{:08x},\n\tindex {:2},\n\toffset {:5},\n\thdr+entry len: {:5},\n\thdr len{:2},\n\
+             \tprevrawlen: {:5},\n\tprevrawlensize: {:2},\n\tpayload {:5}\n\tbytes: ",
+            zl.as_ptr() as usize + p,
+            index,
+            p,
+            e.rawlen(),
+            e.headersize,
+            e.prevrawlen,
+            e.prevrawlensize,
+            e.len
+        );
+        for b in &zl[p..p + e.rawlen()] {
+            let _ = write!(out, "{b:02x}|");
+        }
+        out.push(b'\n');
+        let data = &zl[p + e.headersize..p + e.rawlen()];
+        if ZIP_IS_STR(e.encoding) {
+            out.extend_from_slice(b"\t[str]");
+            out.extend_from_slice(&data[..data.len().min(40)]);
+            if data.len() > 40 {
+                out.extend_from_slice(b"...");
+            }
+        } else {
+            let _ = write!(out, "\t[int]{}", zipLoadInteger(data, e.encoding));
+        }
+        out.extend_from_slice(b"\n}\n");
+        p += e.rawlen();
+        index += 1;
+    }
+    out.extend_from_slice(b"{end}\n\n");
+}
+
+/// Whether these bytes are a ziplist. Without `deep` the header and the end mark are checked, with
+/// it every entry too, and then `entry_cb` is asked about each: it is given the entry's position,
+/// and false ends the check.
+pub fn ziplistValidateIntegrity(
+    zl: &[u8],
+    deep: bool,
+    mut entry_cb: Option<&mut dyn FnMut(usize) -> bool>,
+) -> bool {
+    let size = zl.len();
+    if size < ZIPLIST_HEADER_SIZE + ZIPLIST_END_SIZE
+        || ziplistBlobLen(zl) != size
+        || zl[size - ZIPLIST_END_SIZE] != ZIP_END
+        || ZIPLIST_TAIL_OFFSET(zl) > size - ZIPLIST_END_SIZE
+    {
+        return false;
+    }
+    if !deep {
+        return true;
+    }
+
+    let mut count = 0;
+    let mut p = ZIPLIST_HEADER_SIZE;
+    let mut prev = None;
+    let mut prev_raw_size = 0;
+    while zl[p] != ZIP_END {
+        let Some(e) = zipEntrySafe(zl, p) else { return false };
+        if e.prevrawlen != prev_raw_size {
+            return false;
+        }
+        if let Some(cb) = &mut entry_cb
+            && !cb(p)
+        {
+            return false;
+        }
+        prev_raw_size = e.rawlen();
+        prev = Some(p);
+        p += prev_raw_size;
+        count += 1;
+    }
+
+    // The walk ends at the end, the header knows the last entry, and unless it lost count, their
+    // number.
+    p == size - ZIPLIST_END_SIZE
+        && prev.is_none_or(|prev| prev == ZIPLIST_TAIL_OFFSET(zl))
+        && (ZIPLIST_LENGTH(zl) == u16::MAX || ZIPLIST_LENGTH(zl) as usize == count)
+}
+
+/// The two values, field and value or member and score, of the pair whose first entry is at `p`.
+fn zipPair(zl: &[u8], p: usize) -> Option<(ZiplistEntry<'_>, ZiplistEntry<'_>)> {
+    Some((ziplistGet(zl, p)?, ziplistGet(zl, ziplistNext(zl, p)?)?))
+}
+
+/// A random pair of `total_count`, which is half the length of the list. `rand` gives numbers from
+/// 0 to `RAND_MAX`.
+///
+/// `None`: the list holds no such pair.
+pub fn ziplistRandomPair<'a>(
+    zl: &'a [u8],
+    total_count: usize,
+    rand: &mut impl FnMut() -> u32,
+) -> Option<(ZiplistEntry<'a>, ZiplistEntry<'a>)> {
+    let r = (rand() as usize).checked_rem(total_count)?;
+    zipPair(zl, ziplistIndex(zl, r as i64 * 2)?)
+}
+
+/// `count` random pairs, the same one perhaps more than once, in random order. `rand` gives numbers
+/// from 0 to `RAND_MAX`.
+///
+/// Empty if the list is.
+pub fn ziplistRandomPairs<'a>(
+    zl: &'a [u8],
+    count: usize,
+    rand: &mut impl FnMut() -> u32,
+) -> Vec<(ZiplistEntry<'a>, ZiplistEntry<'a>)> {
+    let total_size = ziplistLen(zl) / 2;
+    if total_size == 0 {
+        return Vec::new();
+    }
+
+    // Draw numbers of pairs, sort them to walk the list just once, and put each pair where its
+    // number was drawn.
+    let mut picks: Vec<(usize, usize)> =
+        (0..count).map(|order| (rand() as usize % total_size, order)).collect();
+    picks.sort_unstable();
+
+    let mut pairs = vec![(ZiplistEntry::Int(0), ZiplistEntry::Int(0)); count];
+    let mut next = ziplistIndex(zl, 0);
+    let mut zipindex = 0;
+    let mut pickindex = 0;
+    while pickindex < count {
+        let Some((p, pair)) = next.and_then(|p| Some((p, zipPair(zl, p)?))) else { break };
+        while pickindex < count && picks[pickindex].0 == zipindex {
+            pairs[picks[pickindex].1] = pair;
+            pickindex += 1;
+        }
+        zipindex += 1;
+        next = ziplistNext(zl, p).and_then(|p| ziplistNext(zl, p));
+    }
+    pairs
+}
+
+/// Up to `count` different random pairs, in the order of the list; fewer if it does not hold so
+/// many. `rand` gives numbers from 0 to `RAND_MAX`.
+pub fn ziplistRandomPairsUnique<'a>(
+    zl: &'a [u8],
+    count: usize,
+    rand: &mut impl FnMut() -> u32,
+) -> Vec<(ZiplistEntry<'a>, ZiplistEntry<'a>)> {
+    let total_size = ziplistLen(zl) / 2;
+    let count = count.min(total_size);
+    let mut pairs = Vec::with_capacity(count);
+
+    // One walk is enough: a pair is taken with the chance of what is still wanted to what is still
+    // ahead.
+    let mut next = ziplistIndex(zl, 0);
+    let mut index = 0;
+    while pairs.len() < count {
+        let Some(p) = next else { break };
+        let chance = rand() as f64 / RAND_MAX as f64;
+        let threshold = (count - pairs.len()) as f64 / total_size.saturating_sub(index) as f64;
+        if chance <= threshold {
+            let Some(pair) = zipPair(zl, p) else { break };
+            pairs.push(pair);
+        }
+        next = ziplistNext(zl, p).and_then(|p| ziplistNext(zl, p));
+        index += 1;
+    }
+    pairs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes::testing::Rng;
+    use super::*;
+
+    /// What an entry reads as: integers by their text.
+    fn text(e: ZiplistEntry) -> Vec<u8> {
+        match e {
+            ZiplistEntry::Str(s) => s.to_vec(),
+            ZiplistEntry::Int(v) => v.to_string().into_bytes(),
+        }
+    }
+
+    fn values(zl: &[u8]) -> Vec<Vec<u8>> {
+        std::iter::successors(ziplistIndex(zl, 0), |&p| ziplistNext(zl, p))
+            .filter_map(|p| ziplistGet(zl, p).map(text))
+            .collect()
+    }
+
+    fn listOf(values: &[&[u8]]) -> Ziplist {
+        let mut zl = ziplistNew();
+        for v in values {
+            ziplistPush(&mut zl, v, ZIPLIST_TAIL);
+        }
+        zl
+    }
+
+    #[test]
+    fn bytes_of_each_encoding() {
+        assert_eq!(&ziplistNew()[..], b"\x0b\0\0\0\x0a\0\0\0\0\0\xff");
+        assert_eq!(&listOf(&[b"2", b"5"])[..], b"\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff");
+        let entries: [(&[u8], &[u8]); 15] = [
+            (b"", b"\0\0"),
+            (b"ab", b"\0\x02ab"),
+            (b"0", b"\0\xf1"),
+            (b"12", b"\0\xfd"),
+            (b"13", b"\0\xfe\x0d"),
+            (b"-1", b"\0\xfe\xff"),
+            (b"-128", b"\0\xfe\x80"),
+            (b"128", b"\0\xc0\x80\0"),
+            (b"-32769", b"\0\xf0\xff\x7f\xff"),
+            (b"8388608", b"\0\xd0\0\0\x80\0"),
+            (b"2147483648", b"\0\xe0\0\0\0\x80\0\0\0\0"),
+            (b"-9223372036854775808", b"\0\xe0\0\0\0\0\0\0\0\x80"),
+            (b"01", b"\0\x0201"),
+            (b"-0", b"\0\x02-0"),
+            (b"9223372036854775808", b"\0\x139223372036854775808"),
+        ];
+        for (value, bytes) in entries {
+            let zl = listOf(&[value]);
+            assert_eq!(&zl[10..zl.len() - 1], bytes, "{value:?}");
+            assert_eq!(values(&zl), [value]);
+        }
+        for (len, head) in [
+            (63, &b"\0\x3f"[..]),
+            (64, b"\0\x40\x40"),
+            (16383, b"\0\x7f\xff"),
+            (16384, b"\0\x80\0\0\x40\0"),
+        ] {
+            let zl = listOf(&[&vec![b'x'; len]]);
+            assert_eq!(&zl[10..10 + head.len()], head);
+            assert_eq!(zl.len(), 11 + head.len() + len);
+        }
+    }
+
+    /// One long value at the head makes every entry of 253 bytes grow, and nothing shrinks when it
+    /// is gone.
+    #[test]
+    fn cascade_grows_and_never_shrinks() {
+        let v = [b'v'; 250]; // 1 + 2 + 250 bytes: one less than a long prevlen takes
+        let mut zl = listOf(&[&v[..]; 5]);
+        let short = zl.len();
+        ziplistPush(&mut zl, &[b'w'; 300], ZIPLIST_HEAD);
+        assert_eq!(zl.len(), short + 303 + 5 * 4);
+        assert!(ziplistValidateIntegrity(&zl, true, None));
+        ziplistDelete(&mut zl, ZIPLIST_HEADER_SIZE);
+        // The new head has a short prevlen again, the next one keeps its long one for a length of
+        // 253.
+        assert_eq!(zl.len(), short + 4 * 4);
+        assert_eq!(zl[10 + 253..10 + 258], [254, 253, 0, 0, 0]);
+        assert!(ziplistValidateIntegrity(&zl, true, None));
+        assert_eq!(values(&zl), vec![v.to_vec(); 5]);
+
+        // A tiny entry before one with a long prevlen: it stays long, as shrinking would save more
+        // than is inserted.
+        ziplistInsert(&mut zl, 10 + 253, b"1");
+        assert_eq!(zl[10 + 253..10 + 262], [253, 0xf2, 254, 2, 0, 0, 0, 0x40, 250]);
+    }
+
+    /// Every operation against a Vec of values, near the borders of 253 bytes.
+    #[test]
+    fn against_a_vec() {
+        let mut rng = Rng::new();
+        for round in 0..60 {
+            let mut zl = ziplistNew();
+            let mut model: Vec<Vec<u8>> = Vec::new();
+            for _ in 0..150 {
+                let v = if round % 2 == 0 { rng.value() } else { vec![b'x'; 247 + rng.below(8)] };
+                let at = rng.below(model.len() + 1);
+                let p = ziplistIndex(&zl, at as i64);
+                assert_eq!(p.is_some(), at < model.len());
+                match (rng.below(8), p) {
+                    (0, _) => {
+                        ziplistPush(&mut zl, &v, ZIPLIST_HEAD);
+                        model.insert(0, v);
+                    }
+                    (1, _) | (2..=6, None) => {
+                        ziplistPush(&mut zl, &v, ZIPLIST_TAIL);
+                        model.push(v);
+                    }
+                    (2 | 3, Some(p)) => {
+                        ziplistInsert(&mut zl, p, &v);
+                        model.insert(at, v);
+                    }
+                    (4, Some(p)) => {
+                        ziplistDelete(&mut zl, p);
+                        model.remove(at);
+                    }
+                    (5 | 6, Some(p)) => {
+                        ziplistReplace(&mut zl, p, &v);
+                        model[at] = v;
+                    }
+                    (_, None) => ziplistDeleteRange(&mut zl, at as i64, 1),
+                    _ => {
+                        let num = rng.below(4);
+                        ziplistDeleteRange(&mut zl, at as i64 - model.len() as i64, num);
+                        model.drain(at..(at + num).min(model.len()));
+                    }
+                }
+                assert!(ziplistValidateIntegrity(&zl, true, None));
+                assert_eq!(ziplistLen(&zl), model.len());
+                assert_eq!(ziplistBlobLen(&zl), zl.len());
+            }
+            assert_eq!(values(&zl), model);
+
+            // Backwards, by position and by index.
+            let mut p = ziplistPrev(&zl, zl.len() - 1);
+            for (i, v) in model.iter().rev().enumerate() {
+                assert_eq!(p, ziplistIndex(&zl, -1 - i as i64));
+                let at = p.expect("the list is as long as the model");
+                assert!(ziplistCompare(&zl, at, v));
+                p = ziplistPrev(&zl, at);
+            }
+            assert_eq!(p, None);
+            assert_eq!(ziplistIndex(&zl, -1 - model.len() as i64), None);
+
+            // Finding, with and without a skip.
+            for skip in 0..3 {
+                let v = rng.value();
+                let found = model.iter().step_by(skip + 1).position(|m| *m == v);
+                let p = found.and_then(|i| ziplistIndex(&zl, (i * (skip + 1)) as i64));
+                assert_eq!(ziplistFind(&zl, ZIPLIST_HEADER_SIZE, &v, skip as u32), p);
+            }
+        }
+    }
+
+    #[test]
+    fn merge_joins_in_order() {
+        let mut rng = Rng::new();
+        for _ in 0..300 {
+            let mut lists: [Vec<Vec<u8>>; 2] = Default::default();
+            for list in &mut lists {
+                for _ in 0..1 + rng.below(6) {
+                    list.push(if rng.below(2) == 0 {
+                        vec![b'm'; 249 + rng.below(4)]
+                    } else {
+                        rng.value()
+                    });
+                }
+            }
+            let [mut a, mut b] =
+                lists.each_ref().map(|l| listOf(&l.iter().map(|v| &v[..]).collect::<Vec<_>>()));
+            let in_first = ziplistMerge(&mut a, &mut b);
+            assert_eq!(in_first, lists[0].len() >= lists[1].len());
+            let (joined, emptied) = if in_first { (a, b) } else { (b, a) };
+            assert_eq!(values(&joined), lists.concat());
+            assert!(ziplistValidateIntegrity(&joined, true, None));
+            assert_eq!(emptied, ziplistNew());
+        }
+    }
+
+    /// The header counts to 65534; beyond, the list is counted, until a count that fits is stored.
+    #[test]
+    fn length_beyond_the_header() {
+        let mut zl = ziplistNew();
+        for _ in 0..65_534 {
+            ziplistPush(&mut zl, b"1", ZIPLIST_TAIL);
+        }
+        assert_eq!((ZIPLIST_LENGTH(&zl), ziplistLen(&zl)), (65_534, 65_534));
+        ziplistPush(&mut zl, b"1", ZIPLIST_TAIL);
+        ziplistPush(&mut zl, b"1", ZIPLIST_TAIL);
+        assert_eq!((ZIPLIST_LENGTH(&zl), ziplistLenStore(&mut zl)), (65_535, 65_536));
+        ziplistDeleteRange(&mut zl, 0, 3);
+        assert_eq!((ZIPLIST_LENGTH(&zl), ziplistLen(&zl)), (65_535, 65_533));
+        assert_eq!(ziplistLenStore(&mut zl), 65_533);
+        assert_eq!(ZIPLIST_LENGTH(&zl), 65_533);
+    }
+
+    #[test]
+    fn repr_names_every_byte() {
+        let zl = listOf(&[b"7", &[b's'; 41]]);
+        let mut out = Vec::new();
+        ziplistRepr(&zl, &mut out);
+        let out = String::from_utf8(out).expect("text");
+        let addr = zl.as_ptr() as usize + 10;
+        assert!(out.starts_with(&format!(
+            "{{total bytes 56}} {{num entries 2}}\n{{tail offset 12}}\n{{\n\taddr 0x{addr:08x},\n\tindex  0,\n\
+             \toffset    10,\n\thdr+entry len:     2,\n\thdr len 2,\n\tprevrawlen:     0,\n\
+             \tprevrawlensize:  1,\n\tpayload     0\n\tbytes: 00|f8|\n\t[int]7\n}}\n{{\n"
+        )));
+        assert!(out.ends_with(&format!("73|\n\t[str]{}...\n}}\n{{end}}\n\n", "s".repeat(40))));
+    }
+
+    #[test]
+    fn random_pairs() {
+        let mut rng = Rng::new();
+        let texts: Vec<String> = (0..40).map(|i| format!("{}", 1000 + i)).collect();
+        let zl = listOf(&texts.iter().map(|t| t.as_bytes()).collect::<Vec<_>>());
+        let is_pair = |(k, v): (ZiplistEntry, ZiplistEntry)| match (k, v) {
+            (ZiplistEntry::Int(k), ZiplistEntry::Int(v)) => k % 2 == 0 && v == k + 1,
+            _ => false,
+        };
+        let mut rand = || (rng.next() % (RAND_MAX as u64 + 1)) as u32;
+        assert!(ziplistRandomPair(&zl, 20, &mut rand).is_some_and(is_pair));
+        let pairs = ziplistRandomPairs(&zl, 100, &mut rand);
+        assert!(pairs.len() == 100 && pairs.into_iter().all(is_pair));
+        for count in [0, 1, 7, 20, 30] {
+            let pairs = ziplistRandomPairsUnique(&zl, count, &mut rand);
+            assert_eq!(pairs.len(), count.min(20));
+            let mut keys: Vec<_> = pairs.iter().map(|&(k, _)| text(k)).collect();
+            keys.dedup();
+            assert!(
+                keys.len() == pairs.len() && keys.is_sorted() && pairs.into_iter().all(is_pair)
+            );
+        }
+        assert_eq!(ziplistRandomPair(&ziplistNew(), 0, &mut rand), None);
+        assert!(ziplistRandomPairs(&ziplistNew(), 3, &mut rand).is_empty());
+    }
+
+    #[test]
+    fn validator_rejects() {
+        let good = b"\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff";
+        assert!(ziplistValidateIntegrity(good, true, None));
+        assert!(!ziplistValidateIntegrity(good, true, Some(&mut |p| p != 12)), "the caller's veto");
+        for (at, byte) in [(0, 14), (4, 15), (5, 1), (14, 0)] {
+            let mut bad = *good;
+            bad[at] = byte;
+            assert!(!ziplistValidateIntegrity(&bad, false, None), "byte {at}");
+        }
+        for (at, byte) in
+            [(4, 10), (8, 1), (10, 1), (11, 0xff), (11, 0x3f), (12, 3), (12, 254), (13, 0x7f)]
+        {
+            let mut bad = *good;
+            bad[at] = byte;
+            assert!(ziplistValidateIntegrity(&bad, false, None));
+            assert!(!ziplistValidateIntegrity(&bad, true, None), "byte {at}");
+        }
+        assert!(!ziplistValidateIntegrity(b"", false, None));
+    }
+
+    /// Everything done to damaged lists is answered, and a list keeps its header true whatever its
+    /// entries say.
+    #[test]
+    fn damaged_bytes_do_no_harm() {
+        let mut rng = Rng::new();
+        for _ in 0..6000 {
+            let mut zl = ziplistNew();
+            for _ in 0..rng.below(6) {
+                let v =
+                    if rng.below(2) == 0 { vec![b'd'; 248 + rng.below(6)] } else { rng.value() };
+                ziplistPush(&mut zl, &v, ZIPLIST_TAIL);
+            }
+            let mut bytes = zl.intoBytes();
+            rng.damage(&mut bytes);
+            ziplistValidateIntegrity(&bytes, true, None);
+            let p = rng.below(bytes.len() + 2);
+            ziplistNext(&bytes, p);
+            ziplistPrev(&bytes, p);
+            ziplistGet(&bytes, p);
+            ziplistLen(&bytes);
+            ziplistFind(&bytes, p, b"12", 1);
+            for count in 0..3 {
+                ziplistRandomPairs(&bytes, count, &mut || 77);
+                ziplistRandomPairsUnique(&bytes, count, &mut || 77);
+            }
+            ziplistRepr(&bytes, &mut Vec::new());
+
+            let Some(mut zl) = Ziplist::fromBytes(bytes) else { continue };
+            for _ in 0..8 {
+                let index = rng.below(9) as i64 - 4;
+                let v = rng.value();
+                match (rng.below(6), ziplistIndex(&zl, index)) {
+                    (0, _) => ziplistPush(&mut zl, &v, ZIPLIST_HEAD),
+                    (1, _) => ziplistPush(&mut zl, &v, ZIPLIST_TAIL),
+                    (2, Some(p)) => ziplistDelete(&mut zl, p),
+                    (3, Some(p)) => ziplistInsert(&mut zl, p, &v),
+                    (4, Some(p)) => ziplistReplace(&mut zl, p, &v),
+                    _ => {
+                        let mut other = listOf(&[&v, b"1", &v]);
+                        if !ziplistMerge(&mut zl, &mut other) {
+                            zl = other;
+                        }
+                    }
+                }
+                assert!(zl.len() == ziplistBlobLen(&zl) && zl[zl.len() - 1] == ZIP_END);
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! `zmalloc.c`: the allocator, and how much memory is in use.
+//!
+//! The C adds up, at every allocation and release, the size that the allocator really gave.
+//! jemalloc keeps that very sum for each thread, as part of its own work. So it costs nothing to
+//! have, and a few loads to ask: [`zmalloc_used_memory`] adds the sums of the threads that
+//! [`registerThread`] made known. It is exact after each single allocation, as eviction needs it.
+//! (jemalloc's global statistics are neither: they are refreshed on demand, in many microseconds,
+//! and count what threads keep in reserve.)
+#![allow(unsafe_code)] // jemalloc's own functions, and its per-thread counters.
+
+use crate::sys::mem::mapped_bytes;
+use std::ffi::CStr;
+use std::ptr;
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering::Relaxed};
+use tikv_jemalloc_ctl::{background_thread, epoch, raw, stats};
+
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+/// The allocator's name and version, for INFO (`mem_allocator`) and `--version`.
+pub const ZMALLOC_LIB: &str = "jemalloc-5.3.0";
+
+unsafe extern "C" {
+    fn nallocx(size: usize, flags: libc::c_int) -> usize;
+    fn malloc_usable_size(ptr: *const libc::c_void) -> usize;
+    fn mallctl(
+        name: *const libc::c_char,
+        oldp: *mut libc::c_void,
+        oldlenp: *mut libc::size_t,
+        newp: *mut libc::c_void,
+        newlen: libc::size_t,
+    ) -> libc::c_int;
+    fn malloc_stats_print(
+        write: extern "C" fn(*mut libc::c_void, *const libc::c_char),
+        opaque: *mut libc::c_void,
+        options: *const libc::c_char,
+    );
+}
+
+/// Where one thread's two sums are: bytes it ever allocated, and bytes it ever released.
+struct Counters {
+    allocated: AtomicPtr<u64>,
+    deallocated: AtomicPtr<u64>,
+}
+
+/// Threads whose allocations count: the main one and those of bio.rs. There is room for more than
+/// those.
+static THREADS: [Counters; 16] = [const {
+    Counters {
+        allocated: AtomicPtr::new(ptr::null_mut()),
+        deallocated: AtomicPtr::new(ptr::null_mut()),
+    }
+}; 16];
+
+/// What threads that have ended left allocated, and what was mapped beside the allocator.
+static REST: AtomicI64 = AtomicI64::new(0);
+
+/// The sum behind one of jemalloc's per-thread counters.
+fn load(counter: *mut u64) -> u64 {
+    if counter.is_null() {
+        return 0;
+    }
+    // SAFETY: jemalloc keeps the counter in the thread's own storage, aligned, for as long as the
+    // thread lives, and the thread takes the pointer out of THREADS before it ends. Only that
+    // thread writes it, by whole 64-bit stores, so a load from another one sees an older or a newer
+    // sum, never a mixture.
+    unsafe { AtomicU64::from_ptr(counter) }.load(Relaxed)
+}
+
+/// This thread's place in `THREADS`, given back when it ends.
+struct Registration(Option<usize>);
+
+impl Registration {
+    fn new() -> Self {
+        // SAFETY: jemalloc documents both as pointers to 64-bit counters of the calling thread.
+        let counters = unsafe {
+            raw::read::<*mut u64>(b"thread.allocatedp\0").and_then(|allocated| {
+                Ok((allocated, raw::read::<*mut u64>(b"thread.deallocatedp\0")?))
+            })
+        };
+        let Ok((allocated, deallocated)) = counters else { return Registration(None) };
+        for (i, slot) in THREADS.iter().enumerate() {
+            let free = ptr::null_mut();
+            if slot.allocated.compare_exchange(free, allocated, Relaxed, Relaxed).is_ok() {
+                slot.deallocated.store(deallocated, Relaxed);
+                return Registration(Some(i));
+            }
+        }
+        Registration(None)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(i) = self.0 {
+            let deallocated = THREADS[i].deallocated.swap(ptr::null_mut(), Relaxed);
+            let allocated = THREADS[i].allocated.swap(ptr::null_mut(), Relaxed);
+            REST.fetch_add(load(allocated).wrapping_sub(load(deallocated)) as i64, Relaxed);
+        }
+    }
+}
+
+thread_local! {
+    static REGISTRATION: Registration = Registration::new();
+}
+
+/// Makes this thread's allocations count in [`zmalloc_used_memory`]. Every thread calls it once,
+/// when it starts.
+pub fn registerThread() {
+    REGISTRATION.with(|_| ());
+}
+
+/// Bytes in use: the real sizes of all living allocations, as INFO, `maxmemory` and MEMORY see
+/// them. A few loads.
+#[inline]
+pub fn zmalloc_used_memory() -> usize {
+    let mut sum = REST.load(Relaxed);
+    for slot in &THREADS {
+        let allocated = slot.allocated.load(Relaxed);
+        if allocated.is_null() {
+            continue;
+        }
+        let freed = load(slot.deallocated.load(Relaxed));
+        sum = sum.wrapping_add(load(allocated).wrapping_sub(freed) as i64);
+    }
+    sum.max(0) as usize + mapped_bytes()
+}
+
+/// The real size of the allocation that holds `size` bytes (jemalloc rounds up to its size
+/// classes). 0 for 0, which is not allocated.
+#[inline]
+pub fn zmalloc_good_size(size: usize) -> usize {
+    if size == 0 {
+        return 0;
+    }
+    // SAFETY: computes, and touches no memory; 0 comes back for what can't be had.
+    unsafe { nallocx(size, 0) }
+}
+
+/// The real size of the allocation at `ptr`.
+///
+/// # Safety
+/// `ptr` must be what the global allocator returned for a living allocation.
+#[inline]
+pub unsafe fn zmalloc_size(ptr: *const u8) -> usize {
+    // SAFETY: the caller promises a living allocation of this allocator.
+    unsafe { malloc_usable_size(ptr.cast()) }
+}
+
+/// What jemalloc says of itself, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AllocatorInfo {
+    /// In allocations, reserves of threads among them.
+    pub allocated: usize,
+    /// In pages that hold allocations.
+    pub active: usize,
+    /// In pages that are physically there.
+    pub resident: usize,
+    /// In pages mapped for the allocator at all.
+    pub mapped: usize,
+}
+
+/// Refreshes jemalloc's statistics and reads them. Takes many microseconds: for the cron, not for
+/// commands.
+pub fn zmalloc_get_allocator_info() -> AllocatorInfo {
+    // Each fails only in a jemalloc built without statistics, and then there is none to show.
+    let _ = epoch::advance();
+    AllocatorInfo {
+        allocated: stats::allocated::read().unwrap_or(0),
+        active: stats::active::read().unwrap_or(0),
+        resident: stats::resident::read().unwrap_or(0),
+        mapped: stats::mapped::read().unwrap_or(0),
+    }
+}
+
+/// Lets jemalloc give pages back by threads of its own (or not), so that memory also returns when
+/// nobody allocates.
+pub fn set_jemalloc_bg_thread(enable: bool) {
+    // Not possible everywhere; then pages return as allocations happen.
+    let _ = background_thread::write(enable);
+}
+
+/// Gives all unused pages back to the kernel (MEMORY PURGE).
+pub fn jemalloc_purge() -> Result<(), ()> {
+    let all = c"arena.4096.purge"; // 4096 names all arenas
+    let null = ptr::null_mut();
+    // SAFETY: the name is a C text, and this one reads and writes no value.
+    let rv = unsafe { mallctl(all.as_ptr(), null, null.cast(), null, 0) };
+    if rv == 0 { Ok(()) } else { Err(()) }
+}
+
+/// jemalloc's report about itself, for MEMORY MALLOC-STATS.
+pub fn mallocStats() -> Vec<u8> {
+    extern "C" fn append(to: *mut libc::c_void, text: *const libc::c_char) {
+        // SAFETY: jemalloc hands back the vector given below, which nobody else uses meanwhile, and
+        // a text that ends with NUL.
+        unsafe {
+            let to = &mut *to.cast::<Vec<u8>>();
+            to.extend_from_slice(CStr::from_ptr(text).to_bytes());
+        }
+    }
+    let mut text: Vec<u8> = Vec::new();
+    // SAFETY: `append` takes what is passed with it, and no options are given.
+    unsafe { malloc_stats_print(append, ptr::from_mut(&mut text).cast(), ptr::null()) };
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// This thread's own share, which other tests do not disturb.
+    fn mine() -> i64 {
+        registerThread();
+        let i = REGISTRATION.with(|r| r.0).expect("16 threads at most");
+        let (a, d) = (&THREADS[i].allocated, &THREADS[i].deallocated);
+        load(a.load(Relaxed)).wrapping_sub(load(d.load(Relaxed))) as i64
+    }
+
+    #[test]
+    fn used_memory_counts_every_single_allocation() {
+        let before = mine();
+        let v: Vec<u8> = Vec::with_capacity(1001);
+        let real = zmalloc_good_size(1001);
+        // SAFETY: a living allocation of the global allocator.
+        assert_eq!(unsafe { zmalloc_size(v.as_ptr()) }, real);
+        assert_eq!(mine() - before, real as i64);
+        drop(v);
+        assert_eq!(mine(), before);
+        assert!(zmalloc_used_memory() > 0);
+    }
+
+    #[test]
+    fn what_a_thread_leaves_behind_stays_counted() {
+        let big = 64 << 20;
+        registerThread();
+        let before = zmalloc_used_memory();
+        let v = std::thread::scope(|s| {
+            let thread = s.spawn(|| {
+                registerThread();
+                vec![1u8; big]
+            });
+            thread.join().unwrap()
+        });
+        // Other tests allocate meanwhile, but little.
+        let with = zmalloc_used_memory();
+        assert!(with.abs_diff(before + big) < 8 << 20, "{before} {with}");
+        drop(v);
+        assert!(zmalloc_used_memory().abs_diff(before) < 8 << 20);
+    }
+
+    #[test]
+    fn sizes_and_statistics() {
+        assert_eq!(zmalloc_good_size(0), 0);
+        assert_eq!([1, 8, 9, 65].map(zmalloc_good_size), [8, 8, 16, 80]);
+        let info = zmalloc_get_allocator_info();
+        assert!(info.allocated > 0 && info.active >= info.allocated);
+        assert!(info.mapped >= info.active && info.resident > 0);
+        jemalloc_purge().unwrap();
+        let text = mallocStats();
+        assert!(text.windows(9).any(|w| w == b"Allocated"));
+        // SAFETY: the name ends with NUL and the option is a text.
+        let version = unsafe { raw::read_str(b"version\0") }.unwrap();
+        assert!(version.starts_with(ZMALLOC_LIB.trim_start_matches("jemalloc-").as_bytes()));
+    }
+}

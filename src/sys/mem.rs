@@ -1,0 +1,170 @@
+//! Memory that is asked for by other ways than the allocator: zeroed arrays from the kernel, and size classes.
+//!
+//! A hash table that doubles at ten million keys needs 128 MB of zeros. From an allocator that is a pause of tens of
+//! milliseconds; from `mmap` it is nothing, since the kernel zeroes each page when it is first touched. Giving it back is
+//! done a piece at a time by [`release`], for the same reason.
+#![allow(unsafe_code)] // mmap, munmap, madvise and the global allocator are what this file is for
+
+use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::ptr::{NonNull, null_mut};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Arrays of this many bytes and more are mapped.
+pub const MAP_THRESHOLD: usize = 128 * 1024;
+/// What [`release`] gives back at once: 512 pages, well below a millisecond.
+pub const RELEASE_CHUNK: usize = 2 * 1024 * 1024;
+/// The alignment of an array: one cache line.
+const ALIGN: usize = 64;
+
+/// Bytes mapped and not yet given back. Like the allocator's own counters it belongs to the process, not to a server.
+static MAPPED: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes held by mapped arrays, which the allocator's statistics know nothing of: `used_memory` is the sum of both.
+pub fn mapped_bytes() -> usize {
+    MAPPED.load(Relaxed)
+}
+
+/// Is an array of `bytes` bytes mapped?
+#[inline]
+pub fn is_mapped(bytes: usize) -> bool {
+    bytes >= MAP_THRESHOLD
+}
+
+/// A zeroed array of `bytes` bytes (not 0), aligned to a cache line; `None` when there is no memory for it.
+pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
+    assert!(bytes > 0 && bytes <= isize::MAX as usize - ALIGN);
+    if !is_mapped(bytes) {
+        let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
+        // SAFETY: `bytes` is not 0, so the layout has a size.
+        return NonNull::new(unsafe { alloc_zeroed(layout) });
+    }
+    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no memory of ours.
+    let p = unsafe {
+        libc::mmap(
+            null_mut(),
+            bytes,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+            -1,
+            0,
+        )
+    };
+    if p == libc::MAP_FAILED {
+        return None;
+    }
+    // No huge pages: to zero one takes long, to find one may take milliseconds, and under a forked child a write to one
+    // would copy it all. Should the kernel know nothing of them, so much the better.
+    // SAFETY: advice about a mapping of ours, which changes nothing of its contents.
+    unsafe { libc::madvise(p, bytes, libc::MADV_NOHUGEPAGE) };
+    MAPPED.fetch_add(bytes, Relaxed);
+    NonNull::new(p.cast())
+}
+
+/// Gives the pages of `[offset, offset + RELEASE_CHUNK)` of a mapped array back to the kernel; they read as zeros from now on.
+///
+/// # Safety
+/// `array` is a live array of `bytes` mapped bytes, `offset` is a multiple of [`RELEASE_CHUNK`], the chunk lies within
+/// it, and nothing in the chunk is needed any more or referred to. A chunk is given back at most once.
+pub unsafe fn release(array: NonNull<u8>, bytes: usize, offset: usize) {
+    debug_assert!(
+        is_mapped(bytes) && offset.is_multiple_of(RELEASE_CHUNK) && offset + RELEASE_CHUNK <= bytes
+    );
+    // SAFETY: by contract the range is within one live mapping of ours, page-aligned, and its contents are not needed.
+    unsafe { libc::madvise(array.as_ptr().add(offset).cast(), RELEASE_CHUNK, libc::MADV_DONTNEED) };
+    MAPPED.fetch_sub(RELEASE_CHUNK, Relaxed);
+}
+
+/// Frees an array, of which the first `released` bytes went by [`release`] before.
+///
+/// # Safety
+/// `array` came from [`alloc_array`] with the same `bytes`, is not referred to any more, and is freed once.
+pub unsafe fn free_array(array: NonNull<u8>, bytes: usize, released: usize) {
+    if is_mapped(bytes) {
+        // SAFETY: by contract this is one whole mapping of ours that nobody refers to.
+        unsafe { libc::munmap(array.as_ptr().cast(), bytes) };
+        MAPPED.fetch_sub(bytes - released, Relaxed);
+    } else {
+        // SAFETY: by contract it came from `alloc_zeroed` with this very layout, which was checked when it was made.
+        unsafe { dealloc(array.as_ptr(), Layout::from_size_align_unchecked(bytes, ALIGN)) };
+    }
+}
+
+/// The size that an allocation of `n` bytes takes up: the size classes of jemalloc built with `lg_quantum` 3.
+///
+/// Blocks that may be refilled in place are asked for at this size, so that the slack is theirs to use and
+/// the size can be told again from the contents.
+#[inline]
+pub const fn size_class(n: usize) -> usize {
+    if n <= 64 {
+        return if n <= 8 { 8 } else { (n + 7) & !7 };
+    }
+    // Four classes to each doubling.
+    let step = 1usize << (usize::BITS - 1 - (n - 1).leading_zeros() - 2);
+    (n + step - 1) & !(step - 1)
+}
+
+/// Asks the processor to bring the cache line at `addr` nearer. Any address will do: a prefetch never faults.
+#[inline(always)]
+pub fn prefetch(addr: usize) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch is a hint, which the processor drops when the address is not mapped.
+        unsafe { _mm_prefetch(std::ptr::without_provenance::<i8>(addr), _MM_HINT_T0) };
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = addr;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes() {
+        for (n, class) in [
+            (0, 8),
+            (1, 8),
+            (8, 8),
+            (9, 16),
+            (33, 40),
+            (40, 40),
+            (41, 48),
+            (64, 64),
+            (65, 80),
+            (80, 80),
+            (81, 96),
+            (128, 128),
+            (129, 160),
+            (160, 160),
+            (161, 192),
+            (257, 320),
+            (1025, 1280),
+            (4096, 4096),
+            (4097, 5120),
+        ] {
+            assert_eq!(size_class(n), class, "{n}");
+        }
+        for n in 0..10000 {
+            assert!(size_class(n) >= n && size_class(size_class(n)) == size_class(n));
+        }
+    }
+
+    #[test]
+    fn arrays_are_zeroed_and_counted() {
+        let bytes = 2 * RELEASE_CHUNK;
+        let a = alloc_array(bytes).unwrap();
+        assert!(mapped_bytes() >= bytes);
+        // SAFETY: the array is `bytes` long, ours alone, and freed once.
+        unsafe {
+            assert_eq!((*a.as_ptr(), *a.as_ptr().add(bytes - 1)), (0, 0));
+            *a.as_ptr() = 7;
+            release(a, bytes, 0);
+            assert_eq!(*a.as_ptr(), 0);
+            free_array(a, bytes, RELEASE_CHUNK);
+            let a = alloc_array(64).unwrap();
+            assert_eq!(*a.as_ptr().add(63), 0);
+            free_array(a, 64, 0);
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Pipes between a server and its children. Read and written by `sys::socket`'s functions.
+#![allow(unsafe_code)] // pipe2 fills an array.
+
+use crate::sys::errno::cvt;
+use std::io;
+use std::os::fd::RawFd;
+
+/// A new pipe: (read end, write end), close-on-exec.
+pub fn pipe() -> io::Result<(RawFd, RawFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: the array has room for the two numbers.
+    cvt(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC) })?;
+    Ok((fds[0], fds[1]))
+}
+
+/// A new pipe whose two ends do not block.
+pub fn pipeNonBlock() -> io::Result<(RawFd, RawFd)> {
+    let mut fds = [-1; 2];
+    // SAFETY: the array has room for the two numbers.
+    cvt(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
+    Ok((fds[0], fds[1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket::{close, read, write};
+
+    #[test]
+    fn bytes_go_one_way() {
+        let (r, w) = pipeNonBlock().unwrap();
+        let mut buf = [0; 8];
+        assert_eq!(read(r, &mut buf).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
+        assert_eq!(write(w, b"abc").unwrap(), 3);
+        assert_eq!(read(r, &mut buf).unwrap(), 3);
+        close(w);
+        assert_eq!(read(r, &mut buf).unwrap(), 0);
+        close(r);
+        let (r, w) = pipe().unwrap();
+        close(w);
+        assert_eq!(read(r, &mut buf).unwrap(), 0);
+        close(r);
+    }
+}

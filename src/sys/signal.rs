@@ -1,0 +1,564 @@
+//! Signals: asking a server to stop, stopping a child, the crash report, the watchdog.
+//!
+//! A handler may interrupt anything, so it does next to nothing: the ones for shutdown leave a note
+//! that the cron finds. What must happen inside a handler (a log line, the crash report) is done by
+//! functions that the server registers; they write straight to the log's descriptor.
+//!
+//! Differs: the shutdown note and the loading flag are here and not in the server, because a
+//! handler reaches no `&mut Server`. They are this module's only state.
+#![allow(unsafe_code)] // sigaction, sigaltstack and setitimer; a handler gets raw pointers.
+
+use crate::sys::errno::cvt;
+use crate::sys::fork::{exitFromChild, getpid, kill};
+use nix::sys::uio::{RemoteIoVec, process_vm_readv};
+use std::io::{self, IoSliceMut};
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
+
+/// What a child that got SIGUSR1 exits with: its parent asked, so it is no error.
+pub const SERVER_CHILD_NOERROR_RETVAL: i32 = 255;
+
+/// What the server does inside a handler. They must not allocate, lock or use std's output.
+#[derive(Clone, Copy)]
+pub struct SignalHooks {
+    /// Logs one line at the level of warnings (`serverLogFromHandler`).
+    pub log: fn(&'static str),
+    /// Removes the temporary RDB file of this process, before an exit that was insisted on.
+    pub removeTempFile: fn(),
+    /// Writes the crash report. Afterwards the signal takes its usual effect.
+    pub crashReport: fn(&CrashInfo),
+}
+
+static HOOKS: OnceLock<SignalHooks> = OnceLock::new();
+static SHUTDOWN_ASAP: AtomicBool = AtomicBool::new(false);
+static LOADING: AtomicBool = AtomicBool::new(false);
+
+fn logFromHandler(line: &'static str) {
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.log)(line);
+    }
+}
+
+/// Whether a signal has asked for a shutdown (`server.shutdown_asap`).
+pub fn shutdownAsap() -> bool {
+    SHUTDOWN_ASAP.load(Relaxed)
+}
+
+/// Sets or withdraws the wish for a shutdown.
+pub fn setShutdownAsap(asap: bool) {
+    SHUTDOWN_ASAP.store(asap, Relaxed);
+}
+
+/// Tells the handlers that data is being loaded: there is nothing to save then, so a shutdown exits
+/// at once.
+pub fn setLoading(loading: bool) {
+    LOADING.store(loading, Relaxed);
+}
+
+/// Installs a plain handler.
+fn install(signal: i32, handler: libc::sighandler_t, flags: i32) {
+    // SAFETY: an all-zero `sigaction` is valid: no flags, an empty mask.
+    let mut act: libc::sigaction = unsafe { std::mem::zeroed() };
+    act.sa_sigaction = handler;
+    act.sa_flags = flags;
+    // SAFETY: `act` is complete, and `handler` is SIG_DFL, SIG_IGN or a function of this module
+    // that has the form which `flags` promises, and that does only what is allowed while anything
+    // may be interrupted.
+    unsafe { libc::sigaction(signal, &act, ptr::null_mut()) };
+}
+
+extern "C" fn sigShutdownHandler(sig: libc::c_int) {
+    let msg = match sig {
+        libc::SIGINT => "Received SIGINT scheduling shutdown...",
+        libc::SIGTERM => "Received SIGTERM scheduling shutdown...",
+        _ => "Received shutdown signal, scheduling shutdown...",
+    };
+    // Ctrl+C for the second time: someone wants it to end now, saved or not.
+    if shutdownAsap() && sig == libc::SIGINT {
+        logFromHandler("You insist... exiting now.");
+        if let Some(hooks) = HOOKS.get() {
+            (hooks.removeTempFile)();
+        }
+        // C: exit(), which is not allowed in a handler.
+        exitFromChild(1);
+    } else if LOADING.load(Relaxed) {
+        logFromHandler("Received shutdown signal during loading, exiting now.");
+        exitFromChild(0);
+    }
+    logFromHandler(msg);
+    setShutdownAsap(true);
+}
+
+const CRASH_SIGNALS: [i32; 5] =
+    [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
+
+/// Installs the handlers of a server: SIGTERM and SIGINT schedule a shutdown (see
+/// [`shutdownAsap`]), and with `crashlog`, a crash is reported before it happens. The hooks of the
+/// first call stay.
+pub fn setupSignalHandlers(hooks: SignalHooks, crashlog: bool) {
+    HOOKS.get_or_init(|| hooks);
+    install(libc::SIGTERM, sigShutdownHandler as *const () as usize, 0);
+    install(libc::SIGINT, sigShutdownHandler as *const () as usize, 0);
+    if crashlog {
+        setupAlternateStack();
+        let flags = libc::SA_NODEFER | libc::SA_RESETHAND | libc::SA_SIGINFO | libc::SA_ONSTACK;
+        for signal in CRASH_SIGNALS {
+            install(signal, sigsegvHandler as *const () as usize, flags);
+        }
+    }
+}
+
+/// A crash takes its usual effect from here on, without a report.
+pub fn removeSignalHandlers() {
+    for signal in CRASH_SIGNALS {
+        install(signal, libc::SIG_DFL, libc::SA_NODEFER | libc::SA_RESETHAND);
+    }
+}
+
+/// A stack of its own for the crash report: the usual one may be what ran out.
+fn setupAlternateStack() {
+    const SIZE: usize = 256 * 1024;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping, anywhere.
+    let sp = unsafe { libc::mmap(ptr::null_mut(), SIZE, access, flags, -1, 0) };
+    if sp == libc::MAP_FAILED {
+        return; // then the report uses the stack that there is
+    }
+    let stack = libc::stack_t { ss_sp: sp, ss_flags: 0, ss_size: SIZE };
+    // SAFETY: the mapping is never undone.
+    unsafe { libc::sigaltstack(&stack, ptr::null_mut()) };
+}
+
+extern "C" fn sigKillChildHandler(_sig: libc::c_int) {
+    logFromHandler("Received SIGUSR1 in child, exiting now.");
+    exitFromChild(SERVER_CHILD_NOERROR_RETVAL);
+}
+
+/// Installs the handler of a forked child: on SIGUSR1 it exits with
+/// [`SERVER_CHILD_NOERROR_RETVAL`].
+pub fn setupChildSignalHandlers() {
+    install(libc::SIGUSR1, sigKillChildHandler as *const () as usize, 0);
+}
+
+/// A terminal that hangs up and a peer that is gone do not end a server.
+pub fn ignoreHupAndPipe() {
+    install(libc::SIGHUP, libc::SIG_IGN, 0);
+    install(libc::SIGPIPE, libc::SIG_IGN, 0);
+}
+
+/// Keeps `signal` from being delivered to this thread, so that another one gets it.
+pub fn blockInThread(signal: i32) {
+    // SAFETY: an all-zero set is valid memory for `sigemptyset` to fill.
+    let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: the set is ours; signal numbers out of range are refused.
+    unsafe {
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, signal);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &set, ptr::null_mut());
+    }
+}
+
+/// Sends `signal` to this thread.
+pub fn raise(signal: i32) {
+    // SAFETY: no pointers.
+    unsafe { libc::raise(signal) };
+}
+
+// --------------------------- The crash report ---------------------------
+
+/// What a handler knows of a crash.
+pub struct CrashInfo {
+    /// The signal.
+    pub signal: i32,
+    /// Why it was sent (`SEGV_MAPERR`, `SI_USER`, ...).
+    pub si_code: i32,
+    /// The address that was accessed, for SIGSEGV and SIGBUS.
+    pub address: usize,
+    /// Who sent it, when `si_code` is `SI_USER`.
+    pub pid: i32,
+    /// The sender's user.
+    pub uid: u32,
+    /// The instruction that was running; 0 if unknown on this processor.
+    pub eip: usize,
+    /// The stack's top; 0 if unknown.
+    pub sp: usize,
+    /// Registers in the order in which the report shows them; empty if unknown.
+    pub registers: &'static [(&'static str, usize)],
+    values: [u64; 32],
+}
+
+impl CrashInfo {
+    /// The value of an entry of [`CrashInfo::registers`].
+    pub fn register(&self, entry: &(&'static str, usize)) -> u64 {
+        self.values.get(entry.1).copied().unwrap_or(0)
+    }
+}
+
+/// Names as in the report, with the place of each in the kernel's array.
+#[cfg(target_arch = "x86_64")]
+const REGISTERS: &[(&str, usize)] = &[
+    ("RAX", libc::REG_RAX as usize),
+    ("RBX", libc::REG_RBX as usize),
+    ("RCX", libc::REG_RCX as usize),
+    ("RDX", libc::REG_RDX as usize),
+    ("RDI", libc::REG_RDI as usize),
+    ("RSI", libc::REG_RSI as usize),
+    ("RBP", libc::REG_RBP as usize),
+    ("RSP", libc::REG_RSP as usize),
+    ("R8 ", libc::REG_R8 as usize),
+    ("R9 ", libc::REG_R9 as usize),
+    ("R10", libc::REG_R10 as usize),
+    ("R11", libc::REG_R11 as usize),
+    ("R12", libc::REG_R12 as usize),
+    ("R13", libc::REG_R13 as usize),
+    ("R14", libc::REG_R14 as usize),
+    ("R15", libc::REG_R15 as usize),
+    ("RIP", libc::REG_RIP as usize),
+    ("EFL", libc::REG_EFL as usize),
+    ("CSGSFS", libc::REG_CSGSFS as usize),
+];
+
+/// The registers of the interrupted code.
+struct Context<'a> {
+    /// The instruction pointer, which may be changed; `None` if unknown on this processor.
+    eip: Option<&'a mut usize>,
+    sp: usize,
+    registers: &'static [(&'static str, usize)],
+    values: [u64; 32],
+}
+
+#[cfg(target_arch = "x86_64")]
+fn context(uc: &mut libc::ucontext_t) -> Context<'_> {
+    let mut values = [0; 32];
+    for (to, from) in values.iter_mut().zip(&uc.uc_mcontext.gregs) {
+        *to = *from as u64;
+    }
+    let sp = uc.uc_mcontext.gregs[libc::REG_RSP as usize] as usize;
+    let eip = ptr::from_mut(&mut uc.uc_mcontext.gregs[libc::REG_RIP as usize]).cast::<usize>();
+    // SAFETY: a register is as wide as a usize here, and the context is borrowed exclusively.
+    let eip = Some(unsafe { &mut *eip });
+    Context { eip, sp, registers: REGISTERS, values }
+}
+
+#[cfg(target_arch = "aarch64")]
+fn context(uc: &mut libc::ucontext_t) -> Context<'_> {
+    let mut values = [0; 32];
+    values[..31].copy_from_slice(&uc.uc_mcontext.regs);
+    let sp = uc.uc_mcontext.sp as usize;
+    let eip = ptr::from_mut(&mut uc.uc_mcontext.pc).cast::<usize>();
+    const REGISTERS: &[(&str, usize)] = &[
+        ("X18", 18),
+        ("X19", 19),
+        ("X20", 20),
+        ("X21", 21),
+        ("X22", 22),
+        ("X23", 23),
+        ("X24", 24),
+        ("X25", 25),
+        ("X26", 26),
+        ("X27", 27),
+        ("X28", 28),
+        ("X29", 29),
+        ("X30", 30),
+    ];
+    // SAFETY: a register is as wide as a usize here, and the context is borrowed exclusively.
+    let eip = Some(unsafe { &mut *eip });
+    Context { eip, sp, registers: REGISTERS, values }
+}
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+fn context(_uc: &mut libc::ucontext_t) -> Context<'_> {
+    Context { eip: None, sp: 0, registers: &[], values: [0; 32] }
+}
+
+/// Where a crash by a call through a bad pointer pretends to have happened; see `sigsegvHandler`.
+extern "C" fn invalidFunctionWasCalled() {}
+
+extern "C" fn sigsegvHandler(
+    sig: libc::c_int,
+    info: *mut libc::siginfo_t,
+    secret: *mut libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the kernel passes a context that is ours until the handler returns.
+    let uc = unsafe { &mut *secret.cast::<libc::ucontext_t>() };
+    // SAFETY: likewise a complete siginfo; the fields that its signal doesn't fill are read as what
+    // they hold.
+    let (si_code, address, pid, uid) = unsafe {
+        ((*info).si_code, (*info).si_addr() as usize, (*info).si_pid(), (*info).si_uid())
+    };
+    let Context { eip: eipPlace, sp, registers, values } = context(uc);
+    let eip = eipPlace.as_ref().map_or(0, |eip| **eip);
+    let report = CrashInfo { signal: sig, si_code, address, pid, uid, eip, sp, registers, values };
+
+    // A call to an address where there is no code: walking the stack would fault at that address
+    // again, so for the time of the report the code was elsewhere.
+    let mut eipPlace = eipPlace.filter(|eip| **eip == address);
+    if let Some(place) = &mut eipPlace {
+        **place = invalidFunctionWasCalled as *const () as usize;
+    }
+    if let Some(hooks) = HOOKS.get() {
+        (hooks.crashReport)(&report);
+    }
+    if let Some(place) = eipPlace {
+        *place = eip;
+    }
+    dieBySignal(sig);
+}
+
+/// Lets `signal` take its usual effect on this process, so that whoever started it sees it, and a
+/// core is written where that is on.
+pub fn dieBySignal(signal: i32) {
+    install(signal, libc::SIG_DFL, libc::SA_NODEFER | libc::SA_ONSTACK | libc::SA_RESETHAND);
+    // It can't fail: the process may signal itself.
+    let _ = kill(getpid(), signal);
+}
+
+/// Copies memory at any address, even a bad one: returns how many bytes could be read. For the
+/// crash report, which must not crash while it looks around.
+pub fn readMemory(address: usize, buf: &mut [u8]) -> usize {
+    let from = [RemoteIoVec { base: address, len: buf.len() }];
+    let pid = nix::unistd::Pid::from_raw(getpid());
+    process_vm_readv(pid, &mut [IoSliceMut::new(buf)], &from).unwrap_or(0)
+}
+
+/// Writes the calls that led here to `fd`, one a line, the innermost `skip` left out.
+pub fn writeBacktrace(fd: RawFd, skip: usize) {
+    let mut trace = [ptr::null_mut(); 100];
+    // SAFETY: the array's size is given.
+    let n = unsafe { libc::backtrace(trace.as_mut_ptr(), trace.len() as i32) };
+    let calls = trace.get(skip + 1..n.max(0) as usize).unwrap_or(&[]);
+    // SAFETY: the entries are addresses of code; the lines are written without allocating.
+    unsafe { libc::backtrace_symbols_fd(calls.as_ptr(), calls.len() as i32, fd) };
+}
+
+/// Writes the place of one instruction to `fd`, like a line of [`writeBacktrace`].
+pub fn writeSymbol(fd: RawFd, address: usize) {
+    let address: *mut libc::c_void = ptr::without_provenance_mut(address);
+    // SAFETY: one entry; any address may be asked for.
+    unsafe { libc::backtrace_symbols_fd(&address, 1, fd) };
+}
+
+// ------------------------- The software watchdog -------------------------
+
+static WATCHDOG: AtomicUsize = AtomicUsize::new(0);
+static WATCHDOG_PERIOD: AtomicI32 = AtomicI32::new(0);
+
+/// What the watchdog calls, with the instruction that was running: it logs where the server hangs.
+pub type WatchdogProc = fn(eip: usize);
+
+extern "C" fn watchdogSignalHandler(
+    _sig: libc::c_int,
+    _info: *mut libc::siginfo_t,
+    secret: *mut libc::c_void,
+) {
+    // SAFETY: with SA_SIGINFO the kernel passes a context that is ours until the handler returns.
+    let uc = unsafe { &mut *secret.cast::<libc::ucontext_t>() };
+    let eip = context(uc).eip.map_or(0, |eip| *eip);
+    let proc = WATCHDOG.load(Relaxed);
+    if proc != 0 {
+        // SAFETY: only `enableWatchdog` stores here, and what it stores is a function of this type.
+        let proc = unsafe { std::mem::transmute::<usize, WatchdogProc>(proc) };
+        proc(eip);
+    }
+}
+
+/// Sends SIGALRM in `period` milliseconds, once; a timer that runs starts anew, and 0 stops it.
+pub fn watchdogScheduleSignal(period: i32) {
+    let it = libc::itimerval {
+        it_interval: libc::timeval { tv_sec: 0, tv_usec: 0 },
+        it_value: libc::timeval {
+            tv_sec: (period / 1000).into(),
+            tv_usec: (period % 1000 * 1000).into(),
+        },
+    };
+    // SAFETY: `it` is read during the call only.
+    unsafe { libc::setitimer(libc::ITIMER_REAL, &it, ptr::null_mut()) };
+}
+
+/// Calls `proc` whenever [`watchdogScheduleSignal`] was not called for `period` milliseconds.
+/// The least sensible period is two rounds of the cron, `2 * 1000 / hz`: the caller sees to it.
+pub fn enableWatchdog(period: i32, proc: WatchdogProc) {
+    WATCHDOG.store(proc as *const () as usize, Relaxed);
+    if WATCHDOG_PERIOD.swap(period, Relaxed) == 0 {
+        let handler = watchdogSignalHandler as *const () as usize;
+        install(libc::SIGALRM, handler, libc::SA_SIGINFO);
+    }
+    watchdogScheduleSignal(period);
+}
+
+/// Stops it.
+pub fn disableWatchdog() {
+    if WATCHDOG_PERIOD.swap(0, Relaxed) == 0 {
+        return;
+    }
+    watchdogScheduleSignal(0);
+    // Ignoring it also forgets one that is on its way.
+    install(libc::SIGALRM, libc::SIG_IGN, 0);
+}
+
+/// Makes sure that the functions of the crash report are loaded: libc loads its unwinder at the
+/// first use, which allocates, and that must not happen in a handler.
+pub fn prepareBacktrace() -> io::Result<()> {
+    let mut trace = [ptr::null_mut(); 4];
+    // SAFETY: the array's size is given.
+    cvt(unsafe { libc::backtrace(trace.as_mut_ptr(), trace.len() as i32) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::clock::usleep;
+    use crate::sys::fork::{ChildExit, Fork, fork, waitFor};
+    use crate::sys::pipe::pipe;
+    use crate::sys::{file, socket};
+
+    fn say(line: &[u8]) {
+        let _ = socket::write(1, line);
+    }
+
+    const TEST_HOOKS: SignalHooks = SignalHooks {
+        log: |line| say(line.as_bytes()),
+        removeTempFile: || say(b"[removed]"),
+        crashReport: |info| {
+            say(format!("crash {} at {:x}", info.signal, info.address).as_bytes());
+            let rip = info.registers.iter().find(|r| r.0 == "RIP");
+            if info.eip == 0 || rip.is_some_and(|r| info.register(r) != info.eip as u64) {
+                say(b" bad eip");
+            }
+            let mut top = [0; 16];
+            if readMemory(info.sp, &mut top) != 16 || readMemory(8, &mut top) != 0 {
+                say(b" bad memory");
+            }
+        },
+    };
+
+    /// Runs `body` in a child and returns how it ended and what it wrote to its standard output.
+    fn inChild(body: fn()) -> (ChildExit, String) {
+        let (r, w) = pipe().unwrap();
+        let Fork::Parent(pid) = fork().unwrap() else {
+            let _ = file::dup2(w, 1);
+            // Sockets of other tests would stay open as long as this child lives.
+            (3..1024).for_each(socket::close);
+            setupSignalHandlers(TEST_HOOKS, true);
+            setupChildSignalHandlers();
+            ignoreHupAndPipe();
+            body();
+            exitFromChild(42);
+        };
+        socket::close(w);
+        let mut said = Vec::new();
+        while socket::readAppend(r, &mut said, 4096).unwrap() > 0 {}
+        socket::close(r);
+        (waitFor(pid).unwrap(), String::from_utf8(said).unwrap())
+    }
+
+    #[test]
+    fn a_shutdown_signal_leaves_a_note_and_the_second_ctrl_c_insists() {
+        let (exit, said) = inChild(|| {
+            raise(libc::SIGTERM);
+            exitFromChild(if shutdownAsap() { 9 } else { 0 });
+        });
+        assert_eq!((exit.exitcode, exit.bysignal), (9, 0));
+        assert_eq!(said, "Received SIGTERM scheduling shutdown...");
+
+        let (exit, said) = inChild(|| {
+            raise(libc::SIGINT);
+            raise(libc::SIGINT);
+        });
+        assert_eq!((exit.exitcode, exit.bysignal), (1, 0));
+        assert_eq!(
+            said,
+            "Received SIGINT scheduling shutdown...You insist... exiting now.[removed]"
+        );
+    }
+
+    #[test]
+    fn a_shutdown_while_loading_exits_at_once() {
+        let (exit, said) = inChild(|| {
+            setLoading(true);
+            raise(libc::SIGTERM);
+        });
+        assert_eq!((exit.exitcode, exit.bysignal), (0, 0));
+        assert_eq!(said, "Received shutdown signal during loading, exiting now.");
+    }
+
+    #[test]
+    fn a_child_stops_without_an_error_when_asked() {
+        let (exit, said) = inChild(|| raise(libc::SIGUSR1));
+        assert_eq!((exit.exitcode, exit.bysignal), (SERVER_CHILD_NOERROR_RETVAL, 0));
+        assert_eq!(said, "Received SIGUSR1 in child, exiting now.");
+        let (exit, _) = inChild(|| {
+            raise(libc::SIGHUP);
+            raise(libc::SIGPIPE);
+        });
+        assert_eq!(exit.exitcode, 42, "both are ignored");
+    }
+
+    #[test]
+    fn a_crash_is_reported_and_ends_by_its_signal() {
+        let (exit, said) = inChild(|| {
+            // SAFETY: none: this is the crash.
+            unsafe { ptr::without_provenance_mut::<u8>(0x10).write_volatile(1) };
+        });
+        assert_eq!(exit.bysignal, libc::SIGSEGV);
+        assert_eq!(said, "crash 11 at 10");
+
+        let (exit, said) = inChild(|| {
+            // SAFETY: none: this calls where no code is.
+            let nowhere: extern "C" fn() = unsafe { std::mem::transmute(0x20usize) };
+            nowhere();
+        });
+        assert_eq!(exit.bysignal, libc::SIGSEGV);
+        assert_eq!(said, "crash 11 at 20");
+
+        let (exit, said) = inChild(|| std::process::abort());
+        assert_eq!(exit.bysignal, libc::SIGABRT);
+        assert!(said.starts_with("crash 6"), "{said}");
+    }
+
+    #[test]
+    fn a_stack_that_ran_out_is_reported_too() {
+        #[allow(unconditional_recursion)]
+        fn deeper(x: &mut [u8; 4096]) -> u8 {
+            let mut more = [x[0]; 4096];
+            std::hint::black_box(&mut more);
+            deeper(&mut more).wrapping_add(std::hint::black_box(more[1]))
+        }
+        let (exit, said) = inChild(|| {
+            // The alternate stack is the thread's that asked for it: this one's.
+            deeper(&mut [1; 4096]);
+        });
+        assert_eq!(exit.bysignal, libc::SIGSEGV);
+        assert!(said.starts_with("crash 11"), "{said}");
+    }
+
+    #[test]
+    fn the_watchdog_barks_when_not_fed() {
+        let (exit, said) = inChild(|| {
+            enableWatchdog(200, |eip| say(if eip != 0 { b"bark" } else { b"lost" }));
+            for _ in 0..5 {
+                usleep(10_000);
+                watchdogScheduleSignal(200);
+            }
+            say(b"fed,");
+            usleep(1_000_000);
+            disableWatchdog();
+            raise(libc::SIGALRM);
+        });
+        assert_eq!((exit.exitcode, said.as_str()), (42, "fed,bark"));
+    }
+
+    #[test]
+    fn a_backtrace_names_this_program() {
+        let (exit, said) = inChild(|| {
+            let _ = prepareBacktrace();
+            writeBacktrace(1, 0);
+            writeSymbol(1, invalidFunctionWasCalled as *const () as usize);
+        });
+        assert_eq!(exit.exitcode, 42);
+        assert!(said.lines().count() > 2 && said.contains("fidelis"), "{said}");
+    }
+}
