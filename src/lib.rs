@@ -1,11 +1,142 @@
 //! fidelis: a faithful, single-threaded port of redis-server 6.2 to Rust.
+//!
+//! This page is the map. Every file named after a C file holds that file's functions, by the C's names and in the C's
+//! order, so that two windows side by side can be scrolled together. Files with no original are marked "ours".
+//!
+//! # Where to start
+//!
+//! `main.rs` picks the mode; `server::main` reads the arguments, initialises and enters `ae::aeMain`. From there everything
+//! is an event: a connection that can be read (`networking::readQueryFromClient`), one that can be written
+//! (`networking::sendReplyToClient`), or time (`server::serverCron`).
+//!
+//! # Layout, in reading order
+//!
+//! The ground, which knows nothing of a server:
 
-pub mod ae;
-pub mod anet;
-pub mod crc64;
-pub mod ds;
-pub mod log;
-pub mod rand;
-pub mod sds;
+/// Every call into the kernel or libc that needs `unsafe`. Ours; from `zmalloc.c`, `setproctitle.c`, `monotonic.c` and
+/// the system calls all over the C.
 pub mod sys;
+
+/// Data structures: `dict`, `adlist`, `ziplist`, `quicklist`, `intset`, `listpack`, `rax`, `lzf`, ...
+pub mod ds;
+
+/// `util.c`: numbers and text.
 pub mod util;
+
+/// `sds.c`: what of it still means something on byte vectors: quoting, splitting.
+pub mod sds;
+
+/// `crc64.c`: the checksum at the end of RDB files and DUMP payloads.
+pub mod crc64;
+
+/// `rand.c`: the pseudo random numbers of scripts.
+pub mod rand;
+
+/// The log, from `serverLogRaw` in `server.c`. Ours.
+pub mod log;
+
+/// `ae.c`: the reactor: file events and time events.
+pub mod ae;
+
+/// `anet.c`: sockets.
+pub mod anet;
+
+// The spine: what a server is, and the life of a command.
+
+/// `server.h`: constants, states, and the structures `Server`, `Client`, `redisCommand`.
+pub mod server_h;
+
+/// Who a client is: an id into a slab. Ours.
+pub mod clients;
+
+/// The arguments of a command, borrowed or owned. Ours; in the C they are `argc` and `argv` of the client.
+pub mod args;
+
+/// `connection.c`: a socket with its handlers.
+pub mod connection;
+
+/// `networking.c`: clients, queries, replies.
+pub mod networking;
+
+/// `server.c`: start, `serverCron`, `processCommand`, `call`, `propagate`, INFO.
+pub mod server;
+
+/// `config.c`: the config file and CONFIG.
+pub mod config;
+
+/// `acl.c`: as far as the user `default` and its password go.
+pub mod acl;
+
+// The keyspace.
+
+/// The keys of a db: entries of one allocation each, in two tables. Ours; in the C a `dict` of `robj`.
+pub mod keyspace;
+
+/// `object.c`: values: what they say as numbers, what they weigh, OBJECT and MEMORY.
+pub mod object;
+
+/// `db.c`: lookups, and the commands that work on keys of any type.
+pub mod db;
+
+/// `expire.c`: keys that end, and the cycle that looks for them.
+pub mod expire;
+
+/// `evict.c`: the LRU and LFU clocks, and what happens at maxmemory.
+pub mod evict;
+
+/// `lazyfree.c`: freeing large values in another thread.
+pub mod lazyfree;
+
+/// `notify.c`: keyspace events.
+pub mod notify;
+
+/// One file per value type and its commands.
+pub mod types;
+
+/// `sort.c`: SORT.
+pub mod sort;
+
+/// `multi.c`: MULTI, EXEC, WATCH.
+pub mod multi;
+
+/// `pubsub.c`: channels and patterns.
+pub mod pubsub;
+
+/// `blocked.c`: clients that wait.
+pub mod blocked;
+
+/// `timeout.c`: clients that wait too long.
+pub mod timeout;
+
+// Persistence: what a child writes.
+
+/// `rio.c`: streams of bytes with a checksum.
+pub mod rio;
+
+/// `rdb.c`: the snapshot file, both ways, and the child that writes it.
+pub mod rdb;
+
+/// `childinfo.c`: the pipe a child reports on.
+pub mod childinfo;
+
+/// `bio.c`: the only other threads: fsync, close, free.
+pub mod bio;
+
+// The heart.
+
+/// `replication.c`: both sides.
+pub mod replication;
+
+// Looking inside.
+
+/// `debug.c`: DEBUG, digests, the crash report.
+pub mod debug;
+
+/// `slowlog.c`: commands that took long.
+pub mod slowlog;
+
+/// `latency.c`: events that took long.
+pub mod latency;
+
+/// `lolwut.c`: a drawing per version.
+pub mod lolwut;

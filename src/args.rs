@@ -1,0 +1,185 @@
+//! The arguments of a command, borrowed from the query buffer or owned.
+//!
+//! The C makes an object of every argument. Here a command gets `&Args`: the bytes stay where the parser found them, and
+//! `argv[1]` is a slice. The query buffer is out of its client for the time of the command, so the arguments borrow
+//! nothing of the server. Where the C keeps arguments longer than the command (MULTI, blocked clients, rewritten commands),
+//! they are copied into an `Argv`.
+
+use std::ops::Index;
+
+/// Where an argument lies in the buffer that holds the command, in bytes.
+#[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
+pub struct ArgRange {
+    pub start: usize,
+    pub len: usize,
+}
+
+/// The arguments of one command, its name first. Cheap to copy.
+#[derive(Copy, Clone)]
+pub struct Args<'a> {
+    buf: &'a [u8],
+    ranges: &'a [ArgRange],
+    raw: Option<&'a [u8]>,
+    key_hash: Option<u64>,
+}
+
+impl<'a> Args<'a> {
+    /// Arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if that is exactly the bytes the
+    /// command would be propagated as. `key_hash` is the keyspace hash of `argv[1]` if the parser computed it.
+    #[inline]
+    pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>, key_hash: Option<u64>) -> Self {
+        Args { buf, ranges, raw, key_hash }
+    }
+
+    /// `argc`: the number of arguments, with the name.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Argument `i`, for as long as the buffer lives. Panics if there is none, as indexing does.
+    #[inline]
+    #[track_caller]
+    pub fn get(&self, i: usize) -> &'a [u8] {
+        let r = self.ranges[i];
+        &self.buf[r.start..r.start + r.len]
+    }
+
+    /// All the arguments in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
+        let buf = self.buf;
+        self.ranges.iter().map(move |r| &buf[r.start..r.start + r.len])
+    }
+
+    /// The command in the multibulk form of the protocol, if it arrived in just that form.
+    #[inline]
+    pub fn raw(&self) -> Option<&'a [u8]> {
+        self.raw
+    }
+
+    /// The hash of `argv[1]` as a key, where the parser computed it ahead.
+    #[inline]
+    pub fn key_hash(&self) -> Option<u64> {
+        self.key_hash
+    }
+
+    /// An owned copy.
+    pub fn to_argv(&self) -> Argv {
+        match self.raw {
+            // The ranges point into `buf`; in the copy they point into the raw bytes.
+            Some(raw) => {
+                let base = raw.as_ptr().addr() - self.buf.as_ptr().addr();
+                let ranges = self.ranges.iter().map(|r| ArgRange { start: r.start - base, len: r.len }).collect();
+                Argv { buf: raw.to_vec(), ranges }
+            }
+            None => self.iter().collect(),
+        }
+    }
+}
+
+impl Index<usize> for Args<'_> {
+    type Output = [u8];
+    #[inline]
+    #[track_caller]
+    fn index(&self, i: usize) -> &[u8] {
+        self.get(i)
+    }
+}
+
+/// Owned arguments, stored as the command would be propagated: one allocation for the bytes of the multibulk form, one for
+/// the places of the arguments in it.
+#[derive(Clone, Default, Debug, PartialEq, Eq)]
+pub struct Argv {
+    buf: Vec<u8>,
+    ranges: Vec<ArgRange>,
+}
+
+impl Argv {
+    /// The arguments `args`, the command's name first.
+    pub fn new<T: AsRef<[u8]>>(args: &[T]) -> Argv {
+        args.iter().map(|a| a.as_ref()).collect()
+    }
+
+    /// The number of arguments.
+    pub fn len(&self) -> usize {
+        self.ranges.len()
+    }
+
+    /// Borrows it as a command's arguments.
+    #[inline]
+    pub fn as_args(&self) -> Args<'_> {
+        Args { buf: &self.buf, ranges: &self.ranges, raw: Some(&self.buf), key_hash: None }
+    }
+
+    /// Memory it takes, in bytes, without the structure itself.
+    pub fn mem_usage(&self) -> usize {
+        self.buf.capacity() + self.ranges.capacity() * size_of::<ArgRange>()
+    }
+
+    /// The same arguments with argument `i` replaced; with `i` one past the last, appended.
+    pub fn with_arg(&self, i: usize, value: &[u8]) -> Argv {
+        let args = self.as_args();
+        let mut all: Vec<&[u8]> = args.iter().collect();
+        if i < all.len() {
+            all[i] = value;
+        } else {
+            all.push(value);
+        }
+        all.into_iter().collect()
+    }
+}
+
+impl Index<usize> for Argv {
+    type Output = [u8];
+    #[track_caller]
+    fn index(&self, i: usize) -> &[u8] {
+        self.as_args().get(i)
+    }
+}
+
+impl<'a> FromIterator<&'a [u8]> for Argv {
+    fn from_iter<I: IntoIterator<Item = &'a [u8]>>(args: I) -> Argv {
+        let args: Vec<&[u8]> = args.into_iter().collect();
+        let mut buf = Vec::with_capacity(16 + args.iter().map(|a| a.len() + 16).sum::<usize>());
+        let mut ranges = Vec::with_capacity(args.len());
+        header(&mut buf, b'*', args.len());
+        for a in args {
+            header(&mut buf, b'$', a.len());
+            ranges.push(ArgRange { start: buf.len(), len: a.len() });
+            buf.extend_from_slice(a);
+            buf.extend_from_slice(b"\r\n");
+        }
+        Argv { buf, ranges }
+    }
+}
+
+/// Appends a protocol header: a type byte, a number and the end of the line.
+fn header(buf: &mut Vec<u8>, prefix: u8, n: usize) {
+    buf.push(prefix);
+    buf.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+    buf.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owned_arguments_are_the_multibulk_form() {
+        let v = Argv::new(&["SET", "k", ""]);
+        assert_eq!(v.as_args().raw().unwrap(), b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$0\r\n\r\n");
+        assert_eq!((&v[0], &v[2]), (&b"SET"[..], &b""[..]));
+        assert_eq!(v.with_arg(1, b"key").as_args().get(1), b"key");
+        assert_eq!(v.with_arg(3, b"NX").len(), 4);
+    }
+
+    #[test]
+    fn a_copy_of_borrowed_arguments_stands_alone() {
+        let buf = b"junk*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n".to_vec();
+        let ranges = [ArgRange { start: 12, len: 4 }, ArgRange { start: 22, len: 2 }];
+        let args = Args::new(&buf, &ranges, Some(&buf[4..]), None);
+        let owned = args.to_argv();
+        assert_eq!((&owned[0], &owned[1]), (&b"ECHO"[..], &b"hi"[..]));
+        assert_eq!(owned, Args::new(&buf, &ranges, None, None).to_argv());
+    }
+}

@@ -1,0 +1,188 @@
+//! `bio.c`: the only other threads of the process. They close files, fsync, and free memory, which all may take long, and
+//! never see the `Server`.
+//!
+//! Read first: `bioProcessBackgroundJobs`. One thread and one queue per type of job, jobs in order.
+//! Differs: a job to free memory owns what it frees and frees it by being dropped, where the C passes a function and its
+//! arguments. The threads live inside `Bio`, a field of the server, which the forked child inherits without its threads; a
+//! child submits no jobs.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)] // the one file with threads
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::serverLog;
+use crate::log::LL_WARNING;
+use crate::sys::file;
+use crate::sys::socket;
+
+/// The types of job.
+pub const BIO_CLOSE_FILE: usize = 0;
+pub const BIO_AOF_FSYNC: usize = 1;
+pub const BIO_LAZY_FREE: usize = 2;
+pub const BIO_NUM_OPS: usize = 3;
+
+/// The stack of each thread, in bytes: it does what the main thread does, and needs as much.
+const REDIS_THREAD_STACK_SIZE: usize = 4 * 1024 * 1024;
+
+/// What a thread is asked to do.
+enum bio_job {
+    Close(RawFd),
+    Fsync(RawFd),
+    /// Drop it, then count `objects` as freed.
+    Free { garbage: Box<dyn Any + Send>, objects: usize },
+}
+
+/// A queue of jobs and what its two sides wait for.
+#[derive(Default)]
+struct Queue {
+    jobs: Mutex<Jobs>,
+    newjob_cond: Condvar,
+    step_cond: Condvar,
+}
+
+#[derive(Default)]
+struct Jobs {
+    waiting: VecDeque<bio_job>,
+    /// Waiting and running.
+    pending: usize,
+}
+
+impl Queue {
+    /// A thread that panicked aborts the process, so a poisoned lock is never seen.
+    fn lock(&self) -> MutexGuard<'_, Jobs> {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The background threads, seen from the main one.
+#[derive(Default)]
+pub struct Bio {
+    queues: [Arc<Queue>; BIO_NUM_OPS],
+    /// Objects handed over to be freed, and freed so far (`lazyfree.rs`).
+    lazyfree_objects: Arc<AtomicUsize>,
+    lazyfreed_objects: Arc<AtomicUsize>,
+}
+
+impl Bio {
+    /// Starts the threads. Without them the server cannot run: ends the process if one cannot be started.
+    pub fn bioInit(&mut self) {
+        let titles = ["bio_close_file", "bio_aof_fsync", "bio_lazy_free"];
+        for (queue, title) in self.queues.iter().zip(titles) {
+            let queue = queue.clone();
+            let counters = (self.lazyfree_objects.clone(), self.lazyfreed_objects.clone());
+            let started = thread::Builder::new()
+                .name(title.to_string())
+                .stack_size(REDIS_THREAD_STACK_SIZE)
+                .spawn(move || bioProcessBackgroundJobs(&queue, &counters.0, &counters.1));
+            if started.is_err() {
+                serverLog!(LL_WARNING, "Fatal: Can't initialize Background Jobs.");
+                std::process::exit(1);
+            }
+        }
+    }
+
+    fn bioSubmitJob(&self, type_: usize, job: bio_job) {
+        let queue = &self.queues[type_];
+        let mut jobs = queue.lock();
+        jobs.waiting.push_back(job);
+        jobs.pending += 1;
+        queue.newjob_cond.notify_one();
+    }
+
+    /// Has `garbage`, which counts as `objects`, dropped by a thread.
+    pub fn bioCreateLazyFreeJob(&self, garbage: Box<dyn Any + Send>, objects: usize) {
+        self.lazyfree_objects.fetch_add(objects, Ordering::Relaxed);
+        self.bioSubmitJob(BIO_LAZY_FREE, bio_job::Free { garbage, objects });
+    }
+
+    /// Has a file closed by a thread: the last close of an unlinked file frees its blocks, which takes long.
+    pub fn bioCreateCloseJob(&self, fd: RawFd) {
+        self.bioSubmitJob(BIO_CLOSE_FILE, bio_job::Close(fd));
+    }
+
+    /// Has a file written to the disk by a thread.
+    pub fn bioCreateFsyncJob(&self, fd: RawFd) {
+        self.bioSubmitJob(BIO_AOF_FSYNC, bio_job::Fsync(fd));
+    }
+
+    /// The number of jobs of a type that are waiting or running.
+    pub fn bioPendingJobsOfType(&self, type_: usize) -> usize {
+        self.queues[type_].lock().pending
+    }
+
+    /// Waits until the next job of a type is done, if there is one; how many are left.
+    pub fn bioWaitStepOfType(&self, type_: usize) -> usize {
+        let queue = &self.queues[type_];
+        let mut jobs = queue.lock();
+        if jobs.pending != 0 {
+            jobs = queue.step_cond.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+        jobs.pending
+    }
+
+    /// Objects handed over and not freed yet.
+    pub fn lazyfree_objects(&self) -> usize {
+        self.lazyfree_objects.load(Ordering::Relaxed)
+    }
+
+    /// Objects freed by the thread since the counter was reset.
+    pub fn lazyfreed_objects(&self) -> usize {
+        self.lazyfreed_objects.load(Ordering::Relaxed)
+    }
+
+    /// Starts counting the freed objects from zero (CONFIG RESETSTAT).
+    pub fn reset_lazyfreed_objects(&self) {
+        self.lazyfreed_objects.store(0, Ordering::Relaxed);
+    }
+}
+
+/// The life of a thread: one job after the other, for ever.
+fn bioProcessBackgroundJobs(queue: &Queue, objects_left: &AtomicUsize, objects_freed: &AtomicUsize) {
+    // The watchdog's signal is for the main thread alone.
+    crate::sys::alloc::registerThread();
+    crate::sys::signal::blockInThread(libc::SIGALRM);
+    let mut jobs = queue.lock();
+    loop {
+        let Some(job) = jobs.waiting.pop_front() else {
+            jobs = queue.newjob_cond.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        // The job is ours alone now: others may queue while we work.
+        drop(jobs);
+        match job {
+            bio_job::Close(fd) => socket::close(fd),
+            // An fd that was closed and used again for a socket or a pipe is no failed fsync.
+            bio_job::Fsync(fd) => drop(file::fsync(fd)),
+            bio_job::Free { garbage, objects } => {
+                drop(garbage);
+                objects_left.fetch_sub(objects, Ordering::Relaxed);
+                objects_freed.fetch_add(objects, Ordering::Relaxed);
+            }
+        }
+        jobs = queue.lock();
+        jobs.pending -= 1;
+        queue.step_cond.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn garbage_is_dropped_elsewhere_and_counted() {
+        let mut bio = Bio::default();
+        bio.bioInit();
+        let witness = Arc::new(());
+        bio.bioCreateLazyFreeJob(Box::new(witness.clone()), 7);
+        while bio.bioWaitStepOfType(BIO_LAZY_FREE) != 0 {}
+        assert_eq!(Arc::strong_count(&witness), 1);
+        assert_eq!((bio.lazyfree_objects(), bio.lazyfreed_objects()), (0, 7));
+        bio.reset_lazyfreed_objects();
+        assert_eq!((bio.lazyfreed_objects(), bio.bioPendingJobsOfType(BIO_LAZY_FREE)), (0, 0));
+    }
+}

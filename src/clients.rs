@@ -1,0 +1,152 @@
+//! Ours: who `c` is. A client is a place in a slab and the generation of what lives there.
+//!
+//! The C passes `client *` around and must take care that nobody keeps one after `freeClient`. Here it is a `ClientId`:
+//! eight bytes, `Copy`, and checked at each use. A stale id panics with the place that used it, where the C would read
+//! freed memory; who is not sure asks `server.clients.contains(c)` first.
+//!
+//! `Clients` also holds what queueing a reply touches besides the client itself, so that a reply can be queued while a value
+//! of the keyspace is borrowed: `addReplyBulk(&mut server.clients, c, server.db[db].get(o))`.
+
+use std::collections::HashMap;
+use std::ops::{Index, IndexMut};
+
+use crate::ds::adlist::List;
+use crate::server_h::{CLIENT_TYPE_OBUF_COUNT, Client, clientBufferLimitsConfig};
+
+/// Which client: the C's `client *`.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct ClientId {
+    index: u32,
+    generation: u32,
+}
+
+impl ClientId {
+    /// Packs it into the word that the reactor and a connection carry.
+    #[inline]
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The reverse of `to_u64`.
+    #[inline]
+    pub fn from_u64(word: u64) -> ClientId {
+        ClientId { index: word as u32, generation: (word >> 32) as u32 }
+    }
+}
+
+/// A place of the slab. Its generation counts the clients that lived in it.
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    client: Option<Box<Client>>,
+}
+
+/// All the clients, and what queueing a reply to one of them touches.
+#[derive(Default)]
+pub struct Clients {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// The clients with a connection, in order of arrival (the C's `server.clients`).
+    pub list: List<ClientId>,
+    /// By the number that CLIENT ID shows (the C's `server.clients_index`).
+    pub index: HashMap<u64, ClientId>,
+    /// The number of the next client.
+    pub next_client_id: u64,
+    /// Clients that have something to send and no write handler yet. May hold stale ids.
+    pub clients_pending_write: Vec<ClientId>,
+    /// Clients to free when nobody is in the middle of using them.
+    pub clients_to_close: List<ClientId>,
+    /// Output buffer limits by class.
+    pub client_obuf_limits: [clientBufferLimitsConfig; CLIENT_TYPE_OBUF_COUNT],
+    /// Seconds since the epoch, copied from `server.unixtime` when that changes: soft limits run on it.
+    pub unixtime: i64,
+}
+
+impl Clients {
+    /// Puts a client into the slab. The list and the index are the caller's business (`linkClient`).
+    pub fn insert(&mut self, client: Client) -> ClientId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.client = Some(Box::new(client));
+        ClientId { index, generation: slot.generation }
+    }
+
+    /// Takes a client out; from here on every copy of `c` is stale.
+    #[track_caller]
+    pub fn remove(&mut self, c: ClientId) -> Box<Client> {
+        let slot = &mut self.slots[c.index as usize];
+        assert_eq!(slot.generation, c.generation, "this client was freed already");
+        let client = slot.client.take().expect("this client was freed already");
+        slot.generation = slot.generation.wrapping_add(1);
+        self.free.push(c.index);
+        client
+    }
+
+    /// Whether `c` is still there.
+    #[inline]
+    pub fn contains(&self, c: ClientId) -> bool {
+        self.slots.get(c.index as usize).is_some_and(|s| s.generation == c.generation && s.client.is_some())
+    }
+
+    /// The client, if it is still there.
+    #[inline]
+    pub fn get(&self, c: ClientId) -> Option<&Client> {
+        let slot = self.slots.get(c.index as usize)?;
+        if slot.generation == c.generation { slot.client.as_deref() } else { None }
+    }
+}
+
+impl Index<ClientId> for Clients {
+    type Output = Client;
+    #[inline]
+    #[track_caller]
+    fn index(&self, c: ClientId) -> &Client {
+        match self.slots.get(c.index as usize) {
+            Some(Slot { generation, client: Some(client) }) if *generation == c.generation => client,
+            _ => stale(),
+        }
+    }
+}
+
+impl IndexMut<ClientId> for Clients {
+    #[inline]
+    #[track_caller]
+    fn index_mut(&mut self, c: ClientId) -> &mut Client {
+        match self.slots.get_mut(c.index as usize) {
+            Some(Slot { generation, client: Some(client) }) if *generation == c.generation => client,
+            _ => stale(),
+        }
+    }
+}
+
+impl AsMut<Clients> for Clients {
+    #[inline]
+    fn as_mut(&mut self) -> &mut Clients {
+        self
+    }
+}
+
+#[cold]
+#[track_caller]
+fn stale() -> ! {
+    panic!("a client was used after it was freed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_is_used_again_and_the_old_id_stays_stale() {
+        let mut clients = Clients::default();
+        let a = clients.insert(Client { id: 1, ..Client::default() });
+        assert_eq!(ClientId::from_u64(a.to_u64()), a);
+        assert_eq!(clients.remove(a).id, 1);
+        let b = clients.insert(Client { id: 2, ..Client::default() });
+        assert_eq!((a.index, clients[b].id), (b.index, 2));
+        assert!(!clients.contains(a) && clients.contains(b) && clients.get(a).is_none());
+    }
+}

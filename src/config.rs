@@ -1,0 +1,1544 @@
+//! `config.c`: the config file, the CONFIG command, and the table of directives behind both.
+//!
+//! Read first: `configs`, the table at the end; then `loadServerConfigFromString` and `rewriteConfig`.
+//! Differs: where the C keeps a pointer to a field of the server, an entry keeps two functions that read and write it.
+//! Directives of parts that are not here (append only file, cluster, scripting, ...) are in a table of their own,
+//! `absentConfigs`: a config file that only repeats their defaults is accepted, one that asks for the part is refused.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io::{Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use crate::acl::ACLUpdateDefaultUserPassword;
+use crate::ae::{aeGetSetSize, aeResizeSetSize};
+use crate::args::Args;
+use crate::debug::{disableWatchdog, enableWatchdog};
+use crate::ds::glob::stringmatchlen;
+use crate::evict::{freeMemoryGetNotCountedMemory, performEvictions};
+use crate::log::*;
+use crate::networking::*;
+use crate::notify::{keyspaceEventsFlagsToString, keyspaceEventsStringToFlags};
+use crate::replication::{refreshGoodSlavesCount, resizeReplicationBacklog};
+use crate::sds::{sdscatrepr, sdssplitargs, sdssplitlen, sdstrim};
+use crate::server::*;
+use crate::server_h::*;
+use crate::sys::alloc::{set_jemalloc_bg_thread, zmalloc_used_memory};
+use crate::sys::errno::errorText;
+use crate::util::{B, atoi, ll2string, memtoll, pathIsBaseName, string2ll, yesnotoi};
+use crate::{addReplyErrorFormat, bformat, serverLog};
+
+/// The names of the values of an enum directive.
+pub type configEnum = &'static [(&'static str, i32)];
+
+pub const maxmemory_policy_enum: configEnum = &[
+    ("volatile-lru", MAXMEMORY_VOLATILE_LRU),
+    ("volatile-lfu", MAXMEMORY_VOLATILE_LFU),
+    ("volatile-random", MAXMEMORY_VOLATILE_RANDOM),
+    ("volatile-ttl", MAXMEMORY_VOLATILE_TTL),
+    ("allkeys-lru", MAXMEMORY_ALLKEYS_LRU),
+    ("allkeys-lfu", MAXMEMORY_ALLKEYS_LFU),
+    ("allkeys-random", MAXMEMORY_ALLKEYS_RANDOM),
+    ("noeviction", MAXMEMORY_NO_EVICTION),
+];
+
+pub const syslog_facility_enum: configEnum = &[
+    ("user", libc::LOG_USER),
+    ("local0", libc::LOG_LOCAL0),
+    ("local1", libc::LOG_LOCAL1),
+    ("local2", libc::LOG_LOCAL2),
+    ("local3", libc::LOG_LOCAL3),
+    ("local4", libc::LOG_LOCAL4),
+    ("local5", libc::LOG_LOCAL5),
+    ("local6", libc::LOG_LOCAL6),
+    ("local7", libc::LOG_LOCAL7),
+];
+
+pub const loglevel_enum: configEnum =
+    &[("debug", LL_DEBUG), ("verbose", LL_VERBOSE), ("notice", LL_NOTICE), ("warning", LL_WARNING)];
+
+pub const supervised_mode_enum: configEnum = &[
+    ("upstart", SUPERVISED_UPSTART),
+    ("systemd", SUPERVISED_SYSTEMD),
+    ("auto", SUPERVISED_AUTODETECT),
+    ("no", SUPERVISED_NONE),
+];
+
+pub const oom_score_adj_enum: configEnum = &[
+    ("no", OOM_SCORE_ADJ_NO),
+    ("yes", OOM_SCORE_RELATIVE),
+    ("relative", OOM_SCORE_RELATIVE),
+    ("absolute", OOM_SCORE_ADJ_ABSOLUTE),
+];
+
+pub const sanitize_dump_payload_enum: configEnum =
+    &[("no", SANITIZE_DUMP_NO), ("yes", SANITIZE_DUMP_YES), ("clients", SANITIZE_DUMP_CLIENTS)];
+
+/// Output buffer limits that a class has until it is given others: normal, replica, pubsub.
+pub const clientBufferLimitsDefaults: [clientBufferLimitsConfig; CLIENT_TYPE_OBUF_COUNT] = [
+    clientBufferLimitsConfig { hard_limit_bytes: 0, soft_limit_bytes: 0, soft_limit_seconds: 0 },
+    clientBufferLimitsConfig { hard_limit_bytes: 256 << 20, soft_limit_bytes: 64 << 20, soft_limit_seconds: 60 },
+    clientBufferLimitsConfig { hard_limit_bytes: 32 << 20, soft_limit_bytes: 8 << 20, soft_limit_seconds: 60 },
+];
+
+/// oom_score_adj of a master, a replica and a child.
+pub const configOOMScoreAdjValuesDefaults: [i32; CONFIG_OOM_COUNT] = [0, 200, 800];
+
+/// Why a value was refused, in the words of the reply.
+type ConfigError = Vec<u8>;
+
+/// What kind of value a directive has, and how to get at it. `update` acts on a change at run time; if it fails, the old
+/// value comes back.
+pub enum typeData {
+    YesNo {
+        get: fn(&Server) -> bool,
+        set: fn(&mut Server, bool),
+        default: bool,
+        is_valid: Option<fn(bool) -> Result<(), ConfigError>>,
+        update: Option<fn(&mut Server, bool, bool) -> Result<(), ConfigError>>,
+    },
+    /// A string that is there even when it is empty.
+    Text {
+        get: fn(&Server) -> &[u8],
+        set: fn(&mut Server, Vec<u8>),
+        default: &'static [u8],
+        is_valid: Option<fn(&[u8]) -> Result<(), ConfigError>>,
+        update: Option<fn(&mut Server, &[u8], &[u8]) -> Result<(), ConfigError>>,
+    },
+    /// A string where "" means that there is none, which is also the default.
+    OptText {
+        get: fn(&Server) -> Option<&[u8]>,
+        set: fn(&mut Server, Option<Vec<u8>>),
+        update: Option<fn(&mut Server) -> Result<(), ConfigError>>,
+    },
+    Enum {
+        get: fn(&Server) -> i32,
+        set: fn(&mut Server, i32),
+        values: configEnum,
+        default: i32,
+        update: Option<fn(&mut Server, i32, i32) -> Result<(), ConfigError>>,
+    },
+    Numeric {
+        get: fn(&Server) -> i64,
+        set: fn(&mut Server, i64),
+        lower_bound: i64,
+        upper_bound: i64,
+        default: i64,
+        is_memory: bool,
+        /// Compared with the bounds as an unsigned number.
+        is_unsigned: bool,
+        update: Option<fn(&mut Server, i64, i64) -> Result<(), ConfigError>>,
+    },
+}
+
+/// CONFIG SET may change it.
+const MODIFIABLE_CONFIG: i32 = 0;
+/// Only the config file and the command line set it.
+const IMMUTABLE_CONFIG: i32 = 1 << 0;
+/// CONFIG SET may change it, and its value is kept out of MONITOR and the slow log.
+const SENSITIVE_CONFIG: i32 = 1 << 1;
+
+/// An entry of the table.
+pub struct standardConfig {
+    pub name: &'static str,
+    pub alias: Option<&'static str>,
+    flags: i32,
+    data: typeData,
+}
+
+// -----------------------------------------------------------------------------
+// Enum access functions
+// -----------------------------------------------------------------------------
+
+/// The value of a name, in any case.
+pub fn configEnumGetValue(ce: configEnum, name: &[u8]) -> Option<i32> {
+    ce.iter().find(|(n, _)| n.as_bytes().eq_ignore_ascii_case(name)).map(|(_, val)| *val)
+}
+
+/// The (first) name of a value.
+pub fn configEnumGetName(ce: configEnum, val: i32) -> Option<&'static str> {
+    ce.iter().find(|(_, v)| *v == val).map(|(name, _)| *name)
+}
+
+/// The same, for where there has to be some name.
+pub fn configEnumGetNameOrUnknown(ce: configEnum, val: i32) -> &'static str {
+    configEnumGetName(ce, val).unwrap_or("unknown")
+}
+
+/// The maxmemory policy by name, for INFO.
+pub fn evictPolicyToString(server: &Server) -> &'static str {
+    configEnumGetNameOrUnknown(maxmemory_policy_enum, server.maxmemory_policy)
+}
+
+// -----------------------------------------------------------------------------
+// Config file parsing
+// -----------------------------------------------------------------------------
+
+/// Adds a save point.
+pub fn appendServerSaveParams(server: &mut Server, seconds: i64, changes: i32) {
+    server.saveparams.push(saveparam { seconds, changes });
+}
+
+/// Removes all save points.
+pub fn resetServerSaveParams(server: &mut Server) {
+    server.saveparams.clear();
+}
+
+/// Sets oom-score-adj-values from its three words; with `apply`, right now.
+fn updateOOMScoreAdjValues<T: AsRef<[u8]>>(server: &mut Server, args: &[T], apply: bool) -> Result<(), ConfigError> {
+    let mut values = [0; CONFIG_OOM_COUNT];
+    for (value, arg) in values.iter_mut().zip(args) {
+        match strtoll10(arg.as_ref()) {
+            Some(n) if (-2000..=2000).contains(&n) => *value = n as i32,
+            _ => {
+                return Err(
+                    b"Invalid oom-score-adj-values, elements must be between -2000 and 2000.".to_vec()
+                );
+            }
+        }
+    }
+
+    // Values that fall from master to child make no sense, but a privileged process may have them.
+    if values[CONFIG_OOM_REPLICA] < values[CONFIG_OOM_MASTER] || values[CONFIG_OOM_BGCHILD] < values[CONFIG_OOM_REPLICA]
+    {
+        serverLog!(
+            LL_WARNING,
+            "The oom-score-adj-values configuration may not work for non-privileged processes! Please consult the documentation."
+        );
+    }
+
+    let old_values = server.oom_score_adj_values;
+    server.oom_score_adj_values = values;
+    if apply && setOOMScoreAdj(server, -1).is_err() {
+        server.oom_score_adj_values = old_values;
+        return Err(b"Failed to apply oom-score-adj-values configuration, check server logs.".to_vec());
+    }
+    Ok(())
+}
+
+/// A whole decimal number as strtoll(3) takes it: white space and a sign may stand before it, nothing behind it. The empty
+/// string is 0.
+fn strtoll10(s: &[u8]) -> Option<i64> {
+    let t = s.trim_ascii_start();
+    let (negative, digits) = match t.first() {
+        Some(b'-') => (true, &t[1..]),
+        Some(b'+') => (false, &t[1..]),
+        _ => (false, t),
+    };
+    if digits.is_empty() {
+        return s.is_empty().then_some(0);
+    }
+    let mut n: i64 = 0;
+    for d in digits {
+        let d = i64::from(char::from(*d).to_digit(10)?);
+        n = n.saturating_mul(10).saturating_add(d);
+    }
+    Some(if negative { -n } else { n })
+}
+
+/// Gives every directive its default.
+pub fn initConfigValues(server: &mut Server) {
+    for config in configs {
+        match &config.data {
+            typeData::YesNo { set, default, .. } => set(server, *default),
+            typeData::Text { set, default, .. } => set(server, default.to_vec()),
+            typeData::OptText { set, .. } => set(server, None),
+            typeData::Enum { set, default, .. } => set(server, *default),
+            typeData::Numeric { set, default, .. } => set(server, *default),
+        }
+    }
+    server.oom_score_adj_values = configOOMScoreAdjValuesDefaults;
+    server.clients.client_obuf_limits = clientBufferLimitsDefaults;
+}
+
+/// What `loadServerConfigFromString` remembers from one line to the next.
+#[derive(Default)]
+struct LoadState {
+    /// Some line said `save`: the default save points are gone.
+    save_loaded: bool,
+}
+
+/// Obeys one line of a config file, given in words. The error is the text below the line in the report.
+fn loadConfigLine(server: &mut Server, state: &mut LoadState, argv: &[Vec<u8>]) -> Result<(), ConfigError> {
+    let argc = argv.len();
+    let name = argv[0].to_ascii_lowercase();
+
+    // The table first.
+    if let Some(config) = configs.iter().find(|config| config.isNamed(&name)) {
+        if argc != 2 {
+            return Err(b"wrong number of arguments".to_vec());
+        }
+        return config.set(server, &argv[1], false);
+    }
+    if let Some(config) = absentConfigs.iter().find(|config| config.name.as_bytes() == name) {
+        if argc != 2 {
+            return Err(b"wrong number of arguments".to_vec());
+        }
+        return config.set(server, &argv[1]);
+    }
+
+    // The directives that are not one name and one value.
+    match (name.as_slice(), argc) {
+        (b"bind", 2..) => {
+            if argc - 1 > CONFIG_BINDADDR_MAX {
+                return Err(b"Too many bind addresses specified".to_vec());
+            }
+            server.bindaddr = argv[1..].to_vec();
+        }
+        (b"unixsocketperm", 2) => {
+            // As strtol(3): the octal digits it begins with.
+            let digits = argv[1].iter().take_while(|d| (b'0'..=b'7').contains(d));
+            let perm = digits.fold(0u32, |n, d| n.saturating_mul(8).saturating_add(u32::from(d - b'0')));
+            if perm > 0o777 || argv[1].first() == Some(&b'-') {
+                return Err(b"Invalid socket file permissions".to_vec());
+            }
+            server.unixsocketperm = perm;
+        }
+        (b"save", _) => {
+            // A file that says nothing about saving leaves the defaults; the first line that does replaces them.
+            if !state.save_loaded {
+                state.save_loaded = true;
+                resetServerSaveParams(server);
+            }
+            if argc == 3 {
+                let (seconds, changes) = (atoi(&argv[1]), atoi(&argv[2]));
+                if seconds < 1 || changes < 0 {
+                    return Err(b"Invalid save parameters".to_vec());
+                }
+                appendServerSaveParams(server, i64::from(seconds), changes);
+            } else if argc == 2 && argv[1].is_empty() {
+                resetServerSaveParams(server);
+            }
+        }
+        (b"dir", 2) => {
+            if let Err(e) = changeDir(&argv[1]) {
+                serverLog!(LL_WARNING, "Can't chdir to '{}': {}", B(&argv[1]), errorText(&e));
+                std::process::exit(1);
+            }
+        }
+        (b"logfile", 2) => {
+            server.logfile = argv[1].clone();
+            if !server.logfile.is_empty() {
+                // Better now than at the first line to be logged.
+                let path = std::ffi::OsStr::from_bytes(&server.logfile);
+                if let Err(e) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
+                    return Err(bformat!("Can't open the log file: {}", errorText(&e)));
+                }
+            }
+            setLogFile(&server.logfile);
+        }
+        (b"include", 2) => loadServerConfig(server, Some(&argv[1]), false, b""),
+        (b"slaveof" | b"replicaof", 3) => {
+            server.masterhost = None;
+            if argv[1].eq_ignore_ascii_case(b"no") && argv[2].eq_ignore_ascii_case(b"one") {
+                return Ok(());
+            }
+            server.masterhost = Some(argv[1].clone());
+            match strtoll10(&argv[2]) {
+                Some(port @ 0..=65535) => server.masterport = port as i32,
+                _ => return Err(b"Invalid master port".to_vec()),
+            }
+            server.repl_state = REPL_STATE_CONNECT;
+        }
+        // Two options of an encoding that has been gone for long.
+        (b"list-max-ziplist-entries" | b"list-max-ziplist-value", 2) => {}
+        (b"rename-command", 3) => server.commands.rename(&argv[1], &argv[2])?,
+        (b"client-output-buffer-limit", 5) => {
+            let class = match getClientTypeByName(&argv[1]) {
+                Some(class) if class < CLIENT_TYPE_OBUF_COUNT => class,
+                _ => {
+                    return Err(b"Unrecognized client limit class: the user specified an invalid one, or 'master' which has no buffer limits.".to_vec());
+                }
+            };
+            // C: a limit that is no memory value counts as 0 here, and is refused by CONFIG SET.
+            let bytes = |arg: &[u8]| memtoll(arg).unwrap_or(0) as u64;
+            let seconds = atoi(&argv[4]);
+            if seconds < 0 {
+                return Err(b"Negative number of seconds in soft limit is invalid".to_vec());
+            }
+            server.clients.client_obuf_limits[class] = clientBufferLimitsConfig {
+                hard_limit_bytes: bytes(&argv[2]),
+                soft_limit_bytes: bytes(&argv[3]),
+                soft_limit_seconds: i64::from(seconds),
+            };
+        }
+        (b"oom-score-adj-values", 4) => updateOOMScoreAdjValues(server, &argv[1..], false)?,
+        (b"notify-keyspace-events", 2) => match keyspaceEventsStringToFlags(&argv[1]) {
+            Some(flags) => server.notify_keyspace_events = flags,
+            None => return Err(b"Invalid event class character. Use 'g$lshzxeA'.".to_vec()),
+        },
+        (b"sentinel", 2..) => return Err(b"sentinel directive while not in sentinel mode".to_vec()),
+        _ => return Err(b"Bad directive or wrong number of arguments".to_vec()),
+    }
+    Ok(())
+}
+
+/// chdir(2) to a path in bytes.
+fn changeDir(path: &[u8]) -> std::io::Result<()> {
+    std::env::set_current_dir(std::ffi::OsStr::from_bytes(path))
+}
+
+/// Obeys a config file's text. A line that cannot be obeyed is reported on standard error and ends the process with 1.
+pub fn loadServerConfigFromString(server: &mut Server, config: &[u8]) {
+    let mut state = LoadState::default();
+    for (i, line) in config.split(|b| *b == b'\n').enumerate() {
+        let line = sdstrim(line, b" \t\r\n");
+
+        // Skip comments and blank lines
+        if line.is_empty() || line[0] == b'#' {
+            continue;
+        }
+        let result = match sdssplitargs(line) {
+            None => Err(b"Unbalanced quotes in configuration line".to_vec()),
+            Some(argv) if argv.is_empty() => Ok(()),
+            Some(argv) => loadConfigLine(server, &mut state, &argv),
+        };
+        if let Err(err) = result {
+            let mut report = bformat!(
+                "\n*** FATAL CONFIG FILE ERROR (Redis {}) ***\nReading the configuration file, at line {}\n>>> '{}'\n",
+                REDIS_VERSION,
+                i + 1,
+                B(line)
+            );
+            report.extend_from_slice(&err);
+            report.push(b'\n');
+            let _ = std::io::stderr().write_all(&report);
+            std::process::exit(1);
+        }
+    }
+
+    // A rate out of range always was taken for the nearest one in it.
+    server.config_hz = server.config_hz.clamp(CONFIG_MIN_HZ, CONFIG_MAX_HZ);
+}
+
+/// Obeys the config file `filename`, if one is given, then standard input, if asked, then `options`, which has the form of
+/// a config file too. A file that cannot be read ends the process with 1.
+pub fn loadServerConfig(server: &mut Server, filename: Option<&[u8]>, config_from_stdin: bool, options: &[u8]) {
+    let mut config = Vec::new();
+    if let Some(filename) = filename {
+        match std::fs::read(std::ffi::OsStr::from_bytes(filename)) {
+            Ok(content) => config = content,
+            Err(e) => {
+                serverLog!(LL_WARNING, "Fatal error, can't open config file '{}': {}", B(filename), errorText(&e));
+                std::process::exit(1);
+            }
+        }
+    }
+    if config_from_stdin {
+        serverLog!(LL_WARNING, "Reading config from stdin");
+        // What cannot be read is not there, as with fgets.
+        let _ = std::io::stdin().lock().read_to_end(&mut config);
+    }
+    config.push(b'\n');
+    config.extend_from_slice(options);
+    loadServerConfigFromString(server, &config);
+}
+
+// -----------------------------------------------------------------------------
+// CONFIG SET implementation
+// -----------------------------------------------------------------------------
+
+/// The value is of no use; the text, if any, says why.
+enum SetError {
+    BadFormat(Option<ConfigError>),
+    /// The reply, instead of the usual one.
+    Reply(Vec<u8>),
+}
+
+impl From<ConfigError> for SetError {
+    fn from(err: ConfigError) -> SetError {
+        SetError::BadFormat(Some(err))
+    }
+}
+
+/// CONFIG SET of the directives that are not in the table.
+fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<(), SetError> {
+    const BADFMT: SetError = SetError::BadFormat(None);
+    match name {
+        b"bind" => {
+            let v = sdssplitlen(value, b" ");
+            if v.is_empty() || v.len() > CONFIG_BINDADDR_MAX {
+                return Err(SetError::Reply(b"Too many bind addresses specified.".to_vec()));
+            }
+            if changeBindAddr(server, &v).is_err() {
+                return Err(SetError::Reply(b"Failed to bind to specified addresses.".to_vec()));
+            }
+        }
+        b"save" => {
+            // Look at all of it before any of it counts.
+            let v = sdssplitlen(value, b" ");
+            if v.len() % 2 != 0 {
+                return Err(BADFMT);
+            }
+            let mut params = Vec::with_capacity(v.len() / 2);
+            for pair in v.as_chunks::<2>().0 {
+                match (strtoll10(&pair[0]), strtoll10(&pair[1])) {
+                    (Some(seconds @ 1..), Some(changes @ 0..)) => params.push((seconds, changes as i32)),
+                    _ => return Err(BADFMT),
+                }
+            }
+            resetServerSaveParams(server);
+            for (seconds, changes) in params {
+                appendServerSaveParams(server, seconds, changes);
+            }
+        }
+        b"dir" => {
+            if let Err(e) = changeDir(value) {
+                return Err(SetError::Reply(bformat!("Changing directory: {}", errorText(&e))));
+            }
+        }
+        b"client-output-buffer-limit" => {
+            // <class> <hard> <soft> <seconds>, several times; all of it or nothing.
+            let v = sdssplitlen(value, b" ");
+            if v.len() % 4 != 0 {
+                return Err(BADFMT);
+            }
+            let mut limits = server.clients.client_obuf_limits;
+            for part in v.as_chunks::<4>().0 {
+                let class = getClientTypeByName(&part[0]).filter(|class| *class < CLIENT_TYPE_OBUF_COUNT).ok_or(BADFMT)?;
+                let number = |word: &[u8]| memtoll(word).filter(|n| *n >= 0).ok_or(BADFMT);
+                number(&part[3])?;
+                limits[class] = clientBufferLimitsConfig {
+                    hard_limit_bytes: number(&part[1])? as u64,
+                    soft_limit_bytes: number(&part[2])? as u64,
+                    soft_limit_seconds: i64::from(atoi(&part[3])),
+                };
+            }
+            server.clients.client_obuf_limits = limits;
+        }
+        b"oom-score-adj-values" => {
+            let v = sdssplitlen(value, b" ");
+            if v.len() != CONFIG_OOM_COUNT {
+                return Err(BADFMT);
+            }
+            updateOOMScoreAdjValues(server, &v, true)?;
+        }
+        b"notify-keyspace-events" => {
+            server.notify_keyspace_events = keyspaceEventsStringToFlags(value).ok_or(BADFMT)?;
+        }
+        b"watchdog-period" => match string2ll(value) {
+            Some(0) => disableWatchdog(server),
+            Some(period @ 1..=0x7fff_ffff) => enableWatchdog(server, period as i32),
+            _ => return Err(BADFMT),
+        },
+        _ => {
+            return Err(SetError::Reply(bformat!("Unsupported CONFIG parameter: {}", B(name))));
+        }
+    }
+    Ok(())
+}
+
+/// CONFIG SET directive value
+fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (name, value) = (argv.get(2), argv.get(3));
+    let lower = name.to_ascii_lowercase();
+
+    let standard = configs.iter().find(|config| config.flags & IMMUTABLE_CONFIG == 0 && config.isNamed(&lower));
+    let result = if let Some(config) = standard {
+        if config.flags & SENSITIVE_CONFIG != 0 {
+            redactClientCommandArgument(server, c, argv, 3);
+        }
+        config.set(server, value, true).map_err(SetError::from)
+    } else if let Some(config) = absentConfigs.iter().find(|config| config.name.as_bytes() == lower) {
+        config.set(server, value).map_err(SetError::from)
+    } else {
+        // The name goes into the error as it was given.
+        match setSpecialConfig(server, &lower, value) {
+            Err(SetError::Reply(text)) if text.starts_with(b"Unsupported") => {
+                Err(SetError::Reply(bformat!("Unsupported CONFIG parameter: {}", B(name))))
+            }
+            result => result,
+        }
+    };
+    match result {
+        Ok(()) => addReply(server, c, shared::ok),
+        Err(SetError::Reply(text)) => addReplyError(server, c, &text),
+        Err(SetError::BadFormat(Some(err))) => {
+            addReplyErrorFormat!(server, c, "Invalid argument '{}' for CONFIG SET '{}' - {}", B(value), B(name), B(&err));
+        }
+        Err(SetError::BadFormat(None)) => {
+            addReplyErrorFormat!(server, c, "Invalid argument '{}' for CONFIG SET '{}'", B(value), B(name));
+        }
+    }
+}
+
+// -----------------------------------------------------------------------------
+// CONFIG GET implementation
+// -----------------------------------------------------------------------------
+
+/// The save points as CONFIG GET shows them.
+fn saveParamsText(server: &Server) -> Vec<u8> {
+    let points: Vec<Vec<u8>> = server.saveparams.iter().map(|p| bformat!("{} {}", p.seconds, p.changes)).collect();
+    points.join(&b' ')
+}
+
+/// The working directory, empty if it is gone.
+fn currentDir() -> Vec<u8> {
+    std::env::current_dir().map(|dir| dir.into_os_string().into_vec()).unwrap_or_default()
+}
+
+/// The directives outside of the table with their values, in the order of the C.
+fn specialConfigs(server: &Server) -> Vec<(&'static str, Vec<u8>)> {
+    let limits: Vec<Vec<u8>> = (0..CLIENT_TYPE_OBUF_COUNT)
+        .map(|class| {
+            let limit = &server.clients.client_obuf_limits[class];
+            bformat!(
+                "{} {} {} {}",
+                getClientTypeName(class),
+                limit.hard_limit_bytes,
+                limit.soft_limit_bytes,
+                limit.soft_limit_seconds
+            )
+        })
+        .collect();
+    let master = match &server.masterhost {
+        Some(host) => bformat!("{} {}", B(host), server.masterport),
+        None => Vec::new(),
+    };
+    let scores = server.oom_score_adj_values.map(|n| n.to_string()).join(" ");
+    vec![
+        ("logfile", server.logfile.clone()),
+        ("watchdog-period", server.watchdog_period.to_string().into_bytes()),
+        ("dir", currentDir()),
+        ("save", saveParamsText(server)),
+        ("client-output-buffer-limit", limits.join(&b' ')),
+        ("unixsocketperm", bformat!("{:o}", server.unixsocketperm)),
+        ("replicaof", master),
+        ("notify-keyspace-events", keyspaceEventsFlagsToString(server.notify_keyspace_events)),
+        ("bind", server.bindaddr.join(&b' ')),
+        ("oom-score-adj-values", scores.into_bytes()),
+    ]
+}
+
+/// CONFIG GET pattern
+fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let matches = |name: &str| stringmatchlen(&argv[2], name.as_bytes(), true);
+    let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
+    for config in configs {
+        for name in [Some(config.name), config.alias].into_iter().flatten().filter(|name| matches(name)) {
+            found.push((name, config.get(server)));
+        }
+    }
+    for config in absentConfigs.iter().filter(|config| matches(config.name)) {
+        found.push((config.name, config.get(server)));
+    }
+    for (name, value) in specialConfigs(server) {
+        // The one directive with two names that is shown once: by the old name if that matches.
+        let name = if name == "replicaof" && matches("slaveof") { "slaveof" } else { name };
+        if matches(name) {
+            found.push((name, value));
+        }
+    }
+    addReplyMapLen(server, c, found.len());
+    for (name, value) in found {
+        addReplyBulkCBuffer(server, c, name.as_bytes());
+        addReplyBulkCBuffer(server, c, &value);
+    }
+}
+
+// -----------------------------------------------------------------------------
+// CONFIG REWRITE implementation
+// -----------------------------------------------------------------------------
+
+/// The comment above what CONFIG REWRITE appends to a file.
+const REDIS_CONFIG_REWRITE_SIGNATURE: &[u8] = b"# Generated by CONFIG REWRITE";
+
+/// A config file while it is rewritten.
+#[derive(Default)]
+pub struct rewriteConfigState {
+    /// The lines on which the old file mentions an option and that were not used again yet.
+    option_to_line: BTreeMap<Vec<u8>, VecDeque<usize>>,
+    /// The options that were dealt with: their lines that are left over are blanked, those of others stay.
+    rewritten: BTreeSet<Vec<u8>>,
+    lines: Vec<Vec<u8>>,
+    /// The signature is there already.
+    has_tail: bool,
+    /// Write options that have their default too (DEBUG CONFIG-REWRITE-FORCE-ALL).
+    force_all: bool,
+}
+
+/// Remembers that `option` was dealt with.
+fn rewriteConfigMarkAsProcessed(state: &mut rewriteConfigState, option: &str) {
+    state.rewritten.insert(option.as_bytes().to_vec());
+}
+
+/// Reads the old file. A file that does not exist is an empty one.
+fn rewriteConfigReadOldFile(path: &[u8]) -> std::io::Result<rewriteConfigState> {
+    let content = match std::fs::read(std::ffi::OsStr::from_bytes(path)) {
+        Ok(content) => content,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Vec::new(),
+        Err(e) => return Err(e),
+    };
+    let mut state = rewriteConfigState::default();
+    let content = content.strip_suffix(b"\n").unwrap_or(&content);
+    if content.is_empty() {
+        return Ok(state);
+    }
+    for (linenum, line) in content.split(|b| *b == b'\n').enumerate() {
+        let line = sdstrim(line, b"\r\n\t ").to_vec();
+
+        // Comments and empty lines stay where they are.
+        if line.is_empty() || line[0] == b'#' {
+            state.has_tail |= line == REDIS_CONFIG_REWRITE_SIGNATURE;
+            state.lines.push(line);
+            continue;
+        }
+        match sdssplitargs(&line) {
+            // What cannot be read becomes a comment.
+            None => state.lines.push([b"# ??? ", line.as_slice()].concat()),
+            Some(argv) => {
+                if let Some(word) = argv.first() {
+                    let option = modernName(&word.to_ascii_lowercase());
+                    state.option_to_line.entry(option).or_default().push_back(linenum);
+                }
+                state.lines.push(line);
+            }
+        }
+    }
+    Ok(state)
+}
+
+/// An option by its name of today: "replica" where it said "slave".
+fn modernName(option: &[u8]) -> Vec<u8> {
+    match option.windows(5).position(|w| w == b"slave") {
+        Some(i) => [&option[..i], b"replica", &option[i + 5..]].concat(),
+        None => option.to_vec(),
+    }
+}
+
+/// Puts `line` where the old file had a line for `option`; if it had none and `force` is set, at the end of the file.
+/// Without a line and without force, nothing is written: the option has its default.
+fn rewriteConfigRewriteLine(state: &mut rewriteConfigState, option: &str, line: Vec<u8>, force: bool) {
+    rewriteConfigMarkAsProcessed(state, option);
+    if let Some(places) = state.option_to_line.get_mut(option.as_bytes()) {
+        let linenum = places.pop_front().expect("an option without lines is not in the map");
+        if places.is_empty() {
+            state.option_to_line.remove(option.as_bytes());
+        }
+        state.lines[linenum] = line;
+    } else if force || state.force_all {
+        if !state.has_tail {
+            state.lines.push(REDIS_CONFIG_REWRITE_SIGNATURE.to_vec());
+            state.has_tail = true;
+        }
+        state.lines.push(line);
+    }
+}
+
+/// A number of bytes as config files write it: with a unit where that is exact.
+fn rewriteConfigFormatMemory(bytes: i64) -> String {
+    const UNITS: [(i64, &str); 3] = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
+    match UNITS.iter().find(|(size, _)| bytes != 0 && bytes % size == 0) {
+        Some((size, unit)) => format!("{}{unit}", bytes / size),
+        None => bytes.to_string(),
+    }
+}
+
+/// Rewrites a string option; without a value it must not be in the file at all.
+fn rewriteConfigStringOption(state: &mut rewriteConfigState, option: &str, value: Option<&[u8]>, default: Option<&[u8]>) {
+    let Some(value) = value else { return rewriteConfigMarkAsProcessed(state, option) };
+    let mut line = bformat!("{} ", option);
+    sdscatrepr(&mut line, value);
+    rewriteConfigRewriteLine(state, option, line, default != Some(value));
+}
+
+/// Rewrites the save points, or `save ""` where there are none, which is not the default.
+fn rewriteConfigSaveOption(server: &Server, state: &mut rewriteConfigState) {
+    if server.saveparams.is_empty() {
+        rewriteConfigRewriteLine(state, "save", b"save \"\"".to_vec(), true);
+    }
+    for p in &server.saveparams {
+        rewriteConfigRewriteLine(state, "save", bformat!("save {} {}", p.seconds, p.changes), true);
+    }
+}
+
+/// Rewrites `replicaof`; a master has none in its file.
+fn rewriteConfigSlaveofOption(server: &Server, state: &mut rewriteConfigState, option: &str) {
+    match &server.masterhost {
+        None => rewriteConfigMarkAsProcessed(state, option),
+        Some(host) => {
+            let line = bformat!("{} {} {}", option, B(host), server.masterport);
+            rewriteConfigRewriteLine(state, option, line, true);
+        }
+    }
+}
+
+/// Rewrites the classes of events that are told.
+fn rewriteConfigNotifykeyspaceeventsOption(server: &Server, state: &mut rewriteConfigState) {
+    let option = "notify-keyspace-events";
+    let mut line = bformat!("{} ", option);
+    sdscatrepr(&mut line, &keyspaceEventsFlagsToString(server.notify_keyspace_events));
+    rewriteConfigRewriteLine(state, option, line, server.notify_keyspace_events != 0);
+}
+
+/// Rewrites the output buffer limits, a line per class.
+fn rewriteConfigClientoutputbufferlimitOption(server: &Server, state: &mut rewriteConfigState) {
+    let option = "client-output-buffer-limit";
+    for class in 0..CLIENT_TYPE_OBUF_COUNT {
+        let limit = &server.clients.client_obuf_limits[class];
+        let typename = match getClientTypeName(class) {
+            "slave" => "replica",
+            name => name,
+        };
+        let line = bformat!(
+            "{} {} {} {} {}",
+            option,
+            typename,
+            rewriteConfigFormatMemory(limit.hard_limit_bytes as i64),
+            rewriteConfigFormatMemory(limit.soft_limit_bytes as i64),
+            limit.soft_limit_seconds
+        );
+        rewriteConfigRewriteLine(state, option, line, *limit != clientBufferLimitsDefaults[class]);
+    }
+}
+
+/// Rewrites oom-score-adj-values.
+fn rewriteConfigOOMScoreAdjValuesOption(server: &Server, state: &mut rewriteConfigState) {
+    let option = "oom-score-adj-values";
+    let values = server.oom_score_adj_values;
+    let line = bformat!("{} {}", option, values.map(|n| n.to_string()).join(" "));
+    rewriteConfigRewriteLine(state, option, line, values != configOOMScoreAdjValuesDefaults);
+}
+
+/// Rewrites the addresses to bind to.
+fn rewriteConfigBindOption(server: &Server, state: &mut rewriteConfigState) {
+    if server.bindaddr.is_empty() {
+        return rewriteConfigMarkAsProcessed(state, "bind");
+    }
+    let line = bformat!("bind {}", B(&server.bindaddr.join(&b' ')));
+    rewriteConfigRewriteLine(state, "bind", line, true);
+}
+
+/// The text of the new file. A run of empty lines becomes one.
+fn rewriteConfigGetContentFromState(state: &rewriteConfigState) -> Vec<u8> {
+    let mut content = Vec::new();
+    let mut was_empty = false;
+    for line in &state.lines {
+        if line.is_empty() && was_empty {
+            continue;
+        }
+        was_empty = line.is_empty();
+        content.extend_from_slice(line);
+        content.push(b'\n');
+    }
+    content
+}
+
+/// Blanks the lines of options that were dealt with and did not need them any more. Options that nobody here understands
+/// keep theirs.
+fn rewriteConfigRemoveOrphaned(state: &mut rewriteConfigState) {
+    for (option, places) in &state.option_to_line {
+        if !state.rewritten.contains(option) {
+            serverLog!(LL_DEBUG, "Not rewritten option: {}", B(option));
+            continue;
+        }
+        for linenum in places {
+            state.lines[*linenum].clear();
+        }
+    }
+}
+
+/// Replaces the config file at once: a new file beside it, synced, renamed over it.
+fn rewriteConfigOverwriteFile(server: &Server, configfile: &[u8], content: &[u8]) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut digits = [0; 6];
+    crate::sys::random::getRandomHexChars(&mut digits);
+    let tmp = [configfile, b".", &digits].concat();
+    let (tmp, configfile_path) = (std::ffi::OsStr::from_bytes(&tmp), std::ffi::OsStr::from_bytes(configfile));
+
+    let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(tmp) {
+        Ok(file) => file,
+        Err(e) => {
+            serverLog!(LL_WARNING, "Could not create tmp config file ({})", errorText(&e));
+            return Err(e);
+        }
+    };
+    let mut step = "";
+    let result = (|| {
+        file.write_all(content)?;
+        step = "Could not sync tmp config file to disk";
+        file.sync_all()?;
+        step = "Could not chmod config file";
+        file.set_permissions(PermissionsExt::from_mode(0o644 & !server.umask))?;
+        step = "Could not rename tmp config file";
+        std::fs::rename(tmp, configfile_path)
+    })();
+    match &result {
+        Ok(()) => serverLog!(LL_DEBUG, "Rewritten config file ({}) successfully", B(configfile)),
+        Err(e) if step.is_empty() => {
+            serverLog!(LL_WARNING, "Failed after writing (0) bytes to tmp config file ({})", errorText(e));
+        }
+        Err(e) => serverLog!(LL_WARNING, "{} ({})", step, errorText(e)),
+    }
+    if result.is_err() {
+        let _ = std::fs::remove_file(tmp);
+    }
+    result
+}
+
+/// Rewrites the config file at `path`. What is there stays as far as it can: comments, order, options nobody here
+/// understands. An option that has its default and is not in the file is not written, but with `force_all`.
+pub fn rewriteConfig(server: &mut Server, path: &[u8], force_all: bool) -> std::io::Result<()> {
+    // Step 1: read the old file.
+    let mut state = rewriteConfigReadOldFile(path)?;
+    state.force_all = force_all;
+
+    // Step 2: rewrite every option, in its place or at the end.
+    for config in configs {
+        config.rewrite(server, &mut state);
+    }
+    let server = &*server;
+    rewriteConfigBindOption(server, &mut state);
+    let line = bformat!("unixsocketperm {:o}", server.unixsocketperm);
+    rewriteConfigRewriteLine(&mut state, "unixsocketperm", line, server.unixsocketperm != 0);
+    rewriteConfigStringOption(&mut state, "logfile", Some(&server.logfile), Some(b""));
+    rewriteConfigSaveOption(server, &mut state);
+    let dir = currentDir();
+    rewriteConfigStringOption(&mut state, "dir", (!dir.is_empty()).then_some(&dir), None);
+    rewriteConfigSlaveofOption(server, &mut state, "replicaof");
+    rewriteConfigNotifykeyspaceeventsOption(server, &mut state);
+    rewriteConfigClientoutputbufferlimitOption(server, &mut state);
+    rewriteConfigOOMScoreAdjValuesOption(server, &mut state);
+
+    // Step 3: blank what is left over, like the third of what used to be three `save` lines.
+    rewriteConfigRemoveOrphaned(&mut state);
+
+    // Step 4: put the new file in the place of the old one.
+    rewriteConfigOverwriteFile(server, path, &rewriteConfigGetContentFromState(&state))
+}
+
+// -----------------------------------------------------------------------------
+// Configs that fit one of the major types and require no special handling
+// -----------------------------------------------------------------------------
+
+impl standardConfig {
+    /// Whether `lower`, in lower case, is its name or its alias.
+    fn isNamed(&self, lower: &[u8]) -> bool {
+        self.name.as_bytes() == lower || self.alias.is_some_and(|alias| alias.as_bytes() == lower)
+    }
+
+    /// Its value, as CONFIG GET shows it.
+    pub fn get(&self, server: &Server) -> Vec<u8> {
+        match &self.data {
+            typeData::YesNo { get, .. } => yesNo(get(server)).as_bytes().to_vec(),
+            typeData::Text { get, .. } => get(server).to_vec(),
+            typeData::OptText { get, .. } => get(server).unwrap_or_default().to_vec(),
+            typeData::Enum { get, values, .. } => configEnumGetNameOrUnknown(values, get(server)).as_bytes().to_vec(),
+            typeData::Numeric { get, .. } => ll2string(get(server)).to_vec(),
+        }
+    }
+
+    /// Sets it from its text. With `update` (CONFIG SET) the change takes effect at once; if that fails the old value stays.
+    fn set(&self, server: &mut Server, value: &[u8], update: bool) -> Result<(), ConfigError> {
+        match &self.data {
+            typeData::YesNo { get, set, is_valid, update: act, .. } => {
+                let yn = match yesnotoi(value) {
+                    -1 => return Err(b"argument must be 'yes' or 'no'".to_vec()),
+                    yn => yn == 1,
+                };
+                if let Some(is_valid) = is_valid {
+                    is_valid(yn)?;
+                }
+                let prev = get(server);
+                set(server, yn);
+                if update && let Some(act) = act {
+                    act(server, yn, prev).inspect_err(|_| set(server, prev))?;
+                }
+            }
+            typeData::Text { get, set, is_valid, update: act, .. } => {
+                if let Some(is_valid) = is_valid {
+                    is_valid(value)?;
+                }
+                let prev = get(server).to_vec();
+                set(server, value.to_vec());
+                if update && let Some(act) = act {
+                    act(server, value, &prev).inspect_err(|_| set(server, prev.clone()))?;
+                }
+            }
+            typeData::OptText { get, set, update: act } => {
+                let prev = get(server).map(<[u8]>::to_vec);
+                set(server, (!value.is_empty()).then(|| value.to_vec()));
+                if update && let Some(act) = act {
+                    act(server).inspect_err(|_| set(server, prev.clone()))?;
+                }
+            }
+            typeData::Enum { get, set, values, update: act, .. } => {
+                let Some(enumval) = configEnumGetValue(values, value) else {
+                    let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
+                    return Err(bformat!("argument must be one of the following: {}", names.join(", ")));
+                };
+                let prev = get(server);
+                set(server, enumval);
+                if update && let Some(act) = act {
+                    act(server, enumval, prev).inspect_err(|_| set(server, prev))?;
+                }
+            }
+            typeData::Numeric { get, set, lower_bound, upper_bound, is_memory, is_unsigned, update: act, .. } => {
+                let ll = if *is_memory {
+                    memtoll(value).filter(|n| *n >= 0).ok_or_else(|| b"argument must be a memory value".to_vec())?
+                } else {
+                    string2ll(value).ok_or_else(|| b"argument couldn't be parsed into an integer".to_vec())?
+                };
+                numericBoundaryCheck(ll, *lower_bound, *upper_bound, *is_unsigned)?;
+                let prev = get(server);
+                set(server, ll);
+                if update && let Some(act) = act {
+                    act(server, ll, prev).inspect_err(|_| set(server, prev))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes it into a config file.
+    fn rewrite(&self, server: &Server, state: &mut rewriteConfigState) {
+        let option = self.name;
+        match &self.data {
+            typeData::YesNo { get, default, .. } => {
+                let value = get(server);
+                rewriteConfigRewriteLine(state, option, bformat!("{} {}", option, yesNo(value)), value != *default);
+            }
+            typeData::Text { get, default, .. } => {
+                rewriteConfigStringOption(state, option, Some(get(server)), Some(default));
+            }
+            typeData::OptText { get, .. } => rewriteConfigStringOption(state, option, get(server), None),
+            typeData::Enum { get, values, default, .. } => {
+                let value = get(server);
+                let line = bformat!("{} {}", option, configEnumGetNameOrUnknown(values, value));
+                rewriteConfigRewriteLine(state, option, line, value != *default);
+            }
+            typeData::Numeric { get, default, is_memory, .. } => {
+                let value = get(server);
+                let text = if *is_memory { rewriteConfigFormatMemory(value) } else { value.to_string() };
+                rewriteConfigRewriteLine(state, option, bformat!("{} {}", option, text), value != *default);
+            }
+        }
+    }
+}
+
+fn yesNo(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+/// Whether a number is within its bounds, both included.
+fn numericBoundaryCheck(ll: i64, lower: i64, upper: i64, is_unsigned: bool) -> Result<(), ConfigError> {
+    let (inside, text) = if is_unsigned {
+        let (n, lower, upper) = (ll as u64, lower as u64, upper as u64);
+        ((lower..=upper).contains(&n), bformat!("argument must be between {} and {} inclusive", lower, upper))
+    } else {
+        ((lower..=upper).contains(&ll), bformat!("argument must be between {} and {} inclusive", lower, upper))
+    };
+    if inside { Ok(()) } else { Err(text) }
+}
+
+fn isValidDBfilename(val: &[u8]) -> Result<(), ConfigError> {
+    if pathIsBaseName(val) { Ok(()) } else { Err(b"dbfilename can't be a path, just a filename".to_vec()) }
+}
+
+fn isValidProcTitleTemplate(val: &[u8]) -> Result<(), ConfigError> {
+    if validateProcTitleTemplate(val) {
+        Ok(())
+    } else {
+        Err(b"template format is invalid or contains unknown variables".to_vec())
+    }
+}
+
+fn updateProcTitleTemplate(server: &mut Server, _val: &[u8], _prev: &[u8]) -> Result<(), ConfigError> {
+    redisSetProcTitle(server, None).map_err(|()| b"failed to set process title".to_vec())
+}
+
+/// The rate is a hint: what is out of range becomes the nearest in it.
+fn updateHZ(server: &mut Server, val: i64, _prev: i64) -> Result<(), ConfigError> {
+    server.config_hz = val.clamp(i64::from(CONFIG_MIN_HZ), i64::from(CONFIG_MAX_HZ)) as i32;
+    server.hz = server.config_hz;
+    Ok(())
+}
+
+fn updatePort(server: &mut Server, val: i64, prev: i64) -> Result<(), ConfigError> {
+    if val == prev {
+        return Ok(());
+    }
+    changeListenPort(server, val as i32).map_err(|()| b"Unable to listen on this port. Check server logs.".to_vec())
+}
+
+fn updateJemallocBgThread(_server: &mut Server, val: bool, _prev: bool) -> Result<(), ConfigError> {
+    set_jemalloc_bg_thread(val);
+    Ok(())
+}
+
+/// `resizeReplicationBacklog` looks at the old size, so that has to be there when it is called.
+fn updateReplBacklogSize(server: &mut Server, val: i64, prev: i64) -> Result<(), ConfigError> {
+    server.repl_backlog_size = prev;
+    resizeReplicationBacklog(server, val);
+    Ok(())
+}
+
+fn updateMaxmemory(server: &mut Server, val: i64, _prev: i64) -> Result<(), ConfigError> {
+    if val != 0 {
+        let used = zmalloc_used_memory().saturating_sub(freeMemoryGetNotCountedMemory(server));
+        if (val as u64) < used as u64 {
+            serverLog!(
+                LL_WARNING,
+                "WARNING: the new maxmemory value set via CONFIG SET ({}) is smaller than the current memory usage ({}). This will result in key eviction and/or the inability to accept new write commands depending on the maxmemory-policy.",
+                val,
+                used
+            );
+        }
+        performEvictions(server);
+    }
+    Ok(())
+}
+
+fn updateGoodSlaves(server: &mut Server, _val: i64, _prev: i64) -> Result<(), ConfigError> {
+    refreshGoodSlavesCount(server);
+    Ok(())
+}
+
+fn updateSighandlerEnabled(server: &mut Server, val: bool, _prev: bool) -> Result<(), ConfigError> {
+    if val { setupSignalHandlers(server) } else { removeSignalHandlers() }
+    Ok(())
+}
+
+/// More clients need more file descriptors, and a larger event loop.
+fn updateMaxclients(server: &mut Server, val: i64, prev: i64) -> Result<(), ConfigError> {
+    if val <= prev {
+        return Ok(());
+    }
+    adjustOpenFilesLimit(server);
+    if i64::from(server.maxclients) != val {
+        let text = bformat!(
+            "The operating system is not able to handle the specified number of clients, try with {}",
+            server.maxclients as i32
+        );
+        if i64::from(server.maxclients) > prev {
+            server.maxclients = prev as u32;
+            adjustOpenFilesLimit(server);
+        }
+        return Err(text);
+    }
+    let setsize = server.maxclients as usize + CONFIG_FDSET_INCR;
+    if aeGetSetSize(&server.net.el) < setsize as i32 && aeResizeSetSize(&mut server.net.el, setsize as i32).is_err() {
+        return Err(
+            b"The event loop API used by Redis is not able to handle the specified number of clients".to_vec()
+        );
+    }
+    Ok(())
+}
+
+fn updateOOMScoreAdj(server: &mut Server, val: i32, _prev: i32) -> Result<(), ConfigError> {
+    if val != OOM_SCORE_ADJ_NO && setOOMScoreAdj(server, -1).is_err() {
+        return Err(b"Failed to set current oom_score_adj. Check server logs.".to_vec());
+    }
+    Ok(())
+}
+
+/// `requirepass` is the password of the default user; the clear text is kept for CONFIG GET.
+fn updateRequirePass(server: &mut Server) -> Result<(), ConfigError> {
+    let pass = server.requirepass.clone();
+    ACLUpdateDefaultUserPassword(server, pass.as_deref());
+    Ok(())
+}
+
+macro_rules! bool_config {
+    ($name:literal, $alias:expr, $flags:expr, $field:ident, $default:expr, $is_valid:expr, $update:expr) => {
+        standardConfig {
+            name: $name,
+            alias: $alias,
+            flags: $flags,
+            data: typeData::YesNo {
+                get: |s| s.$field,
+                set: |s, v| s.$field = v,
+                default: $default,
+                is_valid: $is_valid,
+                update: $update,
+            },
+        }
+    };
+}
+
+macro_rules! string_config {
+    ($name:literal, $alias:expr, $flags:expr, $field:ident, $default:expr, $is_valid:expr, $update:expr) => {
+        standardConfig {
+            name: $name,
+            alias: $alias,
+            flags: $flags,
+            data: typeData::Text {
+                get: |s| &s.$field,
+                set: |s, v| s.$field = v,
+                default: $default,
+                is_valid: $is_valid,
+                update: $update,
+            },
+        }
+    };
+}
+
+macro_rules! opt_string_config {
+    ($name:literal, $alias:expr, $flags:expr, $field:ident, $update:expr) => {
+        standardConfig {
+            name: $name,
+            alias: $alias,
+            flags: $flags,
+            data: typeData::OptText {
+                get: |s| s.$field.as_deref(),
+                set: |s, v| s.$field = v,
+                update: $update,
+            },
+        }
+    };
+}
+
+macro_rules! enum_config {
+    ($name:literal, $alias:expr, $flags:expr, $values:expr, $field:ident, $default:expr, $update:expr) => {
+        standardConfig {
+            name: $name,
+            alias: $alias,
+            flags: $flags,
+            data: typeData::Enum {
+                get: |s| s.$field,
+                set: |s, v| s.$field = v,
+                values: $values,
+                default: $default,
+                update: $update,
+            },
+        }
+    };
+}
+
+macro_rules! numeric_config {
+    ($name:literal, $alias:expr, $flags:expr, $lower:expr, $upper:expr, $field:ident, $default:expr, $is_memory:expr, $is_unsigned:expr, $update:expr) => {
+        standardConfig {
+            name: $name,
+            alias: $alias,
+            flags: $flags,
+            data: typeData::Numeric {
+                get: |s| s.$field as i64,
+                set: |s, v| s.$field = v as _,
+                lower_bound: $lower,
+                upper_bound: $upper,
+                default: $default,
+                is_memory: $is_memory,
+                is_unsigned: $is_unsigned,
+                update: $update,
+            },
+        }
+    };
+}
+
+const INTEGER_CONFIG: bool = false;
+const MEMORY_CONFIG: bool = true;
+
+/// The largest value of the C's `int`, `unsigned` and `long`.
+const INT_MAX: i64 = i32::MAX as i64;
+const INT_MIN: i64 = i32::MIN as i64;
+const UINT_MAX: i64 = u32::MAX as i64;
+const LONG_MAX: i64 = i64::MAX;
+/// And of its `unsigned long long`, to be read as one.
+const ULLONG_MAX: i64 = -1;
+
+/// The directives that are a name and a value.
+#[rustfmt::skip]
+pub const configs: &[standardConfig] = &[
+    bool_config!("rdbchecksum", None, IMMUTABLE_CONFIG, rdb_checksum, true, None, None),
+    bool_config!("daemonize", None, IMMUTABLE_CONFIG, daemonize, false, None, None),
+    bool_config!("always-show-logo", None, IMMUTABLE_CONFIG, always_show_logo, false, None, None),
+    bool_config!("protected-mode", None, MODIFIABLE_CONFIG, protected_mode, true, None, None),
+    bool_config!("rdbcompression", None, MODIFIABLE_CONFIG, rdb_compression, true, None, None),
+    bool_config!("rdb-del-sync-files", None, MODIFIABLE_CONFIG, rdb_del_sync_files, false, None, None),
+    bool_config!("activerehashing", None, MODIFIABLE_CONFIG, activerehashing, true, None, None),
+    bool_config!("stop-writes-on-bgsave-error", None, MODIFIABLE_CONFIG, stop_writes_on_bgsave_err, true, None, None),
+    bool_config!("set-proc-title", None, IMMUTABLE_CONFIG, set_proc_title, true, None, None),
+    bool_config!("dynamic-hz", None, MODIFIABLE_CONFIG, dynamic_hz, true, None, None),
+    bool_config!("lazyfree-lazy-eviction", None, MODIFIABLE_CONFIG, lazyfree_lazy_eviction, false, None, None),
+    bool_config!("lazyfree-lazy-expire", None, MODIFIABLE_CONFIG, lazyfree_lazy_expire, false, None, None),
+    bool_config!("lazyfree-lazy-server-del", None, MODIFIABLE_CONFIG, lazyfree_lazy_server_del, false, None, None),
+    bool_config!("lazyfree-lazy-user-del", None, MODIFIABLE_CONFIG, lazyfree_lazy_user_del, false, None, None),
+    bool_config!("lazyfree-lazy-user-flush", None, MODIFIABLE_CONFIG, lazyfree_lazy_user_flush, false, None, None),
+    bool_config!("repl-disable-tcp-nodelay", None, MODIFIABLE_CONFIG, repl_disable_tcp_nodelay, false, None, None),
+    bool_config!("rdb-save-incremental-fsync", None, MODIFIABLE_CONFIG, rdb_save_incremental_fsync, true, None, None),
+    bool_config!("replica-lazy-flush", Some("slave-lazy-flush"), MODIFIABLE_CONFIG, repl_slave_lazy_flush, false, None, None),
+    bool_config!("replica-serve-stale-data", Some("slave-serve-stale-data"), MODIFIABLE_CONFIG, repl_serve_stale_data, true, None, None),
+    bool_config!("replica-read-only", Some("slave-read-only"), MODIFIABLE_CONFIG, repl_slave_ro, true, None, None),
+    bool_config!("replica-ignore-maxmemory", Some("slave-ignore-maxmemory"), MODIFIABLE_CONFIG, repl_slave_ignore_maxmemory, true, None, None),
+    bool_config!("jemalloc-bg-thread", None, MODIFIABLE_CONFIG, jemalloc_bg_thread, true, None, Some(updateJemallocBgThread)),
+    bool_config!("syslog-enabled", None, IMMUTABLE_CONFIG, syslog_enabled, false, None, None),
+    bool_config!("crash-log-enabled", None, MODIFIABLE_CONFIG, crashlog_enabled, true, None, Some(updateSighandlerEnabled)),
+    bool_config!("crash-memcheck-enabled", None, MODIFIABLE_CONFIG, memcheck_enabled, true, None, None),
+    bool_config!("use-exit-on-panic", None, MODIFIABLE_CONFIG, use_exit_on_panic, false, None, None),
+    bool_config!("disable-thp", None, MODIFIABLE_CONFIG, disable_thp, true, None, None),
+    bool_config!("replica-announced", None, MODIFIABLE_CONFIG, replica_announced, true, None, None),
+    opt_string_config!("unixsocket", None, IMMUTABLE_CONFIG, unixsocket, None),
+    opt_string_config!("pidfile", None, IMMUTABLE_CONFIG, pidfile, None),
+    opt_string_config!("replica-announce-ip", Some("slave-announce-ip"), MODIFIABLE_CONFIG, slave_announce_ip, None),
+    opt_string_config!("masteruser", None, SENSITIVE_CONFIG, masteruser, None),
+    string_config!("syslog-ident", None, IMMUTABLE_CONFIG, syslog_ident, b"redis", None, None),
+    string_config!("dbfilename", None, MODIFIABLE_CONFIG, rdb_filename, b"dump.rdb", Some(isValidDBfilename), None),
+    opt_string_config!("server_cpulist", None, IMMUTABLE_CONFIG, server_cpulist, None),
+    opt_string_config!("bio_cpulist", None, IMMUTABLE_CONFIG, bio_cpulist, None),
+    opt_string_config!("bgsave_cpulist", None, IMMUTABLE_CONFIG, bgsave_cpulist, None),
+    string_config!("ignore-warnings", None, MODIFIABLE_CONFIG, ignore_warnings, b"", None, None),
+    string_config!("proc-title-template", None, MODIFIABLE_CONFIG, proc_title_template, CONFIG_DEFAULT_PROC_TITLE_TEMPLATE, Some(isValidProcTitleTemplate), Some(updateProcTitleTemplate)),
+    opt_string_config!("masterauth", None, SENSITIVE_CONFIG, masterauth, None),
+    opt_string_config!("requirepass", None, SENSITIVE_CONFIG, requirepass, Some(updateRequirePass)),
+    enum_config!("supervised", None, IMMUTABLE_CONFIG, supervised_mode_enum, supervised_mode, SUPERVISED_NONE, None),
+    enum_config!("syslog-facility", None, IMMUTABLE_CONFIG, syslog_facility_enum, syslog_facility, libc::LOG_LOCAL0, None),
+    standardConfig {
+        name: "loglevel", alias: None, flags: MODIFIABLE_CONFIG,
+        // The logger is process-wide and keeps its own copy.
+        data: typeData::Enum { get: |s| s.verbosity, set: |s, v| { s.verbosity = v; setLogLevel(v) }, values: loglevel_enum, default: LL_NOTICE, update: None },
+    },
+    enum_config!("maxmemory-policy", None, MODIFIABLE_CONFIG, maxmemory_policy_enum, maxmemory_policy, MAXMEMORY_NO_EVICTION, None),
+    enum_config!("oom-score-adj", None, MODIFIABLE_CONFIG, oom_score_adj_enum, oom_score_adj, OOM_SCORE_ADJ_NO, Some(updateOOMScoreAdj)),
+    enum_config!("sanitize-dump-payload", None, MODIFIABLE_CONFIG, sanitize_dump_payload_enum, sanitize_dump_payload, SANITIZE_DUMP_NO, None),
+    numeric_config!("databases", None, IMMUTABLE_CONFIG, 1, INT_MAX, dbnum, 16, INTEGER_CONFIG, false, None),
+    numeric_config!("port", None, MODIFIABLE_CONFIG, 0, 65535, port, 6379, INTEGER_CONFIG, false, Some(updatePort)),
+    numeric_config!("list-max-ziplist-size", None, MODIFIABLE_CONFIG, INT_MIN, INT_MAX, list_max_ziplist_size, -2, INTEGER_CONFIG, false, None),
+    numeric_config!("tcp-keepalive", None, MODIFIABLE_CONFIG, 0, INT_MAX, tcpkeepalive, 300, INTEGER_CONFIG, false, None),
+    numeric_config!("lfu-log-factor", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_log_factor, 10, INTEGER_CONFIG, false, None),
+    numeric_config!("lfu-decay-time", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_decay_time, 1, INTEGER_CONFIG, false, None),
+    numeric_config!("replica-priority", Some("slave-priority"), MODIFIABLE_CONFIG, 0, INT_MAX, slave_priority, 100, INTEGER_CONFIG, false, None),
+    numeric_config!("maxmemory-samples", None, MODIFIABLE_CONFIG, 1, INT_MAX, maxmemory_samples, 5, INTEGER_CONFIG, false, None),
+    numeric_config!("maxmemory-eviction-tenacity", None, MODIFIABLE_CONFIG, 0, 100, maxmemory_eviction_tenacity, 10, INTEGER_CONFIG, false, None),
+    numeric_config!("timeout", None, MODIFIABLE_CONFIG, 0, INT_MAX, maxidletime, 0, INTEGER_CONFIG, false, None),
+    numeric_config!("replica-announce-port", Some("slave-announce-port"), MODIFIABLE_CONFIG, 0, 65535, slave_announce_port, 0, INTEGER_CONFIG, false, None),
+    numeric_config!("tcp-backlog", None, IMMUTABLE_CONFIG, 0, INT_MAX, tcp_backlog, 511, INTEGER_CONFIG, false, None),
+    numeric_config!("repl-timeout", None, MODIFIABLE_CONFIG, 1, INT_MAX, repl_timeout, 60, INTEGER_CONFIG, false, None),
+    numeric_config!("repl-ping-replica-period", Some("repl-ping-slave-period"), MODIFIABLE_CONFIG, 1, INT_MAX, repl_ping_slave_period, 10, INTEGER_CONFIG, false, None),
+    numeric_config!("list-compress-depth", None, MODIFIABLE_CONFIG, 0, INT_MAX, list_compress_depth, 0, INTEGER_CONFIG, false, None),
+    numeric_config!("rdb-key-save-delay", None, MODIFIABLE_CONFIG, INT_MIN, INT_MAX, rdb_key_save_delay, 0, INTEGER_CONFIG, false, None),
+    numeric_config!("key-load-delay", None, MODIFIABLE_CONFIG, INT_MIN, INT_MAX, key_load_delay, 0, INTEGER_CONFIG, false, None),
+    numeric_config!("active-expire-effort", None, MODIFIABLE_CONFIG, 1, 10, active_expire_effort, 1, INTEGER_CONFIG, false, None),
+    numeric_config!("hz", None, MODIFIABLE_CONFIG, 0, INT_MAX, config_hz, CONFIG_DEFAULT_HZ as i64, INTEGER_CONFIG, false, Some(updateHZ)),
+    numeric_config!("min-replicas-to-write", Some("min-slaves-to-write"), MODIFIABLE_CONFIG, 0, INT_MAX, repl_min_slaves_to_write, 0, INTEGER_CONFIG, false, Some(updateGoodSlaves)),
+    numeric_config!("min-replicas-max-lag", Some("min-slaves-max-lag"), MODIFIABLE_CONFIG, 0, INT_MAX, repl_min_slaves_max_lag, 10, INTEGER_CONFIG, false, Some(updateGoodSlaves)),
+    numeric_config!("maxclients", None, MODIFIABLE_CONFIG, 1, UINT_MAX, maxclients, 10000, INTEGER_CONFIG, true, Some(updateMaxclients)),
+    numeric_config!("slowlog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, slowlog_max_len, 128, INTEGER_CONFIG, false, None),
+    numeric_config!("slowlog-log-slower-than", None, MODIFIABLE_CONFIG, -1, LONG_MAX, slowlog_log_slower_than, 10000, INTEGER_CONFIG, false, None),
+    numeric_config!("latency-monitor-threshold", None, MODIFIABLE_CONFIG, 0, LONG_MAX, latency_monitor_threshold, 0, INTEGER_CONFIG, false, None),
+    numeric_config!("proto-max-bulk-len", None, MODIFIABLE_CONFIG, 1024*1024, LONG_MAX, proto_max_bulk_len, 512*1024*1024, MEMORY_CONFIG, false, None),
+    numeric_config!("stream-node-max-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, stream_node_max_entries, 100, INTEGER_CONFIG, false, None),
+    numeric_config!("repl-backlog-size", None, MODIFIABLE_CONFIG, 1, LONG_MAX, repl_backlog_size, 1024*1024, MEMORY_CONFIG, false, Some(updateReplBacklogSize)),
+    numeric_config!("maxmemory", None, MODIFIABLE_CONFIG, 0, ULLONG_MAX, maxmemory, 0, MEMORY_CONFIG, true, Some(updateMaxmemory)),
+    numeric_config!("hash-max-ziplist-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hash_max_ziplist_entries, 512, INTEGER_CONFIG, true, None),
+    numeric_config!("set-max-intset-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, set_max_intset_entries, 512, INTEGER_CONFIG, true, None),
+    numeric_config!("zset-max-ziplist-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, zset_max_ziplist_entries, 128, INTEGER_CONFIG, true, None),
+    numeric_config!("hash-max-ziplist-value", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hash_max_ziplist_value, 64, MEMORY_CONFIG, true, None),
+    numeric_config!("stream-node-max-bytes", None, MODIFIABLE_CONFIG, 0, LONG_MAX, stream_node_max_bytes, 4096, MEMORY_CONFIG, true, None),
+    numeric_config!("zset-max-ziplist-value", None, MODIFIABLE_CONFIG, 0, LONG_MAX, zset_max_ziplist_value, 64, MEMORY_CONFIG, true, None),
+    numeric_config!("hll-sparse-max-bytes", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hll_sparse_max_bytes, 3000, MEMORY_CONFIG, true, None),
+    numeric_config!("client-query-buffer-limit", None, MODIFIABLE_CONFIG, 1024*1024, LONG_MAX, client_max_querybuf_len, 1024*1024*1024, MEMORY_CONFIG, true, None),
+    numeric_config!("repl-backlog-ttl", None, MODIFIABLE_CONFIG, 0, LONG_MAX, repl_backlog_time_limit, 60*60, INTEGER_CONFIG, false, None),];
+
+/// What an absent part lets be said about it.
+enum AbsentValue {
+    /// Only that it is off.
+    Only(&'static str),
+    YesNo,
+    Number,
+    Memory,
+    Text,
+    Enum(&'static [&'static str]),
+}
+
+/// A directive of a part that is not here. It changes nothing; files that carry it along with its defaults load, and CONFIG
+/// GET shows what was said.
+struct absentConfig {
+    name: &'static str,
+    default: &'static str,
+    value: AbsentValue,
+}
+
+impl absentConfig {
+    fn get(&self, server: &Server) -> Vec<u8> {
+        server.absent_configs.get(self.name).cloned().unwrap_or_else(|| self.default.as_bytes().to_vec())
+    }
+
+    fn set(&self, server: &mut Server, value: &[u8]) -> Result<(), ConfigError> {
+        let valid = match &self.value {
+            AbsentValue::Only(word) => {
+                if !value.eq_ignore_ascii_case(word.as_bytes()) {
+                    return Err(bformat!("this is not supported: the only value of '{}' is '{}'", self.name, word));
+                }
+                true
+            }
+            AbsentValue::YesNo => yesnotoi(value) != -1,
+            AbsentValue::Number => string2ll(value).is_some(),
+            AbsentValue::Memory => memtoll(value).is_some_and(|n| n >= 0),
+            AbsentValue::Text => true,
+            AbsentValue::Enum(names) => names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(value)),
+        };
+        if !valid {
+            return Err(b"invalid value".to_vec());
+        }
+        server.absent_configs.insert(self.name, value.to_vec());
+        Ok(())
+    }
+}
+
+macro_rules! absent {
+    ($name:literal, $default:literal, $value:expr) => {
+        absentConfig { name: $name, default: $default, value: $value }
+    };
+}
+
+#[rustfmt::skip]
+const absentConfigs: &[absentConfig] = &[
+    // The append only file.
+    absent!("appendonly", "no", AbsentValue::Only("no")),
+    absent!("appendfilename", "appendonly.aof", AbsentValue::Text),
+    absent!("appendfsync", "everysec", AbsentValue::Enum(&["everysec", "always", "no"])),
+    absent!("no-appendfsync-on-rewrite", "no", AbsentValue::YesNo),
+    absent!("auto-aof-rewrite-percentage", "100", AbsentValue::Number),
+    absent!("auto-aof-rewrite-min-size", "67108864", AbsentValue::Memory),
+    absent!("aof-rewrite-incremental-fsync", "yes", AbsentValue::YesNo),
+    absent!("aof-load-truncated", "yes", AbsentValue::YesNo),
+    absent!("aof-use-rdb-preamble", "yes", AbsentValue::YesNo),
+    absent!("aof_rewrite_cpulist", "", AbsentValue::Text),
+    // Replication without a disk.
+    absent!("repl-diskless-sync", "no", AbsentValue::Only("no")),
+    absent!("repl-diskless-sync-delay", "5", AbsentValue::Number),
+    absent!("repl-diskless-load", "disabled", AbsentValue::Only("disabled")),
+    // Threads for I/O.
+    absent!("io-threads", "1", AbsentValue::Only("1")),
+    absent!("io-threads-do-reads", "no", AbsentValue::YesNo),
+    // Scripting.
+    absent!("lua-time-limit", "5000", AbsentValue::Number),
+    absent!("lua-replicate-commands", "yes", AbsentValue::YesNo),
+    // Users other than the default one.
+    absent!("aclfile", "", AbsentValue::Only("")),
+    absent!("acllog-max-len", "128", AbsentValue::Number),
+    absent!("acl-pubsub-default", "allchannels", AbsentValue::Enum(&["allchannels", "resetchannels"])),
+    // Defragmentation.
+    absent!("activedefrag", "no", AbsentValue::Only("no")),
+    absent!("active-defrag-ignore-bytes", "104857600", AbsentValue::Memory),
+    absent!("active-defrag-threshold-lower", "10", AbsentValue::Number),
+    absent!("active-defrag-threshold-upper", "100", AbsentValue::Number),
+    absent!("active-defrag-cycle-min", "1", AbsentValue::Number),
+    absent!("active-defrag-cycle-max", "25", AbsentValue::Number),
+    absent!("active-defrag-max-scan-fields", "1000", AbsentValue::Number),
+    // Cluster, client side caching, gopher.
+    absent!("cluster-enabled", "no", AbsentValue::Only("no")),
+    absent!("tracking-table-max-keys", "1000000", AbsentValue::Number),
+    absent!("gopher-enabled", "no", AbsentValue::Only("no")),
+];
+
+// -----------------------------------------------------------------------------
+// CONFIG command entry point
+// -----------------------------------------------------------------------------
+
+/// CONFIG GET|SET|RESETSTAT|REWRITE|HELP
+pub fn configCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let is = |name: &str| argv[1].eq_ignore_ascii_case(name.as_bytes());
+
+    // Only CONFIG GET is allowed while loading.
+    if server.loading && !is("get") {
+        addReplyError(server, c, b"Only CONFIG GET is allowed during loading");
+        return;
+    }
+
+    if argv.len() == 2 && is("help") {
+        let help = [
+            "GET <pattern>",
+            "    Return parameters matching the glob-like <pattern> and their values.",
+            "SET <directive> <value>",
+            "    Set the configuration <directive> to <value>.",
+            "RESETSTAT",
+            "    Reset statistics reported by the INFO command.",
+            "REWRITE",
+            "    Rewrite the configuration file.",
+        ];
+        addReplyHelp(server, c, argv, &help);
+    } else if is("set") && argv.len() == 4 {
+        configSetCommand(server, c, argv);
+    } else if is("get") && argv.len() == 3 {
+        configGetCommand(server, c, argv);
+    } else if is("resetstat") && argv.len() == 2 {
+        resetServerStats(server);
+        resetCommandTableStats(server);
+        resetErrorTableStats(server);
+        addReply(server, c, shared::ok);
+    } else if is("rewrite") && argv.len() == 2 {
+        let Some(configfile) = server.configfile.clone() else {
+            addReplyError(server, c, b"The server is running without a config file");
+            return;
+        };
+        match rewriteConfig(server, &configfile, false) {
+            Err(e) => {
+                serverLog!(LL_WARNING, "CONFIG REWRITE failed: {}", errorText(&e));
+                addReplyErrorFormat!(server, c, "Rewriting config file: {}", errorText(&e));
+            }
+            Ok(()) => {
+                serverLog!(LL_WARNING, "CONFIG REWRITE executed with success.");
+                addReply(server, c, shared::ok);
+            }
+        }
+    } else {
+        addReplySubcommandSyntaxError(server, c, argv);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_within_its_bounds_and_reads_back() {
+        let mut server = Server::default();
+        initConfigValues(&mut server);
+        for config in configs {
+            let text = config.get(&server);
+            config.set(&mut server, &text, false).unwrap_or_else(|e| {
+                panic!("{}: {}", config.name, String::from_utf8_lossy(&e));
+            });
+            assert_eq!(config.get(&server), text, "{}", config.name);
+        }
+        assert_eq!((server.port, server.repl_timeout, server.hz), (6379, 60, 0));
+    }
+
+    #[test]
+    fn a_bad_value_is_refused_with_the_reason() {
+        let mut server = Server::default();
+        let mut refuse = |line: &[&str]| {
+            let argv: Vec<Vec<u8>> = line.iter().map(|w| w.as_bytes().to_vec()).collect();
+            let err = loadConfigLine(&mut server, &mut LoadState::default(), &argv).unwrap_err();
+            String::from_utf8(err).unwrap()
+        };
+        assert_eq!(refuse(&["port", "65536"]), "argument must be between 0 and 65535 inclusive");
+        assert_eq!(refuse(&["port", "x"]), "argument couldn't be parsed into an integer");
+        assert_eq!(refuse(&["maxmemory", "1q"]), "argument must be a memory value");
+        assert_eq!(refuse(&["dbfilename", "a/b"]), "dbfilename can't be a path, just a filename");
+        assert_eq!(refuse(&["loglevel", "loud"]), "argument must be one of the following: debug, verbose, notice, warning");
+        assert_eq!(refuse(&["save", "0", "1"]), "Invalid save parameters");
+        assert_eq!(refuse(&["replicaof", "h", "1x"]), "Invalid master port");
+        assert_eq!(refuse(&["no-such"]), "Bad directive or wrong number of arguments");
+        assert!(refuse(&["appendonly", "yes"]).contains("not supported"));
+    }
+
+    #[test]
+    fn a_rewritten_file_keeps_its_comments_and_order() {
+        let dir = std::env::temp_dir().join(format!("fidelis-config-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("redis.conf");
+        let old = "# mine\nport 7000\n\n\n\nsave 1 1\nsave 2 2\nslave-priority 7\nunknown-to-us 1\n";
+        std::fs::write(&path, old).unwrap();
+
+        let mut server = Server::default();
+        initConfigValues(&mut server);
+        server.port = 7001;
+        server.saveparams = vec![saveparam { seconds: 9, changes: 9 }];
+        server.slave_priority = 8;
+        server.maxmemory = 3 << 20;
+        let bytes = path.as_os_str().as_bytes().to_vec();
+        rewriteConfig(&mut server, &bytes, false).unwrap();
+        let new = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_dir_all(&dir).unwrap();
+        let expected = "# mine\nport 7001\n\nsave 9 9\n\nreplica-priority 8\nunknown-to-us 1\n# Generated by CONFIG REWRITE\nmaxmemory 3mb\n";
+        assert!(new.starts_with(expected), "{new}");
+    }
+
+    #[test]
+    fn memory_units() {
+        for (bytes, text) in [(0, "0"), (1 << 30, "1gb"), (3 << 20, "3mb"), (5 << 10, "5kb"), (1025, "1025")] {
+            assert_eq!(rewriteConfigFormatMemory(bytes), text);
+        }
+    }
+}

@@ -1,0 +1,786 @@
+//! `connection.c`, `connhelpers.h`: a socket with its handlers; and `syncio.c`, blocking I/O with a deadline, at the end.
+//!
+//! Read first: `connSocketEventHandler`, which the reactor calls for every connection, and `callHandler`, which says what may
+//! be closed when.
+//!
+//! A connection is a place in a slab (`Net`), and a `ConnId` names it: eight bytes, `Copy`, checked at each use. Handlers are
+//! plain functions that get the server and the id; `private_data` is a word, in which networking.rs keeps the client.
+//!
+//! Absent: TLS, and with it the table of functions per connection type: the names without `Socket` are the functions
+//! themselves. The blocking connect (only MIGRATE and Sentinel use it).
+//! Differs: reads and writes tell the reactor when they came up short (`drained`), see ae.rs; after blocking I/O it looks anew
+//! (`recheck`).
+
+use std::io::{self, IoSlice};
+use std::os::fd::RawFd;
+use std::ptr::fn_addr_eq;
+
+use crate::ae::*;
+use crate::anet::*;
+use crate::args::ArgRange;
+use crate::networking::ParsedCommand;
+use crate::server_h::{C_ERR, C_OK, CResult, Server};
+use crate::sys::clock::mstime;
+use crate::sys::errno::{errnoOf, strerror};
+use crate::sys::socket;
+
+/// How far a connection is.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum ConnectionState {
+    #[default]
+    CONN_STATE_NONE,
+    CONN_STATE_CONNECTING,
+    CONN_STATE_ACCEPTING,
+    CONN_STATE_CONNECTED,
+    CONN_STATE_CLOSED,
+    CONN_STATE_ERROR,
+}
+pub use ConnectionState::*;
+
+/// Closed by one of its own handlers; goes when the last of them has returned.
+const CONN_FLAG_CLOSE_SCHEDULED: u8 = 1 << 0;
+/// The write handler is called before the read handler.
+const CONN_FLAG_WRITE_BARRIER: u8 = 1 << 1;
+
+/// A handler of a connection.
+pub type ConnectionCallbackFunc = fn(&mut Server, ConnId);
+
+/// Which connection: the C's `connection *`.
+#[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
+pub struct ConnId {
+    index: u32,
+    generation: u32,
+}
+
+impl ConnId {
+    /// Packs it into the word that the reactor carries.
+    #[inline]
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// The reverse of `to_u64`.
+    #[inline]
+    pub fn from_u64(word: u64) -> ConnId {
+        ConnId { index: word as u32, generation: (word >> 32) as u32 }
+    }
+}
+
+/// `connection`.
+struct Connection {
+    state: ConnectionState,
+    flags: u8,
+    /// How many of its handlers are on the stack.
+    refs: u16,
+    last_errno: i32,
+    private_data: u64,
+    conn_handler: Option<ConnectionCallbackFunc>,
+    write_handler: Option<ConnectionCallbackFunc>,
+    read_handler: Option<ConnectionCallbackFunc>,
+    fd: RawFd,
+}
+
+/// A place of the slab. Its generation counts the connections that lived in it.
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    conn: Option<Connection>,
+}
+
+/// Empty buffers for reading, and the work space of the parser, kept between calls.
+#[derive(Default)]
+pub(crate) struct InputScratch {
+    pub ranges: Vec<ArgRange>,
+    pub batch: Vec<ParsedCommand>,
+}
+
+/// The event loop and the connections it serves.
+pub struct Net {
+    pub el: EventLoop<Server>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    pub(crate) read_bufs: Vec<Vec<u8>>,
+    pub(crate) scratch: InputScratch,
+}
+
+impl Default for Net {
+    /// A small loop, for a server that is not initialised yet.
+    fn default() -> Net {
+        Net::init(64)
+    }
+}
+
+impl Net {
+    /// A loop for descriptors below `setsize`, and no connections. Panics if the kernel has no epoll set for us.
+    pub fn init(setsize: i32) -> Net {
+        Net {
+            el: aeCreateEventLoop(setsize).expect("an event loop needs an epoll set"),
+            slots: Vec::new(),
+            free: Vec::new(),
+            read_bufs: Vec::new(),
+            scratch: InputScratch::default(),
+        }
+    }
+
+    /// Whether the connection is still there.
+    #[inline]
+    pub fn contains(&self, conn: ConnId) -> bool {
+        self.slots
+            .get(conn.index as usize)
+            .is_some_and(|s| s.generation == conn.generation && s.conn.is_some())
+    }
+
+    #[inline]
+    #[track_caller]
+    fn get(&self, conn: ConnId) -> &Connection {
+        match self.slots.get(conn.index as usize) {
+            Some(Slot { generation, conn: Some(connection) }) if *generation == conn.generation => {
+                connection
+            }
+            _ => stale(),
+        }
+    }
+
+    #[inline]
+    #[track_caller]
+    fn get_mut(&mut self, conn: ConnId) -> &mut Connection {
+        match self.slots.get_mut(conn.index as usize) {
+            Some(Slot { generation, conn: Some(connection) }) if *generation == conn.generation => {
+                connection
+            }
+            _ => stale(),
+        }
+    }
+
+    /// Notes what a failed read or write means for the connection.
+    #[cold]
+    fn ioFailed(&mut self, conn: ConnId, mask: i32, e: &io::Error) {
+        let connection = self.get_mut(conn);
+        let fd = connection.fd;
+        if e.kind() == io::ErrorKind::WouldBlock {
+            self.el.drained(fd, mask);
+            return;
+        }
+        connection.last_errno = errnoOf(e);
+        // Who waits for a connect or an accept looks at the state, and is told there.
+        if connection.state == CONN_STATE_CONNECTED {
+            connection.state = CONN_STATE_ERROR;
+        }
+    }
+}
+
+#[cold]
+#[track_caller]
+fn stale() -> ! {
+    panic!("a connection was used after it was closed")
+}
+
+/// A connection without a socket, for `connConnect`.
+pub fn connCreateSocket(net: &mut Net) -> ConnId {
+    let index = net.free.pop().unwrap_or_else(|| {
+        net.slots.push(Slot::default());
+        (net.slots.len() - 1) as u32
+    });
+    let slot = &mut net.slots[index as usize];
+    slot.conn = Some(Connection {
+        state: CONN_STATE_NONE,
+        flags: 0,
+        refs: 0,
+        last_errno: 0,
+        private_data: 0,
+        conn_handler: None,
+        write_handler: None,
+        read_handler: None,
+        fd: -1,
+    });
+    ConnId { index, generation: slot.generation }
+}
+
+/// A connection for a socket that accept(2) returned. It is ready for I/O when `connAccept` has called its handler.
+pub fn connCreateAcceptedSocket(net: &mut Net, fd: RawFd) -> ConnId {
+    let conn = connCreateSocket(net);
+    let connection = net.get_mut(conn);
+    connection.fd = fd;
+    connection.state = CONN_STATE_ACCEPTING;
+    conn
+}
+
+/// Begins to connect. `connect_handler` is called when the connection stands or has failed; the state tells which.
+/// `C_ERR`: it failed at once, and the handler is not called.
+pub fn connConnect(
+    server: &mut Server,
+    conn: ConnId,
+    addr: &[u8],
+    port: i32,
+    src_addr: Option<&[u8]>,
+    connect_handler: ConnectionCallbackFunc,
+) -> CResult {
+    let net = &mut server.net;
+    let result = match u16::try_from(port) {
+        Ok(port) => anetTcpNonBlockBestEffortBindConnect(addr, port, src_addr).map_err(|e| e.errno),
+        Err(_) => Err(libc::EINVAL),
+    };
+    let connection = net.get_mut(conn);
+    match result {
+        Err(errno) => {
+            connection.state = CONN_STATE_ERROR;
+            connection.last_errno = errno;
+            C_ERR
+        }
+        Ok(fd) => {
+            connection.fd = fd;
+            connection.state = CONN_STATE_CONNECTING;
+            connection.conn_handler = Some(connect_handler);
+            // As in the C, a loop without room shows as a connect that never comes about.
+            let _ = aeCreateFileEvent(
+                &mut net.el,
+                fd,
+                AE_WRITABLE,
+                connSocketEventHandler,
+                conn.to_u64(),
+            );
+            C_OK
+        }
+    }
+}
+
+/// Whether there is a write handler.
+pub fn connHasWriteHandler(net: &Net, conn: ConnId) -> bool {
+    net.get(conn).write_handler.is_some()
+}
+
+/// Whether there is a read handler.
+pub fn connHasReadHandler(net: &Net, conn: ConnId) -> bool {
+    net.get(conn).read_handler.is_some()
+}
+
+/// Keeps a word with the connection.
+pub fn connSetPrivateData(net: &mut Net, conn: ConnId, data: u64) {
+    net.get_mut(conn).private_data = data;
+}
+
+/// The word that was kept; 0 if none was.
+#[inline]
+pub fn connGetPrivateData(net: &Net, conn: ConnId) -> u64 {
+    net.get(conn).private_data
+}
+
+// ------ Sockets
+
+/// Closes the socket and forgets the connection. From within one of its handlers the id stays good until that returns.
+pub fn connClose(net: &mut Net, conn: ConnId) {
+    let fd = net.get(conn).fd;
+    if fd != -1 {
+        net.el.aeClosing(fd);
+        socket::close(fd);
+    }
+    let connection = net.get_mut(conn);
+    connection.fd = -1;
+    if connection.refs != 0 {
+        connection.flags |= CONN_FLAG_CLOSE_SCHEDULED;
+        return;
+    }
+    let slot = &mut net.slots[conn.index as usize];
+    slot.conn = None;
+    slot.generation = slot.generation.wrapping_add(1);
+    net.free.push(conn.index);
+}
+
+/// write(2). A short write is normal. On an error other than `WouldBlock` the connection is in `CONN_STATE_ERROR`, if it was
+/// connected.
+pub fn connWrite(net: &mut Net, conn: ConnId, data: &[u8]) -> io::Result<usize> {
+    let fd = net.get(conn).fd;
+    let ret = socket::write(fd, data);
+    match &ret {
+        Ok(n) if *n < data.len() => net.el.drained(fd, AE_WRITABLE),
+        Ok(_) => {}
+        Err(e) => net.ioFailed(conn, AE_WRITABLE, e),
+    }
+    ret
+}
+
+/// writev(2): `connWrite` of several buffers that hold `len` bytes together.
+pub fn connWritev(net: &mut Net, conn: ConnId, bufs: &[IoSlice], len: usize) -> io::Result<usize> {
+    let fd = net.get(conn).fd;
+    let ret = socket::writev(fd, bufs);
+    match &ret {
+        Ok(n) if *n < len => net.el.drained(fd, AE_WRITABLE),
+        Ok(_) => {}
+        Err(e) => net.ioFailed(conn, AE_WRITABLE, e),
+    }
+    ret
+}
+
+/// read(2). `Ok(0)`: the other side has closed, and the state is `CONN_STATE_CLOSED`. On an error other than `WouldBlock` the
+/// connection is in `CONN_STATE_ERROR`, if it was connected.
+pub fn connRead(net: &mut Net, conn: ConnId, buf: &mut [u8]) -> io::Result<usize> {
+    let fd = net.get(conn).fd;
+    let ret = socket::read(fd, buf);
+    connAfterRead(net, conn, fd, &ret, buf.len());
+    ret
+}
+
+/// `connRead` of up to `max` bytes to the end of `buf`.
+pub fn connReadAppend(
+    net: &mut Net,
+    conn: ConnId,
+    buf: &mut Vec<u8>,
+    max: usize,
+) -> io::Result<usize> {
+    let fd = net.get(conn).fd;
+    let ret = socket::readAppend(fd, buf, max);
+    connAfterRead(net, conn, fd, &ret, max);
+    ret
+}
+
+#[inline]
+fn connAfterRead(net: &mut Net, conn: ConnId, fd: RawFd, ret: &io::Result<usize>, max: usize) {
+    match ret {
+        Ok(0) => net.get_mut(conn).state = CONN_STATE_CLOSED,
+        Ok(n) if *n < max => net.el.drained(fd, AE_READABLE),
+        Ok(_) => {}
+        Err(e) => net.ioFailed(conn, AE_READABLE, e),
+    }
+}
+
+/// Completes an accepted connection and calls `accept_handler`. `C_ERR`: it was not waiting for that, or the handler has closed
+/// it; the caller gets rid of it.
+pub fn connAccept(
+    server: &mut Server,
+    conn: ConnId,
+    accept_handler: ConnectionCallbackFunc,
+) -> CResult {
+    let connection = server.net.get_mut(conn);
+    if connection.state != CONN_STATE_ACCEPTING {
+        return C_ERR;
+    }
+    connection.state = CONN_STATE_CONNECTED;
+
+    // One reference more than the handler's, so that the connection outlives it for the caller.
+    connection.refs += 1;
+    let ret = if callHandler(server, conn, Some(accept_handler)) { C_OK } else { C_ERR };
+    server.net.get_mut(conn).refs -= 1;
+    ret
+}
+
+/// Sets, or with `None` removes, the handler for "can be written". `C_ERR`: the loop has no room.
+pub fn connSetWriteHandler(
+    net: &mut Net,
+    conn: ConnId,
+    func: Option<ConnectionCallbackFunc>,
+) -> CResult {
+    connSetWriteHandlerWithBarrier(net, conn, func, false)
+}
+
+/// `connSetWriteHandler`; with `barrier` the write handler is called before the read handler, so that what is read now is
+/// answered only after the next `beforeSleep`.
+pub fn connSetWriteHandlerWithBarrier(
+    net: &mut Net,
+    conn: ConnId,
+    func: Option<ConnectionCallbackFunc>,
+    barrier: bool,
+) -> CResult {
+    let connection = net.get_mut(conn);
+    if sameHandler(func, connection.write_handler) {
+        return C_OK;
+    }
+    connection.write_handler = func;
+    if barrier {
+        connection.flags |= CONN_FLAG_WRITE_BARRIER;
+    } else {
+        connection.flags &= !CONN_FLAG_WRITE_BARRIER;
+    }
+    connSetFileEvent(net, conn, AE_WRITABLE, func.is_some())
+}
+
+/// Sets, or with `None` removes, the handler for "can be read". `C_ERR`: the loop has no room.
+pub fn connSetReadHandler(
+    net: &mut Net,
+    conn: ConnId,
+    func: Option<ConnectionCallbackFunc>,
+) -> CResult {
+    let connection = net.get_mut(conn);
+    if sameHandler(func, connection.read_handler) {
+        return C_OK;
+    }
+    connection.read_handler = func;
+    connSetFileEvent(net, conn, AE_READABLE, func.is_some())
+}
+
+/// Has the reactor watch for `mask`, or not.
+fn connSetFileEvent(net: &mut Net, conn: ConnId, mask: i32, on: bool) -> CResult {
+    let fd = net.get(conn).fd;
+    if !on {
+        aeDeleteFileEvent(&mut net.el, fd, mask);
+        return C_OK;
+    }
+    aeCreateFileEvent(&mut net.el, fd, mask, connSocketEventHandler, conn.to_u64()).map_err(drop)
+}
+
+fn sameHandler(a: Option<ConnectionCallbackFunc>, b: Option<ConnectionCallbackFunc>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => fn_addr_eq(a, b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// Whether `func` is the read handler.
+pub(crate) fn connReadHandlerIs(net: &Net, conn: ConnId, func: ConnectionCallbackFunc) -> bool {
+    net.contains(conn) && sameHandler(Some(func), net.get(conn).read_handler)
+}
+
+/// The last error, in words.
+pub fn connGetLastError(net: &Net, conn: ConnId) -> Vec<u8> {
+    strerror(net.get(conn).last_errno).into_bytes()
+}
+
+/// Calls a handler of the connection, if it is set. False: the connection was closed meanwhile, and unless it is in use further
+/// up the stack, the id is stale now.
+fn callHandler(server: &mut Server, conn: ConnId, handler: Option<ConnectionCallbackFunc>) -> bool {
+    server.net.get_mut(conn).refs += 1;
+    if let Some(handler) = handler {
+        handler(server, conn);
+    }
+    let connection = server.net.get_mut(conn);
+    connection.refs -= 1;
+    if connection.flags & CONN_FLAG_CLOSE_SCHEDULED == 0 {
+        return true;
+    }
+    if connection.refs == 0 {
+        connClose(&mut server.net, conn);
+    }
+    false
+}
+
+/// What the reactor calls for a connection: completes a connect, and calls the read and write handlers.
+pub(crate) fn connSocketEventHandler(server: &mut Server, _fd: RawFd, clientData: u64, mask: i32) {
+    let conn = ConnId::from_u64(clientData);
+    let connection = server.net.get_mut(conn);
+
+    if connection.state == CONN_STATE_CONNECTING
+        && mask & AE_WRITABLE != 0
+        && connection.conn_handler.is_some()
+    {
+        let (fd, conn_handler) = (connection.fd, connection.conn_handler);
+        match socket::socketError(fd) {
+            Err(e) => {
+                connection.last_errno = errnoOf(&e);
+                connection.state = CONN_STATE_ERROR;
+            }
+            Ok(()) => connection.state = CONN_STATE_CONNECTED,
+        }
+        if connection.write_handler.is_none() {
+            aeDeleteFileEvent(&mut server.net.el, fd, AE_WRITABLE);
+        }
+        if !callHandler(server, conn, conn_handler) {
+            return;
+        }
+        server.net.get_mut(conn).conn_handler = None;
+    }
+
+    // Reading comes first: the reply to what is read may leave at once. With a barrier it comes last.
+    let connection = server.net.get(conn);
+    let invert = connection.flags & CONN_FLAG_WRITE_BARRIER != 0;
+    let call_write = mask & AE_WRITABLE != 0 && connection.write_handler.is_some();
+    let call_read = mask & AE_READABLE != 0 && connection.read_handler.is_some();
+
+    if !invert && call_read {
+        let read_handler = connection.read_handler;
+        if !callHandler(server, conn, read_handler) {
+            return;
+        }
+    }
+    if call_write {
+        let write_handler = server.net.get(conn).write_handler;
+        if !callHandler(server, conn, write_handler) {
+            return;
+        }
+    }
+    if invert && call_read {
+        let read_handler = server.net.get(conn).read_handler;
+        callHandler(server, conn, read_handler);
+    }
+}
+
+// ------ Blocking I/O with a deadline, on a socket that does not block
+
+/// Writes all of `data` within `timeout` milliseconds. On an error an unknown part of it was written.
+pub fn connSyncWrite(net: &mut Net, conn: ConnId, data: &[u8], timeout: i64) -> io::Result<usize> {
+    let fd = net.get(conn).fd;
+    let ret = syncWrite(fd, data, timeout);
+    net.el.recheck(fd);
+    ret
+}
+
+/// Fills `buf` within `timeout` milliseconds. On an error an unknown part of it was read.
+pub fn connSyncRead(
+    net: &mut Net,
+    conn: ConnId,
+    buf: &mut [u8],
+    timeout: i64,
+) -> io::Result<usize> {
+    let fd = net.get(conn).fd;
+    let ret = syncRead(fd, buf, timeout);
+    net.el.recheck(fd);
+    ret
+}
+
+/// Reads a line of less than `max` bytes, each byte within `timeout` milliseconds. Returns it without its end.
+pub fn connSyncReadLine(
+    net: &mut Net,
+    conn: ConnId,
+    max: usize,
+    timeout: i64,
+) -> io::Result<Vec<u8>> {
+    let fd = net.get(conn).fd;
+    let ret = syncReadLine(fd, max, timeout);
+    net.el.recheck(fd);
+    ret
+}
+
+/// The descriptor; -1 when there is none.
+pub fn connFd(net: &Net, conn: ConnId) -> RawFd {
+    net.get(conn).fd
+}
+
+/// Address and port of the other end; `?` and 0 if they can't be known.
+pub fn connPeerToString(net: &Net, conn: ConnId) -> (Vec<u8>, u16) {
+    anetFdToString(net.get(conn).fd, FD_TO_PEER_NAME).unwrap_or_else(|()| (b"?".to_vec(), 0))
+}
+
+/// Address and port of our end; `?` and 0 if they can't be known.
+pub fn connSockName(net: &Net, conn: ConnId) -> (Vec<u8>, u16) {
+    anetFdToString(net.get(conn).fd, FD_TO_SOCK_NAME).unwrap_or_else(|()| (b"?".to_vec(), 0))
+}
+
+/// `address:port` of one end (`FD_TO_PEER_NAME`, `FD_TO_SOCK_NAME`); `?:0` without a connection.
+pub fn connFormatFdAddr(net: &Net, conn: Option<ConnId>, fd_to_str_type: i32) -> Vec<u8> {
+    anetFormatFdAddr(conn.map_or(-1, |conn| net.get(conn).fd), fd_to_str_type)
+}
+
+/// Applies a function of anet.rs to the socket; `C_ERR` also when there is none.
+fn onSocket(net: &Net, conn: ConnId, f: impl FnOnce(RawFd) -> AnetResult<()>) -> CResult {
+    match net.get(conn).fd {
+        -1 => C_ERR,
+        fd => f(fd).map_err(drop),
+    }
+}
+
+/// Makes the socket block.
+pub fn connBlock(net: &Net, conn: ConnId) -> CResult {
+    onSocket(net, conn, anetBlock)
+}
+
+/// Makes the socket not block.
+pub fn connNonBlock(net: &Net, conn: ConnId) -> CResult {
+    onSocket(net, conn, anetNonBlock)
+}
+
+/// Small packets leave at once.
+pub fn connEnableTcpNoDelay(net: &Net, conn: ConnId) -> CResult {
+    onSocket(net, conn, anetEnableTcpNoDelay)
+}
+
+/// Small packets wait for company.
+pub fn connDisableTcpNoDelay(net: &Net, conn: ConnId) -> CResult {
+    onSocket(net, conn, anetDisableTcpNoDelay)
+}
+
+/// Probes the peer after `interval` seconds of silence.
+pub fn connKeepAlive(net: &Net, conn: ConnId, interval: i32) -> CResult {
+    onSocket(net, conn, |fd| anetKeepAlive(fd, interval))
+}
+
+/// Limits a blocking write, in milliseconds; 0 is no limit.
+pub fn connSendTimeout(net: &Net, conn: ConnId, ms: i64) -> CResult {
+    onSocket(net, conn, |fd| anetSendTimeout(fd, ms))
+}
+
+/// Limits a blocking read, in milliseconds; 0 is no limit.
+pub fn connRecvTimeout(net: &Net, conn: ConnId, ms: i64) -> CResult {
+    onSocket(net, conn, |fd| anetRecvTimeout(fd, ms))
+}
+
+/// How far the connection is.
+#[inline]
+pub fn connGetState(net: &Net, conn: ConnId) -> ConnectionState {
+    net.get(conn).state
+}
+
+/// The connection in CLIENT LIST: `fd=8`; `fd=-1` for none.
+pub fn connGetInfo(net: &Net, conn: Option<ConnId>) -> Vec<u8> {
+    format!("fd={}", conn.map_or(-1, |conn| net.get(conn).fd)).into_bytes()
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// syncio.c
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Waits are not shorter than this, in milliseconds.
+const SYNCIO__RESOLUTION: i64 = 10;
+
+/// Waits until `fd` is ready for `mask`, or the deadline comes near. `TimedOut`: it has passed.
+fn syncWait(fd: RawFd, mask: i32, start: i64, timeout: i64) -> io::Result<()> {
+    let remaining = timeout.saturating_sub(mstime() - start);
+    aeWait(fd, mask, remaining.max(SYNCIO__RESOLUTION))?;
+    if mstime() - start >= timeout {
+        return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+    }
+    Ok(())
+}
+
+fn syncWrite(fd: RawFd, mut data: &[u8], timeout: i64) -> io::Result<usize> {
+    let size = data.len();
+    let start = mstime();
+    loop {
+        match socket::write(fd, data) {
+            Ok(n) => data = &data[n..],
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+        if data.is_empty() {
+            return Ok(size);
+        }
+        syncWait(fd, AE_WRITABLE, start, timeout)?;
+    }
+}
+
+fn syncRead(fd: RawFd, buf: &mut [u8], timeout: i64) -> io::Result<usize> {
+    let size = buf.len();
+    let start = mstime();
+    let mut totread = 0;
+    if size == 0 {
+        return Ok(0);
+    }
+    loop {
+        match socket::read(fd, &mut buf[totread..]) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(n) => totread += n,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(e),
+        }
+        if totread == size {
+            return Ok(totread);
+        }
+        syncWait(fd, AE_READABLE, start, timeout)?;
+    }
+}
+
+fn syncReadLine(fd: RawFd, max: usize, timeout: i64) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    let mut c = [0];
+    while line.len() + 1 < max {
+        syncRead(fd, &mut c, timeout)?;
+        if c[0] == b'\n' {
+            if line.last() == Some(&b'\r') {
+                line.pop();
+            }
+            break;
+        }
+        line.push(c[0]);
+    }
+    Ok(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A server with one connection, and the other end of it.
+    fn server_with_connection() -> (Server, ConnId, RawFd) {
+        let mut server = Server::default();
+        let (ours, theirs) = socket::socketpair().unwrap();
+        let conn = connCreateAcceptedSocket(&mut server.net, ours);
+        connNonBlock(&server.net, conn).unwrap();
+        (server, conn, theirs)
+    }
+
+    fn turn(server: &mut Server) {
+        aeProcessEvents(server, AE_FILE_EVENTS | AE_DONT_WAIT);
+    }
+
+    #[test]
+    fn closing_within_a_handler_keeps_the_connection_until_it_returns() {
+        fn accepted(server: &mut Server, conn: ConnId) {
+            assert_eq!(connGetState(&server.net, conn), CONN_STATE_CONNECTED);
+            connSetReadHandler(&mut server.net, conn, Some(closes)).unwrap();
+        }
+        fn closes(server: &mut Server, conn: ConnId) {
+            connClose(&mut server.net, conn);
+            assert_eq!(connFd(&server.net, conn), -1);
+            server.dirty += 1;
+        }
+        let (mut server, conn, theirs) = server_with_connection();
+        connAccept(&mut server, conn, accepted).unwrap();
+        turn(&mut server);
+        assert_eq!(server.dirty, 0);
+        socket::write(theirs, b"x").unwrap();
+        turn(&mut server);
+        assert_eq!(server.dirty, 1);
+        assert!(!server.net.contains(conn));
+        // The place is used again under another id.
+        let again = connCreateSocket(&mut server.net);
+        assert!(again.index == conn.index && again != conn);
+        socket::close(theirs);
+    }
+
+    #[test]
+    fn an_accept_handler_that_closes_makes_connAccept_fail() {
+        fn closes(server: &mut Server, conn: ConnId) {
+            connClose(&mut server.net, conn);
+        }
+        let (mut server, conn, theirs) = server_with_connection();
+        assert_eq!(connAccept(&mut server, conn, closes), C_ERR);
+        assert!(server.net.contains(conn));
+        connClose(&mut server.net, conn);
+        assert!(!server.net.contains(conn));
+        socket::close(theirs);
+    }
+
+    #[test]
+    fn reading_tells_data_nothing_and_the_end_apart() {
+        let (mut server, conn, theirs) = server_with_connection();
+        connAccept(&mut server, conn, |_, _| ()).unwrap();
+        let net = &mut server.net;
+        let mut buf = [0; 8];
+        assert_eq!(connRead(net, conn, &mut buf).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(connGetState(net, conn), CONN_STATE_CONNECTED);
+        socket::write(theirs, b"line\r\nrest").unwrap();
+        assert_eq!(connSyncReadLine(net, conn, 100, 1000).unwrap(), b"line");
+        let mut all = b"the ".to_vec();
+        assert_eq!(connReadAppend(net, conn, &mut all, 100).unwrap(), 4);
+        assert_eq!(all, b"the rest");
+        assert_eq!(
+            connSyncRead(net, conn, &mut buf, 20).unwrap_err().raw_os_error(),
+            Some(libc::ETIMEDOUT)
+        );
+        socket::close(theirs);
+        assert_eq!(connRead(net, conn, &mut buf).unwrap(), 0);
+        assert_eq!(connGetState(net, conn), CONN_STATE_CLOSED);
+        connClose(net, conn);
+    }
+
+    #[test]
+    fn the_write_handler_comes_first_with_a_barrier() {
+        fn reads(server: &mut Server, conn: ConnId) {
+            connRead(&mut server.net, conn, &mut [0; 8]).unwrap();
+            server.dirty = server.dirty * 10 + 1;
+        }
+        fn writes(server: &mut Server, conn: ConnId) {
+            server.dirty = server.dirty * 10 + 2;
+            connSetWriteHandler(&mut server.net, conn, None).unwrap();
+        }
+        for (barrier, order) in [(false, 12), (true, 21)] {
+            let (mut server, conn, theirs) = server_with_connection();
+            connAccept(&mut server, conn, |_, _| ()).unwrap();
+            connSetReadHandler(&mut server.net, conn, Some(reads)).unwrap();
+            connSetWriteHandlerWithBarrier(&mut server.net, conn, Some(writes), barrier).unwrap();
+            socket::write(theirs, b"x").unwrap();
+            turn(&mut server);
+            assert_eq!(server.dirty, order);
+            connClose(&mut server.net, conn);
+            socket::close(theirs);
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! `lazyfree.c`: what takes long to free is freed by the thread of `bio.rs`.
+//!
+//! Differs: the counters live with the thread, in `Bio`.
+
+use crate::object::{Keyspace, Object};
+use crate::server_h::*;
+
+/// Freeing fewer allocations than this is quicker done than handed over.
+pub const LAZYFREE_THRESHOLD: usize = 64;
+
+/// Objects handed over and not freed yet.
+pub fn lazyfreeGetPendingObjectsCount(server: &Server) -> usize {
+    server.bio.lazyfree_objects()
+}
+
+/// Objects that the thread has freed.
+pub fn lazyfreeGetFreedObjectsCount(server: &Server) -> usize {
+    server.bio.lazyfreed_objects()
+}
+
+/// Starts counting them from zero.
+pub fn lazyfreeResetStats(server: &mut Server) {
+    server.bio.reset_lazyfreed_objects();
+}
+
+/// How much work it is to free a value: about the number of its allocations. A string is one, and so is an aggregate in a
+/// single block of memory, however many elements it has.
+pub fn lazyfreeGetFreeEffort(obj: &Object) -> usize {
+    match obj {
+        Object::Int(_) | Object::Str(_) | Object::Raw(_) => 1,
+        Object::Aggregate(aggregate) => aggregate.free_effort(),
+    }
+}
+
+/// Deletes a key; a value that takes long to free goes to the thread. False if there was no such key.
+pub fn dbAsyncDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
+    let Some(o) = server.db[db].dict.find(key) else { return false };
+    let val = server.db[db].dict.remove(o).into_object();
+    freeObjAsync(server, val);
+    true
+}
+
+/// Frees a value, in the thread if that takes long.
+pub fn freeObjAsync(server: &Server, obj: Object) {
+    if lazyfreeGetFreeEffort(&obj) > LAZYFREE_THRESHOLD {
+        server.bio.bioCreateLazyFreeJob(Box::new(obj), 1);
+    }
+}
+
+/// Empties a db: it gets new tables at once, and the old ones go to the thread.
+pub fn emptyDbAsync(server: &mut Server, db: usize) {
+    let old: Keyspace = server.db[db].dict.take();
+    let objects = old.len();
+    server.bio.bioCreateLazyFreeJob(Box::new(old), objects);
+}

@@ -1,0 +1,2149 @@
+//! `rdb.c`: the snapshot of all data in one file, both ways, and the child that writes it.
+//!
+//! # The file
+//!
+//! ```text
+//! REDIS0009                                 magic and version
+//! FA <name> <value> ...                     AUX: who wrote it, and where its master's stream stood
+//! FE <db> FB <keys> <keys that expire>      SELECTDB, RESIZEDB
+//! [FC <ms>] [F8 <idle> | F9 <freq>] <type> <key> <value> ...
+//! FF <crc64>
+//! ```
+//!
+//! A length takes 1, 2, 5 or 9 bytes, by its first two bits. The fourth value of these says that a string follows in another
+//! form: as an integer of 1, 2 or 4 bytes, or compressed.
+//!
+//! # Read first
+//!
+//! `rdbSaveRio` with `rdbSaveKeyValuePair`, then `rdbLoadRio`. Each value type has its place in `rdbSaveObjectType`,
+//! `rdbSaveObject` and `rdbLoadObject`, and nowhere else.
+//!
+//! # Absent
+//!
+//! Values other than strings, modules, the script cache, `redis-check-rdb`, and the transfer to sockets (a diskless master).
+//!
+//! # Differs
+//!
+//! Version 9 is written, and 1 to 12 are read as far as Redis 6.2 has the types; the C ends at 9. A string is lent from the
+//! read buffer and goes straight into its key's block, and keys are added in batches, so that their places in the table are
+//! fetched from memory side by side. The sizes that a file claims are not trusted: memory is asked for as bytes arrive.
+//! Functions that may have to wait for bytes take the server, because clients are served meanwhile.
+
+use std::io;
+use std::mem::take;
+use std::os::fd::RawFd;
+
+use crate::args::Args;
+use crate::ds::lzf::{LzfState, lzf_compress, lzf_decompress};
+use crate::evict::{
+    LFUDecrAndReturn, LFUGetTimeInMinutes, LRU_CLOCK, estimateObjectIdleTime, newObjectLru,
+};
+use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
+use crate::log::{LL_DEBUG, LL_NOTICE, LL_VERBOSE, LL_WARNING};
+use crate::networking::{
+    addReply, addReplyError, addReplyErrorObject, addReplyStatus, processEventsWhileBlocked, shared,
+};
+use crate::object::{Entry, Keyspace, Object, Value, ValueRef, tryObjectEncoding};
+use crate::replication::{bg_unlink, replicationSendNewlineToMaster, updateSlavesWaitingBgsave};
+use crate::rio::*;
+use crate::server::{
+    blockingOperationEnds, blockingOperationStarts, exitFromChild, hasActiveChildProcess,
+    redisFork, redisSetCpuAffinity, redisSetProcTitle, sendChildCowInfo, sendChildInfo,
+};
+use crate::server_h::*;
+use crate::sys::alloc::zmalloc_used_memory;
+use crate::sys::clock::{mstime, usleep};
+use crate::sys::errno::errorText;
+use crate::sys::file::{fileSize, fsync, getcwd, open, rename, unlink};
+use crate::sys::fork::{Fork, getpid, kill};
+use crate::sys::random::randomU64;
+use crate::sys::socket::close;
+use crate::util::{B, atoi, c_str, eq_ignore_case, format_17g, ll2string, strtod, strtoll};
+use crate::{bformat, serverLog};
+
+/// The version that is written.
+pub const RDB_VERSION: i32 = 9;
+/// The last version that is read.
+const RDB_VERSION_LOAD: i32 = 12;
+
+// Lengths: the first two bits of the first byte, or all of it.
+pub const RDB_6BITLEN: u8 = 0;
+pub const RDB_14BITLEN: u8 = 1;
+pub const RDB_32BITLEN: u8 = 0x80;
+pub const RDB_64BITLEN: u8 = 0x81;
+pub const RDB_ENCVAL: u8 = 3;
+/// No length: too large for anything.
+pub const RDB_LENERR: u64 = u64::MAX;
+
+// The other forms of a string.
+pub const RDB_ENC_INT8: u8 = 0;
+pub const RDB_ENC_INT16: u8 = 1;
+pub const RDB_ENC_INT32: u8 = 2;
+pub const RDB_ENC_LZF: u8 = 3;
+
+// Value types.
+pub const RDB_TYPE_STRING: u8 = 0;
+pub const RDB_TYPE_LIST: u8 = 1;
+pub const RDB_TYPE_SET: u8 = 2;
+pub const RDB_TYPE_ZSET: u8 = 3;
+pub const RDB_TYPE_HASH: u8 = 4;
+pub const RDB_TYPE_ZSET_2: u8 = 5;
+pub const RDB_TYPE_MODULE: u8 = 6;
+pub const RDB_TYPE_MODULE_2: u8 = 7;
+pub const RDB_TYPE_HASH_ZIPMAP: u8 = 9;
+pub const RDB_TYPE_LIST_ZIPLIST: u8 = 10;
+pub const RDB_TYPE_SET_INTSET: u8 = 11;
+pub const RDB_TYPE_ZSET_ZIPLIST: u8 = 12;
+pub const RDB_TYPE_HASH_ZIPLIST: u8 = 13;
+pub const RDB_TYPE_LIST_QUICKLIST: u8 = 14;
+pub const RDB_TYPE_STREAM_LISTPACKS: u8 = 15;
+// From version 10 on.
+pub const RDB_TYPE_HASH_LISTPACK: u8 = 16;
+pub const RDB_TYPE_ZSET_LISTPACK: u8 = 17;
+pub const RDB_TYPE_LIST_QUICKLIST_2: u8 = 18;
+pub const RDB_TYPE_STREAM_LISTPACKS_2: u8 = 19;
+// From version 11 on.
+pub const RDB_TYPE_SET_LISTPACK: u8 = 20;
+pub const RDB_TYPE_STREAM_LISTPACKS_3: u8 = 21;
+// From version 12 on: hashes whose fields expire.
+pub const RDB_TYPE_HASH_METADATA_PRE_GA: u8 = 22;
+pub const RDB_TYPE_HASH_LISTPACK_EX_PRE_GA: u8 = 23;
+pub const RDB_TYPE_HASH_METADATA: u8 = 24;
+pub const RDB_TYPE_HASH_LISTPACK_EX: u8 = 25;
+
+/// The types by their numbers, for messages.
+const RDB_TYPE_NAMES: [&str; 26] = [
+    "string",
+    "list-linked",
+    "set-hashtable",
+    "zset-v1",
+    "hash-hashtable",
+    "zset-v2",
+    "module-value",
+    "module-value",
+    "",
+    "hash-zipmap",
+    "list-ziplist",
+    "set-intset",
+    "zset-ziplist",
+    "hash-ziplist",
+    "quicklist",
+    "stream",
+    "hash-listpack",
+    "zset-listpack",
+    "quicklist-v2",
+    "stream-v2",
+    "set-listpack",
+    "stream-v3",
+    "hash-hashtable-md-pre-release",
+    "hash-listpack-md-pre-release",
+    "hash-hashtable-md",
+    "hash-listpack-md",
+];
+
+// What stands where a type can stand. 244 comes with version 12, 245 and 246 with version 10.
+pub const RDB_OPCODE_SLOT_INFO: u8 = 244;
+pub const RDB_OPCODE_FUNCTION2: u8 = 245;
+pub const RDB_OPCODE_FUNCTION_PRE_GA: u8 = 246;
+pub const RDB_OPCODE_MODULE_AUX: u8 = 247;
+pub const RDB_OPCODE_IDLE: u8 = 248;
+pub const RDB_OPCODE_FREQ: u8 = 249;
+pub const RDB_OPCODE_AUX: u8 = 250;
+pub const RDB_OPCODE_RESIZEDB: u8 = 251;
+pub const RDB_OPCODE_EXPIRETIME_MS: u8 = 252;
+pub const RDB_OPCODE_EXPIRETIME: u8 = 253;
+pub const RDB_OPCODE_SELECTDB: u8 = 254;
+pub const RDB_OPCODE_EOF: u8 = 255;
+
+/// What follows within the data of a module is an unsigned integer.
+const RDB_MODULE_OPCODE_UINT: u64 = 2;
+
+/// Strings up to this length are put in their key's block, and wait there for their batch.
+const BATCH_VALUE_MAX: usize = 64;
+/// Keys that are added at once.
+const BATCH: usize = 32;
+/// What is asked for at once for a long string of which nobody knows whether it is there.
+const LONG_STRING_STEP: usize = 1024 * 1024;
+
+/// The wall clock, in seconds.
+fn time() -> i64 {
+    mstime() / 1000
+}
+
+/// Whether a type is one of a value, up to version 9 (`rdbIsObjectType`).
+pub fn rdbIsObjectType(t: u8) -> bool {
+    t <= 7 || (9..=15).contains(&t)
+}
+
+/// Reports that the bytes make no sense.
+macro_rules! rdbReportCorruptRDB {
+    ($server:expr, $($arg:tt)+) => { rdbReportError($server, true, line!(), &bformat!($($arg)+)) };
+}
+/// Reports that bytes are missing, or are none of ours.
+macro_rules! rdbReportReadError {
+    ($server:expr, $($arg:tt)+) => { rdbReportError($server, false, line!(), &bformat!($($arg)+)) };
+}
+
+/// Logs what is wrong with an RDB. While a file is loaded that ends the process with code 1. It returns where the bytes
+/// came from a client (RESTORE), and where a connection broke.
+pub fn rdbReportError(server: &Server, corruption_error: bool, linenum: u32, reason: &[u8]) {
+    // C: it names a line of rdb.c.
+    let msg = bformat!(
+        "Internal error in RDB reading offset {}, function at rdb.rs:{} -> {}",
+        server.loading_loaded_bytes,
+        linenum,
+        B(reason)
+    );
+    if !server.loading {
+        serverLog!(LL_VERBOSE, "{}", B(&msg));
+        return;
+    } else if server.rdbFileBeingLoaded.is_some() {
+        // C: redis-check-rdb goes through the file once more, and its exit code is ours.
+        serverLog!(LL_WARNING, "{}", B(&msg));
+    } else if corruption_error {
+        serverLog!(LL_WARNING, "{}. Failure loading rdb format", B(&msg));
+    } else {
+        serverLog!(
+            LL_WARNING,
+            "{}. Failure loading rdb format from socket, assuming connection error, resuming operation.",
+            B(&msg)
+        );
+        return;
+    }
+    serverLog!(LL_WARNING, "Terminating server after rdb file reading failure.");
+    std::process::exit(1);
+}
+
+/// Ends the process with code 1, if a load is going on; the reason was logged.
+fn exitIfLoading(server: &Server) {
+    if server.loading {
+        std::process::exit(1);
+    }
+}
+
+fn rdbWriteRaw(rdb: &mut Rio, p: &[u8]) -> CResult {
+    rioWrite(rdb, p)
+}
+
+/// Makes `n` bytes available, up to `RIO_TAKE_MAX`. `false`: there are not so many.
+#[inline(always)]
+fn rdbNeed(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
+    rioAvailable(rdb) >= n || rdbFill(server, rdb, n)
+}
+
+#[cold]
+#[inline(never)]
+fn rdbFill(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
+    debug_assert!(n <= RIO_TAKE_MAX);
+    while rioAvailable(rdb) < n {
+        let before = rioTell(rdb) + rioAvailable(rdb) as u64;
+        if rioFill(rdb).is_err() {
+            return false;
+        }
+        rdbLoadProgressCallback(server, rdb, before);
+    }
+    true
+}
+
+/// The next bytes, a number of them that is known when this is compiled.
+#[inline(always)]
+fn rdbLoadRaw<const N: usize>(server: &mut Server, rdb: &mut Rio) -> Option<[u8; N]> {
+    if !rdbNeed(server, rdb, N) {
+        return None;
+    }
+    rioTake(rdb, N).first_chunk().copied()
+}
+
+/// The next `len` bytes by themselves. Memory is asked for at once only if so many bytes are there.
+fn rdbLoadLong(server: &mut Server, rdb: &mut Rio, len: u64) -> Option<Vec<u8>> {
+    let known = rioRemaining(rdb).unwrap_or(0).max(LONG_STRING_STEP as u64);
+    let mut out = Vec::new();
+    let allocated = usize::try_from(len)
+        .is_ok_and(|len| out.try_reserve_exact(len.min(known as usize)).is_ok());
+    if !allocated {
+        let level = if server.loading { LL_WARNING } else { LL_VERBOSE };
+        serverLog!(level, "rdbGenericLoadStringObject failed allocating {} bytes", len);
+        return None;
+    }
+    let len = len as usize;
+    while out.len() < len {
+        let before = rioTell(rdb) + rioAvailable(rdb) as u64;
+        // Without a step, reading would reserve all that is missing.
+        let step = (out.capacity() - out.len()).max(LONG_STRING_STEP).min(len - out.len());
+        rioReadAppend(rdb, &mut out, step).ok()?;
+        rdbLoadProgressCallback(server, rdb, before);
+    }
+    Some(out)
+}
+
+pub fn rdbSaveType(rdb: &mut Rio, type_: u8) -> CResult {
+    rdbWriteRaw(rdb, &[type_])
+}
+
+/// A byte: a value type or an opcode. `None` at the end.
+#[inline]
+pub fn rdbLoadType(server: &mut Server, rdb: &mut Rio) -> Option<u8> {
+    rdbLoadRaw::<1>(server, rdb).map(|[type_]| type_)
+}
+
+/// A time of expiry in seconds, as versions before 3 have it.
+pub fn rdbLoadTime(server: &mut Server, rdb: &mut Rio) -> Option<i64> {
+    rdbLoadRaw(server, rdb).map(|t32| i64::from(i32::from_le_bytes(t32)))
+}
+
+pub fn rdbSaveMillisecondTime(rdb: &mut Rio, t: i64) -> CResult {
+    rdbWriteRaw(rdb, &t.to_le_bytes())
+}
+
+/// A time of expiry in milliseconds.
+// C: versions before 9 have it in the byte order of the machine that wrote it. Ours is that of all files in practice.
+pub fn rdbLoadMillisecondTime(server: &mut Server, rdb: &mut Rio) -> Option<i64> {
+    rdbLoadRaw(server, rdb).map(i64::from_le_bytes)
+}
+
+/// Writes a length in as few bytes as there is a form for.
+#[inline]
+pub fn rdbSaveLen(rdb: &mut Rio, len: u64) -> CResult {
+    if len < 1 << 6 {
+        rdbWriteRaw(rdb, &[len as u8 | RDB_6BITLEN << 6])
+    } else if len < 1 << 14 {
+        rdbWriteRaw(rdb, &[(len >> 8) as u8 | RDB_14BITLEN << 6, len as u8])
+    } else if let Ok(len) = u32::try_from(len) {
+        let [a, b, c, d] = len.to_be_bytes();
+        rdbWriteRaw(rdb, &[RDB_32BITLEN, a, b, c, d])
+    } else {
+        rdbWriteRaw(rdb, &[RDB_64BITLEN])?;
+        rdbWriteRaw(rdb, &len.to_be_bytes())
+    }
+}
+
+/// A length, and whether it is none but the form (`RDB_ENC_*`) of the string that follows.
+#[inline]
+pub fn rdbLoadLenByRef(server: &mut Server, rdb: &mut Rio) -> Option<(u64, bool)> {
+    let [first] = rdbLoadRaw(server, rdb)?;
+    let low = u64::from(first & 0x3f);
+    Some(match first >> 6 {
+        RDB_6BITLEN => (low, false),
+        RDB_ENCVAL => (low, true),
+        RDB_14BITLEN => {
+            let [second] = rdbLoadRaw(server, rdb)?;
+            (low << 8 | u64::from(second), false)
+        }
+        type_ => match first {
+            RDB_32BITLEN => (u64::from(u32::from_be_bytes(rdbLoadRaw(server, rdb)?)), false),
+            RDB_64BITLEN => (u64::from_be_bytes(rdbLoadRaw(server, rdb)?), false),
+            _ => {
+                rdbReportCorruptRDB!(server, "Unknown length encoding {} in rdbLoadLen()", type_);
+                return None;
+            }
+        },
+    })
+}
+
+/// A length alone. `None`: there is none, or no thing can be so long.
+pub fn rdbLoadLen(server: &mut Server, rdb: &mut Rio) -> Option<u64> {
+    rdbLoadLenByRef(server, rdb).map(|(len, _)| len).filter(|&len| len != RDB_LENERR)
+}
+
+/// An integer in its shortest form, as bytes and their number. `None` if it takes more than 32 bits.
+#[inline]
+pub fn rdbEncodeInteger(value: i64) -> Option<([u8; 5], usize)> {
+    let form = |enc: u8| RDB_ENCVAL << 6 | enc;
+    let [a, b, c, d, ..] = value.to_le_bytes();
+    if i8::try_from(value).is_ok() {
+        Some(([form(RDB_ENC_INT8), a, 0, 0, 0], 2))
+    } else if i16::try_from(value).is_ok() {
+        Some(([form(RDB_ENC_INT16), a, b, 0, 0], 3))
+    } else if i32::try_from(value).is_ok() {
+        Some(([form(RDB_ENC_INT32), a, b, c, d], 5))
+    } else {
+        None
+    }
+}
+
+/// An integer in one of these forms.
+pub fn rdbLoadIntegerObject(server: &mut Server, rdb: &mut Rio, enctype: u64) -> Option<i64> {
+    const INT8: u64 = RDB_ENC_INT8 as u64;
+    const INT16: u64 = RDB_ENC_INT16 as u64;
+    const INT32: u64 = RDB_ENC_INT32 as u64;
+    match enctype {
+        INT8 => rdbLoadRaw(server, rdb).map(|enc| i64::from(i8::from_le_bytes(enc))),
+        INT16 => rdbLoadRaw(server, rdb).map(|enc| i64::from(i16::from_le_bytes(enc))),
+        INT32 => rdbLoadRaw(server, rdb).map(|enc| i64::from(i32::from_le_bytes(enc))),
+        _ => {
+            rdbReportCorruptRDB!(server, "Unknown RDB integer encoding type {}", enctype);
+            None
+        }
+    }
+}
+
+/// The form of a string that is the canonical text of an integer of up to 32 bits.
+#[inline]
+pub fn rdbTryIntegerEncoding(s: &[u8]) -> Option<([u8; 5], usize)> {
+    rdbEncodeInteger(crate::util::string2ll(s)?)
+}
+
+/// Writes a string that is compressed already; `original_len` is its length before.
+pub fn rdbSaveLzfBlob(rdb: &mut Rio, data: &[u8], original_len: usize) -> CResult {
+    rdbWriteRaw(rdb, &[RDB_ENCVAL << 6 | RDB_ENC_LZF])?;
+    rdbSaveLen(rdb, data.len() as u64)?;
+    rdbSaveLen(rdb, original_len as u64)?;
+    rdbWriteRaw(rdb, data)
+}
+
+/// Compresses and writes a string. `Ok(false)`: it is not worth it, and nothing was written.
+pub fn rdbSaveLzfStringObject(rdb: &mut Rio, s: &[u8]) -> Result<bool, ()> {
+    // Four bytes are the least to be saved.
+    if s.len() <= 4 {
+        return Ok(false);
+    }
+    let outlen = s.len() - 4;
+    let mut out = take(&mut rdb.scratch);
+    if out.len() < outlen {
+        out.resize(outlen, 0);
+    }
+    let state = rdb.lzf.get_or_insert_with(|| Box::new(LzfState::new()));
+    let comprlen = lzf_compress(state, s, &mut out[..outlen]);
+    let saved = if comprlen == 0 {
+        Ok(false)
+    } else {
+        rdbSaveLzfBlob(rdb, &out[..comprlen], s.len()).map(|()| true)
+    };
+    rdb.scratch = out;
+    saved
+}
+
+/// A compressed string, decompressed.
+fn rdbLoadLzfStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<RdbString<'a>> {
+    let clen = rdbLoadLen(server, rdb)?;
+    let len = rdbLoadLen(server, rdb)?;
+
+    // Three bytes say 264 at most, so a length beyond that is a lie, and nothing to allocate memory for.
+    let plausible = |clen: usize| len <= clen as u64 * 88 + 264;
+    if clen <= RIO_TAKE_MAX as u64 && len <= RIO_TAKE_MAX as u64 {
+        let (clen, len) = (clen as usize, len as usize);
+        if !rdbNeed(server, rdb, clen) {
+            return None;
+        }
+        let mut val = take(&mut rdb.scratch);
+        if val.len() < len {
+            val.resize(len, 0);
+        }
+        let ok = lzf_decompress(rioTake(rdb, clen), &mut val[..len]) == len;
+        rdb.scratch = val;
+        if ok {
+            return Some(RdbString::Slice(&rdb.scratch[..len]));
+        }
+    } else {
+        let c = rdbLoadLong(server, rdb, clen)?;
+        if plausible(c.len()) {
+            let len = len as usize;
+            let mut val = Vec::new();
+            if val.try_reserve_exact(len).is_err() {
+                let level = if server.loading { LL_WARNING } else { LL_VERBOSE };
+                serverLog!(level, "rdbLoadLzfStringObject failed allocating {} bytes", len);
+                return None;
+            }
+            val.resize(len, 0);
+            if lzf_decompress(&c, &mut val) == len {
+                return Some(RdbString::Own(val));
+            }
+        }
+    }
+    rdbReportCorruptRDB!(server, "Invalid LZF compressed string");
+    None
+}
+
+/// Writes a string: as an integer if it is one, compressed if that pays, else as it is.
+#[inline]
+pub fn rdbSaveRawString(server: &Server, rdb: &mut Rio, s: &[u8]) -> CResult {
+    // The longest integer of 32 bits has 11 characters.
+    if s.len() <= 11
+        && let Some((enc, enclen)) = rdbTryIntegerEncoding(s)
+    {
+        return rdbWriteRaw(rdb, &enc[..enclen]);
+    }
+    // Up to 20 bytes, not even one letter repeated gets shorter by enough.
+    if s.len() > 20 && server.rdb_compression && rdbSaveLzfStringObject(rdb, s)? {
+        return C_OK;
+    }
+    rdbSaveLen(rdb, s.len() as u64)?;
+    rdbWriteRaw(rdb, s)
+}
+
+/// Writes an integer, as one or, beyond 32 bits, as its text.
+pub fn rdbSaveLongLongAsStringObject(rdb: &mut Rio, value: i64) -> CResult {
+    match rdbEncodeInteger(value) {
+        Some((enc, enclen)) => rdbWriteRaw(rdb, &enc[..enclen]),
+        None => {
+            let text = ll2string(value);
+            rdbSaveLen(rdb, text.len() as u64)?;
+            rdbWriteRaw(rdb, &text)
+        }
+    }
+}
+
+/// Writes a string value.
+#[inline]
+pub fn rdbSaveStringObject(server: &Server, rdb: &mut Rio, obj: ValueRef<'_>) -> CResult {
+    match obj {
+        ValueRef::Int(n) => rdbSaveLongLongAsStringObject(rdb, n),
+        ValueRef::Str(s) => rdbSaveRawString(server, rdb, s),
+        ValueRef::Aggregate(_) => panic!("a string is expected"),
+    }
+}
+
+/// A string as it came: what the flags of the C's `rdbGenericLoadStringObject` choose from.
+pub enum RdbString<'a> {
+    /// It was written as an integer.
+    Int(i64),
+    /// Its bytes, lent by the stream until the next read.
+    Slice(&'a [u8]),
+    /// Its bytes, too many to be lent.
+    Own(Vec<u8>),
+}
+
+impl<'a> RdbString<'a> {
+    /// Its bytes, by themselves (`RDB_LOAD_SDS`).
+    pub fn into_vec(self) -> Vec<u8> {
+        match self {
+            RdbString::Int(n) => ll2string(n).to_vec(),
+            RdbString::Slice(s) => s.to_vec(),
+            RdbString::Own(v) => v,
+        }
+    }
+
+    /// Appends its bytes.
+    #[inline]
+    pub fn append_to(&self, out: &mut Vec<u8>) {
+        match self {
+            RdbString::Int(n) => out.extend_from_slice(&ll2string(*n)),
+            RdbString::Slice(s) => out.extend_from_slice(s),
+            RdbString::Own(v) => out.extend_from_slice(v),
+        }
+    }
+
+    /// As a value of a key: a number if it is one (`RDB_LOAD_ENC`, then `tryObjectEncoding`).
+    #[inline]
+    fn into_value(self) -> Value<'a> {
+        match self {
+            RdbString::Int(n) => Value::Int(n),
+            RdbString::Slice(s) => tryObjectEncoding(s),
+            RdbString::Own(v) => Value::Own(Object::Str(v)),
+        }
+    }
+}
+
+/// Reads a string. `None`: it is not all there, or makes no sense, which was reported.
+#[inline]
+pub fn rdbGenericLoadStringObject<'a>(
+    server: &mut Server,
+    rdb: &'a mut Rio,
+) -> Option<RdbString<'a>> {
+    let (len, isencoded) = rdbLoadLenByRef(server, rdb)?;
+    if isencoded {
+        return rdbLoadSpecialString(server, rdb, len);
+    }
+    if len > RIO_TAKE_MAX as u64 {
+        if len == RDB_LENERR {
+            return None;
+        }
+        return rdbLoadLong(server, rdb, len).map(RdbString::Own);
+    }
+    let len = len as usize;
+    if !rdbNeed(server, rdb, len) {
+        return None;
+    }
+    Some(RdbString::Slice(rioTake(rdb, len)))
+}
+
+/// A string in another form than its bytes.
+fn rdbLoadSpecialString<'a>(
+    server: &mut Server,
+    rdb: &'a mut Rio,
+    enctype: u64,
+) -> Option<RdbString<'a>> {
+    const LZF: u64 = RDB_ENC_LZF as u64;
+    match enctype {
+        0..LZF => rdbLoadIntegerObject(server, rdb, enctype).map(RdbString::Int),
+        LZF => rdbLoadLzfStringObject(server, rdb),
+        _ => {
+            rdbReportCorruptRDB!(server, "Unknown RDB string encoding type {}", enctype);
+            None
+        }
+    }
+}
+
+/// Reads a string as bytes.
+pub fn rdbLoadStringObject(server: &mut Server, rdb: &mut Rio) -> Option<Vec<u8>> {
+    rdbGenericLoadStringObject(server, rdb).map(RdbString::into_vec)
+}
+
+/// Reads a string as the value of a key.
+#[inline]
+pub fn rdbLoadEncodedStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<Value<'a>> {
+    rdbGenericLoadStringObject(server, rdb).map(RdbString::into_value)
+}
+
+/// Writes a double as text behind its length; 253, 254 and 255 in place of a length are NaN and the infinities.
+pub fn rdbSaveDoubleValue(rdb: &mut Rio, val: f64) -> CResult {
+    if val.is_nan() {
+        return rdbWriteRaw(rdb, &[253]);
+    }
+    if val.is_infinite() {
+        return rdbWriteRaw(rdb, &[if val < 0.0 { 255 } else { 254 }]);
+    }
+    // Below 2^52 a double that is whole is printed faster, and the same, as an integer.
+    const LIMIT: f64 = (1i64 << 52) as f64;
+    let whole = val > 1.0 - LIMIT && val < LIMIT && val == val as i64 as f64;
+    let text = if whole { ll2string(val as i64) } else { format_17g(val) };
+    rdbWriteRaw(rdb, &[text.len() as u8])?;
+    rdbWriteRaw(rdb, &text)
+}
+
+/// Reads such a double.
+pub fn rdbLoadDoubleValue(server: &mut Server, rdb: &mut Rio) -> Option<f64> {
+    match rdbLoadRaw(server, rdb)? {
+        [255] => Some(f64::NEG_INFINITY),
+        [254] => Some(f64::INFINITY),
+        [253] => Some(f64::NAN),
+        [len] => {
+            if !rdbNeed(server, rdb, len.into()) {
+                return None;
+            }
+            let number = strtod(c_str(rioTake(rdb, len.into())));
+            (number.len > 0).then_some(number.value)
+        }
+    }
+}
+
+/// Writes a double as its eight bytes.
+pub fn rdbSaveBinaryDoubleValue(rdb: &mut Rio, val: f64) -> CResult {
+    rdbWriteRaw(rdb, &val.to_le_bytes())
+}
+
+pub fn rdbLoadBinaryDoubleValue(server: &mut Server, rdb: &mut Rio) -> Option<f64> {
+    rdbLoadRaw(server, rdb).map(f64::from_le_bytes)
+}
+
+/// Writes a float as its four bytes.
+pub fn rdbSaveBinaryFloatValue(rdb: &mut Rio, val: f32) -> CResult {
+    rdbWriteRaw(rdb, &val.to_le_bytes())
+}
+
+pub fn rdbLoadBinaryFloatValue(server: &mut Server, rdb: &mut Rio) -> Option<f32> {
+    rdbLoadRaw(server, rdb).map(f32::from_le_bytes)
+}
+
+/// Writes the type of a value, by what it is and how it is kept.
+#[inline]
+pub fn rdbSaveObjectType(rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
+    match o {
+        ValueRef::Int(_) | ValueRef::Str(_) => rdbSaveType(rdb, RDB_TYPE_STRING),
+        ValueRef::Aggregate(_) => panic!("Unknown object type"),
+    }
+}
+
+/// A byte that is the type of a value (DUMP payloads). `None`: it is none, or missing.
+pub fn rdbLoadObjectType(server: &mut Server, rdb: &mut Rio) -> Option<u8> {
+    rdbLoadType(server, rdb).filter(|&type_| rdbIsObjectType(type_))
+}
+
+/// Writes a value, without its type.
+#[inline]
+pub fn rdbSaveObject(server: &Server, rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
+    match o {
+        ValueRef::Int(_) | ValueRef::Str(_) => rdbSaveStringObject(server, rdb, o),
+        ValueRef::Aggregate(_) => panic!("Unknown object type"),
+    }
+}
+
+/// How many bytes a value takes in a file.
+pub fn rdbSavedObjectLen(server: &Server, o: ValueRef<'_>) -> usize {
+    let mut rdb = rioInitWithNull();
+    rdbSaveObject(server, &mut rdb, o).expect("counting does not fail");
+    rioTell(&rdb) as usize
+}
+
+/// Writes a key with all that belongs to it. `lru` is its access clock, `expiretime` -1 if it has none.
+#[inline]
+pub fn rdbSaveKeyValuePair(
+    server: &Server,
+    rdb: &mut Rio,
+    key: &[u8],
+    val: ValueRef<'_>,
+    lru: u32,
+    expiretime: i64,
+) -> CResult {
+    if expiretime != -1 {
+        rdbSaveType(rdb, RDB_OPCODE_EXPIRETIME_MS)?;
+        rdbSaveMillisecondTime(rdb, expiretime)?;
+    }
+    if server.maxmemory_policy & MAXMEMORY_FLAG_LRU != 0 {
+        // Seconds will do, and take less room.
+        rdbSaveType(rdb, RDB_OPCODE_IDLE)?;
+        rdbSaveLen(rdb, estimateObjectIdleTime(server, lru) / 1000)?;
+    }
+    if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
+        // The counter alone: that the time of its last decrement is lost makes little difference.
+        rdbWriteRaw(rdb, &[RDB_OPCODE_FREQ, LFUDecrAndReturn(server, lru) as u8])?;
+    }
+
+    rdbSaveObjectType(rdb, val)?;
+    rdbSaveRawString(server, rdb, key)?;
+    rdbSaveObject(server, rdb, val)?;
+
+    if server.rdb_key_save_delay != 0 {
+        debugDelay(server.rdb_key_save_delay);
+    }
+    C_OK
+}
+
+/// Sleeps for some microseconds, for tests; -n is 1 microsecond once in n times, since no sleep is that short.
+fn debugDelay(usec: i32) {
+    if usec < 0 {
+        if randomU64().is_multiple_of(u64::from(usec.unsigned_abs())) {
+            usleep(1);
+        }
+    } else {
+        usleep(usec as u64);
+    }
+}
+
+/// Writes an AUX field.
+pub fn rdbSaveAuxField(server: &Server, rdb: &mut Rio, key: &[u8], val: &[u8]) -> CResult {
+    rdbSaveType(rdb, RDB_OPCODE_AUX)?;
+    rdbSaveRawString(server, rdb, key)?;
+    rdbSaveRawString(server, rdb, val)
+}
+
+/// The same from text.
+pub fn rdbSaveAuxFieldStrStr(server: &Server, rdb: &mut Rio, key: &str, val: &str) -> CResult {
+    rdbSaveAuxField(server, rdb, key.as_bytes(), val.as_bytes())
+}
+
+/// The same from a number.
+pub fn rdbSaveAuxFieldStrInt(server: &Server, rdb: &mut Rio, key: &str, val: i64) -> CResult {
+    rdbSaveAuxField(server, rdb, key.as_bytes(), &ll2string(val))
+}
+
+/// Writes the AUX fields that every file has, and with `rsi` those that tell a replica where it stood.
+pub fn rdbSaveInfoAuxFields(
+    server: &Server,
+    rdb: &mut Rio,
+    rdbflags: i32,
+    rsi: Option<&rdbSaveInfo>,
+) -> CResult {
+    let redis_bits = i64::from(usize::BITS);
+    let aof_preamble = i64::from(rdbflags & RDBFLAGS_AOF_PREAMBLE != 0);
+
+    rdbSaveAuxFieldStrStr(server, rdb, "redis-ver", REDIS_VERSION)?;
+    rdbSaveAuxFieldStrInt(server, rdb, "redis-bits", redis_bits)?;
+    rdbSaveAuxFieldStrInt(server, rdb, "ctime", time())?;
+    rdbSaveAuxFieldStrInt(server, rdb, "used-mem", zmalloc_used_memory() as i64)?;
+    if let Some(rsi) = rsi {
+        rdbSaveAuxFieldStrInt(server, rdb, "repl-stream-db", rsi.repl_stream_db.into())?;
+        rdbSaveAuxField(server, rdb, b"repl-id", &server.replid)?;
+        rdbSaveAuxFieldStrInt(server, rdb, "repl-offset", server.master_repl_offset)?;
+    }
+    rdbSaveAuxFieldStrInt(server, rdb, "aof-preamble", aof_preamble)
+}
+
+/// How a save goes on, for the parent.
+struct SaveProgress {
+    key_count: usize,
+    info_updated_time: i64,
+    pname: &'static str,
+}
+
+/// Writes all data to a stream. `Err`: what went wrong; part of it may have been written. The stream is not flushed.
+pub fn rdbSaveRio(
+    server: &mut Server,
+    rdb: &mut Rio,
+    rdbflags: i32,
+    rsi: Option<&rdbSaveInfo>,
+) -> io::Result<()> {
+    rdbSaveRioInner(server, rdb, rdbflags, rsi).map_err(|()| rioTakeError(rdb))
+}
+
+fn rdbSaveRioInner(
+    server: &mut Server,
+    rdb: &mut Rio,
+    rdbflags: i32,
+    rsi: Option<&rdbSaveInfo>,
+) -> CResult {
+    let pname = if rdbflags & RDBFLAGS_AOF_PREAMBLE != 0 { "AOF rewrite" } else { "RDB" };
+    let mut progress = SaveProgress { key_count: 0, info_updated_time: 0, pname };
+
+    rdb.update_cksum = server.rdb_checksum;
+    rdbWriteRaw(rdb, &bformat!("REDIS{:04}", RDB_VERSION))?;
+    rdbSaveInfoAuxFields(server, rdb, rdbflags, rsi)?;
+
+    for j in 0..server.db.len() {
+        let dict = &server.db[j].dict;
+        if dict.len() == 0 {
+            continue;
+        }
+        rdbSaveType(rdb, RDB_OPCODE_SELECTDB)?;
+        rdbSaveLen(rdb, j as u64)?;
+        rdbSaveType(rdb, RDB_OPCODE_RESIZEDB)?;
+        rdbSaveLen(rdb, dict.len() as u64)?;
+        rdbSaveLen(rdb, dict.expires_len() as u64)?;
+
+        // The keys are out of the server as long as they are borrowed, since reporting takes the server.
+        let dict = take(&mut server.db[j].dict);
+        let saved = rdbSaveKeys(server, rdb, &dict, &mut progress);
+        server.db[j].dict = dict;
+        saved?;
+    }
+
+    rdbSaveType(rdb, RDB_OPCODE_EOF)?;
+    // Without a checksum this is 0, and nobody will check.
+    let cksum = rioChecksum(rdb);
+    rioWrite(rdb, &cksum.to_le_bytes())
+}
+
+fn rdbSaveKeys(
+    server: &mut Server,
+    rdb: &mut Rio,
+    dict: &Keyspace,
+    progress: &mut SaveProgress,
+) -> CResult {
+    for e in dict.iter() {
+        rdbSaveEntry(server, rdb, e)?;
+
+        // Once a second the parent hears of it; the clock is asked every 1024 keys.
+        progress.key_count += 1;
+        if progress.key_count & 1023 == 1 {
+            let now = mstime();
+            if now - progress.info_updated_time >= 1000 {
+                let keys = progress.key_count;
+                sendChildInfo(server, CHILD_INFO_TYPE_CURRENT_INFO, keys, progress.pname);
+                progress.info_updated_time = now;
+            }
+        }
+    }
+    C_OK
+}
+
+#[inline]
+fn rdbSaveEntry(server: &Server, rdb: &mut Rio, e: Entry<'_>) -> CResult {
+    rdbSaveKeyValuePair(server, rdb, e.key(), e.value(), e.lru(), e.expire().unwrap_or(-1))
+}
+
+/// The working directory, for messages.
+fn rootDir() -> Vec<u8> {
+    getcwd().unwrap_or_else(|_| b"unknown".to_vec())
+}
+
+/// The file that the process `pid` saves to before it gets its name.
+fn rdbTempFile(pid: i32) -> Vec<u8> {
+    bformat!("temp-{}.rdb", pid)
+}
+
+/// Saves all data to the file `filename`, which is replaced when the new one is complete and on the disk. `C_ERR`: what
+/// was wrong is in the log, and the old file is as it was.
+pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) -> CResult {
+    let tmpfile = rdbTempFile(getpid());
+    let fd = match open(&tmpfile, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o666) {
+        Ok(fd) => fd,
+        Err(e) => {
+            serverLog!(
+                LL_WARNING,
+                "Failed opening the RDB file {} (in server root dir {}) for saving: {}",
+                B(filename),
+                B(&rootDir()),
+                errorText(&e)
+            );
+            return C_ERR;
+        }
+    };
+
+    let mut rdb = rioInitWithFile(fd, 0);
+    startSaving(RDBFLAGS_NONE);
+    if server.rdb_save_incremental_fsync {
+        rioSetAutoSync(&mut rdb, REDIS_AUTOSYNC_BYTES);
+    }
+
+    // The bytes have to be on the disk before the name is: nothing may be left in our buffers, or the system's.
+    let saved = rdbSaveRio(server, &mut rdb, RDBFLAGS_NONE, rsi)
+        .and_then(|()| rioFlush(&mut rdb).map_err(|()| rioTakeError(&mut rdb)))
+        .and_then(|()| fsync(fd));
+    close(fd);
+    if let Err(e) = saved {
+        serverLog!(LL_WARNING, "Write error saving DB on disk: {}", errorText(&e));
+        let _ = unlink(&tmpfile);
+        stopSaving(false);
+        return C_ERR;
+    }
+
+    if let Err(e) = rename(&tmpfile, filename) {
+        serverLog!(
+            LL_WARNING,
+            "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
+            B(&tmpfile),
+            B(filename),
+            B(&rootDir()),
+            errorText(&e)
+        );
+        let _ = unlink(&tmpfile);
+        stopSaving(false);
+        return C_ERR;
+    }
+
+    serverLog!(LL_NOTICE, "DB saved on disk");
+    server.dirty = 0;
+    server.lastsave = time();
+    server.lastbgsave_status = CStatus::Ok;
+    stopSaving(true);
+    C_OK
+}
+
+/// Saves in a child. `C_ERR`: there is one already, or it could not be made. How it ended, `backgroundSaveDoneHandler`
+/// hears.
+pub fn rdbSaveBackground(
+    server: &mut Server,
+    filename: &[u8],
+    rsi: Option<&rdbSaveInfo>,
+) -> CResult {
+    if hasActiveChildProcess(server) {
+        return C_ERR;
+    }
+    server.dirty_before_bgsave = server.dirty;
+    server.lastbgsave_try = time();
+
+    match redisFork(server, CHILD_TYPE_RDB) {
+        Ok(Fork::Child) => {
+            let _ = redisSetProcTitle(server, Some(b"redis-rdb-bgsave"));
+            redisSetCpuAffinity(server.bgsave_cpulist.as_deref());
+            let retval = rdbSave(server, filename, rsi);
+            if retval.is_ok() {
+                sendChildCowInfo(server, CHILD_INFO_TYPE_RDB_COW_SIZE, "RDB");
+            }
+            exitFromChild(if retval.is_ok() { 0 } else { 1 })
+        }
+        Err(e) => {
+            server.lastbgsave_status = CStatus::Err;
+            serverLog!(LL_WARNING, "Can't save in background: fork: {}", errorText(&e));
+            C_ERR
+        }
+        Ok(Fork::Parent(childpid)) => {
+            serverLog!(LL_NOTICE, "Background saving started by pid {}", childpid);
+            server.rdb_save_time_start = time();
+            server.rdb_child_type = RDB_CHILD_TYPE_DISK;
+            C_OK
+        }
+    }
+}
+
+/// Removes the file of a child that saved. `from_signal`: we are in a signal handler, on our way out, and nothing is
+/// allocated.
+// C: outside of a handler a background thread frees the blocks; here that is `backgroundSaveDoneHandlerDisk`'s concern,
+// and who else calls this is about to end.
+pub fn rdbRemoveTempFile(childpid: i32, from_signal: bool) {
+    if from_signal {
+        let mut buf = [0; 32];
+        let pid = ll2string(childpid.into());
+        let mut len = 0;
+        for part in [&b"temp-"[..], &pid, b".rdb"] {
+            buf[len..len + part.len()].copy_from_slice(part);
+            len += part.len();
+        }
+        let _ = unlink(&buf[..len]);
+    } else {
+        let _ = unlink(&rdbTempFile(childpid));
+    }
+}
+
+/// Why a value could not be loaded (`RDB_LOAD_ERR_*`).
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum RdbLoadErr {
+    /// It has no elements, which old versions wrote by mistake. The key is skipped.
+    EMPTY_KEY,
+    /// All else. If it was not reported, bytes are missing.
+    OTHER,
+}
+
+/// The name of a module, which its number is made of.
+fn moduleTypeNameByID(moduleid: u64) -> [u8; 9] {
+    const CHARSET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut name = [0; 9];
+    let mut id = moduleid >> 10;
+    for c in name.iter_mut().rev() {
+        *c = CHARSET[(id & 63) as usize];
+        id >>= 6;
+    }
+    name
+}
+
+/// Reads a value of a type. `rdbver` is the version of the file or payload. A string is lent by the stream where it can be.
+#[inline]
+pub fn rdbLoadObject<'a>(
+    server: &mut Server,
+    rdbtype: u8,
+    rdb: &'a mut Rio,
+    key: &[u8],
+    rdbver: i32,
+) -> Result<Value<'a>, RdbLoadErr> {
+    match rdbtype {
+        RDB_TYPE_STRING => rdbLoadEncodedStringObject(server, rdb).ok_or(RdbLoadErr::OTHER),
+        _ => Err(rdbRefuseType(server, rdbtype, rdb, key, rdbver)),
+    }
+}
+
+/// Reports a type that cannot be loaded.
+#[cold]
+fn rdbRefuseType(
+    server: &mut Server,
+    rdbtype: u8,
+    rdb: &mut Rio,
+    key: &[u8],
+    rdbver: i32,
+) -> RdbLoadErr {
+    if rdbtype == RDB_TYPE_MODULE || rdbtype == RDB_TYPE_MODULE_2 {
+        match rdbLoadLen(server, rdb) {
+            None => rdbReportReadError!(server, "Short read module id"),
+            Some(moduleid) => rdbReportCorruptRDB!(
+                server,
+                "The RDB file contains module data I can't load: no matching module type '{}'",
+                B(&moduleTypeNameByID(moduleid))
+            ),
+        }
+        return RdbLoadErr::OTHER;
+    }
+    match RDB_TYPE_NAMES.get(usize::from(rdbtype)) {
+        // C: it knows no type above 15, and not what they are called.
+        Some(&name) if !name.is_empty() => rdbReportCorruptRDB!(
+            server,
+            "The key '{}' has a value of type {} ({}), from RDB version {}, which this server can't load",
+            B(c_str(key)),
+            rdbtype,
+            name,
+            rdbver
+        ),
+        _ => rdbReportReadError!(server, "Unknown RDB encoding type {}", rdbtype),
+    }
+    RdbLoadErr::OTHER
+}
+
+/// Loading starts: clients are told so, and INFO shows how far it is of `size` bytes.
+pub fn startLoading(server: &mut Server, size: i64, _rdbflags: i32) {
+    server.loading = true;
+    server.loading_start_time = time();
+    server.loading_loaded_bytes = 0;
+    server.loading_total_bytes = size;
+    server.loading_rdb_used_mem = 0;
+    blockingOperationStarts(server);
+}
+
+/// The same for a file, whose name is remembered for when something is wrong with it. Returns its size in bytes.
+pub fn startLoadingFile(server: &mut Server, fd: RawFd, filename: &[u8], rdbflags: i32) -> i64 {
+    let size = fileSize(fd).unwrap_or(0);
+    server.rdbFileBeingLoaded = Some(filename.to_vec());
+    startLoading(server, size, rdbflags);
+    size
+}
+
+/// Loading has come to byte `pos`.
+pub fn loadingProgress(server: &mut Server, pos: i64) {
+    server.loading_loaded_bytes = pos;
+    server.stat_peak_memory = server.stat_peak_memory.max(zmalloc_used_memory());
+}
+
+/// Loading has ended.
+pub fn stopLoading(server: &mut Server, _success: bool) {
+    server.loading = false;
+    blockingOperationEnds(server);
+    server.rdbFileBeingLoaded = None;
+}
+
+/// A save starts. Only modules would want to know; the C tells them here.
+pub fn startSaving(_rdbflags: i32) {}
+
+/// A save has ended: as `startSaving`.
+pub fn stopSaving(_success: bool) {}
+
+/// Called when bytes have arrived, the first of them being number `before` of the stream: each time
+/// `loading-process-events-interval-bytes` are full, clients are served, and a master that waits hears from us.
+// C: it is called for each field, and computes the checksum as well; that is the stream's own business here.
+pub fn rdbLoadProgressCallback(server: &mut Server, rdb: &Rio, before: u64) {
+    let Ok(interval) = u64::try_from(server.loading_process_events_interval_bytes) else { return };
+    let now = rioTell(rdb) + rioAvailable(rdb) as u64;
+    if interval == 0 || now / interval == before / interval {
+        return;
+    }
+    if server.masterhost.is_some() && server.repl_state == REPL_STATE_TRANSFER {
+        replicationSendNewlineToMaster(server);
+    }
+    loadingProgress(server, rioTell(rdb) as i64);
+    processEventsWhileBlocked(server);
+}
+
+/// The access clock of a value of which a file, or RESTORE, says how often or how long ago it was used: `lfu_freq` from 0
+/// to 255, `lru_idle` in units of `lru_multiplier` milliseconds; -1 is unknown. `None`: that does not count under this
+/// policy.
+pub fn objectSetLRUOrLFU(
+    server: &Server,
+    lfu_freq: i64,
+    lru_idle: i64,
+    lru_clock: i64,
+    lru_multiplier: i64,
+) -> Option<u32> {
+    if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
+        let freq = u8::try_from(lfu_freq).ok()?;
+        return Some(LFUGetTimeInMinutes(server) << 8 | u32::from(freq));
+    }
+    if lru_idle < 0 {
+        return None;
+    }
+    let lru_idle = lru_idle.saturating_mul(lru_multiplier) / i64::from(LRU_CLOCK_RESOLUTION);
+    // Where the clock has not come so far, half of its range is as long ago as can be told for long.
+    let lru_abs = match lru_clock - lru_idle {
+        lru_abs @ 0.. => lru_abs,
+        _ => (lru_clock + i64::from(LRU_CLOCK_MAX / 2)) % i64::from(LRU_CLOCK_MAX),
+    };
+    Some(lru_abs as u32)
+}
+
+/// A key that was read and is not added yet.
+struct BatchKey {
+    db: usize,
+    hash: u64,
+    /// Where its key starts in the batch's bytes, and where it ends.
+    key: (usize, usize),
+    value: BatchValue,
+    expire: Option<i64>,
+    lru: u32,
+}
+
+enum BatchValue {
+    Int(i64),
+    /// The bytes behind the key, up to here.
+    Short(usize),
+    Own(Object),
+}
+
+/// Keys on their way into the tables. To add one is to wait for its bucket to come from memory; in a batch they come
+/// together.
+#[derive(Default)]
+struct Batch {
+    keys: Vec<BatchKey>,
+    bytes: Vec<u8>,
+}
+
+/// Why a load ends early.
+enum LoadStop {
+    /// The bytes end, or what was wrong with them was reported.
+    Eof,
+    /// It was reported; this is the `errno`.
+    Reported(i32),
+}
+
+/// Adds the keys of a batch.
+fn rdbAddBatch(server: &mut Server, batch: &mut Batch, rdbflags: i32) -> Result<(), LoadStop> {
+    for k in batch.keys.drain(..) {
+        let key = &batch.bytes[k.key.0..k.key.1];
+        let dict = &mut server.db[k.db].dict;
+        if let Some(o) = dict.find_hashed(key, k.hash) {
+            if rdbflags & RDBFLAGS_ALLOW_DUP == 0 {
+                // C: this is a panic, with a crash report.
+                serverLog!(LL_WARNING, "RDB has duplicated key '{}' in DB {}", B(c_str(key)), k.db);
+                rdbReportCorruptRDB!(server, "Duplicated key found in RDB file");
+                return Err(LoadStop::Reported(libc::EINVAL));
+            }
+            // DEBUG RELOAD MERGE: what the file says counts.
+            drop(dict.remove(o));
+        }
+        let value = match k.value {
+            BatchValue::Int(n) => Value::Int(n),
+            BatchValue::Short(end) => Value::Str(&batch.bytes[k.key.1..end]),
+            BatchValue::Own(o) => Value::Own(o),
+        };
+        dict.add_full(key, k.hash, value, k.expire, k.lru);
+    }
+    batch.bytes.clear();
+    // One key may have been very long.
+    batch.bytes.shrink_to(LONG_STRING_STEP);
+    Ok(())
+}
+
+/// Loads an RDB from a stream into the dbs, and what it says of replication into `rsi`.
+///
+/// `Err`: the log says what was wrong; the keys before that place are there. A file that ends early or is damaged ends the
+/// process, see `rdbReportError`.
+pub fn rdbLoadRio(
+    server: &mut Server,
+    rdb: &mut Rio,
+    rdbflags: i32,
+    rsi: Option<&mut rdbSaveInfo>,
+) -> io::Result<()> {
+    rdb.update_cksum = server.rdb_checksum;
+    rdb.max_processing_chunk =
+        usize::try_from(server.loading_process_events_interval_bytes).unwrap_or(0);
+    let mut batch = Batch::default();
+    batch.keys.reserve_exact(BATCH);
+    let loaded = rdbLoadRioInner(server, rdb, rdbflags, rsi, &mut batch);
+    let added = rdbAddBatch(server, &mut batch, rdbflags);
+    match loaded.and(added) {
+        Ok(()) => Ok(()),
+        Err(LoadStop::Reported(errno)) => Err(io::Error::from_raw_os_error(errno)),
+        Err(LoadStop::Eof) => {
+            // It may be that the connection broke (a replica's, without a disk), and then we go on.
+            serverLog!(
+                LL_WARNING,
+                "Short read or OOM loading DB. Unrecoverable error, aborting now."
+            );
+            rdbReportReadError!(server, "Unexpected EOF reading RDB file");
+            Err(rioTakeError(rdb))
+        }
+    }
+}
+
+fn rdbLoadRioInner(
+    server: &mut Server,
+    rdb: &mut Rio,
+    rdbflags: i32,
+    mut rsi: Option<&mut rdbSaveInfo>,
+    batch: &mut Batch,
+) -> Result<(), LoadStop> {
+    const EOF: LoadStop = LoadStop::Eof;
+    let magic: [u8; 9] = rdbLoadRaw(server, rdb).ok_or(EOF)?;
+    if &magic[..5] != b"REDIS" {
+        serverLog!(LL_WARNING, "Wrong signature trying to load DB from file");
+        return Err(LoadStop::Reported(libc::EINVAL));
+    }
+    let rdbver = atoi(&magic[5..]);
+    if !(1..=RDB_VERSION_LOAD).contains(&rdbver) {
+        serverLog!(LL_WARNING, "Can't handle RDB format version {}", rdbver);
+        return Err(LoadStop::Reported(libc::EINVAL));
+    }
+
+    let mut db = 0;
+    let (mut empty_keys_skipped, mut expired_keys_skipped, mut keys_loaded) = (0, 0, 0);
+    // Of the next key, from the opcodes before it; -1 is unknown.
+    let (mut lru_idle, mut lfu_freq, mut expiretime) = (-1, -1, -1);
+    let now = mstime();
+    let lru_clock = i64::from(LRU_CLOCK(server));
+    // A master drops what has expired. A replica does not: its master tells it when a key ends. Nor do we before an AOF,
+    // whose commands count on every key.
+    let drop_expired = server.masterhost.is_none() && rdbflags & RDBFLAGS_AOF_PREAMBLE == 0;
+
+    loop {
+        let type_ = rdbLoadType(server, rdb).ok_or(EOF)?;
+        match type_ {
+            RDB_OPCODE_EXPIRETIME => {
+                expiretime = rdbLoadTime(server, rdb).ok_or(EOF)? * 1000;
+                continue;
+            }
+            RDB_OPCODE_EXPIRETIME_MS => {
+                expiretime = rdbLoadMillisecondTime(server, rdb).ok_or(EOF)?;
+                continue;
+            }
+            RDB_OPCODE_FREQ => {
+                lfu_freq = i64::from(rdbLoadType(server, rdb).ok_or(EOF)?);
+                continue;
+            }
+            RDB_OPCODE_IDLE => {
+                lru_idle = rdbLoadLen(server, rdb).ok_or(EOF)? as i64;
+                continue;
+            }
+            RDB_OPCODE_EOF => break,
+            RDB_OPCODE_SELECTDB => {
+                let dbid = rdbLoadLen(server, rdb).ok_or(EOF)?;
+                if dbid >= server.db.len() as u64 {
+                    serverLog!(
+                        LL_WARNING,
+                        "FATAL: Data file was created with a Redis server configured to handle more than {} databases. Exiting\n",
+                        server.db.len()
+                    );
+                    exitIfLoading(server);
+                    return Err(LoadStop::Reported(libc::EINVAL));
+                }
+                db = dbid as usize;
+                continue;
+            }
+            RDB_OPCODE_RESIZEDB => {
+                let db_size = rdbLoadLen(server, rdb).ok_or(EOF)?;
+                let expires_size = rdbLoadLen(server, rdb).ok_or(EOF)?;
+                // No key takes less than three bytes.
+                let most = rioRemaining(rdb).map_or(1 << 20, |bytes| bytes / 3);
+                let dict = &mut server.db[db].dict;
+                dict.expand(db_size.min(most) as usize, expires_size.min(most) as usize);
+                continue;
+            }
+            RDB_OPCODE_AUX => {
+                let auxkey = rdbLoadStringObject(server, rdb).ok_or(EOF)?;
+                let auxval = rdbLoadStringObject(server, rdb).ok_or(EOF)?;
+                rdbLoadAux(server, &auxkey, &auxval, rsi.as_deref_mut());
+                continue;
+            }
+            RDB_OPCODE_MODULE_AUX => {
+                let moduleid = rdbLoadLen(server, rdb);
+                let when_opcode = rdbLoadLen(server, rdb);
+                let when = rdbLoadLen(server, rdb);
+                let (Some(moduleid), Some(when_opcode), Some(_)) = (moduleid, when_opcode, when)
+                else {
+                    return Err(EOF);
+                };
+                if when_opcode != RDB_MODULE_OPCODE_UINT {
+                    rdbReportReadError!(server, "bad when_opcode");
+                    return Err(EOF);
+                }
+                serverLog!(
+                    LL_WARNING,
+                    "The RDB file contains AUX module data I can't load: no matching module '{}'",
+                    B(&moduleTypeNameByID(moduleid))
+                );
+                exitIfLoading(server);
+                return Err(LoadStop::Reported(libc::EINVAL));
+            }
+            // C: it takes these for types. What a newer server says of a cluster's slots is a hint about sizes.
+            RDB_OPCODE_SLOT_INFO if rdbver >= 12 => {
+                for _ in 0..3 {
+                    rdbLoadLen(server, rdb).ok_or(EOF)?;
+                }
+                continue;
+            }
+            RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA if rdbver >= 10 => {
+                rdbSkipFunction(server, rdb, type_).ok_or(EOF)?;
+                continue;
+            }
+            _ => {}
+        }
+
+        // The key goes to the batch, which keeps its bytes until it is added; the value too, if it is short.
+        let start = batch.bytes.len();
+        rdbGenericLoadStringObject(server, rdb).ok_or(EOF)?.append_to(&mut batch.bytes);
+        let end = batch.bytes.len();
+        let key = &batch.bytes[start..end];
+        let dict = &server.db[db].dict;
+        let hash = dict.hash(key);
+        dict.prefetch_bucket(hash);
+
+        match rdbLoadObject(server, type_, rdb, key, rdbver) {
+            Err(RdbLoadErr::EMPTY_KEY) => {
+                if empty_keys_skipped < 10 {
+                    serverLog!(LL_WARNING, "rdbLoadObject skipping empty key: {}", B(c_str(key)));
+                }
+                empty_keys_skipped += 1;
+                batch.bytes.truncate(start);
+            }
+            Err(RdbLoadErr::OTHER) => {
+                batch.bytes.truncate(start);
+                return Err(EOF);
+            }
+            Ok(_) if drop_expired && expiretime != -1 && expiretime < now => {
+                batch.bytes.truncate(start);
+                expired_keys_skipped += 1;
+            }
+            Ok(val) => {
+                let value = match val {
+                    Value::Int(n) => BatchValue::Int(n),
+                    Value::Str(s) | Value::Raw(s) if s.len() <= BATCH_VALUE_MAX => {
+                        batch.bytes.extend_from_slice(s);
+                        BatchValue::Short(batch.bytes.len())
+                    }
+                    Value::Str(s) | Value::Raw(s) => BatchValue::Own(Object::Str(s.to_vec())),
+                    Value::Own(o) => BatchValue::Own(o),
+                };
+                let lru = objectSetLRUOrLFU(server, lfu_freq, lru_idle, lru_clock, 1000)
+                    .unwrap_or_else(|| newObjectLru(server));
+                let expire = (expiretime != -1).then_some(expiretime);
+                batch.keys.push(BatchKey { db, hash, key: (start, end), value, expire, lru });
+                keys_loaded += 1;
+                if batch.keys.len() == BATCH || server.key_load_delay != 0 {
+                    rdbAddBatch(server, batch, rdbflags)?;
+                }
+            }
+        }
+
+        // Slow loading, for tests.
+        if server.key_load_delay != 0 {
+            debugDelay(server.key_load_delay);
+        }
+        (expiretime, lfu_freq, lru_idle) = (-1, -1, -1);
+    }
+    rdbAddBatch(server, batch, rdbflags)?;
+
+    if rdbver >= 5 {
+        let expected = rioChecksum(rdb);
+        let cksum = rdbLoadRaw(server, rdb).map(u64::from_le_bytes).ok_or(EOF)?;
+        if server.rdb_checksum && !server.skip_checksum_validation {
+            if cksum == 0 {
+                serverLog!(
+                    LL_WARNING,
+                    "RDB file was saved with checksum disabled: no check performed."
+                );
+            } else if cksum != expected {
+                serverLog!(
+                    LL_WARNING,
+                    "Wrong RDB checksum expected: ({:x}) but got ({:x}). Aborting now.",
+                    expected,
+                    cksum
+                );
+                rdbReportCorruptRDB!(server, "RDB CRC error");
+                return Err(LoadStop::Reported(libc::EINVAL));
+            }
+        }
+    }
+
+    if empty_keys_skipped != 0 {
+        serverLog!(
+            LL_WARNING,
+            "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
+            keys_loaded,
+            expired_keys_skipped,
+            empty_keys_skipped
+        );
+    } else {
+        serverLog!(
+            LL_WARNING,
+            "Done loading RDB, keys loaded: {}, keys expired: {}.",
+            keys_loaded,
+            expired_keys_skipped
+        );
+    }
+    Ok(())
+}
+
+/// Takes note of an AUX field. Those that are not known are none of our business, by the rules of the format.
+fn rdbLoadAux(server: &mut Server, auxkey: &[u8], auxval: &[u8], rsi: Option<&mut rdbSaveInfo>) {
+    let is = |name: &str| eq_ignore_case(auxkey, name.as_bytes());
+    let number = || strtoll(c_str(auxval), 10).value;
+
+    if auxkey.first() == Some(&b'%') {
+        // Somebody's remark.
+        serverLog!(LL_NOTICE, "RDB '{}': {}", B(c_str(auxkey)), B(c_str(auxval)));
+    } else if is("repl-stream-db") {
+        if let Some(rsi) = rsi {
+            rsi.repl_stream_db = atoi(c_str(auxval));
+        }
+    } else if is("repl-id") {
+        if let Some(rsi) = rsi
+            && auxval.len() == CONFIG_RUN_ID_SIZE
+        {
+            rsi.repl_id = auxval.to_vec();
+            rsi.repl_id_is_set = true;
+        }
+    } else if is("repl-offset") {
+        if let Some(rsi) = rsi {
+            rsi.repl_offset = number();
+        }
+    } else if is("redis-ver") {
+        serverLog!(LL_NOTICE, "Loading RDB produced by version {}", B(c_str(auxval)));
+    } else if is("ctime") {
+        let age = time().saturating_sub(number()).max(0);
+        serverLog!(LL_NOTICE, "RDB age {} seconds", age);
+    } else if is("used-mem") {
+        let usedmem = number();
+        serverLog!(
+            LL_NOTICE,
+            "RDB memory usage when created {:.2} Mb",
+            usedmem as f64 / (1024.0 * 1024.0)
+        );
+        server.loading_rdb_used_mem = usedmem;
+    } else if is("aof-preamble") {
+        if number() != 0 {
+            serverLog!(LL_NOTICE, "RDB has an AOF tail");
+        }
+    } else if is("redis-bits") || is("lua") {
+        // Nothing depends on the one; without scripting the other, a script of the cache, has nowhere to go.
+    } else {
+        serverLog!(LL_DEBUG, "Unrecognized RDB AUX field: '{}'", B(c_str(auxkey)));
+    }
+}
+
+/// Skips a library of functions, which servers from 7.0 on have. Says which one.
+fn rdbSkipFunction(server: &mut Server, rdb: &mut Rio, type_: u8) -> Option<()> {
+    let name = if type_ == RDB_OPCODE_FUNCTION2 {
+        // The library's code, whose first line is `#!<engine> name=<name>`.
+        let code = rdbLoadStringObject(server, rdb)?;
+        let line = code.split(|&c| c == b'\n').next().unwrap_or_default();
+        let mut words = line.split(|c| c.is_ascii_whitespace());
+        words.find_map(|word| word.strip_prefix(b"name=")).unwrap_or(b"?").to_vec()
+    } else {
+        // Before 7.0 was final: name, engine, whether there is a description, that, and the code.
+        let name = rdbLoadStringObject(server, rdb)?;
+        rdbLoadStringObject(server, rdb)?;
+        if rdbLoadLen(server, rdb)? != 0 {
+            rdbLoadStringObject(server, rdb)?;
+        }
+        rdbLoadStringObject(server, rdb)?;
+        name
+    };
+    serverLog!(
+        LL_WARNING,
+        "RDB has the function library '{}', which this version can't use: skipped.",
+        B(&name)
+    );
+    Some(())
+}
+
+/// Loads an RDB file. `Err`: it cannot be opened (`NotFound`: there is none), or as `rdbLoadRio` says.
+pub fn rdbLoad(
+    server: &mut Server,
+    filename: &[u8],
+    rsi: Option<&mut rdbSaveInfo>,
+    rdbflags: i32,
+) -> io::Result<()> {
+    let fd = open(filename, libc::O_RDONLY, 0)?;
+    let size = startLoadingFile(server, fd, filename, rdbflags);
+    let mut rdb = rioInitWithFile(fd, size as u64);
+    let retval = rdbLoadRio(server, &mut rdb, rdbflags, rsi);
+    close(fd);
+    stopLoading(server, retval.is_ok());
+    retval
+}
+
+/// A child that saved to disk has ended.
+fn backgroundSaveDoneHandlerDisk(server: &mut Server, exitcode: i32, bysignal: i32) {
+    if bysignal == 0 && exitcode == 0 {
+        serverLog!(LL_NOTICE, "Background saving terminated with success");
+        server.dirty -= server.dirty_before_bgsave;
+        server.lastsave = time();
+        server.lastbgsave_status = CStatus::Ok;
+    } else if bysignal == 0 {
+        serverLog!(LL_WARNING, "Background saving error");
+        server.lastbgsave_status = CStatus::Err;
+    } else {
+        serverLog!(LL_WARNING, "Background saving terminated by signal {}", bysignal);
+        let mut latency = latencyStartMonitor(server);
+        let _ = bg_unlink(server, &rdbTempFile(server.child_pid));
+        latencyEndMonitor(server, &mut latency);
+        latencyAddSampleIfNeeded(server, "rdb-unlink-temp-file", latency);
+        // SIGUSR1 is ours: the child was not wanted any more.
+        if bysignal != libc::SIGUSR1 {
+            server.lastbgsave_status = CStatus::Err;
+        }
+    }
+}
+
+/// A child that saved has ended, by itself with `exitcode`, or by a signal.
+pub fn backgroundSaveDoneHandler(server: &mut Server, exitcode: i32, bysignal: i32) {
+    match server.rdb_child_type {
+        RDB_CHILD_TYPE_DISK => backgroundSaveDoneHandlerDisk(server, exitcode, bysignal),
+        _ => panic!("Unknown RDB child type."),
+    }
+    server.rdb_child_type = RDB_CHILD_TYPE_NONE;
+    server.rdb_save_time_last = time() - server.rdb_save_time_start;
+    server.rdb_save_time_start = -1;
+    // Replicas may have waited for the file.
+    let ok = bysignal == 0 && exitcode == 0;
+    updateSlavesWaitingBgsave(server, if ok { C_OK } else { C_ERR });
+}
+
+/// Kills the child that saves, by SIGUSR1, which is no failure. `checkChildrenDone` will see its end, and clean up.
+pub fn killRDBChild(server: &mut Server) {
+    let _ = kill(server.child_pid, libc::SIGUSR1);
+}
+
+/// SAVE
+pub fn saveCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    if server.child_type == CHILD_TYPE_RDB {
+        addReplyError(server, c, b"Background save already in progress");
+        return;
+    }
+    let rsi = rdbPopulateSaveInfo(server);
+    let filename = server.rdb_filename.clone();
+    if rdbSave(server, &filename, rsi.as_ref()).is_ok() {
+        addReply(server, c, shared::ok);
+    } else {
+        addReplyErrorObject(server, c, shared::err);
+    }
+}
+
+/// BGSAVE [SCHEDULE]
+pub fn bgsaveCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    // With SCHEDULE a child of another kind is waited for.
+    let mut schedule = false;
+    if argv.len() > 1 {
+        if argv.len() == 2 && argv.get(1).eq_ignore_ascii_case(b"schedule") {
+            schedule = true;
+        } else {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+    }
+
+    let rsi = rdbPopulateSaveInfo(server);
+    let filename = server.rdb_filename.clone();
+    if server.child_type == CHILD_TYPE_RDB {
+        addReplyError(server, c, b"Background save already in progress");
+    } else if hasActiveChildProcess(server) {
+        if schedule {
+            server.rdb_bgsave_scheduled = true;
+            addReplyStatus(server, c, b"Background saving scheduled");
+        } else {
+            addReplyError(
+                server,
+                c,
+                b"Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to schedule a BGSAVE whenever possible.",
+            );
+        }
+    } else if rdbSaveBackground(server, &filename, rsi.as_ref()).is_ok() {
+        addReplyStatus(server, c, b"Background saving started");
+    } else {
+        addReplyErrorObject(server, c, shared::err);
+    }
+}
+
+/// What a file says of replication, so that whoever loads it can go on with a partial resync. `None`: we are in no
+/// history that would be worth it.
+pub fn rdbPopulateSaveInfo(server: &Server) -> Option<rdbSaveInfo> {
+    let with_db = |db: i32| Some(rdbSaveInfo { repl_stream_db: db, ..Default::default() });
+
+    // A master without a backlog is in no chain: its next replica gets a full sync and a new id anyway.
+    if server.masterhost.is_none() && server.repl_backlog.is_some() {
+        // No db is selected right after a full sync, before the first write. Any will do, since that write selects its own.
+        return with_db(if server.slaveseldb == -1 { 0 } else { server.slaveseldb });
+    }
+    // A replica is in the db that its master selected last. The cached master will do: no byte was applied since.
+    server.master.or(server.cached_master).and_then(|master| with_db(server[master].db as i32))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn newServer() -> Server {
+        Server {
+            db: (0..4).map(|id| RedisDb { id, ..Default::default() }).collect(),
+            dbnum: 4,
+            hz: 10,
+            rdb_checksum: true,
+            rdb_compression: true,
+            maxmemory_policy: MAXMEMORY_NO_EVICTION,
+            replid: vec![b'a'; CONFIG_RUN_ID_SIZE],
+            ..Default::default()
+        }
+    }
+
+    /// SplitMix64; the seed is printed, to repeat what fails.
+    struct Rng(u64);
+
+    impl Rng {
+        fn new(seed: u64) -> Rng {
+            println!("seed {seed}");
+            Rng(seed)
+        }
+
+        fn next(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ z >> 31
+        }
+
+        fn below(&mut self, n: usize) -> usize {
+            (self.next() % n as u64) as usize
+        }
+    }
+
+    fn load(server: &mut Server, file: &[u8], flags: i32) -> io::Result<rdbSaveInfo> {
+        let mut rsi = rdbSaveInfo::default();
+        let mut rdb = rioInitWithBuffer(file.to_vec());
+        rdbLoadRio(server, &mut rdb, flags, Some(&mut rsi)).map(|()| rsi)
+    }
+
+    fn save(server: &mut Server) -> Vec<u8> {
+        let mut rdb = rioInitWithBuffer(Vec::new());
+        rdbSaveRio(server, &mut rdb, RDBFLAGS_NONE, None).unwrap();
+        rioIntoBuffer(rdb)
+    }
+
+    /// A file of this version with these contents, with its end and checksum.
+    fn file(version: i32, body: &[&[u8]]) -> Vec<u8> {
+        let mut file = bformat!("REDIS{:04}", version);
+        file.extend(body.concat());
+        file.push(RDB_OPCODE_EOF);
+        if version >= 5 {
+            let crc = crate::crc64::crc64(0, &file);
+            file.extend(crc.to_le_bytes());
+        }
+        file
+    }
+
+    fn text(v: ValueRef<'_>) -> Vec<u8> {
+        crate::object::getDecodedObject(v).unwrap()
+    }
+
+    type Model = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<i64>)>;
+
+    fn contents(server: &Server) -> Model {
+        let entries = |db: &RedisDb| {
+            let id = db.id;
+            db.dict
+                .iter()
+                .map(move |e| ((id, e.key().to_vec()), (text(e.value()), e.expire())))
+                .collect::<Vec<_>>()
+        };
+        server.db.iter().flat_map(entries).collect()
+    }
+
+    fn get(server: &Server, db: usize, key: &[u8]) -> Option<Vec<u8>> {
+        let o = server.db[db].dict.find(key)?;
+        Some(text(server.db[db].get(o)))
+    }
+
+    #[test]
+    fn lengths() {
+        for (len, bytes) in [
+            (0, &b"\x00"[..]),
+            (1, b"\x01"),
+            (63, b"\x3f"),
+            (64, b"\x40\x40"),
+            (700, b"\x42\xbc"),
+            (16383, b"\x7f\xff"),
+            (16384, b"\x80\x00\x00\x40\x00"),
+            (u64::from(u32::MAX), b"\x80\xff\xff\xff\xff"),
+            (1 << 32, b"\x81\x00\x00\x00\x01\x00\x00\x00\x00"),
+            (u64::MAX - 1, b"\x81\xff\xff\xff\xff\xff\xff\xff\xfe"),
+        ] {
+            let mut rdb = rioInitWithBuffer(Vec::new());
+            rdbSaveLen(&mut rdb, len).unwrap();
+            let written = rioIntoBuffer(rdb);
+            assert_eq!(written, bytes, "{len}");
+            let mut rdb = rioInitWithBuffer(written);
+            assert_eq!(rdbLoadLenByRef(&mut newServer(), &mut rdb), Some((len, false)));
+        }
+        let mut server = newServer();
+        let mut read = |bytes: &[u8]| {
+            let mut rdb = rioInitWithBuffer(bytes.to_vec());
+            rdbLoadLenByRef(&mut server, &mut rdb)
+        };
+        assert_eq!(read(b"\xc3"), Some((3, true)));
+        assert_eq!(read(b"\x82\0\0\0\0\0\0\0\0"), None);
+        for short in [&b""[..], b"\x40", b"\x80\0\0\0", b"\x81\0\0\0\0\0\0\0"] {
+            assert_eq!(read(short), None);
+        }
+        let mut rdb = rioInitWithBuffer(b"\x81\xff\xff\xff\xff\xff\xff\xff\xff".to_vec());
+        assert_eq!(rdbLoadLen(&mut newServer(), &mut rdb), None);
+    }
+
+    #[test]
+    fn strings() {
+        let mut server = newServer();
+        let long = [b"0123456789".repeat(7), vec![0xff; 300]].concat();
+        for (s, bytes) in [
+            (&b""[..], &b"\x00"[..]),
+            (b"a", b"\x01a"),
+            (b"0", b"\xc0\x00"),
+            (b"-128", b"\xc0\x80"),
+            (b"127", b"\xc0\x7f"),
+            (b"128", b"\xc1\x80\x00"),
+            (b"-32768", b"\xc1\x00\x80"),
+            (b"32768", b"\xc2\x00\x80\x00\x00"),
+            (b"-2147483648", b"\xc2\x00\x00\x00\x80"),
+            (b"2147483647", b"\xc2\xff\xff\xff\x7f"),
+            (b"2147483648", b"\x0a2147483648"),
+            (b"007", b"\x03007"),
+            (b"-0", b"\x02-0"),
+            (b"+1", b"\x02+1"),
+            (b" 1", b"\x02 1"),
+            (b"1\0", b"\x021\0"),
+            (b"aaaaaaaaaaaaaaaaaaaa", b"\x14aaaaaaaaaaaaaaaaaaaa"),
+            (b"aaaaaaaaaaaaaaaaaaaaa", b"\xc3\x06\x15\x01aa\xe0\x0a\x00"),
+            (b"abcdefghijklmnopqrstuvwxyz", b"\x1aabcdefghijklmnopqrstuvwxyz"),
+        ] {
+            let mut rdb = rioInitWithBuffer(Vec::new());
+            rdbSaveRawString(&server, &mut rdb, s).unwrap();
+            let written = rioIntoBuffer(rdb);
+            assert_eq!(written, bytes, "{}", B(s));
+            let mut rdb = rioInitWithBuffer(written);
+            assert_eq!(rdbLoadStringObject(&mut server, &mut rdb).unwrap(), s);
+            assert_eq!(rdbSavedObjectLen(&server, ValueRef::Str(s)), bytes.len());
+        }
+        for compression in [false, true] {
+            server.rdb_compression = compression;
+            let mut rdb = rioInitWithBuffer(Vec::new());
+            rdbSaveRawString(&server, &mut rdb, &long).unwrap();
+            let written = rioIntoBuffer(rdb);
+            assert_eq!(written.len() < long.len(), compression);
+            let mut rdb = rioInitWithBuffer(written);
+            assert_eq!(rdbLoadStringObject(&mut server, &mut rdb).unwrap(), long);
+        }
+        for n in [0, -1, 127, 128, -129, 32768, 1 << 31, i64::MIN, i64::MAX] {
+            let mut rdb = rioInitWithBuffer(Vec::new());
+            rdbSaveLongLongAsStringObject(&mut rdb, n).unwrap();
+            let mut rdb = rioInitWithBuffer(rioIntoBuffer(rdb));
+            match rdbLoadEncodedStringObject(&mut server, &mut rdb) {
+                Some(Value::Int(loaded)) => assert_eq!(loaded, n),
+                _ => panic!("{n} comes back as a number"),
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_strings() {
+        let mut server = newServer();
+        for bytes in [
+            // Longer than what is there, up to lengths that nobody has memory for.
+            &b"\x05abcd"[..],
+            b"\x80\x7f\xff\xff\xffabcd",
+            b"\x81\x00\x00\x00\xff\x00\x00\x00\x00abcd",
+            b"\x81\x7f\xff\xff\xff\xff\xff\xff\xffabcd",
+            b"\x81\xff\xff\xff\xff\xff\xff\xff\xffabcd",
+            // Forms that there are not.
+            b"\xc4\x00",
+            b"\xff",
+            // Compressed: no bytes, wrong length either way, a length beyond all reason, a bad reference.
+            b"\xc3\x06\x15\x01aa",
+            b"\xc3\x06\x14\x01aa\xe0\x0a\x00",
+            b"\xc3\x06\x16\x01aa\xe0\x0a\x00",
+            b"\xc3\x06\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x01aa\xe0\x0a\x00",
+            b"\xc3\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x15\x01aa\xe0\x0a\x00",
+            b"\xc3\x03\x15\xe0\x09\x00",
+        ] {
+            let mut rdb = rioInitWithBuffer(bytes.to_vec());
+            assert!(rdbGenericLoadStringObject(&mut server, &mut rdb).is_none(), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn doubles() {
+        let mut server = newServer();
+        for (val, bytes) in [
+            (0.0, &b"\x010"[..]),
+            (-3.0, b"\x02-3"),
+            (1e17, b"\x051e+17"),
+            (0.1, b"\x130.10000000000000001"),
+            (f64::INFINITY, b"\xfe"),
+            (f64::NEG_INFINITY, b"\xff"),
+        ] {
+            let mut rdb = rioInitWithBuffer(Vec::new());
+            rdbSaveDoubleValue(&mut rdb, val).unwrap();
+            rdbSaveBinaryDoubleValue(&mut rdb, val).unwrap();
+            rdbSaveBinaryFloatValue(&mut rdb, val as f32).unwrap();
+            let written = rioIntoBuffer(rdb);
+            assert_eq!(written[..written.len() - 12], *bytes);
+            let mut rdb = rioInitWithBuffer(written);
+            assert_eq!(rdbLoadDoubleValue(&mut server, &mut rdb), Some(val));
+            assert_eq!(rdbLoadBinaryDoubleValue(&mut server, &mut rdb), Some(val));
+            assert_eq!(rdbLoadBinaryFloatValue(&mut server, &mut rdb), Some(val as f32));
+            assert_eq!(rdbLoadBinaryDoubleValue(&mut server, &mut rdb), None);
+        }
+        let mut rdb = rioInitWithBuffer(b"\xfd\x03abc".to_vec());
+        assert!(rdbLoadDoubleValue(&mut server, &mut rdb).unwrap().is_nan());
+        assert_eq!(rdbLoadDoubleValue(&mut server, &mut rdb), None);
+    }
+
+    /// The bytes from the first db on, as the C writes them.
+    #[test]
+    fn a_file_is_what_the_c_writes() {
+        let mut server = newServer();
+        server.db[0].dict.add(b"k", &b"v"[..]);
+        let o = server.db[1].dict.add(b"12", 1_000_000i64);
+        server.db[1].dict.set_expire(o, 0x0102_0304_0506);
+        server.db[3].dict.add(b"zero", &b""[..]);
+        let saved = save(&mut server);
+
+        assert!(
+            saved.starts_with(b"REDIS0009\xfa\x09redis-ver\x066.2.16\xfa\x0aredis-bits\xc0\x40")
+        );
+        let at = saved.windows(2).position(|w| w == b"\xfe\x00").unwrap();
+        assert!(saved[..at].ends_with(b"\xfa\x0caof-preamble\xc0\x00"));
+        let expected = b"\xfe\x00\xfb\x01\x00\x00\x01k\x01v\
+            \xfe\x01\xfb\x01\x01\xfc\x06\x05\x04\x03\x02\x01\x00\x00\x00\xc0\x0c\xc2\x40\x42\x0f\x00\
+            \xfe\x03\xfb\x01\x00\x00\x04zero\x00\xff";
+        let (body, crc) = saved.split_at(saved.len() - 8);
+        assert_eq!(body[at..], expected[..]);
+        assert_eq!(crc, crate::crc64::crc64(0, body).to_le_bytes());
+
+        let mut back = newServer();
+        back.masterhost =
+            Some(b"the key of db 1 has expired long ago, but replicas keep it".to_vec());
+        load(&mut back, &saved, RDBFLAGS_NONE).unwrap();
+        assert_eq!(contents(&back), contents(&server));
+        assert_eq!(back.db[1].dict.expires_len(), 1);
+
+        server.rdb_checksum = false;
+        assert!(save(&mut server).ends_with(b"\xff\0\0\0\0\0\0\0\0"));
+    }
+
+    #[test]
+    fn replication_state_travels() {
+        let mut server = newServer();
+        server.master_repl_offset = 1 << 40;
+        let rsi = rdbSaveInfo { repl_stream_db: 3, ..Default::default() };
+        let mut rdb = rioInitWithBuffer(Vec::new());
+        rdbSaveRio(&mut server, &mut rdb, RDBFLAGS_NONE, Some(&rsi)).unwrap();
+        let back = load(&mut newServer(), &rioIntoBuffer(rdb), RDBFLAGS_NONE).unwrap();
+        assert_eq!((back.repl_stream_db, back.repl_offset), (3, 1 << 40));
+        assert!(back.repl_id_is_set && back.repl_id == server.replid);
+        assert!(!load(&mut newServer(), &save(&mut server), 0).unwrap().repl_id_is_set);
+    }
+
+    #[test]
+    fn versions() {
+        let body: [&[u8]; 2] = [b"\xfe\x01", b"\x00\x01k\x01v"];
+        for version in 0..=14 {
+            let mut server = newServer();
+            let loaded = load(&mut server, &file(version, &body), RDBFLAGS_NONE);
+            if (1..=12).contains(&version) {
+                assert!(loaded.is_ok(), "{version}");
+                assert_eq!(get(&server, 1, b"k").unwrap(), b"v");
+            } else {
+                assert_eq!(loaded.unwrap_err().raw_os_error(), Some(libc::EINVAL), "{version}");
+            }
+        }
+        for magic in ["REDIS00xx", "RADIS0009", "VALKEY080"] {
+            assert!(load(&mut newServer(), &[magic.as_bytes(), b"\xff"].concat(), 0).is_err());
+        }
+
+        // What newer servers add is passed over, but not in files of before.
+        let newer: [&[u8]; 6] = [
+            b"\xf4\x01\x02\x00",
+            b"\xf5\x21#!lua name=mylib\nredis.register()",
+            b"\xf6\x03lib\x03LUA\x01\x04desc\x04code",
+            b"\xf6\x03lib\x03LUA\x00\x04code",
+            b"\xfa\x08aof-base\xc0\x00",
+            b"\x00\x01k\x01v",
+        ];
+        let mut server = newServer();
+        load(&mut server, &file(12, &newer), 0).unwrap();
+        assert_eq!(get(&server, 0, b"k").unwrap(), b"v");
+        for i in 0..4 {
+            assert!(load(&mut newServer(), &file(9, &newer[i..]), 0).is_err());
+        }
+
+        // Types that we don't have end it.
+        for type_ in (6..=9).chain(16..=60) {
+            let value = [type_, 1, b'k', 1, b'v', 0, 0];
+            assert!(load(&mut newServer(), &file(12, &[&value]), 0).is_err(), "{type_}");
+        }
+    }
+
+    #[test]
+    fn opcodes() {
+        let now = mstime();
+        let with_time = |at: i64, key: &[u8]| {
+            [b"\xfc", &at.to_le_bytes()[..], b"\x00", &[key.len() as u8], key, b"\x01v"].concat()
+        };
+        let body: [&[u8]; 9] = [
+            b"\xfa\x03foo\x03bar\xfa\x04%foo\x03bar\xfa\x03lua\x08return 1",
+            b"\xfb\x0a\x81\x7f\xff\xff\xff\xff\xff\xff\xff",
+            &with_time(now - 10_000, b"old"),
+            &with_time(now + 10_000, b"new"),
+            // 1 second after 1970, and in 2033.
+            b"\xfd\x01\x00\x00\x00\x00\x04old2\x01v",
+            b"\xfd\x00\x94\x35\x77\x00\x04new2\x01v",
+            b"\xf9\xc8\x00\x04freq\x01v",
+            b"\xf8\x0a\x00\x04idle\x01v",
+            b"\x00\x05plain\x01v",
+        ];
+        let file = file(9, &body);
+        for (replica, flags, keys) in
+            [(false, 0, 5), (true, 0, 7), (false, RDBFLAGS_AOF_PREAMBLE, 7)]
+        {
+            let mut server = newServer();
+            server.masterhost = replica.then(|| b"master".to_vec());
+            server.lruclock = 1000;
+            load(&mut server, &file, flags).unwrap();
+            let dict = &server.db[0].dict;
+            assert_eq!((dict.len(), dict.expires_len()), (keys, keys - 3));
+            let find = |key: &[u8]| dict.find(key).unwrap();
+            assert_eq!(dict.expire(find(b"new")), Some(now + 10_000));
+            assert_eq!(dict.expire(find(b"new2")), Some(2_000_000_000_000));
+            assert_eq!(dict.lru(find(b"idle")), 990);
+            assert_eq!(dict.lru(find(b"freq")), 1000);
+            assert_eq!(dict.lru(find(b"plain")), 1000);
+        }
+        let mut server = newServer();
+        server.maxmemory_policy = MAXMEMORY_ALLKEYS_LFU;
+        load(&mut server, &file, 0).unwrap();
+        let dict = &server.db[0].dict;
+        assert_eq!(dict.lru(dict.find(b"freq").unwrap()) & 255, 200);
+        assert_eq!(dict.lru(dict.find(b"plain").unwrap()) & 255, 5);
+
+        // And they are written, as far as the policy makes use of them.
+        for (policy, bytes) in [
+            (MAXMEMORY_ALLKEYS_LRU, &b"\xfb\x01\x00\xf8\x05\x00\x01k\x01v"[..]),
+            (MAXMEMORY_VOLATILE_LFU, b"\xfb\x01\x00\xf9\x07\x00\x01k\x01v"),
+            (MAXMEMORY_VOLATILE_TTL, b"\xfb\x01\x00\x00\x01k\x01v"),
+        ] {
+            let mut server = newServer();
+            server.maxmemory_policy = policy;
+            server.lruclock = 12;
+            server.db[0].dict.add(b"k", &b"v"[..]);
+            let o = server.db[0].dict.find(b"k").unwrap();
+            server.db[0].dict.set_lru(o, 7);
+            let saved = save(&mut server);
+            assert!(saved.windows(bytes.len()).any(|w| w == bytes), "{policy:x}");
+        }
+
+        for (body, what) in [
+            (&b"\xfe\x04"[..], "no such db"),
+            (b"\xf7\x81\x00\x00\x00\x00\x00\x00\x04\x00\x02\x02\x00", "data of a module"),
+            (b"\xf7\x01\x01\x02\x00", "no number after the module"),
+            (b"\x07\x01k\x01\x00", "a module's value"),
+        ] {
+            assert!(load(&mut newServer(), &super::tests::file(9, &[body]), 0).is_err(), "{what}");
+        }
+        assert_eq!(&moduleTypeNameByID(0x0000_0000_0000_0400), b"AAAAAAAAB");
+    }
+
+    #[test]
+    fn the_same_key_twice() {
+        let body: [&[u8]; 2] = [b"\x00\x01k\x01v", b"\x00\x01k\x01w"];
+        assert!(load(&mut newServer(), &file(9, &body), 0).is_err());
+        let mut server = newServer();
+        load(&mut server, &file(9, &body), RDBFLAGS_ALLOW_DUP).unwrap();
+        assert_eq!(get(&server, 0, b"k").unwrap(), b"w");
+        assert!(load(&mut server, &file(9, &body[..1]), 0).is_err());
+        load(&mut server, &file(9, &body[..1]), RDBFLAGS_ALLOW_DUP).unwrap();
+        assert_eq!(contents(&server).len(), 1);
+        assert_eq!(get(&server, 0, b"k").unwrap(), b"v");
+    }
+
+    /// A small file with something of everything.
+    fn sample() -> Vec<u8> {
+        let body: [&[u8]; 10] = [
+            b"\xfa\x09redis-ver\x066.2.16\xfa\x05ctime\xc2\x00\x00\x00\x60",
+            b"\xfa\x08used-mem\xc2\x00\x00\x10\x00\xfa\x07repl-id\x01a",
+            b"\xfe\x00\xfb\x04\x01",
+            b"\x00\x05first\x05value",
+            b"\xfc\x00\x00\x00\x00\x00\x10\x00\x00\x00\xc1\x00\x10\xc2\x00\x00\x01\x00",
+            b"\x00\x04long\xc3\x06\x15\x01aa\xe0\x0a\x00",
+            b"\xfe\x02\xf9\x10\x00\x40\x4c0123456789012345678901234567890123456789012345678901234567890123456789012345\x01v",
+            b"\xf8\x40\x80\x00\x80\x00\x00\x00\x03abc\x00",
+            b"\xfd\x00\x00\x00\x7f\x00\x02xy\xc0\x05",
+            b"\xf5\x05#!lua",
+        ];
+        file(12, &body)
+    }
+
+    #[test]
+    fn every_prefix_is_an_error() {
+        let file = sample();
+        load(&mut newServer(), &file, 0).unwrap();
+        for len in 0..file.len() {
+            let mut server = newServer();
+            assert!(load(&mut server, &file[..len], 0).is_err(), "{len} of {}", file.len());
+        }
+    }
+
+    #[test]
+    fn every_flip_is_an_error_or_at_least_no_panic() {
+        let file = sample();
+        for at in 0..file.len() {
+            for flip in 1..=255u8 {
+                let mut damaged = file.clone();
+                damaged[at] ^= flip;
+                let loaded = load(&mut newServer(), &damaged, 0);
+                // The last digits of the version tell whether there is a checksum at all.
+                if !(5..9).contains(&at) {
+                    assert!(loaded.is_err(), "byte {at} ^ {flip}");
+                }
+                let mut careless = newServer();
+                careless.skip_checksum_validation = true;
+                let _ = load(&mut careless, &damaged, RDBFLAGS_ALLOW_DUP);
+            }
+        }
+    }
+
+    #[test]
+    fn a_checksum_of_zero_is_none() {
+        let mut file = file(9, &[b"\x00\x01k\x01v"]);
+        let at = file.len() - 8;
+        file[at..].fill(0);
+        load(&mut newServer(), &file, 0).unwrap();
+        file[at] = 1;
+        assert!(load(&mut newServer(), &file, 0).is_err());
+        let mut server = newServer();
+        server.rdb_checksum = false;
+        load(&mut server, &file, 0).unwrap();
+    }
+
+    /// Random keys of all sizes through a file, which is read in chunks of all sizes.
+    #[test]
+    fn there_and_back() {
+        let mut rng = Rng::new(randomU64());
+        let mut server = newServer();
+        for i in 0..3000 {
+            let bytes = |rng: &mut Rng, max: usize| -> Vec<u8> {
+                let len = rng.below(max + 1);
+                let letters = 1 + rng.below(255);
+                (0..len).map(|_| rng.below(letters) as u8).collect()
+            };
+            let value_max = match i % 100 {
+                0 if i % 1000 == 0 => 600_000,
+                0..5 => 20_000,
+                _ => 150,
+            };
+            let key_max = if i % 500 == 7 { 100_000 } else { 40 };
+            let mut key = bytes(&mut rng, key_max);
+            key.extend_from_slice(&ll2string(i));
+            let db = rng.below(4);
+            let dict = &mut server.db[db].dict;
+            let o = if rng.below(3) == 0 {
+                dict.add(&key, (rng.next() >> rng.below(64)) as i64)
+            } else {
+                let value = bytes(&mut rng, value_max);
+                dict.add(&key, tryObjectEncoding(&value))
+            };
+            if rng.below(4) == 0 {
+                dict.set_expire(o, mstime() + 100_000 + rng.below(1 << 40) as i64);
+            }
+        }
+        let path = format!("/tmp/fidelis-rdb-{}", std::process::id()).into_bytes();
+        let fd = open(&path, libc::O_CREAT | libc::O_TRUNC | libc::O_WRONLY, 0o600).unwrap();
+        let mut rdb = rioInitWithFile(fd, 0);
+        rdbSaveRio(&mut server, &mut rdb, RDBFLAGS_NONE, None).unwrap();
+        rioFlush(&mut rdb).unwrap();
+        close(fd);
+        for chunk in [0, 1, 1000, 100_000] {
+            let fd = open(&path, libc::O_RDONLY, 0).unwrap();
+            let size = fileSize(fd).unwrap() as u64;
+            // Without its size the file is read all the same.
+            let mut rdb = rioInitWithFile(fd, if chunk == 1000 { 0 } else { size });
+            let mut back = newServer();
+            // Chunks, without serving clients, who are not there.
+            let loaded = {
+                let mut batch = Batch::default();
+                rdb.update_cksum = true;
+                rdb.max_processing_chunk = chunk;
+                rdbLoadRioInner(&mut back, &mut rdb, RDBFLAGS_NONE, None, &mut batch)
+            };
+            assert!(loaded.is_ok(), "chunk {chunk}");
+            assert!(contents(&back) == contents(&server), "chunk {chunk}");
+            for (a, b) in server.db.iter().zip(&back.db) {
+                assert_eq!(a.dict.expires_len(), b.dict.expires_len());
+                for e in a.dict.iter() {
+                    let o = b.dict.find(e.key()).unwrap();
+                    assert_eq!(b.dict.encoding(o), e.encoding());
+                }
+            }
+            close(fd);
+        }
+        unlink(&path).unwrap();
+    }
+
+    #[test]
+    fn usage_information() {
+        let mut server = newServer();
+        let set = objectSetLRUOrLFU;
+        assert_eq!(set(&server, 5, -1, 1000, 1000), None);
+        assert_eq!(set(&server, -1, 10, 1000, 1000), Some(990));
+        assert_eq!(set(&server, -1, 10_000, 1000, 1), Some(990));
+        assert_eq!(set(&server, -1, 1001, 1000, 1000), Some(1000 + LRU_CLOCK_MAX / 2));
+        assert_eq!(set(&server, -1, i64::MAX, 1000, 1000), Some(1000 + LRU_CLOCK_MAX / 2));
+        server.maxmemory_policy = MAXMEMORY_VOLATILE_LFU;
+        assert_eq!(set(&server, -1, 10, 1000, 1000), None);
+        server.unixtime = 60 * 70_000;
+        assert_eq!(set(&server, 255, 10, 1000, 1000), Some((70_000 & 0xffff) << 8 | 255));
+    }
+
+    #[test]
+    fn what_to_tell_of_replication() {
+        let mut server = newServer();
+        assert!(rdbPopulateSaveInfo(&server).is_none());
+        server.repl_backlog = Some(Box::new([0; 16]));
+        server.slaveseldb = -1;
+        assert_eq!(rdbPopulateSaveInfo(&server).unwrap().repl_stream_db, 0);
+        server.slaveseldb = 2;
+        assert_eq!(rdbPopulateSaveInfo(&server).unwrap().repl_stream_db, 2);
+        server.masterhost = Some(b"master".to_vec());
+        assert!(rdbPopulateSaveInfo(&server).is_none());
+    }
+}

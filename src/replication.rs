@@ -1,0 +1,3158 @@
+//! `replication.c`: asynchronous replication, both sides.
+//!
+//! # How it works
+//!
+//! A master numbers the bytes of its write stream: `master_repl_offset` is the number of the last one. It keeps the most
+//! recent of them in a ring, the *backlog*, and sends all of them to its replicas. A replica that was cut off says which
+//! history it follows (a *replication id*) and which byte it wants next. If the master has that history and the ring still
+//! has that byte, the replica gets the rest of the ring (a *partial* resync). Otherwise it gets an RDB file and then what
+//! was written since the file's snapshot (a *full* one).
+//!
+//! ```text
+//! replica                                        master
+//!   PING                                    ->
+//!                                           <-   +PONG, or an error that asks for a password
+//!   AUTH, REPLCONF listening-port/ip/capa   ->
+//!                                           <-   one line for each
+//!   PSYNC <id> <offset>  (or: PSYNC ? -1)   ->
+//!                                           <-   +CONTINUE <id>, then the stream from <offset>
+//!                                           <-   or +FULLRESYNC <id> <offset>, \n while a child saves,
+//!                                                $<length> and the RDB, then the stream from <offset>+1
+//!   REPLCONF ACK <offset>, every second     ->
+//! ```
+//!
+//! A replica hands the bytes of its master on to its own replicas as they came, and keeps them in a backlog of its own.
+//! So all of a tree speaks of the same bytes by the same numbers, and whoever is promoted can go on with the others:
+//! it takes a new id, and keeps the old one as `replid2`, good up to the byte where the histories part.
+//!
+//! # Read first
+//!
+//! `syncCommand` (a master is asked), `syncWithMaster` (a replica asks), `readSyncBulkPayload` (the file arrives),
+//! `replicationCron` (what time does).
+//!
+//! # Absent
+//!
+//! WAIT, FAILOVER (a replica does answer `PSYNC ... FAILOVER` of its master), the script cache, diskless transfer as a
+//! master, and loading from the socket as a replica. A replica takes a diskless master's `$EOF:` payload, by way of the
+//! file. What is only there for one of these is left out too: `repl_put_online_on_ack`, the delay before a diskless save,
+//! `CHILD_TYPE_RDB` with a socket for a target.
+//!
+//! # Differs
+//!
+//! The lists of clients are fields of `server`, so they are not passed. A command is copied to the backlog and to the
+//! replicas as it was received, not put together again. What the C keeps in static variables is in `ReplicationStatics`.
+//! Where a peer's bytes would break the C, they are refused; each place says so.
+
+use std::io;
+
+use crate::args::{Args, Argv};
+use crate::blocked::disconnectAllBlockedClients;
+use crate::connection::{
+    CONN_STATE_CONNECTED, ConnId, connClose, connConnect, connCreateSocket, connDisableTcpNoDelay,
+    connGetInfo, connGetLastError, connGetPrivateData, connGetState, connPeerToString, connRead,
+    connSetPrivateData, connSetReadHandler, connSetWriteHandler, connSyncReadLine, connSyncWrite,
+    connWrite,
+};
+use crate::db::{emptyDb, selectDb};
+use crate::ds::adlist::{listAddNodeTail, listDelNode, listLength, listNext, listRewind};
+use crate::log::{LL_DEBUG, LL_NOTICE, LL_VERBOSE, LL_WARNING};
+use crate::multi::discardTransaction;
+use crate::networking::{
+    addReply, addReplyArrayLen, addReplyBulkCBuffer, addReplyBulkCString, addReplyBulkLongLong,
+    addReplyDeferredLen, addReplyError, addReplyErrorObject, addReplyLongLong, addReplyProto,
+    catClientInfoString, clientHasPendingReplies, copyClientOutputBuffer, createClient,
+    disconnectSlaves, freeClient, freeClientAsync, getClientPeerId, linkClient,
+    readQueryFromClient, resetClient, sendReplyToClient, setDeferredArrayLen, shared, unlinkClient,
+};
+use crate::object::{
+    getLongFromObjectOrReply, getLongLongFromObjectOrReply, getRangeLongFromObjectOrReply,
+};
+use crate::rdb::{killRDBChild, rdbLoad, rdbPopulateSaveInfo, rdbSaveBackground};
+use crate::sds::sdscatrepr;
+use crate::server::{
+    allPersistenceDisabled, hasActiveChildProcess, redisCommunicateSystemd, setOOMScoreAdj,
+};
+use crate::server_h::*;
+use crate::sys::clock::{mstime, usleep, ustime};
+use crate::sys::errno::errorText;
+use crate::sys::file::{
+    asPath, fileSize, fsync, ftruncate, lseek, open, rdb_fsync_range, rename, unlink,
+};
+use crate::sys::random::getRandomHexChars;
+use crate::sys::socket::{close, read, write};
+use crate::util::{B, c_str, eq_ignore_case, ll2string, string2ll, strtoll};
+use crate::{addReplyErrorFormat, bformat, sdscatprintf, serverLog};
+
+/// What the C keeps in static variables of this file.
+#[derive(Default)]
+pub struct ReplicationStatics {
+    /// The RDB file on disk was made for replicas only; see `removeRDBUsedToSyncReplicas`.
+    RDBGeneratedByReplication: bool,
+    /// The second in which the master last got a newline from us.
+    newline_sent: i64,
+    /// The end of the payload being received, if it is of the `$EOF:` kind (the C's `usemark`).
+    eofmark: Option<EofMark>,
+    replication_cron_loops: i64,
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Utility functions
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// How the log calls a replica: its address and the port it listens on, as far as they are known.
+///
+/// The port of the connection would mean nothing to the reader; the one that REPLCONF announced does.
+pub fn replicationGetSlaveName(server: &Server, c: ClientId) -> Vec<u8> {
+    let Some(addr) = slaveAddr(server, c) else {
+        return bformat!("client id #{}", server[c].id);
+    };
+    match server[c].slave_listening_port {
+        0 => bformat!("{}:<unknown-replica-port>", B(&addr)),
+        port if addr.contains(&b':') => bformat!("[{}]:{}", B(&addr), port),
+        port => bformat!("{}:{}", B(&addr), port),
+    }
+}
+
+/// The address a replica announced, or else the one it connects from. None if its socket is gone.
+fn slaveAddr(server: &Server, slave: ClientId) -> Option<Vec<u8>> {
+    let client = &server[slave];
+    if let Some(addr) = &client.slave_addr {
+        return Some(addr.clone());
+    }
+    let (ip, _port) = connPeerToString(&server.net, client.conn?);
+    (ip != b"?").then_some(ip)
+}
+
+/// Removes a file, in a way that does not hold up the server however large it is.
+///
+/// The kernel frees a file's blocks when its last reference goes. So the name goes at once, while we hold the file open,
+/// and the reference goes in a background thread. A file that can't be opened is removed right here.
+pub fn bg_unlink(server: &Server, filename: &[u8]) -> io::Result<()> {
+    let Ok(fd) = open(filename, libc::O_RDONLY | libc::O_NONBLOCK, 0) else {
+        return unlink(filename);
+    };
+    if let Err(e) = unlink(filename) {
+        close(fd);
+        return Err(e);
+    }
+    server.bio.bioCreateCloseJob(fd);
+    Ok(())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// MASTER
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Makes the backlog, of `server.repl_backlog_size` bytes. There must be none.
+pub fn createReplicationBacklog(server: &mut Server) {
+    assert!(server.repl_backlog.is_none());
+    allocateReplicationBacklog(server);
+}
+
+/// An empty ring. Its first byte will be the next one of the stream.
+fn allocateReplicationBacklog(server: &mut Server) {
+    let size =
+        usize::try_from(server.repl_backlog_size).expect("the size of the backlog is above 0");
+    server.repl_backlog = Some(vec![0; size].into_boxed_slice());
+    server.repl_backlog_histlen = 0;
+    server.repl_backlog_idx = 0;
+    server.repl_backlog_off = server.master_repl_offset.wrapping_add(1);
+}
+
+/// Sets the size of the backlog in bytes, not below `CONFIG_REPL_BACKLOG_MIN_SIZE`. If there is one, its contents are lost.
+///
+/// They could be moved, but copying gigabytes takes its time, and both rings would have to be in memory. It fills again
+/// with what comes.
+pub fn resizeReplicationBacklog(server: &mut Server, newsize: i64) {
+    let newsize = newsize.max(CONFIG_REPL_BACKLOG_MIN_SIZE as i64);
+    if server.repl_backlog_size == newsize {
+        return;
+    }
+    server.repl_backlog_size = newsize;
+    if server.repl_backlog.is_some() {
+        // The old ring goes first, so that its memory can be used for the new one.
+        server.repl_backlog = None;
+        allocateReplicationBacklog(server);
+    }
+}
+
+/// Frees the backlog. Replicas need one, so there must be none of them.
+pub fn freeReplicationBacklog(server: &mut Server) {
+    assert_eq!(listLength(&server.slaves), 0);
+    server.repl_backlog = None;
+}
+
+/// Appends to the backlog, which must be there, and counts the bytes in `master_repl_offset`.
+///
+/// This is the one place that moves the offset: a byte has a number if and only if it is in the ring.
+#[inline]
+pub fn feedReplicationBacklog(server: &mut Server, p: &[u8]) {
+    let ring = server.repl_backlog.as_mut().expect("there is a backlog to feed");
+
+    // Write up to the end of the ring, then go on at its start, as often as it takes.
+    let mut idx = server.repl_backlog_idx as usize;
+    let mut rest = p;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(rest.len().min(ring.len() - idx));
+        ring[idx..idx + now.len()].copy_from_slice(now);
+        idx += now.len();
+        if idx == ring.len() {
+            idx = 0;
+        }
+        rest = later;
+    }
+    server.repl_backlog_idx = idx as i64;
+    server.repl_backlog_histlen =
+        (server.repl_backlog_histlen + p.len() as i64).min(ring.len() as i64);
+
+    // The offset may come from a peer or a file, so its sum may leave the range. It wraps, as it does in the C.
+    server.master_repl_offset = server.master_repl_offset.wrapping_add(p.len() as i64);
+    server.repl_backlog_off =
+        server.master_repl_offset.wrapping_sub(server.repl_backlog_histlen).wrapping_add(1);
+}
+
+/// The last `len` bytes of a ring whose next byte goes to `idx`, oldest first, in the two pieces they lie in.
+fn latestOfRing(ring: &[u8], idx: usize, len: usize) -> (&[u8], &[u8]) {
+    let start = (idx + (ring.len() - len)) % ring.len();
+    let first = len.min(ring.len() - start);
+    (&ring[start..start + first], &ring[..len - first])
+}
+
+/// Whether a replica gets the stream of writes. Those that only want the RDB do not, nor those whose RDB is not begun:
+/// it will contain what is written until then.
+#[inline]
+pub fn canFeedReplicaReplBuffer(replica: &Client) -> bool {
+    replica.flags & CLIENT_REPL_RDBONLY == 0 && replica.replstate != SLAVE_STATE_WAIT_BGSAVE_START
+}
+
+/// The command that selects a db, for the first dbs.
+const SELECT: [&[u8]; 10] = [
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n3\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n4\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n5\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n6\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n7\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n8\r\n",
+    b"*2\r\n$6\r\nSELECT\r\n$1\r\n9\r\n",
+];
+
+/// Puts a command of db `dictid` into the stream: the backlog and every replica get it, with a SELECT ahead of it where
+/// the stream is in another db.
+///
+/// This is for a master. A replica has no stream of its own: it hands on that of its master
+/// (`replicationFeedSlavesFromMasterStream`), and nothing is done here.
+#[inline]
+pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
+    if server.masterhost.is_some() {
+        return;
+    }
+    if server.repl_backlog.is_none() {
+        // Nobody listens, and nobody will ask for it later.
+        assert!(server.slaves.is_empty(), "there are no replicas without a backlog");
+        return;
+    }
+
+    if server.slaveseldb != dictid {
+        match usize::try_from(dictid).ok().and_then(|id| SELECT.get(id)) {
+            Some(selectcmd) => feedStream(server, selectcmd),
+            None => {
+                let id = ll2string(i64::from(dictid));
+                let id = id.as_bytes();
+                feedStream(
+                    server,
+                    &bformat!("*2\r\n$6\r\nSELECT\r\n${}\r\n{}\r\n", id.len(), B(id)),
+                );
+            }
+        }
+        server.slaveseldb = dictid;
+    }
+
+    // C: the multibulk form is written anew, and once for each replica. Here the bytes are those that were received, or
+    // those that a rewritten command keeps.
+    match argv.raw() {
+        Some(raw) => feedStream(server, raw),
+        // An inline command, or one with a length written as `$03`.
+        None => feedStream(server, argv.to_argv().as_args().raw().unwrap_or_default()),
+    }
+}
+
+/// The same bytes for the backlog and for every replica.
+#[inline]
+fn feedStream(server: &mut Server, buf: &[u8]) {
+    if server.repl_backlog.is_some() {
+        feedReplicationBacklog(server, buf);
+    }
+    for &slave in &server.slaves {
+        if canFeedReplicaReplBuffer(&server.clients[slave]) {
+            addReplyProto(&mut server.clients, slave, buf);
+        }
+    }
+}
+
+/// Logs the last 256 bytes of the backlog, for the moment when a peer says that we speak nonsense.
+pub fn showLatestBacklog(server: &Server) {
+    let Some(ring) = &server.repl_backlog else { return };
+    let dumplen = server.repl_backlog_histlen.min(256) as usize;
+    let (first, second) = latestOfRing(ring, server.repl_backlog_idx as usize, dumplen);
+    let mut dump = Vec::new();
+    for piece in [first, second] {
+        if !piece.is_empty() {
+            sdscatrepr(&mut dump, piece);
+        }
+    }
+    serverLog!(LL_WARNING, "Latest backlog is: '{}'", B(&dump));
+}
+
+/// Hands bytes of our master's stream on to our replicas, and keeps them in the backlog, without a change: so a replica of
+/// ours and one of our master can tell each other apart by nothing.
+pub fn replicationFeedSlavesFromMasterStream(server: &mut Server, buf: &[u8]) {
+    feedStream(server, buf);
+}
+
+/// Shows a command to the clients in MONITOR: the time, the db, who sent it, and its arguments quoted.
+pub fn replicationFeedMonitors(server: &mut Server, c: ClientId, dictid: usize, argv: &Args) {
+    if server.monitors.is_empty() || server.loading {
+        return;
+    }
+    let now = ustime();
+    let mut cmdrepr = bformat!("+{}.{:06} ", now / 1_000_000, now % 1_000_000);
+    if server[c].flags & CLIENT_UNIX_SOCKET != 0 {
+        let path = server.unixsocket.as_deref().unwrap_or_default();
+        sdscatprintf!(cmdrepr, "[{dictid} unix:{}] ", B(path));
+    } else {
+        let peer = getClientPeerId(server, c);
+        sdscatprintf!(cmdrepr, "[{dictid} {}] ", B(&peer));
+    }
+    for (j, arg) in argv.iter().enumerate() {
+        if j != 0 {
+            cmdrepr.push(b' ');
+        }
+        sdscatrepr(&mut cmdrepr, arg);
+    }
+    cmdrepr.extend_from_slice(b"\r\n");
+
+    for &monitor in &server.monitors {
+        addReplyProto(&mut server.clients, monitor, &cmdrepr);
+    }
+}
+
+/// Queues for a replica the backlog from byte `offset` on. The byte must be in it, or be the next to come. Returns how
+/// many bytes that is.
+pub fn addReplyReplicationBacklog(server: &mut Server, c: ClientId, offset: i64) -> i64 {
+    serverLog!(LL_DEBUG, "[PSYNC] Replica request offset: {}", offset);
+
+    let Some(ring) = server.repl_backlog.as_ref().filter(|_| server.repl_backlog_histlen != 0)
+    else {
+        serverLog!(LL_DEBUG, "[PSYNC] Backlog history len is zero");
+        return 0;
+    };
+    serverLog!(LL_DEBUG, "[PSYNC] Backlog size: {}", server.repl_backlog_size);
+    serverLog!(LL_DEBUG, "[PSYNC] First byte: {}", server.repl_backlog_off);
+    serverLog!(LL_DEBUG, "[PSYNC] History len: {}", server.repl_backlog_histlen);
+    serverLog!(LL_DEBUG, "[PSYNC] Current index: {}", server.repl_backlog_idx);
+
+    let skip = offset.wrapping_sub(server.repl_backlog_off);
+    serverLog!(LL_DEBUG, "[PSYNC] Skipping: {}", skip);
+    let idx = server.repl_backlog_idx as usize;
+    let histlen = server.repl_backlog_histlen as usize;
+    serverLog!(
+        LL_DEBUG,
+        "[PSYNC] Index of first byte: {}",
+        (idx + (ring.len() - histlen)) % ring.len()
+    );
+    let len = server.repl_backlog_histlen - skip;
+    serverLog!(LL_DEBUG, "[PSYNC] Reply total length: {}", len);
+
+    let (first, second) = latestOfRing(ring, idx, len as usize);
+    for piece in [first, second] {
+        if !piece.is_empty() {
+            serverLog!(LL_DEBUG, "[PSYNC] addReply() length: {}", piece.len());
+            addReplyProto(&mut server.clients, c, piece);
+        }
+    }
+    len
+}
+
+/// The offset that goes with an RDB whose child was forked just now: what is written from here on is not in it.
+pub fn getPsyncInitialOffset(server: &Server) -> i64 {
+    server.master_repl_offset
+}
+
+/// Makes a replica wait for the RDB that is being saved, and tells it (+FULLRESYNC) our id and `offset`, the offset of
+/// that RDB. Call it right after the fork, or when the replica joins others that wait for the same file.
+///
+/// 1. The offset is kept with the replica: others that join the same save need it.
+/// 2. From the state WAIT_BGSAVE_END on, writes are queued for it, to be sent after the file.
+/// 3. The next write starts with a SELECT, since this replica has not seen the last one.
+///
+/// `C_ERR`: the line could not be sent; the replica will be freed.
+pub fn replicationSetupSlaveForFullResync(
+    server: &mut Server,
+    slave: ClientId,
+    offset: i64,
+) -> CResult {
+    server[slave].psync_initial_offset = offset;
+    server[slave].replstate = SLAVE_STATE_WAIT_BGSAVE_END;
+    server.slaveseldb = -1;
+
+    // SYNC, the command from before PSYNC, has no such reply.
+    if server[slave].flags & CLIENT_PRE_PSYNC == 0 {
+        let buf = bformat!("+FULLRESYNC {} {}\r\n", B(&server.replid), offset);
+        if !writeAtOnce(server, slave, &buf) {
+            freeClientAsync(server, slave);
+            return C_ERR;
+        }
+    }
+    C_OK
+}
+
+/// Writes a line to a replica past its output buffer, which already holds what comes later. Its socket has nothing else to
+/// send at this point, so that a line fits.
+fn writeAtOnce(server: &mut Server, slave: ClientId, line: &[u8]) -> bool {
+    let conn = server[slave].conn.expect("a replica has a connection");
+    connWrite(&mut server.net, conn, line).is_ok_and(|nwritten| nwritten == line.len())
+}
+
+/// Why a PSYNC can't go on where the replica stopped.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+enum PsyncRefusal {
+    /// The replica asked for a full resync, by the id `?`.
+    FullResyncWanted,
+    /// It follows a history that is not ours.
+    UnknownReplid,
+    /// It followed our former history farther than we did.
+    BeyondSecondReplid,
+    /// Its next byte is not in the backlog.
+    NotInBacklog,
+}
+
+/// Decides about `PSYNC <master_replid> <psync_offset>`; None is yes.
+fn psyncRefusal(server: &Server, master_replid: &[u8], psync_offset: i64) -> Option<PsyncRefusal> {
+    // Our own id names a history that is good at any offset. The second id names the one we shared with our last master,
+    // and is good only up to the point where we left it.
+    if !eq_ignore_case(master_replid, &server.replid) {
+        if master_replid.first() == Some(&b'?') {
+            return Some(PsyncRefusal::FullResyncWanted);
+        }
+        if !eq_ignore_case(master_replid, &server.replid2) {
+            return Some(PsyncRefusal::UnknownReplid);
+        }
+        if psync_offset > server.second_replid_offset {
+            return Some(PsyncRefusal::BeyondSecondReplid);
+        }
+    }
+
+    // The byte after the last one is good: then there is nothing to send yet.
+    if server.repl_backlog.is_none()
+        || psync_offset < server.repl_backlog_off
+        || psync_offset > server.repl_backlog_off.wrapping_add(server.repl_backlog_histlen)
+    {
+        return Some(PsyncRefusal::NotInBacklog);
+    }
+    None
+}
+
+/// Decides whether a PSYNC can go on where the replica stopped, and if so makes it a replica and sends it what it missed.
+///
+/// `C_ERR`: a full resync is needed and nothing was sent yet, because `+FULLRESYNC` has to name the offset of an RDB
+/// that does not exist at this point.
+pub fn masterTryPartialResynchronization(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    psync_offset: i64,
+) -> CResult {
+    let master_replid = c_str(&argv[1]);
+
+    match psyncRefusal(server, master_replid, psync_offset) {
+        Some(PsyncRefusal::FullResyncWanted) => {
+            serverLog!(
+                LL_NOTICE,
+                "Full resync requested by replica {}",
+                B(&replicationGetSlaveName(server, c))
+            );
+            return C_ERR;
+        }
+        Some(PsyncRefusal::UnknownReplid) => {
+            serverLog!(
+                LL_NOTICE,
+                "Partial resynchronization not accepted: Replication ID mismatch (Replica asked for '{}', my replication IDs are '{}' and '{}')",
+                B(master_replid),
+                B(&server.replid),
+                B(&server.replid2)
+            );
+            return C_ERR;
+        }
+        Some(PsyncRefusal::BeyondSecondReplid) => {
+            serverLog!(
+                LL_NOTICE,
+                "Partial resynchronization not accepted: Requested offset for second ID was {}, but I can reply up to {}",
+                psync_offset,
+                server.second_replid_offset
+            );
+            return C_ERR;
+        }
+        Some(PsyncRefusal::NotInBacklog) => {
+            let name = replicationGetSlaveName(server, c);
+            serverLog!(
+                LL_NOTICE,
+                "Unable to partial resync with replica {} for lack of backlog (Replica request was: {}).",
+                B(&name),
+                psync_offset
+            );
+            if psync_offset > server.master_repl_offset {
+                serverLog!(
+                    LL_WARNING,
+                    "Warning: replica {} tried to PSYNC with an offset that is greater than the master replication offset.",
+                    B(&name)
+                );
+            }
+            return C_ERR;
+        }
+        None => {}
+    }
+
+    // 1. It is a replica from here on.
+    let now = server.unixtime;
+    let client = &mut server[c];
+    client.flags |= CLIENT_SLAVE;
+    client.replstate = SLAVE_STATE_ONLINE;
+    client.repl_ack_time = now;
+    let psync2 = client.slave_capa & SLAVE_CAPA_PSYNC2 != 0;
+    listAddNodeTail(&mut server.slaves, c);
+
+    // 2. It may go on. One that knows PSYNC2 learns the id it follows now: it may have asked by our second one.
+    let line = if psync2 {
+        bformat!("+CONTINUE {}\r\n", B(&server.replid))
+    } else {
+        b"+CONTINUE\r\n".to_vec()
+    };
+    if !writeAtOnce(server, c, &line) {
+        freeClientAsync(server, c);
+        return C_OK;
+    }
+
+    // 3. What it missed. There is no need for a SELECT: the replica knows the db from before.
+    let psync_len = addReplyReplicationBacklog(server, c, psync_offset);
+    serverLog!(
+        LL_NOTICE,
+        "Partial resynchronization request from {} accepted. Sending {} bytes of backlog starting from offset {}.",
+        B(&replicationGetSlaveName(server, c)),
+        psync_len,
+        psync_offset
+    );
+
+    refreshGoodSlavesCount(server);
+    C_OK
+}
+
+/// Starts a BGSAVE for the replicas that wait for one to start, and sets them up for it.
+///
+/// `C_ERR`: it could not be started. These replicas got an error and are no replicas any more; their connections are
+/// closed once it is sent.
+pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
+    serverLog!(LL_NOTICE, "Starting BGSAVE for SYNC with target: disk");
+
+    // Without this the file would not say which db the stream is in.
+    let retval = match rdbPopulateSaveInfo(server) {
+        Some(rsi) => {
+            let filename = server.rdb_filename.clone();
+            rdbSaveBackground(server, &filename, Some(&rsi))
+        }
+        None => {
+            serverLog!(
+                LL_WARNING,
+                "BGSAVE for replication: replication information not available, can't generate the RDB file right now. Try later."
+            );
+            C_ERR
+        }
+    };
+
+    // Remember whom the file is for. Not if the files are to stay: the flag would outlive this, and be taken for that of
+    // another file when the option is turned on.
+    if retval.is_ok() && server.rdb_del_sync_files {
+        server.repl_statics.RDBGeneratedByReplication = true;
+    }
+
+    if retval.is_err() {
+        serverLog!(LL_WARNING, "BGSAVE for replication failed");
+        let mut li = listRewind(&server.slaves);
+        while let Some(slave) = listNext(&server.slaves, &mut li) {
+            if server[slave].replstate != SLAVE_STATE_WAIT_BGSAVE_START {
+                continue;
+            }
+            server[slave].replstate = REPL_STATE_NONE as i32;
+            server[slave].flags &= !CLIENT_SLAVE;
+            if let Some(node) = li.node() {
+                listDelNode(&mut server.slaves, node);
+            }
+            addReplyError(server, slave, b"BGSAVE failed, replication can't continue");
+            server[slave].flags |= CLIENT_CLOSE_AFTER_REPLY;
+        }
+        return retval;
+    }
+
+    let offset = getPsyncInitialOffset(server);
+    let mut li = listRewind(&server.slaves);
+    while let Some(slave) = listNext(&server.slaves, &mut li) {
+        if server[slave].replstate == SLAVE_STATE_WAIT_BGSAVE_START {
+            // One that can't be told is freed later; the others go on.
+            let _ = replicationSetupSlaveForFullResync(server, slave, offset);
+        }
+    }
+    retval
+}
+
+/// SYNC and PSYNC <replid> <offset>: the client becomes a replica.
+pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    // A client that is already a replica, or a monitor, has nothing to ask for.
+    if server[c].flags & CLIENT_SLAVE != 0 {
+        return;
+    }
+    // C: a master that asks this on the link on which it feeds us becomes a replica and a master in one, until something
+    // breaks.
+    if server[c].flags & CLIENT_MASTER != 0 {
+        return;
+    }
+    let psync = eq_ignore_case(&argv[0], b"psync");
+
+    // Our master hands over to us (its FAILOVER): we become a master, and it our replica.
+    if argv.len() > 3 && psync && eq_ignore_case(&argv[3], b"failover") {
+        serverLog!(LL_WARNING, "Failover request received for replid {}.", B(c_str(&argv[1])));
+        if server.masterhost.is_none() {
+            addReplyError(server, c, b"PSYNC FAILOVER can't be sent to a master.");
+            return;
+        }
+        if !eq_ignore_case(&argv[1], &server.replid) {
+            addReplyError(server, c, b"PSYNC FAILOVER replid must match my replid.");
+            return;
+        }
+        replicationUnsetMaster(server);
+        let client = catClientInfoString(server, c);
+        serverLog!(LL_NOTICE, "MASTER MODE enabled (failover request from '{}')", B(&client));
+    }
+
+    // A replica that is not up to date has nothing to hand on.
+    if server.masterhost.is_some() && server.repl_state != REPL_STATE_CONNECTED {
+        addReplyError(server, c, b"-NOMASTERLINK Can't SYNC while not connected with my master");
+        return;
+    }
+
+    // The output buffer has to hold what is written since the fork and nothing else: it may be copied to another replica.
+    if clientHasPendingReplies(&server[c]) {
+        addReplyError(server, c, b"SYNC and PSYNC are invalid with pending output");
+        return;
+    }
+
+    serverLog!(
+        LL_NOTICE,
+        "Replica {} asks for synchronization",
+        B(&replicationGetSlaveName(server, c))
+    );
+
+    // Try to go on where the replica stopped. If that can't be, PSYNC is answered by +FULLRESYNC, from which the replica
+    // learns the id and the offset for its next try.
+    if psync {
+        let Ok(psync_offset) = getLongLongFromObjectOrReply(server, c, &argv[2], None) else {
+            serverLog!(
+                LL_WARNING,
+                "Replica {} asks for synchronization but with a wrong offset",
+                B(&replicationGetSlaveName(server, c))
+            );
+            return;
+        };
+        if masterTryPartialResynchronization(server, c, argv, psync_offset).is_ok() {
+            server.stat_sync_partial_ok += 1;
+            return;
+        }
+        // Who asks by `?` did not expect it to work.
+        if argv[1].first() != Some(&b'?') {
+            server.stat_sync_partial_err += 1;
+        }
+    } else {
+        // SYNC is from an old replica, or from redis-cli. It will not acknowledge anything.
+        server[c].flags |= CLIENT_PRE_PSYNC;
+    }
+
+    // A full resync. It waits for a BGSAVE, unless we find one below.
+    server.stat_sync_full += 1;
+    server[c].replstate = SLAVE_STATE_WAIT_BGSAVE_START;
+    if server.repl_disable_tcp_nodelay {
+        if let Some(conn) = server[c].conn {
+            // Not critical if it fails.
+            let _ = connDisableTcpNoDelay(&server.net, conn);
+        }
+    }
+    server[c].repldbfd = None;
+    server[c].flags |= CLIENT_SLAVE;
+    listAddNodeTail(&mut server.slaves, c);
+
+    // The first replica. Without a backlog the offset stood still, so our past has no valid numbers: a new history starts.
+    if listLength(&server.slaves) == 1 && server.repl_backlog.is_none() {
+        changeReplicationId(server);
+        clearReplicationId2(server);
+        createReplicationBacklog(server);
+        serverLog!(
+            LL_NOTICE,
+            "Replication backlog created, my new replication IDs are '{}' and '{}'",
+            B(&server.replid),
+            B(&server.replid2)
+        );
+    }
+
+    if server.child_type == CHILD_TYPE_RDB {
+        // CASE 1: a BGSAVE is under way. It will do if another replica has been collecting the writes since its fork:
+        // then the new one gets a copy of these, and the same file. A replica that only wants the file collects nothing,
+        // and can be joined only by its like.
+        let c_rdbonly = server[c].flags & CLIENT_REPL_RDBONLY != 0;
+        let other = server.slaves.iter().copied().find(|&slave| {
+            let slave = &server[slave];
+            slave.replstate == SLAVE_STATE_WAIT_BGSAVE_END
+                && (slave.flags & CLIENT_REPL_RDBONLY == 0 || c_rdbonly)
+        });
+        // It must also be able to read whatever the file was made for.
+        match other.filter(|&slave| {
+            let capa = server[slave].slave_capa;
+            server[c].slave_capa & capa == capa
+        }) {
+            Some(slave) => {
+                if !c_rdbonly {
+                    copyClientOutputBuffer(server, c, slave);
+                }
+                let offset = server[slave].psync_initial_offset;
+                // One that can't be told is freed later, and that is all there is to do.
+                let _ = replicationSetupSlaveForFullResync(server, c, offset);
+                serverLog!(LL_NOTICE, "Waiting for end of BGSAVE for SYNC");
+            }
+            None => {
+                // Nobody noted what was written since the fork: wait for the next one.
+                serverLog!(
+                    LL_NOTICE,
+                    "Can't attach the replica to the current BGSAVE. Waiting for next BGSAVE for SYNC"
+                );
+            }
+        }
+    } else if hasActiveChildProcess(server) {
+        // CASE 2: a child of another kind is at work, and there is to be only one at a time.
+        serverLog!(
+            LL_NOTICE,
+            "No BGSAVE in progress, but another BG operation is active. BGSAVE for replication delayed"
+        );
+    } else {
+        // CASE 3: nothing is in the way. If it fails, the replica was told.
+        let _ = startBgsaveForReplication(server);
+    }
+}
+
+/// REPLCONF <option> <value> ...: what a replica tells about itself before it asks for PSYNC, and what both tell each
+/// other while they are connected.
+///
+/// From a replica:
+/// - `listening-port <port>`, `ip-address <ip>`: how it can be reached; for INFO and ROLE.
+/// - `capa <eof|psync2>`: what it understands: a payload that ends with a mark, a +CONTINUE that changes the id.
+/// - `ack <offset>`: it has processed the stream up to there. Not answered.
+/// - `rdb-only <0|1>`: it wants the RDB and no more.
+///
+/// From a master: `getack *`, which is answered by `REPLCONF ACK`.
+pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    // The name and pairs of arguments.
+    if argv.len().is_multiple_of(2) {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+        return;
+    }
+
+    for j in (1..argv.len()).step_by(2) {
+        let (option, value) = (&argv[j], &argv[j + 1]);
+        if eq_ignore_case(option, b"listening-port") {
+            let Ok(port) = getLongFromObjectOrReply(server, c, value, None) else { return };
+            server[c].slave_listening_port = port as i32;
+        } else if eq_ignore_case(option, b"ip-address") {
+            if value.len() >= NET_HOST_STR_LEN {
+                addReplyErrorFormat!(
+                    server,
+                    c,
+                    "REPLCONF ip-address provided by replica instance is too long: {} bytes",
+                    value.len()
+                );
+                return;
+            }
+            server[c].slave_addr = Some(c_str(value).to_vec());
+        } else if eq_ignore_case(option, b"capa") {
+            // What we don't know we don't mind.
+            if eq_ignore_case(value, b"eof") {
+                server[c].slave_capa |= SLAVE_CAPA_EOF;
+            } else if eq_ignore_case(value, b"psync2") {
+                server[c].slave_capa |= SLAVE_CAPA_PSYNC2;
+            }
+        } else if eq_ignore_case(option, b"ack") {
+            if server[c].flags & CLIENT_SLAVE == 0 {
+                return;
+            }
+            let Some(offset) = string2ll(value) else { return };
+            let now = server.unixtime;
+            let slave = &mut server[c];
+            slave.repl_ack_off = slave.repl_ack_off.max(offset);
+            slave.repl_ack_time = now;
+            return;
+        } else if eq_ignore_case(option, b"getack") {
+            if server.masterhost.is_some() && server.master.is_some() {
+                replicationSendAck(server);
+            }
+            return;
+        } else if eq_ignore_case(option, b"rdb-only") {
+            let Ok(rdb_only) = getRangeLongFromObjectOrReply(server, c, value, 0, 1, None) else {
+                return;
+            };
+            if rdb_only == 1 {
+                server[c].flags |= CLIENT_REPL_RDBONLY;
+            } else {
+                server[c].flags &= !CLIENT_REPL_RDBONLY;
+            }
+        } else {
+            addReplyErrorFormat!(server, c, "Unrecognized REPLCONF option: {}", B(c_str(option)));
+            return;
+        }
+    }
+    addReply(server, c, shared::ok);
+}
+
+/// The RDB was sent: the replica gets the stream from here on, starting with what was queued meanwhile.
+///
+/// 1. A replica that only wanted the file is done; its connection is closed when nobody uses it.
+/// 2. The state is ONLINE.
+/// 3. The write handler comes back: since SYNC the output buffer was filled but not sent.
+/// 4. It counts as a good replica.
+///
+/// May free the replica.
+pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
+    server[slave].replstate = SLAVE_STATE_ONLINE;
+    // It could not acknowledge anything so far, and must not be taken for one that lags.
+    server[slave].repl_ack_time = server.unixtime;
+
+    if server[slave].flags & CLIENT_REPL_RDBONLY != 0 {
+        serverLog!(
+            LL_NOTICE,
+            "Close the connection with replica {} as RDB transfer is complete",
+            B(&replicationGetSlaveName(server, slave))
+        );
+        freeClientAsync(server, slave);
+        return;
+    }
+    let conn = server[slave].conn.expect("a replica has a connection");
+    if connSetWriteHandler(&mut server.net, conn, Some(sendReplyToClient)).is_err() {
+        serverLog!(
+            LL_WARNING,
+            "Unable to register writable event for replica bulk transfer: {}",
+            errorText(&io::Error::last_os_error())
+        );
+        freeClient(server, slave);
+        return;
+    }
+    refreshGoodSlavesCount(server);
+    serverLog!(
+        LL_NOTICE,
+        "Synchronization with replica {} succeeded",
+        B(&replicationGetSlaveName(server, slave))
+    );
+}
+
+/// Removes the RDB that was made for replicas, once none of them needs it, where the server is to keep nothing on disk
+/// (`rdb-del-sync-files` and no persistence): there are environments in which such a file must not stay around.
+pub fn removeRDBUsedToSyncReplicas(server: &mut Server) {
+    // The flag must not stay while the option is off: later it would be taken for that of another file.
+    if !server.rdb_del_sync_files {
+        server.repl_statics.RDBGeneratedByReplication = false;
+        return;
+    }
+    if !allPersistenceDisabled(server) || !server.repl_statics.RDBGeneratedByReplication {
+        return;
+    }
+    let needed = server.slaves.iter().any(|&slave| {
+        matches!(
+            server[slave].replstate,
+            SLAVE_STATE_WAIT_BGSAVE_START | SLAVE_STATE_WAIT_BGSAVE_END | SLAVE_STATE_SEND_BULK
+        )
+    });
+    if !needed && std::fs::symlink_metadata(asPath(&server.rdb_filename)).is_ok() {
+        server.repl_statics.RDBGeneratedByReplication = false;
+        serverLog!(
+            LL_NOTICE,
+            "Removing the RDB file used to feed replicas in a persistence-less instance"
+        );
+        // If it can't be removed, there is nobody to tell.
+        let _ = bg_unlink(server, &server.rdb_filename);
+    }
+}
+
+/// Write handler of a replica that gets the RDB: sends its length, then 16 KB of the file a call, and puts the replica
+/// online after the last byte. Frees the replica if the file can't be read or the socket is broken.
+pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
+    let slave = ClientId::from_u64(connGetPrivateData(&server.net, conn));
+
+    // The preamble: the length, as that of any bulk: "$<length>\r\n".
+    if let Some(mut replpreamble) = server[slave].replpreamble.take() {
+        let Ok(nwritten) = connWrite(&mut server.net, conn, &replpreamble) else {
+            serverLog!(
+                LL_VERBOSE,
+                "Write error sending RDB preamble to replica: {}",
+                B(&connGetLastError(&server.net, conn))
+            );
+            freeClient(server, slave);
+            return;
+        };
+        server.stat_net_output_bytes += nwritten as i64;
+        replpreamble.drain(..nwritten);
+        if !replpreamble.is_empty() {
+            server[slave].replpreamble = Some(replpreamble);
+            return;
+        }
+    }
+
+    // The file. What was read and not written is read again the next time.
+    let fd = server[slave].repldbfd.expect("a replica in SEND_BULK has the file open");
+    let mut buf = [0; PROTO_IOBUF_LEN];
+    let nread = lseek(fd, server[slave].repldboff, libc::SEEK_SET).and_then(|_| read(fd, &mut buf));
+    let buf = match nread {
+        Ok(buflen) if buflen > 0 => &buf[..buflen],
+        failed => {
+            serverLog!(
+                LL_WARNING,
+                "Read error sending DB to replica: {}",
+                failed.map_or_else(|e| errorText(&e), |_| "premature EOF".into())
+            );
+            freeClient(server, slave);
+            return;
+        }
+    };
+    let Ok(nwritten) = connWrite(&mut server.net, conn, buf) else {
+        if connGetState(&server.net, conn) != CONN_STATE_CONNECTED {
+            serverLog!(
+                LL_WARNING,
+                "Write error sending DB to replica: {}",
+                B(&connGetLastError(&server.net, conn))
+            );
+            freeClient(server, slave);
+        }
+        return;
+    };
+    server.stat_net_output_bytes += nwritten as i64;
+    server[slave].repldboff += nwritten as i64;
+    if server[slave].repldboff == server[slave].repldbsize {
+        close(fd);
+        server[slave].repldbfd = None;
+        // It always works to take a handler away.
+        let _ = connSetWriteHandler(&mut server.net, conn, None);
+        putSlaveOnline(server, slave);
+    }
+}
+
+/// A BGSAVE has ended, well or not (`bgsaveerr`): replicas that waited for its file get it, or are dropped.
+///
+/// Replicas that wait for the next one are none of its business: `replicationStartPendingFork` starts that.
+/// Frees nobody at once, since it may be called in the middle of a command of one of them.
+pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
+    let mut li = listRewind(&server.slaves);
+    while let Some(slave) = listNext(&server.slaves, &mut li) {
+        if server[slave].replstate != SLAVE_STATE_WAIT_BGSAVE_END {
+            continue;
+        }
+        if bgsaveerr.is_err() {
+            freeClientAsync(server, slave);
+            serverLog!(LL_WARNING, "SYNC failed. BGSAVE child returned an error");
+            continue;
+        }
+
+        // Every replica reads the file by a descriptor of its own; the next save may replace it meanwhile.
+        let opened = open(&server.rdb_filename, libc::O_RDONLY, 0)
+            .and_then(|fd| fileSize(fd).map(|size| (fd, size)).inspect_err(|_| close(fd)));
+        let (fd, size) = match opened {
+            Ok(opened) => opened,
+            Err(e) => {
+                freeClientAsync(server, slave);
+                serverLog!(
+                    LL_WARNING,
+                    "SYNC failed. Can't open/stat DB after BGSAVE: {}",
+                    errorText(&e)
+                );
+                continue;
+            }
+        };
+        let client = &mut server[slave];
+        client.repldbfd = Some(fd);
+        client.repldboff = 0;
+        client.repldbsize = size;
+        client.replstate = SLAVE_STATE_SEND_BULK;
+        client.replpreamble = Some(bformat!("${}\r\n", size));
+
+        let conn = client.conn.expect("a replica has a connection");
+        let _ = connSetWriteHandler(&mut server.net, conn, None);
+        if connSetWriteHandler(&mut server.net, conn, Some(sendBulkToSlave)).is_err() {
+            freeClientAsync(server, slave);
+        }
+    }
+}
+
+/// Takes a new replication id: no PSYNC by the old one will succeed. For when our data is not what our former history says.
+pub fn changeReplicationId(server: &mut Server) {
+    server.replid = vec![0; CONFIG_RUN_ID_SIZE];
+    getRandomHexChars(&mut server.replid);
+}
+
+/// Forgets the second id. For when a new history starts, as after a full resync.
+pub fn clearReplicationId2(server: &mut Server) {
+    server.replid2 = vec![b'0'; CONFIG_RUN_ID_SIZE];
+    server.second_replid_offset = -1;
+}
+
+/// Takes a new id and keeps the old one as the second. For a replica that becomes a master: those that had the same
+/// master can go on with us by the old id, up to here.
+pub fn shiftReplicationId(server: &mut Server) {
+    server.replid2.clone_from(&server.replid);
+    // A PSYNC names the first byte that the replica lacks. If the histories agree on 50 bytes, 51 is the last good one.
+    server.second_replid_offset = server.master_repl_offset.wrapping_add(1);
+    changeReplicationId(server);
+    serverLog!(
+        LL_WARNING,
+        "Setting secondary replication ID to {}, valid up to offset: {}. New replication ID is {}",
+        B(&server.replid2),
+        server.second_replid_offset,
+        B(&server.replid)
+    );
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// SLAVE
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Whether we are in the middle of the handshake with our master: the socket is connected and PSYNC not answered.
+pub fn slaveIsInHandshakeState(server: &Server) -> bool {
+    match server.repl_state {
+        REPL_STATE_RECEIVE_PING_REPLY
+        | REPL_STATE_SEND_HANDSHAKE
+        | REPL_STATE_RECEIVE_AUTH_REPLY
+        | REPL_STATE_RECEIVE_PORT_REPLY
+        | REPL_STATE_RECEIVE_IP_REPLY
+        | REPL_STATE_RECEIVE_CAPA_REPLY
+        | REPL_STATE_SEND_PSYNC
+        | REPL_STATE_RECEIVE_PSYNC_REPLY => true,
+        REPL_STATE_NONE
+        | REPL_STATE_CONNECT
+        | REPL_STATE_CONNECTING
+        | REPL_STATE_TRANSFER
+        | REPL_STATE_CONNECTED => false,
+    }
+}
+
+/// Tells the master that we live, once a second at most, while we empty the dbs or load its RDB and can't do anything else.
+///
+/// A newline is good protocol between two commands, and one byte is sent whole or not at all.
+pub fn replicationSendNewlineToMaster(server: &mut Server) {
+    let now = mstime() / 1000;
+    if now != server.repl_statics.newline_sent {
+        server.repl_statics.newline_sent = now;
+        if let Some(conn) = server.repl_transfer_s {
+            // If it fails, we find out when we read from it.
+            let _ = connWrite(&mut server.net, conn, b"\n");
+        }
+    }
+}
+
+/// What `emptyDb` calls from time to time while the old data goes.
+pub fn replicationEmptyDbCallback(server: &mut Server) {
+    if server.repl_state == REPL_STATE_TRANSFER {
+        replicationSendNewlineToMaster(server);
+    }
+}
+
+/// Makes `server.master`, the client that stands for our master, of the connection and what +FULLRESYNC said. Its stream
+/// is in db `dbid`; -1 if that is not known.
+///
+/// Without a connection it is to become the cached master (`replicationCacheMasterUsingMyself`).
+pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, dbid: i32) {
+    let master = createClient(server, conn);
+    server.master = Some(master);
+    if let Some(conn) = conn {
+        // `createClient` did the same; here, too, a failure shows as silence on the link.
+        let _ = connSetReadHandler(&mut server.net, conn, Some(readQueryFromClient));
+    }
+
+    // CLIENT_DENY_BLOCKING is not set: a master never sends a command that blocks, and a client that refuses to would
+    // hide it if one did.
+    let reploff = server.master_initial_offset;
+    let replid = server.master_replid.clone();
+    let client = &mut server[master];
+    client.flags |= CLIENT_MASTER;
+    client.authenticated = true;
+    client.reploff = reploff;
+    client.read_reploff = reploff;
+    client.user = None; // It may do everything.
+    client.replid = replid;
+    // A master that told no offset knows SYNC only.
+    if reploff == -1 {
+        client.flags |= CLIENT_PRE_PSYNC;
+    }
+    if dbid != -1 {
+        // A db that we don't have: the stream will say so itself.
+        let _ = selectDb(server, master, dbid);
+    }
+}
+
+/// Looks for the mark that ends a payload of unknown length: 40 bytes that the master drew at random and announced.
+struct EofMark {
+    eofmark: [u8; CONFIG_RUN_ID_SIZE],
+    /// The last bytes received. They start as zeros, which no mark contains.
+    lastbytes: [u8; CONFIG_RUN_ID_SIZE],
+}
+
+impl EofMark {
+    fn new(eofmark: [u8; CONFIG_RUN_ID_SIZE]) -> EofMark {
+        EofMark { eofmark, lastbytes: [0; CONFIG_RUN_ID_SIZE] }
+    }
+
+    /// Takes the next bytes of the payload, in pieces of any size. True if the mark ends exactly here.
+    fn feed(&mut self, buf: &[u8]) -> bool {
+        match buf.last_chunk() {
+            Some(last) => self.lastbytes = *last,
+            None => {
+                self.lastbytes.rotate_left(buf.len());
+                let rem = self.lastbytes.len() - buf.len();
+                self.lastbytes[rem..].copy_from_slice(buf);
+            }
+        }
+        self.lastbytes == self.eofmark
+    }
+}
+
+/// What the line ahead of the RDB may be.
+enum BulkHeader<'a> {
+    /// `-<text>`
+    Error(&'a [u8]),
+    /// An empty line: the master is alive and not ready yet.
+    KeepAlive,
+    /// `$EOF:<40 bytes>`: the RDB, then these bytes.
+    Mark([u8; CONFIG_RUN_ID_SIZE]),
+    /// `$<count>`: so many bytes.
+    Length(i64),
+    /// Something else, without a `$`.
+    Bad,
+}
+
+/// Reads the line ahead of the RDB.
+fn bulkHeader(line: &[u8]) -> BulkHeader<'_> {
+    match line {
+        [] => BulkHeader::KeepAlive,
+        [b'-', text @ ..] => BulkHeader::Error(text),
+        [b'$', b'E', b'O', b'F', b':', mark @ ..] if mark.len() >= CONFIG_RUN_ID_SIZE => {
+            BulkHeader::Mark(*mark.first_chunk().expect("the length was checked"))
+        }
+        [b'$', count @ ..] => BulkHeader::Length(strtoll(count, 10).value),
+        _ => BulkHeader::Bad,
+    }
+}
+
+/// After so many bytes the part of the RDB that was received is written to the disk.
+const REPL_MAX_WRITTEN_BEFORE_FSYNC: i64 = 1024 * 1024 * 8;
+
+/// Read handler while the RDB arrives: puts it into a file, and when it is complete, replaces our data by it and goes over
+/// to the stream.
+pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
+    'error: {
+        // The line ahead of the payload.
+        if server.repl_transfer_size == -1 {
+            let timeout = syncioTimeout(server);
+            let line = match connSyncReadLine(&mut server.net, conn, 1024, timeout) {
+                Ok(line) => line,
+                Err(e) => {
+                    serverLog!(
+                        LL_WARNING,
+                        "I/O error reading bulk count from MASTER: {}",
+                        errorText(&e)
+                    );
+                    break 'error;
+                }
+            };
+            let buf = c_str(&line);
+            match bulkHeader(buf) {
+                BulkHeader::Error(text) => {
+                    serverLog!(LL_WARNING, "MASTER aborted replication with an error: {}", B(text));
+                    break 'error;
+                }
+                BulkHeader::KeepAlive => server.repl_transfer_lastio = server.unixtime,
+                BulkHeader::Bad => {
+                    serverLog!(
+                        LL_WARNING,
+                        "Bad protocol from MASTER, the first byte is not '$' (we received '{}'), are you sure the host and port are right?",
+                        B(buf)
+                    );
+                    break 'error;
+                }
+                BulkHeader::Mark(mark) => {
+                    server.repl_statics.eofmark = Some(EofMark::new(mark));
+                    // Anything but -1: the header was read.
+                    server.repl_transfer_size = 0;
+                    serverLog!(
+                        LL_NOTICE,
+                        "MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk"
+                    );
+                }
+                BulkHeader::Length(size) => {
+                    server.repl_statics.eofmark = None;
+                    serverLog!(
+                        LL_NOTICE,
+                        "MASTER <-> REPLICA sync: receiving {} bytes from master to disk",
+                        size
+                    );
+                    // C: -1 makes it wait for another header, and below that it reads into nowhere.
+                    if size < 0 {
+                        serverLog!(
+                            LL_WARNING,
+                            "Bad protocol from MASTER, the payload has a negative length"
+                        );
+                        break 'error;
+                    }
+                    server.repl_transfer_size = size;
+                }
+            }
+            return;
+        }
+
+        // Read a piece of it, not beyond its end: what follows is for the master's client to read.
+        let mut buf = [0; PROTO_IOBUF_LEN];
+        let usemark = server.repl_statics.eofmark.is_some();
+        let readlen = if usemark {
+            buf.len()
+        } else {
+            let left = server.repl_transfer_size - server.repl_transfer_read;
+            left.clamp(0, buf.len() as i64) as usize
+        };
+        let nread = connRead(&mut server.net, conn, &mut buf[..readlen]);
+        let buf = match nread {
+            Ok(nread) if nread > 0 => &buf[..nread],
+            failed => {
+                // Nothing there after all. An empty read that is no end of file is that of an empty payload.
+                if readlen != 0 && connGetState(&server.net, conn) == CONN_STATE_CONNECTED {
+                    return;
+                }
+                serverLog!(
+                    LL_WARNING,
+                    "I/O error trying to sync with MASTER: {}",
+                    failed.map_or_else(|e| errorText(&e), |_| "connection lost".into())
+                );
+                cancelReplicationHandshake(server, true);
+                return;
+            }
+        };
+        server.stat_net_input_bytes += buf.len() as i64;
+        let mut eof_reached =
+            server.repl_statics.eofmark.as_mut().is_some_and(|mark| mark.feed(buf));
+
+        // Write it to the file, with the mark if that is what it ends with: the file is cut below.
+        server.repl_transfer_lastio = server.unixtime;
+        let fd = server.repl_transfer_fd.expect("a transfer has a file");
+        let nwritten = write(fd, buf);
+        if !nwritten.as_ref().is_ok_and(|&nwritten| nwritten == buf.len()) {
+            serverLog!(
+                LL_WARNING,
+                "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization: {}",
+                nwritten.map_or_else(|e| errorText(&e), |_| "short write".into())
+            );
+            break 'error;
+        }
+        server.repl_transfer_read += buf.len() as i64;
+
+        if eof_reached {
+            let size = server.repl_transfer_read - CONFIG_RUN_ID_SIZE as i64;
+            if let Err(e) = ftruncate(fd, size) {
+                serverLog!(
+                    LL_WARNING,
+                    "Error truncating the RDB file received from the master for SYNC: {}",
+                    errorText(&e)
+                );
+                break 'error;
+            }
+        }
+
+        // Let the disk write as we go, or the fsync at the end would hold us up for long.
+        let sync_size = server.repl_transfer_read - server.repl_transfer_last_fsync_off;
+        if sync_size >= REPL_MAX_WRITTEN_BEFORE_FSYNC {
+            // It only speeds things up; the fsync is what counts.
+            let _ = rdb_fsync_range(fd, server.repl_transfer_last_fsync_off, sync_size);
+            server.repl_transfer_last_fsync_off += sync_size;
+        }
+
+        if !usemark && server.repl_transfer_read == server.repl_transfer_size {
+            eof_reached = true;
+        }
+        if eof_reached {
+            loadSyncBulkPayload(server, conn, usemark);
+        }
+        return;
+    }
+
+    // error:
+    cancelReplicationHandshake(server, true);
+}
+
+/// The second half of the C's `readSyncBulkPayload`: the file is complete. Takes it for our data, and the connection for
+/// that of our master.
+fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
+    serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Flushing old data");
+    let empty_db_flags =
+        if server.repl_slave_lazy_flush { EMPTYDB_ASYNC } else { EMPTYDB_NO_FLAGS };
+    emptyDb(server, -1, empty_db_flags, Some(replicationEmptyDbCallback));
+
+    // Loading serves events from time to time. This handler must not be among them.
+    let _ = connSetReadHandler(&mut server.net, conn, None);
+    serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Loading DB in memory");
+
+    // A child that saves our old data must not put it in place of the file that we are about to load.
+    if server.child_type == CHILD_TYPE_RDB {
+        serverLog!(
+            LL_NOTICE,
+            "Replica is about to load the RDB file received from the master, but there is a pending RDB child running. Killing process {} and removing its temp file to avoid any race",
+            server.child_pid
+        );
+        killRDBChild(server);
+    }
+
+    // The file becomes our own RDB, so all of it has to be on the disk.
+    let fd = server.repl_transfer_fd.expect("a transfer has a file");
+    if let Err(e) = fsync(fd) {
+        serverLog!(
+            LL_WARNING,
+            "Failed trying to sync the temp DB to disk in MASTER <-> REPLICA synchronization: {}",
+            errorText(&e)
+        );
+        cancelReplicationHandshake(server, true);
+        return;
+    }
+
+    // Holding the old file open while its name goes to the new one leaves it to a background thread to free its blocks.
+    let old_rdb_fd = open(&server.rdb_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok();
+    let tmpfile = server.repl_transfer_tmpfile.as_deref().unwrap_or_default();
+    if let Err(e) = rename(tmpfile, &server.rdb_filename) {
+        serverLog!(
+            LL_WARNING,
+            "Failed trying to rename the temp DB into {} in MASTER <-> REPLICA synchronization: {}",
+            B(&server.rdb_filename),
+            errorText(&e)
+        );
+        cancelReplicationHandshake(server, true);
+        if let Some(old) = old_rdb_fd {
+            close(old);
+        }
+        return;
+    }
+    if let Some(old) = old_rdb_fd {
+        server.bio.bioCreateCloseJob(old);
+    }
+
+    let mut rsi = rdbSaveInfo::default();
+    let filename = server.rdb_filename.clone();
+    let loaded = rdbLoad(server, &filename, Some(&mut rsi), RDBFLAGS_REPLICATION);
+    if loaded.is_err() {
+        serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
+        cancelReplicationHandshake(server, true);
+    }
+    if server.rdb_del_sync_files && allPersistenceDisabled(server) {
+        serverLog!(
+            LL_NOTICE,
+            "Removing the RDB file obtained from the master. This replica has persistence disabled"
+        );
+        let _ = bg_unlink(server, &server.rdb_filename);
+    }
+    if loaded.is_err() {
+        return;
+    }
+    server.repl_transfer_tmpfile = None;
+    if let Some(fd) = server.repl_transfer_fd.take() {
+        close(fd);
+    }
+
+    // From here on the connection belongs to the master's client.
+    let conn = server.repl_transfer_s.take();
+    replicationCreateMasterClient(server, conn, rsi.repl_stream_db);
+    server.repl_state = REPL_STATE_CONNECTED;
+    server.repl_down_since = 0;
+
+    // Our history is that of the master: its id, its offset, and no second id.
+    server.replid.clone_from(&server.master_replid);
+    server.master_repl_offset = server.master_initial_offset;
+    clearReplicationId2(server);
+
+    // We keep a backlog whether or not we have replicas: we may become the master of others.
+    if server.repl_backlog.is_none() {
+        createReplicationBacklog(server);
+    }
+    serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Finished with success");
+
+    if server.supervised_mode == SUPERVISED_SYSTEMD {
+        redisCommunicateSystemd(
+            b"STATUS=MASTER <-> REPLICA sync: Finished with success. Ready to accept connections in read-write mode.\n",
+        );
+    }
+
+    // A diskless master holds the stream back until it hears from us.
+    if usemark {
+        replicationSendAck(server);
+    }
+}
+
+/// `repl_syncio_timeout` in milliseconds: how long a line of the handshake may take.
+fn syncioTimeout(server: &Server) -> i64 {
+    i64::from(server.repl_syncio_timeout) * 1000
+}
+
+/// Reads a line of the handshake, without its end; waits for it. An error is a line too: `-Reading from master: ...`.
+pub fn receiveSynchronousResponse(server: &mut Server, conn: ConnId) -> Vec<u8> {
+    let timeout = syncioTimeout(server);
+    match connSyncReadLine(&mut server.net, conn, 256, timeout) {
+        Ok(mut line) => {
+            line.truncate(c_str(&line).len());
+            server.repl_transfer_lastio = server.unixtime;
+            line
+        }
+        Err(e) => bformat!("-Reading from master: {}", errorText(&e)),
+    }
+}
+
+/// Writes a command that is in the multibulk form already; waits until it is written. The error is what the log shows.
+pub fn sendCommandRaw(server: &mut Server, conn: ConnId, cmd: &[u8]) -> Result<(), Vec<u8>> {
+    let timeout = syncioTimeout(server);
+    match connSyncWrite(&mut server.net, conn, cmd, timeout) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(bformat!("-Writing to master: {}", B(&connGetLastError(&server.net, conn)))),
+    }
+}
+
+/// Sends a command of the handshake, given word by word. The error is what the log shows.
+pub fn sendCommand<const N: usize>(
+    server: &mut Server,
+    conn: ConnId,
+    args: [&[u8]; N],
+) -> Result<(), Vec<u8>> {
+    sendCommandArgv(server, conn, &args)
+}
+
+/// The same for a number of arguments that is known only at run time.
+pub fn sendCommandArgv(server: &mut Server, conn: ConnId, argv: &[&[u8]]) -> Result<(), Vec<u8>> {
+    let mut cmd = bformat!("*{}\r\n", argv.len());
+    for arg in argv {
+        sdscatprintf!(cmd, "${}\r\n", arg.len());
+        cmd.extend_from_slice(arg);
+        cmd.extend_from_slice(b"\r\n");
+    }
+    sendCommandRaw(server, conn, &cmd)
+}
+
+/// How far `slaveTryPartialResynchronization` has come.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum PsyncResult {
+    /// PSYNC could not be sent.
+    PSYNC_WRITE_ERROR,
+    /// Not answered yet: call again with `read_reply` when there is something to read.
+    PSYNC_WAIT_REPLY,
+    /// The master goes on; `server.master` is connected.
+    PSYNC_CONTINUE,
+    /// The master sends an RDB; `master_replid` and `master_initial_offset` are what it said.
+    PSYNC_FULLRESYNC,
+    /// The master does not know PSYNC: try SYNC.
+    PSYNC_NOT_SUPPORTED,
+    /// The master can't serve us now.
+    PSYNC_TRY_LATER,
+}
+use PsyncResult::*;
+
+/// The id and the offset in `+FULLRESYNC <id> <offset>`; None if that is not what the line says.
+fn fullResyncReply(reply: &[u8]) -> Option<(&[u8], i64)> {
+    let mut words = reply.splitn(3, |&c| c == b' ');
+    let (_, replid, offset) = (words.next()?, words.next()?, words.next()?);
+    let offset = strtoll(offset, 10).value;
+    // C: any number is taken. One that is out of all proportion makes its offsets overflow, and ours are as wide.
+    let sane = (-1..i64::MAX / 2).contains(&offset);
+    (replid.len() == CONFIG_RUN_ID_SIZE && sane).then_some((replid, offset))
+}
+
+/// The id in `+CONTINUE <id>`; None if there is none, as from a master that does not know PSYNC2.
+fn continueReply(reply: &[u8]) -> Option<&[u8]> {
+    let line = reply.strip_prefix(b"+CONTINUE")?;
+    let end = line.iter().position(|c| matches!(c, b'\r' | b'\n')).unwrap_or(line.len());
+    line.get(1..end).filter(|replid| replid.len() == CONFIG_RUN_ID_SIZE)
+}
+
+/// Asks our master to go on where we stopped, if we have a cached master that says where, or else for a full resync, from
+/// which we learn its id and offset for the next time.
+///
+/// It is called twice, so that nobody waits: without `read_reply` it sends PSYNC (`PSYNC_WRITE_ERROR`, `PSYNC_WAIT_REPLY`),
+/// with it it reads the answer (all the others; `PSYNC_WAIT_REPLY` again for an empty line, by which the master says that
+/// it is still there). Does not close the connection, but once there is an answer, takes its read handler away;
+/// `PSYNC_CONTINUE` gives the connection to `server.master`.
+pub fn slaveTryPartialResynchronization(
+    server: &mut Server,
+    conn: ConnId,
+    read_reply: bool,
+) -> PsyncResult {
+    // The writing half.
+    if !read_reply {
+        // Not known, as long as no +FULLRESYNC says it.
+        server.master_initial_offset = -1;
+
+        let (psync_replid, psync_offset) = match server.cached_master {
+            Some(cached) => {
+                let cached = &server[cached];
+                let replid = cached.replid.clone();
+                let offset = bformat!("{}", cached.reploff.wrapping_add(1));
+                serverLog!(
+                    LL_NOTICE,
+                    "Trying a partial resynchronization (request {}:{}).",
+                    B(&replid),
+                    B(&offset)
+                );
+                (replid, offset)
+            }
+            None => {
+                serverLog!(LL_NOTICE, "Partial resynchronization not possible (no cached master)");
+                (b"?".to_vec(), b"-1".to_vec())
+            }
+        };
+
+        if let Err(err) = sendCommand(server, conn, [b"PSYNC", &psync_replid, &psync_offset]) {
+            serverLog!(LL_WARNING, "Unable to send PSYNC to master: {}", B(&err));
+            let _ = connSetReadHandler(&mut server.net, conn, None);
+            return PSYNC_WRITE_ERROR;
+        }
+        return PSYNC_WAIT_REPLY;
+    }
+
+    // The reading half.
+    let reply = receiveSynchronousResponse(server, conn);
+    if reply.is_empty() {
+        return PSYNC_WAIT_REPLY;
+    }
+    let _ = connSetReadHandler(&mut server.net, conn, None);
+
+    if reply.starts_with(b"+FULLRESYNC") {
+        match fullResyncReply(&reply) {
+            Some((replid, offset)) => {
+                server.master_replid = replid.to_vec();
+                server.master_initial_offset = offset;
+                serverLog!(
+                    LL_NOTICE,
+                    "Full resync from master: {}:{}",
+                    B(&server.master_replid),
+                    server.master_initial_offset
+                );
+            }
+            None => {
+                serverLog!(LL_WARNING, "Master replied with wrong +FULLRESYNC syntax.");
+                // It does know PSYNC, so the RDB will come. An empty id makes sure that no later PSYNC succeeds by it.
+                server.master_replid.clear();
+            }
+        }
+        replicationDiscardCachedMaster(server);
+        return PSYNC_FULLRESYNC;
+    }
+
+    // C: +CONTINUE is believed even if there is nothing to continue. Here it is an unexpected reply then, as below.
+    if let Some(cached_master) = server.cached_master.filter(|_| reply.starts_with(b"+CONTINUE")) {
+        serverLog!(LL_NOTICE, "Successful partial resynchronization with master.");
+
+        // The master may have taken a new id since (it was promoted, say). Then the one we know becomes our second id, good
+        // up to here, so that our replicas can go on with us after they were cut off.
+        if let Some(new) = continueReply(&reply) {
+            if new != server[cached_master].replid {
+                serverLog!(LL_WARNING, "Master replication ID changed to {}", B(new));
+                server.replid2 = server[cached_master].replid.clone();
+                server.second_replid_offset = server.master_repl_offset.wrapping_add(1);
+
+                server.replid = new.to_vec();
+                server[cached_master].replid = new.to_vec();
+
+                // Cut off they are: it is how they learn the new id.
+                disconnectSlaves(server);
+            }
+        }
+        replicationResurrectCachedMaster(server, conn);
+
+        // After a restart the cached master is from the RDB file, and there is no backlog yet.
+        if server.repl_backlog.is_none() {
+            createReplicationBacklog(server);
+        }
+        return PSYNC_CONTINUE;
+    }
+
+    // An error, or something that we don't understand. Two errors are known to pass.
+    if reply.starts_with(b"-NOMASTERLINK") || reply.starts_with(b"-LOADING") {
+        serverLog!(
+            LL_NOTICE,
+            "Master is currently unable to PSYNC but should be in the future: {}",
+            B(&reply)
+        );
+        return PSYNC_TRY_LATER;
+    }
+    if reply.starts_with(b"-ERR") {
+        serverLog!(
+            LL_NOTICE,
+            "Master does not support PSYNC or is in error state (reply: {})",
+            B(&reply)
+        );
+    } else {
+        serverLog!(LL_WARNING, "Unexpected reply to PSYNC from master: {}", B(&reply));
+    }
+    replicationDiscardCachedMaster(server);
+    PSYNC_NOT_SUPPORTED
+}
+
+/// Handler of the connection to our master, from connect(2) to the answer to PSYNC: the handshake, a state a step.
+///
+/// Every step that expects an answer returns to the event loop, and is resumed when there is something to read. A step that
+/// goes wrong closes the connection, and `replicationCron` starts anew.
+pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
+    // REPLICAOF NO ONE came in between.
+    if server.repl_state == REPL_STATE_NONE {
+        connClose(&mut server.net, conn);
+        return;
+    }
+
+    'error: {
+        let err = 'write_error: {
+            // connect(2) may have failed in the meantime.
+            if connGetState(&server.net, conn) != CONN_STATE_CONNECTED {
+                serverLog!(
+                    LL_WARNING,
+                    "Error condition on socket for SYNC: {}",
+                    B(&connGetLastError(&server.net, conn))
+                );
+                break 'error;
+            }
+
+            // An arm that returns waits for the master; one that does not goes on with the state that it has set.
+            loop {
+                match server.repl_state {
+                    REPL_STATE_CONNECTING => {
+                        serverLog!(LL_NOTICE, "Non blocking connect for SYNC fired the event.");
+                        // From here on we wait for answers.
+                        let _ = connSetReadHandler(&mut server.net, conn, Some(syncWithMaster));
+                        let _ = connSetWriteHandler(&mut server.net, conn, None);
+                        server.repl_state = REPL_STATE_RECEIVE_PING_REPLY;
+                        // Is there a server at the other end, and does it answer?
+                        if let Err(err) = sendCommand(server, conn, [b"PING"]) {
+                            break 'write_error err;
+                        }
+                        return;
+                    }
+
+                    REPL_STATE_RECEIVE_PING_REPLY => {
+                        // Any status will do, and the errors (of all versions) that say: first a password.
+                        let err = receiveSynchronousResponse(server, conn);
+                        if !err.starts_with(b"+")
+                            && !err.starts_with(b"-NOAUTH")
+                            && !err.starts_with(b"-NOPERM")
+                            && !err.starts_with(b"-ERR operation not permitted")
+                        {
+                            serverLog!(
+                                LL_WARNING,
+                                "Error reply to PING from master: '{}'",
+                                B(&err)
+                            );
+                            break 'error;
+                        }
+                        serverLog!(
+                            LL_NOTICE,
+                            "Master replied to PING, replication can continue..."
+                        );
+                        server.repl_state = REPL_STATE_SEND_HANDSHAKE;
+                    }
+
+                    REPL_STATE_SEND_HANDSHAKE => {
+                        if let Err(err) = sendHandshake(server, conn) {
+                            break 'write_error err;
+                        }
+                        server.repl_state = REPL_STATE_RECEIVE_AUTH_REPLY;
+                        return;
+                    }
+
+                    REPL_STATE_RECEIVE_AUTH_REPLY => {
+                        let asked = server.masterauth.is_some();
+                        if asked {
+                            let err = receiveSynchronousResponse(server, conn);
+                            if err.starts_with(b"-") {
+                                serverLog!(LL_WARNING, "Unable to AUTH to MASTER: {}", B(&err));
+                                break 'error;
+                            }
+                        }
+                        server.repl_state = REPL_STATE_RECEIVE_PORT_REPLY;
+                        if asked {
+                            return;
+                        }
+                    }
+
+                    REPL_STATE_RECEIVE_PORT_REPLY => {
+                        receiveReplconfReply(server, conn, "listening-port");
+                        server.repl_state = REPL_STATE_RECEIVE_IP_REPLY;
+                        return;
+                    }
+
+                    REPL_STATE_RECEIVE_IP_REPLY => {
+                        let asked = server.slave_announce_ip.is_some();
+                        if asked {
+                            receiveReplconfReply(server, conn, "ip-address");
+                        }
+                        server.repl_state = REPL_STATE_RECEIVE_CAPA_REPLY;
+                        if asked {
+                            return;
+                        }
+                    }
+
+                    REPL_STATE_RECEIVE_CAPA_REPLY => {
+                        receiveReplconfReply(server, conn, "capa");
+                        server.repl_state = REPL_STATE_SEND_PSYNC;
+                    }
+
+                    REPL_STATE_SEND_PSYNC => {
+                        if slaveTryPartialResynchronization(server, conn, false)
+                            == PSYNC_WRITE_ERROR
+                        {
+                            break 'write_error b"Write error sending the PSYNC command.".to_vec();
+                        }
+                        server.repl_state = REPL_STATE_RECEIVE_PSYNC_REPLY;
+                        return;
+                    }
+
+                    REPL_STATE_RECEIVE_PSYNC_REPLY => break,
+
+                    state @ (REPL_STATE_NONE | REPL_STATE_CONNECT | REPL_STATE_TRANSFER
+                    | REPL_STATE_CONNECTED) => {
+                        serverLog!(
+                            LL_WARNING,
+                            "syncWithMaster(): state machine error, state should be RECEIVE_PSYNC but is {}",
+                            state as i32
+                        );
+                        break 'error;
+                    }
+                }
+            }
+
+            match slaveTryPartialResynchronization(server, conn, true) {
+                PSYNC_WAIT_REPLY => return,
+                PSYNC_TRY_LATER => break 'error,
+                PSYNC_CONTINUE => {
+                    serverLog!(
+                        LL_NOTICE,
+                        "MASTER <-> REPLICA sync: Master accepted a Partial Resynchronization."
+                    );
+                    if server.supervised_mode == SUPERVISED_SYSTEMD {
+                        redisCommunicateSystemd(
+                            b"STATUS=MASTER <-> REPLICA sync: Partial Resynchronization accepted. Ready to accept connections in read-write mode.\n",
+                        );
+                    }
+                    return;
+                }
+                // The master knows no PSYNC: SYNC gives us an RDB without an id and an offset.
+                PSYNC_NOT_SUPPORTED => {
+                    disownReplicas(server);
+                    serverLog!(LL_NOTICE, "Retrying with SYNC...");
+                    let timeout = syncioTimeout(server);
+                    if let Err(e) = connSyncWrite(&mut server.net, conn, b"SYNC\r\n", timeout) {
+                        serverLog!(LL_WARNING, "I/O error writing to MASTER: {}", errorText(&e));
+                        break 'error;
+                    }
+                }
+                PSYNC_FULLRESYNC => disownReplicas(server),
+                PSYNC_WRITE_ERROR => unreachable!("reading the answer writes nothing"),
+            }
+
+            // A file for the RDB to come.
+            match createTransferFile(server) {
+                Ok((fd, tmpfile)) => {
+                    server.repl_transfer_fd = Some(fd);
+                    server.repl_transfer_tmpfile = Some(tmpfile);
+                }
+                Err(e) => {
+                    serverLog!(
+                        LL_WARNING,
+                        "Opening the temp file needed for MASTER <-> REPLICA synchronization: {}",
+                        errorText(&e)
+                    );
+                    break 'error;
+                }
+            }
+            if connSetReadHandler(&mut server.net, conn, Some(readSyncBulkPayload)).is_err() {
+                serverLog!(
+                    LL_WARNING,
+                    "Can't create readable event for SYNC: {} ({})",
+                    errorText(&io::Error::last_os_error()),
+                    B(&connGetInfo(&server.net, Some(conn)))
+                );
+                break 'error;
+            }
+
+            server.repl_state = REPL_STATE_TRANSFER;
+            server.repl_transfer_size = -1;
+            server.repl_transfer_read = 0;
+            server.repl_transfer_last_fsync_off = 0;
+            server.repl_transfer_lastio = server.unixtime;
+            return;
+        };
+
+        // write_error:
+        serverLog!(LL_WARNING, "Sending command to master in replication handshake: {}", B(&err));
+    }
+
+    // error:
+    connClose(&mut server.net, conn);
+    server.repl_transfer_s = None;
+    if let Some(fd) = server.repl_transfer_fd.take() {
+        close(fd);
+    }
+    server.repl_transfer_tmpfile = None;
+    server.repl_state = REPL_STATE_CONNECT;
+}
+
+/// Sends all that the master should know, without waiting in between: the password, where we can be reached, and what we
+/// understand. It ignores what it does not know. The error is what the log shows.
+fn sendHandshake(server: &mut Server, conn: ConnId) -> Result<(), Vec<u8>> {
+    if let Some(masterauth) = server.masterauth.clone() {
+        let masteruser = server.masteruser.clone();
+        let mut args: Vec<&[u8]> = vec![b"AUTH"];
+        args.extend(masteruser.as_deref());
+        args.push(&masterauth);
+        sendCommandArgv(server, conn, &args)?;
+    }
+
+    let port = match server.slave_announce_port {
+        0 => server.port,
+        announced => announced,
+    };
+    let port = ll2string(i64::from(port));
+    sendCommand(server, conn, [b"REPLCONF", b"listening-port", port.as_bytes()])?;
+
+    // Only if we are told to: otherwise the master sees where we come from.
+    if let Some(ip) = server.slave_announce_ip.clone() {
+        sendCommand(server, conn, [b"REPLCONF", b"ip-address", &ip])?;
+    }
+
+    sendCommand(server, conn, [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"])
+}
+
+/// Reads the answer to REPLCONF `option`. An error is logged and ignored: the master may be of a version without it.
+fn receiveReplconfReply(server: &mut Server, conn: ConnId, option: &str) {
+    let err = receiveSynchronousResponse(server, conn);
+    if err.starts_with(b"-") {
+        serverLog!(
+            LL_NOTICE,
+            "(Non critical) Master does not understand REPLCONF {}: {}",
+            option,
+            B(&err)
+        );
+    }
+}
+
+/// We are about to get other data than our replicas have, which they can't follow: they have to resync with us, and not by
+/// a PSYNC.
+fn disownReplicas(server: &mut Server) {
+    disconnectSlaves(server);
+    freeReplicationBacklog(server);
+}
+
+/// Makes the file for the master's RDB, with a name that nobody uses.
+fn createTransferFile(server: &Server) -> io::Result<(i32, Vec<u8>)> {
+    let tmpfile = bformat!("temp-{}.{}.rdb", server.unixtime as i32, std::process::id());
+    let mut tries = 5;
+    loop {
+        match open(&tmpfile, libc::O_CREAT | libc::O_WRONLY | libc::O_EXCL, 0o644) {
+            Ok(fd) => return Ok((fd, tmpfile)),
+            Err(e) => {
+                tries -= 1;
+                usleep(1_000_000);
+                if tries == 0 {
+                    return Err(e);
+                }
+            }
+        }
+    }
+}
+
+/// Starts to connect with our master; `syncWithMaster` goes on. `C_ERR`: it can't be tried; `replicationCron` will, again.
+pub fn connectWithMaster(server: &mut Server) -> CResult {
+    let conn = connCreateSocket(&mut server.net);
+    server.repl_transfer_s = Some(conn);
+    let host = server.masterhost.clone().unwrap_or_default();
+    let port = server.masterport;
+    let src = server.bindaddr.first().cloned();
+    if connConnect(server, conn, &host, port, src.as_deref(), syncWithMaster).is_err() {
+        serverLog!(
+            LL_WARNING,
+            "Unable to connect to MASTER: {}",
+            B(&connGetLastError(&server.net, conn))
+        );
+        connClose(&mut server.net, conn);
+        server.repl_transfer_s = None;
+        return C_ERR;
+    }
+
+    server.repl_transfer_lastio = server.unixtime;
+    server.repl_state = REPL_STATE_CONNECTING;
+    serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync started");
+    C_OK
+}
+
+/// Closes the connection of a handshake. Only for `cancelReplicationHandshake`.
+fn undoConnectWithMaster(server: &mut Server) {
+    if let Some(conn) = server.repl_transfer_s.take() {
+        connClose(&mut server.net, conn);
+    }
+}
+
+/// Ends the reception of an RDB and removes what was received. Only for `cancelReplicationHandshake`.
+fn replicationAbortSyncTransfer(server: &mut Server) {
+    assert_eq!(server.repl_state, REPL_STATE_TRANSFER);
+    undoConnectWithMaster(server);
+    if let Some(fd) = server.repl_transfer_fd.take() {
+        close(fd);
+        if let Some(tmpfile) = server.repl_transfer_tmpfile.take() {
+            // It may have been renamed already; then there is nothing to remove.
+            let _ = bg_unlink(server, &tmpfile);
+        }
+    }
+}
+
+/// Stops what is under way to synchronize with our master, whether it connects, shakes hands or receives the RDB. Then the
+/// state is `REPL_STATE_CONNECT`, and if `reconnect`, the next attempt begins at once.
+///
+/// False if there is nothing of that kind, and nothing is done.
+pub fn cancelReplicationHandshake(server: &mut Server, reconnect: bool) -> bool {
+    match server.repl_state {
+        REPL_STATE_TRANSFER => {
+            replicationAbortSyncTransfer(server);
+            server.repl_state = REPL_STATE_CONNECT;
+        }
+        REPL_STATE_CONNECTING
+        | REPL_STATE_RECEIVE_PING_REPLY
+        | REPL_STATE_SEND_HANDSHAKE
+        | REPL_STATE_RECEIVE_AUTH_REPLY
+        | REPL_STATE_RECEIVE_PORT_REPLY
+        | REPL_STATE_RECEIVE_IP_REPLY
+        | REPL_STATE_RECEIVE_CAPA_REPLY
+        | REPL_STATE_SEND_PSYNC
+        | REPL_STATE_RECEIVE_PSYNC_REPLY => {
+            undoConnectWithMaster(server);
+            server.repl_state = REPL_STATE_CONNECT;
+        }
+        REPL_STATE_NONE | REPL_STATE_CONNECT | REPL_STATE_CONNECTED => return false,
+    }
+    if reconnect {
+        serverLog!(
+            LL_NOTICE,
+            "Reconnecting to MASTER {}:{} after failure",
+            B(server.masterhost.as_deref().unwrap_or_default()),
+            server.masterport
+        );
+        // If it fails, the cron tries again.
+        let _ = connectWithMaster(server);
+    }
+    true
+}
+
+/// Makes us a replica of the server at `ip` and `port`.
+pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
+    let was_master = server.masterhost.is_none();
+
+    // Freeing the master's client reconnects, if it finds a master's address.
+    server.masterhost = None;
+    if let Some(master) = server.master {
+        freeClient(server, master);
+    }
+    disconnectAllBlockedClients(server); // Clients that a master lets wait, and a replica does not.
+    server.masterhost = Some(c_str(ip).to_vec());
+    server.masterport = port;
+
+    let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
+
+    // Our replicas have to learn that the id may change. With luck they can go on after that.
+    disconnectSlaves(server);
+    cancelReplicationHandshake(server, false);
+
+    // As a master we have an id and an offset that our new master may know: if it was our replica, say.
+    if was_master {
+        replicationDiscardCachedMaster(server);
+        replicationCacheMasterUsingMyself(server);
+    }
+
+    server.repl_state = REPL_STATE_CONNECT;
+    serverLog!(LL_NOTICE, "Connecting to MASTER {}:{}", B(c_str(ip)), server.masterport);
+    // If it fails, the cron tries again.
+    let _ = connectWithMaster(server);
+}
+
+/// Makes us a master. Nothing happens if we are one.
+pub fn replicationUnsetMaster(server: &mut Server) {
+    if server.masterhost.is_none() {
+        return;
+    }
+
+    // Freeing the master's client reconnects, if it finds a master's address.
+    server.masterhost = None;
+    if let Some(master) = server.master {
+        freeClient(server, master);
+    }
+    replicationDiscardCachedMaster(server);
+    cancelReplicationHandshake(server, false);
+
+    // The id of our master was ours too. It becomes the second one, and our own history begins. This has to come after
+    // the master's client is gone, which settles our offset.
+    shiftReplicationId(server);
+
+    // Our replicas learn the new id by being cut off, and then go on by the old one.
+    disconnectSlaves(server);
+    server.repl_state = REPL_STATE_NONE;
+
+    // Our stream begins with a SELECT. After a full resync that would be so anyway, but there will be none.
+    server.slaveseldb = -1;
+
+    let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
+
+    // The backlog has its time to live from now, or it could be gone before the first replica is back.
+    server.repl_no_slaves_since = server.unixtime;
+    server.repl_down_since = 0;
+}
+
+/// The master's client is gone, or put aside, without our wish: connect again.
+///
+/// Our replicas stay: we may be able to go on, and then they have missed nothing.
+pub fn replicationHandleMasterDisconnection(server: &mut Server) {
+    server.master = None;
+    server.repl_state = REPL_STATE_CONNECT;
+    server.repl_down_since = server.unixtime;
+
+    // At once, since the backlog of a busy master does not last.
+    if let Some(masterhost) = &server.masterhost {
+        serverLog!(LL_NOTICE, "Reconnecting to MASTER {}:{}", B(masterhost), server.masterport);
+        // If it fails, the cron tries again.
+        let _ = connectWithMaster(server);
+    }
+}
+
+/// REPLICAOF <host> <port> and REPLICAOF NO ONE; SLAVEOF is the same.
+pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    // C: a master that sends this on the link on which it feeds us is freed while its command runs.
+    if server[c].flags & CLIENT_MASTER != 0 {
+        return;
+    }
+    // C: it is asked for after the fact. A replica that sends NO ONE is gone by then, since all replicas are cut off.
+    let client = catClientInfoString(server, c);
+
+    if eq_ignore_case(&argv[1], b"no") && eq_ignore_case(&argv[2], b"one") {
+        if server.masterhost.is_some() {
+            replicationUnsetMaster(server);
+            serverLog!(LL_NOTICE, "MASTER MODE enabled (user request from '{}')", B(&client));
+        }
+    } else {
+        // All replicas are about to be cut off, and this would be one of them.
+        if server[c].flags & CLIENT_SLAVE != 0 {
+            addReplyError(server, c, b"Command is not valid when client is a replica.");
+            return;
+        }
+        let Ok(port) = getLongFromObjectOrReply(server, c, &argv[2], None) else { return };
+
+        if server.masterhost.as_deref().is_some_and(|host| eq_ignore_case(host, &argv[1]))
+            && i64::from(server.masterport) == port
+        {
+            serverLog!(
+                LL_NOTICE,
+                "REPLICAOF would result into synchronization with the master we are already connected with. No operation performed."
+            );
+            addReplyProto(server, c, b"+OK Already connected to specified master\r\n");
+            return;
+        }
+        replicationSetMaster(server, &argv[1], port as i32);
+        serverLog!(
+            LL_NOTICE,
+            "REPLICAOF {}:{} enabled (user request from '{}')",
+            B(c_str(&argv[1])),
+            server.masterport,
+            B(&client)
+        );
+    }
+    if server.clients.contains(c) {
+        addReply(server, c, shared::ok);
+    }
+}
+
+/// ROLE: of a master its offset and its replicas that are online, of a replica its master, state and offset.
+pub fn roleCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    let Some(masterhost) = server.masterhost.clone() else {
+        addReplyArrayLen(server, c, 3);
+        addReplyBulkCBuffer(server, c, b"master");
+        addReplyLongLong(&mut server.clients, c, server.master_repl_offset);
+        let mbcount = addReplyDeferredLen(server, c);
+        let mut slaves = 0;
+        let mut li = listRewind(&server.slaves);
+        while let Some(slave) = listNext(&server.slaves, &mut li) {
+            let Some(slaveaddr) = slaveAddr(server, slave) else { continue };
+            if server[slave].replstate != SLAVE_STATE_ONLINE {
+                continue;
+            }
+            let (port, offset) = (server[slave].slave_listening_port, server[slave].repl_ack_off);
+            addReplyArrayLen(server, c, 3);
+            addReplyBulkCString(server, c, &slaveaddr);
+            addReplyBulkLongLong(server, c, i64::from(port));
+            addReplyBulkLongLong(server, c, offset);
+            slaves += 1;
+        }
+        setDeferredArrayLen(server, c, mbcount, slaves);
+        return;
+    };
+
+    let slavestate = match server.repl_state {
+        REPL_STATE_NONE => "none",
+        REPL_STATE_CONNECT => "connect",
+        REPL_STATE_CONNECTING => "connecting",
+        REPL_STATE_RECEIVE_PING_REPLY
+        | REPL_STATE_SEND_HANDSHAKE
+        | REPL_STATE_RECEIVE_AUTH_REPLY
+        | REPL_STATE_RECEIVE_PORT_REPLY
+        | REPL_STATE_RECEIVE_IP_REPLY
+        | REPL_STATE_RECEIVE_CAPA_REPLY
+        | REPL_STATE_SEND_PSYNC
+        | REPL_STATE_RECEIVE_PSYNC_REPLY => "handshake",
+        REPL_STATE_TRANSFER => "sync",
+        REPL_STATE_CONNECTED => "connected",
+    };
+    let reploff = server.master.map_or(-1, |master| server[master].reploff);
+    addReplyArrayLen(server, c, 5);
+    addReplyBulkCBuffer(server, c, b"slave");
+    addReplyBulkCString(server, c, &masterhost);
+    addReplyLongLong(&mut server.clients, c, i64::from(server.masterport));
+    addReplyBulkCString(server, c, slavestate.as_bytes());
+    addReplyLongLong(server, c, reploff);
+}
+
+/// Tells our master the offset up to which we have processed its stream. Nothing happens without a master.
+pub fn replicationSendAck(server: &mut Server) {
+    let Some(c) = server.master else { return };
+    // A master gets no replies, other than this.
+    server[c].flags |= CLIENT_MASTER_FORCE_REPLY;
+    let reploff = server[c].reploff;
+    addReplyArrayLen(server, c, 3);
+    addReplyBulkCString(server, c, b"REPLCONF");
+    addReplyBulkCString(server, c, b"ACK");
+    addReplyBulkLongLong(server, c, reploff);
+    server[c].flags &= !CLIENT_MASTER_FORCE_REPLY;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// MASTER CACHING FOR PSYNC
+// ---------------------------------------------------------------------------------------------------------------------
+
+// When the link to our master breaks, its client is not freed: it knows the id, the offset, the db, and all that is needed
+// to go on. It waits in `server.cached_master` until PSYNC succeeds (`replicationResurrectCachedMaster`) or it is of no use
+// any more (`replicationDiscardCachedMaster`).
+
+/// Puts the master's client aside instead of freeing it, and reconnects. It is `freeClient` that calls this, and does
+/// nothing after it, so the client has to be left as one without a connection, in the middle of nothing.
+pub fn replicationCacheMaster(server: &mut Server, c: ClientId) {
+    assert!(server.master.is_some() && server.cached_master.is_none());
+    serverLog!(LL_NOTICE, "Caching the disconnected master state.");
+
+    unlinkClient(server, c);
+
+    // What was received and not executed will come again. What was executed, counts: a transaction that was begun did not.
+    let client = &mut server[c];
+    client.querybuf.clear();
+    client.qb_pos = 0;
+    client.pending_querybuf.clear();
+    client.read_reploff = client.reploff;
+    if client.flags & CLIENT_MULTI != 0 {
+        discardTransaction(server, c);
+    }
+    let client = &mut server[c];
+    client.reply.clear();
+    client.sentlen = 0;
+    client.reply_bytes = 0;
+    client.buf.clear();
+    resetClient(server, c);
+
+    server.cached_master = server.master;
+
+    // The next connection has other addresses.
+    server[c].peerid = None;
+    server[c].sockname = None;
+
+    replicationHandleMasterDisconnection(server);
+}
+
+/// Makes a cached master of ourselves: we are a master, and about to become a replica.
+///
+/// If our new master was our replica (we were taken for dead, and it was promoted), it knows our id and, if we have not
+/// written anything since, our offset; then it can go on from there.
+pub fn replicationCacheMasterUsingMyself(server: &mut Server) {
+    serverLog!(
+        LL_NOTICE,
+        "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer."
+    );
+
+    // This is where `replicationCreateMasterClient` takes the offset from. The db does not matter: a new master begins its
+    // stream with a SELECT.
+    server.master_initial_offset = server.master_repl_offset;
+    replicationCreateMasterClient(server, None, -1);
+
+    let master = server.master.take().expect("it was made just now");
+    server[master].replid = server.replid.clone();
+    unlinkClient(server, master);
+    server.cached_master = Some(master);
+}
+
+/// Frees the cached master, if there is one.
+pub fn replicationDiscardCachedMaster(server: &mut Server) {
+    let Some(cached_master) = server.cached_master else { return };
+    serverLog!(LL_NOTICE, "Discarding previously cached master state.");
+    server[cached_master].flags &= !CLIENT_MASTER; // Or it would be cached.
+    freeClient(server, cached_master);
+    server.cached_master = None;
+}
+
+/// PSYNC succeeded: makes the cached master, which must be there, our master again, with a new connection.
+pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
+    let master = server.cached_master.take().expect("there is a master to continue with");
+    server.master = Some(master);
+    server.repl_transfer_s = None; // The connection belongs to the client from here on.
+    connSetPrivateData(&mut server.net, conn, master.to_u64());
+    let now = server.unixtime;
+    let client = &mut server[master];
+    client.conn = Some(conn);
+    client.flags &= !(CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP);
+    client.authenticated = true;
+    client.lastinteraction = now;
+    server.repl_state = REPL_STATE_CONNECTED;
+    server.repl_down_since = 0;
+
+    linkClient(server, master);
+    if connSetReadHandler(&mut server.net, conn, Some(readQueryFromClient)).is_err() {
+        serverLog!(
+            LL_WARNING,
+            "Error resurrecting the cached master, impossible to add the readable handler: {}",
+            errorText(&io::Error::last_os_error())
+        );
+        freeClientAsync(server, master);
+    }
+
+    // There may be something to send already.
+    if clientHasPendingReplies(&server[master])
+        && connSetWriteHandler(&mut server.net, conn, Some(sendReplyToClient)).is_err()
+    {
+        serverLog!(
+            LL_WARNING,
+            "Error resurrecting the cached master, impossible to add the writable handler: {}",
+            errorText(&io::Error::last_os_error())
+        );
+        freeClientAsync(server, master);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// MIN-SLAVES-TO-WRITE
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Counts the replicas that are online and acknowledged something in the last `min-replicas-max-lag` seconds. With fewer
+/// than `min-replicas-to-write` of them, writes are refused. Nothing is counted while that is off.
+pub fn refreshGoodSlavesCount(server: &mut Server) {
+    if server.repl_min_slaves_to_write == 0 || server.repl_min_slaves_max_lag == 0 {
+        return;
+    }
+    let good = server.slaves.iter().filter(|&&slave| {
+        let slave = &server[slave];
+        slave.replstate == SLAVE_STATE_ONLINE
+            && server.unixtime - slave.repl_ack_time <= i64::from(server.repl_min_slaves_max_lag)
+    });
+    server.repl_good_slaves_count = good.count() as i32;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// SYNCHRONOUS REPLICATION
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// The offset up to which we have processed our master's stream; 0 for a master, and with a master that tells none.
+pub fn replicationGetSlaveOffset(server: &Server) -> i64 {
+    if server.masterhost.is_none() {
+        return 0;
+    }
+    server.master.or(server.cached_master).map_or(0, |master| server[master].reploff.max(0))
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// REPLICATION CRON
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// What has to be done once a second, on both sides: timeouts, pings, acknowledgements, and what had to wait.
+pub fn replicationCron(server: &mut Server) {
+    let now = mstime() / 1000;
+    let repl_timeout = i64::from(server.repl_timeout);
+
+    // Does the master not answer?
+    let silence = now - server.repl_transfer_lastio;
+    if server.masterhost.is_some()
+        && (server.repl_state == REPL_STATE_CONNECTING || slaveIsInHandshakeState(server))
+        && silence > repl_timeout
+    {
+        serverLog!(LL_WARNING, "Timeout connecting to the MASTER...");
+        cancelReplicationHandshake(server, true);
+    }
+
+    // Or send no more of the RDB?
+    let silence = now - server.repl_transfer_lastio;
+    if server.masterhost.is_some()
+        && server.repl_state == REPL_STATE_TRANSFER
+        && silence > repl_timeout
+    {
+        serverLog!(
+            LL_WARNING,
+            "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value."
+        );
+        cancelReplicationHandshake(server, true);
+    }
+
+    // Or nothing at all, though we are connected?
+    if let Some(master) = server.master {
+        if server.masterhost.is_some()
+            && server.repl_state == REPL_STATE_CONNECTED
+            && now - server[master].lastinteraction > repl_timeout
+        {
+            serverLog!(LL_WARNING, "MASTER timeout: no data nor PING received...");
+            freeClient(server, master);
+        }
+    }
+
+    // Connect, if it is time to.
+    if server.repl_state == REPL_STATE_CONNECT {
+        serverLog!(
+            LL_NOTICE,
+            "Connecting to MASTER {}:{}",
+            B(server.masterhost.as_deref().unwrap_or_default()),
+            server.masterport
+        );
+        // If it fails, we are here again in a second.
+        let _ = connectWithMaster(server);
+    }
+
+    // Tell our master how far we are, if it knows offsets.
+    if let Some(master) = server.master {
+        if server.masterhost.is_some() && server[master].flags & CLIENT_PRE_PSYNC == 0 {
+            replicationSendAck(server);
+        }
+    }
+
+    // Ping our replicas, by way of the stream: a link can break without a trace, and then silence is the only sign.
+    let period = i64::from(server.repl_ping_slave_period.max(1));
+    if server.repl_statics.replication_cron_loops % period == 0 && !server.slaves.is_empty() {
+        let ping = Argv::new(&["PING"]);
+        let slaveseldb = server.slaveseldb;
+        replicationFeedSlaves(server, slaveseldb, &ping.as_args());
+    }
+
+    // Replicas that wait for their RDB get a newline every second, which is not part of the stream, so that they know that
+    // we are at it.
+    let mut li = listRewind(&server.slaves);
+    while let Some(slave) = listNext(&server.slaves, &mut li) {
+        let is_presync = matches!(
+            server[slave].replstate,
+            SLAVE_STATE_WAIT_BGSAVE_START | SLAVE_STATE_WAIT_BGSAVE_END
+        );
+        if let Some(conn) = server[slave].conn.filter(|_| is_presync) {
+            // If it fails, we find out when we read from it.
+            let _ = connWrite(&mut server.net, conn, b"\n");
+        }
+    }
+
+    // Disconnect replicas that stopped acknowledging. Old ones never began.
+    let mut li = listRewind(&server.slaves);
+    while let Some(slave) = listNext(&server.slaves, &mut li) {
+        if server[slave].replstate != SLAVE_STATE_ONLINE
+            || server[slave].flags & CLIENT_PRE_PSYNC != 0
+        {
+            continue;
+        }
+        if server.unixtime - server[slave].repl_ack_time > repl_timeout {
+            serverLog!(
+                LL_WARNING,
+                "Disconnecting timedout replica (streaming sync): {}",
+                B(&replicationGetSlaveName(server, slave))
+            );
+            freeClient(server, slave);
+        }
+    }
+
+    // A master that has long had no replicas frees its backlog. A replica keeps it: it may be promoted.
+    if server.slaves.is_empty()
+        && server.repl_backlog_time_limit != 0
+        && server.repl_backlog.is_some()
+        && server.masterhost.is_none()
+    {
+        let idle = server.unixtime - server.repl_no_slaves_since;
+        if idle > server.repl_backlog_time_limit {
+            // Without a backlog the offset stands still while we are written to, so our id must not survive it:
+            // 1. We are a master, and a replica of ours is promoted. Our id is its second one.
+            // 2. We are written to, and our offset does not tell.
+            // 3. We become a replica of it, and PSYNC by our id, with an offset that it takes for good.
+            // 4. It goes on, and we keep what was written in step 2.
+            changeReplicationId(server);
+            clearReplicationId2(server);
+            freeReplicationBacklog(server);
+            serverLog!(
+                LL_NOTICE,
+                "Replication backlog freed after {} seconds without connected replicas.",
+                server.repl_backlog_time_limit as i32
+            );
+        }
+    }
+
+    replicationStartPendingFork(server);
+
+    removeRDBUsedToSyncReplicas(server);
+
+    // Replicas become bad by the mere passing of time.
+    refreshGoodSlavesCount(server);
+    server.repl_statics.replication_cron_loops += 1;
+}
+
+/// Starts a BGSAVE if replicas wait for one, and no child is in the way.
+pub fn replicationStartPendingFork(server: &mut Server) {
+    if hasActiveChildProcess(server) {
+        return;
+    }
+    let waiting = |&slave: &ClientId| server[slave].replstate == SLAVE_STATE_WAIT_BGSAVE_START;
+    if server.slaves.iter().any(waiting) {
+        // If it fails, the replicas were told.
+        let _ = startBgsaveForReplication(server);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ae::{AE_DONT_WAIT, AE_FILE_EVENTS, aeProcessEvents};
+    use crate::connection::{Net, connAccept, connCreateAcceptedSocket};
+    use crate::sys::random::randomU64;
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::os::fd::IntoRawFd;
+    use std::os::unix::net::UnixStream;
+    use std::time::Duration;
+
+    /// xorshift64*: enough to be random, and the same again for the same seed.
+    struct Rng(u64);
+
+    impl Rng {
+        /// A number below `n`.
+        fn below(&mut self, n: usize) -> usize {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
+        }
+
+        fn bytes(&mut self, n: usize) -> Vec<u8> {
+            (0..n).map(|_| self.below(256) as u8).collect()
+        }
+    }
+
+    fn seeded(test: &str) -> Rng {
+        let seed = randomU64() | 1;
+        println!("{test}: seed {seed}");
+        Rng(seed)
+    }
+
+    /// A master with a backlog of `size` bytes at offset `offset`. Below the minimum, for short tests.
+    fn master(size: i64, offset: i64) -> Server {
+        let mut server = Server {
+            repl_backlog_size: size,
+            master_repl_offset: offset,
+            slaveseldb: -1,
+            ..Server::default()
+        };
+        changeReplicationId(&mut server);
+        clearReplicationId2(&mut server);
+        createReplicationBacklog(&mut server);
+        server
+    }
+
+    fn backlogFrom(server: &Server, offset: i64) -> Vec<u8> {
+        let ring = server.repl_backlog.as_ref().unwrap();
+        let len = server.repl_backlog_histlen - (offset - server.repl_backlog_off);
+        let (first, second) = latestOfRing(ring, server.repl_backlog_idx as usize, len as usize);
+        [first, second].concat()
+    }
+
+    #[test]
+    fn the_backlog_is_the_end_of_the_stream() {
+        let mut rng = seeded("the_backlog_is_the_end_of_the_stream");
+        for _ in 0..200 {
+            let size = 1 + rng.below(64);
+            let start = rng.below(1000) as i64;
+            let mut server = master(size as i64, start);
+            let mut stream = Vec::new();
+            for _ in 0..50 {
+                let n = rng.below(2 * size + 2);
+                let piece = rng.bytes(n);
+                feedReplicationBacklog(&mut server, &piece);
+                stream.extend_from_slice(&piece);
+
+                let histlen = stream.len().min(size);
+                assert_eq!(server.master_repl_offset, start + stream.len() as i64);
+                assert_eq!(server.repl_backlog_histlen, histlen as i64);
+                assert_eq!(
+                    server.repl_backlog_off,
+                    server.master_repl_offset - histlen as i64 + 1,
+                    "the number of the oldest byte"
+                );
+                for skip in 0..=histlen {
+                    let offset = server.repl_backlog_off + skip as i64;
+                    let expected = &stream[stream.len() - histlen + skip..];
+                    assert_eq!(backlogFrom(&server, offset), expected, "from {offset}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_resized_backlog_is_empty_and_goes_on_at_the_same_offset() {
+        let mut server = master(64 * 1024, 0);
+        feedReplicationBacklog(&mut server, b"hello");
+        resizeReplicationBacklog(&mut server, 64 * 1024);
+        assert_eq!(server.repl_backlog_histlen, 5, "the same size changes nothing");
+
+        resizeReplicationBacklog(&mut server, 1);
+        assert_eq!(server.repl_backlog_size, CONFIG_REPL_BACKLOG_MIN_SIZE as i64);
+        assert_eq!(
+            server.repl_backlog.as_ref().map(|ring| ring.len()),
+            Some(CONFIG_REPL_BACKLOG_MIN_SIZE)
+        );
+        assert_eq!((server.repl_backlog_histlen, server.repl_backlog_off), (0, 6));
+        feedReplicationBacklog(&mut server, b"more");
+        assert_eq!(backlogFrom(&server, 6), b"more");
+
+        freeReplicationBacklog(&mut server);
+        resizeReplicationBacklog(&mut server, 1 << 20);
+        assert!(server.repl_backlog.is_none(), "a size alone makes no backlog");
+    }
+
+    #[test]
+    fn an_offset_at_the_end_of_its_range_wraps() {
+        let mut server = master(16, i64::MAX - 2);
+        feedReplicationBacklog(&mut server, b"12345");
+        assert_eq!(server.master_repl_offset, i64::MIN + 2);
+    }
+
+    #[test]
+    fn a_psync_is_decided_by_id_and_offset() {
+        // Bytes 101 to 150 are in the backlog, and the second id is good up to 120.
+        let mut server = master(50, 100);
+        server.replid = vec![b'a'; 40];
+        server.replid2 = vec![b'b'; 40];
+        server.second_replid_offset = 120;
+        feedReplicationBacklog(&mut server, &[b'x'; 50]);
+
+        let own: &[u8] = &[b'a'; 40];
+        let own_in_capitals: &[u8] = &[b'A'; 40];
+        let second: &[u8] = &[b'b'; 40];
+        let table: &[(&[u8], i64, Option<PsyncRefusal>)] = &[
+            (own, 100, Some(PsyncRefusal::NotInBacklog)),
+            (own, 101, None),
+            (own_in_capitals, 101, None),
+            (own, 150, None),
+            (own, 151, None),
+            (own, 152, Some(PsyncRefusal::NotInBacklog)),
+            (own, -1, Some(PsyncRefusal::NotInBacklog)),
+            (own, i64::MAX, Some(PsyncRefusal::NotInBacklog)),
+            (own, i64::MIN, Some(PsyncRefusal::NotInBacklog)),
+            (second, 100, Some(PsyncRefusal::NotInBacklog)),
+            (second, 101, None),
+            (second, 120, None),
+            (second, 121, Some(PsyncRefusal::BeyondSecondReplid)),
+            (second, i64::MAX, Some(PsyncRefusal::BeyondSecondReplid)),
+            (&[b'c'; 40], 120, Some(PsyncRefusal::UnknownReplid)),
+            (&[b'a'; 39], 120, Some(PsyncRefusal::UnknownReplid)),
+            (b"", 120, Some(PsyncRefusal::UnknownReplid)),
+            (b"?", -1, Some(PsyncRefusal::FullResyncWanted)),
+        ];
+        for &(replid, offset, expected) in table {
+            assert_eq!(psyncRefusal(&server, replid, offset), expected, "{:?} {offset}", B(replid));
+        }
+
+        server.repl_backlog = None;
+        assert_eq!(psyncRefusal(&server, own, 151), Some(PsyncRefusal::NotInBacklog));
+    }
+
+    #[test]
+    fn a_promoted_replica_keeps_its_old_id_up_to_the_next_byte() {
+        let mut server = master(50, 50);
+        let old = server.replid.clone();
+        shiftReplicationId(&mut server);
+        assert_eq!((&server.replid2, server.second_replid_offset), (&old, 51));
+        assert_ne!(server.replid, old);
+        assert_eq!(server.replid.len(), CONFIG_RUN_ID_SIZE);
+        assert_eq!(psyncRefusal(&server, &old, 51), None);
+        feedReplicationBacklog(&mut server, b"x");
+        assert_eq!(
+            psyncRefusal(&server, &old, 52),
+            Some(PsyncRefusal::BeyondSecondReplid),
+            "byte 51 is of the new history"
+        );
+
+        clearReplicationId2(&mut server);
+        assert_eq!(server.replid2, [b'0'; 40]);
+        assert_eq!(server.second_replid_offset, -1);
+    }
+
+    #[test]
+    fn the_eof_mark_is_found_however_the_payload_is_cut() {
+        // No byte twice, so that no shifted copy of it matches by chance.
+        let mark: [u8; CONFIG_RUN_ID_SIZE] = std::array::from_fn(|i| b'0' + i as u8);
+        // A payload that looks like the mark until the last byte, and again from the second one on.
+        let mut payload = b"REDIS0009".to_vec();
+        payload.extend_from_slice(&mark[..39]);
+        payload.extend_from_slice(&mark[1..]);
+        payload.extend_from_slice(&mark);
+
+        for cut in 0..=payload.len() {
+            let (head, tail) = payload.split_at(cut);
+            let mut eof = EofMark::new(mark);
+            assert!(!eof.feed(head) || tail.is_empty(), "too early, cut at {cut}");
+            assert!(eof.feed(tail), "missed, cut at {cut}");
+        }
+
+        let mut eof = EofMark::new(mark);
+        for (i, byte) in payload.iter().enumerate() {
+            assert_eq!(eof.feed(&[*byte]), i == payload.len() - 1, "byte by byte, at {i}");
+        }
+
+        let mut rng = seeded("the_eof_mark_is_found_however_the_payload_is_cut");
+        for _ in 0..200 {
+            let mut eof = EofMark::new(mark);
+            let mut rest = &payload[..];
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at((1 + rng.below(60)).min(rest.len()));
+                rest = later;
+                assert_eq!(eof.feed(piece), rest.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn the_line_ahead_of_the_rdb() {
+        let mark = [b'm'; CONFIG_RUN_ID_SIZE];
+        let marked = [&b"$EOF:"[..], &mark].concat();
+        assert!(matches!(bulkHeader(&marked), BulkHeader::Mark(m) if m == mark));
+        let longer = [&marked[..], b"zzz"].concat();
+        assert!(matches!(bulkHeader(&longer), BulkHeader::Mark(m) if m == mark));
+        assert!(matches!(bulkHeader(&marked[..44]), BulkHeader::Length(0)), "a short mark is none");
+        assert!(matches!(bulkHeader(b""), BulkHeader::KeepAlive));
+        assert!(matches!(bulkHeader(b"-ERR no"), BulkHeader::Error(b"ERR no")));
+        assert!(matches!(bulkHeader(b"$175"), BulkHeader::Length(175)));
+        assert!(matches!(bulkHeader(b"$-3"), BulkHeader::Length(-3)));
+        assert!(matches!(bulkHeader(b"$99999999999999999999"), BulkHeader::Length(i64::MAX)));
+        assert!(matches!(bulkHeader(b"$"), BulkHeader::Length(0)));
+        assert!(matches!(bulkHeader(b"HTTP/1.1 400 Bad Request"), BulkHeader::Bad));
+    }
+
+    #[test]
+    fn answers_to_psync() {
+        let id = [b'1'; CONFIG_RUN_ID_SIZE];
+        let full = |offset: &str| [b"+FULLRESYNC ", &id[..], b" ", offset.as_bytes()].concat();
+        assert_eq!(fullResyncReply(&full("17")), Some((&id[..], 17)));
+        assert_eq!(fullResyncReply(&full("-1")), Some((&id[..], -1)));
+        assert_eq!(fullResyncReply(&full("junk")), Some((&id[..], 0)));
+        assert_eq!(fullResyncReply(&full("-2")), None);
+        assert_eq!(fullResyncReply(&full("9223372036854775807")), None);
+        assert_eq!(fullResyncReply(&full("99999999999999999999")), None);
+        assert_eq!(fullResyncReply(b"+FULLRESYNC"), None);
+        assert_eq!(fullResyncReply(b"+FULLRESYNC "), None);
+        assert_eq!(fullResyncReply(b"+FULLRESYNC abc 1"), None);
+        assert_eq!(fullResyncReply(&full("1")[..52]), None, "an id and no offset");
+
+        let cont = [b"+CONTINUE ", &id[..]].concat();
+        assert_eq!(continueReply(&cont), Some(&id[..]));
+        assert_eq!(continueReply(&[&cont[..], b"\r"].concat()), Some(&id[..]));
+        assert_eq!(continueReply(&cont[..49]), None, "an id that is too short");
+        assert_eq!(continueReply(&[&cont[..], b"1"].concat()), None, "one that is too long");
+        assert_eq!(continueReply(b"+CONTINUE"), None);
+        assert_eq!(continueReply(b"+CONTINUE\r"), None);
+        assert_eq!(continueReply(b"+CONTINUE "), None);
+
+        // Any start of a good answer, and any bytes at all, are refused or taken, and nothing worse.
+        let mut rng = seeded("answers_to_psync");
+        for _ in 0..1000 {
+            let mut line = full("1234");
+            line.truncate(rng.below(line.len() + 1));
+            for _ in 0..rng.below(4) {
+                if !line.is_empty() {
+                    let at = rng.below(line.len());
+                    line[at] = rng.below(256) as u8;
+                }
+            }
+            let _ = (fullResyncReply(&line), continueReply(&line), bulkHeader(&line));
+        }
+    }
+
+    #[test]
+    fn the_stream_says_which_db_it_is_in_and_keeps_the_bytes_of_a_command() {
+        let mut server = master(1024, 0);
+        let set = Argv::new(&["SET", "k", "v"]);
+        replicationFeedSlaves(&mut server, 0, &set.as_args());
+        replicationFeedSlaves(&mut server, 0, &set.as_args());
+        replicationFeedSlaves(&mut server, 12, &set.as_args());
+        let set = "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+        let expected = format!(
+            "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n{set}{set}*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n{set}"
+        );
+        assert_eq!(backlogFrom(&server, 1), expected.as_bytes());
+        assert_eq!(server.slaveseldb, 12);
+
+        // What was not received in the one canonical form is put into it.
+        let buf = b"SET k v\r\n";
+        let ranges =
+            [(0, 3), (4, 1), (6, 1)].map(|(start, len)| crate::args::ArgRange { start, len });
+        let from = server.master_repl_offset + 1;
+        replicationFeedSlaves(&mut server, 12, &Args::new(buf, &ranges, None, None));
+        assert_eq!(backlogFrom(&server, from), set.as_bytes());
+
+        // A replica has no stream of its own, and hands on that of its master.
+        server.masterhost = Some(b"127.0.0.1".to_vec());
+        let from = server.master_repl_offset + 1;
+        replicationFeedSlaves(&mut server, 1, &Argv::new(&["DEL", "k"]).as_args());
+        replicationFeedSlavesFromMasterStream(&mut server, b"\n*1\r\n$4\r\nPI");
+        assert_eq!(backlogFrom(&server, from), b"\n*1\r\n$4\r\nPI");
+    }
+
+    #[test]
+    fn the_prepared_selects_select() {
+        for (id, select) in SELECT.iter().enumerate() {
+            let expected = Argv::new(&["SELECT".to_string(), id.to_string()]);
+            assert_eq!(Some(*select), expected.as_args().raw());
+        }
+    }
+
+    #[test]
+    fn replicas_that_want_no_stream_get_none() {
+        let mut replica = Client { replstate: SLAVE_STATE_WAIT_BGSAVE_START, ..Client::default() };
+        assert!(!canFeedReplicaReplBuffer(&replica), "its RDB will hold it");
+        for state in [SLAVE_STATE_WAIT_BGSAVE_END, SLAVE_STATE_SEND_BULK, SLAVE_STATE_ONLINE] {
+            replica.replstate = state;
+            assert!(canFeedReplicaReplBuffer(&replica));
+        }
+        replica.flags |= CLIENT_REPL_RDBONLY;
+        assert!(!canFeedReplicaReplBuffer(&replica));
+    }
+
+    #[test]
+    fn a_good_replica_is_online_and_has_answered_lately() {
+        let mut server = Server { unixtime: 100, ..Server::default() };
+        for (replstate, repl_ack_time) in [
+            (SLAVE_STATE_ONLINE, 100),
+            (SLAVE_STATE_ONLINE, 90),
+            (SLAVE_STATE_ONLINE, 89),
+            (SLAVE_STATE_SEND_BULK, 100),
+        ] {
+            let slave =
+                server.clients.insert(Client { replstate, repl_ack_time, ..Client::default() });
+            listAddNodeTail(&mut server.slaves, slave);
+        }
+        refreshGoodSlavesCount(&mut server);
+        assert_eq!(server.repl_good_slaves_count, 0, "not counted while nobody asks");
+        server.repl_min_slaves_to_write = 1;
+        server.repl_min_slaves_max_lag = 10;
+        refreshGoodSlavesCount(&mut server);
+        assert_eq!(server.repl_good_slaves_count, 2);
+    }
+
+    #[test]
+    fn the_handshake_is_between_ping_and_psync() {
+        let mut server = Server::default();
+        for (state, expected) in [
+            (REPL_STATE_NONE, false),
+            (REPL_STATE_CONNECT, false),
+            (REPL_STATE_CONNECTING, false),
+            (REPL_STATE_RECEIVE_PING_REPLY, true),
+            (REPL_STATE_RECEIVE_PSYNC_REPLY, true),
+            (REPL_STATE_TRANSFER, false),
+            (REPL_STATE_CONNECTED, false),
+        ] {
+            server.repl_state = state;
+            assert_eq!(slaveIsInHandshakeState(&server), expected, "{state:?}");
+        }
+    }
+
+    #[test]
+    fn the_offset_of_a_replica_is_that_of_its_master_connected_or_not() {
+        let mut server = Server::default();
+        let master = server.clients.insert(Client { reploff: 77, ..Client::default() });
+        server.cached_master = Some(master);
+        assert_eq!(replicationGetSlaveOffset(&server), 0, "we are a master ourselves");
+        server.masterhost = Some(b"h".to_vec());
+        assert_eq!(replicationGetSlaveOffset(&server), 77);
+        server[master].reploff = -1;
+        server.master = server.cached_master.take();
+        assert_eq!(replicationGetSlaveOffset(&server), 0);
+    }
+
+    /// Our master, played by the test: it listens, and speaks when we say so.
+    struct FakeMaster {
+        listener: TcpListener,
+        link: Option<TcpStream>,
+    }
+
+    impl FakeMaster {
+        /// A replica that has begun to connect, and its master. `number` keeps the files of tests apart.
+        fn of(number: i64) -> (Server, FakeMaster) {
+            let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+            let mut server = Server {
+                net: Net::init(4096),
+                masterhost: Some(b"127.0.0.1".to_vec()),
+                masterport: i32::from(listener.local_addr().unwrap().port()),
+                port: 6390,
+                repl_syncio_timeout: 5,
+                repl_timeout: 60,
+                repl_ping_slave_period: 10,
+                unixtime: number,
+                repl_transfer_lastio: mstime() / 1000,
+                ..Server::default()
+            };
+            assert_eq!(connectWithMaster(&mut server), C_OK);
+            let mut master = FakeMaster { listener, link: None };
+            master.accept();
+            (server, master)
+        }
+
+        fn accept(&mut self) {
+            let (link, _) = self.listener.accept().unwrap();
+            link.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+            self.link = Some(link);
+        }
+
+        /// Sends some bytes. The replica may have hung up already.
+        fn say(&mut self, bytes: &[u8]) {
+            let _ = self.link.as_mut().unwrap().write_all(bytes);
+        }
+
+        fn expect(&mut self, bytes: &[u8]) {
+            let mut buf = vec![0; bytes.len()];
+            self.link.as_mut().unwrap().read_exact(&mut buf).unwrap();
+            assert_eq!(B(&buf), B(bytes));
+        }
+    }
+
+    /// Serves events until `done`.
+    fn until(server: &mut Server, done: impl Fn(&Server) -> bool) {
+        for _ in 0..5000 {
+            if done(server) {
+                return;
+            }
+            if aeProcessEvents(server, AE_FILE_EVENTS | AE_DONT_WAIT) == 0 {
+                usleep(1000);
+            }
+        }
+        panic!("it did not happen; the state is {:?}", server.repl_state);
+    }
+
+    #[test]
+    fn a_replica_goes_through_the_handshake_to_the_transfer() {
+        let (mut server, mut master) = FakeMaster::of(1_000_001);
+        server.masteruser = Some(b"repl".to_vec());
+        server.masterauth = Some(b"se cret".to_vec());
+        server.slave_announce_ip = Some(b"10.0.0.1".to_vec());
+        let server = &mut server;
+
+        until(server, |s| s.repl_state == REPL_STATE_RECEIVE_PING_REPLY);
+        master.expect(b"*1\r\n$4\r\nPING\r\n");
+        master.say(b"-NOAUTH Authentication required.\r\n");
+        until(server, |s| s.repl_state == REPL_STATE_RECEIVE_AUTH_REPLY);
+        master.expect(
+            b"*3\r\n$4\r\nAUTH\r\n$4\r\nrepl\r\n$7\r\nse cret\r\n\
+            *3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n6390\r\n\
+            *3\r\n$8\r\nREPLCONF\r\n$10\r\nip-address\r\n$8\r\n10.0.0.1\r\n\
+            *5\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n",
+        );
+        // All answers at once, an unknown option among them: they are read one by one.
+        master.say(b"+OK\r\n-ERR what\r\n+OK\r\n+OK\r\n");
+        until(server, |s| s.repl_state == REPL_STATE_RECEIVE_PSYNC_REPLY);
+        master.expect(b"*3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n");
+
+        let id = [b'7'; CONFIG_RUN_ID_SIZE];
+        master.say(&[b"\n\n+FULLRESYNC ", &id[..], b" 1000\r\n"].concat());
+        until(server, |s| s.repl_state == REPL_STATE_TRANSFER);
+        assert_eq!((&server.master_replid[..], server.master_initial_offset), (&id[..], 1000));
+        let tmpfile = server.repl_transfer_tmpfile.clone().unwrap();
+
+        master.say(&[b"\n$EOF:", &id[..], b"\r\nREDIS"].concat());
+        until(server, |s| s.repl_transfer_read == 5);
+        master.say(&[&id[..39], b"8 0123456789"].concat());
+        until(server, |s| s.repl_transfer_read == 5 + 51);
+        assert!(std::fs::read(asPath(&tmpfile)).unwrap().starts_with(b"REDIS7777"));
+
+        // The link breaks: the file goes, and the next attempt begins at once.
+        master.link = None;
+        until(server, |s| s.repl_state != REPL_STATE_TRANSFER);
+        assert!(!asPath(&tmpfile).exists());
+        master.accept();
+        until(server, |s| s.repl_state == REPL_STATE_RECEIVE_PING_REPLY);
+        master.say(b"HTTP/1.1 400 Bad Request\r\n");
+        until(server, |s| s.repl_state == REPL_STATE_CONNECT);
+        assert!(server.repl_transfer_s.is_none());
+    }
+
+    #[test]
+    fn a_replica_falls_back_to_sync() {
+        let (mut server, mut master) = FakeMaster::of(1_000_002);
+        let server = &mut server;
+        master.say(b"+PONG\r\n+OK\r\n+OK\r\n");
+        until(server, |s| s.repl_state == REPL_STATE_RECEIVE_PSYNC_REPLY);
+        // There is nothing to continue.
+        master.say(b"+CONTINUE\r\n");
+        until(server, |s| s.repl_state == REPL_STATE_TRANSFER);
+        master.expect(
+            b"*1\r\n$4\r\nPING\r\n\
+            *3\r\n$8\r\nREPLCONF\r\n$14\r\nlistening-port\r\n$4\r\n6390\r\n\
+            *5\r\n$8\r\nREPLCONF\r\n$4\r\ncapa\r\n$3\r\neof\r\n$4\r\ncapa\r\n$6\r\npsync2\r\n\
+            *3\r\n$5\r\nPSYNC\r\n$1\r\n?\r\n$2\r\n-1\r\n\
+            SYNC\r\n",
+        );
+        assert_eq!(server.master_initial_offset, -1, "SYNC tells no offset");
+
+        master.say(b"$-7\r\n");
+        until(server, |s| s.repl_state != REPL_STATE_TRANSFER);
+        cancelReplicationHandshake(server, false);
+        assert_eq!(server.repl_state, REPL_STATE_CONNECT);
+    }
+
+    /// Whatever a master says, and wherever it hangs up, the replica tries again and lives.
+    #[test]
+    fn a_replica_survives_any_master() {
+        let mut rng = seeded("a_replica_survives_any_master");
+        let long = vec![b'+'; 5000];
+        let id = [b'd'; CONFIG_RUN_ID_SIZE];
+        let fullresync = [b"+FULLRESYNC ", &id[..], b" 12"].concat();
+        let continues = [b"+CONTINUE ", &id[..]].concat();
+        let mark = [b"$EOF:", &id[..]].concat();
+        let lines: &[&[u8]] = &[
+            b"+PONG",
+            b"+OK",
+            b"+",
+            b"-",
+            b"",
+            b"\0\0",
+            b"\xff\xfe+",
+            b"-NOAUTH",
+            b"-ERR",
+            b"-LOADING",
+            b"-NOMASTERLINK",
+            b"+FULLRESYNC",
+            b"+FULLRESYNC  ",
+            b"+CONTINUE",
+            b"+CONTINUE \r",
+            b"$",
+            b"$-1",
+            b"$-99999999999999999999",
+            b"$99999999999999999999",
+            b"$EOF:",
+            b"$0",
+            b"$1000000",
+            b"*1",
+            &long,
+            &fullresync,
+            &continues,
+            &mark,
+        ];
+        for round in 0..40 {
+            let (mut server, mut master) = FakeMaster::of(2_000_000 + round);
+            for step in 0..12 {
+                // Mostly what it should say, or it would never come far.
+                let line = match (step, rng.below(3)) {
+                    (0, 1..) => &b"+PONG"[..],
+                    (1..=2, 1..) => b"+OK",
+                    (3, 1..) => &fullresync[..],
+                    (_, _) => lines[rng.below(lines.len())],
+                };
+                let whole = rng.below(10) != 0;
+                let cut = if whole { line.len() } else { rng.below(line.len() + 1) };
+                master.say(&line[..cut]);
+                if !whole {
+                    break;
+                }
+                master.say(b"\r\n");
+                aeProcessEvents(&mut server, AE_FILE_EVENTS | AE_DONT_WAIT);
+            }
+            // Nobody listens any more, so that the next attempt fails, too.
+            drop(master);
+            until(&mut server, |s| s.repl_state == REPL_STATE_CONNECT);
+            assert_eq!((server.repl_transfer_fd, &server.repl_transfer_tmpfile), (None, &None));
+        }
+    }
+
+    /// A client of the server, and the other end of its connection.
+    fn peer(server: &mut Server) -> (ClientId, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let conn = connCreateAcceptedSocket(&mut server.net, ours.into_raw_fd());
+        assert_eq!(connAccept(server, conn, |_, _| {}), C_OK);
+        theirs.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        (createClient(server, Some(conn)), theirs)
+    }
+
+    /// Calls a command as the client would. Returns the reply it queued, and takes it away.
+    fn replyTo(server: &mut Server, c: ClientId, argv: &[&str]) -> Vec<u8> {
+        let argv = Argv::new(argv);
+        match &argv[0] {
+            b"REPLCONF" => replconfCommand(server, c, &argv.as_args()),
+            b"ROLE" => roleCommand(server, c, &argv.as_args()),
+            b"REPLICAOF" => replicaofCommand(server, c, &argv.as_args()),
+            _ => syncCommand(server, c, &argv.as_args()),
+        }
+        let client = &mut server[c];
+        let mut reply = std::mem::take(&mut client.buf);
+        for node in std::mem::take(&mut client.reply) {
+            if let ReplyNode::Block(block) = node {
+                reply.extend_from_slice(&block);
+            }
+        }
+        client.reply_bytes = 0;
+        reply
+    }
+
+    #[test]
+    fn a_replica_that_was_cut_off_gets_what_it_missed() {
+        let mut server = master(1024, 0);
+        server.net = Net::init(4096);
+        server.db.push(RedisDb::default());
+        let server = &mut server;
+        let replid = String::from_utf8(server.replid.clone()).unwrap();
+        feedReplicationBacklog(server, b"0123456789");
+
+        let (c, mut link) = peer(server);
+        assert_eq!(replyTo(server, c, &["REPLCONF", "capa", "psync2", "capa", "?"]), b"+OK\r\n");
+        assert_eq!(replyTo(server, c, &["PSYNC", &replid, "4"]), b"3456789");
+        let mut line = [0; 52];
+        link.read_exact(&mut line).unwrap();
+        assert_eq!(line[..], *format!("+CONTINUE {replid}\r\n").as_bytes());
+        assert_eq!((server.stat_sync_partial_ok, server.stat_sync_full), (1, 0));
+        assert_eq!(server[c].replstate, SLAVE_STATE_ONLINE);
+        assert!(server.slaves.iter().eq([&c]));
+
+        // It is a replica now, and gets the stream. SYNC it has no need of.
+        assert_eq!(replyTo(server, c, &["PSYNC", "?", "-1"]), b"");
+        replicationFeedSlavesFromMasterStream(server, b"abc");
+        assert_eq!(std::mem::take(&mut server[c].buf), b"abc");
+
+        assert_eq!(replyTo(server, c, &["REPLCONF", "listening-port", "6390"]), b"+OK\r\n");
+        assert_eq!(replyTo(server, c, &["REPLCONF", "ip-address", "::1"]), b"+OK\r\n");
+        assert_eq!(replyTo(server, c, &["REPLCONF", "ACK", "13"]), b"", "not answered");
+        assert_eq!(replyTo(server, c, &["REPLCONF", "ack", "12"]), b"");
+        assert_eq!(server[c].repl_ack_off, 13, "never backwards");
+        assert_eq!(replicationGetSlaveName(server, c), b"[::1]:6390");
+
+        let (user, _link) = peer(server);
+        assert_eq!(
+            B(&replyTo(server, user, &["ROLE"])),
+            B(b"*3\r\n$6\r\nmaster\r\n:13\r\n*1\r\n*3\r\n$3\r\n::1\r\n$4\r\n6390\r\n$2\r\n13\r\n")
+        );
+        assert_eq!(replyTo(server, user, &["REPLCONF", "ACK", "13"]), b"");
+        assert_eq!(server[user].repl_ack_off, 0, "only a replica acknowledges");
+    }
+
+    #[test]
+    fn what_replconf_and_sync_refuse() {
+        let mut server = master(1024, 0);
+        server.net = Net::init(4096);
+        server.db.push(RedisDb::default());
+        let server = &mut server;
+        let (c, _link) = peer(server);
+        let long = "x".repeat(NET_HOST_STR_LEN);
+        for (argv, reply) in [
+            (&["REPLCONF", "capa"][..], "-ERR syntax error\r\n"),
+            (
+                &["REPLCONF", "ip-address", &long],
+                "-ERR REPLCONF ip-address provided by replica instance is too long: 256 bytes\r\n",
+            ),
+            (
+                &["REPLCONF", "listening-port", "x"],
+                "-ERR value is not an integer or out of range\r\n",
+            ),
+            (
+                &["REPLCONF", "rdb-only", "2"],
+                "-ERR value is out of range, value must between 0 and 1\r\n",
+            ),
+            (&["REPLCONF", "foo", "1"], "-ERR Unrecognized REPLCONF option: foo\r\n"),
+            (&["PSYNC", "?", "x"], "-ERR value is not an integer or out of range\r\n"),
+            (
+                &["PSYNC", "?", "-1", "FAILOVER"],
+                "-ERR PSYNC FAILOVER can't be sent to a master.\r\n",
+            ),
+        ] {
+            assert_eq!(B(&replyTo(server, c, argv)), B(reply.as_bytes()), "{argv:?}");
+        }
+        server[c].buf.extend_from_slice(b"+");
+        assert_eq!(
+            replyTo(server, c, &["SYNC"]),
+            b"+-ERR SYNC and PSYNC are invalid with pending output\r\n"
+        );
+        server.masterhost = Some(b"127.0.0.1".to_vec());
+        server.masterport = 1;
+        assert_eq!(
+            replyTo(server, c, &["PSYNC", "?", "-1"]),
+            b"-NOMASTERLINK Can't SYNC while not connected with my master\r\n"
+        );
+        assert_eq!(
+            replyTo(server, c, &["PSYNC", "abc", "1", "failover"]),
+            b"-ERR PSYNC FAILOVER replid must match my replid.\r\n"
+        );
+        assert_eq!(
+            replyTo(server, c, &["REPLICAOF", "127.0.0.1", "1"]),
+            b"+OK Already connected to specified master\r\n"
+        );
+        assert_eq!(
+            replyTo(server, c, &["ROLE"]),
+            b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:1\r\n$4\r\nnone\r\n:-1\r\n"
+        );
+        assert_eq!(server.slaves.len(), 0);
+    }
+
+    /// A link breaks, and PSYNC goes on with the client that was put aside: same id, same offset, nothing half-done.
+    #[test]
+    fn a_cached_master_is_continued_with_and_may_have_a_new_id() {
+        let (mut server, mut fake) = FakeMaster::of(1_000_003);
+        let server = &mut server;
+        server.repl_backlog_size = 1024;
+        server.db.push(RedisDb::default());
+        server.replid = vec![b'1'; 40];
+        server.master_repl_offset = 500;
+        replicationCacheMasterUsingMyself(server);
+        let cached = server.cached_master.unwrap();
+
+        fake.say(b"+PONG\r\n+OK\r\n+OK\r\n");
+        until(server, |s| s.repl_state == REPL_STATE_RECEIVE_PSYNC_REPLY);
+        let new = [b'2'; CONFIG_RUN_ID_SIZE];
+        fake.say(&[b"+CONTINUE ", &new[..], b"\r\n"].concat());
+        until(server, |s| s.repl_state == REPL_STATE_CONNECTED);
+        assert_eq!((server.master, server.cached_master), (Some(cached), None));
+        assert_eq!((&server.replid[..], &server.replid2[..]), (&new[..], &[b'1'; 40][..]));
+        assert_eq!(server.second_replid_offset, 501);
+        assert_eq!(server[cached].reploff, 500);
+        assert_eq!(server.repl_backlog_off, 501);
+
+        // Cut again, in the middle of something.
+        server[cached].querybuf.extend_from_slice(b"*2\r\n$3\r\nfo");
+        server[cached].read_reploff += 10;
+        server[cached].reply_bytes = 0;
+        freeClient(server, cached);
+        assert_eq!((server.master, server.cached_master), (None, Some(cached)));
+        assert_eq!(server[cached].read_reploff, 500);
+        assert!(server[cached].querybuf.is_empty() && server[cached].conn.is_none());
+        assert_eq!(server.repl_state, REPL_STATE_CONNECTING, "it reconnects at once");
+
+        replicationUnsetMaster(server);
+        assert_eq!((server.repl_state, server.cached_master), (REPL_STATE_NONE, None));
+        assert!(!server.clients.contains(cached));
+        assert_eq!(server.replid2, new, "as a master it keeps the shared id");
+    }
+}

@@ -1,0 +1,531 @@
+//! `rio.c`: streams of bytes that RDB and AOF are written to and read from, whatever is at their other end.
+//!
+//! Read first: [`Rio`], then `rioWrite` and, for reading, `rioAvailable` with `rioTake` and `rioFill`.
+//!
+//! Absent: reading from a connection and writing to a pipe (`rioInitWithConn`, `rioInitWithFd`); each is one more
+//! [`RioIo`], with its arm in `rioFill` and `rioHandOn`.
+//! Differs: the buffer that stdio has under the C's files is part of the stream here, in both directions, and so the
+//! checksum is taken of whole blocks rather than of each field, and a reader may look at the bytes in place. Besides the
+//! ends of the C there is one that just counts, where the C writes to a NULL stream.
+
+use std::io;
+use std::os::fd::RawFd;
+
+use crate::crc64::crc64;
+use crate::ds::lzf::LzfState;
+use crate::server_h::{C_ERR, C_OK, CResult};
+use crate::sys::file::redis_fsync;
+use crate::sys::socket::{readAppend, write};
+use crate::util::{format_17g, ll2string};
+
+/// A read failed, or met the end too early. It stays set.
+pub const RIO_FLAG_READ_ERROR: u32 = 1 << 0;
+/// A write failed. It stays set.
+pub const RIO_FLAG_WRITE_ERROR: u32 = 1 << 1;
+
+/// Bytes that gather before they are handed on. What is summed and written at once should still be in a near cache.
+const WRITE_BUFFER: usize = 256 * 1024;
+/// Bytes that are read at once.
+const READ_BUFFER: usize = 256 * 1024;
+/// How many bytes [`rioTake`] can ask for at most: longer things are read by [`rioReadAppend`].
+pub const RIO_TAKE_MAX: usize = 64 * 1024;
+
+/// What is at the other end.
+enum RioIo {
+    /// The buffer itself.
+    Buffer,
+    /// A file.
+    File {
+        fd: RawFd,
+        /// Its size in bytes when it was opened, 0 if it has none.
+        size: u64,
+        /// Bytes written since the last fsync.
+        buffered: usize,
+        /// An fsync follows each time so many bytes were written; 0 is never.
+        autosync: usize,
+    },
+    /// Nothing: bytes are counted and forgotten.
+    Null,
+}
+
+/// `rio`: a stream, used in one direction. The file belongs to the caller, who opens and closes it.
+pub struct Rio {
+    io: RioIo,
+    /// Written: what is not handed on yet. Read: what is here, from `pos` on not taken yet.
+    buf: Vec<u8>,
+    pos: usize,
+    /// `buf` may grow to this by plain appending. 0 before the first write and after an error.
+    limit: usize,
+    writing: bool,
+    /// Bytes of the stream before those in `buf`.
+    base: u64,
+    /// So many bytes of `buf` are in `cksum` already.
+    summed: usize,
+    cksum: u64,
+    /// Whether a checksum is computed. To be set before the first byte.
+    pub update_cksum: bool,
+    /// No read asks for more bytes than this at once; 0 is no limit.
+    pub max_processing_chunk: usize,
+    flags: u32,
+    error: Option<io::Error>,
+    /// For who works on the stream, so that nothing is allocated for each string: room for bytes, and the compressor.
+    pub scratch: Vec<u8>,
+    pub lzf: Option<Box<LzfState>>,
+}
+
+impl Rio {
+    fn new(io: RioIo, buf: Vec<u8>) -> Rio {
+        Rio {
+            io,
+            buf,
+            pos: 0,
+            limit: 0,
+            writing: false,
+            base: 0,
+            summed: 0,
+            cksum: 0,
+            update_cksum: false,
+            max_processing_chunk: 0,
+            flags: 0,
+            error: None,
+            scratch: Vec::new(),
+            lzf: None,
+        }
+    }
+
+    /// Takes what is in the buffer, and not summed yet, into the checksum.
+    fn sum(&mut self) {
+        let end = if self.writing { self.buf.len() } else { self.pos };
+        if self.update_cksum {
+            self.cksum = crc64(self.cksum, &self.buf[self.summed..end]);
+        }
+        self.summed = end;
+    }
+
+    #[cold]
+    fn fail(&mut self, flag: u32, error: io::Error) {
+        self.flags |= flag;
+        self.limit = 0;
+        self.error.get_or_insert(error);
+        if self.writing {
+            self.buf.clear();
+            self.summed = 0;
+        }
+    }
+}
+
+/// A stream that reads the bytes of `s`, or appends to them; [`rioIntoBuffer`] gives them back.
+pub fn rioInitWithBuffer(s: Vec<u8>) -> Rio {
+    Rio::new(RioIo::Buffer, s)
+}
+
+/// The bytes of a stream made by [`rioInitWithBuffer`].
+pub fn rioIntoBuffer(r: Rio) -> Vec<u8> {
+    r.buf
+}
+
+/// A stream that reads or writes the file `fd` from its present place on. `size` is the length of what is to be read, as
+/// far as it is known, else 0: nobody allocates more than that because a length in the file says so.
+pub fn rioInitWithFile(fd: RawFd, size: u64) -> Rio {
+    Rio::new(RioIo::File { fd, size, buffered: 0, autosync: 0 }, Vec::new())
+}
+
+/// A stream that only counts what is written to it: see [`rioTell`].
+pub fn rioInitWithNull() -> Rio {
+    Rio::new(RioIo::Null, Vec::new())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Writing
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Writes all of `buf`. `C_ERR`: this or an earlier write failed; see [`rioTakeError`]. Since bytes gather before they go,
+/// only [`rioFlush`] tells whether the last ones went.
+#[inline]
+pub fn rioWrite(r: &mut Rio, buf: &[u8]) -> CResult {
+    if r.buf.len() + buf.len() <= r.limit {
+        r.buf.extend_from_slice(buf);
+        return C_OK;
+    }
+    rioWriteSlow(r, buf)
+}
+
+#[cold]
+#[inline(never)]
+fn rioWriteSlow(r: &mut Rio, buf: &[u8]) -> CResult {
+    if rioGetWriteError(r) {
+        return C_ERR;
+    }
+    if !r.writing {
+        r.writing = true;
+        r.limit = match r.io {
+            RioIo::Buffer => usize::MAX,
+            RioIo::File { .. } | RioIo::Null => WRITE_BUFFER,
+        };
+        if r.limit == WRITE_BUFFER {
+            r.buf.reserve_exact(WRITE_BUFFER);
+        }
+        return rioWrite(r, buf);
+    }
+    rioHandOn(r)?;
+    if buf.len() <= r.limit / 2 {
+        r.buf.extend_from_slice(buf);
+        return C_OK;
+    }
+    // Long strings go straight through.
+    if r.update_cksum {
+        rioGenericUpdateChecksum(r, buf);
+    }
+    rioWriteOut(r, buf)
+}
+
+/// Hands on what has gathered.
+fn rioHandOn(r: &mut Rio) -> CResult {
+    r.sum();
+    let buf = std::mem::take(&mut r.buf);
+    let result = rioWriteOut(r, &buf);
+    r.buf = buf;
+    r.buf.clear();
+    r.summed = 0;
+    result
+}
+
+/// Gives bytes to the other end, and sees to fsync.
+fn rioWriteOut(r: &mut Rio, mut buf: &[u8]) -> CResult {
+    let RioIo::File { fd, buffered, autosync, .. } = &mut r.io else {
+        r.base += buf.len() as u64;
+        return C_OK;
+    };
+    while !buf.is_empty() {
+        match write(*fd, buf) {
+            Ok(n) => {
+                r.base += n as u64;
+                *buffered += n;
+                buf = &buf[n..];
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => {
+                r.fail(RIO_FLAG_WRITE_ERROR, e);
+                return C_ERR;
+            }
+        }
+    }
+    if *autosync != 0 && *buffered >= *autosync {
+        if let Err(e) = redis_fsync(*fd) {
+            r.fail(RIO_FLAG_WRITE_ERROR, e);
+            return C_ERR;
+        }
+        *buffered = 0;
+    }
+    C_OK
+}
+
+/// Makes sure that all that was written has left the stream.
+pub fn rioFlush(r: &mut Rio) -> CResult {
+    if rioGetWriteError(r) {
+        return C_ERR;
+    }
+    if r.writing && !matches!(r.io, RioIo::Buffer) { rioHandOn(r) } else { C_OK }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Reading
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Fills all of `buf`. `C_ERR`: there is not so much, or an earlier read failed.
+pub fn rioRead(r: &mut Rio, mut buf: &mut [u8]) -> CResult {
+    loop {
+        let n = buf.len().min(rioAvailable(r));
+        let (now, later) = buf.split_at_mut(n);
+        now.copy_from_slice(rioTake(r, n));
+        if later.is_empty() {
+            return if rioGetReadError(r) { C_ERR } else { C_OK };
+        }
+        buf = later;
+        rioFill(r)?;
+    }
+}
+
+/// Bytes that are here, and can be taken without waiting.
+#[inline(always)]
+pub fn rioAvailable(r: &Rio) -> usize {
+    r.buf.len() - r.pos
+}
+
+/// Takes the next `n` bytes, which are available.
+#[inline(always)]
+pub fn rioTake(r: &mut Rio, n: usize) -> &[u8] {
+    let at = r.pos;
+    r.pos += n;
+    &r.buf[at..r.pos]
+}
+
+/// Makes more bytes available by one read, as long as less than [`RIO_TAKE_MAX`] are. `C_ERR`: there are no more.
+pub fn rioFill(r: &mut Rio) -> CResult {
+    if rioGetReadError(r) {
+        return C_ERR;
+    }
+    let RioIo::File { fd, .. } = r.io else {
+        r.fail(RIO_FLAG_READ_ERROR, io::ErrorKind::UnexpectedEof.into());
+        return C_ERR;
+    };
+    // What was taken leaves the buffer.
+    r.sum();
+    r.base += r.pos as u64;
+    r.buf.drain(..r.pos);
+    (r.pos, r.summed) = (0, 0);
+
+    if r.buf.capacity() == 0 {
+        r.buf.reserve_exact(READ_BUFFER);
+    }
+    let room = r.buf.capacity() - r.buf.len();
+    let chunk = if r.max_processing_chunk == 0 { room } else { room.min(r.max_processing_chunk) };
+    rioReadFrom(fd, &mut r.buf, chunk).map(drop).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))
+}
+
+/// Appends the next bytes to `out`, up to `max`; at least one, by one read at most. `Err`: there are no more.
+pub fn rioReadAppend(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usize, ()> {
+    let available = rioAvailable(r);
+    if available > 0 {
+        let n = available.min(max);
+        out.extend_from_slice(rioTake(r, n));
+        return Ok(n);
+    }
+    let RioIo::File { fd, .. } = r.io else {
+        rioFill(r)?;
+        return Ok(0);
+    };
+    if rioGetReadError(r) {
+        return Err(());
+    }
+    let max = if r.max_processing_chunk == 0 { max } else { max.min(r.max_processing_chunk) };
+    let from = out.len();
+    let n = rioReadFrom(fd, out, max).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))?;
+    // Past the buffer: it is empty, so the order of bytes is kept in the checksum.
+    r.sum();
+    if r.update_cksum {
+        rioGenericUpdateChecksum(r, &out[from..]);
+    }
+    r.base += n as u64;
+    Ok(n)
+}
+
+/// One read; the end of the file is an error.
+fn rioReadFrom(fd: RawFd, out: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+    loop {
+        match readAppend(fd, out, max) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+/// How many bytes are still to come, if that is known.
+pub fn rioRemaining(r: &Rio) -> Option<u64> {
+    match r.io {
+        RioIo::Buffer => Some(rioAvailable(r) as u64),
+        RioIo::File { size: 0, .. } | RioIo::Null => None,
+        RioIo::File { size, .. } => Some(size.saturating_sub(rioTell(r))),
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Both
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// How many bytes were written or read so far (the C's `processed_bytes`).
+#[inline]
+pub fn rioTell(r: &Rio) -> u64 {
+    r.base + if r.writing { r.buf.len() } else { r.pos } as u64
+}
+
+/// Whether a read has failed.
+pub fn rioGetReadError(r: &Rio) -> bool {
+    r.flags & RIO_FLAG_READ_ERROR != 0
+}
+
+/// Whether a write has failed.
+pub fn rioGetWriteError(r: &Rio) -> bool {
+    r.flags & RIO_FLAG_WRITE_ERROR != 0
+}
+
+/// The first error of the stream, to be told (the C leaves it in `errno`).
+pub fn rioTakeError(r: &mut Rio) -> io::Error {
+    r.error.take().unwrap_or_else(|| io::Error::from_raw_os_error(libc::EIO))
+}
+
+/// The checksum of all bytes so far, 0 if none is computed.
+pub fn rioChecksum(r: &mut Rio) -> u64 {
+    r.sum();
+    r.cksum
+}
+
+/// Adds bytes to the checksum.
+pub fn rioGenericUpdateChecksum(r: &mut Rio, buf: &[u8]) {
+    r.cksum = crc64(r.cksum, buf);
+}
+
+/// Makes a file stream fsync each time `bytes` bytes were written.
+///
+/// Left alone, the system gathers gigabytes, and then writes them all at once while everybody waits for the disk.
+pub fn rioSetAutoSync(r: &mut Rio, bytes: usize) {
+    if let RioIo::File { autosync, .. } = &mut r.io {
+        *autosync = bytes;
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The protocol, for append only files. Each returns how many bytes it wrote.
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// `<prefix><count>\r\n`, like `*3\r\n`.
+pub fn rioWriteBulkCount(r: &mut Rio, prefix: u8, count: i64) -> Result<usize, ()> {
+    let digits = ll2string(count);
+    rioWrite(r, &[prefix])?;
+    rioWrite(r, &digits)?;
+    rioWrite(r, b"\r\n")?;
+    Ok(digits.len() + 3)
+}
+
+/// `$<length>\r\n<bytes>\r\n`.
+pub fn rioWriteBulkString(r: &mut Rio, buf: &[u8]) -> Result<usize, ()> {
+    let nwritten = rioWriteBulkCount(r, b'$', buf.len() as i64)?;
+    rioWrite(r, buf)?;
+    rioWrite(r, b"\r\n")?;
+    Ok(nwritten + buf.len() + 2)
+}
+
+/// A number as a bulk string.
+pub fn rioWriteBulkLongLong(r: &mut Rio, l: i64) -> Result<usize, ()> {
+    rioWriteBulkString(r, &ll2string(l))
+}
+
+/// A double as a bulk string, with 17 digits.
+pub fn rioWriteBulkDouble(r: &mut Rio, d: f64) -> Result<usize, ()> {
+    rioWriteBulkString(r, &format_17g(d))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::file::{fileSize, open, unlink};
+    use crate::sys::socket::close;
+
+    fn data(len: usize) -> Vec<u8> {
+        (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect()
+    }
+
+    /// Pieces of every size, around that of the buffer as well.
+    fn pieces(data: &[u8]) -> Vec<&[u8]> {
+        let sizes = [1, 0, 7, 5000, 1, WRITE_BUFFER - 1, WRITE_BUFFER, 3, 130_000, 200_000, 2];
+        let mut pieces = Vec::new();
+        let mut rest = data;
+        for size in sizes.iter().cycle() {
+            let (piece, later) = rest.split_at(*size.min(&rest.len()));
+            pieces.push(piece);
+            rest = later;
+            if rest.is_empty() {
+                return pieces;
+            }
+        }
+        unreachable!()
+    }
+
+    #[test]
+    fn a_file_holds_what_was_written_and_reads_back() {
+        let path = format!("/tmp/fidelis-rio-{}", std::process::id()).into_bytes();
+        let data = data(3_000_000);
+        let fd = open(&path, libc::O_CREAT | libc::O_TRUNC | libc::O_WRONLY, 0o600).unwrap();
+        let mut r = rioInitWithFile(fd, 0);
+        r.update_cksum = true;
+        rioSetAutoSync(&mut r, 1 << 20);
+        let mut total = 0;
+        for piece in pieces(&data) {
+            rioWrite(&mut r, piece).unwrap();
+            total += piece.len() as u64;
+            assert_eq!(rioTell(&r), total);
+        }
+        assert_eq!(rioChecksum(&mut r), crc64(0, &data));
+        rioFlush(&mut r).unwrap();
+        assert_eq!(fileSize(fd).unwrap(), 3_000_000);
+        close(fd);
+        assert!(std::fs::read(crate::sys::file::asPath(&path)).unwrap() == data);
+
+        for chunk in [0, 1000, 1 << 20] {
+            let fd = open(&path, libc::O_RDONLY, 0).unwrap();
+            let mut r = rioInitWithFile(fd, 3_000_000);
+            r.update_cksum = true;
+            r.max_processing_chunk = chunk;
+            let mut out = Vec::new();
+            for (i, piece) in pieces(&data).into_iter().enumerate() {
+                if i % 2 == 0 {
+                    let mut buf = vec![0; piece.len()];
+                    rioRead(&mut r, &mut buf).unwrap();
+                    out.extend_from_slice(&buf);
+                } else {
+                    let end = out.len() + piece.len();
+                    while out.len() < end {
+                        let max = end - out.len();
+                        rioReadAppend(&mut r, &mut out, max).unwrap();
+                    }
+                }
+                assert_eq!(rioTell(&r), out.len() as u64);
+                assert_eq!(rioRemaining(&r), Some(3_000_000 - out.len() as u64));
+            }
+            assert!(out == data, "chunk {chunk}");
+            assert_eq!(rioChecksum(&mut r), crc64(0, &data));
+            assert!(!rioGetReadError(&r));
+            assert!(rioRead(&mut r, &mut [0]).is_err() && rioGetReadError(&r));
+            assert_eq!(rioTakeError(&mut r).kind(), io::ErrorKind::UnexpectedEof);
+            close(fd);
+        }
+        unlink(&path).unwrap();
+    }
+
+    #[test]
+    fn a_write_error_stays() {
+        let fd = open(b"/dev/full", libc::O_WRONLY, 0).unwrap();
+        let mut r = rioInitWithFile(fd, 0);
+        rioWrite(&mut r, b"fits in the buffer").unwrap();
+        assert!(rioFlush(&mut r).is_err() && rioGetWriteError(&r));
+        assert!(rioWrite(&mut r, b"x").is_err());
+        assert!(rioWrite(&mut r, &[0; WRITE_BUFFER]).is_err());
+        assert!(rioFlush(&mut r).is_err());
+        assert_eq!(rioTakeError(&mut r).raw_os_error(), Some(libc::ENOSPC));
+        close(fd);
+    }
+
+    #[test]
+    fn a_buffer_and_nothing() {
+        let mut r = rioInitWithBuffer(Vec::new());
+        let mut null = rioInitWithNull();
+        r.update_cksum = true;
+        let data = data(700_000);
+        for piece in pieces(&data) {
+            rioWrite(&mut r, piece).unwrap();
+            rioWrite(&mut null, piece).unwrap();
+            assert_eq!(rioTell(&r), rioTell(&null));
+        }
+        assert_eq!(rioChecksum(&mut r), crc64(0, &data));
+        rioFlush(&mut r).unwrap();
+        let mut r = rioInitWithBuffer(rioIntoBuffer(r));
+        let mut back = vec![0; 700_000];
+        rioRead(&mut r, &mut back).unwrap();
+        assert!(back == data);
+        assert!(rioRead(&mut r, &mut [0]).is_err());
+    }
+
+    #[test]
+    fn protocol() {
+        let mut r = rioInitWithBuffer(Vec::new());
+        assert_eq!(rioWriteBulkCount(&mut r, b'*', 12), Ok(5));
+        assert_eq!(rioWriteBulkString(&mut r, b"a\r\n"), Ok(9));
+        assert_eq!(rioWriteBulkString(&mut r, b""), Ok(6));
+        assert_eq!(rioWriteBulkLongLong(&mut r, -5), Ok(8));
+        assert_eq!(rioWriteBulkDouble(&mut r, 0.1), Ok(26));
+        let expected =
+            b"*12\r\n$3\r\na\r\n\r\n$0\r\n\r\n$2\r\n-5\r\n$19\r\n0.10000000000000001\r\n";
+        assert_eq!(rioIntoBuffer(r), expected);
+    }
+}

@@ -1,0 +1,3892 @@
+//! `server.c`: start, the cron, the life of a command, INFO.
+//!
+//! Read first: `processCommand` (may this command run now?), `call` (it runs, and is propagated), `serverCron` and
+//! `beforeSleep` (everything that no client asked for), then `initServer` and `main`.
+//!
+//! Absent, with the parts they belong to: AOF, scripts, cluster, modules, sentinel, TLS, I/O threads, client-side caching,
+//! ACL users, defragmentation. INFO keeps the lines of those parts, with the values of a server that does not use them.
+//!
+//! Differs: the command table is an array with a small hash index (`CommandTable`), and a pointer to a command is a number
+//! in it. `createSharedObjects` is `networking::shared`, the log is log.rs. What the C keeps in static variables is in
+//! `Server`. One clock call per command instead of two: a command starts when the one before it ended (`commandClock`).
+//! A rewritten command is in `server[c].argv`, the one received is the argument `argv`.
+
+use std::fs;
+use std::io::{self, IsTerminal};
+use std::mem::take;
+use std::ops::{Index, IndexMut};
+use std::os::fd::RawFd;
+
+use crate::acl::{
+    ACLGetCommandCategoryFlagByName, ACLInit, ACLUpdateDefaultUserPassword,
+    addReplyCommandCategories,
+};
+use crate::ae::*;
+use crate::anet::*;
+use crate::args::{Args, Argv};
+use crate::bformat;
+use crate::blocked::{blockClient, handleClientsBlockedOnKeys, processUnblockedClients};
+use crate::childinfo::{
+    closeChildInfoPipe, openChildInfoPipe, receiveChildInfo, sendChildInfoGeneric,
+};
+use crate::config::{
+    appendServerSaveParams, evictPolicyToString, initConfigValues, loadServerConfig,
+    resetServerSaveParams, rewriteConfig,
+};
+use crate::connection::connPeerToString;
+use crate::db::{dbTotalServerKeyCount, getKeysFromCommand, lcsGetKeys, memoryGetKeys, selectDb};
+use crate::ds::adlist::{
+    listAddNodeTail, listFirst, listLength, listNodeValue, listRotateTailToHead,
+};
+use crate::ds::dict::dictResizeEnable;
+use crate::ds::siphash::HashSeed;
+use crate::evict::{
+    EVICT_FAIL, freeMemoryGetNotCountedMemory, getLRUClock, overMaxmemoryAfterAlloc,
+    performEvictions,
+};
+use crate::expire::{activeExpireCycle, expireSlaveKeys, getSlaveKeyWithExpireCount};
+use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
+use crate::lazyfree::{lazyfreeGetFreedObjectsCount, lazyfreeGetPendingObjectsCount};
+use crate::log::*;
+use crate::multi::{
+    execCommandAbort, execCommandPropagateExec, execCommandPropagateMulti, flagTransaction,
+    queueMultiCommand,
+};
+use crate::networking::*;
+use crate::object::{Keyspace, getMemoryOverheadData};
+use crate::rdb::{
+    backgroundSaveDoneHandler, killRDBChild, rdbLoad, rdbPopulateSaveInfo, rdbRemoveTempFile,
+    rdbSave, rdbSaveBackground,
+};
+use crate::replication::{
+    changeReplicationId, clearReplicationId2, replicationCacheMasterUsingMyself, replicationCron,
+    replicationFeedMonitors, replicationFeedSlaves, replicationStartPendingFork,
+};
+use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
+use crate::server_h::*;
+use crate::slowlog::slowlogPushEntryIfNeeded;
+use crate::sys::alloc::{
+    ZMALLOC_LIB, registerThread, set_jemalloc_bg_thread, zmalloc_get_allocator_info,
+    zmalloc_used_memory,
+};
+use crate::sys::clock::*;
+use crate::sys::errno::errorText;
+use crate::sys::file::{Access, access, asPath, umask, unlink};
+use crate::sys::fork::{ANY_CHILD, Fork, fork, getpid, waitNoHang};
+use crate::sys::proc::{
+    THPDisable, THPIsEnabled, Usage, daemonize, execve, getNofile, getrusage,
+    linuxOvercommitMemoryValue, openlog, setNofile, setcpuaffinity, somaxconn, spt_init, syslog,
+    uname, writeOOMScoreAdj, zmalloc_get_memory_size, zmalloc_get_rss,
+};
+use crate::sys::random::getRandomHexChars;
+use crate::sys::signal::{self, SignalHooks, watchdogScheduleSignal};
+use crate::sys::socket::{close, setCloexec};
+use crate::timeout::{clientsCronHandleTimeout, handleBlockedClientsTimeout};
+use crate::util::{B, c_str, eq_ignore_case, getAbsolutePath, memmapchars};
+use crate::{addReplyErrorFormat, sdscatprintf, serverLog};
+
+// ================================ The command table ================================
+
+/// An entry of the static table, from which `populateCommandTable` makes a `redisCommand`.
+#[derive(Copy, Clone)]
+pub struct CommandSpec {
+    pub name: &'static str,
+    pub proc_: redisCommandProc,
+    pub arity: i32,
+    pub sflags: &'static str,
+    pub getkeys_proc: Option<redisGetKeysProc>,
+    /// First key, last key (counted from the end where negative) and step; all 0 where no keys have fixed places.
+    pub keys: (i32, i32, i32),
+}
+
+/// An entry whose keys, if any, have fixed places.
+pub const fn command(
+    name: &'static str,
+    proc_: redisCommandProc,
+    arity: i32,
+    sflags: &'static str,
+    keys: (i32, i32, i32),
+) -> CommandSpec {
+    CommandSpec { name, proc_, arity, sflags, getkeys_proc: None, keys }
+}
+
+impl CommandSpec {
+    /// The same entry, with a function that finds the keys.
+    pub const fn getkeys(self, getkeys_proc: redisGetKeysProc) -> CommandSpec {
+        CommandSpec { getkeys_proc: Some(getkeys_proc), ..self }
+    }
+}
+
+const NOKEYS: (i32, i32, i32) = (0, 0, 0);
+const FIRST: (i32, i32, i32) = (1, 1, 1);
+const ALL: (i32, i32, i32) = (1, -1, 1);
+
+/// The tables of all the files that have commands. A file of its own (a value type) exports a `COMMANDS` and is named here.
+const TABLES: &[&[CommandSpec]] = &[COMMANDS];
+
+/// The commands of the spine and of strings.
+///
+/// The flags are words: `write` may change keys, `read-only` reads keys, `use-memory` is refused when memory is short,
+/// `admin`, `pub-sub`, `no-script`, `random` gives different results for the same data, `to-sort`, `ok-loading` and
+/// `ok-stale` run while the data set is loading or is an old one, `no-monitor` and `no-slowlog` are not shown there, `fast`
+/// takes constant or logarithmic time, `no-auth` needs no authentication, `may-replicate` may be propagated without being a
+/// write. `@word` is a category.
+#[rustfmt::skip]
+pub const COMMANDS: &[CommandSpec] = {
+    use crate::types::t_string as s;
+    use crate::{
+        acl, config, db, debug, expire, latency, lolwut, multi, networking, object, pubsub, rdb, replication, slowlog,
+    };
+    &[
+        command("get", s::getCommand, 2, "read-only fast @string", FIRST),
+        command("getex", s::getexCommand, -2, "write fast @string", FIRST),
+        command("getdel", s::getdelCommand, 2, "write fast @string", FIRST),
+        // Not fast: it may free a large value that was there.
+        command("set", s::setCommand, -3, "write use-memory @string", FIRST),
+        command("setnx", s::setnxCommand, 3, "write use-memory fast @string", FIRST),
+        command("setex", s::setexCommand, 4, "write use-memory @string", FIRST),
+        command("psetex", s::psetexCommand, 4, "write use-memory @string", FIRST),
+        command("append", s::appendCommand, 3, "write use-memory fast @string", FIRST),
+        command("strlen", s::strlenCommand, 2, "read-only fast @string", FIRST),
+        command("del", db::delCommand, -2, "write @keyspace", ALL),
+        command("unlink", db::unlinkCommand, -2, "write fast @keyspace", ALL),
+        command("exists", db::existsCommand, -2, "read-only fast @keyspace", ALL),
+        command("setrange", s::setrangeCommand, 4, "write use-memory @string", FIRST),
+        command("getrange", s::getrangeCommand, 4, "read-only @string", FIRST),
+        command("substr", s::getrangeCommand, 4, "read-only @string", FIRST),
+        command("incr", s::incrCommand, 2, "write use-memory fast @string", FIRST),
+        command("decr", s::decrCommand, 2, "write use-memory fast @string", FIRST),
+        command("mget", s::mgetCommand, -2, "read-only fast @string", ALL),
+        command("incrby", s::incrbyCommand, 3, "write use-memory fast @string", FIRST),
+        command("decrby", s::decrbyCommand, 3, "write use-memory fast @string", FIRST),
+        command("incrbyfloat", s::incrbyfloatCommand, 3, "write use-memory fast @string", FIRST),
+        command("getset", s::getsetCommand, 3, "write use-memory fast @string", FIRST),
+        command("mset", s::msetCommand, -3, "write use-memory @string", (1, -1, 2)),
+        command("msetnx", s::msetnxCommand, -3, "write use-memory @string", (1, -1, 2)),
+        command("randomkey", db::randomkeyCommand, 1, "read-only random @keyspace", NOKEYS),
+        command("select", db::selectCommand, 2, "ok-loading fast ok-stale @keyspace", NOKEYS),
+        command("swapdb", db::swapdbCommand, 3, "write fast @keyspace @dangerous", NOKEYS),
+        command("move", db::moveCommand, 3, "write fast @keyspace", FIRST),
+        command("copy", db::copyCommand, -3, "write use-memory @keyspace", (1, 2, 1)),
+        // Not fast, for the same reason as SET.
+        command("rename", db::renameCommand, 3, "write @keyspace", (1, 2, 1)),
+        command("renamenx", db::renamenxCommand, 3, "write fast @keyspace", (1, 2, 1)),
+        command("expire", expire::expireCommand, 3, "write fast @keyspace", FIRST),
+        command("expireat", expire::expireatCommand, 3, "write fast @keyspace", FIRST),
+        command("pexpire", expire::pexpireCommand, 3, "write fast @keyspace", FIRST),
+        command("pexpireat", expire::pexpireatCommand, 3, "write fast @keyspace", FIRST),
+        command("keys", db::keysCommand, 2, "read-only to-sort @keyspace @dangerous", NOKEYS),
+        command("scan", db::scanCommand, -2, "read-only random @keyspace", NOKEYS),
+        command("dbsize", db::dbsizeCommand, 1, "read-only fast @keyspace", NOKEYS),
+        command("auth", acl::authCommand, -2, "no-auth no-script ok-loading ok-stale fast @connection", NOKEYS),
+        // Not while loading: PING asks whether the server is available, and it is not.
+        command("ping", pingCommand, -1, "ok-stale fast @connection", NOKEYS),
+        command("echo", echoCommand, 2, "fast @connection", NOKEYS),
+        command("save", rdb::saveCommand, 1, "admin no-script", NOKEYS),
+        command("bgsave", rdb::bgsaveCommand, -1, "admin no-script", NOKEYS),
+        command("shutdown", db::shutdownCommand, -1, "admin no-script ok-loading ok-stale", NOKEYS),
+        command("lastsave", db::lastsaveCommand, 1, "random fast ok-loading ok-stale @admin @dangerous", NOKEYS),
+        command("type", db::typeCommand, 2, "read-only fast @keyspace", FIRST),
+        command("multi", multi::multiCommand, 1, "no-script fast ok-loading ok-stale @transaction", NOKEYS),
+        command("exec", multi::execCommand, 1, "no-script no-slowlog ok-loading ok-stale @transaction", NOKEYS),
+        command("discard", multi::discardCommand, 1, "no-script fast ok-loading ok-stale @transaction", NOKEYS),
+        command("sync", replication::syncCommand, 1, "admin no-script", NOKEYS),
+        command("psync", replication::syncCommand, -3, "admin no-script", NOKEYS),
+        command("replconf", replication::replconfCommand, -1, "admin no-script ok-loading ok-stale", NOKEYS),
+        command("flushdb", db::flushdbCommand, -1, "write @keyspace @dangerous", NOKEYS),
+        command("flushall", db::flushallCommand, -1, "write @keyspace @dangerous", NOKEYS),
+        command("info", infoCommand, -1, "ok-loading ok-stale random @dangerous", NOKEYS),
+        command("monitor", monitorCommand, 1, "admin no-script ok-loading ok-stale", NOKEYS),
+        command("ttl", expire::ttlCommand, 2, "read-only fast random @keyspace", FIRST),
+        command("touch", expire::touchCommand, -2, "read-only fast @keyspace", ALL),
+        command("pttl", expire::pttlCommand, 2, "read-only fast random @keyspace", FIRST),
+        command("persist", expire::persistCommand, 2, "write fast @keyspace", FIRST),
+        command("slaveof", replication::replicaofCommand, 3, "admin no-script ok-stale", NOKEYS),
+        command("replicaof", replication::replicaofCommand, 3, "admin no-script ok-stale", NOKEYS),
+        command("role", replication::roleCommand, 1, "ok-loading ok-stale no-script fast @dangerous", NOKEYS),
+        command("debug", debug::debugCommand, -2, "admin no-script ok-loading ok-stale", NOKEYS),
+        command("config", config::configCommand, -2, "admin ok-loading ok-stale no-script", NOKEYS),
+        command("subscribe", pubsub::subscribeCommand, -2, "pub-sub no-script ok-loading ok-stale", NOKEYS),
+        command("unsubscribe", pubsub::unsubscribeCommand, -1, "pub-sub no-script ok-loading ok-stale", NOKEYS),
+        command("psubscribe", pubsub::psubscribeCommand, -2, "pub-sub no-script ok-loading ok-stale", NOKEYS),
+        command("punsubscribe", pubsub::punsubscribeCommand, -1, "pub-sub no-script ok-loading ok-stale", NOKEYS),
+        command("publish", pubsub::publishCommand, 3, "pub-sub ok-loading ok-stale fast may-replicate", NOKEYS),
+        command("pubsub", pubsub::pubsubCommand, -2, "pub-sub ok-loading ok-stale random", NOKEYS),
+        command("watch", multi::watchCommand, -2, "no-script fast ok-loading ok-stale @transaction", ALL),
+        command("unwatch", multi::unwatchCommand, 1, "no-script fast ok-loading ok-stale @transaction", NOKEYS),
+        command("object", object::objectCommand, -2, "read-only random @keyspace", (2, 2, 1)),
+        command("memory", object::memoryCommand, -2, "random read-only", NOKEYS).getkeys(memoryGetKeys),
+        command("client", networking::clientCommand, -2, "admin no-script random ok-loading ok-stale @connection", NOKEYS),
+        command("hello", networking::helloCommand, -1, "no-auth no-script fast ok-loading ok-stale @connection", NOKEYS),
+        command("slowlog", slowlog::slowlogCommand, -2, "admin random ok-loading ok-stale", NOKEYS),
+        command("time", timeCommand, 1, "random fast ok-loading ok-stale", NOKEYS),
+        command("command", commandCommand, -1, "ok-loading ok-stale random @connection", NOKEYS),
+        command("post", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
+        command("host:", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
+        command("latency", latency::latencyCommand, -2, "admin no-script ok-loading ok-stale", NOKEYS),
+        command("lolwut", lolwut::lolwutCommand, -1, "read-only fast", NOKEYS),
+        command("stralgo", s::stralgoCommand, -2, "read-only @string", NOKEYS).getkeys(lcsGetKeys),
+        command("reset", networking::resetCommand, 1, "no-script ok-stale ok-loading fast @connection", NOKEYS),
+    ]
+};
+
+/// The commands, and the names they are known by.
+///
+/// Looking up a name happens for every command of every client, so it allocates nothing and mostly compares two words: a
+/// name of up to eight bytes is one word, lower case, and its slot holds the same word.
+#[derive(Default)]
+pub struct CommandTable {
+    commands: Vec<redisCommand>,
+    /// By the names that clients use; `rename-command` changes them.
+    names: NameTable,
+    /// By the names of the static table (the C's `server.orig_commands`).
+    orig_names: NameTable,
+    // The commands that the code itself speaks of.
+    pub delCommand: CommandId,
+    pub unlinkCommand: CommandId,
+    pub multiCommand: CommandId,
+    pub execCommand: CommandId,
+    pub expireCommand: CommandId,
+    pub pexpireCommand: CommandId,
+    pub discardCommand: CommandId,
+    pub watchCommand: CommandId,
+    pub resetCommand: CommandId,
+    pub pingCommand: CommandId,
+    pub subscribeCommand: CommandId,
+    pub unsubscribeCommand: CommandId,
+    pub psubscribeCommand: CommandId,
+    pub punsubscribeCommand: CommandId,
+}
+
+impl CommandTable {
+    /// The command with this name, whatever its case.
+    #[inline]
+    pub fn lookup(&self, name: &[u8]) -> Option<CommandId> {
+        self.names.find(name)
+    }
+
+    /// The same, among the names of the static table, which renaming leaves alone.
+    pub fn lookupOriginal(&self, name: &[u8]) -> Option<CommandId> {
+        self.orig_names.find(name)
+    }
+
+    /// The number of names that clients can use.
+    pub fn len(&self) -> usize {
+        self.names.names.len()
+    }
+
+    /// The commands that clients can use, in the order of the table; renamed ones last.
+    pub fn iter(&self) -> impl Iterator<Item = &redisCommand> {
+        self.names.names.iter().map(|&(_, id)| &self.commands[id])
+    }
+
+    /// `rename-command`: the command is known by another name from here on, or by none if that is empty. An error is in words.
+    pub fn rename(&mut self, name: &[u8], new_name: &[u8]) -> Result<(), Vec<u8>> {
+        let id = self.names.find(name).ok_or(b"No such command in rename-command")?;
+        self.names.names.retain(|(n, _)| !eq_ignore_case(n, name));
+        self.names.rebuild();
+        if !new_name.is_empty() {
+            if self.names.find(new_name).is_some() {
+                return Err(b"Target command name already exists".to_vec());
+            }
+            self.names.names.push((new_name.to_ascii_lowercase(), id));
+            self.names.rebuild();
+        }
+        Ok(())
+    }
+}
+
+impl Index<CommandId> for CommandTable {
+    type Output = redisCommand;
+    #[inline]
+    #[track_caller]
+    fn index(&self, id: CommandId) -> &redisCommand {
+        &self.commands[id]
+    }
+}
+
+impl IndexMut<CommandId> for CommandTable {
+    #[inline]
+    #[track_caller]
+    fn index_mut(&mut self, id: CommandId) -> &mut redisCommand {
+        &mut self.commands[id]
+    }
+}
+
+/// Names without case: an open hash table over `names`.
+#[derive(Default)]
+struct NameTable {
+    /// A power of two of them, at most a quarter full.
+    slots: Vec<NameSlot>,
+    /// In lower case.
+    names: Vec<(Vec<u8>, CommandId)>,
+}
+
+#[derive(Copy, Clone)]
+struct NameSlot {
+    /// The first eight bytes.
+    word: u64,
+    /// Of the name, in bytes; `EMPTY_SLOT` where there is none.
+    len: usize,
+    /// Its place in `names`.
+    index: usize,
+    id: CommandId,
+}
+
+const EMPTY_SLOT: usize = usize::MAX;
+
+impl NameTable {
+    #[inline]
+    fn find(&self, name: &[u8]) -> Option<CommandId> {
+        let (word, mut i) = name_hash(name);
+        let mask = self.slots.len().wrapping_sub(1);
+        loop {
+            let slot = self.slots.get(i & mask)?;
+            if slot.len == EMPTY_SLOT {
+                return None;
+            }
+            if slot.word == word
+                && slot.len == name.len()
+                && (name.len() <= 8 || eq_ignore_case(&self.names[slot.index].0, name))
+            {
+                return Some(slot.id);
+            }
+            i += 1;
+        }
+    }
+
+    fn rebuild(&mut self) {
+        let size = (self.names.len() * 4).next_power_of_two();
+        self.slots = vec![NameSlot { word: 0, len: EMPTY_SLOT, index: 0, id: 0 }; size];
+        for (index, (name, id)) in self.names.iter().enumerate() {
+            let (word, mut i) = name_hash(name);
+            while self.slots[i & (size - 1)].len != EMPTY_SLOT {
+                i += 1;
+            }
+            self.slots[i & (size - 1)] = NameSlot { word, len: name.len(), index, id: *id };
+        }
+    }
+}
+
+/// The first eight bytes of a name as a word in lower case, and a hash of its length and its first and last eight.
+#[inline]
+fn name_hash(name: &[u8]) -> (u64, usize) {
+    let word8 = |bytes: &[u8; 8]| lower_case(u64::from_le_bytes(*bytes));
+    let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (word8(first), word8(last)),
+        _ => {
+            // The two halves overlap, with the same bytes where they do.
+            let word = match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+                (Some(first), Some(last)) => {
+                    u64::from(u32::from_le_bytes(*first))
+                        | u64::from(u32::from_le_bytes(*last)) << (8 * (name.len() - 4))
+                }
+                _ => name.iter().rev().fold(0, |word, &b| word << 8 | u64::from(b)),
+            };
+            (lower_case(word), 0)
+        }
+    };
+    let mixed =
+        (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (first, (mixed >> 32) as usize)
+}
+
+/// Eight bytes to lower case at once. Adding to the low seven bits of each byte, so that nothing carries over, sets the top
+/// bit from 'A' up in one sum and above 'Z' in the other; a byte with just the first is a capital.
+#[inline]
+fn lower_case(word: u64) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    let low7 = word & (EACH * 0x7f);
+    let from_a = low7 + EACH * (0x80 - b'A' as u64);
+    let above_z = low7 + EACH * (0x80 - b'Z' as u64 - 1);
+    let capital = from_a & !above_z & !word & (EACH * 0x80);
+    word | capital >> 2
+}
+
+// ============================ Utility functions ============================
+
+/// Ends a child: no destructors, no buffers flushed that the parent has too.
+pub fn exitFromChild(retcode: i32) -> ! {
+    crate::sys::fork::exitFromChild(retcode)
+}
+
+// ====================== Hash tables ========================
+
+/// Above so many keys per slot a table grows, whatever memory says.
+const HASHTABLE_MAX_LOAD_FACTOR: f64 = 1.618;
+
+/// Whether a table may grow by `moreMem` bytes: not where that would go over `maxmemory`, which would refuse writes or
+/// evict keys for the sake of an index. But a table much too small is worse than that.
+pub fn dictExpandAllowed(server: &Server, moreMem: usize, usedRatio: f64) -> bool {
+    usedRatio > HASHTABLE_MAX_LOAD_FACTOR || !overMaxmemoryAfterAlloc(server, moreMem)
+}
+
+/// Tells the tables of a db whether they may grow with the command that comes.
+///
+/// C: a table asks in the moment when it is full. Ours know nothing of a server, so they are told beforehand.
+fn updateDictExpandAllowed(server: &mut Server, dbid: usize) {
+    let keyspace = &server.db[dbid].dict;
+    let tables = [keyspace.dict(), keyspace.expires()];
+    let allowed = tables.iter().all(|d| match d.growth_pending() {
+        Some(moreMem) => {
+            dictExpandAllowed(server, moreMem, d.len() as f64 / d.slots().max(1) as f64)
+        }
+        None => true,
+    });
+    server.db[dbid].dict.set_expand_allowed(allowed);
+}
+
+/// Shrinks the tables of a db that are mostly empty.
+pub fn tryResizeHashTables(server: &mut Server, dbid: usize) {
+    server.db[dbid].dict.resize_if_needed();
+}
+
+/// Moves on the growing or shrinking of a db's tables, for a millisecond; true if there was something to move.
+///
+/// Tables move a little with every access. One that nobody uses would stay in two halves for ever.
+pub fn incrementallyRehash(server: &mut Server, dbid: usize) -> bool {
+    server.db[dbid].dict.rehash_ms(1, || mstime() as u64)
+}
+
+/// Tells the tables whether they may move. Not while a child lives: moving touches memory that the two processes share, and
+/// each page touched is copied. In the child itself, never.
+pub fn updateDictResizePolicy(server: &mut Server) {
+    let enable = if server.in_fork_child != CHILD_TYPE_NONE {
+        dictResizeEnable::DICT_RESIZE_FORBID
+    } else if hasActiveChildProcess(server) {
+        dictResizeEnable::DICT_RESIZE_AVOID
+    } else {
+        dictResizeEnable::DICT_RESIZE_ENABLE
+    };
+    for db in &mut server.db {
+        db.dict.set_resize_enabled(enable);
+    }
+}
+
+/// The name of a kind of child, for the log.
+pub fn strChildType(type_: i32) -> &'static str {
+    match type_ {
+        CHILD_TYPE_RDB => "RDB",
+        CHILD_TYPE_AOF => "AOF",
+        CHILD_TYPE_LDB => "LDB",
+        CHILD_TYPE_MODULE => "MODULE",
+        _ => "Unknown",
+    }
+}
+
+/// Whether a child is saving.
+#[inline]
+pub fn hasActiveChildProcess(server: &Server) -> bool {
+    server.child_pid != -1
+}
+
+/// Forgets the child, after its end.
+pub fn resetChildState(server: &mut Server) {
+    server.child_type = CHILD_TYPE_NONE;
+    server.child_pid = -1;
+    server.stat_current_cow_bytes = 0;
+    server.stat_current_cow_updated = 0;
+    server.stat_current_save_keys_processed = 0;
+    server.stat_current_save_keys_total = 0;
+    updateDictResizePolicy(server);
+    closeChildInfoPipe(server);
+}
+
+/// Whether a child of this kind may not run beside another such child.
+pub fn isMutuallyExclusiveChildType(type_: i32) -> bool {
+    type_ == CHILD_TYPE_RDB || type_ == CHILD_TYPE_AOF || type_ == CHILD_TYPE_MODULE
+}
+
+/// Whether nothing is ever written to disk by itself.
+pub fn allPersistenceDisabled(server: &Server) -> bool {
+    server.saveparams.is_empty()
+}
+
+// ======================= Cron: called every 100 ms ========================
+
+/// Adds a sample to a metric: its rate per second since the last sample.
+pub fn trackInstantaneousMetric(server: &mut Server, metric: usize, current_reading: i64) {
+    let now = mstime();
+    let m = &mut server.inst_metric[metric];
+    let t = now - m.last_sample_time;
+    let ops = current_reading - m.last_sample_count;
+    m.samples[m.idx] = if t > 0 { ops.saturating_mul(1000) / t } else { 0 };
+    m.idx = (m.idx + 1) % STATS_METRIC_SAMPLES;
+    m.last_sample_time = now;
+    m.last_sample_count = current_reading;
+}
+
+/// The mean of the samples of a metric, per second.
+pub fn getInstantaneousMetric(server: &Server, metric: usize) -> i64 {
+    server.inst_metric[metric].samples.iter().sum::<i64>() / STATS_METRIC_SAMPLES as i64
+}
+
+/// Gives back memory of a client's query buffer that it does not need: because its latest requests were much smaller, or
+/// because it is idle.
+pub fn clientsCronResizeQueryBuffer(server: &mut Server, c: ClientId) {
+    let unixtime = server.unixtime;
+    let client = &mut server[c];
+    let querybuf_size = client.querybuf.capacity();
+    let idletime = unixtime - client.lastinteraction;
+    if querybuf_size > PROTO_MBULK_BIG_ARG
+        && (querybuf_size / (client.querybuf_peak + 1) > 2 || idletime > 2)
+    {
+        // Only where it is worth a few kilobytes.
+        if querybuf_size - client.querybuf.len() > 1024 * 4 {
+            client.querybuf.shrink_to_fit();
+        }
+    }
+    // The peak is that since the last visit.
+    client.querybuf_peak = 0;
+
+    // A master has a second buffer, for what is to be passed on. After a huge value it would stay huge.
+    if client.flags & CLIENT_MASTER != 0 {
+        let pending_querybuf_size = client.pending_querybuf.capacity();
+        if pending_querybuf_size > LIMIT_PENDING_QUERYBUF
+            && client.pending_querybuf.len() < pending_querybuf_size / 2
+        {
+            client.pending_querybuf.shrink_to_fit();
+        }
+    }
+}
+
+/// Memory of what a client sent and is not executed yet, in bytes.
+fn getClientInputMemoryUsage(client: &Client) -> usize {
+    client.querybuf.capacity()
+        + client.argv_len_sum
+        + client.argv.as_ref().map_or(0, |argv| argv.mem_usage())
+}
+
+/// Remembers the largest buffers seen in this second, for INFO. There are `CLIENTS_PEAK_MEM_USAGE_SLOTS` seconds, used in a
+/// ring, so that a peak is shown for that long.
+pub fn clientsCronTrackExpansiveClients(server: &mut Server, c: ClientId, time_idx: usize) {
+    let in_usage = getClientInputMemoryUsage(&server[c]);
+    let out_usage = getClientOutputBufferMemoryUsage(&server[c]);
+    let input = &mut server.ClientsPeakMemInput[time_idx];
+    *input = in_usage.max(*input);
+    let output = &mut server.ClientsPeakMemOutput[time_idx];
+    *output = out_usage.max(*output);
+}
+
+/// Keeps the sums of memory by class of client up to date: MEMORY STATS and INFO cannot walk through all of them.
+pub fn clientsCronTrackClientsMemUsage(server: &mut Server, c: ClientId) {
+    let type_ = getClientType(&server[c]);
+    let client = &mut server.clients[c];
+    let mem = getClientOutputBufferMemoryUsage(client)
+        + getClientInputMemoryUsage(client)
+        + size_of::<Client>();
+
+    // Take out what was added last time, perhaps to another class.
+    let last = &mut server.stat_clients_type_memory[client.client_cron_last_memory_type];
+    *last = last.saturating_sub(client.client_cron_last_memory_usage);
+    server.stat_clients_type_memory[type_] += mem;
+    client.client_cron_last_memory_usage = mem;
+    client.client_cron_last_memory_type = type_;
+}
+
+/// The largest query buffer and the largest output seen in the last seconds, in bytes.
+pub fn getExpansiveClientsInfo(server: &Server) -> (usize, usize) {
+    let max = |slots: &[usize]| slots.iter().copied().max().unwrap_or(0);
+    (max(&server.ClientsPeakMemInput), max(&server.ClientsPeakMemOutput))
+}
+
+/// At least so many clients are looked at in every cron.
+const CLIENTS_CRON_MIN_ITERATIONS: usize = 5;
+
+/// What has to be done for clients from time to time. Each is visited about once a second.
+pub fn clientsCron(server: &mut Server) {
+    let numclients = listLength(&server.clients.list);
+    let now = mstime();
+    let mut iterations =
+        (numclients / server.hz as usize).max(CLIENTS_CRON_MIN_ITERATIONS.min(numclients));
+
+    let curr_peak_mem_usage_slot =
+        server.unixtime.rem_euclid(CLIENTS_PEAK_MEM_USAGE_SLOTS as i64) as usize;
+    // The next second starts from zero. If the cron was late for seconds some slots are older than they should be; it is
+    // only meant to say that there was a client like that lately.
+    let zeroidx = (curr_peak_mem_usage_slot + 1) % CLIENTS_PEAK_MEM_USAGE_SLOTS;
+    server.ClientsPeakMemInput[zeroidx] = 0;
+    server.ClientsPeakMemOutput[zeroidx] = 0;
+
+    while iterations > 0 {
+        iterations -= 1;
+        // Turning the list makes the client the first: quick to find again when it has to go.
+        listRotateTailToHead(&mut server.clients.list);
+        let Some(head) = listFirst(&server.clients.list) else { break };
+        let c = listNodeValue(&server.clients.list, head);
+
+        if clientsCronHandleTimeout(server, c, now) {
+            continue;
+        }
+        clientsCronResizeQueryBuffer(server, c);
+        clientsCronTrackExpansiveClients(server, c, curr_peak_mem_usage_slot);
+        clientsCronTrackClientsMemUsage(server, c);
+        closeClientOnOutputBufferLimitReached(server, c, false);
+    }
+}
+
+/// What has to be done for the data from time to time: expire keys, resize tables.
+pub fn databasesCron(server: &mut Server) {
+    // A replica does not expire by itself: its master sends DELs. It looks after keys that only it has.
+    if server.active_expire_enabled {
+        if iAmMaster(server) {
+            activeExpireCycle(server, ACTIVE_EXPIRE_CYCLE_SLOW);
+        } else {
+            expireSlaveKeys(server);
+        }
+    }
+
+    // Without a limit nothing keeps a table from growing; there may have been one.
+    if server.maxmemory == 0 {
+        for db in &mut server.db {
+            db.dict.set_expand_allowed(true);
+        }
+    }
+
+    // Tables rest while a child saves: every page touched is a page copied.
+    if !hasActiveChildProcess(server) {
+        // A few dbs in every cron, going on where the last one stopped.
+        let dbs_per_call = (CRON_DBS_PER_CALL as usize).min(server.dbnum);
+        for _ in 0..dbs_per_call {
+            let resize_db = server.resize_db % server.dbnum;
+            tryResizeHashTables(server, resize_db);
+            server.resize_db = resize_db + 1;
+        }
+        if server.activerehashing {
+            for _ in 0..dbs_per_call {
+                let rehash_db = server.rehash_db % server.dbnum;
+                if incrementallyRehash(server, rehash_db) {
+                    // That was the millisecond; the rest at the next cron.
+                    break;
+                }
+                server.rehash_db = rehash_db + 1;
+            }
+        }
+    }
+}
+
+#[inline]
+fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustime: ustime_t) {
+    server.ustime = ustime;
+    server.mstime = ustime / 1000;
+    server.unixtime = ustime / 1_000_000;
+    server.clients.unixtime = server.unixtime;
+
+    if update_daylight_info {
+        server.daylight_active = daylightActive(server.unixtime);
+    }
+}
+
+/// Reads the clock into the cached times.
+pub fn updateCachedTime(server: &mut Server, update_daylight_info: bool) {
+    updateCachedTimeWithUs(server, update_daylight_info, ustime());
+}
+
+/// Looks whether a child has ended, and sees to what has to be done then.
+pub fn checkChildrenDone(server: &mut Server) {
+    let ended = match waitNoHang(ANY_CHILD) {
+        Ok(None) => return,
+        Ok(Some(ended)) => Ok(ended),
+        Err(e) => Err(e),
+    };
+    match ended {
+        Err(e) => {
+            serverLog!(
+                LL_WARNING,
+                "waitpid() returned an error: {}. child_type: {}, child_pid = {}",
+                errorText(&e),
+                strChildType(server.child_type),
+                server.child_pid
+            );
+        }
+        Ok(ended) if ended.pid == server.child_pid => {
+            let mut bysignal = ended.bysignal;
+            let mut exitcode = if bysignal == 0 { ended.exitcode } else { -1 };
+            // A child that was asked to go left by `exit` in its signal handler. That is no failed save.
+            if exitcode == SERVER_CHILD_NOERROR_RETVAL {
+                bysignal = libc::SIGUSR1;
+                exitcode = 1;
+            }
+            match server.child_type {
+                CHILD_TYPE_RDB => backgroundSaveDoneHandler(server, exitcode, bysignal),
+                type_ => panic!("Unknown child type {} for child pid {}", type_, server.child_pid),
+            }
+            if bysignal == 0 && exitcode == 0 {
+                receiveChildInfo(server);
+            }
+            resetChildState(server);
+        }
+        Ok(ended) => {
+            serverLog!(LL_WARNING, "Warning, detected child with unmatched pid: {}", ended.pid);
+        }
+    }
+
+    // Start the fork that replicas wait for, if there is one.
+    replicationStartPendingFork(server);
+}
+
+/// Samples the memory figures that are slow to get. Called by `serverCron`, and while loading.
+pub fn cronUpdateMemoryStats(server: &mut Server) {
+    let zmalloc_used = zmalloc_used_memory();
+    if zmalloc_used > server.stat_peak_memory {
+        server.stat_peak_memory = zmalloc_used;
+    }
+
+    if run_with_period(server, 100) {
+        // Used memory belongs to the same moment as the RSS: their ratio is the fragmentation.
+        let (process_rss, zmalloc_used) = (zmalloc_get_rss(), zmalloc_used_memory());
+        let info = zmalloc_get_allocator_info();
+        let mut stats = malloc_stats {
+            process_rss,
+            zmalloc_used,
+            allocator_allocated: info.allocated,
+            allocator_active: info.active,
+            allocator_resident: info.resident,
+        };
+        // An allocator that says nothing: figures that are near enough.
+        if stats.allocator_resident == 0 {
+            stats.allocator_resident = stats.process_rss;
+        }
+        if stats.allocator_active == 0 {
+            stats.allocator_active = stats.allocator_resident;
+        }
+        if stats.allocator_allocated == 0 {
+            stats.allocator_allocated = stats.zmalloc_used;
+        }
+        server.cron_malloc_stats = stats;
+    }
+}
+
+/// Whether this turn of the cron is one in which something that happens every `ms` milliseconds happens.
+fn run_with_period(server: &Server, ms: i64) -> bool {
+    let tick = i64::from(1000 / server.hz);
+    ms <= tick || server.cronloops % (ms / tick) == 0
+}
+
+/// The heartbeat, `hz` times a second: statistics, the end of children, saves, the clients' and the data's cron,
+/// replication. Returns the milliseconds until the next one.
+pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
+    // The watchdog's signal strikes if we are not back here in time.
+    if server.watchdog_period != 0 {
+        watchdogScheduleSignal(server.watchdog_period);
+    }
+
+    updateCachedTime(server, true);
+
+    // The more clients, the more often: each is to be visited once a second, in small portions.
+    server.hz = server.config_hz;
+    if server.dynamic_hz {
+        while listLength(&server.clients.list) / server.hz as usize
+            > MAX_CLIENTS_PER_CLOCK_TICK as usize
+        {
+            server.hz *= 2;
+            if server.hz > CONFIG_MAX_HZ {
+                server.hz = CONFIG_MAX_HZ;
+                break;
+            }
+        }
+    }
+    let next = i64::from(1000 / server.hz);
+
+    // DEBUG PAUSE-CRON
+    if server.pause_cron {
+        return next;
+    }
+
+    if run_with_period(server, 100) {
+        trackInstantaneousMetric(server, STATS_METRIC_COMMAND, server.stat_numcommands);
+        trackInstantaneousMetric(server, STATS_METRIC_NET_INPUT, server.stat_net_input_bytes);
+        trackInstantaneousMetric(server, STATS_METRIC_NET_OUTPUT, server.stat_net_output_bytes);
+    }
+
+    // 24 bits of seconds: it wraps after half a year. A key that nobody touched for so long then seems young.
+    server.lruclock = getLRUClock();
+
+    cronUpdateMemoryStats(server);
+
+    // SIGTERM and SIGINT only leave a word; this is the safe place to obey.
+    if signal::shutdownAsap() {
+        server.shutdown_asap = true;
+    }
+    if server.shutdown_asap {
+        if prepareForShutdown(server, SHUTDOWN_NOFLAGS) == C_OK {
+            std::process::exit(0);
+        }
+        serverLog!(
+            LL_WARNING,
+            "SIGTERM received but errors trying to shut down the server, check the logs for more information"
+        );
+        server.shutdown_asap = false;
+        signal::setShutdownAsap(false);
+    }
+
+    // A word about dbs and clients in the log.
+    if server.verbosity <= LL_VERBOSE && run_with_period(server, 5000) {
+        for (j, db) in server.db.iter().enumerate() {
+            let (size, used, vkeys) =
+                (db.dict.dict().slots(), db.dict.len(), db.dict.expires_len());
+            if used != 0 || vkeys != 0 {
+                serverLog!(
+                    LL_VERBOSE,
+                    "DB {}: {} keys ({} volatile) in {} slots HT.",
+                    j,
+                    used,
+                    vkeys,
+                    size
+                );
+            }
+        }
+    }
+    if run_with_period(server, 5000) {
+        serverLog!(
+            LL_DEBUG,
+            "{} clients connected ({} replicas), {} bytes in use",
+            listLength(&server.clients.list) - listLength(&server.slaves),
+            listLength(&server.slaves),
+            zmalloc_used_memory()
+        );
+    }
+
+    clientsCron(server);
+    databasesCron(server);
+
+    if hasActiveChildProcess(server) {
+        // A child saves: is it done?
+        if run_with_period(server, 1000) {
+            receiveChildInfo(server);
+        }
+        checkChildrenDone(server);
+    } else {
+        // None does: is it time to save? After a failure not more often than every few seconds.
+        for sp in server.saveparams.clone() {
+            if server.dirty >= i64::from(sp.changes)
+                && server.unixtime - server.lastsave > sp.seconds
+                && (server.unixtime - server.lastbgsave_try > i64::from(CONFIG_BGSAVE_RETRY_DELAY)
+                    || server.lastbgsave_status == CStatus::Ok)
+            {
+                serverLog!(
+                    LL_NOTICE,
+                    "{} changes in {} seconds. Saving...",
+                    sp.changes,
+                    sp.seconds
+                );
+                let rsi = rdbPopulateSaveInfo(server);
+                let filename = server.rdb_filename.clone();
+                let _ = rdbSaveBackground(server, &filename, rsi.as_ref());
+                break;
+            }
+        }
+    }
+    // Whoever forgot to call it.
+    updateDictResizePolicy(server);
+
+    // The end of CLIENT PAUSE.
+    checkClientPauseTimeoutAndReturnIfPaused(server);
+
+    // Reconnect to the master, find timeouts, start the saves that replicas wait for.
+    if run_with_period(server, 1000) {
+        replicationCron(server);
+    }
+
+    // A save that had to wait for the end of another child. After replicationCron, since a save for replicas goes first.
+    if !hasActiveChildProcess(server)
+        && server.rdb_bgsave_scheduled
+        && (server.unixtime - server.lastbgsave_try > i64::from(CONFIG_BGSAVE_RETRY_DELAY)
+            || server.lastbgsave_status == CStatus::Ok)
+    {
+        let rsi = rdbPopulateSaveInfo(server);
+        let filename = server.rdb_filename.clone();
+        if rdbSaveBackground(server, &filename, rsi.as_ref()) == C_OK {
+            server.rdb_bgsave_scheduled = false;
+        }
+    }
+
+    server.cronloops += 1;
+    next
+}
+
+/// A long operation begins, during which events are served now and then (`processEventsWhileBlocked`).
+pub fn blockingOperationStarts(server: &mut Server) {
+    server.blocking_op_nesting += 1;
+    if server.blocking_op_nesting == 1 {
+        updateCachedTime(server, false);
+        server.blocked_last_cron = server.mstime;
+    }
+}
+
+/// It ends.
+pub fn blockingOperationEnds(server: &mut Server) {
+    server.blocking_op_nesting -= 1;
+    if server.blocking_op_nesting == 0 {
+        server.blocked_last_cron = 0;
+    }
+}
+
+/// What of `serverCron` has to go on while the data set is loading, at about the same rate. Counts `cronloops` up for it.
+pub fn whileBlockedCron(server: &mut Server) {
+    // Somebody called blockingOperationStarts.
+    assert!(server.blocked_last_cron != 0);
+
+    // Too soon.
+    if server.blocked_last_cron >= server.mstime {
+        return;
+    }
+    let mut latency = latencyStartMonitor(server);
+
+    // The calls may be far apart; make up for the crons that were missed.
+    let hz_ms = i64::from(1000 / server.hz);
+    while server.blocked_last_cron < server.mstime {
+        server.blocked_last_cron += hz_ms;
+        server.cronloops += 1;
+    }
+
+    if server.loading {
+        cronUpdateMemoryStats(server);
+    }
+
+    latencyEndMonitor(server, &mut latency);
+    latencyAddSampleIfNeeded(server, "while-blocked-cron", latency);
+}
+
+/// Runs each time before the loop goes to wait for events, also when it is entered from `processEventsWhileBlocked`: then
+/// only what is harmless in the middle of something else is done.
+pub fn beforeSleep(server: &mut Server) {
+    let zmalloc_used = zmalloc_used_memory();
+    if zmalloc_used > server.stat_peak_memory {
+        server.stat_peak_memory = zmalloc_used;
+    }
+    // The next command does not follow on the last.
+    server.command_clock = 0;
+    // The log shows our role.
+    setLogRole(if server.masterhost.is_some() { b'S' } else { b'M' });
+
+    // C: a flag of its own says so; it is set exactly while a blocking operation lets events through.
+    if server.blocking_op_nesting != 0 {
+        let mut processed = handleClientsWithPendingWrites(server) as i64;
+        processed += freeClientsInAsyncFreeQueue(server) as i64;
+        server.events_processed_while_blocked += processed;
+        return;
+    }
+
+    // Deadlines of blocked clients, to the millisecond.
+    handleBlockedClientsTimeout(server);
+
+    // A fast expire cycle, which returns at once when it is not needed.
+    if server.active_expire_enabled && server.masterhost.is_none() {
+        activeExpireCycle(server, ACTIVE_EXPIRE_CYCLE_FAST);
+    }
+
+    // What clients sent while they were blocked.
+    if listLength(&server.unblocked_clients) != 0 {
+        processUnblockedClients(server);
+    }
+
+    // Most replies leave here, without a write handler.
+    handleClientsWithPendingWrites(server);
+
+    freeClientsInAsyncFreeQueue(server);
+
+    // Keys that became ready outside of any command.
+    handleClientsBlockedOnKeys(server);
+}
+
+/// Runs right after the wait, before any handler.
+pub fn afterSleep(server: &mut Server) {
+    server.command_clock = 0;
+}
+
+// =========================== Server initialization ========================
+
+/// The values of a server before its configuration is read: what is no option, then the defaults of the options. Fills
+/// the command table too, since the configuration may rename commands.
+pub fn initServerConfig(server: &mut Server) {
+    server.timezone = getTimeZone();
+    updateCachedTime(server, true);
+    server.runid = vec![0; CONFIG_RUN_ID_SIZE];
+    getRandomHexChars(&mut server.runid);
+    changeReplicationId(server);
+    clearReplicationId2(server);
+    // Until the configuration says more: it may be used before.
+    server.hz = CONFIG_DEFAULT_HZ;
+    server.arch_bits = usize::BITS as i32;
+    server.active_expire_enabled = true;
+    server.clients.next_client_id = 1;
+    server.loading_process_events_interval_bytes = 1024 * 1024 * 2;
+    server.lruclock = getLRUClock();
+    server.child_pid = -1;
+
+    // Save after an hour with a change, five minutes with a hundred, one minute with ten thousand.
+    resetServerSaveParams(server);
+    for (seconds, changes) in [(60 * 60, 1), (300, 100), (60, 10000)] {
+        appendServerSaveParams(server, seconds, changes);
+    }
+
+    // Replication
+    server.masterport = 6379;
+    server.master_initial_offset = -1;
+    server.repl_state = REPL_STATE_NONE;
+    server.repl_syncio_timeout = CONFIG_REPL_SYNCIO_TIMEOUT;
+    server.repl_no_slaves_since = unixSeconds();
+
+    populateCommandTable(&mut server.commands);
+
+    let (sysname, release, machine) = uname();
+    server.os_name = bformat!("{} {} {}", sysname, release, machine);
+    initConfigValues(server);
+}
+
+/// Seconds since the epoch, from the clock.
+fn unixSeconds() -> i64 {
+    ustime() / 1_000_000
+}
+
+/// Do a proper shutdown before the restart.
+pub const RESTART_SERVER_GRACEFULLY: i32 = 1 << 0;
+/// Rewrite the configuration file before it.
+pub const RESTART_SERVER_CONFIG_REWRITE: i32 = 1 << 1;
+
+/// Turns the process into a fresh server: same program, same arguments, same pid, after `delay` milliseconds.
+///
+/// `C_ERR`: it could not, and goes on as it was. If the program itself cannot be executed any more the process ends.
+pub fn restartServer(server: &mut Server, flags: i32, delay: mstime_t) -> CResult {
+    let executable = server.executable.clone().unwrap_or_default();
+    if access(&executable, Access::Execute).is_err() {
+        serverLog!(
+            LL_WARNING,
+            "Can't restart: this process has no permissions to execute {}",
+            B(&executable)
+        );
+        return C_ERR;
+    }
+
+    if flags & RESTART_SERVER_CONFIG_REWRITE != 0
+        && let Some(configfile) = server.configfile.clone()
+        && rewriteConfig(server, &configfile, false).is_err()
+    {
+        serverLog!(LL_WARNING, "Can't restart: configuration rewrite process failed");
+        return C_ERR;
+    }
+
+    if flags & RESTART_SERVER_GRACEFULLY != 0
+        && prepareForShutdown(server, SHUTDOWN_NOFLAGS) != C_OK
+    {
+        serverLog!(LL_WARNING, "Can't restart: error preparing for shutdown");
+        return C_ERR;
+    }
+
+    // All descriptors but the standard ones: a server in the foreground goes on writing to its terminal.
+    for fd in 3..server.maxclients as RawFd + 1024 {
+        close(fd);
+    }
+
+    if delay > 0 {
+        usleep(delay as u64 * 1000);
+    }
+    server.exec_argv[0].clone_from(&executable);
+    execve(&executable, &server.exec_argv);
+
+    // There is nothing left to go on with.
+    exitFromChild(1)
+}
+
+/// Remembers the process's oom_score_adj as the base of relative ones.
+fn readOOMScoreAdj(server: &mut Server) {
+    if let Ok(val) = crate::sys::proc::readOOMScoreAdj() {
+        server.oom_score_adj_base = val;
+    }
+}
+
+/// Tells the kernel how gladly it may kill this process, as configured for a class of process (`CONFIG_OOM_*`). Below 0: the
+/// class of our role.
+pub fn setOOMScoreAdj(server: &mut Server, process_class: i32) -> CResult {
+    if server.oom_score_adj == OOM_SCORE_ADJ_NO {
+        return C_OK;
+    }
+    let role_class =
+        if server.masterhost.is_some() { CONFIG_OOM_REPLICA } else { CONFIG_OOM_MASTER };
+    let process_class = usize::try_from(process_class).unwrap_or(role_class);
+
+    let mut val = server.oom_score_adj_values[process_class];
+    if server.oom_score_adj == OOM_SCORE_RELATIVE {
+        val = val.saturating_add(server.oom_score_adj_base);
+    }
+    let val = val.clamp(-1000, 1000);
+
+    if let Err(e) = writeOOMScoreAdj(val) {
+        serverLog!(LL_WARNING, "Unable to write oom_score_adj: {}", errorText(&e));
+        return C_ERR;
+    }
+    C_OK
+}
+
+/// Raises the limit of open files so that `maxclients` fit, with `CONFIG_MIN_RESERVED_FDS` more for files and listening
+/// sockets. Where the system does not allow it, `maxclients` comes down; if nothing is left for clients the process ends.
+pub fn adjustOpenFilesLimit(server: &mut Server) {
+    let reserved = CONFIG_MIN_RESERVED_FDS as u64;
+    let maxfiles = u64::from(server.maxclients) + reserved;
+    let oldlimit = match getNofile() {
+        Ok((soft, _hard)) => soft,
+        Err(e) => {
+            serverLog!(
+                LL_WARNING,
+                "Unable to obtain the current NOFILE limit ({}), assuming 1024 and setting the max clients configuration accordingly.",
+                errorText(&e)
+            );
+            server.maxclients = 1024 - reserved as u32;
+            return;
+        }
+    };
+    if oldlimit >= maxfiles {
+        return;
+    }
+
+    // As many as we want, or as many as we can get.
+    let mut setrlimit_error = String::new();
+    let mut bestlimit = maxfiles;
+    while bestlimit > oldlimit {
+        const DECR_STEP: u64 = 16;
+        match setNofile(bestlimit) {
+            Ok(()) => break,
+            Err(e) => setrlimit_error = errorText(&e),
+        }
+        if bestlimit < DECR_STEP {
+            break;
+        }
+        bestlimit -= DECR_STEP;
+    }
+    // What we had we still have, should the last try have been for less.
+    let bestlimit = bestlimit.max(oldlimit);
+
+    if bestlimit >= maxfiles {
+        serverLog!(
+            LL_NOTICE,
+            "Increased maximum number of open files to {} (it was originally set to {}).",
+            maxfiles,
+            oldlimit
+        );
+        return;
+    }
+    if bestlimit <= reserved {
+        serverLog!(
+            LL_WARNING,
+            "Your current 'ulimit -n' of {} is not enough for the server to start. Please increase your open file limit to at least {}. Exiting.",
+            oldlimit,
+            maxfiles
+        );
+        std::process::exit(1);
+    }
+    let old_maxclients = server.maxclients;
+    server.maxclients = (bestlimit - reserved) as u32;
+    serverLog!(
+        LL_WARNING,
+        "You requested maxclients of {} requiring at least {} max file descriptors.",
+        old_maxclients,
+        maxfiles
+    );
+    serverLog!(
+        LL_WARNING,
+        "Server can't set maximum open files to {} because of OS error: {}.",
+        maxfiles,
+        setrlimit_error
+    );
+    serverLog!(
+        LL_WARNING,
+        "Current maximum open files is {}. maxclients has been reduced to {} to compensate for low ulimit. If you need higher maxclients increase 'ulimit -n'.",
+        bestlimit,
+        server.maxclients
+    );
+}
+
+/// Warns when the system cuts the configured backlog of connections to accept.
+pub fn checkTcpBacklogSettings(server: &Server) {
+    let Some(somaxconn) = somaxconn() else { return };
+    if somaxconn > 0 && somaxconn < i64::from(server.tcp_backlog) {
+        serverLog!(
+            LL_WARNING,
+            "WARNING: The TCP backlog setting of {} cannot be enforced because /proc/sys/net/core/somaxconn is set to the lower value of {}.",
+            server.tcp_backlog,
+            somaxconn
+        );
+    }
+}
+
+/// Stops listening on these sockets.
+pub fn closeSocketListeners(server: &mut Server, sfd: Vec<RawFd>) {
+    for fd in sfd {
+        server.net.el.aeClosing(fd);
+        close(fd);
+    }
+}
+
+/// Has `accept_handler` called for the connections of these sockets: of all of them, or with `C_ERR` of none.
+pub fn createSocketAcceptHandler(
+    server: &mut Server,
+    sfd: &[RawFd],
+    accept_handler: aeFileProc<Server>,
+) -> CResult {
+    for (j, &fd) in sfd.iter().enumerate() {
+        if aeCreateFileEvent(&mut server.net.el, fd, AE_READABLE, accept_handler, 0).is_err() {
+            for &fd in &sfd[..j] {
+                aeDeleteFileEvent(&mut server.net.el, fd, AE_READABLE);
+            }
+            return C_ERR;
+        }
+    }
+    C_OK
+}
+
+/// Listens on `port` of all the configured addresses, or of all IPv4 and IPv6 addresses where none are.
+///
+/// An address with a `-` before it may be missing, and a protocol the system does not know is left out. Any other failure
+/// is `Err`, and nothing listens.
+pub fn listenToPort(server: &mut Server, port: i32) -> Result<Vec<RawFd>, ()> {
+    let mut sfd = Vec::new();
+    let bindaddr = if server.bindaddr.is_empty() {
+        vec![b"*".to_vec(), b"-::*".to_vec()]
+    } else {
+        server.bindaddr.clone()
+    };
+    for addr in &bindaddr {
+        let (addr, optional) = match addr.strip_prefix(b"-") {
+            Some(addr) => (addr, true),
+            None => (addr.as_slice(), false),
+        };
+        let listening = if addr.contains(&b':') {
+            anetTcp6Server(port as u16, Some(addr), server.tcp_backlog)
+        } else {
+            anetTcpServer(port as u16, Some(addr), server.tcp_backlog)
+        };
+        match listening {
+            Ok(fd) => {
+                let _ = anetNonBlock(fd);
+                let _ = setCloexec(fd);
+                sfd.push(fd);
+            }
+            Err(e) => {
+                serverLog!(
+                    LL_WARNING,
+                    "Warning: Could not create server TCP listening socket {}:{}: {}",
+                    B(addr),
+                    port,
+                    e
+                );
+                let absent = [
+                    libc::ENOPROTOOPT,
+                    libc::EPROTONOSUPPORT,
+                    libc::ESOCKTNOSUPPORT,
+                    libc::EPFNOSUPPORT,
+                    libc::EAFNOSUPPORT,
+                ];
+                if (e.errno == libc::EADDRNOTAVAIL && optional) || absent.contains(&e.errno) {
+                    continue;
+                }
+                closeSocketListeners(server, sfd);
+                return Err(());
+            }
+        }
+    }
+    Ok(sfd)
+}
+
+/// Sets the statistics of INFO to zero: at start, and at CONFIG RESETSTAT.
+pub fn resetServerStats(server: &mut Server) {
+    server.stat_numcommands = 0;
+    server.stat_numconnections = 0;
+    server.stat_expiredkeys = 0;
+    server.stat_expired_stale_perc = 0.0;
+    server.stat_expired_time_cap_reached_count = 0;
+    server.stat_expire_cycle_time_used = 0;
+    server.stat_evictedkeys = 0;
+    server.stat_keyspace_misses = 0;
+    server.stat_keyspace_hits = 0;
+    server.stat_fork_time = 0;
+    server.stat_fork_rate = 0.0;
+    server.stat_total_forks = 0;
+    server.stat_rejected_conn = 0;
+    server.stat_sync_full = 0;
+    server.stat_sync_partial_ok = 0;
+    server.stat_sync_partial_err = 0;
+    server.stat_total_reads_processed = 0;
+    server.stat_total_writes_processed = 0;
+    let now = mstime();
+    server.inst_metric =
+        [inst_metric { last_sample_time: now, ..inst_metric::default() }; STATS_METRIC_COUNT];
+    server.stat_net_input_bytes = 0;
+    server.stat_net_output_bytes = 0;
+    server.stat_unexpected_error_replies = 0;
+    server.stat_total_error_replies = 0;
+    server.stat_dump_payload_sanitizations = 0;
+}
+
+/// Makes a server of a configuration: limits, event loop, listening sockets, dbs, the cron. Ends the process where it cannot.
+pub fn initServer(server: &mut Server) {
+    signal::ignoreHupAndPipe();
+    setupSignalHandlers(server);
+    if server.syslog_enabled {
+        openlog(&server.syslog_ident, server.syslog_facility);
+        setLogSyslogHook(|level, msg| {
+            const syslogLevelMap: [i32; 4] =
+                [libc::LOG_DEBUG, libc::LOG_INFO, libc::LOG_NOTICE, libc::LOG_WARNING];
+            syslog(syslogLevelMap[level.clamp(LL_DEBUG, LL_WARNING) as usize], msg);
+        });
+        setLogSyslog(true);
+    }
+
+    server.hz = server.config_hz;
+    server.pid = getpid();
+    setLogPid(server.pid as u32);
+    server.in_fork_child = CHILD_TYPE_NONE;
+    server.replication_allowed = true;
+    // The first command to replicas says which db it is for.
+    server.slaveseldb = -1;
+    server.system_memory_size = zmalloc_get_memory_size();
+
+    adjustOpenFilesLimit(server);
+    serverLog!(LL_NOTICE, "monotonic clock: {}", monotonicInfoString());
+    let setsize = server.maxclients as usize + CONFIG_FDSET_INCR;
+    match aeCreateEventLoop(i32::try_from(setsize).unwrap_or(i32::MAX)) {
+        Ok(el) => server.net.el = el,
+        Err(e) => {
+            serverLog!(
+                LL_WARNING,
+                "Failed creating the event loop. Error message: '{}'",
+                errorText(&e)
+            );
+            std::process::exit(1);
+        }
+    }
+
+    if server.port != 0 {
+        match listenToPort(server, server.port) {
+            Ok(sfd) => server.ipfd = sfd,
+            Err(()) => {
+                serverLog!(LL_WARNING, "Failed listening on port {} (TCP), aborting.", server.port);
+                std::process::exit(1);
+            }
+        }
+    }
+    if let Some(path) = server.unixsocket.clone() {
+        let _ = unlink(&path);
+        match anetUnixServer(&path, server.unixsocketperm, server.tcp_backlog) {
+            Ok(fd) => {
+                let _ = anetNonBlock(fd);
+                let _ = setCloexec(fd);
+                server.sofd = Some(fd);
+            }
+            Err(e) => {
+                serverLog!(LL_WARNING, "Opening Unix socket: {}", e);
+                std::process::exit(1);
+            }
+        }
+    }
+    if server.ipfd.is_empty() && server.sofd.is_none() {
+        serverLog!(LL_WARNING, "Configured to not listen anywhere, exiting.");
+        std::process::exit(1);
+    }
+
+    let seed = HashSeed::random();
+    server.db = (0..server.dbnum)
+        .map(|id| RedisDb { id, dict: Keyspace::new(seed), ..RedisDb::default() })
+        .collect();
+    resetChildState(server);
+    server.rdb_child_type = RDB_CHILD_TYPE_NONE;
+    // At start the data counts as saved, and no background save was ever tried.
+    server.lastsave = unixSeconds();
+    server.lastbgsave_try = 0;
+    server.rdb_save_time_last = -1;
+    server.rdb_save_time_start = -1;
+    server.dirty = 0;
+    resetServerStats(server);
+    server.stat_starttime = unixSeconds();
+    server.stat_peak_memory = 0;
+    server.lastbgsave_status = CStatus::Ok;
+    server.repl_good_slaves_count = 0;
+
+    // The cron: everything that happens a little at a time.
+    aeCreateTimeEvent(&mut server.net.el, 1, serverCron, 0);
+
+    let ipfd = server.ipfd.clone();
+    if createSocketAcceptHandler(server, &ipfd, acceptTcpHandler) != C_OK {
+        panic!("Unrecoverable error creating TCP socket accept handler.");
+    }
+    if let Some(sofd) = server.sofd
+        && aeCreateFileEvent(&mut server.net.el, sofd, AE_READABLE, acceptUnixHandler, 0).is_err()
+    {
+        panic!("Unrecoverable error creating server.sofd file event.");
+    }
+
+    // Before the data is loaded: processEventsWhileBlocked uses them.
+    aeSetBeforeSleepProc(&mut server.net.el, Some(beforeSleep));
+    aeSetAfterSleepProc(&mut server.net.el, Some(afterSleep));
+
+    // An address space of 4 GB would end in a crash: a limit, with an error for writes instead.
+    if server.arch_bits == 32 && server.maxmemory == 0 {
+        serverLog!(
+            LL_WARNING,
+            "Warning: 32 bit instance detected but no memory limit set. Setting 3 GB maxmemory limit with 'noeviction' policy now."
+        );
+        server.maxmemory = 3072 * (1024 * 1024);
+        server.maxmemory_policy = MAXMEMORY_NO_EVICTION;
+    }
+
+    let requirepass = server.requirepass.clone();
+    ACLUpdateDefaultUserPassword(server, requirepass.as_deref());
+}
+
+/// What has to come last: the threads, and then the memory figure that INFO takes as that of an empty server.
+pub fn InitServerLast(server: &mut Server) {
+    server.bio.bioInit();
+    set_jemalloc_bg_thread(server.jemalloc_bg_thread);
+    server.initial_memory_usage = zmalloc_used_memory();
+}
+
+/// Sets the flags that the words of `strflags` name. `C_ERR`: one of them is no flag; those before it are set.
+pub fn populateCommandTableParseFlags(c: &mut redisCommand, strflags: &str) -> CResult {
+    for flag in strflags.split_ascii_whitespace() {
+        c.flags |= match flag {
+            "write" => CMD_WRITE | CMD_CATEGORY_WRITE,
+            "read-only" => CMD_READONLY | CMD_CATEGORY_READ,
+            "use-memory" => CMD_DENYOOM,
+            "admin" => CMD_ADMIN | CMD_CATEGORY_ADMIN | CMD_CATEGORY_DANGEROUS,
+            "pub-sub" => CMD_PUBSUB | CMD_CATEGORY_PUBSUB,
+            "no-script" => CMD_NOSCRIPT,
+            "random" => CMD_RANDOM,
+            "to-sort" => CMD_SORT_FOR_SCRIPT,
+            "ok-loading" => CMD_LOADING,
+            "ok-stale" => CMD_STALE,
+            "no-monitor" => CMD_SKIP_MONITOR,
+            "no-slowlog" => CMD_SKIP_SLOWLOG,
+            "cluster-asking" => CMD_ASKING,
+            "fast" => CMD_FAST | CMD_CATEGORY_FAST,
+            "no-auth" => CMD_NO_AUTH,
+            "may-replicate" => CMD_MAY_REPLICATE,
+            _ => match flag
+                .strip_prefix('@')
+                .map(|name| ACLGetCommandCategoryFlagByName(name.as_bytes()))
+            {
+                Some(catflag) if catflag != 0 => catflag,
+                _ => return C_ERR,
+            },
+        };
+    }
+    // What is not fast is slow.
+    if c.flags & CMD_CATEGORY_FAST == 0 {
+        c.flags |= CMD_CATEGORY_SLOW;
+    }
+    C_OK
+}
+
+/// Fills the table from the static ones.
+pub fn populateCommandTable(table: &mut CommandTable) {
+    *table = CommandTable::default();
+    for spec in TABLES.iter().flat_map(|specs| specs.iter()) {
+        let id = table.commands.len();
+        let (firstkey, lastkey, keystep) = spec.keys;
+        let mut c = redisCommand {
+            name: spec.name,
+            proc_: spec.proc_,
+            arity: spec.arity,
+            sflags: spec.sflags,
+            flags: 0,
+            getkeys_proc: spec.getkeys_proc,
+            firstkey,
+            lastkey,
+            keystep,
+            microseconds: 0,
+            calls: 0,
+            rejected_calls: 0,
+            failed_calls: 0,
+            id,
+        };
+        if populateCommandTableParseFlags(&mut c, spec.sflags) != C_OK {
+            panic!("Unsupported command flag");
+        }
+        table.commands.push(c);
+        for names in [&mut table.names, &mut table.orig_names] {
+            names.names.push((spec.name.as_bytes().to_vec(), id));
+        }
+    }
+    table.names.rebuild();
+    table.orig_names.rebuild();
+
+    let id =
+        |name: &str| table.lookup(name.as_bytes()).expect("the code speaks of commands that exist");
+    let (del, unlink, multi, exec, expire, pexpire) =
+        (id("del"), id("unlink"), id("multi"), id("exec"), id("expire"), id("pexpire"));
+    let (discard, watch, reset, ping) = (id("discard"), id("watch"), id("reset"), id("ping"));
+    let (subscribe, unsubscribe) = (id("subscribe"), id("unsubscribe"));
+    let (psubscribe, punsubscribe) = (id("psubscribe"), id("punsubscribe"));
+    table.delCommand = del;
+    table.unlinkCommand = unlink;
+    table.multiCommand = multi;
+    table.execCommand = exec;
+    table.expireCommand = expire;
+    table.pexpireCommand = pexpire;
+    table.discardCommand = discard;
+    table.watchCommand = watch;
+    table.resetCommand = reset;
+    table.pingCommand = ping;
+    table.subscribeCommand = subscribe;
+    table.unsubscribeCommand = unsubscribe;
+    table.psubscribeCommand = psubscribe;
+    table.punsubscribeCommand = punsubscribe;
+}
+
+/// Forgets what the commands were called for: CONFIG RESETSTAT.
+pub fn resetCommandTableStats(server: &mut Server) {
+    for c in &mut server.commands.commands {
+        c.microseconds = 0;
+        c.calls = 0;
+        c.rejected_calls = 0;
+        c.failed_calls = 0;
+    }
+}
+
+/// Forgets the errors counted for INFO errorstats.
+pub fn resetErrorTableStats(server: &mut Server) {
+    server.errors.clear();
+}
+
+// ====================== Commands lookup and execution =====================
+
+/// The command that clients call `name`.
+#[inline]
+pub fn lookupCommand(server: &Server, name: &[u8]) -> Option<CommandId> {
+    server.commands.lookup(name)
+}
+
+/// The same, or else the command that was called so before it was renamed: for code that rewrites a command and knows it by
+/// its own name.
+pub fn lookupCommandOrOriginal(server: &Server, name: &[u8]) -> Option<CommandId> {
+    server.commands.lookup(name).or_else(|| server.commands.lookupOriginal(name))
+}
+
+/// Passes a command on: to the replicas and the backlog if `flags` has PROPAGATE_REPL.
+///
+/// Not for the inside of a command: nothing is wrapped in MULTI and EXEC here. There it is `alsoPropagate`,
+/// `preventCommandPropagation`, `forceCommandPropagation`. Outside of one, as when a blocked client is served, it is this.
+pub fn propagate(server: &mut Server, _cmd: CommandId, dbid: i32, argv: &Args, flags: i32) {
+    if !server.replication_allowed {
+        return;
+    }
+
+    // The first write of a transaction brings the MULTI: replicas get the transaction as a whole, or nothing of it.
+    if server.in_exec && !server.propagate_in_transaction {
+        execCommandPropagateMulti(server, dbid);
+    }
+
+    // While clients are paused the data does not change, or a failover would lose writes.
+    assert!(!areClientsPaused(server) || server.client_pause_in_transaction);
+
+    if flags & PROPAGATE_REPL != 0 {
+        replicationFeedSlaves(server, dbid, argv);
+    }
+}
+
+/// Inside of a command: has one more command propagated, after the one that runs.
+pub fn alsoPropagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: Argv, target: i32) {
+    if server.loading {
+        return;
+    }
+    server.also_propagate.push(redisOp { argv, dbid, target, cmd });
+}
+
+/// Inside of a command: has it propagated (`PROPAGATE_*`) even if it changes nothing.
+pub fn forceCommandPropagation(server: &mut Server, c: ClientId, flags: i32) {
+    let cmd = server[c].cmd.expect("a command runs");
+    assert!(server.commands[cmd].flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0);
+    if flags & PROPAGATE_REPL != 0 {
+        server[c].flags |= CLIENT_FORCE_REPL;
+    }
+    if flags & PROPAGATE_AOF != 0 {
+        server[c].flags |= CLIENT_FORCE_AOF;
+    }
+}
+
+/// Inside of a command: has it not propagated at all, so that `alsoPropagate` says everything.
+pub fn preventCommandPropagation(server: &mut Server, c: ClientId) {
+    server[c].flags |= CLIENT_PREVENT_PROP;
+}
+
+/// The same, for the replicas alone.
+pub fn preventCommandReplication(server: &mut Server, c: ClientId) {
+    server[c].flags |= CLIENT_PREVENT_REPL_PROP;
+}
+
+/// Enters a command that took `duration` microseconds into the slow log if that is long, as the client sent it, but for
+/// what was redacted. `argv` is the command as received.
+pub fn slowlogPushCurrentCommand(
+    server: &mut Server,
+    c: ClientId,
+    cmd: CommandId,
+    argv: &Args,
+    duration: ustime_t,
+) {
+    // Some commands have arguments that are nobody's business.
+    if server.commands[cmd].flags & CMD_SKIP_SLOWLOG != 0 {
+        return;
+    }
+    match server[c].original_argv.take() {
+        Some(original) => {
+            slowlogPushEntryIfNeeded(server, c, &original.as_args(), duration);
+            server[c].original_argv = Some(original);
+        }
+        None => slowlogPushEntryIfNeeded(server, c, argv, duration),
+    }
+}
+
+/// When the command that begins now begins, in microseconds: when the last one ended, if both came with the same read.
+///
+/// Between two commands of a pipeline there is next to nothing, so the reading that ends the one is good enough to begin the
+/// other, and half the clock calls are saved. Another read, another turn of the loop or an eviction in between break the
+/// chain.
+#[inline]
+fn commandClock(server: &mut Server) -> ustime_t {
+    if server.command_clock == 0 || server.command_clock_reads != server.stat_total_reads_processed
+    {
+        server.command_clock = ustime();
+        server.command_clock_reads = server.stat_total_reads_processed;
+    }
+    server.command_clock
+}
+
+/// Executes the client's command (`server[c].cmd`), and does what comes after every command: statistics, slow log, monitors,
+/// propagation.
+///
+/// `flags` (`CMD_CALL_*`) say which of those are wanted. What is propagated depends on the client's flags as well, which the
+/// command may set with `forceCommandPropagation` and `preventCommandPropagation`:
+///
+/// 1. A command that changed the data, or forces it, is propagated, unless the command prevents it or `flags` do not have
+///    the CMD_CALL_PROPAGATE_* for it.
+/// 2. It is propagated as it was rewritten (`rewriteClientCommandVector`), or else as it was received.
+/// 3. What it asked for with `alsoPropagate` follows, prevented or not; more than one is wrapped in MULTI and EXEC.
+pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
+    const PROPAGATION: u64 = CLIENT_FORCE_AOF | CLIENT_FORCE_REPL | CLIENT_PREVENT_PROP;
+    let client = &mut server.clients[c];
+    let client_old_flags = client.flags;
+    let real_cmd = client.cmd.expect("a command is called after it was looked up");
+    client.flags &= !PROPAGATION;
+    let prev_also_propagate = take(&mut server.also_propagate);
+
+    // Call the command.
+    let dirty = server.dirty;
+    server.prev_err_count = server.stat_total_error_replies;
+    let call_timer = commandClock(server);
+    // Within a command time stands still, and within a transaction.
+    if server.fixed_time_expire == 0 {
+        updateCachedTimeWithUs(server, false, call_timer);
+    }
+    server.fixed_time_expire += 1;
+    server.in_nested_call += 1;
+    (server.commands[real_cmd].proc_)(server, c, argv);
+    server.in_nested_call -= 1;
+    let now = ustime();
+    server.command_clock = now;
+    let duration = now - call_timer;
+    let dirty = (server.dirty - dirty).max(0);
+
+    // prev_err_count moves with every nested call too: an error is counted for the command it belongs to, not again for
+    // the EXEC around it.
+    let failed = server.stat_total_error_replies > server.prev_err_count;
+    // The command that ran; the client's may be another by now (a rewritten one).
+    let command = &mut server.commands[real_cmd];
+    if failed {
+        command.failed_calls += 1;
+    }
+    // Statistics for INFO commandstats.
+    if flags & CMD_CALL_STATS != 0 {
+        command.microseconds += duration;
+        command.calls += 1;
+    }
+    let real_cmd_flags = command.flags;
+
+    let client = &mut server.clients[c];
+    client.duration = duration;
+    // CLIENT KILL of oneself and the like: now that the reply is there, close after it.
+    if client.flags & CLIENT_CLOSE_AFTER_COMMAND != 0 {
+        client.flags &= !CLIENT_CLOSE_AFTER_COMMAND;
+        client.flags |= CLIENT_CLOSE_AFTER_REPLY;
+    }
+    let blocked = client.flags & CLIENT_BLOCKED != 0;
+
+    // Latency and slow log. A blocked client's command is not over yet.
+    if flags & CMD_CALL_SLOWLOG != 0 {
+        if server.latency_monitor_threshold != 0 {
+            let latency_event =
+                if real_cmd_flags & CMD_FAST != 0 { "fast-command" } else { "command" };
+            latencyAddSampleIfNeeded(server, latency_event, duration / 1000);
+        }
+        if !blocked {
+            slowlogPushCurrentCommand(server, c, real_cmd, argv, duration);
+        }
+    }
+
+    // Monitors see what was sent, but for administration.
+    if listLength(&server.monitors) != 0 {
+        let cmd = server[c].cmd.unwrap_or(real_cmd);
+        if server.commands[cmd].flags & (CMD_SKIP_MONITOR | CMD_ADMIN) == 0 {
+            let db = server[c].db;
+            match server[c].original_argv.take() {
+                Some(original) => {
+                    replicationFeedMonitors(server, c, db, &original.as_args());
+                    server[c].original_argv = Some(original);
+                }
+                None => replicationFeedMonitors(server, c, db, argv),
+            }
+        }
+    }
+    let client = &mut server.clients[c];
+    if !blocked {
+        client.original_argv = None;
+    }
+
+    // Propagate the command.
+    let rewritten = client.argv.take();
+    if flags & CMD_CALL_PROPAGATE != 0 && client.flags & CLIENT_PREVENT_PROP != CLIENT_PREVENT_PROP
+    {
+        let mut propagate_flags = PROPAGATE_NONE;
+        if dirty != 0 {
+            propagate_flags |= PROPAGATE_AOF | PROPAGATE_REPL;
+        }
+        if client.flags & CLIENT_FORCE_REPL != 0 {
+            propagate_flags |= PROPAGATE_REPL;
+        }
+        if client.flags & CLIENT_FORCE_AOF != 0 {
+            propagate_flags |= PROPAGATE_AOF;
+        }
+        if client.flags & CLIENT_PREVENT_REPL_PROP != 0 || flags & CMD_CALL_PROPAGATE_REPL == 0 {
+            propagate_flags &= !PROPAGATE_REPL;
+        }
+        if client.flags & CLIENT_PREVENT_AOF_PROP != 0 || flags & CMD_CALL_PROPAGATE_AOF == 0 {
+            propagate_flags &= !PROPAGATE_AOF;
+        }
+        if propagate_flags != PROPAGATE_NONE {
+            let cmd = client.cmd.unwrap_or(real_cmd);
+            let dbid = client.db as i32;
+            match &rewritten {
+                Some(rewritten) => {
+                    propagate(server, cmd, dbid, &rewritten.as_args(), propagate_flags)
+                }
+                None => propagate(server, cmd, dbid, argv, propagate_flags),
+            }
+        }
+    }
+    let client = &mut server.clients[c];
+    if blocked {
+        // The end of the wait enters it into the slow log.
+        client.argv = Some(rewritten.unwrap_or_else(|| argv.to_argv()));
+    }
+
+    // Calls nest: the flags of the call around this one come back.
+    client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
+
+    // And what the command wanted propagated beside itself.
+    if !server.also_propagate.is_empty() {
+        let ops = take(&mut server.also_propagate);
+        if flags & CMD_CALL_PROPAGATE != 0 {
+            // One command is atomic, and inside of MULTI all are.
+            let multi_emitted = ops.len() > 1
+                && server[c].flags & CLIENT_MULTI == 0
+                && flags & CMD_CALL_NOWRAP == 0;
+            if multi_emitted {
+                execCommandPropagateMulti(server, server[c].db as i32);
+            }
+            for rop in &ops {
+                let mut target = rop.target;
+                if flags & CMD_CALL_PROPAGATE_AOF == 0 {
+                    target &= !PROPAGATE_AOF;
+                }
+                if flags & CMD_CALL_PROPAGATE_REPL == 0 {
+                    target &= !PROPAGATE_REPL;
+                }
+                if target != PROPAGATE_NONE {
+                    propagate(server, rop.cmd, rop.dbid, &rop.argv.as_args(), target);
+                }
+            }
+            if multi_emitted {
+                execCommandPropagateExec(server, server[c].db as i32);
+            }
+        }
+    }
+    server.also_propagate = prev_also_propagate;
+
+    // A CLIENT PAUSE inside of a transaction takes effect when all of it is propagated.
+    if !server.in_exec && server.client_pause_in_transaction {
+        server.client_pause_in_transaction = false;
+    }
+
+    server.fixed_time_expire -= 1;
+    server.stat_numcommands += 1;
+    server.prev_err_count = server.stat_total_error_replies;
+
+    // The peak, before the next command evicts.
+    let zmalloc_used = zmalloc_used_memory();
+    if zmalloc_used > server.stat_peak_memory {
+        server.stat_peak_memory = zmalloc_used;
+    }
+}
+
+/// Refuses the client's command with one of the shared errors. A transaction is flagged; an EXEC is aborted.
+pub fn rejectCommand(server: &mut Server, c: ClientId, argv: &Args, reply: Shared) {
+    flagTransaction(server, c);
+    if let Some(cmd) = server[c].cmd {
+        server.commands[cmd].rejected_calls += 1;
+    }
+    if server[c].cmd == Some(server.commands.execCommand) {
+        let resp = server[c].resp;
+        execCommandAbort(server, c, argv, reply.bytes(resp));
+    } else {
+        addReplyErrorObject(server, c, reply);
+    }
+}
+
+/// The same with a text made for the occasion, as for `addReplyError`. Line ends in it become spaces: it may quote the
+/// client.
+pub fn rejectCommandFormat(server: &mut Server, c: ClientId, argv: &Args, mut text: Vec<u8>) {
+    if let Some(cmd) = server[c].cmd {
+        server.commands[cmd].rejected_calls += 1;
+    }
+    flagTransaction(server, c);
+    sdsmapchars(&mut text, b"\r\n", b"  ");
+    if server[c].cmd == Some(server.commands.execCommand) {
+        execCommandAbort(server, c, argv, &text);
+    } else {
+        addReplyError(server, c, &text);
+    }
+}
+
+/// Whether the command may have keys at places that the table does not tell.
+pub fn cmdHasMovableKeys(cmd: &redisCommand) -> bool {
+    cmd.getkeys_proc.is_some()
+}
+
+/// Executes a command that was received whole, or refuses it, or queues it in a transaction.
+///
+/// `C_ERR`: the client is gone or about to go (QUIT); the caller reads no more of its commands. The reply to a refused
+/// command was sent, which is no reason to stop: `C_OK`.
+pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
+    debug_assert!(!server.propagate_in_transaction && !server.in_exec);
+
+    // QUIT is no command like others: nothing may refuse it.
+    let name = argv.get(0);
+    if name.len() == 4 && eq_ignore_case(name, b"quit") {
+        addReply(server, c, shared::ok);
+        server[c].flags |= CLIENT_CLOSE_AFTER_REPLY;
+        return C_ERR;
+    }
+
+    // Does it exist, with so many arguments?
+    let found = server.commands.lookup(name);
+    let client = &mut server.clients[c];
+    client.cmd = found;
+    client.lastcmd = found;
+    let Some(cmd) = found else {
+        let mut args = Vec::new();
+        for arg in argv.iter().skip(1) {
+            if args.len() >= 128 {
+                break;
+            }
+            let arg = c_str(arg);
+            let shown = &arg[..arg.len().min(128 - args.len())];
+            sdscatprintf!(args, "`{}`, ", B(shown));
+        }
+        let text = bformat!(
+            "unknown command `{}`, with args beginning with: {}",
+            B(c_str(name)),
+            B(&args)
+        );
+        rejectCommandFormat(server, c, argv, text);
+        return C_OK;
+    };
+    let commands = &server.commands;
+    let command = &commands[cmd];
+    let argc = argv.len() as i64;
+    let arity = i64::from(command.arity);
+    if (arity > 0 && arity != argc) || argc < -arity {
+        let text = bformat!("wrong number of arguments for '{}' command", command.name);
+        rejectCommandFormat(server, c, argv, text);
+        return C_OK;
+    }
+
+    // What it is. An EXEC is what its commands are.
+    let is_exec = cmd == commands.execCommand;
+    let (mut cmd_flags, mut cmd_inv_flags) = (command.flags, !command.flags);
+    if is_exec {
+        cmd_flags |= client.mstate.cmd_flags;
+        cmd_inv_flags |= client.mstate.cmd_inv_flags;
+    }
+    let is_read_command = cmd_flags & CMD_READONLY != 0;
+    let is_write_command = cmd_flags & CMD_WRITE != 0;
+    let is_denyoom_command = cmd_flags & CMD_DENYOOM != 0;
+    let is_denystale_command = cmd_inv_flags & CMD_STALE != 0;
+    let is_denyloading_command = cmd_inv_flags & CMD_LOADING != 0;
+    let is_may_replicate_command = cmd_flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
+
+    // Before authentication there is just AUTH, HELLO and the like. After it the one user there is may do everything.
+    let no_auth = command.flags & CMD_NO_AUTH != 0;
+    if authRequired(server, c) && !no_auth {
+        rejectCommand(server, c, argv, shared::noautherr);
+        return C_OK;
+    }
+
+    // maxmemory
+    if server.maxmemory != 0 {
+        let evicted = server.stat_evictedkeys;
+        let out_of_memory = performEvictions(server) == EVICT_FAIL;
+        if server.stat_evictedkeys != evicted {
+            // The time that took is not this command's.
+            server.command_clock = 0;
+        }
+        // Replicas' output may have been flushed, and one of them freed: perhaps this client.
+        if server.current_client.is_none() {
+            return C_ERR;
+        }
+
+        // Queueing takes memory as well. But a transaction can always be ended, unless it has a refused command itself.
+        let in_multi = server[c].flags & CLIENT_MULTI != 0;
+        let commands = &server.commands;
+        let ends_multi = is_exec || cmd == commands.discardCommand || cmd == commands.resetCommand;
+        let reject_cmd_on_oom = is_denyoom_command || (in_multi && !ends_multi);
+        if out_of_memory && reject_cmd_on_oom {
+            rejectCommand(server, c, argv, shared::oomerr);
+            return C_OK;
+        }
+        if is_denyoom_command {
+            let dbid = server[c].db;
+            updateDictExpandAllowed(server, dbid);
+        }
+    }
+
+    // A master whose saves fail takes no writes.
+    let is_master = server.masterhost.is_none();
+    if is_master
+        && (is_write_command || cmd == server.commands.pingCommand)
+        && writeCommandsDeniedByDiskError(server) != DISK_ERROR_TYPE_NONE
+    {
+        rejectCommand(server, c, argv, shared::bgsaveerr);
+        return C_OK;
+    }
+
+    // Nor one with too few good replicas, if they are asked for.
+    if is_master
+        && server.repl_min_slaves_to_write != 0
+        && server.repl_min_slaves_max_lag != 0
+        && is_write_command
+        && server.repl_good_slaves_count < server.repl_min_slaves_to_write
+    {
+        rejectCommand(server, c, argv, shared::noreplicaserr);
+        return C_OK;
+    }
+
+    // A read-only replica takes writes from its master.
+    let client_flags = server[c].flags;
+    if !is_master && server.repl_slave_ro && client_flags & CLIENT_MASTER == 0 && is_write_command {
+        rejectCommand(server, c, argv, shared::roslaveerr);
+        return C_OK;
+    }
+
+    // A subscriber that speaks RESP2 could not tell replies from messages.
+    if client_flags & CLIENT_PUBSUB != 0 && server[c].resp == 2 {
+        let commands = &server.commands;
+        let allowed = [
+            commands.pingCommand,
+            commands.subscribeCommand,
+            commands.unsubscribeCommand,
+            commands.psubscribeCommand,
+            commands.punsubscribeCommand,
+            commands.resetCommand,
+        ];
+        if !allowed.contains(&cmd) {
+            let text = bformat!(
+                "Can't execute '{}': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context",
+                commands[cmd].name
+            );
+            rejectCommandFormat(server, c, argv, text);
+            return C_OK;
+        }
+    }
+
+    // A replica that lost its master may be told not to serve old data.
+    if !is_master
+        && server.repl_state != REPL_STATE_CONNECTED
+        && !server.repl_serve_stale_data
+        && is_denystale_command
+    {
+        rejectCommand(server, c, argv, shared::masterdownerr);
+        return C_OK;
+    }
+
+    if server.loading && is_denyloading_command {
+        rejectCommand(server, c, argv, shared::loadingerr);
+        return C_OK;
+    }
+
+    // A replica has no business in the keyspace, least of all around a pause, from which it is exempt.
+    if client_flags & CLIENT_SLAVE != 0
+        && (is_may_replicate_command || is_write_command || is_read_command)
+    {
+        rejectCommandFormat(server, c, argv, b"Replica can't interract with the keyspace".to_vec());
+        return C_OK;
+    }
+
+    // CLIENT PAUSE: the command waits.
+    if client_flags & CLIENT_SLAVE == 0
+        && (server.client_pause_type == CLIENT_PAUSE_ALL
+            || (server.client_pause_type == CLIENT_PAUSE_WRITE && is_may_replicate_command))
+    {
+        let client = &mut server[c];
+        client.bpop.timeout = 0;
+        client.argv = Some(argv.to_argv());
+        blockClient(server, c, BLOCKED_PAUSE);
+        return C_OK;
+    }
+
+    // Execute it, or queue it.
+    let commands = &server.commands;
+    if client_flags & CLIENT_MULTI != 0
+        && !is_exec
+        && cmd != commands.discardCommand
+        && cmd != commands.multiCommand
+        && cmd != commands.watchCommand
+        && cmd != commands.resetCommand
+    {
+        queueMultiCommand(server, c, argv);
+        addReply(server, c, shared::queued);
+    } else {
+        call(server, c, argv, CMD_CALL_FULL);
+        server[c].woff = server.master_repl_offset;
+        if !server.ready_keys.is_empty() {
+            handleClientsBlockedOnKeys(server);
+        }
+    }
+    C_OK
+}
+
+// ====================== Error lookup and execution =====================
+
+/// Counts an error reply under its first word, for INFO errorstats.
+pub fn incrementErrorCount(server: &mut Server, fullerr: &[u8]) {
+    match server.errors.get_mut(fullerr) {
+        Some(count) => *count += 1,
+        None => {
+            server.errors.insert(fullerr.to_vec(), 1);
+        }
+    }
+}
+
+// ================================== Shutdown ===============================
+
+/// Closes the listening sockets, and removes the unix socket's file if asked to. The loop is not told.
+pub fn closeListeningSockets(server: &mut Server, unlink_unix_socket: bool) {
+    for &fd in server.ipfd.iter().chain(&server.sofd) {
+        server.net.el.aeClosing(fd);
+        close(fd);
+    }
+    if unlink_unix_socket && let Some(path) = &server.unixsocket {
+        serverLog!(LL_NOTICE, "Removing the unix socket file.");
+        let _ = unlink(path);
+    }
+}
+
+/// Makes everything ready for the end of the process: saves if that is configured or asked for (`SHUTDOWN_*`), and cleans
+/// up. `C_ERR`: the data could not be saved, and the server goes on.
+pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
+    // Half a data set must not overwrite a whole one.
+    if server.loading {
+        flags = flags & !SHUTDOWN_SAVE | SHUTDOWN_NOSAVE;
+    }
+    let save = flags & SHUTDOWN_SAVE != 0;
+    let nosave = flags & SHUTDOWN_NOSAVE != 0;
+
+    serverLog!(LL_WARNING, "User requested shutdown...");
+    if server.supervised_mode == SUPERVISED_SYSTEMD {
+        redisCommunicateSystemd(b"STOPPING=1\n");
+    }
+
+    // A child that saves could overwrite what we save now.
+    if server.child_type == CHILD_TYPE_RDB {
+        serverLog!(LL_WARNING, "There is a child saving an .rdb. Killing it!");
+        killRDBChild(server);
+        // Nobody will see its end any more, so its file is ours to remove.
+        rdbRemoveTempFile(server.child_pid, false);
+    }
+
+    if (!server.saveparams.is_empty() && !nosave) || save {
+        serverLog!(LL_NOTICE, "Saving the final RDB snapshot before exiting.");
+        if server.supervised_mode == SUPERVISED_SYSTEMD {
+            redisCommunicateSystemd(b"STATUS=Saving the final RDB snapshot\n");
+        }
+        let rsi = rdbPopulateSaveInfo(server);
+        let filename = server.rdb_filename.clone();
+        if rdbSave(server, &filename, rsi.as_ref()).is_err() {
+            // Better alive with the data than gone without. If a child was killed, the next cron sees to who waited for it.
+            serverLog!(LL_WARNING, "Error trying to save the DB, can't exit.");
+            if server.supervised_mode == SUPERVISED_SYSTEMD {
+                redisCommunicateSystemd(b"STATUS=Error trying to save the DB, can't exit.\n");
+            }
+            return C_ERR;
+        }
+    }
+
+    if let Some(pidfile) = &server.pidfile {
+        serverLog!(LL_NOTICE, "Removing the pid file.");
+        let _ = unlink(pidfile);
+    }
+
+    // What replicas have not got yet, as far as it goes without waiting.
+    flushSlavesOutputBuffers(server);
+
+    // So that the next one can start at once.
+    closeListeningSockets(server, true);
+    serverLog!(LL_WARNING, "Redis is now ready to exit, bye bye...");
+    C_OK
+}
+
+// ================================== Commands ===============================
+
+/// Writes are fine.
+pub const DISK_ERROR_TYPE_NONE: i32 = 0;
+/// The last background save failed.
+pub const DISK_ERROR_TYPE_RDB: i32 = 2;
+
+/// Whether writes have to be refused because the data cannot be saved: one of the above.
+#[inline]
+pub fn writeCommandsDeniedByDiskError(server: &Server) -> i32 {
+    if server.stop_writes_on_bgsave_err
+        && !server.saveparams.is_empty()
+        && server.lastbgsave_status == CStatus::Err
+    {
+        return DISK_ERROR_TYPE_RDB;
+    }
+    DISK_ERROR_TYPE_NONE
+}
+
+/// PING [message]
+pub fn pingCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if argv.len() > 2 {
+        let name = server[c].cmd.map_or("ping", |cmd| server.commands[cmd].name);
+        addReplyErrorFormat!(server, c, "wrong number of arguments for '{}' command", name);
+        return;
+    }
+    // A subscriber that speaks RESP2 gets it in the form of a message.
+    if server[c].flags & CLIENT_PUBSUB != 0 && server[c].resp == 2 {
+        addReplyArrayLen(server, c, 2);
+        addReplyBulkCBuffer(server, c, b"pong");
+        addReplyBulkCBuffer(server, c, if argv.len() == 1 { b"" } else { &argv[1] });
+    } else if argv.len() == 1 {
+        addReply(server, c, shared::pong);
+    } else {
+        addReplyBulkCBuffer(server, c, &argv[1]);
+    }
+}
+
+/// ECHO message
+pub fn echoCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    addReplyBulkCBuffer(server, c, &argv[1]);
+}
+
+/// TIME
+pub fn timeCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    let now = ustime();
+    addReplyArrayLen(server, c, 2);
+    addReplyBulkLongLong(server, c, now / 1_000_000);
+    addReplyBulkLongLong(server, c, now % 1_000_000);
+}
+
+/// Describes a command, or nothing where there is none: COMMAND's reply.
+pub fn addReplyCommand(server: &mut Server, c: ClientId, cmd: Option<CommandId>) {
+    let Some(cmd) = cmd else {
+        addReplyNull(server, c);
+        return;
+    };
+    const FLAGS: [(u64, &[u8]); 16] = [
+        (CMD_WRITE, b"write"),
+        (CMD_READONLY, b"readonly"),
+        (CMD_DENYOOM, b"denyoom"),
+        (CMD_ADMIN, b"admin"),
+        (CMD_PUBSUB, b"pubsub"),
+        (CMD_NOSCRIPT, b"noscript"),
+        (CMD_RANDOM, b"random"),
+        (CMD_SORT_FOR_SCRIPT, b"sort_for_script"),
+        (CMD_LOADING, b"loading"),
+        (CMD_STALE, b"stale"),
+        (CMD_SKIP_MONITOR, b"skip_monitor"),
+        (CMD_SKIP_SLOWLOG, b"skip_slowlog"),
+        (CMD_ASKING, b"asking"),
+        (CMD_FAST, b"fast"),
+        (CMD_NO_AUTH, b"no_auth"),
+        (CMD_MAY_REPLICATE, b"may_replicate"),
+    ];
+    let (cmd, cl) = (&server.commands[cmd], &mut server.clients);
+    // Name, arity, flags, first key, last key, step, categories.
+    addReplyArrayLen(cl, c, 7);
+    addReplyBulkCBuffer(cl, c, cmd.name.as_bytes());
+    addReplyLongLong(cl, c, i64::from(cmd.arity));
+    let movablekeys = cmdHasMovableKeys(cmd);
+    let flags = || FLAGS.iter().filter(|(flag, _)| cmd.flags & flag != 0);
+    addReplySetLen(cl, c, flags().count() + usize::from(movablekeys));
+    for (_, name) in flags() {
+        addReplyStatus(cl, c, name);
+    }
+    if movablekeys {
+        addReplyStatus(cl, c, b"movablekeys");
+    }
+    addReplyLongLong(cl, c, i64::from(cmd.firstkey));
+    addReplyLongLong(cl, c, i64::from(cmd.lastkey));
+    addReplyLongLong(cl, c, i64::from(cmd.keystep));
+    addReplyCommandCategories(cl, c, cmd);
+}
+
+/// COMMAND [COUNT | GETKEYS command.. | INFO [name..] | HELP]
+pub fn commandCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let is = |name: &str| eq_ignore_case(&argv[1], name.as_bytes());
+    if argv.len() == 2 && is("help") {
+        let help = [
+            "(no subcommand)",
+            "    Return details about all Redis commands.",
+            "COUNT",
+            "    Return the total number of commands in this Redis server.",
+            "GETKEYS <full-command>",
+            "    Return the keys from a full Redis command.",
+            "INFO [<command-name> ...]",
+            "    Return details about multiple Redis commands.",
+        ];
+        addReplyHelp(server, c, argv, &help);
+    } else if argv.len() == 1 {
+        let ids: Vec<CommandId> = server.commands.iter().map(|cmd| cmd.id).collect();
+        addReplyArrayLen(server, c, ids.len());
+        for id in ids {
+            addReplyCommand(server, c, Some(id));
+        }
+    } else if is("info") {
+        addReplyArrayLen(server, c, argv.len() - 2);
+        for name in argv.iter().skip(2) {
+            let cmd = lookupCommand(server, name);
+            addReplyCommand(server, c, cmd);
+        }
+    } else if is("count") && argv.len() == 2 {
+        let count = server.commands.len();
+        addReplyLongLong(server, c, count as i64);
+    } else if is("getkeys") && argv.len() >= 3 {
+        let Some(cmd) = lookupCommand(server, &argv[2]) else {
+            addReplyError(server, c, b"Invalid command specified");
+            return;
+        };
+        let cmd = server.commands[cmd].clone();
+        let argc = argv.len() as i64 - 2;
+        let arity = i64::from(cmd.arity);
+        if cmd.getkeys_proc.is_none() && cmd.firstkey == 0 {
+            addReplyError(server, c, b"The command has no key arguments");
+            return;
+        }
+        if (arity > 0 && arity != argc) || argc < -arity {
+            addReplyError(server, c, b"Invalid number of arguments specified for command");
+            return;
+        }
+        let full_command: Argv = argv.iter().skip(2).collect();
+        let mut result = Vec::new();
+        if getKeysFromCommand(&cmd, &full_command.as_args(), &mut result) == 0 {
+            addReplyError(server, c, b"Invalid arguments specified for command");
+            return;
+        }
+        addReplyArrayLen(server, c, result.len());
+        for key in result {
+            addReplyBulkCBuffer(server, c, &full_command[key]);
+        }
+    } else {
+        addReplySubcommandSyntaxError(server, c, argv);
+    }
+}
+
+/// A number of bytes as people read it: `100B`, `4.00K`, `1.50G`.
+pub fn bytesToHuman(n: u64) -> Vec<u8> {
+    const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
+    if n < 1024 {
+        return bformat!("{}B", n);
+    }
+    for (i, unit) in UNITS.into_iter().enumerate() {
+        let size = 1u64 << (10 * (i + 1));
+        if n / 1024 < size {
+            return bformat!("{:.2}{}", n as f64 / size as f64, unit);
+        }
+    }
+    bformat!("{}B", n)
+}
+
+/// `s` with the characters that mean something in INFO replaced by underscores.
+pub fn getSafeInfoString(s: &[u8]) -> Vec<u8> {
+    let mut safe = s.to_vec();
+    memmapchars(&mut safe, b"#:\n\r", b"____");
+    safe
+}
+
+/// Identifies the sources, for INFO and `--version`; there is no repository to ask at run time.
+const GIT_SHA1: &str = "00000000";
+/// Whether they differed from the repository.
+const GIT_DIRTY: i32 = 0;
+
+/// `release.c`: a number that differs between builds of different versions.
+fn redisBuildId() -> u64 {
+    let id = ["fidelis", env!("CARGO_PKG_VERSION"), REDIS_VERSION, GIT_SHA1].concat();
+    crate::crc64::crc64(0, id.as_bytes())
+}
+
+/// The text of INFO: a section, or several (`default`, `all`, `everything`). An unknown section is empty.
+pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
+    let mut info = Vec::new();
+    let uptime = server.unixtime - server.stat_starttime;
+    let is = |name: &str| eq_ignore_case(section, name.as_bytes());
+    let everything = is("everything");
+    let allsections = is("all") || everything;
+    let defsections = is("default");
+    let mut sections = 0;
+    // Whether a section is wanted; an empty line stands before every one but the first.
+    let mut wanted = |info: &mut Vec<u8>, name: &str, default: bool| {
+        let wanted = allsections || (defsections && default) || is(name);
+        if wanted {
+            if sections > 0 {
+                info.extend_from_slice(b"\r\n");
+            }
+            sections += 1;
+        }
+        wanted
+    };
+
+    if wanted(&mut info, "server", true) {
+        let supervised = match server.supervised_mode {
+            _ if !server.supervised => "no",
+            SUPERVISED_UPSTART => "upstart",
+            SUPERVISED_SYSTEMD => "systemd",
+            _ => "unknown",
+        };
+        sdscatprintf!(
+            info,
+            "# Server\r\n\
+             redis_version:{}\r\n\
+             redis_git_sha1:{}\r\n\
+             redis_git_dirty:{}\r\n\
+             redis_build_id:{:x}\r\n\
+             redis_mode:standalone\r\n\
+             os:{}\r\n\
+             arch_bits:{}\r\n\
+             monotonic_clock:{}\r\n\
+             multiplexing_api:{}\r\n\
+             atomicvar_api:atomic-builtin\r\n\
+             gcc_version:0.0.0\r\n\
+             process_id:{}\r\n\
+             process_supervised:{}\r\n\
+             run_id:{}\r\n\
+             tcp_port:{}\r\n\
+             server_time_usec:{}\r\n\
+             uptime_in_seconds:{}\r\n\
+             uptime_in_days:{}\r\n\
+             hz:{}\r\n\
+             configured_hz:{}\r\n\
+             lru_clock:{}\r\n\
+             executable:{}\r\n\
+             config_file:{}\r\n\
+             io_threads_active:0\r\n",
+            REDIS_VERSION,
+            GIT_SHA1,
+            GIT_DIRTY,
+            redisBuildId(),
+            B(&server.os_name),
+            server.arch_bits,
+            monotonicInfoString(),
+            aeGetApiName(),
+            getpid(),
+            supervised,
+            B(&server.runid),
+            server.port,
+            server.ustime,
+            uptime,
+            uptime / (3600 * 24),
+            server.hz,
+            server.config_hz,
+            server.lruclock,
+            B(server.executable.as_deref().unwrap_or_default()),
+            B(server.configfile.as_deref().unwrap_or_default()),
+        );
+    }
+
+    if wanted(&mut info, "clients", true) {
+        let (maxin, maxout) = getExpansiveClientsInfo(server);
+        sdscatprintf!(
+            info,
+            "# Clients\r\n\
+             connected_clients:{}\r\n\
+             cluster_connections:0\r\n\
+             maxclients:{}\r\n\
+             client_recent_max_input_buffer:{}\r\n\
+             client_recent_max_output_buffer:{}\r\n\
+             blocked_clients:{}\r\n\
+             tracking_clients:0\r\n\
+             clients_in_timeout_table:{}\r\n",
+            listLength(&server.clients.list) - listLength(&server.slaves),
+            server.maxclients,
+            maxin,
+            maxout,
+            server.blocked_clients,
+            server.clients_timeout_table.len(),
+        );
+    }
+
+    if wanted(&mut info, "memory", true) {
+        // The cron samples the peak; it must not look smaller than what is used now.
+        let zmalloc_used = zmalloc_used_memory();
+        if zmalloc_used > server.stat_peak_memory {
+            server.stat_peak_memory = zmalloc_used;
+        }
+        let mh = getMemoryOverheadData(server);
+        let human = |n: usize| bytesToHuman(n as u64);
+        let stats = &server.cron_malloc_stats;
+        sdscatprintf!(
+            info,
+            "# Memory\r\n\
+             used_memory:{}\r\n\
+             used_memory_human:{}\r\n\
+             used_memory_rss:{}\r\n\
+             used_memory_rss_human:{}\r\n\
+             used_memory_peak:{}\r\n\
+             used_memory_peak_human:{}\r\n\
+             used_memory_peak_perc:{:.2}%\r\n\
+             used_memory_overhead:{}\r\n\
+             used_memory_startup:{}\r\n\
+             used_memory_dataset:{}\r\n\
+             used_memory_dataset_perc:{:.2}%\r\n\
+             allocator_allocated:{}\r\n\
+             allocator_active:{}\r\n\
+             allocator_resident:{}\r\n\
+             total_system_memory:{}\r\n\
+             total_system_memory_human:{}\r\n\
+             used_memory_lua:0\r\n\
+             used_memory_lua_human:0B\r\n\
+             used_memory_scripts:0\r\n\
+             used_memory_scripts_human:0B\r\n\
+             number_of_cached_scripts:0\r\n\
+             maxmemory:{}\r\n\
+             maxmemory_human:{}\r\n\
+             maxmemory_policy:{}\r\n\
+             allocator_frag_ratio:{:.2}\r\n\
+             allocator_frag_bytes:{}\r\n\
+             allocator_rss_ratio:{:.2}\r\n\
+             allocator_rss_bytes:{}\r\n\
+             rss_overhead_ratio:{:.2}\r\n\
+             rss_overhead_bytes:{}\r\n\
+             mem_fragmentation_ratio:{:.2}\r\n\
+             mem_fragmentation_bytes:{}\r\n\
+             mem_not_counted_for_evict:{}\r\n\
+             mem_replication_backlog:{}\r\n\
+             mem_clients_slaves:{}\r\n\
+             mem_clients_normal:{}\r\n\
+             mem_aof_buffer:0\r\n\
+             mem_allocator:{}\r\n\
+             active_defrag_running:0\r\n\
+             lazyfree_pending_objects:{}\r\n\
+             lazyfreed_objects:{}\r\n",
+            zmalloc_used,
+            B(&human(zmalloc_used)),
+            stats.process_rss,
+            B(&human(stats.process_rss)),
+            server.stat_peak_memory,
+            B(&human(server.stat_peak_memory)),
+            mh.peak_perc,
+            mh.overhead_total,
+            mh.startup_allocated,
+            mh.dataset,
+            mh.dataset_perc,
+            stats.allocator_allocated,
+            stats.allocator_active,
+            stats.allocator_resident,
+            server.system_memory_size,
+            B(&human(server.system_memory_size)),
+            server.maxmemory,
+            B(&bytesToHuman(server.maxmemory)),
+            evictPolicyToString(server),
+            mh.allocator_frag,
+            mh.allocator_frag_bytes,
+            mh.allocator_rss,
+            mh.allocator_rss_bytes,
+            mh.rss_extra,
+            mh.rss_extra_bytes,
+            mh.total_frag,
+            mh.total_frag_bytes,
+            freeMemoryGetNotCountedMemory(server),
+            mh.repl_backlog,
+            mh.clients_slaves,
+            mh.clients_normal,
+            ZMALLOC_LIB,
+            lazyfreeGetPendingObjectsCount(server),
+            lazyfreeGetFreedObjectsCount(server),
+        );
+    }
+
+    if wanted(&mut info, "persistence", true) {
+        let mut fork_perc = 0.0;
+        if server.stat_current_save_keys_total != 0 {
+            fork_perc = server.stat_current_save_keys_processed as f64
+                / server.stat_current_save_keys_total as f64
+                * 100.0;
+        }
+        let cow_size_age = match server.stat_current_cow_updated {
+            0 => 0,
+            updated => elapsedMs(updated) / 1000,
+        };
+        let saving = server.child_type == CHILD_TYPE_RDB;
+        sdscatprintf!(
+            info,
+            "# Persistence\r\n\
+             loading:{}\r\n\
+             current_cow_size:{}\r\n\
+             current_cow_size_age:{}\r\n\
+             current_fork_perc:{:.2}\r\n\
+             current_save_keys_processed:{}\r\n\
+             current_save_keys_total:{}\r\n\
+             rdb_changes_since_last_save:{}\r\n\
+             rdb_bgsave_in_progress:{}\r\n\
+             rdb_last_save_time:{}\r\n\
+             rdb_last_bgsave_status:{}\r\n\
+             rdb_last_bgsave_time_sec:{}\r\n\
+             rdb_current_bgsave_time_sec:{}\r\n\
+             rdb_last_cow_size:{}\r\n\
+             aof_enabled:0\r\n\
+             aof_rewrite_in_progress:0\r\n\
+             aof_rewrite_scheduled:0\r\n\
+             aof_last_rewrite_time_sec:-1\r\n\
+             aof_current_rewrite_time_sec:-1\r\n\
+             aof_last_bgrewrite_status:ok\r\n\
+             aof_last_write_status:ok\r\n\
+             aof_last_cow_size:0\r\n\
+             module_fork_in_progress:0\r\n\
+             module_fork_last_cow_size:0\r\n",
+            i32::from(server.loading),
+            server.stat_current_cow_bytes,
+            cow_size_age,
+            fork_perc,
+            server.stat_current_save_keys_processed,
+            server.stat_current_save_keys_total,
+            server.dirty,
+            i32::from(saving),
+            server.lastsave,
+            if server.lastbgsave_status == CStatus::Ok { "ok" } else { "err" },
+            server.rdb_save_time_last,
+            if saving { unixSeconds() - server.rdb_save_time_start } else { -1 },
+            server.stat_rdb_cow_bytes,
+        );
+
+        if server.loading {
+            let mut perc = 0.0;
+            let mut remaining_bytes = 1;
+            let loaded_bytes = server.loading_loaded_bytes;
+            if server.loading_total_bytes != 0 {
+                perc = loaded_bytes as f64 / server.loading_total_bytes as f64 * 100.0;
+                remaining_bytes = server.loading_total_bytes - loaded_bytes;
+            } else if server.loading_rdb_used_mem != 0 {
+                // The memory that the data took at the master is a poor guess at the size of what it sends.
+                perc =
+                    (loaded_bytes as f64 / server.loading_rdb_used_mem as f64 * 100.0).min(99.99);
+                remaining_bytes = (server.loading_rdb_used_mem - loaded_bytes).max(1);
+            }
+            let elapsed = unixSeconds() - server.loading_start_time;
+            // In the first second nobody knows.
+            let eta = if elapsed == 0 {
+                1
+            } else {
+                elapsed.saturating_mul(remaining_bytes) / (loaded_bytes + 1)
+            };
+            sdscatprintf!(
+                info,
+                "loading_start_time:{}\r\n\
+                 loading_total_bytes:{}\r\n\
+                 loading_rdb_used_mem:{}\r\n\
+                 loading_loaded_bytes:{}\r\n\
+                 loading_loaded_perc:{:.2}\r\n\
+                 loading_eta_seconds:{}\r\n",
+                server.loading_start_time,
+                server.loading_total_bytes,
+                server.loading_rdb_used_mem,
+                loaded_bytes,
+                perc,
+                eta,
+            );
+        }
+    }
+
+    if wanted(&mut info, "stats", true) {
+        sdscatprintf!(
+            info,
+            "# Stats\r\n\
+             total_connections_received:{}\r\n\
+             total_commands_processed:{}\r\n\
+             instantaneous_ops_per_sec:{}\r\n\
+             total_net_input_bytes:{}\r\n\
+             total_net_output_bytes:{}\r\n\
+             instantaneous_input_kbps:{:.2}\r\n\
+             instantaneous_output_kbps:{:.2}\r\n\
+             rejected_connections:{}\r\n\
+             sync_full:{}\r\n\
+             sync_partial_ok:{}\r\n\
+             sync_partial_err:{}\r\n\
+             expired_keys:{}\r\n\
+             expired_stale_perc:{:.2}\r\n\
+             expired_time_cap_reached_count:{}\r\n\
+             expire_cycle_cpu_milliseconds:{}\r\n\
+             evicted_keys:{}\r\n\
+             keyspace_hits:{}\r\n\
+             keyspace_misses:{}\r\n\
+             pubsub_channels:{}\r\n\
+             pubsub_patterns:{}\r\n\
+             latest_fork_usec:{}\r\n\
+             total_forks:{}\r\n\
+             migrate_cached_sockets:0\r\n\
+             slave_expires_tracked_keys:{}\r\n\
+             active_defrag_hits:0\r\n\
+             active_defrag_misses:0\r\n\
+             active_defrag_key_hits:0\r\n\
+             active_defrag_key_misses:0\r\n\
+             tracking_total_keys:0\r\n\
+             tracking_total_items:0\r\n\
+             tracking_total_prefixes:0\r\n\
+             unexpected_error_replies:{}\r\n\
+             total_error_replies:{}\r\n\
+             dump_payload_sanitizations:{}\r\n\
+             total_reads_processed:{}\r\n\
+             total_writes_processed:{}\r\n\
+             io_threaded_reads_processed:0\r\n\
+             io_threaded_writes_processed:0\r\n",
+            server.stat_numconnections,
+            server.stat_numcommands,
+            getInstantaneousMetric(server, STATS_METRIC_COMMAND),
+            server.stat_net_input_bytes,
+            server.stat_net_output_bytes,
+            getInstantaneousMetric(server, STATS_METRIC_NET_INPUT) as f32 / 1024.0,
+            getInstantaneousMetric(server, STATS_METRIC_NET_OUTPUT) as f32 / 1024.0,
+            server.stat_rejected_conn,
+            server.stat_sync_full,
+            server.stat_sync_partial_ok,
+            server.stat_sync_partial_err,
+            server.stat_expiredkeys,
+            server.stat_expired_stale_perc * 100.0,
+            server.stat_expired_time_cap_reached_count,
+            server.stat_expire_cycle_time_used / 1000,
+            server.stat_evictedkeys,
+            server.stat_keyspace_hits,
+            server.stat_keyspace_misses,
+            server.pubsub_channels.len(),
+            server.pubsub_patterns.len(),
+            server.stat_fork_time,
+            server.stat_total_forks,
+            getSlaveKeyWithExpireCount(server),
+            server.stat_unexpected_error_replies,
+            server.stat_total_error_replies,
+            server.stat_dump_payload_sanitizations,
+            server.stat_total_reads_processed,
+            server.stat_total_writes_processed,
+        );
+    }
+
+    if wanted(&mut info, "replication", true) {
+        genReplicationInfo(server, &mut info);
+    }
+
+    if wanted(&mut info, "cpu", true) {
+        info.extend_from_slice(b"# CPU\r\n");
+        for (who, suffix) in
+            [(Usage::Process, ""), (Usage::Children, "_children"), (Usage::Thread, "_main_thread")]
+        {
+            let time = getrusage(who);
+            for (what, us) in [("sys", time.sys), ("user", time.user)] {
+                sdscatprintf!(
+                    info,
+                    "used_cpu_{}{}:{}.{:06}\r\n",
+                    what,
+                    suffix,
+                    us / 1_000_000,
+                    us % 1_000_000
+                );
+            }
+        }
+    }
+
+    if wanted(&mut info, "modules", true) {
+        info.extend_from_slice(b"# Modules\r\n");
+    }
+
+    if wanted(&mut info, "commandstats", false) {
+        info.extend_from_slice(b"# Commandstats\r\n");
+        for c in server.commands.iter() {
+            if c.calls == 0 && c.failed_calls == 0 && c.rejected_calls == 0 {
+                continue;
+            }
+            sdscatprintf!(
+                info,
+                "cmdstat_{}:calls={},usec={},usec_per_call={:.2},rejected_calls={},failed_calls={}\r\n",
+                B(&getSafeInfoString(c.name.as_bytes())),
+                c.calls,
+                c.microseconds,
+                if c.calls == 0 { 0.0 } else { c.microseconds as f32 / c.calls as f32 },
+                c.rejected_calls,
+                c.failed_calls,
+            );
+        }
+    }
+
+    if wanted(&mut info, "errorstats", true) {
+        info.extend_from_slice(b"# Errorstats\r\n");
+        for (error, count) in &server.errors {
+            sdscatprintf!(info, "errorstat_{}:count={}\r\n", B(&getSafeInfoString(error)), count);
+        }
+    }
+
+    if wanted(&mut info, "cluster", true) {
+        info.extend_from_slice(b"# Cluster\r\ncluster_enabled:0\r\n");
+    }
+
+    if wanted(&mut info, "keyspace", true) {
+        info.extend_from_slice(b"# Keyspace\r\n");
+        for (j, db) in server.db.iter().enumerate() {
+            let (keys, vkeys) = (db.dict.len(), db.dict.expires_len());
+            if keys != 0 || vkeys != 0 {
+                sdscatprintf!(
+                    info,
+                    "db{}:keys={},expires={},avg_ttl={}\r\n",
+                    j,
+                    keys,
+                    vkeys,
+                    db.avg_ttl
+                );
+            }
+        }
+    }
+    info
+}
+
+/// INFO's section about replication: our side as a replica, if we are one, and each of our own replicas.
+fn genReplicationInfo(server: &Server, info: &mut Vec<u8>) {
+    sdscatprintf!(
+        *info,
+        "# Replication\r\n\
+         role:{}\r\n",
+        if server.masterhost.is_none() { "master" } else { "slave" },
+    );
+    if let Some(masterhost) = &server.masterhost {
+        let master = server.master.or(server.cached_master);
+        let (slave_repl_offset, slave_read_repl_offset) =
+            master.map_or((1, 1), |master| (server[master].reploff, server[master].read_reploff));
+        sdscatprintf!(
+            *info,
+            "master_host:{}\r\n\
+             master_port:{}\r\n\
+             master_link_status:{}\r\n\
+             master_last_io_seconds_ago:{}\r\n\
+             master_sync_in_progress:{}\r\n\
+             slave_read_repl_offset:{}\r\n\
+             slave_repl_offset:{}\r\n",
+            B(masterhost),
+            server.masterport,
+            if server.repl_state == REPL_STATE_CONNECTED { "up" } else { "down" },
+            server.master.map_or(-1, |master| server.unixtime - server[master].lastinteraction),
+            i32::from(server.repl_state == REPL_STATE_TRANSFER),
+            slave_read_repl_offset,
+            slave_repl_offset,
+        );
+        if server.repl_state == REPL_STATE_TRANSFER {
+            let (size, read) = (server.repl_transfer_size, server.repl_transfer_read);
+            let perc = if size == 0 { 0.0 } else { read as f64 / size as f64 * 100.0 };
+            sdscatprintf!(
+                *info,
+                "master_sync_total_bytes:{}\r\n\
+                 master_sync_read_bytes:{}\r\n\
+                 master_sync_left_bytes:{}\r\n\
+                 master_sync_perc:{:.2}\r\n\
+                 master_sync_last_io_seconds_ago:{}\r\n",
+                size,
+                read,
+                size - read,
+                perc,
+                server.unixtime - server.repl_transfer_lastio,
+            );
+        }
+        if server.repl_state != REPL_STATE_CONNECTED {
+            let down = if server.repl_down_since == 0 {
+                -1
+            } else {
+                server.unixtime - server.repl_down_since
+            };
+            sdscatprintf!(*info, "master_link_down_since_seconds:{}\r\n", down);
+        }
+        sdscatprintf!(
+            *info,
+            "slave_priority:{}\r\n\
+             slave_read_only:{}\r\n\
+             replica_announced:{}\r\n",
+            server.slave_priority,
+            i32::from(server.repl_slave_ro),
+            i32::from(server.replica_announced),
+        );
+    }
+
+    sdscatprintf!(*info, "connected_slaves:{}\r\n", listLength(&server.slaves));
+    if server.repl_min_slaves_to_write != 0 && server.repl_min_slaves_max_lag != 0 {
+        sdscatprintf!(*info, "min_slaves_good_slaves:{}\r\n", server.repl_good_slaves_count);
+    }
+    let mut slaveid = 0;
+    for &slave in &server.slaves {
+        let slave = &server[slave];
+        let slaveip = match (&slave.slave_addr, slave.conn) {
+            (Some(addr), _) => addr.clone(),
+            (None, Some(conn)) => connPeerToString(&server.net, conn).0,
+            (None, None) => continue,
+        };
+        let state = match slave.replstate {
+            SLAVE_STATE_WAIT_BGSAVE_START | SLAVE_STATE_WAIT_BGSAVE_END => "wait_bgsave",
+            SLAVE_STATE_SEND_BULK => "send_bulk",
+            SLAVE_STATE_ONLINE => "online",
+            _ => continue,
+        };
+        let lag = if slave.replstate == SLAVE_STATE_ONLINE {
+            unixSeconds() - slave.repl_ack_time
+        } else {
+            0
+        };
+        sdscatprintf!(
+            *info,
+            "slave{}:ip={},port={},state={},offset={},lag={}\r\n",
+            slaveid,
+            B(&slaveip),
+            slave.slave_listening_port,
+            state,
+            slave.repl_ack_off,
+            lag,
+        );
+        slaveid += 1;
+    }
+    sdscatprintf!(
+        *info,
+        "master_failover_state:no-failover\r\n\
+         master_replid:{}\r\n\
+         master_replid2:{}\r\n\
+         master_repl_offset:{}\r\n\
+         second_repl_offset:{}\r\n\
+         repl_backlog_active:{}\r\n\
+         repl_backlog_size:{}\r\n\
+         repl_backlog_first_byte_offset:{}\r\n\
+         repl_backlog_histlen:{}\r\n",
+        B(&server.replid),
+        B(&server.replid2),
+        server.master_repl_offset,
+        server.second_replid_offset,
+        i32::from(server.repl_backlog.is_some()),
+        server.repl_backlog_size,
+        server.repl_backlog_off,
+        server.repl_backlog_histlen,
+    );
+}
+
+/// INFO [section]
+pub fn infoCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if argv.len() > 2 {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+        return;
+    }
+    let section = if argv.len() == 2 { argv.get(1) } else { b"default" };
+    let info = genRedisInfoString(server, section);
+    addReplyVerbatim(server, c, &info, "txt");
+}
+
+/// MONITOR
+pub fn monitorCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    if server[c].flags & CLIENT_DENY_BLOCKING != 0 {
+        // Such a client expects one reply for each command.
+        addReplyError(server, c, b"MONITOR isn't allowed for DENY BLOCKING client");
+        return;
+    }
+    // A replica or a monitor already.
+    if server[c].flags & CLIENT_SLAVE != 0 {
+        return;
+    }
+    server[c].flags |= CLIENT_SLAVE | CLIENT_MONITOR;
+    listAddNodeTail(&mut server.monitors, c);
+    addReply(server, c, shared::ok);
+}
+
+// =================================== Main! ================================
+
+/// Whether the configuration asks to ignore this warning (`ignore-warnings`).
+pub fn checkIgnoreWarning(server: &Server, warning: &str) -> bool {
+    sdssplitargs(&server.ignore_warnings)
+        .is_some_and(|flags| flags.iter().any(|flag| eq_ignore_case(flag, warning.as_bytes())))
+}
+
+/// Warns of kernel settings that make saving fail or slow.
+pub fn linuxMemoryWarnings(server: &Server) {
+    if linuxOvercommitMemoryValue() != 1 {
+        serverLog!(
+            LL_WARNING,
+            "WARNING Memory overcommit must be enabled! Without it, a background save or replication may fail under low memory condition. Being disabled, it can can also cause failures without low memory condition, see https://github.com/jemalloc/jemalloc/issues/1328. To fix this issue add 'vm.overcommit_memory = 1' to /etc/sysctl.conf and then reboot or run the command 'sysctl vm.overcommit_memory=1' for this to take effect."
+        );
+    }
+    if THPIsEnabled() && (!server.disable_thp || THPDisable().is_err()) {
+        serverLog!(
+            LL_WARNING,
+            "WARNING you have Transparent Huge Pages (THP) support enabled in your kernel. This will create latency and memory usage issues with Redis. To fix this issue run the command 'echo madvise > /sys/kernel/mm/transparent_hugepage/enabled' as root, and add it to your /etc/rc.local in order to retain the setting after a reboot. Redis must be restarted after THP is disabled (set to 'madvise' or 'never')."
+        );
+    }
+}
+
+/// Writes our pid into the configured file, or the default one. If that does not work, it does not.
+pub fn createPidFile(server: &mut Server) {
+    let pidfile = server.pidfile.get_or_insert_with(|| CONFIG_DEFAULT_PID_FILE.to_vec());
+    let _ = fs::write(asPath(pidfile), format!("{}\n", getpid()));
+}
+
+/// `--version`
+pub fn version() -> ! {
+    println!(
+        "Redis server v={} sha={}:{} malloc={} bits={} build={:x}",
+        REDIS_VERSION,
+        GIT_SHA1,
+        GIT_DIRTY,
+        ZMALLOC_LIB,
+        usize::BITS,
+        redisBuildId()
+    );
+    std::process::exit(0);
+}
+
+/// `--help`
+pub fn usage() -> ! {
+    eprintln!(
+        "Usage: ./redis-server [/path/to/redis.conf] [options] [-]
+       ./redis-server - (read config from stdin)
+       ./redis-server -v or --version
+       ./redis-server -h or --help
+
+Examples:
+       ./redis-server (run the server with default conf)
+       ./redis-server /etc/redis/6379.conf
+       ./redis-server --port 7777
+       ./redis-server --port 7777 --replicaof 127.0.0.1 8888
+       ./redis-server /etc/myredis.conf --loglevel verbose -
+       ./redis-server /etc/myredis.conf --loglevel verbose
+"
+    );
+    std::process::exit(1);
+}
+
+/// Says in the log what was started: in a box on a terminal, or where `always-show-logo` asks for it, else in a line.
+///
+/// C: draws its logo beside these facts; ours is a plain box.
+pub fn redisAsciiArt(server: &Server) {
+    let mode = "standalone";
+    let show_logo =
+        (!server.syslog_enabled && server.logfile.is_empty() && io::stdout().is_terminal())
+            || server.always_show_logo;
+    if !show_logo {
+        serverLog!(LL_NOTICE, "Running mode={}, port={}.", mode, server.port);
+        return;
+    }
+    let facts = [
+        format!("Redis {} ({}/{}) {} bit", REDIS_VERSION, GIT_SHA1, GIT_DIRTY, usize::BITS),
+        String::new(),
+        format!("Running in {mode} mode"),
+        format!("Port: {}", server.port),
+        format!("PID: {}", getpid()),
+    ];
+    let width = facts.iter().map(String::len).max().unwrap_or(0);
+    let edge = format!("  +{}+\n", "-".repeat(width + 4));
+    let mut art = format!("\n{edge}");
+    for fact in facts {
+        art.push_str(&format!("  |  {fact:<width$}  |\n"));
+    }
+    art.push_str(&edge);
+    art.push('\n');
+    serverLogRaw(LL_NOTICE | LL_RAW, art.as_bytes());
+}
+
+/// Listens on other addresses (CONFIG SET bind). `C_ERR`: that was not possible, and we listen on the old ones.
+pub fn changeBindAddr<T: AsRef<[u8]>>(server: &mut Server, addrlist: &[T]) -> CResult {
+    let old = take(&mut server.ipfd);
+    closeSocketListeners(server, old);
+
+    let bindaddr = addrlist.iter().map(|addr| addr.as_ref().to_vec()).collect();
+    let prev_bindaddr = std::mem::replace(&mut server.bindaddr, bindaddr);
+    let mut result = C_OK;
+    if server.port != 0 {
+        server.ipfd = match listenToPort(server, server.port) {
+            Ok(sfd) => sfd,
+            Err(()) => {
+                serverLog!(LL_WARNING, "Failed to bind, trying to restore old listening sockets.");
+                server.bindaddr = prev_bindaddr;
+                result = C_ERR;
+                listenToPort(server, server.port).expect("Failed to restore old listening sockets.")
+            }
+        };
+    }
+
+    let ipfd = server.ipfd.clone();
+    if createSocketAcceptHandler(server, &ipfd, acceptTcpHandler) != C_OK {
+        panic!("Unrecoverable error creating TCP socket accept handler.");
+    }
+    if server.set_proc_title {
+        let _ = redisSetProcTitle(server, None);
+    }
+    result
+}
+
+/// Listens on another port (CONFIG SET port); on none where it is 0. `C_ERR`: that was not possible, and nothing changed.
+pub fn changeListenPort(server: &mut Server, port: i32) -> CResult {
+    let mut new_sfd = Vec::new();
+    if port != 0 {
+        let Ok(sfd) = listenToPort(server, port) else { return C_ERR };
+        if createSocketAcceptHandler(server, &sfd, acceptTcpHandler) != C_OK {
+            closeSocketListeners(server, sfd);
+            return C_ERR;
+        }
+        new_sfd = sfd;
+    }
+    let old = std::mem::replace(&mut server.ipfd, new_sfd);
+    closeSocketListeners(server, old);
+    if server.set_proc_title {
+        let _ = redisSetProcTitle(server, None);
+    }
+    C_OK
+}
+
+/// SIGTERM and SIGINT ask for a shutdown; a crash is reported, if that is configured.
+pub fn setupSignalHandlers(server: &Server) {
+    let hooks = SignalHooks {
+        log: |line| serverLogFromHandler(LL_WARNING, line.as_bytes()),
+        removeTempFile: || rdbRemoveTempFile(getpid(), true),
+        crashReport: crate::debug::sigsegvHandler,
+    };
+    signal::setupSignalHandlers(hooks, server.crashlog_enabled);
+}
+
+/// A crash is just a crash from here on (CONFIG SET crash-log-enabled).
+pub fn removeSignalHandlers() {
+    signal::removeSignalHandlers();
+}
+
+/// What a forked child has inherited and must not hold: a parent that starts again wants to bind, and the pid file is its.
+pub fn closeChildUnusedResourceAfterFork(server: &mut Server) {
+    closeListeningSockets(server, false);
+    server.pidfile = None;
+}
+
+/// Forks a child for `purpose` (`CHILD_TYPE_*`), with the pipe on which it reports.
+///
+/// `Err`: there was a child already (EEXIST), or what fork(2) says. In the child everything is set up: it gives way to
+/// the OOM killer and to SIGUSR1, its tables stay where they are, and it listens nowhere.
+pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
+    if isMutuallyExclusiveChildType(purpose) {
+        if hasActiveChildProcess(server) {
+            return Err(io::Error::from_raw_os_error(libc::EEXIST));
+        }
+        openChildInfoPipe(server);
+    }
+
+    let start = ustime();
+    let forked = fork();
+    if let Ok(Fork::Child) = forked {
+        // The epoll set is the parent's.
+        server.net.el.aeInChild();
+        server.in_fork_child = purpose;
+        let _ = setOOMScoreAdj(server, CONFIG_OOM_BGCHILD as i32);
+        signal::setupChildSignalHandlers();
+        updateDictResizePolicy(server);
+        closeChildUnusedResourceAfterFork(server);
+        // Without a reader but the parent: if that dies, our next report fails, and so do we.
+        if let Some((reader, _)) = server.child_info_pipe {
+            close(reader);
+        }
+        return forked;
+    }
+
+    server.stat_total_forks += 1;
+    server.stat_fork_time = ustime() - start;
+    // GB per second
+    server.stat_fork_rate = zmalloc_used_memory() as f64 * 1_000_000.0
+        / server.stat_fork_time as f64
+        / (1024.0 * 1024.0 * 1024.0);
+    latencyAddSampleIfNeeded(server, "fork", server.stat_fork_time / 1000);
+    match forked {
+        Err(_) => {
+            if isMutuallyExclusiveChildType(purpose) {
+                closeChildInfoPipe(server);
+            }
+        }
+        Ok(Fork::Parent(childpid)) => {
+            if isMutuallyExclusiveChildType(purpose) {
+                server.child_pid = childpid;
+                server.child_type = purpose;
+                server.stat_current_cow_bytes = 0;
+                server.stat_current_cow_updated = 0;
+                server.stat_current_save_keys_processed = 0;
+                server.stat_current_save_keys_total = dbTotalServerKeyCount(server);
+            }
+            updateDictResizePolicy(server);
+        }
+        Ok(Fork::Child) => {}
+    }
+    forked
+}
+
+/// A child reports what copy-on-write cost.
+pub fn sendChildCowInfo(server: &mut Server, info_type: childInfoType, pname: &str) {
+    sendChildInfoGeneric(server, info_type, 0, pname);
+}
+
+/// A child reports how many keys are done.
+pub fn sendChildInfo(server: &mut Server, info_type: childInfoType, keys: usize, pname: &str) {
+    sendChildInfoGeneric(server, info_type, keys, pname);
+}
+
+/// Whether the arguments ask for a sentinel: by the program's name or by `--sentinel`.
+pub fn checkForSentinelMode(argv: &[Vec<u8>]) -> bool {
+    nameContains(&argv[0], b"redis-sentinel") || argv[1..].iter().any(|arg| arg == b"--sentinel")
+}
+
+fn nameContains(name: &[u8], part: &[u8]) -> bool {
+    name.windows(part.len()).any(|w| w == part)
+}
+
+/// Loads the RDB file, if there is one. A replica also takes over where it stood in its master's history, so that it can
+/// go on from there. Ends the process if there is a file and it cannot be loaded.
+pub fn loadDataFromDisk(server: &mut Server) {
+    let start = ustime();
+    let mut rsi = rdbSaveInfo::default();
+    let filename = server.rdb_filename.clone();
+    match rdbLoad(server, &filename, Some(&mut rsi), RDBFLAGS_NONE) {
+        Ok(()) => {
+            serverLog!(
+                LL_NOTICE,
+                "DB loaded from disk: {:.3} seconds",
+                (ustime() - start) as f32 / 1_000_000.0
+            );
+            // Files of old versions may have a db of -1 here without meaning it.
+            if server.masterhost.is_some()
+                && rsi.repl_id_is_set
+                && rsi.repl_offset != -1
+                && rsi.repl_stream_db != -1
+            {
+                server.replid = rsi.repl_id;
+                server.master_repl_offset = rsi.repl_offset;
+                // A cached master made of that: the partial resynchronization starts from it.
+                replicationCacheMasterUsingMyself(server);
+                if let Some(cached_master) = server.cached_master {
+                    let _ = selectDb(server, cached_master, rsi.repl_stream_db);
+                }
+            }
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        Err(e) => {
+            serverLog!(LL_WARNING, "Fatal error loading the DB: {}. Exiting.", errorText(&e));
+            std::process::exit(1);
+        }
+    }
+}
+
+/// The value of a variable of `proc-title-template`, if there is such a variable.
+fn redisProcTitleGetVariable(server: &Server, varname: &[u8], title: &[u8]) -> Option<Vec<u8>> {
+    let unixsocket = || server.unixsocket.clone().unwrap_or_default();
+    Some(match varname {
+        b"title" => title.to_vec(),
+        b"listen-addr" => {
+            if server.port != 0 {
+                let addr = server.bindaddr.first().map_or(&b"*"[..], |addr| addr);
+                bformat!("{}:{}", B(addr), server.port)
+            } else {
+                bformat!("unixsocket:{}", B(&unixsocket()))
+            }
+        }
+        // Only a cluster or a sentinel says what it is.
+        b"server-mode" => Vec::new(),
+        b"config-file" => server.configfile.clone().unwrap_or_else(|| b"-".to_vec()),
+        b"port" => bformat!("{}", server.port),
+        b"tls-port" => b"0".to_vec(),
+        b"unixsocket" => unixsocket(),
+        _ => return None,
+    })
+}
+
+/// The title of the process by a template, or `None` if the template has an error.
+fn expandProcTitleTemplate(server: &Server, template: &[u8], title: &[u8]) -> Option<Vec<u8>> {
+    let res = sdstemplate(template, |varname| redisProcTitleGetVariable(server, varname, title))?;
+    Some(sdstrim(&res, b" ").to_vec())
+}
+
+/// Whether a template has no error, and makes some title, even if the program's name is empty.
+///
+/// C: takes the variables as they are at the moment. Here those that say something in some configuration count as text.
+pub fn validateProcTitleTemplate(template: &[u8]) -> bool {
+    let expanded = sdstemplate(template, |varname| match varname {
+        b"title" | b"server-mode" => Some(Vec::new()),
+        b"listen-addr" | b"config-file" | b"port" | b"tls-port" | b"unixsocket" => {
+            Some(b"-".to_vec())
+        }
+        _ => None,
+    });
+    expanded.is_some_and(|res| !sdstrim(&res, b" ").is_empty())
+}
+
+/// Sets the title that ps(1) shows, by the configured template. `None`: under the name the server was started by.
+pub fn redisSetProcTitle(server: &mut Server, title: Option<&[u8]>) -> CResult {
+    let name = server.exec_argv.first().map_or(&b""[..], |name| name);
+    let proc_title =
+        expandProcTitleTemplate(server, &server.proc_title_template, title.unwrap_or(name))
+            .ok_or(())?;
+    if let Some(spt) = &mut server.proc_title {
+        spt.setproctitle(&proc_title);
+    }
+    C_OK
+}
+
+/// Restricts the process or thread to these processors (`server-cpulist` and its like), if there is a list.
+pub fn redisSetCpuAffinity(cpulist: Option<&[u8]>) {
+    if let Some(cpulist) = cpulist {
+        setcpuaffinity(cpulist);
+    }
+}
+
+/// Tells systemd something (`sd_notify`). Above 0: it was told. 0: there is nobody to tell, or it went wrong below 0.
+pub fn redisCommunicateSystemd(sd_notify_msg: impl AsRef<[u8]>) -> i32 {
+    if std::env::var_os("NOTIFY_SOCKET").is_none() {
+        serverLog!(LL_WARNING, "systemd supervision error: NOTIFY_SOCKET not found!");
+        return 0;
+    }
+    let state = str::from_utf8(sd_notify_msg.as_ref().trim_ascii_end()).unwrap_or_default();
+    match sd_notify::notify(false, &[sd_notify::NotifyState::Custom(state)]) {
+        Ok(()) => 1,
+        Err(e) => {
+            let ret = -e.raw_os_error().unwrap_or(1);
+            serverLog!(LL_WARNING, "systemd supervision error: sd_notify: {}", ret);
+            ret
+        }
+    }
+}
+
+/// Stops the process, as upstart expects of one that is ready; true if it is upstart that started us.
+fn redisSupervisedUpstart() -> bool {
+    if std::env::var_os("UPSTART_JOB").is_none() {
+        serverLog!(LL_WARNING, "upstart supervision requested, but UPSTART_JOB not found!");
+        return false;
+    }
+    serverLog!(LL_NOTICE, "supervised by upstart, will stop to signal readiness.");
+    signal::raise(libc::SIGSTOP);
+    true
+}
+
+/// Tells systemd that we are about to load; true if it listens.
+fn redisSupervisedSystemd() -> bool {
+    if redisCommunicateSystemd(b"STATUS=Redis is loading...\n") <= 0 {
+        return false;
+    }
+    serverLog!(
+        LL_NOTICE,
+        "Supervised by systemd. Please make sure you set appropriate values for TimeoutStartSec and TimeoutStopSec in your service unit."
+    );
+    true
+}
+
+/// Whether the process is supervised as configured (`SUPERVISED_*`), which `SUPERVISED_AUTODETECT` finds out.
+pub fn redisIsSupervised(server: &mut Server, mut mode: i32) -> bool {
+    if mode == SUPERVISED_AUTODETECT {
+        if std::env::var_os("UPSTART_JOB").is_some() {
+            serverLog!(LL_VERBOSE, "Upstart supervision detected.");
+            mode = SUPERVISED_UPSTART;
+        } else if std::env::var_os("NOTIFY_SOCKET").is_some() {
+            serverLog!(LL_VERBOSE, "Systemd supervision detected.");
+            mode = SUPERVISED_SYSTEMD;
+        }
+    }
+    let supervised = match mode {
+        SUPERVISED_UPSTART => redisSupervisedUpstart(),
+        SUPERVISED_SYSTEMD => redisSupervisedSystemd(),
+        _ => false,
+    };
+    if supervised {
+        server.supervised_mode = mode;
+    }
+    supervised
+}
+
+/// Whether we are nobody's replica.
+pub fn iAmMaster(server: &Server) -> bool {
+    server.masterhost.is_none()
+}
+
+/// The program: reads the arguments and the configuration, starts the server, and serves until it is told to end.
+///
+/// `argv` has the program's name first. Returns, or ends the process, with the exit code of the C.
+pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
+    if argv.is_empty() {
+        argv.push(b"redis-server".to_vec());
+    }
+    registerThread();
+    // Before `initServer` there is no server, and whoever logs shows as a child (`C`).
+    setLogPid(u32::MAX);
+    // The log's local time, with daylight saving or without.
+    // C: notices when that changes; here it is as it was at the start.
+    tzInit();
+    setLogClock(if daylightActive(unixSeconds()) {
+        || (mstime(), 3600 - getTimeZone())
+    } else {
+        || (mstime(), -getTimeZone())
+    });
+    crate::debug::setupPanicHook();
+
+    // What these would be for is not here. Better no server than one that is taken for another.
+    if checkForSentinelMode(&argv) {
+        eprintln!("Sentinel mode is not supported by this server.");
+        return 1;
+    }
+    for program in ["redis-check-rdb", "redis-check-aof"] {
+        if nameContains(&argv[0], program.as_bytes()) {
+            eprintln!("{program} is not supported by this server.");
+            return 1;
+        }
+    }
+
+    let mut server = Box::new(Server::default());
+    let server = &mut *server;
+    // The mask can only be read by setting it.
+    server.umask = umask(0o777);
+    umask(server.umask);
+    initServerConfig(server);
+    // Clients need a user from the first moment.
+    ACLInit(server);
+
+    server.proc_title = spt_init();
+
+    // For DEBUG RESTART and CONFIG REWRITE: who we are and how we were called.
+    server.executable = getAbsolutePath(&argv[0]);
+    server.exec_argv = argv.clone();
+
+    if argv.len() >= 2 {
+        match argv[1].as_slice() {
+            b"-v" | b"--version" => version(),
+            b"--help" | b"-h" => usage(),
+            b"--test-memory" => {
+                eprintln!("The memory test is not supported by this server.");
+                return 1;
+            }
+            _ => {}
+        }
+
+        // The options become lines of configuration, which come after the file and standard input and so win over them.
+        let mut options: Vec<u8> = Vec::new();
+        let mut config_from_stdin = false;
+        let mut j = 1;
+        if argv[1].first() != Some(&b'-') {
+            // A file. A restart has to find it from wherever it runs.
+            server.configfile = getAbsolutePath(&argv[1]);
+            if let Some(configfile) = &server.configfile {
+                server.exec_argv[1] = configfile.clone();
+            }
+            j = 2;
+        }
+        while j < argv.len() {
+            let arg = &argv[j];
+            if arg == b"-" && (j == 1 || j == argv.len() - 1) {
+                config_from_stdin = true;
+            } else if let Some(name) = arg.strip_prefix(b"--") {
+                if !options.is_empty() {
+                    options.push(b'\n');
+                }
+                options.extend_from_slice(name);
+                options.push(b' ');
+            } else {
+                sdscatrepr(&mut options, arg);
+                options.push(b' ');
+            }
+            j += 1;
+        }
+        let configfile = server.configfile.clone();
+        loadServerConfig(server, configfile.as_deref(), config_from_stdin, &options);
+    }
+
+    server.supervised = redisIsSupervised(server, server.supervised_mode);
+    let background = server.daemonize && !server.supervised;
+    if background {
+        let _ = daemonize();
+    }
+    setLogDaemonize(server.daemonize);
+    setLogRole(if server.masterhost.is_some() { b'S' } else { b'M' });
+
+    serverLog!(LL_WARNING, "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
+    serverLog!(
+        LL_WARNING,
+        "Redis version={}, bits={}, commit={}, modified={}, pid={}, just started",
+        REDIS_VERSION,
+        usize::BITS,
+        GIT_SHA1,
+        GIT_DIRTY,
+        getpid()
+    );
+    if argv.len() == 1 {
+        serverLog!(
+            LL_WARNING,
+            "Warning: no config file specified, using the default config. In order to specify a config file use {} /path/to/redis.conf",
+            B(&argv[0])
+        );
+    } else {
+        serverLog!(LL_WARNING, "Configuration loaded");
+    }
+
+    readOOMScoreAdj(server);
+    initServer(server);
+    if background || server.pidfile.is_some() {
+        createPidFile(server);
+    }
+    if server.set_proc_title {
+        let _ = redisSetProcTitle(server, None);
+    }
+    redisAsciiArt(server);
+    checkTcpBacklogSettings(server);
+
+    serverLog!(LL_WARNING, "Server initialized");
+    linuxMemoryWarnings(server);
+    InitServerLast(server);
+    loadDataFromDisk(server);
+    if !server.ipfd.is_empty() {
+        serverLog!(LL_NOTICE, "Ready to accept connections");
+    }
+    if server.sofd.is_some() {
+        serverLog!(
+            LL_NOTICE,
+            "The server is now ready to accept connections at {}",
+            B(server.unixsocket.as_deref().unwrap_or_default())
+        );
+    }
+    if server.supervised_mode == SUPERVISED_SYSTEMD {
+        if server.masterhost.is_none() {
+            redisCommunicateSystemd(b"STATUS=Ready to accept connections\n");
+        } else {
+            redisCommunicateSystemd(
+                b"STATUS=Ready to accept connections in read-only mode. Waiting for MASTER <-> REPLICA sync\n",
+            );
+        }
+        redisCommunicateSystemd(b"READY=1\n");
+    }
+
+    if server.maxmemory > 0 && server.maxmemory < 1024 * 1024 {
+        serverLog!(
+            LL_WARNING,
+            "WARNING: You specified a maxmemory value that is less than 1MB (current value is {} bytes). Are you sure this is what you really want?",
+            server.maxmemory
+        );
+    }
+
+    redisSetCpuAffinity(server.server_cpulist.as_deref());
+    let _ = setOOMScoreAdj(server, -1);
+    aeMain(server);
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table() -> CommandTable {
+        let mut table = CommandTable::default();
+        populateCommandTable(&mut table);
+        table
+    }
+
+    /// A generator with a seed to print: xorshift.
+    struct Rng(u64);
+    impl Rng {
+        fn new() -> Rng {
+            let seed = ustime() as u64 | 1;
+            println!("seed {seed}");
+            Rng(seed)
+        }
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+    }
+
+    #[test]
+    fn every_command_is_found_in_any_case_and_nothing_else() {
+        let (table, mut rng) = (table(), Rng::new());
+        assert!(table.len() > 80);
+        assert_eq!(CommandTable::default().lookup(b"get"), None);
+        for cmd in &table.commands {
+            for _ in 0..20 {
+                let mut name = cmd.name.as_bytes().to_vec();
+                for b in &mut name {
+                    if rng.next() & 1 == 0 {
+                        b.make_ascii_uppercase();
+                    }
+                }
+                assert_eq!(table.lookup(&name), Some(cmd.id), "{}", cmd.name);
+                // One byte changed, one more, one less: whatever a slow search says.
+                let i = rng.next() as usize % name.len();
+                let mut other = name.clone();
+                other[i] = rng.next() as u8;
+                let (longer, shorter) =
+                    ([&name[..], b"x"].concat(), name[..name.len() - 1].to_vec());
+                for name in [other, longer, shorter] {
+                    let slow =
+                        table.commands.iter().find(|c| eq_ignore_case(c.name.as_bytes(), &name));
+                    assert_eq!(table.lookup(&name), slow.map(|c| c.id), "{name:?}");
+                }
+            }
+        }
+        assert_eq!(table.lookup(b""), None);
+    }
+
+    #[test]
+    fn lower_case_of_a_word_is_that_of_its_bytes() {
+        let mut rng = Rng::new();
+        for _ in 0..10_000 {
+            let word = rng.next();
+            assert_eq!(
+                lower_case(word).to_le_bytes(),
+                *word.to_le_bytes().to_ascii_lowercase().as_slice()
+            );
+        }
+    }
+
+    #[test]
+    fn a_command_can_be_renamed_and_removed() {
+        let mut table = table();
+        let (count, get) = (table.len(), table.lookup(b"get").unwrap());
+        assert_eq!(table.rename(b"GET", b""), Ok(()));
+        assert_eq!((table.lookup(b"get"), table.lookupOriginal(b"get")), (None, Some(get)));
+        assert_eq!(
+            table.rename(b"get", b"got"),
+            Err(b"No such command in rename-command".to_vec())
+        );
+        assert_eq!(table.len(), count - 1);
+
+        let set = table.lookup(b"set").unwrap();
+        assert_eq!(table.rename(b"set", b"Very_Long_Secret_Name"), Ok(()));
+        assert_eq!(table.lookup(b"very_long_SECRET_name"), Some(set));
+        assert_eq!(table.lookup(b"very_loud_SECRET_name"), None);
+        assert_eq!(table.iter().last().map(|c| c.name), Some("set"));
+        assert_eq!(
+            table.rename(b"mset", b"MGET"),
+            Err(b"Target command name already exists".to_vec())
+        );
+    }
+
+    #[test]
+    fn flags_are_words() {
+        let table = table();
+        let flags = |name: &str| table[table.lookup(name.as_bytes()).unwrap()].flags;
+        assert_eq!(
+            flags("get"),
+            CMD_READONLY | CMD_CATEGORY_READ | CMD_FAST | CMD_CATEGORY_FAST | CMD_CATEGORY_STRING
+        );
+        assert_eq!(
+            flags("set"),
+            CMD_WRITE | CMD_CATEGORY_WRITE | CMD_DENYOOM | CMD_CATEGORY_STRING | CMD_CATEGORY_SLOW
+        );
+        assert_eq!(
+            flags("save"),
+            CMD_ADMIN
+                | CMD_CATEGORY_ADMIN
+                | CMD_CATEGORY_DANGEROUS
+                | CMD_NOSCRIPT
+                | CMD_CATEGORY_SLOW
+        );
+        let mut c = table[table.lookup(b"get").unwrap()].clone();
+        assert_eq!(populateCommandTableParseFlags(&mut c, "fast nonsense"), C_ERR);
+        assert_eq!(populateCommandTableParseFlags(&mut c, "@nonsense"), C_ERR);
+    }
+
+    #[test]
+    fn bytes_for_people() {
+        let human = |n| String::from_utf8(bytesToHuman(n)).unwrap();
+        assert_eq!(human(0), "0B");
+        assert_eq!(human(1023), "1023B");
+        assert_eq!(human(1024), "1.00K");
+        assert_eq!(human(1024 * 1024 - 1), "1024.00K");
+        assert_eq!(human(1536 * 1024), "1.50M");
+        assert_eq!(human(5 << 30), "5.00G");
+        assert_eq!(human(7 << 40), "7.00T");
+        assert_eq!(human(7 << 50), "7.00P");
+        assert_eq!(human(1 << 60), "1152921504606846976B");
+    }
+
+    #[test]
+    fn sections_of_info() {
+        let mut server = Server { hz: 10, ..Server::default() };
+        populateCommandTable(&mut server.commands);
+        let heads = |server: &mut Server, section: &str| -> Vec<String> {
+            let info = String::from_utf8(genRedisInfoString(server, section.as_bytes())).unwrap();
+            assert!(info.is_empty() || info.ends_with("\r\n"));
+            info.split("\r\n")
+                .filter_map(|line| line.strip_prefix("# "))
+                .map(str::to_string)
+                .collect()
+        };
+        let default = heads(&mut server, "default");
+        assert_eq!(
+            default,
+            [
+                "Server",
+                "Clients",
+                "Memory",
+                "Persistence",
+                "Stats",
+                "Replication",
+                "CPU",
+                "Modules",
+                "Errorstats",
+                "Cluster",
+                "Keyspace"
+            ]
+        );
+        let all = heads(&mut server, "ALL");
+        assert_eq!(all.len(), default.len() + 1);
+        assert!(all.contains(&"Commandstats".to_string()));
+        assert_eq!(heads(&mut server, "everything"), all);
+        assert_eq!(heads(&mut server, "CommandStats"), ["Commandstats"]);
+        assert!(heads(&mut server, "nosuch").is_empty());
+
+        // Sections are parted by an empty line; a single one has none.
+        assert!(genRedisInfoString(&mut server, b"default").windows(6).any(|w| w == b"\r\n\r\n# "));
+        server.errors.insert(b"ERR:x".to_vec(), 3);
+        assert_eq!(
+            genRedisInfoString(&mut server, b"errorstats"),
+            b"# Errorstats\r\nerrorstat_ERR_x:count=3\r\n"
+        );
+        let get = server.commands.lookup(b"get").unwrap();
+        server.commands[get].calls = 3;
+        server.commands[get].microseconds = 10;
+        assert_eq!(
+            genRedisInfoString(&mut server, b"commandstats"),
+            b"# Commandstats\r\ncmdstat_get:calls=3,usec=10,usec_per_call=3.33,rejected_calls=0,failed_calls=0\r\n"
+        );
+    }
+
+    #[test]
+    fn titles_of_the_process() {
+        let mut server = Server { port: 6379, ..Server::default() };
+        let title = |server: &Server, template: &[u8]| {
+            expandProcTitleTemplate(server, template, b"redis-server")
+        };
+        let default = CONFIG_DEFAULT_PROC_TITLE_TEMPLATE;
+        assert_eq!(title(&server, default).unwrap(), b"redis-server *:6379");
+        server.bindaddr = vec![b"127.0.0.1".to_vec()];
+        assert_eq!(title(&server, default).unwrap(), b"redis-server 127.0.0.1:6379");
+        server.port = 0;
+        server.unixsocket = Some(b"/tmp/s".to_vec());
+        assert_eq!(
+            title(&server, b" {listen-addr} {port}{config-file} ").unwrap(),
+            b"unixsocket:/tmp/s 0-"
+        );
+        assert!(!validateProcTitleTemplate(b"{nonsense}"));
+        assert!(!validateProcTitleTemplate(b"{title"));
+        assert!(!validateProcTitleTemplate(b" {title} {server-mode}"));
+        assert!(validateProcTitleTemplate(b"{{}"));
+    }
+
+    /// A master with a backlog, so that what it propagates can be seen, and a client.
+    fn master() -> (Server, ClientId) {
+        let mut server = Server {
+            hz: 10,
+            db: vec![RedisDb::default()],
+            replication_allowed: true,
+            slaveseldb: -1,
+            repl_backlog_size: 16 * 1024,
+            child_pid: -1,
+            users: vec![User { flags: USER_FLAG_NOPASS, ..User::default() }],
+            ..Server::default()
+        };
+        populateCommandTable(&mut server.commands);
+        crate::replication::createReplicationBacklog(&mut server);
+        let client = Client { resp: 2, user: Some(DefaultUser), ..Client::default() };
+        let c = server.clients.insert(client);
+        server.current_client = Some(c);
+        (server, c)
+    }
+
+    /// Executes a command as if it had been received; `proc_` is what the command does, where it is not the real one.
+    fn run(server: &mut Server, c: ClientId, argv: &[&str], proc_: Option<redisCommandProc>) {
+        if let Some(proc_) = proc_ {
+            let id = server.commands.lookup(argv[0].as_bytes()).unwrap();
+            server.commands[id].proc_ = proc_;
+        }
+        assert_eq!(processCommand(server, c, &Argv::new(argv).as_args()), C_OK);
+        resetClient(server, c);
+    }
+
+    /// What was propagated since the last call, a command a line.
+    fn stream(server: &mut Server) -> String {
+        let len = take(&mut server.repl_backlog_histlen) as usize;
+        let ring = server.repl_backlog.as_ref().unwrap();
+        let from = server.repl_backlog_idx as usize - len;
+        let text = String::from_utf8(ring[from..from + len].to_vec()).unwrap();
+        let words = text.split("\r\n").filter(|w| !w.starts_with('$'));
+        words
+            .map(|w| if w.starts_with('*') { "\n" } else { w })
+            .collect::<Vec<_>>()
+            .join(" ")
+            .trim()
+            .replace(" \n ", "\n")
+    }
+
+    #[test]
+    fn what_a_command_propagates() {
+        let (mut server, c) = master();
+        let server = &mut server;
+        let changes: redisCommandProc = |server, _, _| server.dirty += 1;
+
+        run(server, c, &["set", "k", "v"], Some(changes));
+        assert_eq!(stream(server), "SELECT 0\nset k v");
+        run(server, c, &["setnx", "k", "v"], Some(|_, _, _| {}));
+        assert_eq!(stream(server), "", "nothing changed");
+        run(
+            server,
+            c,
+            &["publish", "ch", "m"],
+            Some(|server, c, _| forceCommandPropagation(server, c, PROPAGATE_REPL)),
+        );
+        assert_eq!(stream(server), "publish ch m", "forced");
+        run(
+            server,
+            c,
+            &["incr", "k"],
+            Some(|server, c, _| {
+                server.dirty += 1;
+                preventCommandPropagation(server, c);
+            }),
+        );
+        assert_eq!(stream(server), "", "prevented");
+        assert_eq!(server[c].flags, 0, "the flags of a command end with it");
+        run(
+            server,
+            c,
+            &["getset", "k", "v"],
+            Some(|server, c, _| {
+                server.dirty += 1;
+                rewriteClientCommandVector(server, c, &[b"SET", b"k", b"v"]);
+            }),
+        );
+        assert_eq!(stream(server), "SET k v", "rewritten");
+    }
+
+    #[test]
+    fn what_else_a_command_propagates() {
+        let (mut server, c) = master();
+        let server = &mut server;
+        fn two_more(server: &mut Server, _c: ClientId, _argv: &Args) {
+            let del = server.commands.delCommand;
+            alsoPropagate(server, del, 0, Argv::new(&["DEL", "a"]), PROPAGATE_REPL);
+            alsoPropagate(server, del, 0, Argv::new(&["DEL", "b"]), PROPAGATE_REPL | PROPAGATE_AOF);
+        }
+        run(server, c, &["getdel", "k"], Some(two_more));
+        assert_eq!(
+            stream(server),
+            "SELECT 0\nMULTI\nDEL a\nDEL b\nEXEC",
+            "more than one is a transaction"
+        );
+        run(
+            server,
+            c,
+            &["getex", "k"],
+            Some(|server, _, _| {
+                let del = server.commands.delCommand;
+                alsoPropagate(server, del, 0, Argv::new(&["DEL", "a"]), PROPAGATE_REPL);
+            }),
+        );
+        assert_eq!(stream(server), "DEL a", "one is not");
+        assert!(server.also_propagate.is_empty());
+
+        // A transaction is one, with its first write: reads and refused commands are not in it.
+        run(server, c, &["set", "k", "v"], Some(|server, _, _| server.dirty += 1));
+        stream(server);
+        for argv in
+            [&["multi"][..], &["echo", "x"], &["getdel", "k"], &["set", "k", "v"], &["exec"]]
+        {
+            run(server, c, argv, None);
+        }
+        assert_eq!(stream(server), "MULTI\nDEL a\nDEL b\nset k v\nexec");
+        assert!(!server.propagate_in_transaction && !server.in_exec);
+        assert_eq!((server.fixed_time_expire, server.in_nested_call), (0, 0));
+    }
+
+    #[test]
+    fn what_is_refused_and_counted() {
+        let (mut server, c) = master();
+        let server = &mut server;
+        let stats = |server: &Server, name: &str| {
+            let cmd = &server.commands[server.commands.lookup(name.as_bytes()).unwrap()];
+            (cmd.calls, cmd.rejected_calls, cmd.failed_calls)
+        };
+        run(server, c, &["nosuch", "arg"], None);
+        run(server, c, &["get"], None);
+        assert_eq!(server.errors[&b"ERR"[..]], 2);
+        assert_eq!(stats(server, "get"), (0, 1, 0));
+        run(server, c, &["echo", "x"], Some(|server, c, _| addReplyError(server, c, b"failed")));
+        assert_eq!(stats(server, "echo"), (1, 0, 1));
+
+        // Inside of EXEC an error is the command's, and not EXEC's too.
+        for argv in [&["multi"][..], &["echo", "x"], &["exec"]] {
+            run(server, c, argv, None);
+        }
+        assert_eq!((stats(server, "echo"), stats(server, "exec")), ((2, 0, 2), (1, 0, 0)));
+
+        // An error while queueing: EXEC will refuse.
+        run(server, c, &["multi"], None);
+        run(server, c, &["get"], None);
+        assert_ne!(server[c].flags & CLIENT_DIRTY_EXEC, 0);
+        run(server, c, &["exec"], None);
+        assert_eq!((server[c].flags, server.errors[&b"EXECABORT"[..]]), (0, 1));
+
+        // States in which commands are refused, by the error's code.
+        let refused = |server: &mut Server, argv: &[&str], code: &str| {
+            let before = server.errors.get(code.as_bytes()).copied().unwrap_or(0);
+            run(server, c, argv, None);
+            assert_eq!(server.errors.get(code.as_bytes()), Some(&(before + 1)), "{argv:?}");
+        };
+        server.loading = true;
+        refused(server, &["get", "k"], "LOADING");
+        server.loading = false;
+        server.stop_writes_on_bgsave_err = true;
+        server.saveparams = vec![saveparam { seconds: 1, changes: 1 }];
+        server.lastbgsave_status = CStatus::Err;
+        refused(server, &["del", "k"], "MISCONF");
+        refused(server, &["ping"], "MISCONF");
+        server.lastbgsave_status = CStatus::Ok;
+        (server.repl_min_slaves_to_write, server.repl_min_slaves_max_lag) = (1, 10);
+        refused(server, &["del", "k"], "NOREPLICAS");
+        server.masterhost = Some(b"127.0.0.1".to_vec());
+        server.repl_slave_ro = true;
+        refused(server, &["del", "k"], "READONLY");
+        refused(server, &["get", "k"], "MASTERDOWN");
+        server.masterhost = None;
+        server.users[DefaultUser].flags = 0;
+        refused(server, &["echo", "k"], "NOAUTH");
+    }
+
+    #[test]
+    fn a_metric_is_the_mean_of_its_samples() {
+        let mut server = Server::default();
+        server.inst_metric[0].samples = [16; STATS_METRIC_SAMPLES];
+        assert_eq!(getInstantaneousMetric(&server, STATS_METRIC_COMMAND), 16);
+        server.inst_metric[0].last_sample_time = mstime() - 1000;
+        trackInstantaneousMetric(&mut server, STATS_METRIC_COMMAND, 3216);
+        let sample = server.inst_metric[0].samples[0];
+        assert!((1600..=3216).contains(&sample), "{sample}");
+        assert_eq!(server.inst_metric[0].idx, 1);
+    }
+
+    #[test]
+    fn periods_are_counted_in_turns_of_the_cron() {
+        let mut server = Server { hz: 10, ..Server::default() };
+        let turns = (0..30).filter(|&loops| {
+            server.cronloops = loops;
+            run_with_period(&server, 1000)
+        });
+        assert_eq!(turns.collect::<Vec<_>>(), [0, 10, 20]);
+        assert!(run_with_period(&server, 100) && run_with_period(&server, 1));
+    }
+}

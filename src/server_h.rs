@@ -1,0 +1,1093 @@
+//! `server.h`: the constants, the states and the structures that every other file speaks of.
+//!
+//! Read first: `Server` (everything the process knows), `Client` (everything it knows of one connection), `redisCommand`.
+//! Constants keep the C's names and values, fields keep the C's names. What differs: a pointer to a client is a `ClientId`
+//! (see clients.rs), a `redisDb *` is the number of the db, a `robj *` in the keyspace is a `KeyRef` (see object.rs), and
+//! what queueing a reply touches is one field, `server.clients`.
+//! Absent: the fields of parts that are not here yet (AOF, scripting, cluster, modules, TLS, I/O threads).
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ops::{Index, IndexMut};
+use std::os::fd::RawFd;
+
+use crate::ae::{AeState, EventLoop};
+use crate::args::{ArgRange, Args, Argv};
+pub use crate::clients::{ClientId, Clients};
+use crate::connection::{ConnId, Net};
+use crate::ds::adlist::{List, ListNode};
+use crate::object::{KeyRef, Keyspace, Object, ValueMut, ValueRef};
+
+/// What a function that can only fail returns: `C_OK` or `C_ERR`.
+pub type CResult = Result<(), ()>;
+/// It worked.
+pub const C_OK: CResult = Ok(());
+/// It did not; the function's description says what was done about it.
+pub const C_ERR: CResult = Err(());
+
+/// Milliseconds since the epoch, where a value is a point in time, or just milliseconds, where it is a span.
+pub type mstime_t = i64;
+/// Microseconds since the epoch, or just microseconds.
+pub type ustime_t = i64;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Constants
+// ---------------------------------------------------------------------------------------------------------------------
+
+// Configuration defaults and limits.
+pub const CONFIG_DEFAULT_HZ: i32 = 10;
+pub const CONFIG_MIN_HZ: i32 = 1;
+pub const CONFIG_MAX_HZ: i32 = 500;
+pub const MAX_CLIENTS_PER_CLOCK_TICK: i32 = 200;
+pub const CRON_DBS_PER_CALL: i32 = 16;
+pub const CONFIG_BGSAVE_RETRY_DELAY: i32 = 5;
+pub const CONFIG_REPL_SYNCIO_TIMEOUT: i32 = 5;
+
+// Sizes of buffers, in bytes.
+pub const CONFIG_MAX_LINE: usize = 1024;
+pub const NET_MAX_WRITES_PER_EVENT: usize = 1024*64;
+pub const LOG_MAX_LEN: usize = 1024;
+pub const CONFIG_AUTHPASS_MAX_LEN: usize = 512;
+pub const CONFIG_RUN_ID_SIZE: usize = 40;
+pub const RDB_EOF_MARK_SIZE: usize = 40;
+pub const CONFIG_REPL_BACKLOG_MIN_SIZE: usize = 1024*16;
+pub const NET_IP_STR_LEN: usize = 46;
+pub const NET_HOST_STR_LEN: usize = 256;
+pub const CONFIG_BINDADDR_MAX: usize = 16;
+pub const CONFIG_MIN_RESERVED_FDS: usize = 32;
+pub const PROTO_IOBUF_LEN: usize = 1024*16;
+pub const PROTO_REPLY_CHUNK_BYTES: usize = 16*1024;
+pub const PROTO_INLINE_MAX_SIZE: usize = 1024*64;
+pub const PROTO_MBULK_BIG_ARG: usize = 1024*32;
+pub const REDIS_AUTOSYNC_BYTES: usize = 1024*1024*32;
+pub const LIMIT_PENDING_QUERYBUF: usize = 4*1024*1024;
+pub const CONFIG_FDSET_INCR: usize = CONFIG_MIN_RESERVED_FDS+96;
+pub const STATS_METRIC_SAMPLES: usize = 16;
+
+// Active expiry: which of its two cycles runs.
+pub const ACTIVE_EXPIRE_CYCLE_SLOW: i32 = 0;
+pub const ACTIVE_EXPIRE_CYCLE_FAST: i32 = 1;
+
+// Children. A child killed with SIGUSR1 leaves with this code, which does not count as a failed save.
+pub const SERVER_CHILD_NOERROR_RETVAL: i32 = 255;
+pub const CHILD_TYPE_NONE: i32 = 0;
+pub const CHILD_TYPE_RDB: i32 = 1;
+pub const CHILD_TYPE_AOF: i32 = 2;
+pub const CHILD_TYPE_LDB: i32 = 3;
+pub const CHILD_TYPE_MODULE: i32 = 4;
+pub const RDB_CHILD_TYPE_NONE: i32 = 0;
+pub const RDB_CHILD_TYPE_DISK: i32 = 1;
+pub const RDB_CHILD_TYPE_SOCKET: i32 = 2;
+
+// A child measures copy-on-write, which is slow, at most one part in this of its time.
+pub const CHILD_COW_DUTY_CYCLE: i64 = 100;
+
+// Metrics sampled by serverCron for INFO's instantaneous fields.
+pub const STATS_METRIC_COMMAND: usize = 0;
+pub const STATS_METRIC_NET_INPUT: usize = 1;
+pub const STATS_METRIC_NET_OUTPUT: usize = 2;
+pub const STATS_METRIC_COUNT: usize = 3;
+
+// Classes of oom-score-adj-values.
+pub const CONFIG_OOM_MASTER: usize = 0;
+pub const CONFIG_OOM_REPLICA: usize = 1;
+pub const CONFIG_OOM_BGCHILD: usize = 2;
+pub const CONFIG_OOM_COUNT: usize = 3;
+
+/// Seconds for which the largest buffers of clients are remembered.
+pub const CLIENTS_PEAK_MEM_USAGE_SLOTS: usize = 8;
+
+// Flags of a command.
+pub const CMD_WRITE: u64 = 1 << 0;
+pub const CMD_READONLY: u64 = 1 << 1;
+pub const CMD_DENYOOM: u64 = 1 << 2;
+pub const CMD_MODULE: u64 = 1 << 3;
+pub const CMD_ADMIN: u64 = 1 << 4;
+pub const CMD_PUBSUB: u64 = 1 << 5;
+pub const CMD_NOSCRIPT: u64 = 1 << 6;
+pub const CMD_RANDOM: u64 = 1 << 7;
+pub const CMD_SORT_FOR_SCRIPT: u64 = 1 << 8;
+pub const CMD_LOADING: u64 = 1 << 9;
+pub const CMD_STALE: u64 = 1 << 10;
+pub const CMD_SKIP_MONITOR: u64 = 1 << 11;
+pub const CMD_SKIP_SLOWLOG: u64 = 1 << 12;
+pub const CMD_ASKING: u64 = 1 << 13;
+pub const CMD_FAST: u64 = 1 << 14;
+pub const CMD_NO_AUTH: u64 = 1 << 15;
+pub const CMD_MAY_REPLICATE: u64 = 1 << 16;
+
+// ACL categories of a command, in the same word.
+pub const CMD_CATEGORY_KEYSPACE: u64 = 1 << 19;
+pub const CMD_CATEGORY_READ: u64 = 1 << 20;
+pub const CMD_CATEGORY_WRITE: u64 = 1 << 21;
+pub const CMD_CATEGORY_SET: u64 = 1 << 22;
+pub const CMD_CATEGORY_SORTEDSET: u64 = 1 << 23;
+pub const CMD_CATEGORY_LIST: u64 = 1 << 24;
+pub const CMD_CATEGORY_HASH: u64 = 1 << 25;
+pub const CMD_CATEGORY_STRING: u64 = 1 << 26;
+pub const CMD_CATEGORY_BITMAP: u64 = 1 << 27;
+pub const CMD_CATEGORY_HYPERLOGLOG: u64 = 1 << 28;
+pub const CMD_CATEGORY_GEO: u64 = 1 << 29;
+pub const CMD_CATEGORY_STREAM: u64 = 1 << 30;
+pub const CMD_CATEGORY_PUBSUB: u64 = 1 << 31;
+pub const CMD_CATEGORY_ADMIN: u64 = 1 << 32;
+pub const CMD_CATEGORY_FAST: u64 = 1 << 33;
+pub const CMD_CATEGORY_SLOW: u64 = 1 << 34;
+pub const CMD_CATEGORY_BLOCKING: u64 = 1 << 35;
+pub const CMD_CATEGORY_DANGEROUS: u64 = 1 << 36;
+pub const CMD_CATEGORY_CONNECTION: u64 = 1 << 37;
+pub const CMD_CATEGORY_TRANSACTION: u64 = 1 << 38;
+pub const CMD_CATEGORY_SCRIPTING: u64 = 1 << 39;
+
+// Flags of a client: what it is and what is going on with it.
+pub const CLIENT_SLAVE: u64 = 1 << 0;
+pub const CLIENT_MASTER: u64 = 1 << 1;
+pub const CLIENT_MONITOR: u64 = 1 << 2;
+pub const CLIENT_MULTI: u64 = 1 << 3;
+pub const CLIENT_BLOCKED: u64 = 1 << 4;
+pub const CLIENT_DIRTY_CAS: u64 = 1 << 5;
+pub const CLIENT_CLOSE_AFTER_REPLY: u64 = 1 << 6;
+pub const CLIENT_UNBLOCKED: u64 = 1 << 7;
+pub const CLIENT_LUA: u64 = 1 << 8;
+pub const CLIENT_ASKING: u64 = 1 << 9;
+pub const CLIENT_CLOSE_ASAP: u64 = 1 << 10;
+pub const CLIENT_UNIX_SOCKET: u64 = 1 << 11;
+pub const CLIENT_DIRTY_EXEC: u64 = 1 << 12;
+pub const CLIENT_MASTER_FORCE_REPLY: u64 = 1 << 13;
+pub const CLIENT_FORCE_AOF: u64 = 1 << 14;
+pub const CLIENT_FORCE_REPL: u64 = 1 << 15;
+pub const CLIENT_PRE_PSYNC: u64 = 1 << 16;
+pub const CLIENT_READONLY: u64 = 1 << 17;
+pub const CLIENT_PUBSUB: u64 = 1 << 18;
+pub const CLIENT_PREVENT_AOF_PROP: u64 = 1 << 19;
+pub const CLIENT_PREVENT_REPL_PROP: u64 = 1 << 20;
+pub const CLIENT_PREVENT_PROP: u64 = CLIENT_PREVENT_AOF_PROP | CLIENT_PREVENT_REPL_PROP;
+pub const CLIENT_PENDING_WRITE: u64 = 1 << 21;
+pub const CLIENT_REPLY_OFF: u64 = 1 << 22;
+pub const CLIENT_REPLY_SKIP_NEXT: u64 = 1 << 23;
+pub const CLIENT_REPLY_SKIP: u64 = 1 << 24;
+pub const CLIENT_LUA_DEBUG: u64 = 1 << 25;
+pub const CLIENT_LUA_DEBUG_SYNC: u64 = 1 << 26;
+pub const CLIENT_MODULE: u64 = 1 << 27;
+pub const CLIENT_PROTECTED: u64 = 1 << 28;
+pub const CLIENT_PENDING_READ: u64 = 1 << 29;
+pub const CLIENT_PENDING_COMMAND: u64 = 1 << 30;
+pub const CLIENT_TRACKING: u64 = 1 << 31;
+pub const CLIENT_TRACKING_BROKEN_REDIR: u64 = 1 << 32;
+pub const CLIENT_TRACKING_BCAST: u64 = 1 << 33;
+pub const CLIENT_TRACKING_OPTIN: u64 = 1 << 34;
+pub const CLIENT_TRACKING_OPTOUT: u64 = 1 << 35;
+pub const CLIENT_TRACKING_CACHING: u64 = 1 << 36;
+pub const CLIENT_TRACKING_NOLOOP: u64 = 1 << 37;
+pub const CLIENT_IN_TO_TABLE: u64 = 1 << 38;
+pub const CLIENT_PROTOCOL_ERROR: u64 = 1 << 39;
+pub const CLIENT_CLOSE_AFTER_COMMAND: u64 = 1 << 40;
+pub const CLIENT_DENY_BLOCKING: u64 = 1 << 41;
+pub const CLIENT_REPL_RDBONLY: u64 = 1 << 42;
+pub const CLIENT_PUSHING: u64 = 1 << 43;
+
+// What a blocked client waits for.
+pub const BLOCKED_NONE: usize = 0;
+pub const BLOCKED_LIST: usize = 1;
+pub const BLOCKED_WAIT: usize = 2;
+pub const BLOCKED_MODULE: usize = 3;
+pub const BLOCKED_STREAM: usize = 4;
+pub const BLOCKED_ZSET: usize = 5;
+pub const BLOCKED_PAUSE: usize = 6;
+pub const BLOCKED_NUM: usize = 7;
+
+// Kinds of request.
+pub const PROTO_REQ_INLINE: i32 = 1;
+pub const PROTO_REQ_MULTIBULK: i32 = 2;
+
+// Classes of clients, for the output buffer limits. Only the first three can be configured.
+pub const CLIENT_TYPE_NORMAL: usize = 0;
+pub const CLIENT_TYPE_SLAVE: usize = 1;
+pub const CLIENT_TYPE_PUBSUB: usize = 2;
+pub const CLIENT_TYPE_MASTER: usize = 3;
+pub const CLIENT_TYPE_COUNT: usize = 4;
+pub const CLIENT_TYPE_OBUF_COUNT: usize = 3;
+
+// State of a replica as its master sees it. It gets new writes queued from WAIT_BGSAVE_END on.
+pub const SLAVE_STATE_WAIT_BGSAVE_START: i32 = 6;
+pub const SLAVE_STATE_WAIT_BGSAVE_END: i32 = 7;
+pub const SLAVE_STATE_SEND_BULK: i32 = 8;
+pub const SLAVE_STATE_ONLINE: i32 = 9;
+
+// What a replica says it can do (REPLCONF capa).
+pub const SLAVE_CAPA_NONE: i32 = 0;
+pub const SLAVE_CAPA_EOF: i32 = 1 << 0;
+pub const SLAVE_CAPA_PSYNC2: i32 = 1 << 1;
+
+// Ends of a list and of a sorted set.
+pub const LIST_HEAD: i32 = 0;
+pub const LIST_TAIL: i32 = 1;
+pub const ZSET_MIN: i32 = 0;
+pub const ZSET_MAX: i32 = 1;
+
+// Supervision.
+pub const SUPERVISED_NONE: i32 = 0;
+pub const SUPERVISED_AUTODETECT: i32 = 1;
+pub const SUPERVISED_SYSTEMD: i32 = 2;
+pub const SUPERVISED_UPSTART: i32 = 3;
+
+// Append only file.
+pub const AOF_OFF: i32 = 0;
+pub const AOF_ON: i32 = 1;
+pub const AOF_WAIT_REWRITE: i32 = 2;
+pub const AOF_FSYNC_NO: i32 = 0;
+pub const AOF_FSYNC_ALWAYS: i32 = 1;
+pub const AOF_FSYNC_EVERYSEC: i32 = 2;
+
+// How deep RESTORE and the RDB loader look into a payload.
+pub const SANITIZE_DUMP_NO: i32 = 0;
+pub const SANITIZE_DUMP_YES: i32 = 1;
+pub const SANITIZE_DUMP_CLIENTS: i32 = 2;
+
+// Set operations.
+pub const SET_OP_UNION: i32 = 0;
+pub const SET_OP_DIFF: i32 = 1;
+pub const SET_OP_INTER: i32 = 2;
+
+// oom-score-adj.
+pub const OOM_SCORE_ADJ_NO: i32 = 0;
+pub const OOM_SCORE_RELATIVE: i32 = 1;
+pub const OOM_SCORE_ADJ_ABSOLUTE: i32 = 2;
+
+// maxmemory policies, with flags for what several share.
+pub const MAXMEMORY_FLAG_LRU: i32 = 1 << 0;
+pub const MAXMEMORY_FLAG_LFU: i32 = 1 << 1;
+pub const MAXMEMORY_FLAG_ALLKEYS: i32 = 1 << 2;
+pub const MAXMEMORY_VOLATILE_LRU: i32 = MAXMEMORY_FLAG_LRU;
+pub const MAXMEMORY_VOLATILE_LFU: i32 = (1 << 8) | MAXMEMORY_FLAG_LFU;
+pub const MAXMEMORY_VOLATILE_TTL: i32 = 2 << 8;
+pub const MAXMEMORY_VOLATILE_RANDOM: i32 = 3 << 8;
+pub const MAXMEMORY_ALLKEYS_LRU: i32 = (4 << 8) | MAXMEMORY_FLAG_LRU | MAXMEMORY_FLAG_ALLKEYS;
+pub const MAXMEMORY_ALLKEYS_LFU: i32 = (5 << 8) | MAXMEMORY_FLAG_LFU | MAXMEMORY_FLAG_ALLKEYS;
+pub const MAXMEMORY_ALLKEYS_RANDOM: i32 = (6 << 8) | MAXMEMORY_FLAG_ALLKEYS;
+pub const MAXMEMORY_NO_EVICTION: i32 = 7 << 8;
+
+// Units of time in command arguments.
+pub const UNIT_SECONDS: i32 = 0;
+pub const UNIT_MILLISECONDS: i32 = 1;
+
+// SHUTDOWN.
+pub const SHUTDOWN_NOFLAGS: i32 = 0;
+pub const SHUTDOWN_SAVE: i32 = 1;
+pub const SHUTDOWN_NOSAVE: i32 = 2;
+
+// What `call` does besides executing.
+pub const CMD_CALL_NONE: i32 = 0;
+pub const CMD_CALL_SLOWLOG: i32 = 1 << 0;
+pub const CMD_CALL_STATS: i32 = 1 << 1;
+pub const CMD_CALL_PROPAGATE_AOF: i32 = 1 << 2;
+pub const CMD_CALL_PROPAGATE_REPL: i32 = 1 << 3;
+pub const CMD_CALL_PROPAGATE: i32 = CMD_CALL_PROPAGATE_AOF | CMD_CALL_PROPAGATE_REPL;
+pub const CMD_CALL_FULL: i32 = CMD_CALL_SLOWLOG | CMD_CALL_STATS | CMD_CALL_PROPAGATE;
+pub const CMD_CALL_NOWRAP: i32 = 1 << 4;
+
+// Where a command is propagated.
+pub const PROPAGATE_NONE: i32 = 0;
+pub const PROPAGATE_AOF: i32 = 1;
+pub const PROPAGATE_REPL: i32 = 2;
+
+// Classes of keyspace events.
+pub const NOTIFY_KEYSPACE: i32 = 1 << 0;
+pub const NOTIFY_KEYEVENT: i32 = 1 << 1;
+pub const NOTIFY_GENERIC: i32 = 1 << 2;
+pub const NOTIFY_STRING: i32 = 1 << 3;
+pub const NOTIFY_LIST: i32 = 1 << 4;
+pub const NOTIFY_SET: i32 = 1 << 5;
+pub const NOTIFY_HASH: i32 = 1 << 6;
+pub const NOTIFY_ZSET: i32 = 1 << 7;
+pub const NOTIFY_EXPIRED: i32 = 1 << 8;
+pub const NOTIFY_EVICTED: i32 = 1 << 9;
+pub const NOTIFY_STREAM: i32 = 1 << 10;
+pub const NOTIFY_KEY_MISS: i32 = 1 << 11;
+pub const NOTIFY_LOADED: i32 = 1 << 12;
+pub const NOTIFY_MODULE: i32 = 1 << 13;
+pub const NOTIFY_ALL: i32 = NOTIFY_GENERIC | NOTIFY_STRING | NOTIFY_LIST | NOTIFY_SET | NOTIFY_HASH | NOTIFY_ZSET | NOTIFY_EXPIRED | NOTIFY_EVICTED | NOTIFY_STREAM | NOTIFY_MODULE;
+
+// LRU clock: 24 bits of seconds.
+pub const LRU_BITS: u32 = 24;
+pub const LRU_CLOCK_MAX: u32 = (1 << LRU_BITS)-1;
+pub const LRU_CLOCK_RESOLUTION: u32 = 1000;
+
+// Flags of a user.
+pub const USER_FLAG_ENABLED: u64 = 1 << 0;
+pub const USER_FLAG_DISABLED: u64 = 1 << 1;
+pub const USER_FLAG_ALLKEYS: u64 = 1 << 2;
+pub const USER_FLAG_ALLCOMMANDS: u64 = 1 << 3;
+pub const USER_FLAG_NOPASS: u64 = 1 << 4;
+pub const USER_FLAG_ALLCHANNELS: u64 = 1 << 5;
+pub const USER_FLAG_SANITIZE_PAYLOAD: u64 = 1 << 6;
+pub const USER_FLAG_SANITIZE_PAYLOAD_SKIP: u64 = 1 << 7;
+// How a key is looked up: NOTOUCH leaves its LRU alone, NONOTIFY tells nobody that it was missing.
+pub const LOOKUP_NONE: i32 = 0;
+pub const LOOKUP_NOTOUCH: i32 = 1 << 0;
+pub const LOOKUP_NONOTIFY: i32 = 1 << 1;
+
+// How a db is emptied: ASYNC frees its memory in another thread.
+pub const EMPTYDB_NO_FLAGS: i32 = 0;
+pub const EMPTYDB_ASYNC: i32 = 1 << 0;
+
+// Why an RDB is saved or loaded.
+pub const RDBFLAGS_NONE: i32 = 0;
+pub const RDBFLAGS_AOF_PREAMBLE: i32 = 1 << 0;
+pub const RDBFLAGS_REPLICATION: i32 = 1 << 1;
+pub const RDBFLAGS_ALLOW_DUP: i32 = 1 << 2;
+
+/// The directory a server that was given none runs in, the pid file of one that daemonizes, and the title of all.
+pub const CONFIG_DEFAULT_PID_FILE: &[u8] = b"/var/run/redis.pid";
+pub const CONFIG_DEFAULT_PROC_TITLE_TEMPLATE: &[u8] = b"{title} {listen-addr} {server-mode}";
+
+/// The version of Redis that we behave as, in INFO, HELLO, LOLWUT and the RDB's AUX fields.
+pub const REDIS_VERSION: &str = "6.2.16";
+/// The same as a number: 0x00MMmmpp.
+pub const REDIS_VERSION_NUM: i64 = 0x0006_0210;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// States
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// How far a replica has come with its master. The order matters: everything between `RECEIVE_PING_REPLY` and
+/// `RECEIVE_PSYNC_REPLY` is the handshake.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum repl_state {
+    /// Not a replica.
+    #[default]
+    REPL_STATE_NONE,
+    /// The next `replicationCron` connects.
+    REPL_STATE_CONNECT,
+    /// Waiting for connect(2).
+    REPL_STATE_CONNECTING,
+    REPL_STATE_RECEIVE_PING_REPLY,
+    REPL_STATE_SEND_HANDSHAKE,
+    REPL_STATE_RECEIVE_AUTH_REPLY,
+    REPL_STATE_RECEIVE_PORT_REPLY,
+    REPL_STATE_RECEIVE_IP_REPLY,
+    REPL_STATE_RECEIVE_CAPA_REPLY,
+    REPL_STATE_SEND_PSYNC,
+    REPL_STATE_RECEIVE_PSYNC_REPLY,
+    /// Receiving the RDB.
+    REPL_STATE_TRANSFER,
+    /// Following.
+    REPL_STATE_CONNECTED,
+}
+pub use repl_state::*;
+
+/// What CLIENT PAUSE holds back; a larger value holds back more.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum pause_type {
+    #[default]
+    CLIENT_PAUSE_OFF,
+    CLIENT_PAUSE_WRITE,
+    CLIENT_PAUSE_ALL,
+}
+pub use pause_type::*;
+
+/// What a child tells through the child-info pipe.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum childInfoType {
+    CHILD_INFO_TYPE_CURRENT_INFO,
+    CHILD_INFO_TYPE_AOF_COW_SIZE,
+    CHILD_INFO_TYPE_RDB_COW_SIZE,
+    CHILD_INFO_TYPE_MODULE_COW_SIZE,
+}
+pub use childInfoType::*;
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Databases
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// `redisDb`: one of the numbered keyspaces.
+#[derive(Default)]
+pub struct RedisDb {
+    /// The keys and, over the same entries, those that expire (the C's `dict` and `expires`).
+    pub dict: Keyspace,
+    /// Keys that clients wait for (BLPOP and friends), each with its clients in order of arrival.
+    pub blocking_keys: HashMap<Vec<u8>, List<ClientId>>,
+    /// Those of them that got data and are in `server.ready_keys`.
+    pub ready_keys: HashSet<Vec<u8>>,
+    /// WATCHed keys, each with its clients.
+    pub watched_keys: HashMap<Vec<u8>, List<ClientId>>,
+    pub id: usize,
+    /// Average time to live, in milliseconds, as sampled by the active expire cycle.
+    pub avg_ttl: i64,
+    /// Where the active expire cycle goes on.
+    pub expires_cursor: u64,
+}
+
+impl RedisDb {
+    /// The value behind a handle. Panics with the caller's place if the handle is stale.
+    #[track_caller]
+    pub fn get(&self, o: KeyRef) -> ValueRef<'_> {
+        self.dict.get(o)
+    }
+
+    /// The same, to change an aggregate in place.
+    #[track_caller]
+    pub fn get_mut(&mut self, o: KeyRef) -> ValueMut<'_> {
+        self.dict.get_mut(o)
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Clients
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// `multiCmd`: a command queued by MULTI.
+pub struct multiCmd {
+    pub argv: Argv,
+    pub cmd: CommandId,
+}
+
+/// `multiState`: what MULTI has queued so far.
+#[derive(Default)]
+pub struct multiState {
+    pub commands: Vec<multiCmd>,
+    /// Flags of all the commands, OR-ed.
+    pub cmd_flags: u64,
+    /// The flags that some command lacks, OR-ed.
+    pub cmd_inv_flags: u64,
+}
+
+/// What a blocked XREAD waits for on a key, besides the key: entries after this id.
+#[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub struct streamID {
+    pub ms: u64,
+    pub seq: u64,
+}
+
+/// `blockingState`: why a client is blocked and until when. Which fields count depends on the client's `btype`.
+#[derive(Default)]
+pub struct blockingState {
+    /// Absolute time in milliseconds; 0 is for ever.
+    pub timeout: mstime_t,
+    /// The keys waited for, in the order given, with the last id seen (streams only).
+    pub keys: Vec<(Vec<u8>, Option<streamID>)>,
+    /// The key that receives the element (BLMOVE).
+    pub target: Option<Vec<u8>>,
+    pub wherefrom: i32,
+    pub whereto: i32,
+    /// COUNT of XREAD; 0 is no limit.
+    pub xread_count: usize,
+    pub xread_group: Option<Vec<u8>>,
+    pub xread_consumer: Option<Vec<u8>>,
+    pub xread_group_noack: bool,
+}
+
+/// `readyList`: a key that clients wait for and that got data.
+pub struct readyList {
+    pub db: usize,
+    pub key: Vec<u8>,
+}
+
+/// A key a client WATCHes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct watchedKey {
+    pub db: usize,
+    pub key: Vec<u8>,
+}
+
+/// The number of a user in `server.users`.
+pub type UserId = usize;
+/// The user every connection starts as.
+pub const DefaultUser: UserId = 0;
+
+/// `user`: who may do what.
+#[derive(Default, Clone)]
+pub struct User {
+    pub name: Vec<u8>,
+    pub flags: u64,
+    /// SHA-256 of each password, in hex.
+    pub passwords: Vec<Vec<u8>>,
+}
+
+/// One block of a client's reply list.
+pub type clientReplyBlock = Vec<u8>;
+
+/// An element of a client's reply list.
+pub enum ReplyNode {
+    Block(clientReplyBlock),
+    /// The place of a length that is not known yet (`addReplyDeferredLen`), by number.
+    Deferred(u32),
+}
+
+/// `client`: a connection, or one of the clients without one (the cached master, a loader's).
+#[derive(Default)]
+pub struct Client {
+    /// The number that CLIENT ID shows; never used again.
+    pub id: u64,
+    /// `None` for a client without a connection, and for one whose connection was closed.
+    pub conn: Option<ConnId>,
+    /// 2 or 3.
+    pub resp: i32,
+    pub db: usize,
+    pub name: Option<Vec<u8>>,
+    /// Bytes received and not executed yet. Taken out of the client while its commands run.
+    pub querybuf: Vec<u8>,
+    /// How far `querybuf` has been executed.
+    pub qb_pos: usize,
+    /// Of a command that is only partly there: how far in `querybuf` it was parsed, and where its arguments so far lie.
+    pub qb_parsed: usize,
+    pub qb_args: Vec<ArgRange>,
+    /// Whether all its lines so far end in CRLF, as those we send do.
+    pub qb_canonical: bool,
+    /// While the query buffer is out of the client: how many bytes it holds, and has room for.
+    pub qb_out: usize,
+    pub qb_out_free: usize,
+    /// Bytes read before the client's turn in the loop came, and not accounted for yet.
+    pub read_ahead: usize,
+    /// Of a master: what was received and is not passed on to our replicas yet.
+    pub pending_querybuf: Vec<u8>,
+    /// How far `pending_querybuf` was passed on; above 0 only while commands run.
+    pub pending_pos: usize,
+    pub querybuf_peak: usize,
+    /// The number of arguments of a command that is only partly received, and their total length (for INFO and limits).
+    pub argv_len_sum: usize,
+    /// What the running command is to be propagated as, where it was rewritten; also a whole command that waits (CLIENT PAUSE).
+    pub argv: Option<Argv>,
+    /// What the client sent, where argv was rewritten or redacted: for MONITOR and the slow log.
+    pub original_argv: Option<Argv>,
+    pub cmd: Option<CommandId>,
+    pub lastcmd: Option<CommandId>,
+    /// `None` may do everything (the master's client).
+    pub user: Option<UserId>,
+    pub reqtype: i32,
+    /// Arguments of the current request still to be read.
+    pub multibulklen: i64,
+    /// Length of the bulk being read, -1 when its header was not read yet.
+    pub bulklen: i64,
+    /// Reply bytes that did not fit into `buf`, in blocks.
+    pub reply: VecDeque<ReplyNode>,
+    /// Bytes in the reply list.
+    pub reply_bytes: usize,
+    /// The number of the last deferred length.
+    pub reply_deferred: u32,
+    /// Bytes already sent of the buffer or block being sent.
+    pub sentlen: usize,
+    /// The first reply bytes; at most PROTO_REPLY_CHUNK_BYTES.
+    pub buf: Vec<u8>,
+    pub ctime: i64,
+    /// Duration of the running command so far, in microseconds, without the time it was blocked.
+    pub duration: i64,
+    pub lastinteraction: i64,
+    pub obuf_soft_limit_reached_time: i64,
+    /// It is to be closed because of its output buffer, and the log does not know yet.
+    pub obuf_limit_reached: bool,
+    /// CLIENT_*
+    pub flags: u64,
+    pub authenticated: bool,
+    /// What `authRequired` said when the client's input was last looked at.
+    pub auth_required: bool,
+    /// SLAVE_STATE_*, of a replica.
+    pub replstate: i32,
+    pub repl_put_online_on_ack: bool,
+    /// The RDB file being sent.
+    pub repldbfd: Option<RawFd>,
+    pub repldboff: i64,
+    pub repldbsize: i64,
+    pub replpreamble: Option<Vec<u8>>,
+    /// Of a master: the offset of what was read from it.
+    pub read_reploff: i64,
+    /// Of a master: the offset of what was applied.
+    pub reploff: i64,
+    /// Of a replica: the offset it acknowledged, and when.
+    pub repl_ack_off: i64,
+    pub repl_ack_time: i64,
+    /// The offset in +FULLRESYNC; replicas that join the same save get it too.
+    pub psync_initial_offset: i64,
+    /// Of a master: its replication id, 40 hex digits.
+    pub replid: Vec<u8>,
+    pub slave_listening_port: i32,
+    pub slave_addr: Option<Vec<u8>>,
+    pub slave_capa: i32,
+    pub mstate: multiState,
+    /// BLOCKED_*
+    pub btype: usize,
+    pub bpop: blockingState,
+    /// Replication offset after this client's last write.
+    pub woff: i64,
+    pub watched_keys: Vec<watchedKey>,
+    pub pubsub_channels: HashSet<Vec<u8>>,
+    pub pubsub_patterns: Vec<Vec<u8>>,
+    /// Cached text of the two addresses.
+    pub peerid: Option<Vec<u8>>,
+    pub sockname: Option<Vec<u8>>,
+    pub client_list_node: Option<ListNode>,
+    pub paused_list_node: Option<ListNode>,
+    pub client_cron_last_memory_usage: usize,
+    pub client_cron_last_memory_type: usize,
+}
+
+/// Output buffer limits of a class: closed at once above the hard one, after some seconds above the soft one. 0 is no limit.
+#[derive(Copy, Clone, Default, PartialEq, Eq, Debug)]
+pub struct clientBufferLimitsConfig {
+    pub hard_limit_bytes: u64,
+    pub soft_limit_bytes: u64,
+    pub soft_limit_seconds: i64,
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Commands
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// The number of a command in `server.commands`.
+pub type CommandId = usize;
+
+/// A command's function. What it returns nobody looks at: the reply says it all.
+pub type redisCommandProc = fn(&mut Server, ClientId, &Args);
+
+/// Finds the keys among the arguments of a command whose keys have no fixed places: indices into argv.
+pub type redisGetKeysProc = fn(cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize;
+
+/// `redisCommand`: an entry of the command table.
+#[derive(Clone)]
+pub struct redisCommand {
+    pub name: &'static str,
+    pub proc_: redisCommandProc,
+    /// Number of arguments with the name; at least so many where negative.
+    pub arity: i32,
+    /// The flags in words, as COMMAND shows them.
+    pub sflags: &'static str,
+    pub flags: u64,
+    pub getkeys_proc: Option<redisGetKeysProc>,
+    pub firstkey: i32,
+    /// Counted from the end where negative.
+    pub lastkey: i32,
+    pub keystep: i32,
+    pub microseconds: i64,
+    pub calls: i64,
+    pub rejected_calls: i64,
+    pub failed_calls: i64,
+    pub id: CommandId,
+}
+
+/// `redisOp`: a command to propagate after the one that runs.
+pub struct redisOp {
+    pub argv: Argv,
+    pub dbid: i32,
+    /// PROPAGATE_*
+    pub target: i32,
+    pub cmd: CommandId,
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The server
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// `rdbSaveInfo`: replication state that travels in an RDB file.
+#[derive(Clone, Debug)]
+pub struct rdbSaveInfo {
+    /// The db the master's stream has selected; -1 when not known.
+    pub repl_stream_db: i32,
+    pub repl_id_is_set: bool,
+    pub repl_id: Vec<u8>,
+    pub repl_offset: i64,
+}
+
+impl Default for rdbSaveInfo {
+    fn default() -> Self {
+        rdbSaveInfo { repl_stream_db: -1, repl_id_is_set: false, repl_id: vec![b'0'; CONFIG_RUN_ID_SIZE], repl_offset: -1 }
+    }
+}
+
+/// A save point: save when `changes` keys changed in `seconds`.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct saveparam {
+    pub seconds: i64,
+    pub changes: i32,
+}
+
+/// Memory figures sampled by `serverCron`, in bytes.
+#[derive(Copy, Clone, Default)]
+pub struct malloc_stats {
+    pub zmalloc_used: usize,
+    pub process_rss: usize,
+    pub allocator_allocated: usize,
+    pub allocator_active: usize,
+    pub allocator_resident: usize,
+}
+
+/// A metric of which INFO shows the rate: the last samples, per second.
+#[derive(Copy, Clone, Default)]
+pub struct inst_metric {
+    pub last_sample_time: i64,
+    pub last_sample_count: i64,
+    pub samples: [i64; STATS_METRIC_SAMPLES],
+    pub idx: usize,
+}
+
+/// `slowlogEntry`: a command that took long.
+pub struct slowlogEntry {
+    pub argv: Vec<Vec<u8>>,
+    pub id: i64,
+    /// Microseconds.
+    pub duration: i64,
+    pub time: i64,
+    pub cname: Vec<u8>,
+    pub peerid: Vec<u8>,
+}
+
+/// Everything the process knows. It is one value, passed down as the first argument.
+#[derive(Default)]
+pub struct Server {
+    // General
+    pub pid: i32,
+    pub configfile: Option<Vec<u8>>,
+    pub executable: Option<Vec<u8>>,
+    pub exec_argv: Vec<Vec<u8>>,
+    pub dynamic_hz: bool,
+    pub config_hz: i32,
+    pub umask: u32,
+    pub hz: i32,
+    pub in_fork_child: i32,
+    pub db: Vec<RedisDb>,
+    pub commands: crate::server::CommandTable,
+    /// The event loop and the connections it serves (the C's `server.el`).
+    pub net: Net,
+    /// Error replies by their first word, for INFO errorstats.
+    pub errors: BTreeMap<Vec<u8>, i64>,
+    pub lruclock: u32,
+    pub shutdown_asap: bool,
+    pub activerehashing: bool,
+    pub pidfile: Option<Vec<u8>>,
+    pub arch_bits: i32,
+    pub cronloops: i64,
+    /// Where `databasesCron` goes on.
+    pub resize_db: usize,
+    pub rehash_db: usize,
+    /// The kernel and the machine, for INFO.
+    pub os_name: Vec<u8>,
+    /// What `setproctitle` writes over; `None` where the title cannot be changed.
+    pub proc_title: Option<crate::sys::proc::ProcTitle>,
+    pub runid: Vec<u8>,
+    pub sentinel_mode: bool,
+    pub initial_memory_usage: usize,
+    pub always_show_logo: bool,
+    pub in_exec: bool,
+    pub propagate_in_transaction: bool,
+    pub client_pause_in_transaction: bool,
+    pub ignore_warnings: Vec<u8>,
+    pub child_pid: i32,
+    pub child_type: i32,
+
+    // Networking
+    pub port: i32,
+    pub tcp_backlog: i32,
+    pub bindaddr: Vec<Vec<u8>>,
+    pub unixsocket: Option<Vec<u8>>,
+    pub unixsocketperm: u32,
+    /// Listening TCP sockets.
+    pub ipfd: Vec<RawFd>,
+    /// Listening unix socket.
+    pub sofd: Option<RawFd>,
+    /// The clients, and all that queueing a reply touches.
+    pub clients: Clients,
+    pub slaves: List<ClientId>,
+    pub monitors: List<ClientId>,
+    /// Whose command runs. After a call that may free it, ask `server.clients.contains`.
+    pub current_client: Option<ClientId>,
+    /// Blocked clients by deadline (milliseconds, client number).
+    pub clients_timeout_table: std::collections::BTreeSet<(u64, ClientId)>,
+    /// The hash of the running command's first key, where the parser computed it.
+    pub key_hash_hint: crate::db::KeyHashHint,
+    /// Above 0, keys expire against `mstime`: time stands still within a command.
+    pub fixed_time_expire: i32,
+    pub in_nested_call: i32,
+    /// When the running or last command ended or began, in microseconds, and how many reads there had been; 0 is never.
+    pub command_clock: ustime_t,
+    pub command_clock_reads: i64,
+    /// Error replies counted so far, as the innermost `call` knows it.
+    pub prev_err_count: i64,
+    pub client_pause_type: pause_type,
+    pub client_pause_end_time: mstime_t,
+    pub paused_clients: List<ClientId>,
+    pub protected_mode: bool,
+    pub events_processed_while_blocked: i64,
+    /// When an HTTP request was last logged (seconds).
+    pub security_warning_logged_time: i64,
+
+    // Loading
+    pub loading: bool,
+    pub loading_total_bytes: i64,
+    pub loading_rdb_used_mem: i64,
+    pub loading_loaded_bytes: i64,
+    pub loading_start_time: i64,
+    pub loading_process_events_interval_bytes: i64,
+    /// The file that is being loaded; `None` while an RDB comes from elsewhere.
+    pub rdbFileBeingLoaded: Option<Vec<u8>>,
+
+    // Statistics
+    pub stat_starttime: i64,
+    pub stat_numcommands: i64,
+    pub stat_numconnections: i64,
+    pub stat_expiredkeys: i64,
+    pub stat_expired_stale_perc: f64,
+    pub stat_expired_time_cap_reached_count: i64,
+    pub stat_expire_cycle_time_used: i64,
+    pub stat_evictedkeys: i64,
+    pub stat_keyspace_hits: i64,
+    pub stat_keyspace_misses: i64,
+    pub stat_peak_memory: usize,
+    /// Duration of the last fork in microseconds, and its rate in GB per second.
+    pub stat_fork_time: i64,
+    pub stat_fork_rate: f64,
+    pub stat_total_forks: i64,
+    pub stat_rejected_conn: i64,
+    pub stat_sync_full: i64,
+    pub stat_sync_partial_ok: i64,
+    pub stat_sync_partial_err: i64,
+    pub slowlog: VecDeque<slowlogEntry>,
+    pub slowlog_entry_id: i64,
+    pub slowlog_log_slower_than: i64,
+    pub slowlog_max_len: usize,
+    pub cron_malloc_stats: malloc_stats,
+    pub stat_net_input_bytes: i64,
+    pub stat_net_output_bytes: i64,
+    pub stat_current_cow_bytes: usize,
+    pub stat_current_cow_updated: u64,
+    pub stat_current_save_keys_processed: usize,
+    pub stat_current_save_keys_total: usize,
+    pub stat_rdb_cow_bytes: usize,
+    pub stat_clients_type_memory: [usize; CLIENT_TYPE_COUNT],
+    /// The largest buffers of clients in each of the last seconds.
+    pub ClientsPeakMemInput: [usize; CLIENTS_PEAK_MEM_USAGE_SLOTS],
+    pub ClientsPeakMemOutput: [usize; CLIENTS_PEAK_MEM_USAGE_SLOTS],
+    pub stat_unexpected_error_replies: i64,
+    pub stat_total_error_replies: i64,
+    pub stat_dump_payload_sanitizations: i64,
+    pub stat_total_reads_processed: i64,
+    pub stat_total_writes_processed: i64,
+    pub inst_metric: [inst_metric; STATS_METRIC_COUNT],
+
+    // Configuration
+    /// What was said about parts that are not here (see `absentConfigs` in config.rs).
+    pub absent_configs: BTreeMap<&'static str, Vec<u8>>,
+    pub verbosity: i32,
+    pub maxidletime: i32,
+    pub tcpkeepalive: i32,
+    pub active_expire_enabled: bool,
+    pub active_expire_effort: i32,
+    pub active_expire: crate::expire::ActiveExpire,
+    pub sanitize_dump_payload: i32,
+    pub skip_checksum_validation: bool,
+    pub jemalloc_bg_thread: bool,
+    pub client_max_querybuf_len: usize,
+    pub dbnum: usize,
+    pub supervised: bool,
+    pub supervised_mode: i32,
+    pub daemonize: bool,
+    pub set_proc_title: bool,
+    pub proc_title_template: Vec<u8>,
+    pub pause_cron: bool,
+    pub latency_tracking_events: HashMap<Vec<u8>, crate::latency::latencyTimeSeries>,
+    pub latency_monitor_threshold: i64,
+
+    // RDB persistence
+    /// Changes since the last save.
+    pub dirty: i64,
+    pub dirty_before_bgsave: i64,
+    pub saveparams: Vec<saveparam>,
+    pub rdb_filename: Vec<u8>,
+    pub rdb_compression: bool,
+    pub rdb_checksum: bool,
+    pub rdb_del_sync_files: bool,
+    pub lastsave: i64,
+    pub lastbgsave_try: i64,
+    pub rdb_save_time_last: i64,
+    pub rdb_save_time_start: i64,
+    pub rdb_bgsave_scheduled: bool,
+    pub rdb_child_type: i32,
+    pub lastbgsave_status: CStatus,
+    pub stop_writes_on_bgsave_err: bool,
+    pub rdb_save_incremental_fsync: bool,
+    /// Microseconds between keys while saving or loading, for tests; below 0, a fraction of one on average.
+    pub rdb_key_save_delay: i32,
+    pub key_load_delay: i32,
+    /// Both ends of the pipe a child reports on.
+    pub child_info_pipe: Option<(RawFd, RawFd)>,
+    pub child_info_nread: usize,
+    pub child_info: crate::childinfo::ChildInfo,
+    /// The background threads.
+    pub bio: crate::bio::Bio,
+
+    // Propagation
+    pub also_propagate: Vec<redisOp>,
+    pub replication_allowed: bool,
+
+    // Logging
+    pub logfile: Vec<u8>,
+    pub syslog_enabled: bool,
+    pub syslog_ident: Vec<u8>,
+    pub syslog_facility: i32,
+    pub crashlog_enabled: bool,
+    pub memcheck_enabled: bool,
+    pub use_exit_on_panic: bool,
+    pub watchdog_period: i32,
+
+    // Replication, the master's side
+    /// Our replication id, 40 hex digits, and the one we had in common with our former master.
+    pub replid: Vec<u8>,
+    pub replid2: Vec<u8>,
+    pub master_repl_offset: i64,
+    /// `replid2` is good up to this offset; -1 when there is none.
+    pub second_replid_offset: i64,
+    /// The db the replication stream has selected; -1 makes the next command say it.
+    pub slaveseldb: i32,
+    pub repl_ping_slave_period: i32,
+    /// The ring of what was last sent to replicas.
+    pub repl_backlog: Option<Box<[u8]>>,
+    pub repl_backlog_size: i64,
+    pub repl_backlog_histlen: i64,
+    /// Where in the ring the next byte goes.
+    pub repl_backlog_idx: i64,
+    /// The replication offset of the oldest byte in the ring.
+    pub repl_backlog_off: i64,
+    /// Seconds without replicas after which the ring is freed; 0 is never.
+    pub repl_backlog_time_limit: i64,
+    pub repl_no_slaves_since: i64,
+    pub repl_min_slaves_to_write: i32,
+    pub repl_min_slaves_max_lag: i32,
+    pub repl_good_slaves_count: i32,
+
+    // Replication, the replica's side
+    pub masteruser: Option<Vec<u8>>,
+    pub masterauth: Option<Vec<u8>>,
+    pub masterhost: Option<Vec<u8>>,
+    pub masterport: i32,
+    pub repl_timeout: i32,
+    pub master: Option<ClientId>,
+    pub cached_master: Option<ClientId>,
+    /// Seconds.
+    pub repl_syncio_timeout: i32,
+    pub repl_state: repl_state,
+    /// Size of the RDB being received; -1 until it is known.
+    pub repl_transfer_size: i64,
+    pub repl_transfer_read: i64,
+    pub repl_transfer_last_fsync_off: i64,
+    pub repl_transfer_s: Option<ConnId>,
+    pub repl_transfer_fd: Option<RawFd>,
+    pub repl_transfer_tmpfile: Option<Vec<u8>>,
+    pub repl_transfer_lastio: i64,
+    pub repl_serve_stale_data: bool,
+    pub repl_slave_ro: bool,
+    pub repl_slave_ignore_maxmemory: bool,
+    pub repl_slave_lazy_flush: bool,
+    pub repl_down_since: i64,
+    pub repl_disable_tcp_nodelay: bool,
+    pub slave_priority: i32,
+    pub replica_announced: bool,
+    pub slave_announce_port: i32,
+    pub slave_announce_ip: Option<Vec<u8>>,
+    /// What +FULLRESYNC said, until there is a master client to hold it.
+    pub master_replid: Vec<u8>,
+    pub master_initial_offset: i64,
+    pub repl_statics: crate::replication::ReplicationStatics,
+
+    // Limits
+    pub maxclients: u32,
+    pub maxmemory: u64,
+    pub eviction: crate::evict::Eviction,
+    pub maxmemory_policy: i32,
+    pub maxmemory_samples: i32,
+    pub maxmemory_eviction_tenacity: i32,
+    pub lfu_log_factor: i32,
+    pub lfu_decay_time: i32,
+    pub proto_max_bulk_len: i64,
+    pub oom_score_adj_base: i32,
+    pub oom_score_adj_values: [i32; CONFIG_OOM_COUNT],
+    pub oom_score_adj: i32,
+    pub disable_thp: bool,
+
+    // Blocked clients
+    pub blocked_clients: u32,
+    pub blocked_clients_by_type: [u32; BLOCKED_NUM],
+    pub unblocked_clients: List<ClientId>,
+    pub ready_keys: Vec<readyList>,
+
+    // Encodings of small values
+    pub hash_max_ziplist_entries: usize,
+    pub hash_max_ziplist_value: usize,
+    pub set_max_intset_entries: usize,
+    pub zset_max_ziplist_entries: usize,
+    pub zset_max_ziplist_value: usize,
+    pub hll_sparse_max_bytes: usize,
+    pub stream_node_max_bytes: usize,
+    pub stream_node_max_entries: i64,
+    pub list_max_ziplist_size: i32,
+    pub list_compress_depth: i32,
+
+    // Time, as last read
+    pub unixtime: i64,
+    pub timezone: i64,
+    pub daylight_active: bool,
+    pub mstime: mstime_t,
+    pub ustime: ustime_t,
+    pub blocking_op_nesting: usize,
+    pub blocked_last_cron: i64,
+
+    // Pub/Sub
+    pub pubsub_channels: HashMap<Vec<u8>, List<ClientId>>,
+    pub pubsub_patterns: HashMap<Vec<u8>, List<ClientId>>,
+    pub notify_keyspace_events: i32,
+
+    // Lazy freeing
+    pub lazyfree_lazy_eviction: bool,
+    pub lazyfree_lazy_expire: bool,
+    pub lazyfree_lazy_server_del: bool,
+    pub lazyfree_lazy_user_del: bool,
+    pub lazyfree_lazy_user_flush: bool,
+
+    // Users
+    pub users: Vec<User>,
+    pub requirepass: Option<Vec<u8>>,
+
+    // The machine
+    pub system_memory_size: usize,
+    pub server_cpulist: Option<Vec<u8>>,
+    pub bio_cpulist: Option<Vec<u8>>,
+    pub bgsave_cpulist: Option<Vec<u8>>,
+}
+
+/// The result of the last background save: a `CResult` that can be stored and starts as `C_OK`.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum CStatus {
+    #[default]
+    Ok,
+    Err,
+}
+
+impl Index<ClientId> for Server {
+    type Output = Client;
+    #[track_caller]
+    #[inline]
+    fn index(&self, c: ClientId) -> &Client {
+        &self.clients[c]
+    }
+}
+
+impl IndexMut<ClientId> for Server {
+    #[track_caller]
+    #[inline]
+    fn index_mut(&mut self, c: ClientId) -> &mut Client {
+        &mut self.clients[c]
+    }
+}
+
+impl AsMut<Clients> for Server {
+    #[inline]
+    fn as_mut(&mut self) -> &mut Clients {
+        &mut self.clients
+    }
+}
+
+impl AeState for Server {
+    #[inline]
+    fn el(&mut self) -> &mut EventLoop<Self> {
+        &mut self.net.el
+    }
+}
+
+/// An owned value that is not in the keyspace (the C's `robj *` of a value under construction).
+pub type robj = Object;

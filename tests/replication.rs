@@ -1,0 +1,402 @@
+//! Master and replica of ours: full and partial resynchronisation, promotion, chains, restarts, and a master that misbehaves.
+
+mod support;
+
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::time::Duration;
+use support::*;
+
+/// A replica that joins under a write load, with redis-benchmark as a second writer, ends up equal.
+#[test]
+fn full_sync_under_load() {
+    let master = TestServer::start(&["--repl-backlog-size", "10mb"]);
+    let load = WriteLoad::start(master.port);
+    wait_for("some writes", || load.writes() > 2000);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    let port = master.port.to_string();
+    tool("redis-benchmark", &["-p", &port, "-t", "set,incr", "-n", "20000", "-r", "5000", "-P", "8", "-q"]);
+    load.stop();
+    assert_same_data(&master, &replica);
+    assert_eq!(master.info("sync_full"), "1");
+    assert_eq!(master.info("connected_slaves"), "1");
+    assert_eq!(replica.info("role"), "slave");
+    assert!(replica.cmd(&["SET", "a", "b"]).text().starts_with("-READONLY"));
+}
+
+/// Several replicas that ask at once share one save; one that comes while it runs joins it.
+#[test]
+fn replicas_share_a_save() {
+    let master = TestServer::start(&["--rdb-key-save-delay", "200"]);
+    master.cmd(&["DEBUG", "POPULATE", "2000"]);
+    let replicas: Vec<TestServer> = (0..3)
+        .map(|_| {
+            let r = TestServer::start(&[]);
+            r.replicaof_port(master.port);
+            r
+        })
+        .collect();
+    for r in &replicas {
+        r.wait_for_link();
+        assert_same_data(&master, r);
+    }
+    let saves = master.log().matches("Background saving started by pid").count();
+    assert!(saves <= 2, "three replicas took {saves} saves");
+    assert_eq!(master.info("sync_full"), "3");
+}
+
+/// A link that is cut asks for what it missed, and gets just that.
+#[test]
+fn cut_link_is_continued_from_the_backlog() {
+    let master = TestServer::start(&["--repl-backlog-size", "10mb"]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    let load = WriteLoad::start(master.port);
+    for _ in 0..3 {
+        let before = load.writes();
+        wait_for("some writes", || load.writes() > before + 200);
+        assert!(master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int() >= 1);
+        replica.wait_for_log("Connection with master lost");
+        replica.wait_for_link();
+    }
+    load.stop();
+    assert_same_data(&master, &replica);
+    assert!(master.info_i64("sync_partial_ok") >= 3);
+    assert_eq!(master.info("sync_full"), "1", "only the first sync was full");
+}
+
+/// When the backlog no longer reaches back far enough, the sync is full again, and counted as a refused partial one.
+#[test]
+fn too_small_a_backlog_means_a_full_sync() {
+    let master = TestServer::start(&["--repl-backlog-size", "16kb", "--repl-timeout", "2", "--repl-ping-replica-period", "1"]);
+    let replica = TestServer::start(&["--repl-timeout", "2"]).replica_of(&master);
+    replica.signal("STOP");
+    let mut c = master.conn();
+    for i in 0..200 {
+        c.cmd(&["SET".to_string(), format!("k{i}"), "x".repeat(1000)]);
+    }
+    wait_for("the master drops the silent replica", || master.info("connected_slaves") == "0");
+    for i in 200..400 {
+        c.cmd(&["SET".to_string(), format!("k{i}"), "x".repeat(1000)]);
+    }
+    replica.signal("CONT");
+    wait_for("a second full sync", || master.info("sync_full") == "2");
+    replica.wait_for_link();
+    assert_same_data(&master, &replica);
+    assert_eq!(master.info("sync_partial_err"), "1");
+}
+
+/// A link cut at each byte of the handshake and of the transfer is tried again, and nothing is lost.
+#[test]
+fn handshake_cut_at_every_byte() {
+    let master = TestServer::start(&[]);
+    master.cmd(&["SET", "key", "value"]);
+    let proxy = Proxy::start(master.port);
+    // Handshake, +FULLRESYNC, the bulk's header and the RDB: about 400 bytes. Every byte of the handshake, then steps.
+    for limit in (0..80).chain((80..420).step_by(17)) {
+        proxy.limit.store(limit, std::sync::atomic::Ordering::Relaxed);
+        let replica = TestServer::start(&["--repl-timeout", "5"]);
+        let before = proxy.connections.load(std::sync::atomic::Ordering::Relaxed);
+        replica.replicaof_port(proxy.port);
+        wait_for("an attempt", || proxy.connections.load(std::sync::atomic::Ordering::Relaxed) > before);
+        std::thread::yield_now();
+        proxy.limit.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
+        replica.wait_for_link();
+        assert_eq!(replica.cmd(&["GET", "key"]).text(), "value", "after a cut at byte {limit}");
+    }
+}
+
+/// A replica that is promoted is followed by its sibling and by its old master, partially (PSYNC2).
+#[test]
+fn promotion_keeps_the_history() {
+    let a = TestServer::start(&[]);
+    let b = TestServer::start(&[]).replica_of(&a);
+    let c = TestServer::start(&[]).replica_of(&a);
+    a.cmd(&["SET", "x", "1"]);
+    wait_for_offset(&a, &b);
+    wait_for_offset(&a, &c);
+    let old_id = a.info("master_replid");
+
+    assert_eq!(b.cmd(&["REPLICAOF", "NO", "ONE"]).text(), "OK");
+    assert_eq!(b.info("master_replid2"), old_id);
+    assert_ne!(b.info("master_replid"), old_id);
+    b.cmd(&["SET", "x", "2"]);
+    c.replicaof_port(b.port);
+    a.replicaof_port(b.port);
+    for s in [&a, &c] {
+        s.wait_for_link();
+        assert_same_data(&b, s);
+        assert_eq!(s.info("master_replid"), b.info("master_replid"));
+    }
+    assert_eq!(b.info("sync_full"), "0", "both went on where they were");
+    assert_eq!(b.info("sync_partial_ok"), "2");
+}
+
+/// In a chain of three the stream is passed on byte for byte, and a cut in the middle is healed partially.
+#[test]
+fn chain_of_three() {
+    let a = TestServer::start(&["--repl-backlog-size", "10mb"]);
+    let b = TestServer::start(&["--repl-backlog-size", "10mb"]).replica_of(&a);
+    let c = TestServer::start(&[]).replica_of(&b);
+    let load = WriteLoad::start(a.port);
+    wait_for("some writes", || load.writes() > 500);
+    b.cmd(&["CLIENT", "KILL", "TYPE", "master"]);
+    b.wait_for_link();
+    wait_for("more writes", || load.writes() > 2000);
+    load.stop();
+    c.wait_for_link();
+    assert_same_data(&a, &b);
+    assert_same_data(&a, &c);
+    assert_eq!(a.info("sync_full"), "1");
+    assert_eq!(b.info("sync_full"), "1");
+    assert_eq!(a.info("master_repl_offset"), c.info("master_repl_offset"));
+}
+
+/// A replica that is restarted goes on from the offset in its RDB file.
+#[test]
+fn restart_with_partial_resync() {
+    let master = TestServer::start(&["--repl-backlog-size", "10mb"]);
+    let mut replica = TestServer::start(&[]).replica_of(&master);
+    master.cmd(&["SET", "before", "1"]);
+    wait_for_offset(&master, &replica);
+    assert_eq!(replica.cmd(&["SAVE"]).text(), "OK");
+    replica.kill();
+    master.cmd(&["SET", "meanwhile", "1"]);
+    replica.start_again();
+    replica.replicaof_port(master.port);
+    replica.wait_for_link();
+    assert_same_data(&master, &replica);
+    assert_eq!(master.info("sync_full"), "1");
+    assert_eq!(master.info("sync_partial_ok"), "1");
+}
+
+/// AUTH: the right password, a wrong one, none.
+#[test]
+fn master_with_a_password() {
+    let master = TestServer::start(&["--requirepass", "secret"]);
+    let mut m = master.conn();
+    assert_eq!(m.cmd(&["AUTH", "secret"]).text(), "OK");
+    m.cmd(&["SET", "k", "v"]);
+
+    let good = TestServer::start(&["--masterauth", "secret"]);
+    good.replicaof_port(master.port);
+    good.wait_for_link();
+    assert_eq!(good.cmd(&["GET", "k"]).text(), "v");
+
+    let wrong = TestServer::start(&["--masterauth", "wrong"]);
+    wrong.replicaof_port(master.port);
+    wrong.wait_for_log("Unable to AUTH to MASTER: -WRONGPASS");
+    assert_eq!(wrong.info("master_link_status"), "down");
+
+    let none = TestServer::start(&[]);
+    none.replicaof_port(master.port);
+    none.wait_for_log("MASTER aborted replication with an error: NOAUTH");
+    // It recovers as soon as it is told the password.
+    assert_eq!(none.cmd(&["CONFIG", "SET", "masterauth", "secret"]).text(), "OK");
+    none.wait_for_link();
+    assert_eq!(none.cmd(&["GET", "k"]).text(), "v");
+}
+
+/// A master that is down, then up; a replica says that it is stale, and can be told to refuse.
+#[test]
+fn master_down() {
+    let mut master = TestServer::start(&[]);
+    let replica = TestServer::start(&["--replica-serve-stale-data", "no"]).replica_of(&master);
+    master.cmd(&["SET", "k", "v"]);
+    wait_for_offset(&master, &replica);
+    master.kill();
+    wait_for("the link is down", || {
+        replica.cmd(&["GET", "k"]).text() == "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+    });
+    master.start_again();
+    replica.wait_for_link();
+    assert_eq!(replica.cmd(&["GET", "k"]).text(), "(nil)", "the master came back empty");
+}
+
+/// A replica that connects while its master loads waits until it is done.
+#[test]
+fn master_that_loads() {
+    let mut master = TestServer::start(&["--key-load-delay", "500"]);
+    master.cmd(&["DEBUG", "POPULATE", "3000"]);
+    master.cmd(&["SAVE"]);
+    master.restart();
+    let replica = TestServer::start(&[]);
+    replica.replicaof_port(master.port);
+    assert_eq!(master.info("loading"), "1");
+    master.cmd(&["CONFIG", "GET", "port"]);
+    replica.wait_for_link();
+    assert_same_data(&master, &replica);
+}
+
+/// What a foreign master may answer that is no answer. The replica logs it, and goes on trying and serving.
+#[test]
+fn garbage_from_the_master() {
+    let answers: &[&[u8]] = &[
+        b"",
+        b"\r\n",
+        b"nonsense\r\n",
+        b"-ERR no\r\n",
+        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC\r\n",
+        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC x y\r\n$10\r\n0123456789",
+        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$-5\r\n",
+        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$99999999999999999999\r\n",
+        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$9\r\nREDIS0009",
+        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$18\r\nREDIS0009\xff00000000garbage",
+        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$EOF:short\r\n",
+        b"+PONG\r\n+OK\r\n+OK\r\n+CONTINUE\r\n*3\r\n$3\r\nSET\r\n",
+        b"+PONG\r\n+OK\r\n+OK\r\n*-1\r\n",
+        &[0xff; 300],
+    ];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut replica = TestServer::start(&["--repl-timeout", "2"]);
+    replica.cmd(&["SET", "mine", "1"]);
+    replica.replicaof_port(port);
+    for (i, answer) in answers.iter().enumerate() {
+        let (mut sock, _) = listener.accept().unwrap();
+        sock.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        // Let it speak, answer all at once, and hang up.
+        let _ = sock.read(&mut [0; 1024]);
+        let _ = sock.write_all(answer);
+        let _ = sock.read(&mut [0; 1024]);
+        drop(sock);
+        assert!(replica.is_alive(), "after answer {i}");
+        assert_eq!(replica.cmd(&["PING"]).text(), "PONG", "after answer {i}");
+    }
+}
+
+/// A replica stops following a master that went silent, and a master drops a replica that did.
+#[test]
+fn silence_on_either_side() {
+    let master = TestServer::start(&["--repl-timeout", "2", "--repl-ping-replica-period", "1"]);
+    let replica = TestServer::start(&["--repl-timeout", "2"]).replica_of(&master);
+    replica.signal("STOP");
+    master.wait_for_log("Disconnecting timedout replica (streaming sync)");
+    replica.signal("CONT");
+    replica.wait_for_link();
+    master.signal("STOP");
+    replica.wait_for_log("MASTER timeout: no data nor PING received...");
+    master.signal("CONT");
+    replica.wait_for_link();
+    master.cmd(&["SET", "k", "v"]);
+    assert_same_data(&master, &replica);
+}
+
+/// Expired keys leave the replica by the master's DEL; until then it answers as if they were gone.
+#[test]
+fn expired_keys_are_deleted_by_the_master() {
+    let master = TestServer::start(&[]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    master.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+    master.cmd(&["SET", "k", "v", "PX", "50"]);
+    wait_for_offset(&master, &replica);
+    wait_for("the key is gone for readers", || replica.cmd(&["GET", "k"]).text() == "(nil)");
+    assert_eq!(replica.cmd(&["DBSIZE"]).int(), 1, "but it is still there");
+    assert_eq!(master.cmd(&["GET", "k"]).text(), "(nil)");
+    wait_for_offset(&master, &replica);
+    assert_eq!(replica.cmd(&["DBSIZE"]).int(), 0);
+}
+
+/// min-replicas-to-write: without good replicas there are no writes.
+#[test]
+fn min_replicas() {
+    let master = TestServer::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-ping-replica-period", "1"]);
+    assert!(master.cmd(&["SET", "k", "v"]).text().starts_with("-NOREPLICAS"));
+    let replica = TestServer::start(&[]).replica_of(&master);
+    wait_for("a good replica", || master.cmd(&["SET", "k", "v"]).text() == "OK");
+    assert_eq!(master.info("min_slaves_good_slaves"), "1");
+    replica.signal("STOP");
+    wait_for("no good replica", || master.cmd(&["SET", "k", "v"]).text().starts_with("-NOREPLICAS"));
+    replica.signal("CONT");
+}
+
+/// What the master and the replica tell about each other.
+#[test]
+fn role_and_info() {
+    let master = TestServer::start(&[]);
+    let replica = TestServer::start(&["--replica-announce-ip", "10.1.2.3", "--replica-announce-port", "1234", "--replica-priority", "42"])
+        .replica_of(&master);
+    wait_for_offset(&master, &replica);
+    wait_for("an ACK", || master.info("slave0").contains("lag=0") || master.info("slave0").contains("lag=1"));
+    let line = master.info("slave0");
+    assert!(line.starts_with("ip=10.1.2.3,port=1234,state=online,offset="), "{line}");
+    let role = master.cmd(&["ROLE"]);
+    assert_eq!(role.array()[0].text(), "master");
+    assert_eq!(role.array()[2].array()[0].array()[0].text(), "10.1.2.3");
+    let role = replica.cmd(&["ROLE"]);
+    assert_eq!(role.array()[0].text(), "slave");
+    assert_eq!(role.array()[2].int(), i64::from(master.port));
+    assert_eq!(role.array()[3].text(), "connected");
+    assert_eq!(replica.info("slave_priority"), "42");
+    assert_eq!(replica.info("slave_read_only"), "1");
+}
+
+/// A replica whose disk is full while it receives gives up, keeps its data, and tries again.
+#[test]
+fn disk_full_while_receiving() {
+    let master = TestServer::start(&[]);
+    master.cmd(&["DEBUG", "POPULATE", "20000", "key", "100"]);
+    // The limit on file size stands for the full disk: a write beyond it fails (SIGXFSZ is ignored in the subshell).
+    let dir = Folder::new();
+    let script = dir.path("limited");
+    std::fs::write(&script, format!("#!/bin/bash\ntrap '' XFSZ\nulimit -f 100\nexec {OURS} \"$@\"\n")).unwrap();
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut replica = TestServer::start_binary(&script, &[]);
+    replica.cmd(&["SET", "mine", "1"]);
+    replica.replicaof_port(master.port);
+    replica.wait_for_log("Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization");
+    assert!(replica.is_alive());
+    assert_eq!(replica.cmd(&["GET", "mine"]).text(), "1", "its data is still there");
+    let files: Vec<_> = std::fs::read_dir(&replica.dir.0).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(files.iter().filter(|f| f.to_string_lossy().starts_with("temp")).count() <= 1, "{files:?}");
+}
+
+/// The replica's output buffer limit: one that does not read is dropped, and the master's memory is not.
+#[test]
+fn replica_output_buffer_limit() {
+    let master = TestServer::start(&["--client-output-buffer-limit", "replica 1mb 0 0", "--repl-timeout", "60"]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    replica.signal("STOP");
+    let mut c = master.conn();
+    let value = "x".repeat(100_000);
+    for i in 0..150 {
+        c.cmd(&["SET", &format!("k{}", i % 10), &value]);
+    }
+    master.wait_for_log("scheduled to be closed ASAP for overcoming of output buffer limits.");
+    wait_for("the replica is dropped", || master.info("connected_slaves") == "0");
+    replica.signal("CONT");
+    replica.wait_for_link();
+    assert_same_data(&master, &replica);
+}
+
+/// A transaction arrives as one: the replica shows all of it or nothing, and SELECTs are right after a cut.
+#[test]
+fn transactions_and_dbs() {
+    let master = TestServer::start(&[]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    let mut c = master.conn();
+    for round in 0..5 {
+        c.cmd(&["SELECT", &(round % 3).to_string()]);
+        c.cmd(&["MULTI"]);
+        c.cmd(&["INCR", "a"]);
+        c.cmd(&["INCR", "b"]);
+        c.cmd(&["PEXPIRE", "b", "1000000"]);
+        c.cmd(&["EXEC"]);
+        master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]);
+        replica.wait_for_link();
+    }
+    assert_same_data(&master, &replica);
+    assert_eq!(master.info("sync_full"), "1");
+}
+
+/// DEBUG CHANGE-REPL-ID makes the next attempt a full resynchronisation.
+#[test]
+fn changed_id_means_full_sync() {
+    let master = TestServer::start(&[]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    master.cmd(&["DEBUG", "CHANGE-REPL-ID"]);
+    master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]);
+    wait_for("a full sync", || master.info("sync_full") == "2");
+    replica.wait_for_link();
+    assert_same_data(&master, &replica);
+}
