@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use crate::acl::ACLUpdateDefaultUserPassword;
 use crate::ae::{aeGetSetSize, aeResizeSetSize};
 use crate::args::Args;
-use crate::debug::{disableWatchdog, enableWatchdog};
+use crate::debug::{disableWatchdog, enableWatchdog, prepareCrashReport};
 use crate::ds::glob::stringmatchlen;
 use crate::evict::{freeMemoryGetNotCountedMemory, performEvictions};
 use crate::log::*;
@@ -1094,7 +1094,14 @@ fn updateGoodSlaves(server: &mut Server, _val: i64, _prev: i64) -> Result<(), Co
 }
 
 fn updateSighandlerEnabled(server: &mut Server, val: bool, _prev: bool) -> Result<(), ConfigError> {
+    prepareCrashReport(server);
     if val { setupSignalHandlers(server) } else { removeSignalHandlers() }
+    Ok(())
+}
+
+/// The panic hook keeps its own copy.
+fn updateUseExitOnPanic(server: &mut Server, _val: bool, _prev: bool) -> Result<(), ConfigError> {
+    prepareCrashReport(server);
     Ok(())
 }
 
@@ -1263,7 +1270,7 @@ pub const configs: &[standardConfig] = &[
     bool_config!("syslog-enabled", None, IMMUTABLE_CONFIG, syslog_enabled, false, None, None),
     bool_config!("crash-log-enabled", None, MODIFIABLE_CONFIG, crashlog_enabled, true, None, Some(updateSighandlerEnabled)),
     bool_config!("crash-memcheck-enabled", None, MODIFIABLE_CONFIG, memcheck_enabled, true, None, None),
-    bool_config!("use-exit-on-panic", None, MODIFIABLE_CONFIG, use_exit_on_panic, false, None, None),
+    bool_config!("use-exit-on-panic", None, MODIFIABLE_CONFIG, use_exit_on_panic, false, None, Some(updateUseExitOnPanic)),
     bool_config!("disable-thp", None, MODIFIABLE_CONFIG, disable_thp, true, None, None),
     bool_config!("replica-announced", None, MODIFIABLE_CONFIG, replica_announced, true, None, None),
     opt_string_config!("unixsocket", None, IMMUTABLE_CONFIG, unixsocket, None),

@@ -1123,6 +1123,28 @@ pub fn georadiusGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize
     result.len()
 }
 
+/// SORT key ... [STORE destination]. Of several STOREs the last one counts, as it does for SORT.
+// C: 6.2.16 takes the destination of a STORE for the next option, so that `STORE by STORE secret` hides a key from the ACL.
+pub fn sortGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
+    result.clear();
+    result.push(1);
+    let mut i = 2;
+    while i < argv.len() {
+        // An option this does not know has no arguments.
+        if argv[i].eq_ignore_ascii_case(b"limit") {
+            i += 2;
+        } else if argv[i].eq_ignore_ascii_case(b"get") || argv[i].eq_ignore_ascii_case(b"by") {
+            i += 1;
+        } else if argv[i].eq_ignore_ascii_case(b"store") && i + 1 < argv.len() {
+            i += 1;
+            result.truncate(1);
+            result.push(i);
+        }
+        i += 1;
+    }
+    result.len()
+}
+
 /// STRALGO LCS ... KEYS a b
 pub fn lcsGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();

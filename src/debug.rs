@@ -212,15 +212,6 @@ fn debugFindOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyR
     o
 }
 
-/// The reference count that the C would show, as OBJECT REFCOUNT does: small numbers are shared by all their keys, unless
-/// each key needs its own LRU field.
-fn refcount(server: &Server, o: ValueRef) -> i64 {
-    let policy = server.maxmemory_policy & (MAXMEMORY_FLAG_LRU | MAXMEMORY_FLAG_LFU);
-    match o {
-        ValueRef::Int(0..10000) if server.maxmemory == 0 || policy == 0 => i64::from(i32::MAX),
-        _ => 1,
-    }
-}
 
 /// Ten million random patterns and strings.
 fn stringmatchlen_fuzz_test() -> usize {

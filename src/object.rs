@@ -357,7 +357,7 @@ fn objectCommandLookupOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> O
 
 /// The reference count that the C would show: a small number is one object for all its keys, unless each key needs its own
 /// LRU field.
-fn refcount(server: &Server, o: ValueRef<'_>) -> i64 {
+pub fn refcount(server: &Server, o: ValueRef<'_>) -> i64 {
     let shares = server.maxmemory == 0 || server.maxmemory_policy & (MAXMEMORY_FLAG_LRU | MAXMEMORY_FLAG_LFU) == 0;
     match o {
         ValueRef::Int(n) if shares && (0..OBJ_SHARED_INTEGERS).contains(&n) => OBJ_SHARED_REFCOUNT,

@@ -122,7 +122,11 @@ const FIRST: (i32, i32, i32) = (1, 1, 1);
 const ALL: (i32, i32, i32) = (1, -1, 1);
 
 /// The tables of all the files that have commands. A file of its own (a value type) exports a `COMMANDS` and is named here.
-const TABLES: &[&[CommandSpec]] = &[COMMANDS];
+const TABLES: &[&[CommandSpec]] = &[
+    COMMANDS,
+    crate::types::t_list::COMMANDS,
+    crate::sort::COMMANDS,
+];
 
 /// The commands of the spine and of strings.
 ///
@@ -256,6 +260,12 @@ pub struct CommandTable {
     pub unsubscribeCommand: CommandId,
     pub psubscribeCommand: CommandId,
     pub punsubscribeCommand: CommandId,
+    pub lpopCommand: CommandId,
+    pub rpopCommand: CommandId,
+    pub rpoplpushCommand: CommandId,
+    pub lmoveCommand: CommandId,
+    pub blmoveCommand: CommandId,
+    pub brpoplpushCommand: CommandId,
 }
 
 impl CommandTable {
@@ -1516,6 +1526,8 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     let (discard, watch, reset, ping) = (id("discard"), id("watch"), id("reset"), id("ping"));
     let (subscribe, unsubscribe) = (id("subscribe"), id("unsubscribe"));
     let (psubscribe, punsubscribe) = (id("psubscribe"), id("punsubscribe"));
+    let (lpop, rpop, lmove, blmove) = (id("lpop"), id("rpop"), id("lmove"), id("blmove"));
+    let (rpoplpush, brpoplpush) = (id("rpoplpush"), id("brpoplpush"));
     table.delCommand = del;
     table.unlinkCommand = unlink;
     table.multiCommand = multi;
@@ -1530,6 +1542,12 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     table.unsubscribeCommand = unsubscribe;
     table.psubscribeCommand = psubscribe;
     table.punsubscribeCommand = punsubscribe;
+    table.lpopCommand = lpop;
+    table.rpopCommand = rpop;
+    table.rpoplpushCommand = rpoplpush;
+    table.lmoveCommand = lmove;
+    table.blmoveCommand = blmove;
+    table.brpoplpushCommand = brpoplpush;
 }
 
 /// Forgets what the commands were called for: CONFIG RESETSTAT.
@@ -3055,6 +3073,7 @@ pub fn changeListenPort(server: &mut Server, port: i32) -> CResult {
 
 /// SIGTERM and SIGINT ask for a shutdown; a crash is reported, if that is configured.
 pub fn setupSignalHandlers(server: &Server) {
+    crate::debug::prepareCrashReport(server);
     let hooks = SignalHooks {
         log: |line| serverLogFromHandler(LL_WARNING, line.as_bytes()),
         removeTempFile: || rdbRemoveTempFile(getpid(), true),
@@ -3328,6 +3347,7 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     setLogPid(u32::MAX);
     // The log's local time, with daylight saving or without.
     // C: notices when that changes; here it is as it was at the start.
+    crate::sys::locale::localeInit();
     tzInit();
     setLogClock(if daylightActive(unixSeconds()) {
         || (mstime(), 3600 - getTimeZone())

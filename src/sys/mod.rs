@@ -5,6 +5,7 @@ pub mod clock;
 pub mod errno;
 pub mod file;
 pub mod fork;
+pub mod locale;
 pub mod mem;
 pub mod pipe;
 pub mod proc;
