@@ -1,0 +1,414 @@
+//! Compares redis-server binaries: CPU time per operation, memory, RDB save and load, full synchronisation.
+//!
+//!     cargo bench --bench compare -- [--reps 3] [--quick] --server c=/usr/bin/redis-server --server ours=target/release/redis-server [ROW ...]
+//!
+//! The servers take turns (A B, B A, A B) in one run, so that what else the machine does hits them alike; of the repetitions
+//! the median counts. The first server is the measure: x2.00 is twice as good as it. A server runs on CPU 0 and the load on
+//! CPU 1, where there are two. CPU time is the scheduler's own (`/proc/PID/schedstat`), so that a client that is slow does
+//! not count. Absolute figures mean little on a shared machine; ratios within one run do.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server under test, in a folder of its own.
+struct Server {
+    port: u16,
+    dir: PathBuf,
+    child: Child,
+}
+
+impl Server {
+    fn start(binary: &str, dir: &Path, args: &[&str]) -> Server {
+        std::fs::create_dir_all(dir).unwrap();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let child = Command::new("taskset")
+            .args(["-c", "0", binary, "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+            .args(args)
+            .current_dir(dir)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("taskset and the server");
+        let server = Server { port, dir: dir.to_path_buf(), child };
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", port)).is_err() || !server.call(&["PING"]).starts_with("+PONG") {
+            assert!(start.elapsed() < Duration::from_secs(120), "{binary} does not come up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        server
+    }
+
+    /// A command on a connection of its own; the first bytes of its reply.
+    fn call(&self, args: &[&str]) -> String {
+        let Ok(mut s) = TcpStream::connect(("127.0.0.1", self.port)) else { return String::new() };
+        let mut request = Vec::new();
+        encode(args, &mut request);
+        let mut reply = vec![0; 1 << 16];
+        let n = s.write_all(&request).and_then(|()| s.read(&mut reply)).unwrap_or(0);
+        String::from_utf8_lossy(&reply[..n]).into_owned()
+    }
+
+    fn info(&self, field: &str) -> String {
+        let text = self.call(&["INFO"]);
+        let value = text.lines().find_map(|l| l.strip_prefix(field).and_then(|l| l.strip_prefix(':')));
+        value.unwrap_or_default().trim().to_string()
+    }
+
+    /// CPU time of the main process, in nanoseconds.
+    fn cpu_ns(&self) -> f64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap_or_default();
+        text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0)
+    }
+
+    /// Resident memory in bytes.
+    fn rss(&self) -> f64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
+        text.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) * 4096.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn encode<T: AsRef<[u8]>>(args: &[T], out: &mut Vec<u8>) {
+    write!(out, "*{}\r\n", args.len()).unwrap();
+    for a in args {
+        write!(out, "${}\r\n", a.as_ref().len()).unwrap();
+        out.extend_from_slice(a.as_ref());
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// One load: a command with a random number in it, on some connections, several at a time.
+struct Load {
+    command: Vec<String>,
+    conns: usize,
+    pipeline: usize,
+    requests: usize,
+    keyspace: u64,
+    /// Numbers in order instead of at random: to fill.
+    sequential: bool,
+}
+
+/// Where the number goes in a command's arguments.
+const NUMBER: &str = "############";
+
+impl Load {
+    /// Runs it; the server's CPU time per operation in nanoseconds.
+    fn run(&self, server: &Server) -> f64 {
+        let mut conns: Vec<(TcpStream, Vec<u8>)> = (0..self.conns)
+            .map(|_| {
+                let s = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+                s.set_nodelay(true).unwrap();
+                let mut request = Vec::new();
+                for _ in 0..self.pipeline {
+                    encode(&self.command, &mut request);
+                }
+                (s, request)
+            })
+            .collect();
+        let places: Vec<usize> = {
+            let r = &conns[0].1;
+            r.windows(12).enumerate().filter(|(_, w)| *w == NUMBER.as_bytes()).map(|(i, _)| i).collect()
+        };
+        let (mut seed, mut next) = (0x9e37_79b9_7f4a_7c15u64, 0u64);
+        let mut number = || {
+            if self.sequential {
+                next += 1;
+                (next - 1) % self.keyspace
+            } else {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                ((u128::from(seed) * u128::from(self.keyspace)) >> 64) as u64
+            }
+        };
+        let before = server.cpu_ns();
+        let mut done = 0;
+        let mut buf = vec![0; 1 << 18];
+        while done < self.requests {
+            // All connections ask, then all are answered: the server always finds many of them ready.
+            for (sock, request) in &mut conns {
+                for &place in &places {
+                    let mut n = number();
+                    for digit in request[place..place + 12].iter_mut().rev() {
+                        *digit = b'0' + (n % 10) as u8;
+                        n /= 10;
+                    }
+                }
+                sock.write_all(request).unwrap();
+            }
+            for (sock, _) in &mut conns {
+                let mut parser = Replies::default();
+                while parser.complete < self.pipeline {
+                    let n = sock.read(&mut buf).unwrap();
+                    assert!(n > 0, "the server closed the connection");
+                    parser.feed(&buf[..n]);
+                }
+                done += self.pipeline;
+            }
+        }
+        (server.cpu_ns() - before) / done as f64
+    }
+}
+
+/// Counts whole replies in a stream: lines, bulks and (nested) arrays.
+#[derive(Default)]
+struct Replies {
+    line: Vec<u8>,
+    /// Bytes of a bulk still to come.
+    skip: usize,
+    /// Elements still to come, by level of nesting.
+    open: Vec<i64>,
+    complete: usize,
+}
+
+impl Replies {
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.skip > 0 {
+                let n = self.skip.min(bytes.len());
+                self.skip -= n;
+                bytes = &bytes[n..];
+                if self.skip == 0 {
+                    self.element();
+                }
+                continue;
+            }
+            let end = bytes.iter().position(|b| *b == b'\n').map_or(bytes.len(), |i| i + 1);
+            self.line.extend_from_slice(&bytes[..end]);
+            bytes = &bytes[end..];
+            if self.line.last() != Some(&b'\n') {
+                continue;
+            }
+            let line = std::mem::take(&mut self.line);
+            let number = || std::str::from_utf8(&line[1..line.len() - 2]).unwrap().parse::<i64>().unwrap();
+            match line[0] {
+                b'$' if line[1] != b'-' => self.skip = number() as usize + 2,
+                b'*' if line[1] != b'-' && line[1] != b'0' => self.open.push(number()),
+                b'-' => panic!("{}", String::from_utf8_lossy(&line)),
+                _ => self.element(),
+            }
+        }
+    }
+
+    fn element(&mut self) {
+        while let Some(left) = self.open.last_mut() {
+            *left -= 1;
+            if *left > 0 {
+                return;
+            }
+            self.open.pop();
+        }
+        self.complete += 1;
+    }
+}
+
+fn words(s: &str) -> Vec<String> {
+    s.split(' ').map(String::from).collect()
+}
+
+/// What a row measures. Smaller is better.
+enum Row {
+    /// CPU per operation, after a preparation.
+    Ops { prepare: Vec<Load>, load: Load, replicas: usize },
+    /// Resident bytes after DEBUG POPULATE.
+    Memory { keys: usize },
+    /// CPU time of SAVE, and of loading the file at start.
+    Save { keys: usize },
+    Restart { keys: usize },
+    /// Wall time from REPLICAOF to a replica in sync.
+    FullSync { keys: usize },
+}
+
+fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
+    let scale = if quick { 10 } else { 1 };
+    let fill = |command: &str, keyspace: u64| Load {
+        command: words(command),
+        conns: 10,
+        pipeline: 50,
+        requests: keyspace as usize,
+        keyspace,
+        sequential: true,
+    };
+    let load = |command: &str, pipeline: usize, requests: usize, keyspace: u64| Load {
+        command: words(command),
+        conns: 50,
+        pipeline,
+        requests: requests / scale,
+        keyspace,
+        sequential: false,
+    };
+    let keys = 1_000_000 / scale as u64;
+    let ops = |prepare: Vec<Load>, load: Load| Row::Ops { prepare, load, replicas: 0 };
+    let set = "SET key:############ xxxxxxxxxxxxxxxx";
+    let mut rows = BTreeMap::new();
+    for (name, pipeline, requests) in [("get-p1", 1, 200_000), ("get-p16", 16, 1_500_000), ("get-p100", 100, 4_000_000)] {
+        rows.insert(name, ops(vec![fill(set, keys)], load("GET key:############", pipeline, requests, keys)));
+    }
+    for (name, pipeline, requests) in [("set-p1", 1, 200_000), ("set-p16", 16, 1_500_000), ("set-p100", 100, 4_000_000)] {
+        rows.insert(name, ops(vec![fill(set, keys)], load(set, pipeline, requests, keys)));
+    }
+    rows.insert(
+        "set-p16-2-replicas",
+        Row::Ops { prepare: vec![fill(set, keys)], load: load(set, 16, 1_000_000, keys), replicas: 2 },
+    );
+    rows.insert("incr-p16", ops(vec![], load("INCR ctr:############", 16, 1_000_000, keys)));
+    rows.insert("lpush-p16", ops(vec![], load("LPUSH list xxxxxxxxxxxxxxxx", 16, 1_000_000, 1)));
+    rows.insert(
+        "lrange100-p16",
+        ops(vec![fill("RPUSH list ############", 1000)], load("LRANGE list 0 99", 16, 50_000, 1)),
+    );
+    let hset = "HSET hash f:############ xxxxxxxxxxxxxxxx";
+    rows.insert("hset-p16", ops(vec![], load(hset, 16, 1_000_000, 100_000)));
+    rows.insert("hget-p16", ops(vec![fill(hset, 100_000)], load("HGET hash f:############", 16, 1_000_000, 100_000)));
+    rows.insert("sadd-p16", ops(vec![], load("SADD set m:############", 16, 1_000_000, 100_000)));
+    rows.insert(
+        "sismember-p16",
+        ops(vec![fill("SADD set m:############", 100_000)], load("SISMEMBER set m:############", 16, 1_000_000, 200_000)),
+    );
+    rows.insert("zadd-p16", ops(vec![], load("ZADD zset 1 e:############", 16, 1_000_000, 100_000)));
+    rows.insert(
+        "zrangebyscore-p16",
+        ops(
+            vec![fill("ZADD zset ############ e:############", 100_000)],
+            load("ZRANGEBYSCORE zset ############ +inf LIMIT 0 10", 16, 200_000, 99_000),
+        ),
+    );
+    rows.insert("xadd-p16", ops(vec![], load("XADD stream MAXLEN ~ 10000 * field xxxxxxxxxxxxxxxx", 16, 500_000, 1)));
+    rows.insert(
+        "sinter-1k",
+        ops(vec![fill("SADD a ############", 1000), fill("SADD b ############", 1000)], load("SINTER a b", 1, 5_000, 1)),
+    );
+    rows.insert("pfadd-p16", ops(vec![], load("PFADD hll e:############", 16, 1_000_000, 1_000_000)));
+    rows.insert(
+        "bitcount-1mb",
+        ops(vec![fill("SETBIT bits 8388607 1", 1)], load("BITCOUNT bits", 1, 2_000, 1)),
+    );
+    let many = 10_000_000 / scale;
+    rows.insert("memory-10m", Row::Memory { keys: many });
+    rows.insert("save-10m", Row::Save { keys: many });
+    rows.insert("load-10m", Row::Restart { keys: many });
+    rows.insert("full-sync-10m", Row::FullSync { keys: many });
+    rows
+}
+
+/// Measures a row on a server that is new for it.
+fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
+    let _ = std::fs::remove_dir_all(dir);
+    let populate = |server: &Server, keys: &usize| {
+        server.call(&["DEBUG", "POPULATE", &keys.to_string(), "key", "16"]);
+    };
+    match row {
+        Row::Ops { prepare, load, replicas } => {
+            let server = Server::start(binary, dir, &[]);
+            for load in prepare {
+                load.run(&server);
+            }
+            let _replicas: Vec<Server> = (0..*replicas).map(|i| replica_of(&server, binary, &dir.join(format!("r{i}")))).collect();
+            load.run(&server)
+        }
+        Row::Memory { keys } => {
+            let server = Server::start(binary, dir, &[]);
+            let empty = server.rss();
+            populate(&server, keys);
+            (server.rss() - empty) / *keys as f64
+        }
+        Row::Save { keys } => {
+            let server = Server::start(binary, dir, &[]);
+            populate(&server, keys);
+            let before = server.cpu_ns();
+            server.call(&["SAVE"]);
+            (server.cpu_ns() - before) / 1e6
+        }
+        Row::Restart { keys } => {
+            let server = Server::start(binary, dir, &[]);
+            populate(&server, keys);
+            server.call(&["SAVE"]);
+            let dir = server.dir.clone();
+            drop(server);
+            let server = Server::start(binary, &dir, &[]);
+            while server.info("loading") == "1" {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            server.cpu_ns() / 1e6
+        }
+        Row::FullSync { keys } => {
+            let server = Server::start(binary, dir, &[]);
+            populate(&server, keys);
+            let start = Instant::now();
+            let _replica = replica_of(&server, binary, &dir.join("replica"));
+            start.elapsed().as_secs_f64() * 1e3
+        }
+    }
+}
+
+fn replica_of(master: &Server, binary: &str, dir: &Path) -> Server {
+    let replica = Server::start(binary, dir, &[]);
+    replica.call(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
+    while replica.info("master_link_status") != "up" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    replica
+}
+
+fn median(mut v: Vec<f64>) -> f64 {
+    v.sort_by(f64::total_cmp);
+    v[v.len() / 2]
+}
+
+fn main() {
+    let (mut servers, mut wanted, mut reps, mut quick) = (Vec::new(), Vec::new(), 3, false);
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--server" => {
+                let (name, path) = args.next().and_then(|s| s.split_once('=').map(|(n, p)| (n.to_string(), p.to_string()))).expect("NAME=PATH");
+                servers.push((name, std::fs::canonicalize(&path).unwrap_or_else(|e| panic!("{path}: {e}"))));
+            }
+            "--reps" => reps = args.next().and_then(|n| n.parse().ok()).expect("a number"),
+            "--quick" => quick = true,
+            // cargo bench adds it.
+            "--bench" => {}
+            row => wanted.push(row.to_string()),
+        }
+    }
+    if servers.is_empty() {
+        println!("no --server NAME=PATH given: nothing to compare");
+        return;
+    }
+    // The load keeps off the server's CPU.
+    let _ = Command::new("taskset").args(["-cp", "1", &std::process::id().to_string()]).stdout(Stdio::null()).status();
+
+    let base = std::env::temp_dir().join(format!("fidelis-compare-{}", std::process::id()));
+    for (name, row) in rows(quick).iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == *name)) {
+        let mut results = vec![Vec::new(); servers.len()];
+        for rep in 0..reps {
+            let order: Vec<usize> = if rep % 2 == 0 { (0..servers.len()).collect() } else { (0..servers.len()).rev().collect() };
+            for i in order {
+                results[i].push(measure(row, servers[i].1.to_str().unwrap(), &base.join(&servers[i].0)));
+            }
+        }
+        let unit = match row {
+            Row::Ops { .. } => "cpu ns/op",
+            Row::Memory { .. } => "bytes/key",
+            Row::Save { .. } | Row::Restart { .. } => "cpu ms",
+            Row::FullSync { .. } => "ms",
+        };
+        print!("{name:20}");
+        for (i, (server, _)) in servers.iter().enumerate() {
+            let ratio = median(results[0].iter().zip(&results[i]).map(|(a, b)| a / b).collect());
+            print!("  {server} {:.0} {unit} x{ratio:.2}", median(results[i].clone()));
+        }
+        println!();
+    }
+    let _ = std::fs::remove_dir_all(&base);
+}
