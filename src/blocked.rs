@@ -7,9 +7,9 @@
 
 use std::mem::take;
 
+use crate::db::{dbDelete, lookupKeyWrite};
 use crate::ds::adlist::*;
 use crate::latency::latencyAddSampleIfNeeded;
-use crate::db::{dbDelete, lookupKeyWrite};
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::{KeyRef, OBJ_LIST, OBJ_STREAM, OBJ_ZSET};
@@ -18,6 +18,8 @@ use crate::server_h::*;
 use crate::sys::clock::{elapsedStart, elapsedUs};
 use crate::timeout::{addClientToTimeoutTable, removeClientFromTimeoutTable};
 use crate::types::t_list::{listTypeLength, listTypePop, listTypePush, serveClientBlockedOnList};
+use crate::types::t_stream::serveClientsBlockedOnStreamKey;
+use crate::types::t_zset::serveClientsBlockedOnSortedSetKey;
 
 /// Blocks a client for a reason (`BLOCKED_*`). From here on its query buffer only fills; it is executed when the client is
 /// unblocked.
@@ -143,7 +145,10 @@ pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyR
     while numclients > 0 {
         numclients -= 1;
         // Who is unblocked leaves the list, and an empty list leaves the db: it is looked up each time.
-        let clients = server.db[rl.db].blocking_keys.get_mut(&rl.key).expect("somebody still waits for this key");
+        let clients = server.db[rl.db]
+            .blocking_keys
+            .get_mut(&rl.key)
+            .expect("somebody still waits for this key");
         let first = listFirst(clients).expect("a list of waiting clients is never empty");
         let receiver = listNodeValue(clients, first);
         if server.clients[receiver].btype != BLOCKED_LIST {
@@ -158,7 +163,17 @@ pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyR
         let old_client = server.current_client.replace(receiver);
         let reply_timer = elapsedStart();
         let ends = (wherefrom, whereto);
-        if serveClientBlockedOnList(server, receiver, &rl.key, dstkey.as_deref(), rl.db, &value, ends).is_err() {
+        if serveClientBlockedOnList(
+            server,
+            receiver,
+            &rl.key,
+            dstkey.as_deref(),
+            rl.db,
+            &value,
+            ends,
+        )
+        .is_err()
+        {
             // It could not be served: as if nothing was popped.
             listTypePush(server.db[rl.db].dict.list_mut(o), &value, wherefrom);
         }
@@ -178,6 +193,8 @@ pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyR
 fn serveClientsBlockedOnKey(server: &mut Server, rl: &readyList, o: KeyRef) {
     match server.db[rl.db].dict.type_of(o) {
         OBJ_LIST => serveClientsBlockedOnListKey(server, rl, o),
+        OBJ_ZSET => serveClientsBlockedOnSortedSetKey(server, rl, o),
+        OBJ_STREAM => serveClientsBlockedOnStreamKey(server, rl, o),
         _ => {}
     }
 }
@@ -243,7 +260,8 @@ pub fn unblockClientWaitingData(server: &mut Server, c: ClientId) {
     let bpop = take(&mut server[c].bpop);
     for (key, _) in &bpop.keys {
         let blocking_keys = &mut server.db[db].blocking_keys;
-        let clients = blocking_keys.get_mut(key).expect("a key that is waited for has a list of clients");
+        let clients =
+            blocking_keys.get_mut(key).expect("a key that is waited for has a list of clients");
         let node = listSearchKey(clients, c).expect("and this client is in it");
         listDelNode(clients, node);
         if listLength(clients) == 0 {
@@ -271,7 +289,9 @@ pub fn signalKeyAsReady(server: &mut Server, db: usize, key: &[u8], type_: u8) {
     if btype == BLOCKED_NONE || server.blocked_clients_by_type[btype] == 0 {
         return;
     }
-    if !server.db[db].blocking_keys.contains_key(key) || !server.db[db].ready_keys.insert(key.to_vec()) {
+    if !server.db[db].blocking_keys.contains_key(key)
+        || !server.db[db].ready_keys.insert(key.to_vec())
+    {
         return;
     }
     server.ready_keys.push(readyList { db, key: key.to_vec() });

@@ -1171,3 +1171,27 @@ pub fn memoryGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) 
     }
     result.len()
 }
+
+/// XREAD and XREADGROUP: the first half of what stands behind STREAMS, which may also be the name of a group or a consumer.
+pub fn xreadGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
+    result.clear();
+    let is = |i: usize, name: &[u8]| eq_ignore_case(&argv[i], name);
+    let mut i = 1;
+    while i < argv.len() {
+        if is(i, b"block") || is(i, b"count") {
+            i += 1;
+        } else if is(i, b"group") {
+            i += 2;
+        } else if is(i, b"streams") {
+            let num = argv.len() - i - 1;
+            if num % 2 == 0 {
+                result.extend(i + 1..i + 1 + num / 2);
+            }
+            break;
+        } else if !is(i, b"noack") {
+            break;
+        }
+        i += 1;
+    }
+    result.len()
+}

@@ -125,7 +125,14 @@ const ALL: (i32, i32, i32) = (1, -1, 1);
 const TABLES: &[&[CommandSpec]] = &[
     COMMANDS,
     crate::types::t_list::COMMANDS,
+    crate::types::t_set::COMMANDS,
+    crate::types::t_hash::COMMANDS,
     crate::sort::COMMANDS,
+    crate::types::bitops::COMMANDS,
+    crate::types::hyperloglog::COMMANDS,
+    crate::types::t_zset::COMMANDS,
+    crate::types::geo::COMMANDS,
+    crate::types::t_stream::COMMANDS,
 ];
 
 /// The commands of the spine and of strings.
@@ -260,6 +267,8 @@ pub struct CommandTable {
     pub unsubscribeCommand: CommandId,
     pub psubscribeCommand: CommandId,
     pub punsubscribeCommand: CommandId,
+    pub xclaimCommand: CommandId,
+    pub xgroupCommand: CommandId,
     pub lpopCommand: CommandId,
     pub rpopCommand: CommandId,
     pub rpoplpushCommand: CommandId,
@@ -1526,6 +1535,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     let (discard, watch, reset, ping) = (id("discard"), id("watch"), id("reset"), id("ping"));
     let (subscribe, unsubscribe) = (id("subscribe"), id("unsubscribe"));
     let (psubscribe, punsubscribe) = (id("psubscribe"), id("punsubscribe"));
+    let (xclaim, xgroup) = (id("xclaim"), id("xgroup"));
     let (lpop, rpop, lmove, blmove) = (id("lpop"), id("rpop"), id("lmove"), id("blmove"));
     let (rpoplpush, brpoplpush) = (id("rpoplpush"), id("brpoplpush"));
     table.delCommand = del;
@@ -1542,6 +1552,8 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     table.unsubscribeCommand = unsubscribe;
     table.psubscribeCommand = psubscribe;
     table.punsubscribeCommand = punsubscribe;
+    table.xclaimCommand = xclaim;
+    table.xgroupCommand = xgroup;
     table.lpopCommand = lpop;
     table.rpopCommand = rpop;
     table.rpoplpushCommand = rpoplpush;

@@ -1017,6 +1017,8 @@ pub struct Server {
     pub stream_node_max_entries: i64,
     pub list_max_ziplist_size: i32,
     pub list_compress_depth: i32,
+    /// Where the random numbers of SPOP and the like go on; 0 before the first. See `types::t_set::Random`.
+    pub random_state: u64,
 
     // Time, as last read
     pub unixtime: i64,

@@ -23,7 +23,7 @@ use crate::sys::locale::strxfrm;
 use crate::types::t_hash::Hash;
 use crate::types::t_list::{listTypeLength, listTypePush};
 use crate::types::t_set::Set;
-use crate::types::t_zset::Zset;
+use crate::types::t_zset::{Zset, zsetConvert};
 use crate::util::{c_str, eq_ignore_case, ll2string, strtod};
 
 /// SORT.
@@ -106,7 +106,8 @@ fn lookupKeyByPattern<'a>(
     for part in [prefix, subst, postfix] {
         name.extend_from_slice(part);
     }
-    let o = if writeflag { lookupKeyWrite(server, db, name) } else { lookupKeyRead(server, db, name) }?;
+    let o =
+        if writeflag { lookupKeyWrite(server, db, name) } else { lookupKeyRead(server, db, name) }?;
     match (server.db[db].dict.type_of(o), field) {
         (OBJ_HASH, Some(field)) => Some(Found::Field(o, field)),
         (OBJ_STRING, None) => Some(Found::Key(o)),
@@ -144,7 +145,13 @@ struct redisSortObject {
 }
 
 /// The order of two elements.
-fn sortCompare(texts: &[u8], alpha: bool, desc: bool, so1: &redisSortObject, so2: &redisSortObject) -> Ordering {
+fn sortCompare(
+    texts: &[u8],
+    alpha: bool,
+    desc: bool,
+    so1: &redisSortObject,
+    so2: &redisSortObject,
+) -> Ordering {
     let text = |t: Option<Text>| t.map(|t| t.of(texts));
     let cmp = if alpha {
         // What has no text comes first.
@@ -159,7 +166,12 @@ fn sortCompare(texts: &[u8], alpha: bool, desc: bool, so1: &redisSortObject, so2
 
 /// `pqsort`: quicksort by Bentley and McIlroy that leaves those parts of `v` unsorted that hold no place from `lrange` to
 /// `rrange`. Where elements are equal, which one comes first is as in the C.
-fn pqsort<T: Copy>(v: &mut [T], lrange: usize, rrange: usize, cmp: &mut impl FnMut(&T, &T) -> Ordering) {
+pub fn pqsort<T: Copy>(
+    v: &mut [T],
+    lrange: usize,
+    rrange: usize,
+    cmp: &mut impl FnMut(&T, &T) -> Ordering,
+) {
     // Parts still to sort: where, and how many.
     let mut parts = vec![(0, v.len())];
     while let Some((a, n)) = parts.pop() {
@@ -241,7 +253,8 @@ fn pqsort<T: Copy>(v: &mut [T], lrange: usize, rrange: usize, cmp: &mut impl FnM
 
         // From both ends to the middle with them.
         let end = a + n;
-        for (from, to, len) in [(a, pb, (pa - a).min(pb - pa)), (pb, end, (pd - pc).min(end - pd))] {
+        for (from, to, len) in [(a, pb, (pa - a).min(pb - pa)), (pb, end, (pd - pc).min(end - pd))]
+        {
             for i in 0..len {
                 v.swap(from + i, to - len + i);
             }
@@ -268,7 +281,11 @@ struct sortOptions<'a> {
 }
 
 /// Reads the options. On an error the reply was sent.
-fn parseSortOptionsOrReply<'a>(server: &mut Server, c: ClientId, argv: &Args<'a>) -> Result<sortOptions<'a>, ()> {
+fn parseSortOptionsOrReply<'a>(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args<'a>,
+) -> Result<sortOptions<'a>, ()> {
     let mut opts = sortOptions {
         desc: false,
         alpha: false,
@@ -316,7 +333,14 @@ fn parseSortOptionsOrReply<'a>(server: &mut Server, c: ClientId, argv: &Args<'a>
 
 /// Loads elements of the key `sortval` in the order they have there (in the reverse one with `desc`, if the type has an
 /// order): `count` of them from place `start` on.
-fn loadElements(keys: &Keyspace, sortval: KeyRef, start: i64, count: i64, desc: bool, texts: &mut Vec<u8>) -> Vec<redisSortObject> {
+fn loadElements(
+    keys: &Keyspace,
+    sortval: KeyRef,
+    start: i64,
+    count: i64,
+    desc: bool,
+    texts: &mut Vec<u8>,
+) -> Vec<redisSortObject> {
     let mut vector = Vec::with_capacity(count as usize);
     let mut push = |element: &[u8]| {
         vector.push(redisSortObject { obj: Text::push(texts, element), score: 0.0, cmpobj: None });
@@ -340,18 +364,8 @@ fn loadElements(keys: &Keyspace, sortval: KeyRef, start: i64, count: i64, desc: 
         ValueRef::Aggregate(Aggregate::Set(Set::Intset(is))) => {
             (0..intsetLen(is)).filter_map(|i| intsetGet(is, i)).for_each(|n| push(&ll2string(n)));
         }
-        ValueRef::Aggregate(Aggregate::Set(Set::Ht(d))) => d.iter().for_each(|member| push(member.as_slice())),
-        ValueRef::Aggregate(Aggregate::Zset(Zset::Ziplist(zl))) => {
-            // Members and scores take turns.
-            let mut p = ziplistIndex(zl, if desc { -2 - 2 * start } else { 2 * start });
-            for _ in 0..count {
-                let Some(member) = p else { break };
-                if let Some(entry) = ziplistGet(zl, member) {
-                    push_entry(entry);
-                }
-                let step = if desc { ziplistPrev } else { ziplistNext };
-                p = step(zl, member).and_then(|score| step(zl, score));
-            }
+        ValueRef::Aggregate(Aggregate::Set(Set::Ht(d))) => {
+            d.iter().for_each(|member| push(member.as_slice()))
         }
         ValueRef::Aggregate(Aggregate::Zset(Zset::Skiplist(zs))) => {
             let zsl = &zs.zsl;
@@ -376,7 +390,8 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     // ------------------------------------------------------------------------ The key and its elements
 
-    let sortval = if store { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
+    let sortval =
+        if store { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
     let type_ = sortval.map_or(OBJ_LIST, |o| server.db[db].dict.type_of(o));
     if !matches!(type_, OBJ_SET | OBJ_LIST | OBJ_ZSET) {
         addReplyErrorObject(server, c, shared::wrongtypeerr);
@@ -390,11 +405,15 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
         sortby = None;
     }
 
+    if let Some(o) = sortval
+        && type_ == OBJ_ZSET
+    {
+        zsetConvert(server.db[db].dict.zset_mut(o), OBJ_ENCODING_SKIPLIST);
+    }
     let len = sortval.map_or(0, |o| match server.db[db].get(o) {
         ValueRef::Aggregate(Aggregate::List(ql)) => listTypeLength(ql) as i64,
         ValueRef::Aggregate(Aggregate::Set(Set::Intset(is))) => i64::from(intsetLen(is)),
         ValueRef::Aggregate(Aggregate::Set(Set::Ht(d))) => d.raw().len() as i64,
-        ValueRef::Aggregate(Aggregate::Zset(Zset::Ziplist(zl))) => ziplistLen(zl) as i64 / 2,
         ValueRef::Aggregate(Aggregate::Zset(Zset::Skiplist(zs))) => zs.zsl.len() as i64,
         _ => panic!("Bad SORT type"),
     });
@@ -415,7 +434,14 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let mut vector = match sortval {
         None => Vec::new(),
         Some(o) if partial => {
-            let vector = loadElements(&server.db[db].dict, o, start.max(0), end - start + 1, desc, &mut texts);
+            let vector = loadElements(
+                &server.db[db].dict,
+                o,
+                start.max(0),
+                end - start + 1,
+                desc,
+                &mut texts,
+            );
             end -= start;
             start = 0;
             vector
@@ -436,7 +462,9 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
             // The text it is sorted by is the one at hand, or is put behind the elements.
             let mut byval = so.obj;
             if let Some(by) = &by {
-                let Some(found) = lookupKeyByPattern(server, db, by, so.obj.of(&texts), store, &mut name) else {
+                let Some(found) =
+                    lookupKeyByPattern(server, db, by, so.obj.of(&texts), store, &mut name)
+                else {
                     continue;
                 };
                 let bytes = match found.value(&server.db[db], &[]) {
@@ -458,7 +486,8 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
             if !alpha {
                 let number = c_str(byval.of(&texts));
                 let score = strtod(number);
-                int_conversion_error |= score.len < number.len() || score.erange || score.value.is_nan();
+                int_conversion_error |=
+                    score.len < number.len() || score.erange || score.value.is_nan();
                 so.score = score.value;
             } else if store {
                 // What is stored must be the same on every replica, wherever that is.
@@ -475,8 +504,9 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     if !dontsort {
-        let mut cmp =
-            |so1: &redisSortObject, so2: &redisSortObject| sortCompare(&texts, alpha, desc, so1, so2);
+        let mut cmp = |so1: &redisSortObject, so2: &redisSortObject| {
+            sortCompare(&texts, alpha, desc, so1, so2)
+        };
         if sortby.is_some() && (start != 0 || end != len - 1) {
             pqsort(&mut vector, start.max(0) as usize, end.max(0) as usize, &mut cmp);
         } else {
@@ -600,7 +630,8 @@ mod tests {
             score,
             cmpobj: cmp.map(|cmp| Text::push(&mut texts, cmp)),
         };
-        let (a, b, none) = (so(b"a", 2.0, Some(b"x")), so(b"b", 2.0, Some(b"w")), so(b"c", 1.0, None));
+        let (a, b, none) =
+            (so(b"a", 2.0, Some(b"x")), so(b"b", 2.0, Some(b"w")), so(b"c", 1.0, None));
         assert!(sortCompare(&texts, false, false, &a, &b).is_lt());
         assert!(sortCompare(&texts, false, true, &a, &b).is_gt());
         assert!(sortCompare(&texts, false, false, &a, &none).is_gt());

@@ -69,6 +69,11 @@ impl Listpack {
     pub fn intoBytes(self) -> Vec<u8> {
         self.0
     }
+
+    /// The bytes there is memory for.
+    pub fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
 }
 
 impl Deref for Listpack {

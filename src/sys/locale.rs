@@ -19,7 +19,9 @@ pub fn strxfrm(text: &[u8], out: &mut Vec<u8>) {
         let room = out.capacity() - start;
         // SAFETY: `text` ends with NUL; at most `room` bytes are written behind the `start` bytes in use, and the result
         // overlaps nothing.
-        let len = unsafe { libc::strxfrm(out.as_mut_ptr().add(start).cast(), text.as_ptr().cast(), room) };
+        let len = unsafe {
+            libc::strxfrm(out.as_mut_ptr().add(start).cast(), text.as_ptr().cast(), room)
+        };
         if len < room {
             // SAFETY: the call has written `len` bytes and a NUL, which fits.
             unsafe { out.set_len(start + len) };

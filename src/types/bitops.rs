@@ -115,7 +115,12 @@ pub enum Overflow {
 use Overflow::*;
 
 /// Whether `value + incr` leaves an unsigned field of `bits`, and if so, what to store instead: `Some(None)` under FAIL.
-pub fn checkUnsignedBitfieldOverflow(value: u64, incr: i64, bits: u32, owtype: Overflow) -> Option<Option<u64>> {
+pub fn checkUnsignedBitfieldOverflow(
+    value: u64,
+    incr: i64,
+    bits: u32,
+    owtype: Overflow,
+) -> Option<Option<u64>> {
     let max = u64::MAX >> (64 - bits);
     let maxincr = max.wrapping_sub(value) as i64;
     let minincr = (value as i64).wrapping_neg();
@@ -135,17 +140,29 @@ pub fn checkUnsignedBitfieldOverflow(value: u64, incr: i64, bits: u32, owtype: O
 }
 
 /// The same for a signed field.
-pub fn checkSignedBitfieldOverflow(value: i64, incr: i64, bits: u32, owtype: Overflow) -> Option<Option<i64>> {
+pub fn checkSignedBitfieldOverflow(
+    value: i64,
+    incr: i64,
+    bits: u32,
+    owtype: Overflow,
+) -> Option<Option<i64>> {
     let max = i64::MAX >> (64 - bits);
     let min = -max - 1;
 
-    // These may wrap around, but then `value` itself is out of range, or has the sign that the other one is for.
+    // These may wrap around. Where that matters `value` is out of range, or has the sign that the other one is for; but one
+    // far below the range of a SET is taken for one above it, as in the C, and saturates there.
     let maxincr = max.wrapping_sub(value);
     let minincr = min.wrapping_sub(value);
 
-    let limit = if value > max || (bits != 64 && incr > maxincr) || (value >= 0 && incr > 0 && incr > maxincr) {
+    let limit = if value > max
+        || (bits != 64 && incr > maxincr)
+        || (value >= 0 && incr > 0 && incr > maxincr)
+    {
         max
-    } else if value < min || (bits != 64 && incr < minincr) || (value < 0 && incr < 0 && incr < minincr) {
+    } else if value < min
+        || (bits != 64 && incr < minincr)
+        || (value < 0 && incr < 0 && incr < minincr)
+    {
         min
     } else {
         return None;
@@ -164,7 +181,13 @@ pub fn checkSignedBitfieldOverflow(value: i64, incr: i64, bits: u32, owtype: Ove
 
 /// The offset of a bit from an argument: not negative, and within a string of `proto-max-bulk-len`. With `hash` it may be
 /// written `#n`, the n-th field of `bits`. On an error the reply was sent.
-fn getBitOffsetFromArgument(server: &mut Server, c: ClientId, o: &[u8], hash: bool, bits: u32) -> Result<u64, ()> {
+fn getBitOffsetFromArgument(
+    server: &mut Server,
+    c: ClientId,
+    o: &[u8],
+    hash: bool,
+    bits: u32,
+) -> Result<u64, ()> {
     let (digits, factor) = match o {
         [b'#', digits @ ..] if hash && bits > 0 => (digits, i64::from(bits)),
         _ => (o, 1),
@@ -181,10 +204,18 @@ fn getBitOffsetFromArgument(server: &mut Server, c: ClientId, o: &[u8], hash: bo
 
 /// The type of a field from an argument: `i` or `u` and the number of bits; whether it is signed, and the bits. Up to 64
 /// bits signed, up to 63 unsigned, because replies are signed. On an error the reply was sent.
-fn getBitfieldTypeFromArgument(server: &mut Server, c: ClientId, o: &[u8]) -> Result<(bool, u32), ()> {
+fn getBitfieldTypeFromArgument(
+    server: &mut Server,
+    c: ClientId,
+    o: &[u8],
+) -> Result<(bool, u32), ()> {
     let parsed = match o {
-        [b'i', bits @ ..] => string2ll(c_str(bits)).filter(|n| (1..=64).contains(n)).map(|n| (true, n as u32)),
-        [b'u', bits @ ..] => string2ll(c_str(bits)).filter(|n| (1..=63).contains(n)).map(|n| (false, n as u32)),
+        [b'i', bits @ ..] => {
+            string2ll(c_str(bits)).filter(|n| (1..=64).contains(n)).map(|n| (true, n as u32))
+        }
+        [b'u', bits @ ..] => {
+            string2ll(c_str(bits)).filter(|n| (1..=63).contains(n)).map(|n| (false, n as u32))
+        }
         _ => None,
     };
     parsed.ok_or_else(|| {
@@ -198,7 +229,12 @@ fn getBitfieldTypeFromArgument(server: &mut Server, c: ClientId, o: &[u8]) -> Re
 
 /// The string at `key`, made if it is not there, and made long enough with zeros for bit `maxbit`. It is raw then. `None`:
 /// it is no string, and the reply was sent.
-fn lookupStringForBitCommand(server: &mut Server, c: ClientId, key: &[u8], maxbit: u64) -> Option<KeyRef> {
+fn lookupStringForBitCommand(
+    server: &mut Server,
+    c: ClientId,
+    key: &[u8],
+    maxbit: u64,
+) -> Option<KeyRef> {
     let (db, byte) = (server[c].db, (maxbit >> 3) as usize);
     let Some(o) = lookupKeyWrite(server, db, key) else {
         return Some(dbAdd(server, db, key, Object::Raw(vec![0; byte + 1])));
@@ -264,7 +300,9 @@ pub fn getbitCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let mut digits = None;
     let s = getObjectReadOnlyString(server.db[db].get(o), &mut digits);
-    let bitval = s.get((bitoffset >> 3) as usize).is_some_and(|byte| byte & (1 << (7 - (bitoffset & 7))) != 0);
+    let bitval = s
+        .get((bitoffset >> 3) as usize)
+        .is_some_and(|byte| byte & (1 << (7 - (bitoffset & 7))) != 0);
     addReply(server, c, if bitval { shared::cone } else { shared::czero });
 }
 
@@ -504,7 +542,8 @@ impl bitfieldOp {
             Some(if opcode == BITFIELDOP_INCRBY { newval } else { oldval })
         } else {
             let oldval = getUnsignedBitfield(p, offset, bits);
-            let (value, incr) = if opcode == BITFIELDOP_INCRBY { (oldval, arg) } else { (arg as u64, 0) };
+            let (value, incr) =
+                if opcode == BITFIELDOP_INCRBY { (oldval, arg) } else { (arg as u64, 0) };
             let newval = match checkUnsignedBitfieldOverflow(value, incr, bits, owtype) {
                 None => value.wrapping_add(incr as u64),
                 Some(wrapped) => wrapped?,
@@ -658,7 +697,8 @@ mod tests {
             let len = self.below(max + 1);
             let fill = [0, 0xff, 1][self.below(3)];
             let noisy = fill == 1;
-            let mut v: Vec<u8> = (0..len).map(|_| if noisy { self.next() as u8 } else { fill }).collect();
+            let mut v: Vec<u8> =
+                (0..len).map(|_| if noisy { self.next() as u8 } else { fill }).collect();
             if !noisy && len > 0 {
                 for _ in 0..self.below(3) {
                     let at = self.below(len);
@@ -681,7 +721,11 @@ mod tests {
             let from = r.below(s.len() + 1).min(9);
             let s = &s[from..];
             let bits = || 0..s.len() * 8;
-            assert_eq!(redisPopcount(s), bits().filter(|i| bit(s, *i)).count() as i64, "step {step}");
+            assert_eq!(
+                redisPopcount(s),
+                bits().filter(|i| bit(s, *i)).count() as i64,
+                "step {step}"
+            );
             let first = bits().find(|i| bit(s, *i)).map_or(-1, |i| i as i64);
             assert_eq!(redisBitpos(s, true), first, "step {step}");
             let first = bits().find(|i| !bit(s, *i)).unwrap_or(s.len() * 8);
@@ -698,22 +742,37 @@ mod tests {
             s.iter_mut().for_each(|b| *b = r.next() as u8);
             let bits = 1 + r.below(64);
             let offset = r.below(24 * 8 - bits + 1);
-            let expect = |s: &[u8], offset| (0..bits).fold(0u64, |v, i| v << 1 | u64::from(bit(s, offset + i)));
-            assert_eq!(getUnsignedBitfield(&s, offset as u64, bits as u32), expect(&s, offset), "step {step}");
+            let expect = |s: &[u8], offset| {
+                (0..bits).fold(0u64, |v, i| v << 1 | u64::from(bit(s, offset + i)))
+            };
+            assert_eq!(
+                getUnsignedBitfield(&s, offset as u64, bits as u32),
+                expect(&s, offset),
+                "step {step}"
+            );
             let value = r.next();
             let before = s.clone();
             setUnsignedBitfield(&mut s, offset as u64, bits as u32, value);
             for i in 0..24 * 8 {
                 let within = (offset..offset + bits).contains(&i);
-                let want = if within { value >> (bits - 1 - (i - offset)) & 1 == 1 } else { bit(&before, i) };
+                let want = if within {
+                    value >> (bits - 1 - (i - offset)) & 1 == 1
+                } else {
+                    bit(&before, i)
+                };
                 assert_eq!(bit(&s, i), want, "step {step} bit {i}");
             }
             let signed = getSignedBitfield(&s, offset as u64, bits as u32);
-            let want = i128::from(expect(&s, offset)) - if bit(&s, offset) { 1i128 << bits } else { 0 };
+            let want =
+                i128::from(expect(&s, offset)) - if bit(&s, offset) { 1i128 << bits } else { 0 };
             assert_eq!(i128::from(signed), want, "step {step}");
             // Beyond the end there are zeros.
             let offset = r.below(250);
-            assert_eq!(getUnsignedBitfield(&s, offset as u64, bits as u32), expect(&s, offset), "step {step}");
+            assert_eq!(
+                getUnsignedBitfield(&s, offset as u64, bits as u32),
+                expect(&s, offset),
+                "step {step}"
+            );
         }
         assert_eq!(getUnsignedBitfield(b"\xff", u64::MAX, 64), 0);
     }
@@ -722,7 +781,21 @@ mod tests {
     #[test]
     fn overflows_are_those_of_wide_numbers() {
         let mut r = Rng(0x5eed_0003);
-        let edges = [0, 1, -1, i64::MAX, i64::MIN, i64::MAX - 1, i64::MIN + 1, 127, 128, -128, -129, 255, 256];
+        let edges = [
+            0,
+            1,
+            -1,
+            i64::MAX,
+            i64::MIN,
+            i64::MAX - 1,
+            i64::MIN + 1,
+            127,
+            128,
+            -128,
+            -129,
+            255,
+            256,
+        ];
         for step in 0..200_000 {
             let bits = 1 + r.below(64) as u32;
             let number = |r: &mut Rng| match r.below(3) {
@@ -748,14 +821,27 @@ mod tests {
                 (incr, 0)
             };
             let got = checkSignedBitfieldOverflow(value, incr, bits, owtype);
-            let want = expect(value as i128 + incr as i128, -(1 << (bits - 1)), (1 << (bits - 1)) - 1);
-            assert_eq!(got.map(|v| v.map(i128::from)), want, "step {step}: i{bits} {value} {incr} {owtype:?}");
+            let max = (1i128 << (bits - 1)) - 1;
+            let mut want = expect(value as i128 + incr as i128, -max - 1, max);
+            // What the C takes for too large.
+            if owtype == BFOVERFLOW_SAT && bits < 64 && max - value as i128 > i64::MAX as i128 {
+                want = Some(Some(max));
+            }
+            assert_eq!(
+                got.map(|v| v.map(i128::from)),
+                want,
+                "step {step}: i{bits} {value} {incr} {owtype:?}"
+            );
 
             if bits < 64 {
                 let value = if incr == 0 { value as u64 } else { value as u64 & ((1 << bits) - 1) };
                 let got = checkUnsignedBitfieldOverflow(value, incr, bits, owtype);
                 let want = expect(value as i128 + incr as i128, 0, (1 << bits) - 1);
-                assert_eq!(got.map(|v| v.map(i128::from)), want, "step {step}: u{bits} {value} {incr} {owtype:?}");
+                assert_eq!(
+                    got.map(|v| v.map(i128::from)),
+                    want,
+                    "step {step}: u{bits} {value} {incr} {owtype:?}"
+                );
             }
         }
     }

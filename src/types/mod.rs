@@ -2,6 +2,7 @@
 
 pub mod bitops;
 pub mod geo;
+pub mod geohash;
 pub mod hyperloglog;
 pub mod t_hash;
 pub mod t_list;

@@ -1,22 +1,767 @@
 //! `t_hash.c`: hashes.
+//!
+//! Read first: [`Hash`], `hashTypeSet`, `hashTypeGetValue`; then the commands, of which `hrandfieldWithCountCommand` alone is
+//! long.
+//! Differs: the type functions take the hash, not its key, with a copy of the limits, so that the keyspace is borrowed beside
+//! the clients. A field or value is a [`ZiplistEntry`], borrowed bytes or a number, in both encodings. What the C collects in
+//! a temporary table is collected as such entries, without a copy of their bytes.
 
-use crate::ds::dict::{Dict, PairEntry};
-use crate::ds::ziplist::Ziplist;
+use std::collections::HashSet;
+
+use crate::addReplyErrorFormat;
+use crate::args::Args;
+use crate::clients::Clients;
+use crate::db::*;
+use crate::ds::dict::*;
+use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode, string2ld};
+use crate::ds::ziplist::*;
+use crate::expire::commandName;
+use crate::networking::*;
+use crate::notify::notifyKeyspaceEvent;
+use crate::object::*;
+use crate::server::{CommandSpec, command};
+use crate::server_h::*;
+use crate::sys::mem::size_class;
+use crate::types::t_set::{Random, tableMemUsage, valueResizePolicy};
+use crate::util::{ll2string, sdigits10, string2ll};
+
+const FIRST: (i32, i32, i32) = (1, 1, 1);
+
+/// The commands on hashes.
+#[rustfmt::skip]
+pub const COMMANDS: &[CommandSpec] = &[
+    command("hset", hsetCommand, -4, "write use-memory fast @hash", FIRST),
+    command("hsetnx", hsetnxCommand, 4, "write use-memory fast @hash", FIRST),
+    command("hget", hgetCommand, 3, "read-only fast @hash", FIRST),
+    command("hmset", hsetCommand, -4, "write use-memory fast @hash", FIRST),
+    command("hmget", hmgetCommand, -3, "read-only fast @hash", FIRST),
+    command("hincrby", hincrbyCommand, 4, "write use-memory fast @hash", FIRST),
+    command("hincrbyfloat", hincrbyfloatCommand, 4, "write use-memory fast @hash", FIRST),
+    command("hdel", hdelCommand, -3, "write fast @hash", FIRST),
+    command("hlen", hlenCommand, 2, "read-only fast @hash", FIRST),
+    command("hstrlen", hstrlenCommand, 3, "read-only fast @hash", FIRST),
+    command("hkeys", hkeysCommand, 2, "read-only to-sort @hash", FIRST),
+    command("hvals", hvalsCommand, 2, "read-only to-sort @hash", FIRST),
+    command("hgetall", hgetallCommand, 2, "read-only random @hash", FIRST),
+    command("hexists", hexistsCommand, 3, "read-only fast @hash", FIRST),
+    command("hrandfield", hrandfieldCommand, -2, "read-only random @hash", FIRST),
+    command("hscan", hscanCommand, -3, "read-only random @hash", FIRST),
+];
+
+// -----------------------------------------------------------------------------
+// Hash type API
+// -----------------------------------------------------------------------------
 
 /// A hash: a ziplist of fields and values while it is small, then a table.
 pub enum Hash {
     Ziplist(Ziplist),
-    Ht(Dict<PairEntry>),
+    // In a box, so that a small value of any type takes no room for a table.
+    Ht(Box<Dict<PairEntry>>),
 }
 
 impl Hash {
+    /// How many allocations it is to free, about (`lazyfreeGetFreeEffort`).
     pub fn free_effort(&self) -> usize {
-        unimplemented!()
+        match self {
+            Hash::Ziplist(_) => 1,
+            Hash::Ht(ht) => dictSize(ht),
+        }
     }
-    pub fn mem_usage(&self, _sample_size: usize) -> usize {
-        unimplemented!()
+
+    /// Bytes that it takes up; pairs of a table are taken to be like the first `sample_size` (`objectComputeSize`).
+    pub fn mem_usage(&self, sample_size: usize) -> usize {
+        match self {
+            Hash::Ziplist(zl) => size_class(ziplistBlobLen(zl)),
+            Hash::Ht(ht) => tableMemUsage(ht, sample_size),
+        }
     }
+
+    /// A copy in the same encoding.
     pub fn dup(&self) -> Hash {
-        unimplemented!()
+        hashTypeDup(self)
     }
+}
+
+/// What decides the encoding of a hash, and whether its table may move: a copy of what the server says now.
+#[derive(Copy, Clone)]
+pub struct HashLimits {
+    /// `hash-max-ziplist-entries`
+    pub entries: usize,
+    /// `hash-max-ziplist-value`
+    pub value: usize,
+    /// As for the keyspace: not while a child lives.
+    pub resize: dictResizeEnable,
+}
+
+impl HashLimits {
+    /// As they are now.
+    #[inline]
+    pub fn of(server: &Server) -> HashLimits {
+        HashLimits {
+            entries: server.hash_max_ziplist_entries,
+            value: server.hash_max_ziplist_value,
+            resize: valueResizePolicy(server),
+        }
+    }
+}
+
+/// A field and its value.
+pub type HashPair<'a> = (ZiplistEntry<'a>, ZiplistEntry<'a>);
+
+/// Calls `f` with the bytes of a field or value; those of a number are its digits.
+#[inline]
+pub fn withEntryBytes<R>(e: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
+    match e {
+        ZiplistEntry::Str(s) => f(s),
+        ZiplistEntry::Int(n) => f(&ll2string(n)),
+    }
+}
+
+/// An empty hash, in a ziplist.
+pub fn createHashObject() -> Hash {
+    Hash::Ziplist(ziplistNew())
+}
+
+/// Makes the hash a table if one of these arguments, fields and values that will be set, is too long for a ziplist, or all
+/// together are too much for one.
+pub fn hashTypeTryConversion<'a>(o: &mut Hash, args: impl Iterator<Item = &'a [u8]>, limits: HashLimits) {
+    let Hash::Ziplist(zl) = o else { return };
+    let mut sum = 0usize;
+    for arg in args {
+        if arg.len() > limits.value {
+            return hashTypeConvert(o);
+        }
+        sum = sum.saturating_add(arg.len());
+    }
+    if !ziplistSafeToAdd(Some(zl), sum) {
+        hashTypeConvert(o);
+    }
+}
+
+/// Where a field is in a ziplist.
+#[inline]
+fn hashZiplistFind(zl: &[u8], field: &[u8]) -> Option<usize> {
+    ziplistFind(zl, ziplistIndex(zl, 0)?, field, 1)
+}
+
+/// The value of a field in a ziplist.
+#[inline]
+pub fn hashTypeGetFromZiplist<'a>(zl: &'a [u8], field: &[u8]) -> Option<ZiplistEntry<'a>> {
+    ziplistGet(zl, ziplistNext(zl, hashZiplistFind(zl, field)?)?)
+}
+
+/// The value of a field in a table.
+#[inline]
+pub fn hashTypeGetFromHashTable<'a>(ht: &'a Dict<PairEntry>, field: &[u8]) -> Option<&'a [u8]> {
+    dictFind(ht, field).map(PairEntry::value)
+}
+
+/// The value of a field.
+#[inline]
+pub fn hashTypeGetValue<'a>(o: &'a Hash, field: &[u8]) -> Option<ZiplistEntry<'a>> {
+    match o {
+        Hash::Ziplist(zl) => hashTypeGetFromZiplist(zl, field),
+        Hash::Ht(ht) => hashTypeGetFromHashTable(ht, field).map(ZiplistEntry::Str),
+    }
+}
+
+/// The value of a field as a value by itself.
+pub fn hashTypeGetValueObject(o: &Hash, field: &[u8]) -> Option<Object> {
+    hashTypeGetValue(o, field).map(|value| match value {
+        ZiplistEntry::Str(s) => Object::Str(s.to_vec()),
+        ZiplistEntry::Int(n) => Object::Int(n),
+    })
+}
+
+/// The length of a field's value in bytes, 0 if there is no such field.
+pub fn hashTypeGetValueLength(o: &Hash, field: &[u8]) -> usize {
+    match hashTypeGetValue(o, field) {
+        Some(ZiplistEntry::Str(s)) => s.len(),
+        Some(ZiplistEntry::Int(n)) => sdigits10(n) as usize,
+        None => 0,
+    }
+}
+
+/// Whether there is such a field.
+pub fn hashTypeExists(o: &Hash, field: &[u8]) -> bool {
+    match o {
+        Hash::Ziplist(zl) => hashZiplistFind(zl, field).is_some(),
+        Hash::Ht(ht) => dictFind(ht, field).is_some(),
+    }
+}
+
+/// Sets a field, new or not; true if it was there. A ziplist that has too many fields then becomes a table.
+#[inline]
+pub fn hashTypeSet(o: &mut Hash, field: &[u8], value: &[u8], limits: HashLimits) -> bool {
+    match o {
+        Hash::Ziplist(zl) => {
+            let place = hashZiplistFind(zl, field).and_then(|p| ziplistNext(zl, p));
+            match place {
+                Some(p) => ziplistReplace(zl, p, value),
+                None => {
+                    ziplistPush(zl, field, ZIPLIST_TAIL);
+                    ziplistPush(zl, value, ZIPLIST_TAIL);
+                }
+            }
+            if hashTypeLength(o) > limits.entries {
+                hashTypeConvert(o);
+            }
+            place.is_some()
+        }
+        Hash::Ht(ht) => {
+            ht.set_resize_enabled(limits.resize);
+            let (pair, added) = dictAddOrFind(ht, field, || PairEntry::new(field, value));
+            if !added {
+                pair.set_value(value);
+            }
+            !added
+        }
+    }
+}
+
+/// Deletes a field; true if it was there.
+pub fn hashTypeDelete(o: &mut Hash, field: &[u8], limits: HashLimits) -> bool {
+    match o {
+        Hash::Ziplist(zl) => match hashZiplistFind(zl, field) {
+            Some(p) => {
+                // The field, and then the value, which is where the field was.
+                ziplistDelete(zl, p);
+                ziplistDelete(zl, p);
+                true
+            }
+            None => false,
+        },
+        Hash::Ht(ht) => {
+            ht.set_resize_enabled(limits.resize);
+            let deleted = dictDelete(ht, field);
+            if deleted && htNeedsResize(ht) {
+                dictResize(ht);
+            }
+            deleted
+        }
+    }
+}
+
+/// The number of fields.
+#[inline]
+pub fn hashTypeLength(o: &Hash) -> usize {
+    match o {
+        Hash::Ziplist(zl) => ziplistLen(zl) / 2,
+        Hash::Ht(ht) => dictSize(ht),
+    }
+}
+
+/// A walk over the pairs of a hash, which it borrows.
+// C: `hashTypeCurrent*` give the field or the value where the iterator is; here both are what it returns.
+pub enum hashTypeIterator<'a> {
+    /// The ziplist, and where the next pair starts.
+    Ziplist(&'a [u8], Option<usize>),
+    Ht(DictIter<'a, PairEntry>),
+}
+
+/// Starts a walk; `hashTypeNext` is the iterator's `next`.
+pub fn hashTypeInitIterator(subject: &Hash) -> hashTypeIterator<'_> {
+    match subject {
+        Hash::Ziplist(zl) => hashTypeIterator::Ziplist(zl, ziplistIndex(zl, 0)),
+        Hash::Ht(ht) => hashTypeIterator::Ht(ht.iter()),
+    }
+}
+
+impl<'a> Iterator for hashTypeIterator<'a> {
+    type Item = HashPair<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<HashPair<'a>> {
+        match self {
+            hashTypeIterator::Ziplist(zl, next) => {
+                let fptr = (*next)?;
+                // C: asserts that a field has a value. One at the end that has none, in a damaged list, is left out.
+                let vptr = ziplistNext(zl, fptr)?;
+                *next = ziplistNext(zl, vptr);
+                Some((ziplistGet(zl, fptr)?, ziplistGet(zl, vptr)?))
+            }
+            hashTypeIterator::Ht(di) => {
+                di.next().map(|pair| (ZiplistEntry::Str(pair.field()), ZiplistEntry::Str(pair.value())))
+            }
+        }
+    }
+}
+
+/// Looks up a hash to change it, and makes an empty one if the key is not there. `None`: the key is of another type, and the
+/// reply was that.
+fn hashTypeLookupWriteOrCreate(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
+    let db = server[c].db;
+    match lookupKeyWrite(server, db, key) {
+        Some(o) if checkType(server, c, o, OBJ_HASH) => None,
+        Some(o) => Some(o),
+        None => Some(dbAdd(server, db, key, createHashObject())),
+    }
+}
+
+/// Makes a ziplist a table.
+// C: takes the encoding to convert to, of which there is one.
+pub fn hashTypeConvert(o: &mut Hash) {
+    let Hash::Ziplist(_) = o else { panic!("Not implemented") };
+    let mut dict: Box<Dict<PairEntry>> = Box::default();
+    dictExpand(&mut dict, hashTypeLength(o));
+    for (field, value) in hashTypeInitIterator(o) {
+        let pair = withEntryBytes(field, |field| withEntryBytes(value, |value| PairEntry::new(field, value)));
+        // C: panics if a field is there twice. Of such a damaged list the first one stays: it is the one that was found.
+        let _ = dictAdd(&mut dict, pair);
+    }
+    *o = Hash::Ht(dict);
+}
+
+/// A copy in the same encoding, for COPY.
+pub fn hashTypeDup(o: &Hash) -> Hash {
+    match o {
+        Hash::Ziplist(zl) => Hash::Ziplist(zl.clone()),
+        Hash::Ht(ht) => {
+            let mut d: Box<Dict<PairEntry>> = Box::default();
+            dictExpand(&mut d, dictSize(ht));
+            for pair in ht.iter() {
+                let _ = dictAdd(&mut d, PairEntry::new(pair.field(), pair.value()));
+            }
+            Hash::Ht(d)
+        }
+    }
+}
+
+/// Whether these bytes are the ziplist of a hash. Without `deep` just its header is checked, with it every entry, that no
+/// field is there twice, and that each has a value.
+pub fn hashZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
+    if !deep {
+        return ziplistValidateIntegrity(zl, false, None);
+    }
+    let (mut count, mut fields) = (0usize, HashSet::new());
+    let mut entry_validation = |p: usize| {
+        count += 1;
+        count % 2 == 0 || ziplistGet(zl, p).is_some_and(|field| withEntryBytes(field, |f| fields.insert(f.to_vec())))
+    };
+    ziplistValidateIntegrity(zl, true, Some(&mut entry_validation)) && count % 2 == 0
+}
+
+/// Replies with a field or value.
+#[inline]
+fn hashReplyFromZiplistEntry(clients: &mut Clients, c: ClientId, e: ZiplistEntry) {
+    match e {
+        ZiplistEntry::Str(s) => addReplyBulkCBuffer(clients, c, s),
+        ZiplistEntry::Int(n) => addReplyBulkLongLong(clients, c, n),
+    }
+}
+
+/// A random pair of a hash that has `hashsize`, at least one.
+fn hashTypeRandomElement<'a>(hashobj: &'a Hash, hashsize: usize, random: &mut Random) -> HashPair<'a> {
+    let pair = match hashobj {
+        Hash::Ht(ht) => dictGetFairRandomKey(ht, || random.next())
+            .map(|pair| (ZiplistEntry::Str(pair.field()), ZiplistEntry::Str(pair.value()))),
+        Hash::Ziplist(zl) => ziplistRandomPair(zl, hashsize, &mut || random.next31()),
+    };
+    pair.expect("a hash in the keyspace is never empty")
+}
+
+// -----------------------------------------------------------------------------
+// Hash type commands
+// -----------------------------------------------------------------------------
+
+/// HSETNX key field value
+pub fn hsetnxCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (db, key) = (server[c].db, argv.get(1));
+    let Some(o) = hashTypeLookupWriteOrCreate(server, c, key) else { return };
+    let limits = HashLimits::of(server);
+    let hash = server.db[db].dict.hash_value_mut(o);
+    hashTypeTryConversion(hash, argv.iter().skip(2), limits);
+    if hashTypeExists(hash, &argv[2]) {
+        addReply(server, c, shared::czero);
+        return;
+    }
+    hashTypeSet(hash, &argv[2], &argv[3], limits);
+    addReply(server, c, shared::cone);
+    signalModifiedKey(server, Some(c), db, key);
+    notifyKeyspaceEvent(server, NOTIFY_HASH, "hset", key, db);
+    server.dirty += 1;
+}
+
+/// HSET key field value [field value ...], and HMSET, which replies with OK
+pub fn hsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if argv.len() % 2 == 1 {
+        addReplyErrorFormat!(server, c, "wrong number of arguments for '{}' command", commandName(server, c));
+        return;
+    }
+    let (db, key) = (server[c].db, argv.get(1));
+    let Some(o) = hashTypeLookupWriteOrCreate(server, c, key) else { return };
+    let limits = HashLimits::of(server);
+    let hash = server.db[db].dict.hash_value_mut(o);
+    hashTypeTryConversion(hash, argv.iter().skip(2), limits);
+    let mut created = 0;
+    for i in (2..argv.len()).step_by(2) {
+        created += i64::from(!hashTypeSet(hash, &argv[i], &argv[i + 1], limits));
+    }
+
+    // HSET and HMSET are told apart by the name they were called by.
+    if argv[0].get(1).is_some_and(|ch| ch.eq_ignore_ascii_case(&b's')) {
+        addReplyLongLong(server, c, created);
+    } else {
+        addReply(server, c, shared::ok);
+    }
+    signalModifiedKey(server, Some(c), db, key);
+    notifyKeyspaceEvent(server, NOTIFY_HASH, "hset", key, db);
+    server.dirty += (argv.len() as i64 - 2) / 2;
+}
+
+/// HINCRBY key field increment
+pub fn hincrbyCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (db, key, field) = (server[c].db, argv.get(1), argv.get(2));
+    let Ok(incr) = getLongLongFromObjectOrReply(server, c, &argv[3], None) else { return };
+    let Some(o) = hashTypeLookupWriteOrCreate(server, c, key) else { return };
+    let limits = HashLimits::of(server);
+    let hash = server.db[db].dict.hash_value_mut(o);
+    let oldvalue = match hashTypeGetValue(hash, field) {
+        Some(ZiplistEntry::Str(s)) => string2ll(s),
+        Some(ZiplistEntry::Int(n)) => Some(n),
+        None => Some(0),
+    };
+    let Some(oldvalue) = oldvalue else {
+        addReplyError(server, c, b"hash value is not an integer");
+        return;
+    };
+    let Some(value) = oldvalue.checked_add(incr) else {
+        addReplyError(server, c, b"increment or decrement would overflow");
+        return;
+    };
+    hashTypeSet(hash, field, &ll2string(value), limits);
+    addReplyLongLong(server, c, value);
+    signalModifiedKey(server, Some(c), db, key);
+    notifyKeyspaceEvent(server, NOTIFY_HASH, "hincrby", key, db);
+    server.dirty += 1;
+}
+
+/// HINCRBYFLOAT key field increment, in the 80 bits of the C's long double
+pub fn hincrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (db, key, field) = (server[c].db, argv.get(1), argv.get(2));
+    let Ok(incr) = getLongDoubleFromObjectOrReply(server, c, &argv[3], None) else { return };
+    // Before a key is made that an error would leave empty.
+    if incr.is_nan() || incr.is_infinite() {
+        addReplyError(server, c, b"value is NaN or Infinity");
+        return;
+    }
+    let Some(o) = hashTypeLookupWriteOrCreate(server, c, key) else { return };
+    let limits = HashLimits::of(server);
+    let hash = server.db[db].dict.hash_value_mut(o);
+    let oldvalue = match hashTypeGetValue(hash, field) {
+        Some(ZiplistEntry::Str(s)) => string2ld(s),
+        Some(ZiplistEntry::Int(n)) => Some(LongDouble::from_i64(n)),
+        None => Some(LongDouble::from_i64(0)),
+    };
+    let Some(oldvalue) = oldvalue else {
+        addReplyError(server, c, b"hash value is not a float");
+        return;
+    };
+    let value = oldvalue + incr;
+    if value.is_nan() || value.is_infinite() {
+        addReplyError(server, c, b"increment would produce NaN or Infinity");
+        return;
+    }
+    let new = ld2string(value, ld2string_mode::LD_STR_HUMAN);
+    hashTypeSet(hash, field, &new, limits);
+    addReplyBulkCBuffer(server, c, &new);
+    signalModifiedKey(server, Some(c), db, key);
+    notifyKeyspaceEvent(server, NOTIFY_HASH, "hincrbyfloat", key, db);
+    server.dirty += 1;
+
+    // To the replicas it is a HSET of the result, so that nobody else has to add.
+    rewriteClientCommandVector(server, c, &[b"HSET", key, field, &new]);
+}
+
+/// Replies with the value of a field, null if there is none.
+#[inline]
+fn addHashFieldToReply(clients: &mut Clients, c: ClientId, o: Option<&Hash>, field: &[u8]) {
+    match o.and_then(|o| hashTypeGetValue(o, field)) {
+        Some(value) => hashReplyFromZiplistEntry(clients, c, value),
+        None => addReplyNull(clients, c),
+    }
+}
+
+/// HGET key field
+pub fn hgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    let db = server[c].db;
+    addHashFieldToReply(&mut server.clients, c, Some(server.db[db].dict.hash_value(o)), &argv[2]);
+}
+
+/// HMGET key field [field ...]
+pub fn hmgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    // A key that is not there is an empty hash.
+    let db = server[c].db;
+    let o = lookupKeyRead(server, db, &argv[1]);
+    if let Some(o) = o
+        && checkType(server, c, o, OBJ_HASH)
+    {
+        return;
+    }
+    let Server { clients, db: dbs, .. } = server;
+    let hash = o.map(|o| dbs[db].dict.hash_value(o));
+    addReplyArrayLen(clients, c, argv.len() - 2);
+    for field in argv.iter().skip(2) {
+        addHashFieldToReply(clients, c, hash, field);
+    }
+}
+
+/// HDEL key field [field ...]
+pub fn hdelCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (db, key) = (server[c].db, argv.get(1));
+    let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::czero) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    let limits = HashLimits::of(server);
+    let hash = server.db[db].dict.hash_value_mut(o);
+    let (mut deleted, mut keyremoved) = (0, false);
+    for field in argv.iter().skip(2) {
+        if hashTypeDelete(hash, field, limits) {
+            deleted += 1;
+            if hashTypeLength(hash) == 0 {
+                keyremoved = true;
+                break;
+            }
+        }
+    }
+    if keyremoved {
+        dbDelete(server, db, key);
+    }
+    if deleted > 0 {
+        signalModifiedKey(server, Some(c), db, key);
+        notifyKeyspaceEvent(server, NOTIFY_HASH, "hdel", key, db);
+        if keyremoved {
+            notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+        }
+        server.dirty += deleted;
+    }
+    addReplyLongLong(server, c, deleted);
+}
+
+/// HLEN key
+pub fn hlenCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    let length = hashTypeLength(server.db[server[c].db].dict.hash_value(o));
+    addReplyLongLong(server, c, length as i64);
+}
+
+/// HSTRLEN key field
+pub fn hstrlenCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    let length = hashTypeGetValueLength(server.db[server[c].db].dict.hash_value(o), &argv[2]);
+    addReplyLongLong(server, c, length as i64);
+}
+
+/// What `genericHgetallCommand` replies with: fields.
+const OBJ_HASH_KEY: i32 = 1;
+/// Values.
+const OBJ_HASH_VALUE: i32 = 2;
+
+/// HKEYS, HVALS, HGETALL.
+fn genericHgetallCommand(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
+    let (keys, values) = (flags & OBJ_HASH_KEY != 0, flags & OBJ_HASH_VALUE != 0);
+    let emptyResp = if keys && values { shared::emptymap } else { shared::emptyarray };
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], emptyResp) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    let Server { clients, db: dbs, .. } = server;
+    let hash = dbs[clients[c].db].dict.hash_value(o);
+
+    // Both together are a map, else it is a flat array.
+    let length = hashTypeLength(hash);
+    if keys && values {
+        addReplyMapLen(clients, c, length);
+    } else {
+        addReplyArrayLen(clients, c, length);
+    }
+    let mut count = 0;
+    for (field, value) in hashTypeInitIterator(hash) {
+        if keys {
+            hashReplyFromZiplistEntry(clients, c, field);
+        }
+        if values {
+            hashReplyFromZiplistEntry(clients, c, value);
+        }
+        count += 1;
+    }
+    assert_eq!(count, length, "as many pairs as the reply promised");
+}
+
+/// HKEYS key
+pub fn hkeysCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    genericHgetallCommand(server, c, argv, OBJ_HASH_KEY);
+}
+
+/// HVALS key
+pub fn hvalsCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    genericHgetallCommand(server, c, argv, OBJ_HASH_VALUE);
+}
+
+/// HGETALL key
+pub fn hgetallCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    genericHgetallCommand(server, c, argv, OBJ_HASH_KEY | OBJ_HASH_VALUE);
+}
+
+/// HEXISTS key field
+pub fn hexistsCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    let exists = hashTypeExists(server.db[server[c].db].dict.hash_value(o), &argv[2]);
+    addReply(server, c, if exists { shared::cone } else { shared::czero });
+}
+
+/// HSCAN key cursor [MATCH pattern] [COUNT count]
+pub fn hscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Ok(cursor) = parseScanCursorOrReply(server, c, &argv[2]) else { return };
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyscan) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    scanGenericCommand(server, c, argv, Some(o), cursor);
+}
+
+/// Replies with a field, and with its value if that was asked for: RESP3 has an array of both then.
+fn hrandfieldReplyWithPair(clients: &mut Clients, c: ClientId, (field, value): HashPair, withvalues: bool) {
+    if withvalues && clients[c].resp > 2 {
+        addReplyArrayLen(clients, c, 2);
+    }
+    hashReplyFromZiplistEntry(clients, c, field);
+    if withvalues {
+        hashReplyFromZiplistEntry(clients, c, value);
+    }
+}
+
+/// How many times larger than the count the hash has to be, for fields to be drawn until enough different ones are found.
+const HRANDFIELD_SUB_STRATEGY_MUL: usize = 3;
+
+/// A ziplist is walked once for so many random fields. More at a time would take memory without bounds.
+const HRANDFIELD_RANDOM_SAMPLE_LIMIT: usize = 1000;
+
+/// HRANDFIELD key count [WITHVALUES]
+fn hrandfieldWithCountCommand(server: &mut Server, c: ClientId, argv: &Args, l: i64, withvalues: bool) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyarray) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    // A negative count: as many draws, and the same field may come again.
+    let (mut count, uniq) = (l.unsigned_abs() as usize, l >= 0);
+    if count == 0 {
+        addReply(server, c, shared::emptyarray);
+        return;
+    }
+    let mut random = Random::new(server);
+    let Server { clients, db: dbs, .. } = server;
+    let hash = dbs[clients[c].db].dict.hash_value(o);
+    let size = hashTypeLength(hash);
+    let replyLen = |clients: &mut Clients, count: usize| {
+        let flat = withvalues && clients[c].resp == 2;
+        addReplyArrayLen(clients, c, if flat { count * 2 } else { count });
+    };
+
+    // Case 1: draw as many. This is the one case where the order has to be random too.
+    if !uniq || count == 1 {
+        replyLen(clients, count);
+        match hash {
+            Hash::Ht(_) => {
+                for _ in 0..count {
+                    let pair = hashTypeRandomElement(hash, size, &mut random);
+                    hrandfieldReplyWithPair(clients, c, pair, withvalues);
+                    if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
+                        break;
+                    }
+                }
+            }
+            Hash::Ziplist(zl) => {
+                while count > 0 {
+                    let sample_count = count.min(HRANDFIELD_RANDOM_SAMPLE_LIMIT);
+                    count -= sample_count;
+                    for pair in ziplistRandomPairs(zl, sample_count, &mut || random.next31()) {
+                        hrandfieldReplyWithPair(clients, c, pair, withvalues);
+                    }
+                    if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        return;
+    }
+
+    replyLen(clients, count.min(size));
+    if count >= size {
+        // Case 2: all of them.
+        for pair in hashTypeInitIterator(hash) {
+            hrandfieldReplyWithPair(clients, c, pair, withvalues);
+        }
+    } else if count.saturating_mul(HRANDFIELD_SUB_STRATEGY_MUL) > size {
+        // Case 3: a good part of them. From a list of all, random ones are left out until the count is right: so many
+        // different ones would take long to draw.
+        let mut all: Vec<HashPair> = hashTypeInitIterator(hash).collect();
+        while all.len() > count {
+            all.swap_remove(random.below(all.len()));
+        }
+        for pair in all {
+            hrandfieldReplyWithPair(clients, c, pair, withvalues);
+        }
+    } else if let Hash::Ziplist(zl) = hash {
+        // Case 4: few of many. In a ziplist one walk draws them.
+        let pairs = ziplistRandomPairsUnique(zl, count, &mut || random.next31());
+        assert_eq!(pairs.len(), count, "as many pairs as the reply promised");
+        for pair in pairs {
+            hrandfieldReplyWithPair(clients, c, pair, withvalues);
+        }
+    } else {
+        // In a table, they are drawn until there are enough different ones.
+        let mut drawn = HashSet::with_capacity(count);
+        while drawn.len() < count {
+            let pair = hashTypeRandomElement(hash, size, &mut random);
+            if let ZiplistEntry::Str(field) = pair.0
+                && drawn.insert(field)
+            {
+                hrandfieldReplyWithPair(clients, c, pair, withvalues);
+            }
+        }
+    }
+}
+
+/// HRANDFIELD key [count [WITHVALUES]]
+pub fn hrandfieldCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if argv.len() >= 3 {
+        let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], -i64::MAX, i64::MAX, None) else { return };
+        let withvalues = argv.len() == 4;
+        if argv.len() > 4 || (withvalues && !argv[3].eq_ignore_ascii_case(b"withvalues")) {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+        // Twice as many bulk strings have to fit the length of the reply.
+        if withvalues && !(-i64::MAX / 2..=i64::MAX / 2).contains(&l) {
+            addReplyError(server, c, b"value is out of range");
+            return;
+        }
+        hrandfieldWithCountCommand(server, c, argv, l, withvalues);
+        return;
+    }
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
+    if checkType(server, c, o, OBJ_HASH) {
+        return;
+    }
+    let mut random = Random::new(server);
+    let Server { clients, db: dbs, .. } = server;
+    let hash = dbs[clients[c].db].dict.hash_value(o);
+    let (field, _) = hashTypeRandomElement(hash, hashTypeLength(hash), &mut random);
+    hashReplyFromZiplistEntry(clients, c, field);
 }

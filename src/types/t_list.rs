@@ -101,13 +101,23 @@ fn elementTooLarge(server: &mut Server, c: ClientId, value: &[u8]) -> bool {
 
 /// The client's list with this name, to change; the reply for a missing key is `reply`. `None`: there is none, and a reply
 /// was sent.
-fn lookupListWriteOrReply(server: &mut Server, c: ClientId, key: &[u8], reply: Shared) -> Option<KeyRef> {
+fn lookupListWriteOrReply(
+    server: &mut Server,
+    c: ClientId,
+    key: &[u8],
+    reply: Shared,
+) -> Option<KeyRef> {
     let o = lookupKeyWriteOrReply(server, c, key, reply)?;
     (!checkType(server, c, o, OBJ_LIST)).then_some(o)
 }
 
 /// The same, to read.
-fn lookupListReadOrReply(server: &mut Server, c: ClientId, key: &[u8], reply: Shared) -> Option<KeyRef> {
+fn lookupListReadOrReply(
+    server: &mut Server,
+    c: ClientId,
+    key: &[u8],
+    reply: Shared,
+) -> Option<KeyRef> {
     let o = lookupKeyReadOrReply(server, c, key, reply)?;
     (!checkType(server, c, o, OBJ_LIST)).then_some(o)
 }
@@ -266,7 +276,14 @@ fn clampRange(mut start: i64, mut end: i64, llen: i64) -> Option<(i64, i64)> {
 
 /// Replies with the values of a list of the client's db from `start` to `end`, both included and negative ones counted from
 /// the end; `reverse` starts with the last of them.
-pub fn addListRangeReply(server: &mut Server, c: ClientId, o: KeyRef, start: i64, end: i64, reverse: bool) {
+pub fn addListRangeReply(
+    server: &mut Server,
+    c: ClientId,
+    o: KeyRef,
+    start: i64,
+    end: i64,
+    reverse: bool,
+) {
     let db = server[c].db;
     let Server { clients, db: dbs, .. } = server;
     let list = dbs[db].dict.list(o);
@@ -288,7 +305,14 @@ pub fn addListRangeReply(server: &mut Server, c: ClientId, o: KeyRef, start: i64
 }
 
 /// What follows when `count` values were popped: events, and no key without values.
-fn listElementsRemoved(server: &mut Server, c: ClientId, key: &[u8], where_: i32, o: KeyRef, count: i64) {
+fn listElementsRemoved(
+    server: &mut Server,
+    c: ClientId,
+    key: &[u8],
+    where_: i32,
+    o: KeyRef,
+    count: i64,
+) {
     let db = server[c].db;
     let event = if where_ == LIST_HEAD { "lpop" } else { "rpop" };
     notifyKeyspaceEvent(server, NOTIFY_LIST, event, key, db);
@@ -419,11 +443,15 @@ pub fn lposCommand(server: &mut Server, c: ClientId, argv: &Args) {
             rank = n;
         } else if is(b"COUNT") {
             let msg = Some("COUNT can't be negative");
-            let Ok(n) = getPositiveLongFromObjectOrReply(server, c, &argv[j + 1], msg) else { return };
+            let Ok(n) = getPositiveLongFromObjectOrReply(server, c, &argv[j + 1], msg) else {
+                return;
+            };
             count = Some(n);
         } else if is(b"MAXLEN") {
             let msg = Some("MAXLEN can't be negative");
-            let Ok(n) = getPositiveLongFromObjectOrReply(server, c, &argv[j + 1], msg) else { return };
+            let Ok(n) = getPositiveLongFromObjectOrReply(server, c, &argv[j + 1], msg) else {
+                return;
+            };
             maxlen = n;
         } else {
             addReplyErrorObject(server, c, shared::syntaxerr);
@@ -539,7 +567,11 @@ fn lmoveHandlePush(
 }
 
 /// LEFT or RIGHT, as `LIST_HEAD` or `LIST_TAIL`. On an error the reply was sent.
-pub fn getListPositionFromObjectOrReply(server: &mut Server, c: ClientId, arg: &[u8]) -> Result<i32, ()> {
+pub fn getListPositionFromObjectOrReply(
+    server: &mut Server,
+    c: ClientId,
+    arg: &[u8],
+) -> Result<i32, ()> {
     if eq_ignore_case(arg, b"right") {
         Ok(LIST_TAIL)
     } else if eq_ignore_case(arg, b"left") {
@@ -556,7 +588,13 @@ fn getStringObjectFromListPosition(position: i32) -> &'static [u8] {
 }
 
 /// LMOVE, RPOPLPUSH, and the blocking ones where they need not block.
-fn lmoveGenericCommand(server: &mut Server, c: ClientId, argv: &Args, wherefrom: i32, whereto: i32) {
+fn lmoveGenericCommand(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    wherefrom: i32,
+    whereto: i32,
+) {
     let (db, srckey, dstkey) = (server[c].db, argv.get(1), argv.get(2));
     let Some(sobj) = lookupListWriteOrReply(server, c, srckey, shared::null) else { return };
     let dobj = lookupKeyWrite(server, db, dstkey);
@@ -647,7 +685,8 @@ pub fn serveClientBlockedOnList(
     let (cmd, argv) = if isbrpoplpush {
         (server.commands.rpoplpushCommand, Argv::new(&[b"RPOPLPUSH", key, dstkey]))
     } else {
-        let (from, to) = (getStringObjectFromListPosition(wherefrom), getStringObjectFromListPosition(whereto));
+        let (from, to) =
+            (getStringObjectFromListPosition(wherefrom), getStringObjectFromListPosition(whereto));
         (server.commands.lmoveCommand, Argv::new(&[b"LMOVE", key, dstkey, from, to]))
     };
     propagate(server, cmd, db as i32, &argv.as_args(), everywhere);
@@ -659,7 +698,9 @@ pub fn serveClientBlockedOnList(
 /// BLPOP, BRPOP: pops from the first list that is there, else waits.
 fn blockingPopGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32) {
     let last = argv.len() - 1;
-    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[last], UNIT_SECONDS) else { return };
+    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[last], UNIT_SECONDS) else {
+        return;
+    };
 
     let db = server[c].db;
     for j in 1..last {
@@ -676,7 +717,11 @@ fn blockingPopGenericCommand(server: &mut Server, c: ClientId, argv: &Args, wher
         addReplyBulkCBuffer(server, c, key);
         popIntoReply(server, c, o, where_);
         listElementsRemoved(server, c, key, where_, o, 1);
-        rewriteClientCommandVector(server, c, &[if where_ == LIST_HEAD { b"LPOP" } else { b"RPOP" }, key]);
+        rewriteClientCommandVector(
+            server,
+            c,
+            &[if where_ == LIST_HEAD { b"LPOP" } else { b"RPOP" }, key],
+        );
         return;
     }
 
@@ -726,12 +771,16 @@ fn blmoveGenericCommand(
 pub fn blmoveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(wherefrom) = getListPositionFromObjectOrReply(server, c, &argv[3]) else { return };
     let Ok(whereto) = getListPositionFromObjectOrReply(server, c, &argv[4]) else { return };
-    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[5], UNIT_SECONDS) else { return };
+    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[5], UNIT_SECONDS) else {
+        return;
+    };
     blmoveGenericCommand(server, c, argv, wherefrom, whereto, timeout);
 }
 
 /// BRPOPLPUSH source destination timeout
 pub fn brpoplpushCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[3], UNIT_SECONDS) else { return };
+    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[3], UNIT_SECONDS) else {
+        return;
+    };
     blmoveGenericCommand(server, c, argv, LIST_TAIL, LIST_HEAD, timeout);
 }

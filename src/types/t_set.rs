@@ -1,22 +1,906 @@
 //! `t_set.c`: sets.
+//!
+//! Read first: [`Set`], `setTypeAdd`, `sinterGenericCommand`; then `spopWithCountCommand`, which chooses among three ways.
+//! Differs: the type functions take the set, not its key, with a copy of the limits, so that the keyspace is borrowed beside
+//! the clients. An element is a [`SetElement`]: borrowed bytes or a number. What the C collects in a temporary table is
+//! collected as such elements, without a copy of their bytes.
 
-use crate::ds::dict::{Dict, SdsEntry};
-use crate::ds::intset::Intset;
+use std::collections::HashSet;
+
+use crate::args::{Args, Argv};
+use crate::clients::Clients;
+use crate::db::*;
+use crate::ds::dict::*;
+use crate::ds::intset::*;
+use crate::lazyfree::freeObjAsync;
+use crate::networking::*;
+use crate::notify::notifyKeyspaceEvent;
+use crate::object::*;
+use crate::server::{
+    CommandSpec, alsoPropagate, command, hasActiveChildProcess, lookupCommandOrOriginal, preventCommandPropagation,
+};
+use crate::server_h::*;
+use crate::sys::mem::size_class;
+use crate::sys::random::randomU64;
+use crate::util::{ll2string, string2ll};
+
+const FIRST: (i32, i32, i32) = (1, 1, 1);
+const ALL: (i32, i32, i32) = (1, -1, 1);
+
+/// The commands on sets.
+#[rustfmt::skip]
+pub const COMMANDS: &[CommandSpec] = &[
+    command("sadd", saddCommand, -3, "write use-memory fast @set", FIRST),
+    command("srem", sremCommand, -3, "write fast @set", FIRST),
+    command("smove", smoveCommand, 4, "write fast @set", (1, 2, 1)),
+    command("sismember", sismemberCommand, 3, "read-only fast @set", FIRST),
+    command("smismember", smismemberCommand, -3, "read-only fast @set", FIRST),
+    command("scard", scardCommand, 2, "read-only fast @set", FIRST),
+    command("spop", spopCommand, -2, "write random fast @set", FIRST),
+    command("srandmember", srandmemberCommand, -2, "read-only random @set", FIRST),
+    command("sinter", sinterCommand, -2, "read-only to-sort @set", ALL),
+    command("sinterstore", sinterstoreCommand, -3, "write use-memory @set", ALL),
+    command("sunion", sunionCommand, -2, "read-only to-sort @set", ALL),
+    command("sunionstore", sunionstoreCommand, -3, "write use-memory @set", ALL),
+    command("sdiff", sdiffCommand, -2, "read-only to-sort @set", ALL),
+    command("sdiffstore", sdiffstoreCommand, -3, "write use-memory @set", ALL),
+    command("smembers", sinterCommand, 2, "read-only to-sort @set", FIRST),
+    command("sscan", sscanCommand, -3, "read-only random @set", FIRST),
+];
+
+// -----------------------------------------------------------------------------
+// Set type API
+// -----------------------------------------------------------------------------
 
 /// A set: an intset while it is small and all numbers, then a table.
 pub enum Set {
     Intset(Intset),
-    Ht(Dict<SdsEntry>),
+    // In a box, so that a small value of any type takes no room for a table.
+    Ht(Box<Dict<SdsEntry>>),
 }
 
 impl Set {
+    /// How many allocations it is to free, about (`lazyfreeGetFreeEffort`).
     pub fn free_effort(&self) -> usize {
-        unimplemented!()
+        match self {
+            Set::Intset(_) => 1,
+            Set::Ht(ht) => dictSize(ht),
+        }
     }
-    pub fn mem_usage(&self, _sample_size: usize) -> usize {
-        unimplemented!()
+
+    /// Bytes that it takes up; members of a table are taken to be like the first `sample_size` (`objectComputeSize`).
+    pub fn mem_usage(&self, sample_size: usize) -> usize {
+        match self {
+            Set::Intset(is) => size_class(intsetBlobLen(is)),
+            Set::Ht(ht) => tableMemUsage(ht, sample_size),
+        }
     }
+
+    /// A copy in the same encoding.
     pub fn dup(&self) -> Set {
-        unimplemented!()
+        setTypeDup(self)
     }
+}
+
+/// Bytes of a table and its entries; these are taken to be like the first `sample_size`.
+pub fn tableMemUsage<E: DictEntry>(ht: &Dict<E>, sample_size: usize) -> usize {
+    let (mut samples, mut elesize) = (0, 0);
+    for entry in ht.iter().take(sample_size) {
+        elesize += entry.alloc_size();
+        samples += 1;
+    }
+    let table = size_class(size_of::<Dict<E>>()) + ht.raw().mem_usage();
+    table + (elesize as u128 * dictSize(ht) as u128).checked_div(samples).unwrap_or(0) as usize
+}
+
+/// Whether tables inside of values may move now, as `updateDictResizePolicy` decides for the keyspace.
+#[inline]
+pub fn valueResizePolicy(server: &Server) -> dictResizeEnable {
+    if server.in_fork_child != CHILD_TYPE_NONE {
+        DICT_RESIZE_FORBID
+    } else if hasActiveChildProcess(server) {
+        DICT_RESIZE_AVOID
+    } else {
+        DICT_RESIZE_ENABLE
+    }
+}
+
+/// What decides the encoding of a set, and whether its table may move: a copy of what the server says now.
+#[derive(Copy, Clone)]
+pub struct SetLimits {
+    /// `set-max-intset-entries`
+    pub entries: usize,
+    /// As for the keyspace: not while a child lives.
+    pub resize: dictResizeEnable,
+}
+
+impl SetLimits {
+    /// As they are now.
+    #[inline]
+    pub fn of(server: &Server) -> SetLimits {
+        SetLimits { entries: server.set_max_intset_entries, resize: valueResizePolicy(server) }
+    }
+}
+
+/// Random numbers for sampling: SplitMix64. The server keeps the state, each command starts a sequence of its own.
+pub struct Random(u64);
+
+impl Random {
+    const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+
+    /// A sequence of its own. The first one asks the kernel where to start.
+    pub fn new(server: &mut Server) -> Random {
+        if server.random_state == 0 {
+            server.random_state = randomU64() | 1;
+        }
+        let mut state = Random(server.random_state);
+        let start = state.next();
+        server.random_state = state.0;
+        Random(start)
+    }
+
+    /// The next number, of 64 bits.
+    #[inline]
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(Random::STEP);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`, which is not 0.
+    #[inline]
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+
+    /// The next number, of 31 bits, as `rand(3)` gives it.
+    #[inline]
+    pub fn next31(&mut self) -> u32 {
+        (self.next() >> 33) as u32
+    }
+}
+
+/// An element of a set, where it lies.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum SetElement<'a> {
+    /// A member of a table.
+    Str(&'a [u8]),
+    /// A number of an intset.
+    Int(i64),
+}
+
+impl SetElement<'_> {
+    /// Calls `f` with its bytes; those of a number are its digits.
+    #[inline]
+    pub fn with_bytes<R>(self, f: impl FnOnce(&[u8]) -> R) -> R {
+        match self {
+            SetElement::Str(s) => f(s),
+            SetElement::Int(n) => f(&ll2string(n)),
+        }
+    }
+}
+
+/// Replies with an element.
+#[inline]
+fn addReplySetElement(clients: &mut Clients, c: ClientId, ele: SetElement) {
+    match ele {
+        SetElement::Str(s) => addReplyBulkCBuffer(clients, c, s),
+        SetElement::Int(n) => addReplyBulkLongLong(clients, c, n),
+    }
+}
+
+/// An empty set in a table.
+pub fn createSetObject() -> Set {
+    Set::Ht(Box::default())
+}
+
+/// An empty set in an intset.
+pub fn createIntsetObject() -> Set {
+    Set::Intset(intsetNew())
+}
+
+/// An empty set that can hold `value`: an intset if it is a number, else a table.
+pub fn setTypeCreate(value: &[u8]) -> Set {
+    if string2ll(value).is_some() { createIntsetObject() } else { createSetObject() }
+}
+
+/// Adds a member; true if it was not there.
+#[inline]
+pub fn setTypeAdd(subject: &mut Set, value: &[u8], limits: SetLimits) -> bool {
+    if let Set::Intset(_) = subject {
+        match string2ll(value) {
+            Some(llval) => return setTypeAddInteger(subject, llval, limits),
+            // Not a number: from here on it is a table.
+            None => setTypeConvert(subject),
+        }
+    }
+    let Set::Ht(ht) = subject else { unreachable!("it is a table now") };
+    ht.set_resize_enabled(limits.resize);
+    dictAddOrFind(ht, value, || SdsEntry::new(value)).1
+}
+
+/// `setTypeAdd` for a number.
+fn setTypeAddInteger(subject: &mut Set, llval: i64, limits: SetLimits) -> bool {
+    match subject {
+        Set::Ht(_) => setTypeAdd(subject, &ll2string(llval), limits),
+        Set::Intset(is) => {
+            let added = intsetAdd(is, llval);
+            // Whatever the limit: lengths of an intset are 32 bits, so 2^30 numbers are enough.
+            if added && intsetLen(is) as usize > limits.entries.min(1 << 30) {
+                setTypeConvert(subject);
+            }
+            added
+        }
+    }
+}
+
+/// `setTypeAdd` for an element of another set.
+fn setTypeAddElement(subject: &mut Set, ele: SetElement, limits: SetLimits) -> bool {
+    match ele {
+        SetElement::Str(s) => setTypeAdd(subject, s, limits),
+        SetElement::Int(n) => setTypeAddInteger(subject, n, limits),
+    }
+}
+
+/// Removes a member; true if it was there.
+pub fn setTypeRemove(setobj: &mut Set, value: &[u8], limits: SetLimits) -> bool {
+    match setobj {
+        Set::Ht(ht) => {
+            ht.set_resize_enabled(limits.resize);
+            let removed = dictDelete(ht, value);
+            if removed && htNeedsResize(ht) {
+                dictResize(ht);
+            }
+            removed
+        }
+        Set::Intset(is) => string2ll(value).is_some_and(|llval| intsetRemove(is, llval)),
+    }
+}
+
+/// Whether `value` is a member.
+#[inline]
+pub fn setTypeIsMember(subject: &Set, value: &[u8]) -> bool {
+    match subject {
+        Set::Ht(ht) => dictFind(ht, value).is_some(),
+        Set::Intset(is) => string2ll(value).is_some_and(|llval| intsetFind(is, llval)),
+    }
+}
+
+/// Whether an element of another set is a member.
+#[inline]
+fn setTypeIsMemberElement(subject: &Set, ele: SetElement) -> bool {
+    match (subject, ele) {
+        (Set::Intset(is), SetElement::Int(n)) => intsetFind(is, n),
+        _ => ele.with_bytes(|value| setTypeIsMember(subject, value)),
+    }
+}
+
+/// A walk over the elements of a set, which it borrows. Whoever changes the set on the way takes the elements one by one:
+/// `setTypeRandomElement`.
+pub enum setTypeIterator<'a> {
+    Ht(DictIter<'a, SdsEntry>),
+    /// The intset, and the position of its next number.
+    Intset(&'a Intset, u32),
+}
+
+/// Starts a walk; `setTypeNext` is the iterator's `next`.
+pub fn setTypeInitIterator(subject: &Set) -> setTypeIterator<'_> {
+    match subject {
+        Set::Ht(ht) => setTypeIterator::Ht(ht.iter()),
+        Set::Intset(is) => setTypeIterator::Intset(is, 0),
+    }
+}
+
+impl<'a> Iterator for setTypeIterator<'a> {
+    type Item = SetElement<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<SetElement<'a>> {
+        match self {
+            setTypeIterator::Ht(di) => di.next().map(|entry| SetElement::Str(entry.as_slice())),
+            setTypeIterator::Intset(is, ii) => {
+                let llele = intsetGet(is, *ii)?;
+                *ii += 1;
+                Some(SetElement::Int(llele))
+            }
+        }
+    }
+}
+
+/// A random element of a set that has some, each with the same chance.
+pub fn setTypeRandomElement<'a>(setobj: &'a Set, random: &mut Random) -> SetElement<'a> {
+    let ele = match setobj {
+        Set::Ht(ht) => dictGetFairRandomKey(ht, || random.next()).map(|entry| SetElement::Str(entry.as_slice())),
+        Set::Intset(is) => intsetRandom(is, &mut || random.next31()).map(SetElement::Int),
+    };
+    ele.expect("a set in the keyspace is never empty")
+}
+
+/// The number of members.
+#[inline]
+pub fn setTypeSize(subject: &Set) -> usize {
+    match subject {
+        Set::Ht(ht) => dictSize(ht),
+        Set::Intset(is) => intsetLen(is) as usize,
+    }
+}
+
+/// Makes an intset a table, with room for just the elements it has.
+// C: takes the encoding to convert to, of which there is one.
+pub fn setTypeConvert(setobj: &mut Set) {
+    let Set::Intset(is) = setobj else { panic!("Unsupported set conversion") };
+    let mut d: Box<Dict<SdsEntry>> = Box::default();
+    dictExpand(&mut d, intsetLen(is) as usize);
+    for pos in 0..intsetLen(is) {
+        // C: asserts that no number is there twice. One that is, out of a damaged file, is there once from here on.
+        if let Some(intele) = intsetGet(is, pos) {
+            let _ = dictAdd(&mut d, SdsEntry::new(&ll2string(intele)));
+        }
+    }
+    *setobj = Set::Ht(d);
+}
+
+/// A copy in the same encoding, for COPY.
+pub fn setTypeDup(o: &Set) -> Set {
+    match o {
+        Set::Intset(is) => Set::Intset(is.clone()),
+        Set::Ht(ht) => {
+            let mut d: Box<Dict<SdsEntry>> = Box::default();
+            dictExpand(&mut d, dictSize(ht));
+            for entry in ht.iter() {
+                let _ = dictAdd(&mut d, SdsEntry::new(entry.as_slice()));
+            }
+            Set::Ht(d)
+        }
+    }
+}
+
+// -----------------------------------------------------------------------------
+// Set Commands
+// -----------------------------------------------------------------------------
+
+/// SADD key member [member ...]
+pub fn saddCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (db, key) = (server[c].db, argv.get(1));
+    let o = match lookupKeyWrite(server, db, key) {
+        Some(o) if checkType(server, c, o, OBJ_SET) => return,
+        Some(o) => o,
+        None => dbAdd(server, db, key, setTypeCreate(&argv[2])),
+    };
+    let limits = SetLimits::of(server);
+    let set = server.db[db].dict.set_mut(o);
+    let mut added = 0;
+    for value in argv.iter().skip(2) {
+        added += i64::from(setTypeAdd(set, value, limits));
+    }
+    if added > 0 {
+        signalModifiedKey(server, Some(c), db, key);
+        notifyKeyspaceEvent(server, NOTIFY_SET, "sadd", key, db);
+    }
+    server.dirty += added;
+    addReplyLongLong(server, c, added);
+}
+
+/// SREM key member [member ...]
+pub fn sremCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (db, key) = (server[c].db, argv.get(1));
+    let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::czero) else { return };
+    if checkType(server, c, o, OBJ_SET) {
+        return;
+    }
+    let limits = SetLimits::of(server);
+    let set = server.db[db].dict.set_mut(o);
+    let (mut deleted, mut keyremoved) = (0, false);
+    for value in argv.iter().skip(2) {
+        if setTypeRemove(set, value, limits) {
+            deleted += 1;
+            if setTypeSize(set) == 0 {
+                keyremoved = true;
+                break;
+            }
+        }
+    }
+    if keyremoved {
+        dbDelete(server, db, key);
+    }
+    if deleted > 0 {
+        signalModifiedKey(server, Some(c), db, key);
+        notifyKeyspaceEvent(server, NOTIFY_SET, "srem", key, db);
+        if keyremoved {
+            notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+        }
+        server.dirty += deleted;
+    }
+    addReplyLongLong(server, c, deleted);
+}
+
+/// SMOVE source destination member
+pub fn smoveCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let db = server[c].db;
+    let (src, dst, ele) = (argv.get(1), argv.get(2), argv.get(3));
+    let srcset = lookupKeyWrite(server, db, src);
+    let dstset = lookupKeyWrite(server, db, dst);
+
+    // No source, nothing to move.
+    let Some(srcset) = srcset else {
+        addReply(server, c, shared::czero);
+        return;
+    };
+    if checkType(server, c, srcset, OBJ_SET) {
+        return;
+    }
+    if let Some(dstset) = dstset
+        && checkType(server, c, dstset, OBJ_SET)
+    {
+        return;
+    }
+
+    // From a set to itself it stays where it is.
+    if src == dst {
+        let is_member = setTypeIsMember(server.db[db].dict.set(srcset), ele);
+        addReply(server, c, if is_member { shared::cone } else { shared::czero });
+        return;
+    }
+
+    let limits = SetLimits::of(server);
+    let set = server.db[db].dict.set_mut(srcset);
+    if !setTypeRemove(set, ele, limits) {
+        addReply(server, c, shared::czero);
+        return;
+    }
+    let emptied = setTypeSize(set) == 0;
+    notifyKeyspaceEvent(server, NOTIFY_SET, "srem", src, db);
+    if emptied {
+        dbDelete(server, db, src);
+        notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", src, db);
+    }
+
+    let dstset = match dstset {
+        Some(dstset) => dstset,
+        None => dbAdd(server, db, dst, setTypeCreate(ele)),
+    };
+    signalModifiedKey(server, Some(c), db, src);
+    server.dirty += 1;
+
+    // A second key has changed if the member is new to it.
+    if setTypeAdd(server.db[db].dict.set_mut(dstset), ele, limits) {
+        server.dirty += 1;
+        signalModifiedKey(server, Some(c), db, dst);
+        notifyKeyspaceEvent(server, NOTIFY_SET, "sadd", dst, db);
+    }
+    addReply(server, c, shared::cone);
+}
+
+/// SISMEMBER key member
+pub fn sismemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    if checkType(server, c, o, OBJ_SET) {
+        return;
+    }
+    let is_member = setTypeIsMember(server.db[server[c].db].dict.set(o), &argv[2]);
+    addReply(server, c, if is_member { shared::cone } else { shared::czero });
+}
+
+/// SMISMEMBER key member [member ...]
+pub fn smismemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    // A key that is not there is an empty set.
+    let db = server[c].db;
+    let o = lookupKeyRead(server, db, &argv[1]);
+    if let Some(o) = o
+        && checkType(server, c, o, OBJ_SET)
+    {
+        return;
+    }
+    let Server { clients, db: dbs, .. } = server;
+    let set = o.map(|o| dbs[db].dict.set(o));
+    addReplyArrayLen(clients, c, argv.len() - 2);
+    for value in argv.iter().skip(2) {
+        let is_member = set.is_some_and(|set| setTypeIsMember(set, value));
+        addReply(clients, c, if is_member { shared::cone } else { shared::czero });
+    }
+}
+
+/// SCARD key
+pub fn scardCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    if checkType(server, c, o, OBJ_SET) {
+        return;
+    }
+    let size = setTypeSize(server.db[server[c].db].dict.set(o));
+    addReplyLongLong(server, c, size as i64);
+}
+
+/// How many times the members that are to remain have to be taken to outnumber those that go, for these to be taken out one
+/// by one.
+const SPOP_MOVE_STRATEGY_MUL: usize = 5;
+
+/// SPOP key count
+fn spopWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Ok(count) = getPositiveLongFromObjectOrReply(server, c, &argv[2], None) else { return };
+    let (db, key, count) = (server[c].db, argv.get(1), count as usize);
+    let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::emptyset) else { return };
+    if checkType(server, c, o, OBJ_SET) {
+        return;
+    }
+    if count == 0 {
+        addReply(server, c, shared::emptyset);
+        return;
+    }
+    let size = setTypeSize(server.db[db].dict.set(o));
+
+    notifyKeyspaceEvent(server, NOTIFY_SET, "spop", key, db);
+    server.dirty += count.min(size) as i64;
+
+    // Case 1: all of them. That is a SUNION of one, and to the replicas a DEL.
+    if count >= size {
+        sunionDiffGenericCommand(server, c, std::iter::once(key), None, SET_OP_UNION);
+        dbDelete(server, db, key);
+        notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+        rewriteClientCommandVector(server, c, &[b"DEL", key]);
+        signalModifiedKey(server, Some(c), db, key);
+        return;
+    }
+
+    // In the other cases the replicas get one SREM for each member.
+    let srem = lookupCommandOrOriginal(server, b"srem").expect("SREM is in the table");
+    let (limits, mut random) = (SetLimits::of(server), Random::new(server));
+    let sremOf = |ele: SetElement| ele.with_bytes(|ele| Argv::new(&[b"SREM", key, ele]));
+    addReplySetLen(server, c, count);
+    let remaining = size - count;
+
+    if remaining * SPOP_MOVE_STRATEGY_MUL > count {
+        // Case 2: few go. They are drawn and taken out one by one.
+        for _ in 0..count {
+            let set = server.db[db].dict.set_mut(o);
+            let propargv = sremOf(setTypeRandomElement(set, &mut random));
+            setTypeRemove(set, &propargv[2], limits);
+            addReplyBulkCBuffer(server, c, &propargv[2]);
+            alsoPropagate(server, srem, db as i32, propargv, PROPAGATE_AOF | PROPAGATE_REPL);
+        }
+    } else {
+        // Case 3: nearly all go, and to draw them would take long. Those that remain are drawn instead, to be the new set,
+        // and what is left of the old one goes to the client.
+        let mut set = std::mem::replace(server.db[db].dict.set_mut(o), createIntsetObject());
+        let mut newset = None;
+        for _ in 0..remaining {
+            let ele = setTypeRandomElement(&set, &mut random).with_bytes(<[u8]>::to_vec);
+            setTypeAdd(newset.get_or_insert_with(|| setTypeCreate(&ele)), &ele, limits);
+            setTypeRemove(&mut set, &ele, limits);
+        }
+        for ele in setTypeInitIterator(&set) {
+            addReplySetElement(&mut server.clients, c, ele);
+            alsoPropagate(server, srem, db as i32, sremOf(ele), PROPAGATE_AOF | PROPAGATE_REPL);
+        }
+        *server.db[db].dict.set_mut(o) = set;
+        dbOverwriteRef(server, db, o, newset.expect("not all go"));
+    }
+
+    // All is said to the replicas: the command itself, which would draw other members there, is not.
+    preventCommandPropagation(server, c);
+    signalModifiedKey(server, Some(c), db, key);
+}
+
+/// SPOP key [count]
+pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if argv.len() == 3 {
+        spopWithCountCommand(server, c, argv);
+        return;
+    } else if argv.len() > 3 {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+        return;
+    }
+    let (db, key) = (server[c].db, argv.get(1));
+    let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::null) else { return };
+    if checkType(server, c, o, OBJ_SET) {
+        return;
+    }
+
+    let (limits, mut random) = (SetLimits::of(server), Random::new(server));
+    let set = server.db[db].dict.set_mut(o);
+    let ele = setTypeRandomElement(set, &mut random);
+    // To the replicas it is a SREM.
+    let srem = ele.with_bytes(|ele| Argv::new(&[b"SREM", key, ele]));
+    let ele = &srem[2];
+    setTypeRemove(set, ele, limits);
+    let emptied = setTypeSize(set) == 0;
+    notifyKeyspaceEvent(server, NOTIFY_SET, "spop", key, db);
+    addReplyBulkCBuffer(server, c, ele);
+    replaceClientCommandVector(server, c, srem);
+
+    if emptied {
+        dbDelete(server, db, key);
+        notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+    }
+    signalModifiedKey(server, Some(c), db, key);
+    server.dirty += 1;
+}
+
+/// How many times larger than the count the set has to be, for members to be drawn until enough different ones are found.
+const SRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
+
+/// SRANDMEMBER key count
+fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], -i64::MAX, i64::MAX, None) else { return };
+    // A negative count: as many draws, and the same member may come again.
+    let (count, uniq) = (l.unsigned_abs() as usize, l >= 0);
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyarray) else { return };
+    if checkType(server, c, o, OBJ_SET) {
+        return;
+    }
+    if count == 0 {
+        addReply(server, c, shared::emptyarray);
+        return;
+    }
+    let mut random = Random::new(server);
+    let Server { clients, db: dbs, .. } = server;
+    let set = dbs[clients[c].db].dict.set(o);
+    let size = setTypeSize(set);
+
+    // Case 1: draw as many. This is the one case where the order has to be random too.
+    if !uniq || count == 1 {
+        addReplyArrayLen(clients, c, count);
+        for _ in 0..count {
+            addReplySetElement(clients, c, setTypeRandomElement(set, &mut random));
+            if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
+                break;
+            }
+        }
+        return;
+    }
+
+    // Case 2: all of them.
+    if count >= size {
+        addReplyArrayLen(clients, c, size);
+        for ele in setTypeInitIterator(set) {
+            addReplySetElement(clients, c, ele);
+        }
+        return;
+    }
+
+    addReplyArrayLen(clients, c, count);
+    if count.saturating_mul(SRANDMEMBER_SUB_STRATEGY_MUL) > size {
+        // Case 3: a good part of them. From a list of all, random ones are left out until the count is right: so many
+        // different ones would take long to draw.
+        let mut all: Vec<SetElement> = setTypeInitIterator(set).collect();
+        while all.len() > count {
+            all.swap_remove(random.below(all.len()));
+        }
+        for ele in all {
+            addReplySetElement(clients, c, ele);
+        }
+    } else {
+        // Case 4: few of many. They are drawn until there are enough different ones.
+        let mut drawn = HashSet::with_capacity(count);
+        while drawn.len() < count {
+            let ele = setTypeRandomElement(set, &mut random);
+            if drawn.insert(ele) {
+                addReplySetElement(clients, c, ele);
+            }
+        }
+    }
+}
+
+/// SRANDMEMBER key [count]
+pub fn srandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if argv.len() == 3 {
+        srandmemberWithCountCommand(server, c, argv);
+        return;
+    } else if argv.len() > 3 {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+        return;
+    }
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
+    if checkType(server, c, o, OBJ_SET) {
+        return;
+    }
+    let mut random = Random::new(server);
+    let Server { clients, db: dbs, .. } = server;
+    let ele = setTypeRandomElement(dbs[clients[c].db].dict.set(o), &mut random);
+    addReplySetElement(clients, c, ele);
+}
+
+/// The sets of these keys in order, `None` for a key that is not there; looked up for a write if the result is stored. `Err`:
+/// one is of another type, and the reply was that.
+fn lookupSets<'a>(
+    server: &mut Server,
+    c: ClientId,
+    setkeys: impl Iterator<Item = &'a [u8]>,
+    store: bool,
+) -> Result<Vec<Option<KeyRef>>, ()> {
+    let db = server[c].db;
+    let mut sets = Vec::with_capacity(setkeys.size_hint().0);
+    for key in setkeys {
+        let setobj = if store { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
+        if let Some(o) = setobj
+            && checkType(server, c, o, OBJ_SET)
+        {
+            return Err(());
+        }
+        sets.push(setobj);
+    }
+    Ok(sets)
+}
+
+/// Stores the result of a SINTERSTORE, SUNIONSTORE or SDIFFSTORE, and replies with its size. An empty result deletes the key.
+fn storeSet(server: &mut Server, c: ClientId, dstkey: &[u8], dstset: Set, event: &str) {
+    let (db, size) = (server[c].db, setTypeSize(&dstset));
+    if size > 0 {
+        setKey(server, Some(c), db, dstkey, dstset);
+        addReplyLongLong(server, c, size as i64);
+        notifyKeyspaceEvent(server, NOTIFY_SET, event, dstkey, db);
+        server.dirty += 1;
+    } else {
+        addReply(server, c, shared::czero);
+        deleteDestination(server, c, dstkey);
+    }
+}
+
+/// Deletes the key of an empty result, if it is there.
+fn deleteDestination(server: &mut Server, c: ClientId, dstkey: &[u8]) {
+    let db = server[c].db;
+    if dbDelete(server, db, dstkey) {
+        server.dirty += 1;
+        signalModifiedKey(server, Some(c), db, dstkey);
+        notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", dstkey, db);
+    }
+}
+
+/// SINTER, SINTERSTORE and SMEMBERS.
+fn sinterGenericCommand<'a>(
+    server: &mut Server,
+    c: ClientId,
+    setkeys: impl Iterator<Item = &'a [u8]>,
+    dstkey: Option<&[u8]>,
+) {
+    let Ok(sets) = lookupSets(server, c, setkeys, dstkey.is_some()) else { return };
+
+    // With an empty set the intersection is empty.
+    if sets.iter().any(Option::is_none) {
+        match dstkey {
+            Some(dstkey) => {
+                deleteDestination(server, c, dstkey);
+                addReply(server, c, shared::czero);
+            }
+            None => addReply(server, c, shared::emptyset),
+        }
+        return;
+    }
+
+    let limits = SetLimits::of(server);
+    let Server { clients, db: dbs, .. } = &mut *server;
+    let dict = &dbs[clients[c].db].dict;
+
+    // The smallest set first: it has the fewest elements to look for in the others.
+    let mut sets: Vec<&Set> = sets.into_iter().flatten().map(|o| dict.set(o)).collect();
+    sets.sort_by_key(|set| setTypeSize(set));
+    let first = sets[0];
+    let others = || sets[1..].iter().filter(|set| !std::ptr::eq(**set, first));
+    let inter = setTypeInitIterator(first).filter(|ele| others().all(|set| setTypeIsMemberElement(set, *ele)));
+
+    match dstkey {
+        None => {
+            let replylen = addReplyDeferredLen(clients, c);
+            let mut cardinality = 0;
+            for ele in inter {
+                addReplySetElement(clients, c, ele);
+                cardinality += 1;
+            }
+            setDeferredSetLen(clients, c, replylen, cardinality);
+        }
+        Some(dstkey) => {
+            let mut dstset = createIntsetObject();
+            for ele in inter {
+                setTypeAddElement(&mut dstset, ele, limits);
+            }
+            storeSet(server, c, dstkey, dstset, "sinterstore");
+        }
+    }
+}
+
+/// SINTER key [key ...], and SMEMBERS key
+pub fn sinterCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    sinterGenericCommand(server, c, argv.iter().skip(1), None);
+}
+
+/// SINTERSTORE destination key [key ...]
+pub fn sinterstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    sinterGenericCommand(server, c, argv.iter().skip(2), Some(argv.get(1)));
+}
+
+
+/// SUNION, SDIFF, and the same with STORE; `op` is `SET_OP_UNION` or `SET_OP_DIFF`.
+fn sunionDiffGenericCommand<'a>(
+    server: &mut Server,
+    c: ClientId,
+    setkeys: impl Iterator<Item = &'a [u8]>,
+    dstkey: Option<&[u8]>,
+    op: i32,
+) {
+    let Ok(sets) = lookupSets(server, c, setkeys, dstkey.is_some()) else { return };
+    let limits = SetLimits::of(server);
+    let dict = &server.db[server[c].db].dict;
+    let mut sets: Vec<Option<&Set>> = sets.into_iter().map(|o| o.map(|o| dict.set(o))).collect();
+    let size = |set: &Option<&Set>| set.map_or(0, setTypeSize);
+    let mut dstset = createIntsetObject();
+
+    if op == SET_OP_UNION {
+        for ele in sets.iter().flatten().flat_map(|set| setTypeInitIterator(set)) {
+            setTypeAddElement(&mut dstset, ele, limits);
+        }
+    } else if let Some(first) = sets[0] {
+        // Which way is less work? The first looks each element of the first set up in the others; the second walks over all
+        // the sets. The first has the lower costs, and ends early if the sets have much in common: it is given half price.
+        let algo_one_work = sets.iter().flatten().count() * setTypeSize(first) / 2;
+        let algo_two_work: usize = sets.iter().map(size).sum();
+        if algo_one_work <= algo_two_work {
+            // A large set is more likely to have an element: the largest first.
+            sets[1..].sort_by_key(|set| std::cmp::Reverse(size(set)));
+            for ele in setTypeInitIterator(first) {
+                let elsewhere = |set: &&Set| std::ptr::eq(*set, first) || setTypeIsMemberElement(set, ele);
+                if !sets[1..].iter().flatten().any(elsewhere) {
+                    setTypeAddElement(&mut dstset, ele, limits);
+                }
+            }
+        } else {
+            // All elements of the first, less those of the others, until nothing is left.
+            for ele in setTypeInitIterator(first) {
+                setTypeAddElement(&mut dstset, ele, limits);
+            }
+            for set in sets[1..].iter().flatten() {
+                for ele in setTypeInitIterator(set) {
+                    ele.with_bytes(|ele| setTypeRemove(&mut dstset, ele, limits));
+                }
+                if setTypeSize(&dstset) == 0 {
+                    break;
+                }
+            }
+        }
+    }
+
+    match dstkey {
+        None => {
+            addReplySetLen(server, c, setTypeSize(&dstset));
+            for ele in setTypeInitIterator(&dstset) {
+                addReplySetElement(&mut server.clients, c, ele);
+            }
+            if server.lazyfree_lazy_server_del {
+                freeObjAsync(server, Object::Aggregate(Box::new(Aggregate::Set(dstset))));
+            }
+        }
+        Some(dstkey) => {
+            let event = if op == SET_OP_UNION { "sunionstore" } else { "sdiffstore" };
+            storeSet(server, c, dstkey, dstset, event);
+        }
+    }
+}
+
+/// SUNION key [key ...]
+pub fn sunionCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    sunionDiffGenericCommand(server, c, argv.iter().skip(1), None, SET_OP_UNION);
+}
+
+/// SUNIONSTORE destination key [key ...]
+pub fn sunionstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    sunionDiffGenericCommand(server, c, argv.iter().skip(2), Some(argv.get(1)), SET_OP_UNION);
+}
+
+/// SDIFF key [key ...]
+pub fn sdiffCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    sunionDiffGenericCommand(server, c, argv.iter().skip(1), None, SET_OP_DIFF);
+}
+
+/// SDIFFSTORE destination key [key ...]
+pub fn sdiffstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    sunionDiffGenericCommand(server, c, argv.iter().skip(2), Some(argv.get(1)), SET_OP_DIFF);
+}
+
+/// SSCAN key cursor [MATCH pattern] [COUNT count]
+pub fn sscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Ok(cursor) = parseScanCursorOrReply(server, c, &argv[2]) else { return };
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyscan) else { return };
+    if checkType(server, c, o, OBJ_SET) {
+        return;
+    }
+    scanGenericCommand(server, c, argv, Some(o), cursor);
 }

@@ -1,32 +1,2755 @@
 //! `t_zset.c`: sorted sets.
+//!
+//! Read first: [`Zset`], `zsetAdd`, [`ZsetWalk`], `zrangeGenericCommand`. The skip list itself is `ds/skiplist.rs`.
+//! Differs: the table of a sorted set holds the indices of nodes, and a node keeps its index as long as it lives, so that a
+//! changed score is no business of the table. Both encodings are walked by one iterator. ZUNION, ZINTER and ZDIFF collect
+//! borrowed members and sort them; a sorted set is made of them only if it is stored. A range whose members are few is counted
+//! before it is sent, so that its length need not be left open.
 
-use crate::ds::dict::RawDict;
-use crate::ds::siphash::HashSeed;
-use crate::ds::skiplist::Zskiplist;
-use crate::ds::ziplist::Ziplist;
+use std::cmp::Ordering;
+use std::collections::HashSet;
+use std::ops::Deref;
+
+use crate::addReplyErrorFormat;
+use crate::args::Args;
+use crate::blocked::{blockForKeys, unblockClient, updateStatsOnUnblock};
+use crate::clients::Clients;
+use crate::db::*;
+use crate::ds::adlist::*;
+use crate::ds::dict::{Dict, RawDict, SdsEntry, dictFind, dictResizeEnable, dictSize};
+use crate::ds::intset::{Intset, intsetFind, intsetGet, intsetLen};
+use crate::ds::siphash::{HashSeed, siphash};
+use crate::ds::skiplist::*;
+use crate::ds::ziplist::*;
+use crate::expire::commandName;
+use crate::networking::*;
+use crate::notify::notifyKeyspaceEvent;
+use crate::object::*;
+use crate::server::{CommandSpec, command, hasActiveChildProcess, lookupCommandOrOriginal, propagate};
+use crate::server_h::*;
+use crate::sys::clock::{elapsedStart, elapsedUs};
+use crate::sys::mem::size_class;
+use crate::sys::random::{getRandomBytes, randomU64};
+use crate::timeout::getTimeoutFromObjectOrReply;
+use crate::types::t_set::Set;
+use crate::util::{Num, c_str, d2string, eq_ignore_case, ll2string, string2ll, strtod};
+
+const FIRST: (i32, i32, i32) = (1, 1, 1);
+const NOKEYS: (i32, i32, i32) = (0, 0, 0);
+
+/// The commands on sorted sets.
+#[rustfmt::skip]
+pub const COMMANDS: &[CommandSpec] = &[
+    command("zadd", zaddCommand, -4, "write use-memory fast @sortedset", FIRST),
+    command("zincrby", zincrbyCommand, 4, "write use-memory fast @sortedset", FIRST),
+    command("zrem", zremCommand, -3, "write fast @sortedset", FIRST),
+    command("zremrangebyscore", zremrangebyscoreCommand, 4, "write @sortedset", FIRST),
+    command("zremrangebyrank", zremrangebyrankCommand, 4, "write @sortedset", FIRST),
+    command("zremrangebylex", zremrangebylexCommand, 4, "write @sortedset", FIRST),
+    command("zunionstore", zunionstoreCommand, -4, "write use-memory @sortedset", FIRST).getkeys(zunionInterDiffStoreGetKeys),
+    command("zinterstore", zinterstoreCommand, -4, "write use-memory @sortedset", FIRST).getkeys(zunionInterDiffStoreGetKeys),
+    command("zdiffstore", zdiffstoreCommand, -4, "write use-memory @sortedset", FIRST).getkeys(zunionInterDiffStoreGetKeys),
+    command("zunion", zunionCommand, -3, "read-only @sortedset", NOKEYS).getkeys(zunionInterDiffGetKeys),
+    command("zinter", zinterCommand, -3, "read-only @sortedset", NOKEYS).getkeys(zunionInterDiffGetKeys),
+    command("zdiff", zdiffCommand, -3, "read-only @sortedset", NOKEYS).getkeys(zunionInterDiffGetKeys),
+    command("zrange", zrangeCommand, -4, "read-only @sortedset", FIRST),
+    command("zrangestore", zrangestoreCommand, -5, "write use-memory @sortedset", (1, 2, 1)),
+    command("zrangebyscore", zrangebyscoreCommand, -4, "read-only @sortedset", FIRST),
+    command("zrevrangebyscore", zrevrangebyscoreCommand, -4, "read-only @sortedset", FIRST),
+    command("zrangebylex", zrangebylexCommand, -4, "read-only @sortedset", FIRST),
+    command("zrevrangebylex", zrevrangebylexCommand, -4, "read-only @sortedset", FIRST),
+    command("zcount", zcountCommand, 4, "read-only fast @sortedset", FIRST),
+    command("zlexcount", zlexcountCommand, 4, "read-only fast @sortedset", FIRST),
+    command("zrevrange", zrevrangeCommand, -4, "read-only @sortedset", FIRST),
+    command("zcard", zcardCommand, 2, "read-only fast @sortedset", FIRST),
+    command("zscore", zscoreCommand, 3, "read-only fast @sortedset", FIRST),
+    command("zmscore", zmscoreCommand, -3, "read-only fast @sortedset", FIRST),
+    command("zrank", zrankCommand, 3, "read-only fast @sortedset", FIRST),
+    command("zrevrank", zrevrankCommand, 3, "read-only fast @sortedset", FIRST),
+    command("zscan", zscanCommand, -3, "read-only random @sortedset", FIRST),
+    command("zpopmin", zpopminCommand, -2, "write fast @sortedset", FIRST),
+    command("zpopmax", zpopmaxCommand, -2, "write fast @sortedset", FIRST),
+    command("bzpopmin", bzpopminCommand, -3, "write no-script fast @sortedset @blocking", (1, -2, 1)),
+    command("bzpopmax", bzpopmaxCommand, -3, "write no-script fast @sortedset @blocking", (1, -2, 1)),
+    command("zrandmember", zrandmemberCommand, -2, "read-only random @sortedset", FIRST),
+];
+
+// -----------------------------------------------------------------------------
+// The value
+// -----------------------------------------------------------------------------
 
 /// A sorted set: a ziplist of members and scores while it is small, then a skip list with a table.
 pub enum Zset {
+    /// Members and scores in turn, in order.
     Ziplist(Ziplist),
+    /// Anything larger.
     Skiplist(Box<zset>),
 }
 
 /// `zset`: the members in order, and a table that finds a member's node by its name. The table holds node indices; the names
 /// are in the skip list.
 pub struct zset {
+    /// Members in order of their scores.
     pub zsl: Zskiplist,
+    /// Nodes by the hashes of their members.
     pub dict: RawDict,
+    /// The secret of these hashes.
     pub seed: HashSeed,
 }
 
+/// What tells the table the hash of a node that it moves.
+#[inline(always)]
+fn rehash<'a>(zsl: &'a Zskiplist, seed: &'a HashSeed) -> impl Fn(u64) -> u64 + 'a {
+    move |node| siphash(zsl.member(node as u32), seed)
+}
+
+impl zset {
+    /// An empty one.
+    pub fn new() -> zset {
+        let mut random = [0; 24];
+        getRandomBytes(&mut random);
+        let (mut seed, mut levels) = ([0; 16], [0; 8]);
+        seed.copy_from_slice(&random[..16]);
+        levels.copy_from_slice(&random[16..]);
+        zset { zsl: zslCreate(u64::from_ne_bytes(levels)), dict: RawDict::new(), seed: HashSeed::new(seed) }
+    }
+
+    /// The node of a member.
+    #[inline]
+    pub fn find(&self, ele: &[u8]) -> Option<u32> {
+        self.find_hashed(siphash(ele, &self.seed), ele)
+    }
+
+    #[inline]
+    fn find_hashed(&self, hash: u64, ele: &[u8]) -> Option<u32> {
+        self.dict.find(hash, |node| self.zsl.member(node as u32) == ele).map(|node| node as u32)
+    }
+
+    /// Adds a member that is not there, and returns its node. Panics if the score is NaN.
+    pub fn insert(&mut self, score: f64, ele: &[u8]) -> u32 {
+        self.insert_hashed(siphash(ele, &self.seed), score, ele)
+    }
+
+    #[inline]
+    fn insert_hashed(&mut self, hash: u64, score: f64, ele: &[u8]) -> u32 {
+        let node = zslInsert(&mut self.zsl, score, ele);
+        self.dict.insert(hash, u64::from(node), rehash(&self.zsl, &self.seed));
+        node
+    }
+
+    /// Removes a member, without shrinking anything; false if it is not there.
+    fn zsetRemoveFromSkiplist(&mut self, ele: &[u8]) -> bool {
+        let zset { zsl, dict, seed } = self;
+        let hash = siphash(ele, seed);
+        match dict.remove(hash, |node| zsl.member(node as u32) == ele, rehash(zsl, seed)) {
+            Some(node) => {
+                zslDeleteIndex(zsl, node as u32);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// What every function that deletes ranges of the list has to do for each node that goes.
+    fn forget(dict: &mut RawDict, seed: &HashSeed, zsl: &Zskiplist, node: u32) {
+        let hash = siphash(zsl.member(node), seed);
+        let forgotten = dict.remove(hash, |n| n == u64::from(node), rehash(zsl, seed));
+        debug_assert!(forgotten.is_some(), "a node of the list is in the table");
+    }
+
+    /// Gives memory back after deletions: the table if it is nearly empty and may move now, the list's arena in `steps` small
+    /// steps.
+    fn shrink(&mut self, resize: dictResizeEnable, steps: usize) {
+        let zset { zsl, dict, seed } = self;
+        dict.set_resize_enabled(resize);
+        if dict.needs_resize() {
+            dict.resize();
+        }
+        if zslNeedsShrink(zsl) {
+            zslShrink(zsl, steps, |zsl, from, to| {
+                let hash = siphash(zsl.member(from), seed);
+                let moved = dict.replace(hash, |node| node == u64::from(from), u64::from(to));
+                debug_assert!(moved.is_some(), "a node of the list is in the table");
+            });
+        }
+    }
+
+    /// The same after many deletions: as far as it goes.
+    fn shrink_all(&mut self, resize: dictResizeEnable) {
+        self.shrink(resize, 64);
+        while zslNeedsShrink(&self.zsl) {
+            self.shrink(resize, 64);
+        }
+    }
+}
+
+impl Default for zset {
+    fn default() -> Self {
+        zset::new()
+    }
+}
+
 impl Zset {
+    /// About how many allocations it takes, for lazy freeing (`lazyfreeGetFreeEffort`).
     pub fn free_effort(&self) -> usize {
-        unimplemented!()
+        match self {
+            Zset::Ziplist(_) => 1,
+            Zset::Skiplist(zs) => zs.zsl.len(),
+        }
     }
-    pub fn mem_usage(&self, _sample_size: usize) -> usize {
-        unimplemented!()
+
+    /// Bytes it takes up; what long members take beside their nodes is told from the first `sample_size`
+    /// (`objectComputeSize`).
+    pub fn mem_usage(&self, sample_size: usize) -> usize {
+        match self {
+            Zset::Ziplist(zl) => size_class(ziplistBlobLen(zl)),
+            Zset::Skiplist(zs) => {
+                let zsl = &zs.zsl;
+                let nodes = std::iter::successors(zsl.first(), |&node| zsl.next(node));
+                let (mut samples, mut elesize) = (0, 0);
+                for node in nodes.take(sample_size) {
+                    elesize += match zsl.member_mem_usage(node) {
+                        0 => 0,
+                        bytes => size_class(bytes),
+                    };
+                    samples += 1;
+                }
+                let fixed = size_class(size_of::<zset>() - size_of::<Zskiplist>()) + zsl.mem_usage() + zs.dict.mem_usage();
+                fixed + (elesize * zsl.len()).checked_div(samples).unwrap_or(0)
+            }
+        }
     }
+
+    /// A copy, in the same encoding (`zsetDup`).
     pub fn dup(&self) -> Zset {
-        unimplemented!()
+        match self {
+            Zset::Ziplist(zl) => Zset::Ziplist(zl.clone()),
+            Zset::Skiplist(zs) => {
+                let mut new_zs = zset::new();
+                new_zs.dict.try_expand(zs.dict.len());
+                // From the greatest to the smallest: each goes to the head, which takes no search.
+                let mut ln = zs.zsl.last();
+                while let Some(node) = ln {
+                    new_zs.insert(zs.zsl.score(node), zs.zsl.member(node));
+                    ln = zs.zsl.prev(node);
+                }
+                Zset::Skiplist(Box::new(new_zs))
+            }
+        }
+    }
+}
+
+/// An empty sorted set with a skip list.
+pub fn createZsetObject() -> Zset {
+    Zset::Skiplist(Box::default())
+}
+
+/// An empty sorted set in a ziplist.
+pub fn createZsetZiplistObject() -> Zset {
+    Zset::Ziplist(ziplistNew())
+}
+
+/// What decides the encoding of a sorted set, and whether its table may move now. It is a copy, so that the keyspace can be
+/// borrowed beside it.
+#[derive(Copy, Clone)]
+pub struct ZsetLimits {
+    /// `zset-max-ziplist-entries`
+    pub entries: usize,
+    /// `zset-max-ziplist-value`
+    pub value: usize,
+    /// As for the keyspace: not while a child lives.
+    pub resize: dictResizeEnable,
+}
+
+impl ZsetLimits {
+    /// As they are now.
+    #[inline]
+    pub fn of(server: &Server) -> ZsetLimits {
+        let resize = if server.in_fork_child != CHILD_TYPE_NONE {
+            dictResizeEnable::DICT_RESIZE_FORBID
+        } else if hasActiveChildProcess(server) {
+            dictResizeEnable::DICT_RESIZE_AVOID
+        } else {
+            dictResizeEnable::DICT_RESIZE_ENABLE
+        };
+        ZsetLimits { entries: server.zset_max_ziplist_entries, value: server.zset_max_ziplist_value, resize }
+    }
+}
+
+/// A generator of random numbers that starts at a random place: good for sampling, and cheap.
+fn randomNumbers() -> impl FnMut() -> u64 {
+    let mut x = randomU64() | 1;
+    move || {
+        x ^= x >> 12;
+        x ^= x << 25;
+        x ^= x >> 27;
+        x.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+}
+
+/// The same in the range that ziplists ask for.
+fn randomNumbers31() -> impl FnMut() -> u32 {
+    let mut random = randomNumbers();
+    move || (random() >> 33) as u32
+}
+
+/// `zslParseRange`: a range of scores from two arguments, each a float, behind `(` if the border is left out. Anything that
+/// `strtod` reads but NaN is one, also nothing at all, which is 0.
+pub fn zslParseRange(min: &[u8], max: &[u8]) -> Result<zrangespec, ()> {
+    fn border(item: &[u8]) -> Result<(f64, bool), ()> {
+        let item = c_str(item);
+        let (text, exclusive) = match item {
+            [b'(', text @ ..] => (text, true),
+            text => (text, false),
+        };
+        let number = strtod(text);
+        if number.len != text.len() || number.value.is_nan() {
+            return Err(());
+        }
+        Ok((number.value, exclusive))
+    }
+    let (min, minex) = border(min)?;
+    let (max, maxex) = border(max)?;
+    Ok(zrangespec { min, max, minex, maxex })
+}
+
+// -----------------------------------------------------------------------------
+// Ziplist-backed sorted set API
+// -----------------------------------------------------------------------------
+
+/// The text of an element: borrowed, or made of a number.
+pub enum ElementText<'a> {
+    /// Bytes as they are kept.
+    Str(&'a [u8]),
+    /// A number that a ziplist or intset keeps as such.
+    Num(Num),
+}
+
+impl Deref for ElementText<'_> {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            ElementText::Str(s) => s,
+            ElementText::Num(n) => n,
+        }
+    }
+}
+
+/// The bytes of an element (`ziplistGetObject`).
+#[inline]
+pub fn elementText(ele: ZiplistEntry<'_>) -> ElementText<'_> {
+    match ele {
+        ZiplistEntry::Str(s) => ElementText::Str(s),
+        ZiplistEntry::Int(n) => ElementText::Num(ll2string(n)),
+    }
+}
+
+/// Queues an element as a bulk (`zsetReplyFromZiplistEntry`).
+#[inline]
+pub fn addReplyElement(clients: &mut Clients, c: ClientId, ele: ZiplistEntry<'_>) {
+    match ele {
+        ZiplistEntry::Str(s) => addReplyBulkCBuffer(clients, c, s),
+        ZiplistEntry::Int(n) => addReplyBulkLongLong(clients, c, n),
+    }
+}
+
+fn zzlStrtod(vstr: &[u8]) -> f64 {
+    strtod(&vstr[..vstr.len().min(127)]).value
+}
+
+/// The score that an entry holds.
+#[inline]
+fn zzlScore(entry: ZiplistEntry<'_>) -> f64 {
+    match entry {
+        ZiplistEntry::Str(s) => zzlStrtod(s),
+        ZiplistEntry::Int(n) => n as f64,
+    }
+}
+
+/// The score at `sptr`.
+pub fn zzlGetScore(zl: &[u8], sptr: usize) -> f64 {
+    zzlScore(ziplistGet(zl, sptr).expect("there is a score"))
+}
+
+/// Compares the element at `eptr` with another one.
+fn zzlCompareElements(zl: &[u8], eptr: usize, ele: &[u8]) -> Ordering {
+    elementText(ziplistGet(zl, eptr).expect("there is an element")).as_ref().cmp(ele)
+}
+
+impl AsRef<[u8]> for ElementText<'_> {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+/// The number of elements.
+#[inline]
+pub fn zzlLength(zl: &[u8]) -> usize {
+    ziplistLen(zl) / 2
+}
+
+/// Could some element be in the range?
+fn zzlIsInRange(zl: &[u8], range: &zrangespec) -> bool {
+    // Ranges that hold nothing, whatever the list.
+    if range.min > range.max || (range.min == range.max && (range.minex || range.maxex)) {
+        return false;
+    }
+    let (Some(last), Some(first)) = (ziplistIndex(zl, -1), ziplistIndex(zl, 1)) else { return false };
+    zslValueGteMin(zzlGetScore(zl, last), range) && zslValueLteMax(zzlGetScore(zl, first), range)
+}
+
+/// The first element in the range.
+pub fn zzlFirstInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
+    if !zzlIsInRange(zl, range) {
+        return None;
+    }
+    let mut eptr = ziplistIndex(zl, 0);
+    while let Some(e) = eptr {
+        let sptr = ziplistNext(zl, e)?;
+        let score = zzlGetScore(zl, sptr);
+        if zslValueGteMin(score, range) {
+            return zslValueLteMax(score, range).then_some(e);
+        }
+        eptr = ziplistNext(zl, sptr);
+    }
+    None
+}
+
+/// The last element in the range.
+pub fn zzlLastInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
+    if !zzlIsInRange(zl, range) {
+        return None;
+    }
+    let mut eptr = ziplistIndex(zl, -2);
+    while let Some(e) = eptr {
+        let score = zzlGetScore(zl, ziplistNext(zl, e)?);
+        if zslValueLteMax(score, range) {
+            return zslValueGteMin(score, range).then_some(e);
+        }
+        eptr = ziplistPrev(zl, e).and_then(|sptr| ziplistPrev(zl, sptr));
+    }
+    None
+}
+
+#[inline]
+fn lexGteMin(ele: ZiplistEntry<'_>, spec: &zlexrangespec) -> bool {
+    zslLexValueGteMin(&elementText(ele), spec)
+}
+
+#[inline]
+fn lexLteMax(ele: ZiplistEntry<'_>, spec: &zlexrangespec) -> bool {
+    zslLexValueLteMax(&elementText(ele), spec)
+}
+
+fn zzlLexValueGteMin(zl: &[u8], p: usize, spec: &zlexrangespec) -> bool {
+    ziplistGet(zl, p).is_some_and(|ele| lexGteMin(ele, spec))
+}
+
+fn zzlLexValueLteMax(zl: &[u8], p: usize, spec: &zlexrangespec) -> bool {
+    ziplistGet(zl, p).is_some_and(|ele| lexLteMax(ele, spec))
+}
+
+/// Could some element be in the range?
+fn zzlIsInLexRange(zl: &[u8], range: &zlexrangespec) -> bool {
+    // Ranges that hold nothing, whatever the list.
+    let cmp = sdscmplex(range.min, range.max);
+    if cmp.is_gt() || (cmp.is_eq() && (range.minex || range.maxex)) {
+        return false;
+    }
+    let (Some(last), Some(first)) = (ziplistIndex(zl, -2), ziplistIndex(zl, 0)) else { return false };
+    zzlLexValueGteMin(zl, last, range) && zzlLexValueLteMax(zl, first, range)
+}
+
+/// The first element in the range.
+pub fn zzlFirstInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
+    if !zzlIsInLexRange(zl, range) {
+        return None;
+    }
+    let mut eptr = ziplistIndex(zl, 0);
+    while let Some(e) = eptr {
+        if zzlLexValueGteMin(zl, e, range) {
+            return zzlLexValueLteMax(zl, e, range).then_some(e);
+        }
+        eptr = ziplistNext(zl, e).and_then(|sptr| ziplistNext(zl, sptr));
+    }
+    None
+}
+
+/// The last element in the range.
+pub fn zzlLastInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
+    if !zzlIsInLexRange(zl, range) {
+        return None;
+    }
+    let mut eptr = ziplistIndex(zl, -2);
+    while let Some(e) = eptr {
+        if zzlLexValueLteMax(zl, e, range) {
+            return zzlLexValueGteMin(zl, e, range).then_some(e);
+        }
+        eptr = ziplistPrev(zl, e).and_then(|sptr| ziplistPrev(zl, sptr));
+    }
+    None
+}
+
+/// Where an element is, and its score.
+pub fn zzlFind(zl: &[u8], ele: &[u8]) -> Option<(usize, f64)> {
+    let eptr = ziplistFind(zl, ziplistIndex(zl, 0)?, ele, 1)?;
+    Some((eptr, zzlGetScore(zl, ziplistNext(zl, eptr)?)))
+}
+
+/// Deletes the element at `eptr` and its score.
+fn zzlDelete(zl: &mut Ziplist, eptr: usize) {
+    ziplistDelete(zl, eptr);
+    ziplistDelete(zl, eptr);
+}
+
+/// Inserts an element and its score before the one at `eptr`, or at the end.
+fn zzlInsertAt(zl: &mut Ziplist, eptr: Option<usize>, ele: &[u8], score: f64) {
+    let score = d2string(score);
+    match eptr {
+        None => {
+            ziplistPush(zl, ele, ZIPLIST_TAIL);
+            ziplistPush(zl, &score, ZIPLIST_TAIL);
+        }
+        Some(eptr) => {
+            ziplistInsert(zl, eptr, ele);
+            let sptr = ziplistNext(zl, eptr).expect("the element it was inserted before");
+            ziplistInsert(zl, sptr, &score);
+        }
+    }
+}
+
+/// Inserts an element, which is not there, at its place.
+pub fn zzlInsert(zl: &mut Ziplist, ele: &[u8], score: f64) {
+    let mut eptr = ziplistIndex(zl, 0);
+    while let Some(e) = eptr {
+        let Some(sptr) = ziplistNext(zl, e) else { break };
+        let s = zzlGetScore(zl, sptr);
+        // Equal scores are in the order of their elements.
+        if s > score || (s == score && zzlCompareElements(zl, e, ele).is_gt()) {
+            break;
+        }
+        eptr = ziplistNext(zl, sptr);
+    }
+    zzlInsertAt(zl, eptr, ele, score);
+}
+
+/// Deletes from the element number `start`, counted from 1, to the element number `end`; returns how many.
+fn zzlDeleteRangeByRank(zl: &mut Ziplist, start: usize, end: usize) -> usize {
+    let num = end - start + 1;
+    ziplistDeleteRange(zl, 2 * (start as i64 - 1), 2 * num);
+    num
+}
+
+/// Deletes from the element at `first` on those of which `inside` says yes; returns how many.
+fn zzlDeleteWhile(
+    zl: &mut Ziplist,
+    first: Option<usize>,
+    inside: impl Fn((ZiplistEntry<'_>, f64)) -> bool,
+) -> usize {
+    let Some(first) = first else { return 0 };
+    let walk = ZsetWalk { place: Place::Ziplist(zl, Some(first)), reverse: false, scores: true };
+    let num = walk.take_while(|item| inside(*item)).count();
+    let before = std::iter::successors(ziplistPrev(zl, first), |&p| ziplistPrev(zl, p)).count();
+    ziplistDeleteRange(zl, before as i64, 2 * num);
+    num
+}
+
+// -----------------------------------------------------------------------------
+// Common sorted set API
+// -----------------------------------------------------------------------------
+
+/// Where a walk is.
+#[derive(Copy, Clone)]
+enum Place<'a> {
+    Ziplist(&'a [u8], Option<usize>),
+    Skiplist(&'a Zskiplist, Option<u32>),
+}
+
+/// A walk through a sorted set, up or down: elements and their scores. Cheap to copy.
+#[derive(Copy, Clone)]
+pub struct ZsetWalk<'a> {
+    place: Place<'a>,
+    reverse: bool,
+    /// Without it scores are not read from a ziplist, and are 0.
+    scores: bool,
+}
+
+impl<'a> ZsetWalk<'a> {
+    /// From the first element up, or from the last one down.
+    pub fn all(zobj: &'a Zset, reverse: bool) -> ZsetWalk<'a> {
+        let place = match zobj {
+            Zset::Ziplist(zl) => Place::Ziplist(zl, ziplistIndex(zl, if reverse { -2 } else { 0 })),
+            Zset::Skiplist(zs) => Place::Skiplist(&zs.zsl, if reverse { zs.zsl.last() } else { zs.zsl.first() }),
+        };
+        ZsetWalk { place, reverse, scores: true }
+    }
+
+    /// From the element of a rank, counted from 0 in the direction of the walk.
+    fn from_rank(zobj: &'a Zset, start: usize, reverse: bool) -> ZsetWalk<'a> {
+        if start == 0 {
+            return ZsetWalk::all(zobj, reverse);
+        }
+        let place = match zobj {
+            Zset::Ziplist(zl) => {
+                let at = 2 * start as i64;
+                Place::Ziplist(zl, ziplistIndex(zl, if reverse { -2 - at } else { at }))
+            }
+            Zset::Skiplist(zs) => {
+                let rank = if reverse { zs.zsl.len().saturating_sub(start) } else { start + 1 };
+                Place::Skiplist(&zs.zsl, zslGetElementByRank(&zs.zsl, rank))
+            }
+        };
+        ZsetWalk { place, reverse, scores: true }
+    }
+
+    /// From the first element of a range of scores, or from the last one. It does not end where the range does.
+    pub fn in_range(zobj: &'a Zset, range: &zrangespec, reverse: bool) -> ZsetWalk<'a> {
+        let place = match zobj {
+            Zset::Ziplist(zl) => {
+                Place::Ziplist(zl, if reverse { zzlLastInRange(zl, range) } else { zzlFirstInRange(zl, range) })
+            }
+            Zset::Skiplist(zs) => {
+                let zsl = &zs.zsl;
+                Place::Skiplist(zsl, if reverse { zslLastInRange(zsl, range) } else { zslFirstInRange(zsl, range) })
+            }
+        };
+        ZsetWalk { place, reverse, scores: true }
+    }
+
+    /// The same for a range of members.
+    fn in_lex_range(zobj: &'a Zset, range: &zlexrangespec, reverse: bool) -> ZsetWalk<'a> {
+        let place = match zobj {
+            Zset::Ziplist(zl) => {
+                Place::Ziplist(zl, if reverse { zzlLastInLexRange(zl, range) } else { zzlFirstInLexRange(zl, range) })
+            }
+            Zset::Skiplist(zs) => {
+                let zsl = &zs.zsl;
+                let node = if reverse { zslLastInLexRange(zsl, range) } else { zslFirstInLexRange(zsl, range) };
+                Place::Skiplist(zsl, node)
+            }
+        };
+        ZsetWalk { place, reverse, scores: true }
+    }
+
+    fn with_scores(self, scores: bool) -> ZsetWalk<'a> {
+        ZsetWalk { scores, ..self }
+    }
+}
+
+impl<'a> Iterator for ZsetWalk<'a> {
+    type Item = (ZiplistEntry<'a>, f64);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        match &mut self.place {
+            Place::Skiplist(zsl, at) => {
+                let node = (*at)?;
+                *at = if self.reverse { zsl.prev(node) } else { zsl.next(node) };
+                Some((ZiplistEntry::Str(zsl.member(node)), zsl.score(node)))
+            }
+            Place::Ziplist(zl, at) => {
+                let eptr = (*at)?;
+                let sptr = ziplistNext(zl, eptr)?;
+                let score = if self.scores { zzlGetScore(zl, sptr) } else { 0.0 };
+                *at = if self.reverse {
+                    ziplistPrev(zl, eptr).and_then(|sptr| ziplistPrev(zl, sptr))
+                } else {
+                    ziplistNext(zl, sptr)
+                };
+                Some((ziplistGet(zl, eptr)?, score))
+            }
+        }
+    }
+}
+
+/// The number of elements.
+#[inline]
+pub fn zsetLength(zobj: &Zset) -> usize {
+    match zobj {
+        Zset::Ziplist(zl) => zzlLength(zl),
+        Zset::Skiplist(zs) => zs.zsl.len(),
+    }
+}
+
+/// Changes the encoding to OBJ_ENCODING_ZIPLIST or OBJ_ENCODING_SKIPLIST, if it is another one.
+pub fn zsetConvert(zobj: &mut Zset, encoding: u8) {
+    match (&*zobj, encoding) {
+        (Zset::Ziplist(zl), OBJ_ENCODING_SKIPLIST) => {
+            let mut zs = zset::new();
+            zs.dict.try_expand(zzlLength(zl));
+            for (ele, score) in ZsetWalk::all(zobj, true) {
+                zs.insert(score, &elementText(ele));
+            }
+            *zobj = Zset::Skiplist(Box::new(zs));
+        }
+        (Zset::Skiplist(_), OBJ_ENCODING_ZIPLIST) => {
+            let mut zl = ziplistNew();
+            for (ele, score) in ZsetWalk::all(zobj, false) {
+                zzlInsertAt(&mut zl, None, &elementText(ele), score);
+            }
+            *zobj = Zset::Ziplist(zl);
+        }
+        (Zset::Ziplist(_), OBJ_ENCODING_ZIPLIST) | (Zset::Skiplist(_), OBJ_ENCODING_SKIPLIST) => {}
+        _ => panic!("Unknown target encoding"),
+    }
+}
+
+/// Changes the encoding to a ziplist if the set is small enough for one: `maxelelen` is the length of its longest member,
+/// `totelelen` that of all together.
+pub fn zsetConvertToZiplistIfNeeded(zobj: &mut Zset, maxelelen: usize, totelelen: usize, limits: &ZsetLimits) {
+    if let Zset::Skiplist(zs) = zobj
+        && fitsZiplist(zs.zsl.len(), maxelelen, totelelen, limits)
+    {
+        zsetConvert(zobj, OBJ_ENCODING_ZIPLIST);
+    }
+}
+
+fn fitsZiplist(len: usize, maxelelen: usize, totelelen: usize, limits: &ZsetLimits) -> bool {
+    len <= limits.entries && maxelelen <= limits.value && ziplistSafeToAdd(None, totelelen)
+}
+
+/// Makes a sorted set of different members, which are in order, in the encoding that fits.
+pub fn zsetFromSorted(sorted: &[(ZiplistEntry<'_>, f64)], limits: &ZsetLimits) -> Zset {
+    let (mut maxelelen, mut totelelen) = (0, 0);
+    for (ele, _) in sorted {
+        let len = elementText(*ele).len();
+        maxelelen = len.max(maxelelen);
+        totelelen += len;
+    }
+    if fitsZiplist(sorted.len(), maxelelen, totelelen, limits) {
+        let mut zl = ziplistNew();
+        for (ele, score) in sorted {
+            zzlInsertAt(&mut zl, None, &elementText(*ele), *score);
+        }
+        return Zset::Ziplist(zl);
+    }
+    let mut zs = zset::new();
+    zs.dict.try_expand(sorted.len());
+    // From the greatest to the smallest: each goes to the head, which takes no search.
+    for (ele, score) in sorted.iter().rev() {
+        zs.insert(*score, &elementText(*ele));
+    }
+    Zset::Skiplist(Box::new(zs))
+}
+
+/// The order of a sorted set.
+pub fn zsetOrder(a: &(ZiplistEntry<'_>, f64), b: &(ZiplistEntry<'_>, f64)) -> Ordering {
+    let by_score = a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal);
+    by_score.then_with(|| elementText(a.0).cmp(&elementText(b.0)))
+}
+
+/// The score of a member, `None` if it is not there.
+#[inline]
+pub fn zsetScore(zobj: &Zset, member: &[u8]) -> Option<f64> {
+    match zobj {
+        Zset::Ziplist(zl) => zzlFind(zl, member).map(|(_, score)| score),
+        Zset::Skiplist(zs) => zs.find(member).map(|node| zs.zsl.score(node)),
+    }
+}
+
+// What is asked of zsetAdd.
+/// Nothing special.
+pub const ZADD_IN_NONE: i32 = 0;
+/// Add to the score instead of setting it.
+pub const ZADD_IN_INCR: i32 = 1 << 0;
+/// Only if the member is not there.
+pub const ZADD_IN_NX: i32 = 1 << 1;
+/// Only if the member is there.
+pub const ZADD_IN_XX: i32 = 1 << 2;
+/// Change a score only to a greater one.
+pub const ZADD_IN_GT: i32 = 1 << 3;
+/// Change a score only to a smaller one.
+pub const ZADD_IN_LT: i32 = 1 << 4;
+
+// What it did.
+/// Nothing, because of a condition.
+pub const ZADD_OUT_NOP: i32 = 1 << 0;
+/// The member is new.
+pub const ZADD_OUT_ADDED: i32 = 1 << 2;
+/// The member has another score now.
+pub const ZADD_OUT_UPDATED: i32 = 1 << 3;
+
+/// The score that a member which has `curscore` is to get. `Ok(None)`: the conditions say that it stays. `Err`: it would be
+/// no number.
+#[inline]
+fn zaddNewScore(curscore: f64, mut score: f64, in_flags: i32) -> Result<Option<f64>, ()> {
+    if in_flags & ZADD_IN_NX != 0 {
+        return Ok(None);
+    }
+    if in_flags & ZADD_IN_INCR != 0 {
+        score += curscore;
+        if score.is_nan() {
+            return Err(());
+        }
+    }
+    if (in_flags & ZADD_IN_LT != 0 && score >= curscore) || (in_flags & ZADD_IN_GT != 0 && score <= curscore) {
+        return Ok(None);
+    }
+    Ok(Some(score))
+}
+
+/// Adds a member, or changes its score, as `in_flags` say (`ZADD_IN_*`). Returns what it did (`ZADD_OUT_*`; none of them if
+/// the member had that score) and the score that the member has now, which means nothing with ZADD_OUT_NOP. `Err`: the score
+/// is NaN, or would be. The encoding may change.
+pub fn zsetAdd(zobj: &mut Zset, score: f64, ele: &[u8], in_flags: i32, limits: &ZsetLimits) -> Result<(i32, f64), ()> {
+    if score.is_nan() {
+        return Err(());
+    }
+
+    if let Zset::Ziplist(zl) = zobj {
+        if let Some((eptr, curscore)) = zzlFind(zl, ele) {
+            let Some(score) = zaddNewScore(curscore, score, in_flags)? else { return Ok((ZADD_OUT_NOP, 0.0)) };
+            if score == curscore {
+                return Ok((0, score));
+            }
+            zzlDelete(zl, eptr);
+            zzlInsert(zl, ele, score);
+            return Ok((ZADD_OUT_UPDATED, score));
+        }
+        if in_flags & ZADD_IN_XX != 0 {
+            return Ok((ZADD_OUT_NOP, 0.0));
+        }
+        // Too long, or too many: that is known before it is inserted.
+        let fits = zzlLength(zl) < limits.entries && ele.len() <= limits.value && ziplistSafeToAdd(Some(zl), ele.len());
+        if fits {
+            zzlInsert(zl, ele, score);
+            return Ok((ZADD_OUT_ADDED, score));
+        }
+        zsetConvert(zobj, OBJ_ENCODING_SKIPLIST);
+    }
+
+    let Zset::Skiplist(zs) = zobj else { unreachable!("a sorted set that is no ziplist is a skip list") };
+    let hash = siphash(ele, &zs.seed);
+    if let Some(node) = zs.find_hashed(hash, ele) {
+        let curscore = zs.zsl.score(node);
+        let Some(score) = zaddNewScore(curscore, score, in_flags)? else { return Ok((ZADD_OUT_NOP, 0.0)) };
+        if score == curscore {
+            return Ok((0, score));
+        }
+        zslUpdateScore(&mut zs.zsl, node, score);
+        return Ok((ZADD_OUT_UPDATED, score));
+    }
+    if in_flags & ZADD_IN_XX != 0 {
+        return Ok((ZADD_OUT_NOP, 0.0));
+    }
+    zs.dict.set_resize_enabled(limits.resize);
+    zs.insert_hashed(hash, score, ele);
+    Ok((ZADD_OUT_ADDED, score))
+}
+
+/// Deletes a member; false if it is not there.
+pub fn zsetDel(zobj: &mut Zset, ele: &[u8], limits: &ZsetLimits) -> bool {
+    match zobj {
+        Zset::Ziplist(zl) => match zzlFind(zl, ele) {
+            Some((eptr, _)) => {
+                zzlDelete(zl, eptr);
+                true
+            }
+            None => false,
+        },
+        Zset::Skiplist(zs) => {
+            let deleted = zs.zsetRemoveFromSkiplist(ele);
+            if deleted {
+                zs.shrink(limits.resize, 4);
+            }
+            deleted
+        }
+    }
+}
+
+/// The rank of a member, counted from 0, from the greatest one on if `reverse`.
+pub fn zsetRank(zobj: &Zset, ele: &[u8], reverse: bool) -> Option<usize> {
+    let rank = match zobj {
+        Zset::Ziplist(zl) => {
+            let mut eptr = ziplistIndex(zl, 0);
+            let mut rank = 1;
+            loop {
+                let e = eptr?;
+                if ziplistCompare(zl, e, ele) {
+                    break rank;
+                }
+                rank += 1;
+                eptr = ziplistNext(zl, e).and_then(|sptr| ziplistNext(zl, sptr));
+            }
+        }
+        Zset::Skiplist(zs) => zslGetRank(&zs.zsl, zs.zsl.score(zs.find(ele)?), ele),
+    };
+    Some(if reverse { zsetLength(zobj) - rank } else { rank - 1 })
+}
+
+/// Whether these bytes are the ziplist of a sorted set. Only the `deep` check makes the set safe to use: every entry can be
+/// read, there is a score for each member, none of them is NaN, and no member is there twice.
+// C: takes a NaN, which ends the process when the set gets a skip list.
+pub fn zsetZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
+    if !deep {
+        return ziplistValidateIntegrity(zl, false, None);
+    }
+    let mut members: HashSet<Vec<u8>> = HashSet::new();
+    let mut count = 0;
+    let mut check = |p: usize| {
+        let Some(entry) = ziplistGet(zl, p) else { return false };
+        count += 1;
+        if count % 2 == 1 { members.insert(elementText(entry).to_vec()) } else { !zzlScore(entry).is_nan() }
+    };
+    ziplistValidateIntegrity(zl, true, Some(&mut check)) && count % 2 == 0
+}
+
+/// A random element of a set that has `zsetsize` of them, at least one.
+fn zsetTypeRandomElement<'a>(
+    zobj: &'a Zset,
+    zsetsize: usize,
+    random: &mut impl FnMut() -> u64,
+) -> (ZiplistEntry<'a>, f64) {
+    match zobj {
+        Zset::Skiplist(zs) => {
+            let node = zs.dict.fair_random(random).expect("a sorted set is never empty") as u32;
+            (ZiplistEntry::Str(zs.zsl.member(node)), zs.zsl.score(node))
+        }
+        Zset::Ziplist(zl) => {
+            let pair = ziplistRandomPair(zl, zsetsize, &mut || (random() >> 33) as u32);
+            let (ele, score) = pair.expect("a sorted set is never empty");
+            (ele, zzlScore(score))
+        }
+    }
+}
+
+// -----------------------------------------------------------------------------
+// Sorted set commands
+// -----------------------------------------------------------------------------
+
+/// ZADD and ZINCRBY.
+fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
+    let (db, key) = (server[c].db, argv.get(1));
+
+    // Options come before the first score.
+    let mut ch = false;
+    let mut scoreidx = 2;
+    while scoreidx < argv.len() {
+        let opt = argv.get(scoreidx);
+        // A score is no option, and most often comes first.
+        if matches!(opt.first(), Some(b'0'..=b'9' | b'-' | b'.')) {
+            break;
+        }
+        if eq_ignore_case(opt, b"nx") {
+            flags |= ZADD_IN_NX;
+        } else if eq_ignore_case(opt, b"xx") {
+            flags |= ZADD_IN_XX;
+        } else if eq_ignore_case(opt, b"ch") {
+            ch = true;
+        } else if eq_ignore_case(opt, b"incr") {
+            flags |= ZADD_IN_INCR;
+        } else if eq_ignore_case(opt, b"gt") {
+            flags |= ZADD_IN_GT;
+        } else if eq_ignore_case(opt, b"lt") {
+            flags |= ZADD_IN_LT;
+        } else {
+            break;
+        }
+        scoreidx += 1;
+    }
+    let has = |flag: i32| flags & flag != 0;
+    let (incr, nx, xx) = (has(ZADD_IN_INCR), has(ZADD_IN_NX), has(ZADD_IN_XX));
+    let (gt, lt) = (has(ZADD_IN_GT), has(ZADD_IN_LT));
+
+    // Behind them there are pairs of scores and members.
+    let rest = argv.len() - scoreidx;
+    if !rest.is_multiple_of(2) || rest == 0 {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+        return;
+    }
+    let elements = rest / 2;
+
+    // Options that exclude each other. XX goes with either GT or LT.
+    if nx && xx {
+        addReplyError(server, c, b"XX and NX options at the same time are not compatible");
+        return;
+    }
+    if (gt && nx) || (lt && nx) || (gt && lt) {
+        addReplyError(server, c, b"GT, LT, and/or NX options at the same time are not compatible");
+        return;
+    }
+    if incr && elements > 1 {
+        addReplyError(server, c, b"INCR option supports a single increment-element pair");
+        return;
+    }
+
+    // All the scores first: the command is executed as a whole or not at all.
+    let (mut few, mut many) = ([0.0; 8], Vec::new());
+    let scores = if elements <= few.len() {
+        &mut few[..elements]
+    } else {
+        many.resize(elements, 0.0);
+        &mut many[..]
+    };
+    for (j, score) in scores.iter_mut().enumerate() {
+        match getDoubleFromObjectOrReply(server, c, &argv[scoreidx + j * 2], None) {
+            Ok(value) => *score = value,
+            Err(()) => return,
+        }
+    }
+
+    // The key, which may be new.
+    let limits = ZsetLimits::of(server);
+    let zobj = match lookupKeyWrite(server, db, key) {
+        Some(o) if checkType(server, c, o, OBJ_ZSET) => return,
+        Some(o) => Some(o),
+        // No key and XX: nothing to do.
+        None if xx => None,
+        None => {
+            let small = limits.entries != 0 && limits.value >= argv[scoreidx + 1].len();
+            let zobj = if small { createZsetZiplistObject() } else { createZsetObject() };
+            Some(dbAdd(server, db, key, zobj))
+        }
+    };
+
+    let (mut added, mut updated, mut processed) = (0, 0, 0);
+    let mut score = 0.0;
+    let mut nan = false;
+    if let Some(o) = zobj {
+        let zobj = server.db[db].dict.zset_mut(o);
+        for (j, given) in scores.iter().enumerate() {
+            match zsetAdd(zobj, *given, &argv[scoreidx + 1 + j * 2], flags, &limits) {
+                Ok((retflags, newscore)) => {
+                    added += i64::from(retflags & ZADD_OUT_ADDED != 0);
+                    updated += i64::from(retflags & ZADD_OUT_UPDATED != 0);
+                    processed += i64::from(retflags & ZADD_OUT_NOP == 0);
+                    score = newscore;
+                }
+                Err(()) => {
+                    nan = true;
+                    break;
+                }
+            }
+        }
+    }
+
+    if nan {
+        // Only an increment can be to blame, and that is the only pair.
+        addReplyError(server, c, b"resulting score is not a number (NaN)");
+        return;
+    }
+    server.dirty += added + updated;
+    if !incr {
+        addReplyLongLong(server, c, if ch { added + updated } else { added });
+    } else if processed > 0 {
+        addReplyDouble(server, c, score);
+    } else {
+        addReplyNull(server, c);
+    }
+    if added > 0 || updated > 0 {
+        signalModifiedKey(server, Some(c), db, key);
+        notifyKeyspaceEvent(server, NOTIFY_ZSET, if incr { "zincr" } else { "zadd" }, key, db);
+    }
+}
+
+/// ZADD key [NX|XX] [GT|LT] [CH] [INCR] score member [score member ...]
+pub fn zaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zaddGenericCommand(server, c, argv, ZADD_IN_NONE);
+}
+
+/// ZINCRBY key increment member
+pub fn zincrbyCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zaddGenericCommand(server, c, argv, ZADD_IN_INCR);
+}
+
+/// ZREM key member [member ...]
+pub fn zremCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (db, key) = (server[c].db, argv.get(1));
+    let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::czero) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    let limits = ZsetLimits::of(server);
+    let zobj = server.db[db].dict.zset_mut(o);
+    let (mut deleted, mut keyremoved) = (0, false);
+    for ele in argv.iter().skip(2) {
+        deleted += i64::from(zsetDel(zobj, ele, &limits));
+        if zsetLength(zobj) == 0 {
+            keyremoved = true;
+            break;
+        }
+    }
+    if keyremoved {
+        dbDelete(server, db, key);
+    }
+
+    if deleted > 0 {
+        notifyKeyspaceEvent(server, NOTIFY_ZSET, "zrem", key, db);
+        if keyremoved {
+            notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+        }
+        signalModifiedKey(server, Some(c), db, key);
+        server.dirty += deleted;
+    }
+    addReplyLongLong(server, c, deleted);
+}
+
+/// What the borders of a range are.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum zrange_type {
+    ZRANGE_AUTO,
+    ZRANGE_RANK,
+    ZRANGE_SCORE,
+    ZRANGE_LEX,
+}
+use zrange_type::*;
+
+/// A range that was read.
+enum Range<'a> {
+    Rank(i64, i64),
+    Score(zrangespec),
+    Lex(zlexrangespec<'a>),
+}
+
+/// Reads a range. On an error the reply was sent.
+fn parseRangeOrReply<'a>(
+    server: &mut Server,
+    c: ClientId,
+    min: &'a [u8],
+    max: &'a [u8],
+    rangetype: zrange_type,
+) -> Result<Range<'a>, ()> {
+    match rangetype {
+        ZRANGE_AUTO | ZRANGE_RANK => {
+            let start = getLongFromObjectOrReply(server, c, min, None)?;
+            let end = getLongFromObjectOrReply(server, c, max, None)?;
+            Ok(Range::Rank(start, end))
+        }
+        ZRANGE_SCORE => zslParseRange(min, max)
+            .map(Range::Score)
+            .map_err(|()| addReplyError(server, c, b"min or max is not a float")),
+        ZRANGE_LEX => zslParseLexRange(min, max)
+            .map(Range::Lex)
+            .map_err(|()| addReplyError(server, c, b"min or max not valid string range item")),
+    }
+}
+
+/// Ranks as they are given, where negative ones count from the end, to ranks of a set of `llen` elements. `None`: the range
+/// is empty.
+fn sanitizeIndexes(mut start: i64, mut end: i64, llen: usize) -> Option<(usize, usize)> {
+    let llen = llen as i64;
+    if start < 0 {
+        start = start.saturating_add(llen);
+    }
+    if end < 0 {
+        end = end.saturating_add(llen);
+    }
+    start = start.max(0);
+    // The start is not negative: this is so too if the end still is.
+    if start > end || start >= llen {
+        return None;
+    }
+    Some((start as usize, end.min(llen - 1) as usize))
+}
+
+/// ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREMRANGEBYLEX.
+fn zremrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, rangetype: zrange_type) {
+    let (db, key) = (server[c].db, argv.get(1));
+
+    // Step 1: Parse the range.
+    let notify_type = match rangetype {
+        ZRANGE_AUTO | ZRANGE_RANK => "zremrangebyrank",
+        ZRANGE_SCORE => "zremrangebyscore",
+        ZRANGE_LEX => "zremrangebylex",
+    };
+    let Ok(range) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), rangetype) else { return };
+
+    // Step 2: Lookup.
+    let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::czero) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+
+    // Step 3: Perform the range deletion operation.
+    let resize = ZsetLimits::of(server).resize;
+    let zobj = server.db[db].dict.zset_mut(o);
+    let ranks = match range {
+        Range::Rank(start, end) => match sanitizeIndexes(start, end, zsetLength(zobj)) {
+            Some(ranks) => ranks,
+            None => {
+                addReply(server, c, shared::czero);
+                return;
+            }
+        },
+        _ => (0, 0),
+    };
+    let deleted = match zobj {
+        Zset::Ziplist(zl) => match &range {
+            Range::Rank(..) => zzlDeleteRangeByRank(zl, ranks.0 + 1, ranks.1 + 1),
+            Range::Score(range) => {
+                let first = zzlFirstInRange(zl, range);
+                zzlDeleteWhile(zl, first, |(_, score)| zslValueLteMax(score, range))
+            }
+            Range::Lex(range) => {
+                let first = zzlFirstInLexRange(zl, range);
+                zzlDeleteWhile(zl, first, |(ele, _)| lexLteMax(ele, range))
+            }
+        },
+        Zset::Skiplist(zs) => {
+            let zset { zsl, dict, seed } = &mut **zs;
+            dict.set_resize_enabled(resize);
+            let removed = |zsl: &Zskiplist, node: u32| zset::forget(dict, seed, zsl, node);
+            let deleted = match &range {
+                Range::Rank(..) => zslDeleteRangeByRank(zsl, ranks.0 + 1, ranks.1 + 1, removed),
+                Range::Score(range) => zslDeleteRangeByScore(zsl, range, removed),
+                Range::Lex(range) => zslDeleteRangeByLex(zsl, range, removed),
+            };
+            if zsl.len() > 0 {
+                zs.shrink_all(resize);
+            }
+            deleted
+        }
+    };
+    let keyremoved = zsetLength(zobj) == 0;
+    if keyremoved {
+        dbDelete(server, db, key);
+    }
+
+    // Step 4: Notifications and reply.
+    if deleted > 0 {
+        signalModifiedKey(server, Some(c), db, key);
+        notifyKeyspaceEvent(server, NOTIFY_ZSET, notify_type, key, db);
+        if keyremoved {
+            notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+        }
+    }
+    server.dirty += deleted as i64;
+    addReplyLongLong(server, c, deleted as i64);
+}
+
+/// ZREMRANGEBYRANK key start stop
+pub fn zremrangebyrankCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zremrangeGenericCommand(server, c, argv, ZRANGE_RANK);
+}
+
+/// ZREMRANGEBYSCORE key min max
+pub fn zremrangebyscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zremrangeGenericCommand(server, c, argv, ZRANGE_SCORE);
+}
+
+/// ZREMRANGEBYLEX key min max
+pub fn zremrangebylexCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zremrangeGenericCommand(server, c, argv, ZRANGE_LEX);
+}
+
+/// A source of ZUNION and its like: a set or a sorted set, or no key.
+#[derive(Copy, Clone)]
+enum Subject<'a> {
+    Missing,
+    Intset(&'a Intset),
+    Set(&'a Dict<SdsEntry>),
+    Zset(&'a Zset),
+}
+
+/// A source and its weight.
+#[derive(Copy, Clone)]
+struct zsetopsrc<'a> {
+    subject: Subject<'a>,
+    weight: f64,
+}
+
+/// Elements with their scores.
+type Elements<'a> = Vec<(ZiplistEntry<'a>, f64)>;
+
+impl<'a> zsetopsrc<'a> {
+    fn zuiLength(&self) -> usize {
+        match self.subject {
+            Subject::Missing => 0,
+            Subject::Intset(is) => intsetLen(is) as usize,
+            Subject::Set(ht) => dictSize(ht),
+            Subject::Zset(zobj) => zsetLength(zobj),
+        }
+    }
+
+    /// All elements and their scores, which are 1 for those of a set.
+    fn elements(&self) -> Box<dyn Iterator<Item = (ZiplistEntry<'a>, f64)> + 'a> {
+        match self.subject {
+            Subject::Missing => Box::new(std::iter::empty()),
+            Subject::Intset(is) => {
+                Box::new((0..intsetLen(is)).filter_map(|pos| Some((ZiplistEntry::Int(intsetGet(is, pos)?), 1.0))))
+            }
+            Subject::Set(ht) => Box::new(ht.iter().map(|member| (ZiplistEntry::Str(member.as_slice()), 1.0))),
+            Subject::Zset(zobj) => Box::new(ZsetWalk::all(zobj, true)),
+        }
+    }
+
+    /// The score of an element.
+    fn zuiFind(&self, ele: ZiplistEntry<'_>) -> Option<f64> {
+        match (self.subject, ele) {
+            (Subject::Missing, _) => None,
+            (Subject::Intset(is), ZiplistEntry::Int(n)) => intsetFind(is, n).then_some(1.0),
+            (Subject::Intset(is), ZiplistEntry::Str(s)) => {
+                string2ll(s).filter(|n| intsetFind(is, *n)).map(|_| 1.0)
+            }
+            (Subject::Set(ht), ele) => dictFind(ht, &elementText(ele)).map(|_| 1.0),
+            (Subject::Zset(zobj), ele) => zsetScore(zobj, &elementText(ele)),
+        }
+    }
+
+    /// Whether both are the same key's value.
+    fn same(&self, other: &zsetopsrc<'_>) -> bool {
+        match (self.subject, other.subject) {
+            (Subject::Missing, Subject::Missing) => true,
+            (Subject::Intset(a), Subject::Intset(b)) => std::ptr::eq(a, b),
+            (Subject::Set(a), Subject::Set(b)) => std::ptr::addr_eq(a, b),
+            (Subject::Zset(a), Subject::Zset(b)) => std::ptr::eq(a, b),
+            _ => false,
+        }
+    }
+}
+
+/// What becomes of the scores of a member that is in several sources.
+#[derive(Copy, Clone)]
+enum Aggregation {
+    Sum,
+    Min,
+    Max,
+}
+
+#[inline]
+fn zunionInterAggregate(target: &mut f64, val: f64, aggregate: Aggregation) {
+    match aggregate {
+        Aggregation::Sum => {
+            *target += val;
+            // The sum of both infinities is 0 by convention.
+            if target.is_nan() {
+                *target = 0.0;
+            }
+        }
+        Aggregation::Min => {
+            if val < *target {
+                *target = val;
+            }
+        }
+        Aggregation::Max => {
+            if val > *target {
+                *target = val;
+            }
+        }
+    }
+}
+
+/// A score times a weight; infinity times 0 is 0 by convention.
+#[inline]
+fn weighted(weight: f64, score: f64) -> f64 {
+    let score = weight * score;
+    if score.is_nan() { 0.0 } else { score }
+}
+
+/// A table over elements that are kept in a vector: what finds an element's place there.
+struct ElementTable {
+    dict: RawDict,
+    seed: HashSeed,
+}
+
+impl ElementTable {
+    fn new(size: usize) -> ElementTable {
+        let mut dict = RawDict::new();
+        dict.try_expand(size);
+        ElementTable { dict, seed: HashSeed::random() }
+    }
+
+    fn hash(&self, ele: ZiplistEntry<'_>) -> u64 {
+        siphash(&elementText(ele), &self.seed)
+    }
+
+    fn same(a: ZiplistEntry<'_>, b: ZiplistEntry<'_>) -> bool {
+        match (a, b) {
+            (ZiplistEntry::Str(a), ZiplistEntry::Str(b)) => a == b,
+            (ZiplistEntry::Int(a), ZiplistEntry::Int(b)) => a == b,
+            _ => *elementText(a) == *elementText(b),
+        }
+    }
+
+    fn find(&self, hash: u64, ele: ZiplistEntry<'_>, elements: &Elements<'_>) -> Option<usize> {
+        self.dict.find(hash, |i| Self::same(elements[i as usize].0, ele)).map(|i| i as usize)
+    }
+
+    /// Puts down the last element of the vector.
+    fn insert_last(&mut self, hash: u64, elements: &Elements<'_>) {
+        let seed = self.seed;
+        self.dict.insert(hash, elements.len() as u64 - 1, |i| siphash(&elementText(elements[i as usize].0), &seed));
+    }
+
+    fn remove(&mut self, ele: ZiplistEntry<'_>, elements: &Elements<'_>) -> bool {
+        let (hash, seed) = (self.hash(ele), self.seed);
+        let same = |i: u64| Self::same(elements[i as usize].0, ele);
+        self.dict.remove(hash, same, |i| siphash(&elementText(elements[i as usize].0), &seed)).is_some()
+    }
+}
+
+/// The elements of the first source that are in no other. Each of the first one's is looked up in the others, at most N*M
+/// lookups for N elements and M sources.
+fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
+    // In the largest of the others an element is found soonest.
+    src[1..].sort_by_key(|src| std::cmp::Reverse(src.zuiLength()));
+    let (first, others) = src.split_first().expect("there is at least one source");
+    first.elements().filter(|(ele, _)| !others.iter().any(|src| src.zuiFind(*ele).is_some())).collect()
+}
+
+/// The same by removing the elements of all others from the first one's, as many lookups as there are elements in all.
+fn zdiffAlgorithm2<'a>(src: &[zsetopsrc<'a>]) -> Elements<'a> {
+    let (first, others) = src.split_first().expect("there is at least one source");
+    let mut elements: Elements = Vec::with_capacity(first.zuiLength());
+    let mut table = ElementTable::new(first.zuiLength());
+    for item in first.elements() {
+        elements.push(item);
+        table.insert_last(table.hash(item.0), &elements);
+    }
+    'src: for src in others {
+        for (ele, _) in src.elements() {
+            // When nothing is left, nothing can be removed.
+            if table.dict.len() == 0 {
+                break 'src;
+            }
+            table.remove(ele, &elements);
+        }
+    }
+    table.dict.iter().map(|i| elements[i as usize]).collect()
+}
+
+/// ZDIFF: the way that takes fewer lookups.
+fn zdiff<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
+    let first = src[0];
+    // If the first source is subtracted from itself nothing is left.
+    if first.zuiLength() == 0 || src[1..].iter().any(|src| src.same(&first)) {
+        return Vec::new();
+    }
+    // The first way does less per lookup, which gives it some advantage.
+    let algo_one_work = (first.zuiLength() as u128 * src.len() as u128) / 2;
+    let algo_two_work: u128 = src.iter().map(|src| src.zuiLength() as u128).sum();
+    if algo_one_work <= algo_two_work { zdiffAlgorithm1(src) } else { zdiffAlgorithm2(src) }
+}
+
+/// ZINTER. The sources go from the smallest to the largest.
+fn zinter<'a>(src: &[zsetopsrc<'a>], aggregate: Aggregation) -> Elements<'a> {
+    let (first, others) = src.split_first().expect("there is at least one source");
+    let mut elements: Elements = Vec::new();
+    'element: for (ele, zscore) in first.elements() {
+        let mut score = weighted(first.weight, zscore);
+        for src in others {
+            match src.zuiFind(ele) {
+                Some(value) => zunionInterAggregate(&mut score, value * src.weight, aggregate),
+                None => continue 'element,
+            }
+        }
+        elements.push((ele, score));
+    }
+    elements
+}
+
+/// ZUNION. The sources go from the smallest to the largest.
+fn zunion<'a>(src: &[zsetopsrc<'a>], aggregate: Aggregation) -> Elements<'a> {
+    // It is at least as large as the largest.
+    let largest = src.last().map_or(0, |src| src.zuiLength());
+    let mut elements: Elements = Vec::with_capacity(largest);
+    let mut table = ElementTable::new(largest);
+    for src in src {
+        for (ele, score) in src.elements() {
+            let score = weighted(src.weight, score);
+            let hash = table.hash(ele);
+            match table.find(hash, ele, &elements) {
+                Some(i) => zunionInterAggregate(&mut elements[i].1, score, aggregate),
+                None => {
+                    elements.push((ele, score));
+                    table.insert_last(hash, &elements);
+                }
+            }
+        }
+    }
+    elements
+}
+
+/// Which of ZUNION, ZINTER and ZDIFF.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum SetOp {
+    Union,
+    Inter,
+    Diff,
+}
+
+/// ZUNION, ZINTER, ZDIFF and, with a `dstkey`, ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE. `numkeysIndex` is the place of the
+/// number of keys.
+fn zunionInterDiffGenericCommand(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    dstkey: Option<&[u8]>,
+    numkeysIndex: usize,
+    op: SetOp,
+) {
+    let db = server[c].db;
+    let Ok(setnum) = getLongFromObjectOrReply(server, c, &argv[numkeysIndex], None) else { return };
+    if setnum < 1 {
+        addReplyErrorFormat!(server, c, "at least 1 input key is needed for {}", commandName(server, c));
+        return;
+    }
+    // More keys than arguments.
+    let room = argv.len() - (numkeysIndex + 1);
+    if setnum > room as i64 {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+        return;
+    }
+    let setnum = setnum as usize;
+
+    // Look up the sources.
+    let mut sources: Vec<(Option<KeyRef>, f64)> = Vec::with_capacity(setnum);
+    let mut j = numkeysIndex + 1;
+    for key in argv.iter().skip(j).take(setnum) {
+        let o = if dstkey.is_some() { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
+        if o.is_some_and(|o| !matches!(server.db[db].dict.type_of(o), OBJ_ZSET | OBJ_SET)) {
+            addReplyErrorObject(server, c, shared::wrongtypeerr);
+            return;
+        }
+        sources.push((o, 1.0));
+    }
+    j += setnum;
+
+    // Parse optional extra arguments.
+    let mut aggregate = Aggregation::Sum;
+    let mut withscores = false;
+    while j < argv.len() {
+        let (opt, remaining) = (argv.get(j), argv.len() - j);
+        if op != SetOp::Diff && remaining > setnum && eq_ignore_case(opt, b"weights") {
+            j += 1;
+            for source in &mut sources {
+                match getDoubleFromObjectOrReply(server, c, &argv[j], Some("weight value is not a float")) {
+                    Ok(weight) => source.1 = weight,
+                    Err(()) => return,
+                }
+                j += 1;
+            }
+        } else if op != SetOp::Diff && remaining >= 2 && eq_ignore_case(opt, b"aggregate") {
+            let name = argv.get(j + 1);
+            aggregate = if eq_ignore_case(name, b"sum") {
+                Aggregation::Sum
+            } else if eq_ignore_case(name, b"min") {
+                Aggregation::Min
+            } else if eq_ignore_case(name, b"max") {
+                Aggregation::Max
+            } else {
+                addReplyErrorObject(server, c, shared::syntaxerr);
+                return;
+            };
+            j += 2;
+        } else if dstkey.is_none() && eq_ignore_case(opt, b"withscores") {
+            withscores = true;
+            j += 1;
+        } else {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+    }
+
+    // Collect the elements, which are borrowed from their keys.
+    let limits = ZsetLimits::of(server);
+    let Server { clients, db: dbs, .. } = server;
+    let dict = &dbs[db].dict;
+    let subject = |o: KeyRef| match dict.get(o) {
+        ValueRef::Aggregate(Aggregate::Zset(zobj)) => Subject::Zset(zobj),
+        ValueRef::Aggregate(Aggregate::Set(Set::Intset(is))) => Subject::Intset(is),
+        ValueRef::Aggregate(Aggregate::Set(Set::Ht(ht))) => Subject::Set(ht),
+        _ => unreachable!("the types of the sources were checked"),
+    };
+    let mut src: Vec<zsetopsrc> = sources
+        .into_iter()
+        .map(|(o, weight)| zsetopsrc { subject: o.map_or(Subject::Missing, subject), weight })
+        .collect();
+    // From the smallest to the largest takes the least work. It also is the order in which scores are added up.
+    if op != SetOp::Diff {
+        src.sort_by_key(|src| src.zuiLength());
+    }
+    let mut elements = match op {
+        SetOp::Union => zunion(&src, aggregate),
+        SetOp::Inter => zinter(&src, aggregate),
+        SetOp::Diff => zdiff(&mut src),
+    };
+    elements.sort_unstable_by(zsetOrder);
+
+    let Some(dstkey) = dstkey else {
+        addReplyElements(clients, c, elements.iter().copied(), elements.len(), withscores);
+        return;
+    };
+    let dstobj = (!elements.is_empty()).then(|| zsetFromSorted(&elements, &limits));
+    let event = match op {
+        SetOp::Union => "zunionstore",
+        SetOp::Inter => "zinterstore",
+        SetOp::Diff => "zdiffstore",
+    };
+    storeZsetAndReply(server, c, dstkey, dstobj, event);
+}
+
+/// The end of a command that stores a sorted set: sets the key to it, or deletes the key if it is empty, and replies with its
+/// length.
+fn storeZsetAndReply(server: &mut Server, c: ClientId, dstkey: &[u8], dstobj: Option<Zset>, event: &str) {
+    let db = server[c].db;
+    match dstobj {
+        Some(zobj) => {
+            let len = zsetLength(&zobj);
+            setKey(server, Some(c), db, dstkey, zobj);
+            addReplyLongLong(server, c, len as i64);
+            notifyKeyspaceEvent(server, NOTIFY_ZSET, event, dstkey, db);
+            server.dirty += 1;
+        }
+        None => {
+            addReply(server, c, shared::czero);
+            if dbDelete(server, db, dstkey) {
+                signalModifiedKey(server, Some(c), db, dstkey);
+                notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", dstkey, db);
+                server.dirty += 1;
+            }
+        }
+    }
+}
+
+/// ZUNIONSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX]
+pub fn zunionstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zunionInterDiffGenericCommand(server, c, argv, Some(argv.get(1)), 2, SetOp::Union);
+}
+
+/// ZINTERSTORE destination numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX]
+pub fn zinterstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zunionInterDiffGenericCommand(server, c, argv, Some(argv.get(1)), 2, SetOp::Inter);
+}
+
+/// ZDIFFSTORE destination numkeys key [key ...]
+pub fn zdiffstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zunionInterDiffGenericCommand(server, c, argv, Some(argv.get(1)), 2, SetOp::Diff);
+}
+
+/// ZUNION numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
+pub fn zunionCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zunionInterDiffGenericCommand(server, c, argv, None, 1, SetOp::Union);
+}
+
+/// ZINTER numkeys key [key ...] [WEIGHTS weight ...] [AGGREGATE SUM|MIN|MAX] [WITHSCORES]
+pub fn zinterCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zunionInterDiffGenericCommand(server, c, argv, None, 1, SetOp::Inter);
+}
+
+/// ZDIFF numkeys key [key ...] [WITHSCORES]
+pub fn zdiffCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zunionInterDiffGenericCommand(server, c, argv, None, 1, SetOp::Diff);
+}
+
+/// Queues the header of an array of `len` elements. With scores it is flat in RESP2 and an array of pairs in RESP3: a map
+/// would not tell the order.
+fn addReplyElementsLen(clients: &mut Clients, c: ClientId, len: usize, withscores: bool) {
+    let flat = withscores && clients[c].resp == 2;
+    addReplyArrayLen(clients, c, if flat { len * 2 } else { len });
+}
+
+/// Queues one element of such an array.
+#[inline]
+fn addReplyElementAndScore(clients: &mut Clients, c: ClientId, item: (ZiplistEntry<'_>, f64), withscores: bool) {
+    if withscores && clients[c].resp > 2 {
+        addReplyArrayLen(clients, c, 2);
+    }
+    addReplyElement(clients, c, item.0);
+    if withscores {
+        addReplyDouble(clients, c, item.1);
+    }
+}
+
+/// Queues an array of elements whose number is known.
+fn addReplyElements<'a>(
+    clients: &mut Clients,
+    c: ClientId,
+    elements: impl Iterator<Item = (ZiplistEntry<'a>, f64)>,
+    len: usize,
+    withscores: bool,
+) {
+    addReplyElementsLen(clients, c, len, withscores);
+    for item in elements {
+        addReplyElementAndScore(clients, c, item, withscores);
+    }
+}
+
+/// Queues an array of elements of which nobody knows how many they are.
+fn addReplyElementsUncounted<'a>(
+    clients: &mut Clients,
+    c: ClientId,
+    mut elements: impl Iterator<Item = (ZiplistEntry<'a>, f64)>,
+    withscores: bool,
+) {
+    // Mostly they are few: then they are counted first. An array whose length is left open costs an allocation.
+    const FEW: usize = 32;
+    let mut head = [(ZiplistEntry::Int(0), 0.0); FEW];
+    let mut count = 0;
+    while count < FEW {
+        let Some(item) = elements.next() else { break };
+        head[count] = item;
+        count += 1;
+    }
+    let more = if count == FEW { elements.next() } else { None };
+    let head = head[..count].iter().copied();
+    let Some(more) = more else {
+        addReplyElements(clients, c, head, count, withscores);
+        return;
+    };
+
+    let replylen = addReplyDeferredLen(clients, c);
+    for item in head.chain([more]) {
+        addReplyElementAndScore(clients, c, item, withscores);
+        count += 1;
+    }
+    count -= FEW;
+    for item in elements {
+        addReplyElementAndScore(clients, c, item, withscores);
+        count += 1;
+    }
+    let flat = withscores && clients[c].resp == 2;
+    setDeferredArrayLen(clients, c, replylen, if flat { count * 2 } else { count });
+}
+
+/// What becomes of the elements of a range: they are sent, or stored.
+enum zrange_result_handler {
+    Client { withscores: bool },
+    Store { limits: ZsetLimits, dstobj: Option<Zset> },
+}
+
+impl zrange_result_handler {
+    /// Whether the scores matter.
+    fn scores(&self) -> bool {
+        match self {
+            zrange_result_handler::Client { withscores } => *withscores,
+            zrange_result_handler::Store { .. } => true,
+        }
+    }
+
+    /// Takes the elements of a range, in the order of the range. `rangelen` is their number, if it is known.
+    fn emit<'a>(
+        &mut self,
+        clients: &mut Clients,
+        c: ClientId,
+        elements: impl Iterator<Item = (ZiplistEntry<'a>, f64)>,
+        rangelen: Option<usize>,
+        reverse: bool,
+    ) {
+        match self {
+            zrange_result_handler::Client { withscores } => match rangelen {
+                Some(len) => addReplyElements(clients, c, elements, len, *withscores),
+                None => addReplyElementsUncounted(clients, c, elements, *withscores),
+            },
+            zrange_result_handler::Store { limits, dstobj } => {
+                let mut sorted: Elements = elements.collect();
+                if reverse {
+                    sorted.reverse();
+                }
+                *dstobj = (!sorted.is_empty()).then(|| zsetFromSorted(&sorted, limits));
+            }
+        }
+    }
+}
+
+/// A range of ranks.
+fn genericZrangebyrankCommand(
+    handler: &mut zrange_result_handler,
+    clients: &mut Clients,
+    c: ClientId,
+    zobj: &Zset,
+    (start, end): (i64, i64),
+    reverse: bool,
+) {
+    let Some((start, end)) = sanitizeIndexes(start, end, zsetLength(zobj)) else {
+        handler.emit(clients, c, std::iter::empty(), Some(0), reverse);
+        return;
+    };
+    let rangelen = end - start + 1;
+    let walk = ZsetWalk::from_rank(zobj, start, reverse).with_scores(handler.scores());
+    handler.emit(clients, c, walk.take(rangelen), Some(rangelen), reverse);
+}
+
+/// LIMIT: passes over `offset` elements, all of them if it is negative, and takes `limit`, all of them if that is.
+fn limited<'a>(walk: ZsetWalk<'a>, zobj: &'a Zset, offset: i64, limit: i64) -> std::iter::Take<ZsetWalk<'a>> {
+    let len = zsetLength(zobj);
+    let all = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
+    // Far away places are found by their rank.
+    let mut walk = walk;
+    if offset != 0 {
+        let offset = all(offset);
+        if offset >= len {
+            return walk.take(0);
+        }
+        let rank = match walk.place {
+            Place::Skiplist(zsl, Some(node)) if offset > 64 => Some(zslGetRank(zsl, zsl.score(node), zsl.member(node))),
+            _ => None,
+        };
+        match rank {
+            Some(rank) => {
+                let from = if walk.reverse { len - rank } else { rank - 1 };
+                if from + offset >= len {
+                    return walk.take(0);
+                }
+                walk = ZsetWalk::from_rank(zobj, from + offset, walk.reverse).with_scores(walk.scores);
+            }
+            None => {
+                walk.nth(offset - 1);
+            }
+        }
+    }
+    walk.take(all(limit))
+}
+
+/// A range of scores.
+fn genericZrangebyscoreCommand(
+    handler: &mut zrange_result_handler,
+    clients: &mut Clients,
+    c: ClientId,
+    zobj: &Zset,
+    range: &zrangespec,
+    (offset, limit): (i64, i64),
+    reverse: bool,
+) {
+    let walk = limited(ZsetWalk::in_range(zobj, range, reverse), zobj, offset, limit);
+    let inside = move |item: &(ZiplistEntry<'_>, f64)| {
+        if reverse { zslValueGteMin(item.1, range) } else { zslValueLteMax(item.1, range) }
+    };
+    handler.emit(clients, c, walk.take_while(inside), None, reverse);
+}
+
+/// A range of members.
+fn genericZrangebylexCommand(
+    handler: &mut zrange_result_handler,
+    clients: &mut Clients,
+    c: ClientId,
+    zobj: &Zset,
+    range: &zlexrangespec,
+    (offset, limit): (i64, i64),
+    reverse: bool,
+) {
+    let walk = ZsetWalk::in_lex_range(zobj, range, reverse).with_scores(handler.scores());
+    let walk = limited(walk, zobj, offset, limit);
+    let inside = move |item: &(ZiplistEntry<'_>, f64)| {
+        if reverse { lexGteMin(item.0, range) } else { lexLteMax(item.0, range) }
+    };
+    handler.emit(clients, c, walk.take_while(inside), None, reverse);
+}
+
+/// In which direction a range goes.
+#[derive(Copy, Clone, PartialEq, Eq)]
+enum zrange_direction {
+    ZRANGE_DIRECTION_AUTO,
+    ZRANGE_DIRECTION_FORWARD,
+    ZRANGE_DIRECTION_REVERSE,
+}
+use zrange_direction::*;
+
+/// ZRANGESTORE dst src min max [BYSCORE|BYLEX] [REV] [LIMIT offset count]
+pub fn zrangestoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrangeGenericCommand(server, c, argv, 2, true, ZRANGE_AUTO, ZRANGE_DIRECTION_AUTO);
+}
+
+/// ZRANGE key min max [BYSCORE|BYLEX] [REV] [LIMIT offset count] [WITHSCORES]
+pub fn zrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_AUTO, ZRANGE_DIRECTION_AUTO);
+}
+
+/// ZREVRANGE key start stop [WITHSCORES]
+pub fn zrevrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_RANK, ZRANGE_DIRECTION_REVERSE);
+}
+
+/// ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]
+pub fn zrangebyscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_SCORE, ZRANGE_DIRECTION_FORWARD);
+}
+
+/// ZREVRANGEBYSCORE key max min [WITHSCORES] [LIMIT offset count]
+pub fn zrevrangebyscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_SCORE, ZRANGE_DIRECTION_REVERSE);
+}
+
+/// ZCOUNT key min max
+pub fn zcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Ok(Range::Score(range)) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), ZRANGE_SCORE) else { return };
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    let zobj = server.db[server[c].db].dict.zset(o);
+    let count = match zobj {
+        Zset::Ziplist(_) => {
+            ZsetWalk::in_range(zobj, &range, false).take_while(|item| zslValueLteMax(item.1, &range)).count() as i64
+        }
+        Zset::Skiplist(zs) => {
+            countBetween(&zs.zsl, zslFirstInRange(&zs.zsl, &range), || zslLastInRange(&zs.zsl, &range))
+        }
+    };
+    addReplyLongLong(server, c, count);
+}
+
+/// The number of nodes from the first one of a range to its last one, by their ranks. A range of members where scores differ
+/// means nothing, and may come out below 0.
+fn countBetween(zsl: &Zskiplist, first: Option<u32>, last: impl FnOnce() -> Option<u32>) -> i64 {
+    let rank = |node: u32| zslGetRank(zsl, zsl.score(node), zsl.member(node)) as i64;
+    match first {
+        None => 0,
+        Some(first) => last().map_or(zsl.len() as i64, rank) + 1 - rank(first),
+    }
+}
+
+/// ZLEXCOUNT key min max
+pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Ok(Range::Lex(range)) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), ZRANGE_LEX) else { return };
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    let zobj = server.db[server[c].db].dict.zset(o);
+    let count = match zobj {
+        Zset::Ziplist(_) => {
+            let walk = ZsetWalk::in_lex_range(zobj, &range, false).with_scores(false);
+            walk.take_while(|item| lexLteMax(item.0, &range)).count() as i64
+        }
+        Zset::Skiplist(zs) => {
+            countBetween(&zs.zsl, zslFirstInLexRange(&zs.zsl, &range), || zslLastInLexRange(&zs.zsl, &range))
+        }
+    };
+    addReplyLongLong(server, c, count);
+}
+
+/// ZRANGEBYLEX key min max [LIMIT offset count]
+pub fn zrangebylexCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_LEX, ZRANGE_DIRECTION_FORWARD);
+}
+
+/// ZREVRANGEBYLEX key max min [LIMIT offset count]
+pub fn zrevrangebylexCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_LEX, ZRANGE_DIRECTION_REVERSE);
+}
+
+/// ZRANGE, ZRANGESTORE and the older commands, which say by their name what ZRANGE says by options. `argc_start` is the place
+/// of the source key; minimum and maximum follow it, then the options.
+fn zrangeGenericCommand(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    argc_start: usize,
+    store: bool,
+    mut rangetype: zrange_type,
+    mut direction: zrange_direction,
+) {
+    let (db, key) = (server[c].db, argv.get(argc_start));
+    let (mut minidx, mut maxidx) = (argc_start + 1, argc_start + 2);
+    let mut opt_withscores = false;
+    let (mut opt_offset, mut opt_limit) = (0, -1);
+
+    // Step 1: Skip the <src> <min> <max> args and parse remaining optional arguments.
+    let mut j = argc_start + 3;
+    while j < argv.len() {
+        let (opt, leftargs) = (argv.get(j), argv.len() - j - 1);
+        if !store && eq_ignore_case(opt, b"withscores") {
+            opt_withscores = true;
+        } else if eq_ignore_case(opt, b"limit") && leftargs >= 2 {
+            let Ok(offset) = getLongFromObjectOrReply(server, c, &argv[j + 1], None) else { return };
+            let Ok(limit) = getLongFromObjectOrReply(server, c, &argv[j + 2], None) else { return };
+            (opt_offset, opt_limit) = (offset, limit);
+            j += 2;
+        } else if direction == ZRANGE_DIRECTION_AUTO && eq_ignore_case(opt, b"rev") {
+            direction = ZRANGE_DIRECTION_REVERSE;
+        } else if rangetype == ZRANGE_AUTO && eq_ignore_case(opt, b"bylex") {
+            rangetype = ZRANGE_LEX;
+        } else if rangetype == ZRANGE_AUTO && eq_ignore_case(opt, b"byscore") {
+            rangetype = ZRANGE_SCORE;
+        } else {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+        j += 1;
+    }
+
+    // Use defaults if not overridden by arguments.
+    let reverse = direction == ZRANGE_DIRECTION_REVERSE;
+    if rangetype == ZRANGE_AUTO {
+        rangetype = ZRANGE_RANK;
+    }
+
+    // Check for conflicting arguments.
+    if opt_limit != -1 && rangetype == ZRANGE_RANK {
+        let err = b"syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
+        addReplyError(server, c, err);
+        return;
+    }
+    if opt_withscores && rangetype == ZRANGE_LEX {
+        addReplyError(server, c, b"syntax error, WITHSCORES not supported in combination with BYLEX");
+        return;
+    }
+
+    // A range that goes down is given as [max,min].
+    if reverse && rangetype != ZRANGE_RANK {
+        (minidx, maxidx) = (maxidx, minidx);
+    }
+
+    // Step 2: Parse the range.
+    let Ok(range) = parseRangeOrReply(server, c, argv.get(minidx), argv.get(maxidx), rangetype) else { return };
+
+    // Step 3: Lookup the key.
+    let o = if store { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
+    if let Some(o) = o
+        && checkType(server, c, o, OBJ_ZSET)
+    {
+        return;
+    }
+
+    // Step 4: Get the range.
+    let mut handler = if store {
+        zrange_result_handler::Store { limits: ZsetLimits::of(server), dstobj: None }
+    } else {
+        zrange_result_handler::Client { withscores: opt_withscores }
+    };
+    match o {
+        None if !store => addReply(server, c, shared::emptyarray),
+        None => {}
+        Some(o) => {
+            let Server { clients, db: dbs, .. } = server;
+            let zobj = dbs[db].dict.zset(o);
+            let limit = (opt_offset, opt_limit);
+            match &range {
+                Range::Rank(start, end) => {
+                    genericZrangebyrankCommand(&mut handler, clients, c, zobj, (*start, *end), reverse);
+                }
+                Range::Score(range) => {
+                    genericZrangebyscoreCommand(&mut handler, clients, c, zobj, range, limit, reverse);
+                }
+                Range::Lex(range) => {
+                    genericZrangebylexCommand(&mut handler, clients, c, zobj, range, limit, reverse);
+                }
+            }
+        }
+    }
+    if let zrange_result_handler::Store { dstobj, .. } = handler {
+        storeZsetAndReply(server, c, argv.get(1), dstobj, "zrangestore");
+    }
+}
+
+/// ZCARD key
+pub fn zcardCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    let len = zsetLength(server.db[server[c].db].dict.zset(o));
+    addReplyLongLong(server, c, len as i64);
+}
+
+/// Queues a score, or nothing.
+fn addReplyScore(server: &mut Server, c: ClientId, score: Option<f64>) {
+    match score {
+        Some(score) => addReplyDouble(server, c, score),
+        None => addReplyNull(server, c),
+    }
+}
+
+/// ZSCORE key member
+pub fn zscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    let score = zsetScore(server.db[server[c].db].dict.zset(o), &argv[2]);
+    addReplyScore(server, c, score);
+}
+
+/// ZMSCORE key member [member ...]
+pub fn zmscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let db = server[c].db;
+    let o = lookupKeyRead(server, db, &argv[1]);
+    if let Some(o) = o
+        && checkType(server, c, o, OBJ_ZSET)
+    {
+        return;
+    }
+    addReplyArrayLen(server, c, argv.len() - 2);
+    for member in argv.iter().skip(2) {
+        // A missing set is an empty one.
+        let score = o.and_then(|o| zsetScore(server.db[db].dict.zset(o), member));
+        addReplyScore(server, c, score);
+    }
+}
+
+/// ZRANK and ZREVRANK.
+fn zrankGenericCommand(server: &mut Server, c: ClientId, argv: &Args, reverse: bool) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    match zsetRank(server.db[server[c].db].dict.zset(o), &argv[2], reverse) {
+        Some(rank) => addReplyLongLong(server, c, rank as i64),
+        None => addReplyNull(server, c),
+    }
+}
+
+/// ZRANK key member
+pub fn zrankCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrankGenericCommand(server, c, argv, false);
+}
+
+/// ZREVRANK key member
+pub fn zrevrankCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zrankGenericCommand(server, c, argv, true);
+}
+
+/// ZSCAN key cursor [MATCH pattern] [COUNT count]
+pub fn zscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let Ok(cursor) = parseScanCursorOrReply(server, c, &argv[2]) else { return };
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyscan) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    scanGenericCommand(server, c, argv, Some(o), cursor);
+}
+
+/// ZPOPMIN, ZPOPMAX, BZPOPMIN and BZPOPMAX; also used to serve a client that was blocked by one of the latter.
+///
+/// Of the keys the first one that is there is popped from. With `emitkey` it is sent too: who waits for several needs it. Who
+/// does not wait may give a count, `countarg`. `end` is ZSET_MIN or ZSET_MAX.
+pub fn genericZpopCommand(
+    server: &mut Server,
+    c: ClientId,
+    keys: &[&[u8]],
+    end: i32,
+    emitkey: bool,
+    countarg: Option<&[u8]>,
+) {
+    let db = server[c].db;
+    let mut count = 1;
+    if let Some(countarg) = countarg {
+        match getLongFromObjectOrReply(server, c, countarg, None) {
+            Err(()) => return,
+            Ok(..=0) => {
+                addReply(server, c, shared::emptyarray);
+                return;
+            }
+            Ok(n) => count = n,
+        }
+    }
+
+    // The first key there is. If that is of another type it is an error.
+    let mut found = None;
+    for &key in keys {
+        if let Some(o) = lookupKeyWrite(server, db, key) {
+            if checkType(server, c, o, OBJ_ZSET) {
+                return;
+            }
+            found = Some((key, o));
+            break;
+        }
+    }
+    let Some((key, o)) = found else {
+        addReply(server, c, shared::emptyarray);
+        return;
+    };
+
+    // One flat array, but in RESP3 an array of pairs if there is a count.
+    let limits = ZsetLimits::of(server);
+    let llen = zsetLength(server.db[db].dict.zset(o));
+    let popped = llen.min(count as usize);
+    let use_nested_array = server[c].resp > 2 && countarg.is_some();
+    let arraylen = if use_nested_array { popped } else { popped * 2 };
+    addReplyArrayLen(server, c, arraylen + usize::from(emitkey));
+    if emitkey {
+        addReplyBulkCBuffer(server, c, key);
+    }
+
+    let mut ele = Vec::new();
+    for result_count in 0..popped {
+        let zobj = server.db[db].dict.zset_mut(o);
+        let (first, score) =
+            ZsetWalk::all(zobj, end == ZSET_MAX).next().expect("there are as many elements as were counted");
+        ele.clear();
+        ele.extend_from_slice(&elementText(first));
+        assert!(zsetDel(zobj, &ele, &limits));
+        server.dirty += 1;
+
+        if result_count == 0 {
+            let event = if end == ZSET_MIN { "zpopmin" } else { "zpopmax" };
+            notifyKeyspaceEvent(server, NOTIFY_ZSET, event, key, db);
+            signalModifiedKey(server, Some(c), db, key);
+        }
+        if use_nested_array {
+            addReplyArrayLen(server, c, 2);
+        }
+        addReplyBulkCBuffer(server, c, &ele);
+        addReplyDouble(server, c, score);
+    }
+
+    if popped == llen {
+        dbDelete(server, db, key);
+        notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+    }
+}
+
+/// ZPOPMIN and ZPOPMAX.
+fn zpopCommand(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
+    if argv.len() > 3 {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+        return;
+    }
+    let countarg = (argv.len() == 3).then(|| argv.get(2));
+    genericZpopCommand(server, c, &[argv.get(1)], end, false, countarg);
+}
+
+/// ZPOPMIN key [count]
+pub fn zpopminCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zpopCommand(server, c, argv, ZSET_MIN);
+}
+
+/// ZPOPMAX key [count]
+pub fn zpopmaxCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    zpopCommand(server, c, argv, ZSET_MAX);
+}
+
+/// BZPOPMIN and BZPOPMAX.
+fn blockingGenericZpopCommand(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
+    let db = server[c].db;
+    let last = argv.len() - 1;
+    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[last], UNIT_SECONDS) else { return };
+
+    for key in argv.iter().take(last).skip(1) {
+        if let Some(o) = lookupKeyWrite(server, db, key) {
+            if checkType(server, c, o, OBJ_ZSET) {
+                return;
+            }
+            // There is something: it is a ZPOPMIN or ZPOPMAX, to the replicas too.
+            genericZpopCommand(server, c, &[key], end, true, None);
+            let name: &[u8] = if end == ZSET_MAX { b"ZPOPMAX" } else { b"ZPOPMIN" };
+            rewriteClientCommandVector(server, c, &[name, key]);
+            return;
+        }
+    }
+
+    // Who must not block times out at once, even if the timeout is 0.
+    if server[c].flags & CLIENT_DENY_BLOCKING != 0 {
+        addReplyNullArray(server, c);
+        return;
+    }
+    let keys: Vec<&[u8]> = argv.iter().take(last).skip(1).collect();
+    blockForKeys(server, c, BLOCKED_ZSET, &keys, timeout, None, None, None);
+}
+
+/// BZPOPMIN key [key ...] timeout
+pub fn bzpopminCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    blockingGenericZpopCommand(server, c, argv, ZSET_MIN);
+}
+
+/// BZPOPMAX key [key ...] timeout
+pub fn bzpopmaxCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    blockingGenericZpopCommand(server, c, argv, ZSET_MAX);
+}
+
+/// `blocked.c`: serves the clients that wait for the sorted set `o`, in the order in which they began to wait, as long as it
+/// has elements.
+pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o: KeyRef) {
+    let mut numclients = server.db[rl.db].blocking_keys.get(&rl.key).map_or(0, listLength);
+    let mut zcard = zsetLength(server.db[rl.db].dict.zset(o));
+    while numclients > 0 && zcard > 0 {
+        numclients -= 1;
+        // Who is unblocked leaves the list, and an empty list leaves the db: it is looked up each time.
+        let clients = server.db[rl.db].blocking_keys.get_mut(&rl.key).expect("somebody still waits for this key");
+        let first = listFirst(clients).expect("a list of waiting clients is never empty");
+        let receiver = listNodeValue(clients, first);
+        if server.clients[receiver].btype != BLOCKED_ZSET {
+            // To the tail, or we would meet it again at once.
+            listRotateHeadToTail(clients);
+            continue;
+        }
+
+        let lastcmd = server[receiver].lastcmd.map(|cmd| server.commands[cmd].name);
+        let (end, name) = if lastcmd == Some("bzpopmin") { (ZSET_MIN, "zpopmin") } else { (ZSET_MAX, "zpopmax") };
+        let dbid = server[receiver].db as i32;
+        let old_client = server.current_client.replace(receiver);
+        let reply_timer = elapsedStart();
+        genericZpopCommand(server, receiver, &[&rl.key], end, true, None);
+        updateStatsOnUnblock(server, receiver, 0, elapsedUs(reply_timer) as i64);
+        unblockClient(server, receiver);
+        server.current_client = old_client;
+        zcard -= 1;
+
+        // Replicate the command.
+        let cmd = lookupCommandOrOriginal(server, name.as_bytes()).expect("the command exists");
+        let argv = crate::args::Argv::new(&[name.as_bytes(), &rl.key]);
+        propagate(server, cmd, dbid, &argv.as_args(), PROPAGATE_AOF | PROPAGATE_REPL);
+    }
+}
+
+/// With a set at most so many times as large as the count, elements are taken away from a copy of it until enough are left.
+/// With a larger one they are picked until there are enough.
+const ZRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
+
+/// How many elements of a ziplist are picked at once: a count can be anything.
+const ZRANDMEMBER_RANDOM_SAMPLE_LIMIT: usize = 1000;
+
+/// ZRANDMEMBER with a count.
+fn zrandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args, l: i64, withscores: bool) {
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyarray) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    let (mut count, uniq) = (l.unsigned_abs() as usize, l >= 0);
+    if count == 0 {
+        addReply(server, c, shared::emptyarray);
+        return;
+    }
+    let Server { clients, db, .. } = server;
+    let zobj = db[clients[c].db].dict.zset(o);
+    let size = zsetLength(zobj);
+    let mut random = randomNumbers();
+
+    // CASE 1: The count was negative: so many random elements, the same one perhaps more than once. This is the one case in
+    // which the elements are in random order.
+    if !uniq || count == 1 {
+        addReplyElementsLen(clients, c, count, withscores);
+        match zobj {
+            Zset::Skiplist(_) => {
+                while count > 0 && clients[c].flags & CLIENT_CLOSE_ASAP == 0 {
+                    let item = zsetTypeRandomElement(zobj, size, &mut random);
+                    addReplyElementAndScore(clients, c, item, withscores);
+                    count -= 1;
+                }
+            }
+            Zset::Ziplist(zl) => {
+                let mut random = randomNumbers31();
+                while count > 0 && clients[c].flags & CLIENT_CLOSE_ASAP == 0 {
+                    let sample_count = count.min(ZRANDMEMBER_RANDOM_SAMPLE_LIMIT);
+                    count -= sample_count;
+                    for (ele, score) in ziplistRandomPairs(zl, sample_count, &mut random) {
+                        addReplyElementAndScore(clients, c, (ele, zzlScore(score)), withscores);
+                    }
+                }
+            }
+        }
+        return;
+    }
+
+    // CASE 2: As many as there are, or more: the whole set.
+    if count >= size {
+        addReplyElements(clients, c, ZsetWalk::all(zobj, true), size, withscores);
+        return;
+    }
+
+    // CASE 3: Most of them: a copy of all, from which a random one goes to the front until there are enough in front.
+    if count.saturating_mul(ZRANDMEMBER_SUB_STRATEGY_MUL) > size {
+        let mut elements: Elements = ZsetWalk::all(zobj, true).collect();
+        for i in 0..count {
+            let other = i + (random() % (elements.len() - i) as u64) as usize;
+            elements.swap(i, other);
+        }
+        addReplyElements(clients, c, elements.into_iter().take(count), count, withscores);
+        return;
+    }
+
+    // CASE 4: A few of them. Of a ziplist they are picked in one walk.
+    match zobj {
+        Zset::Ziplist(zl) => {
+            let pairs = ziplistRandomPairsUnique(zl, count, &mut randomNumbers31());
+            let elements = pairs.iter().map(|(ele, score)| (*ele, zzlScore(*score)));
+            addReplyElements(clients, c, elements, pairs.len(), withscores);
+        }
+        Zset::Skiplist(zs) => {
+            addReplyElementsLen(clients, c, count, withscores);
+            let mut picked = HashSet::with_capacity(count);
+            while picked.len() < count {
+                let node = zs.dict.fair_random(&mut random).expect("a sorted set is never empty") as u32;
+                if picked.insert(node) {
+                    let item = (ZiplistEntry::Str(zs.zsl.member(node)), zs.zsl.score(node));
+                    addReplyElementAndScore(clients, c, item, withscores);
+                }
+            }
+        }
+    }
+}
+
+/// ZRANDMEMBER key [count [WITHSCORES]]
+pub fn zrandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if argv.len() >= 3 {
+        let (min, max) = (-i64::MAX, i64::MAX);
+        let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], min, max, None) else { return };
+        let withscores = argv.len() == 4 && eq_ignore_case(&argv[3], b"withscores");
+        if argv.len() > 4 || (argv.len() == 4 && !withscores) {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+        // The length of a flat reply is twice as much.
+        if withscores && !(-i64::MAX / 2..=i64::MAX / 2).contains(&l) {
+            addReplyError(server, c, b"value is out of range");
+            return;
+        }
+        zrandmemberWithCountCommand(server, c, argv, l, withscores);
+        return;
+    }
+
+    // Without a count: one element, which is not an array.
+    let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
+    if checkType(server, c, o, OBJ_ZSET) {
+        return;
+    }
+    let Server { clients, db, .. } = server;
+    let zobj = db[clients[c].db].dict.zset(o);
+    let (ele, _) = zsetTypeRandomElement(zobj, zsetLength(zobj), &mut randomNumbers());
+    addReplyElement(clients, c, ele);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMITS: ZsetLimits = ZsetLimits { entries: 20, value: 16, resize: dictResizeEnable::DICT_RESIZE_ENABLE };
+
+    struct Rng(u64);
+
+    impl Rng {
+        fn new() -> Rng {
+            let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(randomU64);
+            println!("SEED={seed}");
+            Rng(seed | 1)
+        }
+
+        fn below(&mut self, n: u64) -> u64 {
+            self.0 ^= self.0 >> 12;
+            self.0 ^= self.0 << 25;
+            self.0 ^= self.0 >> 27;
+            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
+        }
+    }
+
+    type Model = Vec<(Vec<u8>, f64)>;
+
+    fn sort(model: &mut Model) {
+        model.sort_by(|a, b| a.1.partial_cmp(&b.1).unwrap().then_with(|| a.0.cmp(&b.0)));
+    }
+
+    fn items(walk: ZsetWalk<'_>) -> Model {
+        walk.map(|(ele, score)| (elementText(ele).to_vec(), score)).collect()
+    }
+
+    /// Both directions, every rank, and that the table knows all members and no more.
+    fn check(zobj: &Zset, model: &Model) {
+        assert_eq!(&items(ZsetWalk::all(zobj, false)), model);
+        let mut down = items(ZsetWalk::all(zobj, true));
+        down.reverse();
+        assert_eq!(&down, model);
+        assert_eq!(zsetLength(zobj), model.len());
+        if let Zset::Skiplist(zs) = zobj {
+            assert_eq!(zs.dict.len(), model.len());
+        }
+        for (rank, (ele, score)) in model.iter().enumerate() {
+            assert_eq!(zsetScore(zobj, ele), Some(*score));
+            assert_eq!(zsetRank(zobj, ele, false), Some(rank));
+            assert_eq!(zsetRank(zobj, ele, true), Some(model.len() - 1 - rank));
+            assert_eq!(&items(ZsetWalk::from_rank(zobj, rank, false)), &model[rank..]);
+        }
+        assert_eq!(zsetScore(zobj, b"none"), None);
+        assert_eq!(zsetRank(zobj, b"none", false), None);
+    }
+
+    /// A member: a number, which ziplists keep as such, a text, or a long one.
+    fn member(rng: &mut Rng, n: u64) -> Vec<u8> {
+        let n = rng.below(n);
+        match n % 5 {
+            0 | 1 => n.to_string().into_bytes(),
+            2 => format!("{:>40}", n).into_bytes(),
+            _ => format!("m{n}").into_bytes(),
+        }
+    }
+
+    fn score(rng: &mut Rng) -> f64 {
+        match rng.below(8) {
+            0 => f64::INFINITY,
+            1 => f64::NEG_INFINITY,
+            2 => rng.below(1000) as f64 / 7.0,
+            _ => rng.below(20) as f64 - 10.0,
+        }
+    }
+
+    /// Random changes against a sorted vector, in a ziplist, over the conversion and in a skip list.
+    #[test]
+    fn changes_against_a_model() {
+        let mut rng = Rng::new();
+        for round in 0..60 {
+            let mut zobj = if round % 2 == 0 { createZsetZiplistObject() } else { createZsetObject() };
+            let limits = if round % 4 == 0 { ZsetLimits { entries: 1000, value: 64, ..LIMITS } } else { LIMITS };
+            let mut model: Model = Vec::new();
+            for _ in 0..120 {
+                let (ele, score) = (member(&mut rng, 60), score(&mut rng));
+                let at = model.iter().position(|(e, _)| *e == ele);
+                let flags = [ZADD_IN_NONE, ZADD_IN_NX, ZADD_IN_XX, ZADD_IN_GT, ZADD_IN_LT, ZADD_IN_INCR]
+                    [rng.below(6) as usize];
+                if rng.below(4) == 0 {
+                    assert_eq!(zsetDel(&mut zobj, &ele, &limits), at.is_some());
+                    if let Some(at) = at {
+                        model.remove(at);
+                    }
+                    continue;
+                }
+                let old = at.map(|at| model[at].1);
+                let new = match (old, flags) {
+                    (Some(_), ZADD_IN_NX) | (None, ZADD_IN_XX) => None,
+                    (Some(old), ZADD_IN_GT) => (score > old).then_some(score),
+                    (Some(old), ZADD_IN_LT) => (score < old).then_some(score),
+                    (Some(old), ZADD_IN_INCR) => Some(old + score),
+                    _ => Some(score),
+                };
+                let expected = match (old, new) {
+                    (_, Some(new)) if new.is_nan() => Err(()),
+                    (_, None) => Ok((ZADD_OUT_NOP, 0.0)),
+                    (None, Some(new)) => Ok((ZADD_OUT_ADDED, new)),
+                    (Some(old), Some(new)) => Ok((if old == new { 0 } else { ZADD_OUT_UPDATED }, new)),
+                };
+                assert_eq!(zsetAdd(&mut zobj, score, &ele, flags, &limits), expected);
+                if let (Ok(_), Some(new)) = (expected, new) {
+                    match at {
+                        Some(at) => model[at].1 = new,
+                        None => model.push((ele, new)),
+                    }
+                    sort(&mut model);
+                }
+            }
+            check(&zobj, &model);
+            check(&zobj.dup(), &model);
+            let other = match zobj {
+                Zset::Ziplist(_) => OBJ_ENCODING_SKIPLIST,
+                Zset::Skiplist(_) => OBJ_ENCODING_ZIPLIST,
+            };
+            zsetConvert(&mut zobj, other);
+            check(&zobj, &model);
+            assert!(zobj.mem_usage(5) > 0);
+        }
+    }
+
+    /// Ranges of scores and members agree between the encodings and with a filter.
+    #[test]
+    fn ranges_against_a_model() {
+        let mut rng = Rng::new();
+        for _ in 0..200 {
+            let mut model: Model = Vec::new();
+            let same = rng.below(2) == 0;
+            for _ in 0..rng.below(30) + 1 {
+                let ele = member(&mut rng, 100);
+                if model.iter().all(|(e, _)| *e != ele) {
+                    model.push((ele, if same { 0.0 } else { score(&mut rng) }));
+                }
+            }
+            sort(&mut model);
+            let elements: Elements = model.iter().map(|(e, s)| (ZiplistEntry::Str(e), *s)).collect();
+            let small = zsetFromSorted(&elements, &ZsetLimits { entries: 100, value: 64, ..LIMITS });
+            let large = zsetFromSorted(&elements, &ZsetLimits { entries: 0, ..LIMITS });
+            assert!(matches!((&small, &large), (Zset::Ziplist(_), Zset::Skiplist(_))));
+            for mut zobj in [small, large] {
+                let (min, max) = (score(&mut rng), score(&mut rng));
+                let range = zrangespec { min, max, minex: rng.below(2) == 0, maxex: rng.below(2) == 0 };
+                let (a, b) = (member(&mut rng, 100), member(&mut rng, 100));
+                let lex = zlexrangespec {
+                    min: LexBorder::Member(&a),
+                    max: LexBorder::Member(&b),
+                    minex: range.minex,
+                    maxex: range.maxex,
+                };
+                let by_lex = same && rng.below(2) == 0;
+                let inside = |(ele, score): &(Vec<u8>, f64)| {
+                    if by_lex {
+                        zslLexValueGteMin(ele, &lex) && zslLexValueLteMax(ele, &lex)
+                    } else {
+                        zslValueGteMin(*score, &range) && zslValueLteMax(*score, &range)
+                    }
+                };
+                let expected: Model = model.iter().filter(|item| inside(item)).cloned().collect();
+                for reverse in [false, true] {
+                    let walk = if by_lex {
+                        ZsetWalk::in_lex_range(&zobj, &lex, reverse)
+                    } else {
+                        ZsetWalk::in_range(&zobj, &range, reverse)
+                    };
+                    let mut got = items(walk);
+                    got.truncate(expected.len());
+                    if reverse {
+                        got.reverse();
+                    }
+                    assert_eq!(got, expected);
+                    for offset in [0, 1, 3, -1, 500] {
+                        let got = limited(walk, &zobj, offset, 2).count();
+                        let mut all = items(walk);
+                        let rest = if offset < 0 { 0 } else { all.len().saturating_sub(offset as usize) };
+                        all.truncate(rest);
+                        assert_eq!(got, rest.min(2));
+                    }
+                }
+                // And what is deleted is that.
+                let deleted = match &mut zobj {
+                    Zset::Ziplist(zl) if by_lex => {
+                        let first = zzlFirstInLexRange(zl, &lex);
+                        zzlDeleteWhile(zl, first, |(ele, _)| lexLteMax(ele, &lex))
+                    }
+                    Zset::Ziplist(zl) => {
+                        let first = zzlFirstInRange(zl, &range);
+                        zzlDeleteWhile(zl, first, |(_, score)| zslValueLteMax(score, &range))
+                    }
+                    Zset::Skiplist(zs) => {
+                        let zset { zsl, dict, seed } = &mut **zs;
+                        let removed = |zsl: &Zskiplist, node: u32| zset::forget(dict, seed, zsl, node);
+                        if by_lex {
+                            zslDeleteRangeByLex(zsl, &lex, removed)
+                        } else {
+                            zslDeleteRangeByScore(zsl, &range, removed)
+                        }
+                    }
+                };
+                assert_eq!(deleted, expected.len());
+                let left: Model = model.iter().filter(|item| !inside(item)).cloned().collect();
+                check(&zobj, &left);
+            }
+        }
+    }
+
+    /// After most members are gone, table and arena have given their memory back, and still agree.
+    #[test]
+    fn deletions_give_memory_back() {
+        let mut zobj = createZsetObject();
+        for n in 0..20000u32 {
+            let added = zsetAdd(&mut zobj, f64::from(n % 97), n.to_string().as_bytes(), ZADD_IN_NONE, &LIMITS);
+            assert_eq!(added, Ok((ZADD_OUT_ADDED, f64::from(n % 97))));
+        }
+        let before = zobj.mem_usage(5);
+        let mut model: Model = Vec::new();
+        for n in 0..20000u32 {
+            if n % 100 == 0 {
+                model.push((n.to_string().into_bytes(), f64::from(n % 97)));
+            } else {
+                assert!(zsetDel(&mut zobj, n.to_string().as_bytes(), &LIMITS));
+            }
+        }
+        sort(&mut model);
+        check(&zobj, &model);
+        assert!(zobj.mem_usage(5) < before / 10, "{} of {before}", zobj.mem_usage(5));
+    }
+
+    #[test]
+    fn borders_of_ranges() {
+        let range = |min: &[u8], max: &[u8]| zslParseRange(min, max).ok().map(|r| (r.min, r.max, r.minex, r.maxex));
+        assert_eq!(range(b"1.5", b"(2"), Some((1.5, 2.0, false, true)));
+        assert_eq!(range(b"(-inf", b"+inf"), Some((f64::NEG_INFINITY, f64::INFINITY, true, false)));
+        assert_eq!(range(b"", b"("), Some((0.0, 0.0, false, true)));
+        assert_eq!(range(b" 1", b"0x10"), Some((1.0, 16.0, false, false)));
+        assert_eq!(range(b"1\0x", b"2"), Some((1.0, 2.0, false, false)));
+        for wrong in [&b"str"[..], b"NaN", b"(nan", b"1 ", b"((1", b" "] {
+            assert_eq!(range(wrong, b"1"), None);
+            assert_eq!(range(b"1", wrong), None);
+        }
+    }
+
+    /// Scores are kept as the C writes them.
+    #[test]
+    fn scores_in_a_ziplist() {
+        let mut zl = ziplistNew();
+        for (ele, score) in [("a", 0.1), ("b", -0.0), ("c", 1e17), ("d", 3.0), ("e", f64::INFINITY)] {
+            zzlInsert(&mut zl, ele.as_bytes(), score);
+        }
+        let texts: Vec<Vec<u8>> = std::iter::successors(ziplistIndex(&zl, 1), |&p| {
+            ziplistNext(&zl, p).and_then(|p| ziplistNext(&zl, p))
+        })
+        .map(|p| elementText(ziplistGet(&zl, p).unwrap()).to_vec())
+        .collect();
+        assert_eq!(texts, [&b"-0"[..], b"0.10000000000000001", b"3", b"1e+17", b"inf"].map(<[u8]>::to_vec));
+    }
+
+    /// What RESTORE must refuse.
+    #[test]
+    fn damaged_ziplists() {
+        let list = |items: &[&str]| {
+            let mut zl = ziplistNew();
+            for item in items {
+                ziplistPush(&mut zl, item.as_bytes(), ZIPLIST_TAIL);
+            }
+            zsetZiplistValidateIntegrity(&zl, true)
+        };
+        assert!(list(&[]));
+        assert!(list(&["a", "1", "b", "2.5"]));
+        assert!(!list(&["a", "1", "b"]), "a member without a score");
+        assert!(!list(&["a", "nan"]), "a score that is no number");
+        assert!(!list(&["a", "-nan"]), "nor that one");
+        assert!(!list(&["a", "1", "a", "2"]), "a member that is there twice");
+        assert!(!list(&["17", "1", "17", "2"]), "a number that is there twice");
+    }
+
+    /// Infinity and its opposite add up to nothing, and so does infinity without weight.
+    #[test]
+    fn aggregation() {
+        let mut score = f64::INFINITY;
+        zunionInterAggregate(&mut score, f64::NEG_INFINITY, Aggregation::Sum);
+        assert_eq!(score, 0.0);
+        assert_eq!(weighted(0.0, f64::INFINITY), 0.0);
+        zunionInterAggregate(&mut score, -1.0, Aggregation::Max);
+        assert_eq!(score, 0.0);
+        zunionInterAggregate(&mut score, -1.0, Aggregation::Min);
+        assert_eq!(score, -1.0);
+    }
+
+    /// Both ways of ZDIFF, and ZUNION and ZINTER, over sets of every encoding.
+    #[test]
+    fn operations_against_a_model() {
+        let mut rng = Rng::new();
+        for _ in 0..200 {
+            let mut zobjs: Vec<(Zset, Model)> = Vec::new();
+            for _ in 0..rng.below(4) + 1 {
+                let mut zobj = createZsetZiplistObject();
+                let mut model: Model = Vec::new();
+                for _ in 0..rng.below(40) {
+                    let (ele, score) = (member(&mut rng, 50), rng.below(9) as f64);
+                    if zsetAdd(&mut zobj, score, &ele, ZADD_IN_NX, &LIMITS) == Ok((ZADD_OUT_ADDED, score)) {
+                        model.push((ele, score));
+                    }
+                }
+                zobjs.push((zobj, model));
+            }
+            zobjs.sort_by_key(|(zobj, _)| zsetLength(zobj));
+            let mut src: Vec<zsetopsrc> = zobjs
+                .iter()
+                .enumerate()
+                .map(|(i, (zobj, _))| zsetopsrc { subject: Subject::Zset(zobj), weight: i as f64 + 1.0 })
+                .collect();
+            let scores_of = |ele: &[u8]| {
+                let scores = zobjs.iter().enumerate().filter_map(|(i, (_, model))| {
+                    let (_, score) = model.iter().find(|(e, _)| e == ele)?;
+                    Some(score * (i as f64 + 1.0))
+                });
+                scores.collect::<Vec<f64>>()
+            };
+            let mut all: Vec<Vec<u8>> = zobjs.iter().flat_map(|(_, m)| m.iter().map(|(e, _)| e.clone())).collect();
+            all.sort();
+            all.dedup();
+            let finish = |elements: Elements| {
+                let mut model: Model = elements.iter().map(|(e, s)| (elementText(*e).to_vec(), *s)).collect();
+                sort(&mut model);
+                model
+            };
+            let expect = |keep: &dyn Fn(&[u8]) -> Option<f64>| {
+                let mut model: Model =
+                    all.iter().filter_map(|ele| Some((ele.clone(), keep(ele)?))).collect();
+                sort(&mut model);
+                model
+            };
+            assert_eq!(
+                finish(zunion(&src, Aggregation::Sum)),
+                expect(&|ele| Some(scores_of(ele).iter().sum()))
+            );
+            assert_eq!(
+                finish(zinter(&src, Aggregation::Max)),
+                expect(&|ele| {
+                    let scores = scores_of(ele);
+                    (scores.len() == src.len()).then(|| scores.into_iter().fold(0.0, f64::max))
+                })
+            );
+            src.reverse();
+            let first = &zobjs.last().unwrap().1;
+            let others = &zobjs[..zobjs.len() - 1];
+            let expected = expect(&|ele| {
+                let (_, score) = first.iter().find(|(e, _)| e == ele)?;
+                others.iter().all(|(_, m)| m.iter().all(|(e, _)| e != ele)).then_some(*score)
+            });
+            assert_eq!(finish(zdiffAlgorithm2(&src)), expected);
+            assert_eq!(finish(zdiffAlgorithm1(&mut src)), expected);
+        }
     }
 }
