@@ -244,6 +244,37 @@ pub fn connConnect(
     }
 }
 
+/// Connects, and waits for that up to `timeout` milliseconds. `C_ERR`: it failed, and the state tells so.
+pub fn connBlockingConnect(
+    net: &mut Net,
+    conn: ConnId,
+    addr: &[u8],
+    port: i32,
+    timeout: i64,
+) -> CResult {
+    let result = match u16::try_from(port) {
+        Ok(port) => anetTcpNonBlockConnect(addr, port).map_err(|e| e.errno),
+        Err(_) => Err(libc::EINVAL),
+    };
+    let connection = net.get_mut(conn);
+    let failed = |connection: &mut Connection, errno: i32| {
+        connection.state = CONN_STATE_ERROR;
+        connection.last_errno = errno;
+        C_ERR
+    };
+    match result {
+        Err(errno) => return failed(connection, errno),
+        Ok(fd) => connection.fd = fd,
+    }
+    match aeWait(connection.fd, AE_WRITABLE, timeout) {
+        Ok(mask) if mask & AE_WRITABLE != 0 => {
+            connection.state = CONN_STATE_CONNECTED;
+            C_OK
+        }
+        _ => failed(connection, libc::ETIMEDOUT),
+    }
+}
+
 /// Whether there is a write handler.
 pub fn connHasWriteHandler(net: &Net, conn: ConnId) -> bool {
     net.get(conn).write_handler.is_some()

@@ -1104,6 +1104,17 @@ pub fn zunionInterDiffGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec
     genericGetKeys(0, 1, 2, 1, argv, result)
 }
 
+/// MIGRATE: the third argument, or if that is empty, what follows KEYS.
+pub fn migrateGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
+    result.clear();
+    let keys = |i: &usize| eq_ignore_case(&argv[*i], b"keys") && argv[3].is_empty();
+    match (6..argv.len()).find(keys) {
+        Some(i) => result.extend(i + 1..argv.len()),
+        None => result.push(3),
+    }
+    result.len()
+}
+
 /// GEORADIUS and GEORADIUSBYMEMBER: the key, and that of STORE or STOREDIST. If there are several of these the last one
 /// counts, as it does for the command.
 pub fn georadiusGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {

@@ -38,6 +38,7 @@ use crate::db::{dbAdd, emptyDb, lookupKeyReadWithFlags, lookupKeyWrite, signalMo
 use crate::ds::dict::dictGetStats;
 use crate::ds::glob::stringmatchlen;
 use crate::ds::intset::{intsetGet, intsetLen};
+use crate::ds::listpack::ListpackEntry;
 use crate::ds::quicklist::{AL_START_HEAD, quicklistCount, quicklistRead};
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext, ziplistRepr};
 use crate::evict::estimateObjectIdleTime;
@@ -61,6 +62,7 @@ use crate::sys::signal::{self, CrashInfo};
 use crate::sys::socket;
 use crate::types::t_hash::Hash;
 use crate::types::t_set::Set;
+use crate::types::t_stream::{streamIteratorGetField, streamIteratorGetID, streamIteratorStart};
 use crate::types::t_zset::Zset;
 use crate::util::{B, atoi, c_str, eq_ignore_case, format_17g, hex, ll2string, strtod};
 use crate::{bformat, sdscatprintf, serverLog};
@@ -170,7 +172,21 @@ fn xorAggregateDigest(digest: &mut Sha1Digest, a: &Aggregate) {
                 xorPairDigest(digest, pair.field(), pair.value());
             }
         }
-        Aggregate::Stream(_) => panic!("Unknown object type"),
+        Aggregate::Stream(s) => {
+            let mut si = streamIteratorStart(s, None, None, false);
+            while let Some((id, numfields)) = streamIteratorGetID(&mut si, s) {
+                mixDigest(digest, &bformat!("{}.{}", id.ms, id.seq));
+                for _ in 0..numfields {
+                    let (field, value) = streamIteratorGetField(&mut si, s);
+                    for part in [field, value] {
+                        match part {
+                            ListpackEntry::Str(s) => mixDigest(digest, s),
+                            ListpackEntry::Int(n) => mixDigest(digest, &ll2string(n)),
+                        }
+                    }
+                }
+            }
+        }
     }
 }
 

@@ -116,6 +116,12 @@ pub mod rio;
 /// `rdb.c`: the snapshot file, both ways, and the child that writes it.
 pub mod rdb;
 
+/// `redis-check-rdb.c`: where a file is damaged.
+pub mod redis_check_rdb;
+
+/// `cluster.c`, as far as it is about values on their way to other servers: DUMP, RESTORE, MIGRATE.
+pub mod cluster;
+
 /// `childinfo.c`: the pipe a child reports on.
 pub mod childinfo;
 

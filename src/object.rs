@@ -312,35 +312,28 @@ pub fn getMemoryDoctorReport(server: &Server) -> Vec<u8> {
     s
 }
 
-/// Sets the LRU or LFU field of a key, whichever the policy uses: from a frequency (LFU), or from an idle time in units of
-/// which `lru_multiplier` milliseconds make one, counted from `lru_clock` (LRU). Below 0 neither is known. False if nothing
-/// was set.
+/// The LRU or LFU field of a value, whichever the policy uses, of which a file, or RESTORE, says how often or how long ago it
+/// was used: from a frequency (LFU), or from an idle time in units of which `lru_multiplier` milliseconds make one, counted
+/// from `lru_clock` (LRU). Below 0 neither is known. `None`: nothing is to be set.
 pub fn objectSetLRUOrLFU(
-    server: &mut Server,
-    db: usize,
-    o: KeyRef,
+    server: &Server,
     lfu_freq: i64,
     lru_idle: i64,
     lru_clock: i64,
     lru_multiplier: i64,
-) -> bool {
-    let lru = if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
-        if lfu_freq < 0 {
-            return false;
-        }
-        LFUGetTimeInMinutes(server) << 8 | lfu_freq.min(255) as u32
-    } else {
-        if lru_idle < 0 {
-            return false;
-        }
-        let lru_idle = lru_idle.saturating_mul(lru_multiplier) / i64::from(LRU_CLOCK_RESOLUTION);
-        let lru_abs = lru_clock.saturating_sub(lru_idle);
-        // Longer ago than the clock can tell: half a turn of the clock away it stays old for long.
-        let max = i64::from(LRU_CLOCK_MAX);
-        (if lru_abs < 0 { (lru_clock + max / 2) % max } else { lru_abs }) as u32
-    };
-    server.db[db].dict.set_lru(o, lru);
-    true
+) -> Option<u32> {
+    if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
+        let freq = u8::try_from(lfu_freq).ok()?;
+        return Some(LFUGetTimeInMinutes(server) << 8 | u32::from(freq));
+    }
+    if lru_idle < 0 {
+        return None;
+    }
+    let lru_idle = lru_idle.saturating_mul(lru_multiplier) / i64::from(LRU_CLOCK_RESOLUTION);
+    let lru_abs = lru_clock.saturating_sub(lru_idle);
+    // Longer ago than the clock can tell: half a turn of the clock away it stays old for long.
+    let max = i64::from(LRU_CLOCK_MAX);
+    Some((if lru_abs < 0 { (lru_clock + max / 2) % max } else { lru_abs }) as u32)
 }
 
 // ======================= The OBJECT and MEMORY commands ===================

@@ -133,6 +133,7 @@ const TABLES: &[&[CommandSpec]] = &[
     crate::types::t_zset::COMMANDS,
     crate::types::geo::COMMANDS,
     crate::types::t_stream::COMMANDS,
+    crate::cluster::COMMANDS,
 ];
 
 /// The commands of the spine and of strings.
@@ -217,9 +218,9 @@ pub const COMMANDS: &[CommandSpec] = {
         command("role", replication::roleCommand, 1, "ok-loading ok-stale no-script fast @dangerous", NOKEYS),
         command("debug", debug::debugCommand, -2, "admin no-script ok-loading ok-stale", NOKEYS),
         command("config", config::configCommand, -2, "admin ok-loading ok-stale no-script", NOKEYS),
-        command("subscribe", pubsub::subscribeCommand, -2, "pub-sub no-script ok-loading ok-stale", NOKEYS),
+        command("subscribe", pubsub::subscribeCommand, -2, "pub-sub use-memory no-script ok-loading ok-stale", NOKEYS),
         command("unsubscribe", pubsub::unsubscribeCommand, -1, "pub-sub no-script ok-loading ok-stale", NOKEYS),
-        command("psubscribe", pubsub::psubscribeCommand, -2, "pub-sub no-script ok-loading ok-stale", NOKEYS),
+        command("psubscribe", pubsub::psubscribeCommand, -2, "pub-sub use-memory no-script ok-loading ok-stale", NOKEYS),
         command("punsubscribe", pubsub::punsubscribeCommand, -1, "pub-sub no-script ok-loading ok-stale", NOKEYS),
         command("publish", pubsub::publishCommand, 3, "pub-sub ok-loading ok-stale fast may-replicate", NOKEYS),
         command("pubsub", pubsub::pubsubCommand, -2, "pub-sub ok-loading ok-stale random", NOKEYS),
@@ -905,6 +906,11 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     // Reconnect to the master, find timeouts, start the saves that replicas wait for.
     if run_with_period(server, 1000) {
         replicationCron(server);
+    }
+
+    // Connections of MIGRATE that nobody uses any more.
+    if run_with_period(server, 1000) {
+        crate::cluster::migrateCloseTimedoutSockets(server);
     }
 
     // A save that had to wait for the end of another child. After replicationCron, since a save for replicas goes first.
@@ -2668,7 +2674,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              pubsub_patterns:{}\r\n\
              latest_fork_usec:{}\r\n\
              total_forks:{}\r\n\
-             migrate_cached_sockets:0\r\n\
+             migrate_cached_sockets:{}\r\n\
              slave_expires_tracked_keys:{}\r\n\
              active_defrag_hits:0\r\n\
              active_defrag_misses:0\r\n\
@@ -2706,6 +2712,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             server.pubsub_patterns.len(),
             server.stat_fork_time,
             server.stat_total_forks,
+            server.migrate_cached_sockets.len(),
             getSlaveKeyWithExpireCount(server),
             server.stat_unexpected_error_replies,
             server.stat_total_error_replies,
@@ -3373,11 +3380,9 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
         eprintln!("Sentinel mode is not supported by this server.");
         return 1;
     }
-    for program in ["redis-check-rdb", "redis-check-aof"] {
-        if nameContains(&argv[0], program.as_bytes()) {
-            eprintln!("{program} is not supported by this server.");
-            return 1;
-        }
+    if nameContains(&argv[0], b"redis-check-aof") {
+        eprintln!("redis-check-aof is not supported by this server.");
+        return 1;
     }
 
     let mut server = Box::new(Server::default());
@@ -3394,6 +3399,10 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     // For DEBUG RESTART and CONFIG REWRITE: who we are and how we were called.
     server.executable = getAbsolutePath(&argv[0]);
     server.exec_argv = argv.clone();
+
+    if nameContains(&argv[0], b"redis-check-rdb") {
+        return crate::redis_check_rdb::redis_check_rdb_main(server, &argv);
+    }
 
     if argv.len() >= 2 {
         match argv[1].as_slice() {

@@ -817,6 +817,8 @@ pub struct Server {
     pub loading_process_events_interval_bytes: i64,
     /// The file that is being loaded; `None` while an RDB comes from elsewhere.
     pub rdbFileBeingLoaded: Option<Vec<u8>>,
+    /// Set while a file is only checked (the C's `rdbCheckMode` and `rdbstate`).
+    pub rdb_check: Option<Box<crate::redis_check_rdb::RdbCheck>>,
 
     // Statistics
     pub stat_starttime: i64,
@@ -872,6 +874,10 @@ pub struct Server {
     pub active_expire: crate::expire::ActiveExpire,
     pub sanitize_dump_payload: i32,
     pub skip_checksum_validation: bool,
+    /// Connections that MIGRATE keeps for a while, by `host:port`.
+    pub migrate_cached_sockets: HashMap<Vec<u8>, crate::cluster::migrateCachedSocket>,
+    /// The compressor of DUMP, from one to the next.
+    pub dump_lzf: Option<Box<crate::ds::lzf::LzfState>>,
     pub jemalloc_bg_thread: bool,
     pub client_max_querybuf_len: usize,
     pub dbnum: usize,

@@ -124,7 +124,11 @@ pub fn createHashObject() -> Hash {
 
 /// Makes the hash a table if one of these arguments, fields and values that will be set, is too long for a ziplist, or all
 /// together are too much for one.
-pub fn hashTypeTryConversion<'a>(o: &mut Hash, args: impl Iterator<Item = &'a [u8]>, limits: HashLimits) {
+pub fn hashTypeTryConversion<'a>(
+    o: &mut Hash,
+    args: impl Iterator<Item = &'a [u8]>,
+    limits: HashLimits,
+) {
     let Hash::Ziplist(zl) = o else { return };
     let mut sum = 0usize;
     for arg in args {
@@ -280,9 +284,9 @@ impl<'a> Iterator for hashTypeIterator<'a> {
                 *next = ziplistNext(zl, vptr);
                 Some((ziplistGet(zl, fptr)?, ziplistGet(zl, vptr)?))
             }
-            hashTypeIterator::Ht(di) => {
-                di.next().map(|pair| (ZiplistEntry::Str(pair.field()), ZiplistEntry::Str(pair.value())))
-            }
+            hashTypeIterator::Ht(di) => di
+                .next()
+                .map(|pair| (ZiplistEntry::Str(pair.field()), ZiplistEntry::Str(pair.value()))),
         }
     }
 }
@@ -305,7 +309,9 @@ pub fn hashTypeConvert(o: &mut Hash) {
     let mut dict: Box<Dict<PairEntry>> = Box::default();
     dictExpand(&mut dict, hashTypeLength(o));
     for (field, value) in hashTypeInitIterator(o) {
-        let pair = withEntryBytes(field, |field| withEntryBytes(value, |value| PairEntry::new(field, value)));
+        let pair = withEntryBytes(field, |field| {
+            withEntryBytes(value, |value| PairEntry::new(field, value))
+        });
         // C: panics if a field is there twice. Of such a damaged list the first one stays: it is the one that was found.
         let _ = dictAdd(&mut dict, pair);
     }
@@ -336,7 +342,9 @@ pub fn hashZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     let (mut count, mut fields) = (0usize, HashSet::new());
     let mut entry_validation = |p: usize| {
         count += 1;
-        count % 2 == 0 || ziplistGet(zl, p).is_some_and(|field| withEntryBytes(field, |f| fields.insert(f.to_vec())))
+        count % 2 == 0
+            || ziplistGet(zl, p)
+                .is_some_and(|field| withEntryBytes(field, |f| fields.insert(f.to_vec())))
     };
     ziplistValidateIntegrity(zl, true, Some(&mut entry_validation)) && count % 2 == 0
 }
@@ -351,7 +359,11 @@ fn hashReplyFromZiplistEntry(clients: &mut Clients, c: ClientId, e: ZiplistEntry
 }
 
 /// A random pair of a hash that has `hashsize`, at least one.
-fn hashTypeRandomElement<'a>(hashobj: &'a Hash, hashsize: usize, random: &mut Random) -> HashPair<'a> {
+fn hashTypeRandomElement<'a>(
+    hashobj: &'a Hash,
+    hashsize: usize,
+    random: &mut Random,
+) -> HashPair<'a> {
     let pair = match hashobj {
         Hash::Ht(ht) => dictGetFairRandomKey(ht, || random.next())
             .map(|pair| (ZiplistEntry::Str(pair.field()), ZiplistEntry::Str(pair.value()))),
@@ -385,7 +397,12 @@ pub fn hsetnxCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// HSET key field value [field value ...], and HMSET, which replies with OK
 pub fn hsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if argv.len() % 2 == 1 {
-        addReplyErrorFormat!(server, c, "wrong number of arguments for '{}' command", commandName(server, c));
+        addReplyErrorFormat!(
+            server,
+            c,
+            "wrong number of arguments for '{}' command",
+            commandName(server, c)
+        );
         return;
     }
     let (db, key) = (server[c].db, argv.get(1));
@@ -635,7 +652,12 @@ pub fn hscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// Replies with a field, and with its value if that was asked for: RESP3 has an array of both then.
-fn hrandfieldReplyWithPair(clients: &mut Clients, c: ClientId, (field, value): HashPair, withvalues: bool) {
+fn hrandfieldReplyWithPair(
+    clients: &mut Clients,
+    c: ClientId,
+    (field, value): HashPair,
+    withvalues: bool,
+) {
     if withvalues && clients[c].resp > 2 {
         addReplyArrayLen(clients, c, 2);
     }
@@ -652,7 +674,13 @@ const HRANDFIELD_SUB_STRATEGY_MUL: usize = 3;
 const HRANDFIELD_RANDOM_SAMPLE_LIMIT: usize = 1000;
 
 /// HRANDFIELD key count [WITHVALUES]
-fn hrandfieldWithCountCommand(server: &mut Server, c: ClientId, argv: &Args, l: i64, withvalues: bool) {
+fn hrandfieldWithCountCommand(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    l: i64,
+    withvalues: bool,
+) {
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyarray) else { return };
     if checkType(server, c, o, OBJ_HASH) {
         return;
@@ -741,7 +769,10 @@ fn hrandfieldWithCountCommand(server: &mut Server, c: ClientId, argv: &Args, l: 
 /// HRANDFIELD key [count [WITHVALUES]]
 pub fn hrandfieldCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if argv.len() >= 3 {
-        let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], -i64::MAX, i64::MAX, None) else { return };
+        let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], -i64::MAX, i64::MAX, None)
+        else {
+            return;
+        };
         let withvalues = argv.len() == 4;
         if argv.len() > 4 || (withvalues && !argv[3].eq_ignore_ascii_case(b"withvalues")) {
             addReplyErrorObject(server, c, shared::syntaxerr);
@@ -764,4 +795,150 @@ pub fn hrandfieldCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let hash = dbs[clients[c].db].dict.hash_value(o);
     let (field, _) = hashTypeRandomElement(hash, hashTypeLength(hash), &mut random);
     hashReplyFromZiplistEntry(clients, c, field);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    const LIMITS: HashLimits = HashLimits { entries: 16, value: 64, resize: DICT_RESIZE_ENABLE };
+
+    fn bytes(e: ZiplistEntry) -> Vec<u8> {
+        withEntryBytes(e, <[u8]>::to_vec)
+    }
+
+    fn pairs(hash: &Hash) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let all: Vec<_> = hashTypeInitIterator(hash).collect();
+        assert_eq!(all.len(), hashTypeLength(hash));
+        all.into_iter().map(|(field, value)| (bytes(field), bytes(value))).collect()
+    }
+
+    fn is_ziplist(hash: &Hash) -> bool {
+        matches!(hash, Hash::Ziplist(_))
+    }
+
+    /// A random field or value: numbers, words, and now and then something long.
+    fn word(r: &mut Random, long: bool) -> Vec<u8> {
+        match r.below(10) {
+            0..4 => r.below(30).to_string().into_bytes(),
+            4 => (r.next() as i64).to_string().into_bytes(),
+            5 => format!("-{}", r.below(3)).into_bytes(),
+            6 if long => vec![b'y'; r.below(1000)],
+            _ => vec![b'a' + r.below(26) as u8; r.below(64)],
+        }
+    }
+
+    #[test]
+    fn hashes_are_the_model() {
+        for seed in 0..40 {
+            println!("seed {seed}");
+            let mut r = Random(seed);
+            let long = r.below(2) == 0;
+            let (mut hash, mut model) = (createHashObject(), BTreeMap::new());
+            for step in 0..2000 {
+                let field = word(&mut r, false);
+                match r.below(if step % 400 < 200 { 3 } else { 6 }) {
+                    0 | 1 => {
+                        let value = word(&mut r, long);
+                        let stays = is_ziplist(&hash) && value.len() <= LIMITS.value;
+                        hashTypeTryConversion(&mut hash, [&field[..], &value].into_iter(), LIMITS);
+                        assert_eq!(hashTypeExists(&hash, &field), model.contains_key(&field));
+                        let update = hashTypeSet(&mut hash, &field, &value, LIMITS);
+                        assert_eq!(update, model.insert(field, value).is_some());
+                        assert_eq!(is_ziplist(&hash), stays && model.len() <= LIMITS.entries);
+                    }
+                    2 => {
+                        assert_eq!(
+                            hashTypeGetValue(&hash, &field).map(bytes).as_ref(),
+                            model.get(&field)
+                        );
+                        let length = model.get(&field).map_or(0, Vec::len);
+                        assert_eq!(hashTypeGetValueLength(&hash, &field), length);
+                    }
+                    _ => assert_eq!(
+                        hashTypeDelete(&mut hash, &field, LIMITS),
+                        model.remove(&field).is_some()
+                    ),
+                }
+                if !model.is_empty() {
+                    let (field, value) = hashTypeRandomElement(&hash, model.len(), &mut r);
+                    assert_eq!(model.get(&bytes(field)), Some(&bytes(value)));
+                }
+                if step % 100 == 0 {
+                    assert_eq!(pairs(&hash), model);
+                    let copy = hash.dup();
+                    assert_eq!(
+                        (pairs(&copy), is_ziplist(&copy)),
+                        (pairs(&hash), is_ziplist(&hash))
+                    );
+                    assert!(copy.mem_usage(5) >= 2 * model.len());
+                    if let Hash::Ziplist(zl) = &hash {
+                        assert!(hashZiplistValidateIntegrity(zl, true));
+                    }
+                }
+            }
+        }
+    }
+
+    fn ziplist(values: &[&str]) -> Ziplist {
+        let mut zl = ziplistNew();
+        values.iter().for_each(|v| ziplistPush(&mut zl, v.as_bytes(), ZIPLIST_TAIL));
+        zl
+    }
+
+    #[test]
+    fn validator_wants_pairs_and_different_fields() {
+        for (values, good) in [
+            (&["a", "1", "b", "1"][..], true),
+            (&["a", "1", "b"], false),
+            (&["a", "1", "a", "2"], false),
+            (&["12", "a", "12", "b"], false),
+            (&["a", "b", "b", "a"], true),
+        ] {
+            let zl = ziplist(values);
+            assert_eq!(hashZiplistValidateIntegrity(&zl, true), good, "{values:?}");
+            assert!(hashZiplistValidateIntegrity(&zl, false));
+        }
+        let mut cut = ziplist(&["a", "1"]).intoBytes();
+        cut[12] = 0x3f;
+        assert!(
+            !hashZiplistValidateIntegrity(&cut, true) && hashZiplistValidateIntegrity(&cut, false)
+        );
+    }
+
+    /// What slipped through without a deep check does no harm.
+    #[test]
+    fn damaged_ziplist_converts() {
+        let mut hash = Hash::Ziplist(ziplist(&["a", "1", "a", "2", "b", "3", "alone"]));
+        assert_eq!(hashTypeGetValue(&hash, b"a").map(bytes), Some(b"1".to_vec()));
+        assert_eq!(hashTypeGetValue(&hash, b"alone"), None);
+        hashTypeConvert(&mut hash);
+        let expected =
+            [("a", "1"), ("b", "3")].map(|(f, v)| (f.as_bytes().to_vec(), v.as_bytes().to_vec()));
+        assert_eq!(pairs(&hash), expected.into());
+    }
+
+    /// CVE-2021-32628: what is too much for a ziplist never gets into one, whatever the settings.
+    #[test]
+    fn a_gigabyte_is_too_much_for_a_ziplist() {
+        let limits = HashLimits { entries: usize::MAX, value: usize::MAX, ..LIMITS };
+        let value = vec![0; 1 << 20];
+        let args = |n| std::iter::repeat_n(&value[..], n);
+        let mut hash = createHashObject();
+        hashTypeTryConversion(&mut hash, args(1000), limits);
+        assert!(is_ziplist(&hash));
+        hashTypeTryConversion(&mut hash, args(1024), limits);
+        assert!(!is_ziplist(&hash));
+    }
+
+    #[test]
+    fn a_value_by_itself_is_a_number_or_a_string() {
+        let mut hash = createHashObject();
+        hashTypeSet(&mut hash, b"n", b"42", LIMITS);
+        hashTypeSet(&mut hash, b"s", b"042", LIMITS);
+        assert!(matches!(hashTypeGetValueObject(&hash, b"n"), Some(Object::Int(42))));
+        assert!(matches!(hashTypeGetValueObject(&hash, b"s"), Some(Object::Str(s)) if s == b"042"));
+        assert!(hashTypeGetValueObject(&hash, b"x").is_none());
+    }
 }

@@ -17,7 +17,7 @@ use crate::object::*;
 use crate::server::{CommandSpec, command, propagate};
 use crate::server_h::*;
 use crate::timeout::getTimeoutFromObjectOrReply;
-use crate::util::{eq_ignore_case, string2ll};
+use crate::util::{eq_ignore_case, ll2string, string2ll};
 
 /// The commands on lists.
 #[rustfmt::skip]
@@ -295,13 +295,42 @@ pub fn addListRangeReply(
     addReplyArrayLen(clients, c, rangelen);
     let (direction, from) = if reverse { (AL_START_TAIL, end) } else { (AL_START_HEAD, start) };
     let mut values = quicklistRead(list, direction, from);
+    // Small values are gathered and queued many at a time.
+    let mut gathered = Vec::with_capacity(REPLY_GATHER.min(rangelen as usize * 32));
     for _ in 0..rangelen {
-        match values.read() {
-            Some(value) => addReplyBulk(clients, c, valueOf(value)),
-            // Only a damaged list has fewer than it says.
-            None => addReplyNull(clients, c),
+        let value = values.read();
+        match value {
+            Some(ZiplistEntry::Str(s)) if s.len() < REPLY_GATHER / 4 => catBulk(&mut gathered, s),
+            Some(ZiplistEntry::Int(n)) => catBulk(&mut gathered, &ll2string(n)),
+            _ => {
+                addReplyProto(clients, c, &gathered);
+                gathered.clear();
+                match value {
+                    Some(value) => addReplyBulk(clients, c, valueOf(value)),
+                    // Only a damaged list has fewer than it says.
+                    None => addReplyNull(clients, c),
+                }
+            }
+        }
+        if gathered.len() > REPLY_GATHER / 4 * 3 {
+            addReplyProto(clients, c, &gathered);
+            gathered.clear();
         }
     }
+    addReplyProto(clients, c, &gathered);
+}
+
+/// Bytes of replies that are gathered before they are queued.
+const REPLY_GATHER: usize = 4096;
+
+/// Appends a bulk, as `addReplyBulkCBuffer` would queue it.
+#[inline]
+fn catBulk(out: &mut Vec<u8>, value: &[u8]) {
+    out.push(b'$');
+    out.extend_from_slice(&ll2string(value.len() as i64));
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What follows when `count` values were popped: events, and no key without values.
@@ -783,4 +812,43 @@ pub fn brpoplpushCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     };
     blmoveGenericCommand(server, c, argv, LIST_TAIL, LIST_HEAD, timeout);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges() {
+        assert_eq!(clampRange(0, -1, 3), Some((0, 2)));
+        assert_eq!(clampRange(-2, 100, 3), Some((1, 2)));
+        assert_eq!(clampRange(-100, 0, 3), Some((0, 0)));
+        assert_eq!(clampRange(2, 1, 3), None);
+        assert_eq!(clampRange(3, 5, 3), None);
+        assert_eq!(clampRange(0, -4, 3), None);
+        assert_eq!(clampRange(0, -1, 0), None);
+        assert_eq!(clampRange(i64::MIN, i64::MAX, 3), Some((0, 2)));
+        assert_eq!(clampRange(i64::MIN, i64::MIN, 3), None);
+    }
+
+    #[test]
+    fn bulks() {
+        let mut out = vec![];
+        catBulk(&mut out, b"");
+        catBulk(&mut out, b"0123456789");
+        assert_eq!(out, b"$0\r\n\r\n$10\r\n0123456789\r\n");
+    }
+
+    #[test]
+    fn both_ends() {
+        let mut list = quicklistCreate();
+        for (value, end) in [(b"b", LIST_TAIL), (b"c", LIST_TAIL), (b"1", LIST_HEAD)] {
+            listTypePush(&mut list, value, end);
+        }
+        assert_eq!(listTypeLength(&list), 3);
+        assert_eq!(listTypePop(&mut list, LIST_HEAD).unwrap(), b"1");
+        assert_eq!(listTypePop(&mut list, LIST_TAIL).unwrap(), b"c");
+        assert_eq!(listTypePop(&mut list, LIST_TAIL).unwrap(), b"b");
+        assert_eq!(listTypePop(&mut list, LIST_HEAD), None);
+    }
 }

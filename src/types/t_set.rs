@@ -17,7 +17,8 @@ use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
 use crate::server::{
-    CommandSpec, alsoPropagate, command, hasActiveChildProcess, lookupCommandOrOriginal, preventCommandPropagation,
+    CommandSpec, alsoPropagate, command, hasActiveChildProcess, lookupCommandOrOriginal,
+    preventCommandPropagation,
 };
 use crate::server_h::*;
 use crate::sys::mem::size_class;
@@ -311,7 +312,8 @@ impl<'a> Iterator for setTypeIterator<'a> {
 /// A random element of a set that has some, each with the same chance.
 pub fn setTypeRandomElement<'a>(setobj: &'a Set, random: &mut Random) -> SetElement<'a> {
     let ele = match setobj {
-        Set::Ht(ht) => dictGetFairRandomKey(ht, || random.next()).map(|entry| SetElement::Str(entry.as_slice())),
+        Set::Ht(ht) => dictGetFairRandomKey(ht, || random.next())
+            .map(|entry| SetElement::Str(entry.as_slice())),
         Set::Intset(is) => intsetRandom(is, &mut || random.next31()).map(SetElement::Int),
     };
     ele.expect("a set in the keyspace is never empty")
@@ -619,9 +621,22 @@ pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// How many times larger than the count the set has to be, for members to be drawn until enough different ones are found.
 const SRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
 
+/// Moves a table on that is being resized, by up to `draws` buckets. In the C each random draw does a step: without that a set
+/// that is only drawn from would keep its two tables, and slow draws, for ever.
+fn rehashStep(set: &mut Set, draws: usize) {
+    if let Set::Ht(ht) = set
+        && dictIsRehashing(ht)
+    {
+        dictRehash(ht, draws.min(100));
+    }
+}
+
 /// SRANDMEMBER key count
 fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], -i64::MAX, i64::MAX, None) else { return };
+    let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], -i64::MAX, i64::MAX, None)
+    else {
+        return;
+    };
     // A negative count: as many draws, and the same member may come again.
     let (count, uniq) = (l.unsigned_abs() as usize, l >= 0);
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyarray) else { return };
@@ -634,6 +649,7 @@ fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
+    rehashStep(dbs[clients[c].db].dict.set_mut(o), count);
     let set = dbs[clients[c].db].dict.set(o);
     let size = setTypeSize(set);
 
@@ -696,6 +712,7 @@ pub fn srandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
+    rehashStep(dbs[clients[c].db].dict.set_mut(o), 1);
     let ele = setTypeRandomElement(dbs[clients[c].db].dict.set(o), &mut random);
     addReplySetElement(clients, c, ele);
 }
@@ -711,7 +728,8 @@ fn lookupSets<'a>(
     let db = server[c].db;
     let mut sets = Vec::with_capacity(setkeys.size_hint().0);
     for key in setkeys {
-        let setobj = if store { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
+        let setobj =
+            if store { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
         if let Some(o) = setobj
             && checkType(server, c, o, OBJ_SET)
         {
@@ -776,7 +794,8 @@ fn sinterGenericCommand<'a>(
     sets.sort_by_key(|set| setTypeSize(set));
     let first = sets[0];
     let others = || sets[1..].iter().filter(|set| !std::ptr::eq(**set, first));
-    let inter = setTypeInitIterator(first).filter(|ele| others().all(|set| setTypeIsMemberElement(set, *ele)));
+    let inter = setTypeInitIterator(first)
+        .filter(|ele| others().all(|set| setTypeIsMemberElement(set, *ele)));
 
     match dstkey {
         None => {
@@ -808,7 +827,6 @@ pub fn sinterstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     sinterGenericCommand(server, c, argv.iter().skip(2), Some(argv.get(1)));
 }
 
-
 /// SUNION, SDIFF, and the same with STORE; `op` is `SET_OP_UNION` or `SET_OP_DIFF`.
 fn sunionDiffGenericCommand<'a>(
     server: &mut Server,
@@ -837,7 +855,8 @@ fn sunionDiffGenericCommand<'a>(
             // A large set is more likely to have an element: the largest first.
             sets[1..].sort_by_key(|set| std::cmp::Reverse(size(set)));
             for ele in setTypeInitIterator(first) {
-                let elsewhere = |set: &&Set| std::ptr::eq(*set, first) || setTypeIsMemberElement(set, ele);
+                let elsewhere =
+                    |set: &&Set| std::ptr::eq(*set, first) || setTypeIsMemberElement(set, ele);
                 if !sets[1..].iter().flatten().any(elsewhere) {
                     setTypeAddElement(&mut dstset, ele, limits);
                 }
@@ -903,4 +922,144 @@ pub fn sscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     scanGenericCommand(server, c, argv, Some(o), cursor);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    const LIMITS: SetLimits = SetLimits { entries: 16, resize: DICT_RESIZE_ENABLE };
+
+    fn elements(set: &Set) -> BTreeSet<Vec<u8>> {
+        let mut seen = 0;
+        let all = setTypeInitIterator(set)
+            .inspect(|_| seen += 1)
+            .map(|ele| ele.with_bytes(<[u8]>::to_vec))
+            .collect();
+        assert_eq!(seen, setTypeSize(set), "each element comes once");
+        all
+    }
+
+    fn is_intset(set: &Set) -> bool {
+        matches!(set, Set::Intset(_))
+    }
+
+    #[test]
+    fn sets_are_the_model() {
+        for seed in 0..40 {
+            println!("seed {seed}");
+            let mut r = Random(seed);
+            // Numbers alone in some rounds, so that intsets live long.
+            let words = r.below(3) == 0;
+            let mut member = move || match r.below(if words { 8 } else { 6 }) {
+                0..4 => r.below(40).to_string().into_bytes(),
+                4 => (r.next() as i64).to_string().into_bytes(),
+                5 => (-(r.below(70000) as i64)).to_string().into_bytes(),
+                6 => format!("0{}", r.below(9)).into_bytes(),
+                _ => vec![b'x'; r.below(300)],
+            };
+            let mut r = Random(!seed);
+            let first = member();
+            let (mut set, mut model) = (setTypeCreate(&first), BTreeSet::new());
+            assert_eq!(is_intset(&set), string2ll(&first).is_some());
+            for step in 0..2000 {
+                let value = member();
+                match r.below(if step % 400 < 200 { 3 } else { 6 }) {
+                    0 | 1 => {
+                        let stays = is_intset(&set) && string2ll(&value).is_some();
+                        assert_eq!(setTypeAdd(&mut set, &value, LIMITS), model.insert(value));
+                        assert_eq!(is_intset(&set), stays && model.len() <= LIMITS.entries);
+                    }
+                    2 => assert_eq!(setTypeIsMember(&set, &value), model.contains(&value)),
+                    _ => assert_eq!(setTypeRemove(&mut set, &value, LIMITS), model.remove(&value)),
+                }
+                if !model.is_empty() {
+                    let ele = setTypeRandomElement(&set, &mut r).with_bytes(<[u8]>::to_vec);
+                    assert!(model.contains(&ele));
+                    assert!(setTypeIsMemberElement(&set, SetElement::Str(&ele)));
+                }
+                if step % 100 == 0 {
+                    assert_eq!(elements(&set), model);
+                    let copy = set.dup();
+                    assert_eq!(
+                        (elements(&copy), is_intset(&copy)),
+                        (elements(&set), is_intset(&set))
+                    );
+                    assert!(copy.mem_usage(5) >= model.len());
+                }
+            }
+        }
+    }
+
+    /// Every element is as likely as any other, in both encodings.
+    #[test]
+    fn random_elements_are_fair() {
+        for limit in [100, 10] {
+            let limits = SetLimits { entries: limit, ..LIMITS };
+            let mut set = createIntsetObject();
+            for n in 0..50 {
+                assert!(setTypeAddInteger(&mut set, n, limits));
+            }
+            assert_eq!(is_intset(&set), limit == 100);
+            let (mut random, mut drawn) = (Random(7), [0; 50]);
+            for _ in 0..50_000 {
+                let n =
+                    setTypeRandomElement(&set, &mut random).with_bytes(|s| string2ll(s).unwrap());
+                drawn[n as usize] += 1;
+            }
+            assert!(drawn.iter().all(|n| (800..1200).contains(n)), "{drawn:?}");
+        }
+    }
+
+    /// While a child lives a table inside of a value does not grow, until it is much too small.
+    #[test]
+    fn tables_obey_the_resize_policy() {
+        let avoid = SetLimits { resize: DICT_RESIZE_AVOID, ..LIMITS };
+        let mut set = createSetObject();
+        let slots = |set: &Set| match set {
+            Set::Ht(ht) => dictSlots(ht),
+            Set::Intset(_) => 0,
+        };
+        for n in 0..30 {
+            setTypeAdd(&mut set, format!("m{n}").as_bytes(), avoid);
+        }
+        let small = slots(&set);
+        assert!(small < 30, "{small} slots");
+        setTypeAdd(&mut set, b"one more", LIMITS);
+        assert!(slots(&set) > small);
+        for n in 30..1000 {
+            setTypeAdd(&mut set, format!("m{n}").as_bytes(), LIMITS);
+        }
+        let large = slots(&set);
+        for n in 0..990 {
+            setTypeRemove(&mut set, format!("m{n}").as_bytes(), avoid);
+        }
+        assert!(slots(&set) >= large / 2);
+        for n in 990..1000 {
+            setTypeRemove(&mut set, format!("m{n}").as_bytes(), LIMITS);
+        }
+        assert!(slots(&set) < large / 2);
+    }
+
+    /// CVE-2021-32687: no setting lets an intset grow past what its length can say.
+    #[test]
+    fn a_huge_limit_is_cut() {
+        assert_eq!(usize::MAX.min(1 << 30), 1 << 30);
+        let limits = SetLimits { entries: usize::MAX, ..LIMITS };
+        let mut set = createIntsetObject();
+        for n in 0..5000 {
+            setTypeAddInteger(&mut set, n, limits);
+        }
+        assert!(is_intset(&set));
+    }
+
+    /// A number that a damaged file has twice is there once in the table.
+    #[test]
+    fn damaged_intset_converts() {
+        let is = Intset::fromBytes(b"\x02\0\0\0\x03\0\0\0\x05\0\x05\0\x01\0".to_vec()).unwrap();
+        let mut set = Set::Intset(is);
+        assert!(setTypeAdd(&mut set, b"word", LIMITS));
+        assert_eq!(elements(&set).len(), 3);
+    }
 }

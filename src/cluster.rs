@@ -1,0 +1,534 @@
+//! `cluster.c`: the part of it that has nothing to do with a cluster: DUMP, RESTORE and MIGRATE.
+//!
+//! A payload is a value as in an RDB file, with a footer:
+//!
+//! ```text
+//! <type> <value> | version, 2 bytes | crc64, 8 bytes
+//! ```
+//!
+//! Read first: `createDumpPayload` and `verifyDumpPayload`, then `restoreCommand`.
+//!
+//! Absent: the cluster.
+//!
+//! Differs: payloads up to RDB version 12 are taken, as far as values have a form of Redis 6.2; see rdb.rs, also for what is
+//! checked of them.
+
+use std::io;
+
+use crate::addReplyErrorFormat;
+use crate::args::Args;
+use crate::connection::*;
+use crate::crc64::crc64;
+use crate::db::*;
+use crate::ds::lzf::LzfState;
+use crate::evict::LRU_CLOCK;
+use crate::expire::checkAlreadyExpired;
+use crate::networking::*;
+use crate::notify::notifyKeyspaceEvent;
+use crate::object::*;
+use crate::rdb::*;
+use crate::rio::*;
+use crate::server::{CommandSpec, command};
+use crate::server_h::*;
+use crate::sys::clock::mstime;
+use crate::sys::random::randomU64;
+use crate::util::{B, atoi, c_str, eq_ignore_case};
+
+/// The commands of this file.
+#[rustfmt::skip]
+pub const COMMANDS: &[CommandSpec] = &[
+    command("restore", restoreCommand, -4, "write use-memory @keyspace @dangerous", (1, 1, 1)),
+    command("restore-asking", restoreCommand, -4, "write use-memory cluster-asking @keyspace @dangerous", (1, 1, 1)),
+    command("migrate", migrateCommand, -6, "write random @keyspace @dangerous", (3, 3, 1)).getkeys(migrateGetKeys),
+    command("dump", dumpCommand, 2, "read-only random @keyspace", (1, 1, 1)),
+];
+
+// ---------------------------------------------------------------------------------------------------------------------
+// DUMP and RESTORE
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// A value in the form that RESTORE takes. `lzf` is the compressor, for another time.
+pub fn createDumpPayload(
+    server: &Server,
+    o: ValueRef<'_>,
+    lzf: &mut Option<Box<LzfState>>,
+) -> Vec<u8> {
+    let mut payload = rioInitWithBuffer(Vec::new());
+    payload.lzf = lzf.take();
+    rdbSaveObjectType(&mut payload, o)
+        .and_then(|()| rdbSaveObject(server, &mut payload, o))
+        .expect("writing to memory does not fail");
+    *lzf = payload.lzf.take();
+
+    let mut payload = rioIntoBuffer(payload);
+    payload.extend_from_slice(&(RDB_VERSION as u16).to_le_bytes());
+    let crc = crc64(0, &payload);
+    payload.extend_from_slice(&crc.to_le_bytes());
+    payload
+}
+
+/// Checks the footer of a payload. Returns the version of RDB that it is in; `None`: it is of a version that we don't know,
+/// or was damaged on its way.
+// C: takes versions up to the one that it writes.
+pub fn verifyDumpPayload(server: &Server, p: &[u8]) -> Option<i32> {
+    let (body, crc) = p.split_last_chunk::<8>()?;
+    let (_, rdbver) = body.split_last_chunk::<2>()?;
+    let rdbver = i32::from(u16::from_le_bytes(*rdbver));
+    if rdbver > RDB_VERSION_LOAD {
+        return None;
+    }
+    let good = server.skip_checksum_validation || crc64(0, body) == u64::from_le_bytes(*crc);
+    good.then_some(rdbver)
+}
+
+/// DUMP key
+pub fn dumpCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let db = server[c].db;
+    let Some(o) = lookupKeyRead(server, db, &argv[1]) else {
+        addReplyNull(server, c);
+        return;
+    };
+    let mut lzf = server.dump_lzf.take();
+    let payload = createDumpPayload(server, server.db[db].get(o), &mut lzf);
+    server.dump_lzf = lzf;
+    addReplyBulkCBuffer(server, c, &payload);
+}
+
+/// RESTORE key ttl payload [REPLACE] [ABSTTL] [IDLETIME seconds] [FREQ frequency]
+pub fn restoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (mut lfu_freq, mut lru_idle, mut lru_clock) = (-1, -1, -1);
+    let (mut replace, mut absttl) = (false, false);
+
+    let mut j = 4;
+    while j < argv.len() {
+        let additional = argv.len() - j - 1;
+        let is = |name: &str| eq_ignore_case(&argv[j], name.as_bytes());
+        if is("replace") {
+            replace = true;
+        } else if is("absttl") {
+            absttl = true;
+        } else if is("idletime") && additional >= 1 && lfu_freq == -1 {
+            match getLongLongFromObjectOrReply(server, c, &argv[j + 1], None) {
+                Ok(idle) => lru_idle = idle,
+                Err(()) => return,
+            }
+            if lru_idle < 0 {
+                addReplyError(server, c, b"Invalid IDLETIME value, must be >= 0");
+                return;
+            }
+            lru_clock = i64::from(LRU_CLOCK(server));
+            j += 1;
+        } else if is("freq") && additional >= 1 && lru_idle == -1 {
+            match getLongLongFromObjectOrReply(server, c, &argv[j + 1], None) {
+                Ok(freq) => lfu_freq = freq,
+                Err(()) => return,
+            }
+            if !(0..=255).contains(&lfu_freq) {
+                addReplyError(server, c, b"Invalid FREQ value, must be >= 0 and <= 255");
+                return;
+            }
+            j += 1;
+        } else {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+        j += 1;
+    }
+
+    let (db, key) = (server[c].db, argv.get(1));
+    if !replace && lookupKeyWrite(server, db, key).is_some() {
+        addReplyErrorObject(server, c, shared::busykeyerr);
+        return;
+    }
+
+    let Ok(mut ttl) = getLongLongFromObjectOrReply(server, c, &argv[2], None) else { return };
+    if ttl < 0 {
+        addReplyError(server, c, b"Invalid TTL value, must be >= 0");
+        return;
+    }
+
+    let Some(rdbver) = verifyDumpPayload(server, &argv[3]) else {
+        addReplyError(server, c, b"DUMP payload version or checksum are wrong");
+        return;
+    };
+    let mut payload = rioInitWithBuffer(argv[3].to_vec());
+    let obj = rdbLoadObjectType(server, &mut payload, rdbver)
+        .and_then(|type_| rdbLoadObject(server, type_, &mut payload, key, rdbver).ok());
+    let Some(obj) = obj else {
+        addReplyError(server, c, b"Bad data format");
+        return;
+    };
+
+    let deleted = replace && dbDelete(server, db, key);
+
+    if ttl != 0 && !absttl {
+        // C: overflows, to a time long ago.
+        ttl = ttl.wrapping_add(mstime());
+    }
+    if ttl != 0 && checkAlreadyExpired(server, ttl) {
+        if deleted {
+            rewriteClientCommandVector(server, c, &[b"DEL", key]);
+            signalModifiedKey(server, Some(c), db, key);
+            notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+            server.dirty += 1;
+        }
+        addReply(server, c, shared::ok);
+        return;
+    }
+
+    dbAdd(server, db, key, obj);
+    if ttl != 0 {
+        setExpire(server, Some(c), db, key, ttl);
+    }
+    if let Some(lru) = objectSetLRUOrLFU(server, lfu_freq, lru_idle, lru_clock, 1000)
+        && let Some(o) = server.db[db].dict.find(key)
+    {
+        server.db[db].dict.set_lru(o, lru);
+    }
+    signalModifiedKey(server, Some(c), db, key);
+    notifyKeyspaceEvent(server, NOTIFY_GENERIC, "restore", key, db);
+    addReply(server, c, shared::ok);
+    server.dirty += 1;
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// MIGRATE: connections are kept for a while, since who moves one key moves more
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// How many connections are kept.
+const MIGRATE_SOCKET_CACHE_ITEMS: usize = 64;
+/// Seconds after which one that is not used is closed.
+const MIGRATE_SOCKET_CACHE_TTL: i64 = 10;
+
+/// A connection to another server.
+pub struct migrateCachedSocket {
+    conn: ConnId,
+    /// The db that is selected there; -1 is unknown.
+    last_dbid: i64,
+    last_use_time: i64,
+}
+
+/// Under which name a connection is kept.
+fn migrateSocketName(argv: &Args) -> Vec<u8> {
+    [&argv[1], b":", &argv[2]].concat()
+}
+
+/// Makes sure that there is a connection to the host and port of `argv`. `None`: it could not be made, and the error was
+/// sent. Else its name in `server.migrate_cached_sockets`; who finds it broken calls `migrateCloseSocket`.
+fn migrateGetSocket(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    timeout: i64,
+) -> Option<Vec<u8>> {
+    let name = migrateSocketName(argv);
+    let unixtime = server.unixtime;
+    if let Some(cs) = server.migrate_cached_sockets.get_mut(&name) {
+        cs.last_use_time = unixtime;
+        return Some(name);
+    }
+
+    // When there are too many, any of them goes.
+    let cached = server.migrate_cached_sockets.len();
+    if cached == MIGRATE_SOCKET_CACHE_ITEMS {
+        let nth = (randomU64() % cached as u64) as usize;
+        let victim = server.migrate_cached_sockets.keys().nth(nth).cloned();
+        if let Some(cs) = victim.and_then(|name| server.migrate_cached_sockets.remove(&name)) {
+            connClose(&mut server.net, cs.conn);
+        }
+    }
+
+    let conn = connCreateSocket(&mut server.net);
+    let port = atoi(c_str(&argv[2]));
+    if connBlockingConnect(&mut server.net, conn, c_str(&argv[1]), port, timeout).is_err() {
+        addReplyError(server, c, b"-IOERR error or timeout connecting to the client");
+        connClose(&mut server.net, conn);
+        return None;
+    }
+    let _ = connEnableTcpNoDelay(&server.net, conn);
+    let cs = migrateCachedSocket { conn, last_dbid: -1, last_use_time: unixtime };
+    server.migrate_cached_sockets.insert(name.clone(), cs);
+    Some(name)
+}
+
+/// Closes the connection of that name, if there is one.
+fn migrateCloseSocket(server: &mut Server, name: &[u8]) {
+    if let Some(cs) = server.migrate_cached_sockets.remove(name) {
+        connClose(&mut server.net, cs.conn);
+    }
+}
+
+/// Closes the connections that were not used for a while. Called once a second.
+pub fn migrateCloseTimedoutSockets(server: &mut Server) {
+    let Server { migrate_cached_sockets, net, unixtime, .. } = server;
+    migrate_cached_sockets.retain(|_, cs| {
+        let keep = *unixtime - cs.last_use_time <= MIGRATE_SOCKET_CACHE_TTL;
+        if !keep {
+            connClose(net, cs.conn);
+        }
+        keep
+    });
+}
+
+/// What MIGRATE was asked to do.
+struct Migration<'a> {
+    timeout: i64,
+    dbid: i64,
+    copy: bool,
+    replace: bool,
+    username: Option<&'a [u8]>,
+    password: Option<&'a [u8]>,
+}
+
+/// How an attempt to migrate failed: the connection broke.
+struct SocketErr {
+    write_error: bool,
+    timed_out: bool,
+    /// Nothing may have been executed over there, so that it is safe to try again.
+    may_retry: bool,
+    /// The error to tell was told already.
+    replied: bool,
+}
+
+impl SocketErr {
+    fn new(e: &io::Error, write_error: bool) -> SocketErr {
+        let timed_out =
+            e.raw_os_error() == Some(libc::ETIMEDOUT) || e.kind() == io::ErrorKind::TimedOut;
+        SocketErr { write_error, timed_out, may_retry: true, replied: false }
+    }
+}
+
+/// MIGRATE host port key|"" db timeout [COPY] [REPLACE] [AUTH password | AUTH2 username password] [KEYS key ..]
+pub fn migrateCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (mut copy, mut replace) = (false, false);
+    let (mut username, mut password) = (None, None);
+    // Without KEYS there is one.
+    let (mut first_key, mut num_keys) = (3, 1);
+
+    let mut j = 6;
+    while j < argv.len() {
+        let moreargs = argv.len() - 1 - j;
+        let is = |name: &str| eq_ignore_case(&argv[j], name.as_bytes());
+        if is("copy") {
+            copy = true;
+        } else if is("replace") {
+            replace = true;
+        } else if is("auth") {
+            if moreargs == 0 {
+                addReplyErrorObject(server, c, shared::syntaxerr);
+                return;
+            }
+            j += 1;
+            password = Some(argv.get(j));
+            redactClientCommandArgument(server, c, argv, j);
+        } else if is("auth2") {
+            if moreargs < 2 {
+                addReplyErrorObject(server, c, shared::syntaxerr);
+                return;
+            }
+            username = Some(argv.get(j + 1));
+            redactClientCommandArgument(server, c, argv, j + 1);
+            j += 2;
+            password = Some(argv.get(j));
+            redactClientCommandArgument(server, c, argv, j);
+        } else if is("keys") {
+            if !argv[3].is_empty() {
+                addReplyError(
+                    server,
+                    c,
+                    b"When using MIGRATE KEYS option, the key argument must be set to the empty string",
+                );
+                return;
+            }
+            first_key = j + 1;
+            num_keys = argv.len() - j - 1;
+            break;
+        } else {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+        j += 1;
+    }
+
+    let Ok(timeout) = getLongFromObjectOrReply(server, c, &argv[5], None) else { return };
+    let Ok(dbid) = getLongFromObjectOrReply(server, c, &argv[4], None) else { return };
+    let timeout = if timeout <= 0 { 1000 } else { timeout };
+
+    // That no key is there is no error: it may just have expired.
+    let db = server[c].db;
+    let mut kv: Vec<&[u8]> = Vec::new();
+    for key in argv.iter().skip(first_key).take(num_keys) {
+        if lookupKeyRead(server, db, key).is_some() {
+            kv.push(key);
+        }
+    }
+    if kv.is_empty() {
+        addReplyProto(server, c, b"+NOKEY\r\n");
+        return;
+    }
+
+    // It is normal that a connection that was kept is closed by now, and nothing to bother anybody with: try once more.
+    let migration = Migration { timeout, dbid, copy, replace, username, password };
+    let mut may_retry = true;
+    loop {
+        let Some(name) = migrateGetSocket(server, c, argv, timeout) else { return };
+        let Err(e) = migrateKeys(server, c, &name, &mut kv, &migration) else { return };
+        migrateCloseSocket(server, &name);
+        if e.replied {
+            return;
+        }
+        if may_retry && e.may_retry && !e.timed_out {
+            may_retry = false;
+            continue;
+        }
+        addReplyErrorFormat!(
+            server,
+            c,
+            "-IOERR error or timeout {} to target instance",
+            if e.write_error { "writing" } else { "reading" }
+        );
+        return;
+    }
+}
+
+/// Sends the keys over the connection of that name, and replies by what comes back. Keys that have expired in the meantime
+/// leave `kv`.
+fn migrateKeys(
+    server: &mut Server,
+    c: ClientId,
+    name: &[u8],
+    kv: &mut Vec<&[u8]>,
+    migration: &Migration,
+) -> Result<(), SocketErr> {
+    let Migration { timeout, dbid, copy, password, .. } = *migration;
+    let db = server[c].db;
+    let cs = &server.migrate_cached_sockets[name];
+    let conn = cs.conn;
+    let select = cs.last_dbid != dbid;
+
+    let mut cmd = rioInitWithBuffer(Vec::new());
+    let mut lzf = server.dump_lzf.take();
+    migrateWriteCommands(server, &mut cmd, db, kv, migration, select, &mut lzf)
+        .expect("writing to memory does not fail");
+    server.dump_lzf = lzf;
+
+    for chunk in rioIntoBuffer(cmd).chunks(64 * 1024) {
+        connSyncWrite(&mut server.net, conn, chunk, timeout)
+            .map_err(|e| SocketErr::new(&e, true))?;
+    }
+
+    let readLine = |server: &mut Server| {
+        let line = connSyncReadLine(&mut server.net, conn, 1024, timeout);
+        // C: takes an empty line for an error, too.
+        let line = line.and_then(|line| {
+            if line.is_empty() { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(line) }
+        });
+        line.map_err(|e| SocketErr::new(&e, false))
+    };
+    let isError = |line: &Vec<u8>| line.first() == Some(&b'-');
+    let auth = if password.is_some() { Some(readLine(server)?) } else { None };
+    let selected = if select { Some(readLine(server)?) } else { None };
+
+    // The replies to RESTORE. Each key that was taken over there is deleted here, also when another was not.
+    let mut error_from_target = false;
+    let mut socket_error = None;
+    let mut acknowledged: Vec<&[u8]> = Vec::new();
+    for (j, key) in kv.iter().enumerate() {
+        let restored = match readLine(server) {
+            Ok(line) => line,
+            Err(e) => {
+                socket_error = Some(SocketErr { may_retry: j == 0 && !error_from_target, ..e });
+                break;
+            }
+        };
+        let replies = [&auth, &selected, &Some(restored)];
+        if let Some(errbuf) = replies.into_iter().flatten().find(|line| isError(line)) {
+            if !error_from_target {
+                error_from_target = true;
+                if let Some(cs) = server.migrate_cached_sockets.get_mut(name) {
+                    cs.last_dbid = -1;
+                }
+                addReplyErrorFormat!(
+                    server,
+                    c,
+                    "Target instance replied with error: {}",
+                    B(c_str(&errbuf[1..]))
+                );
+            }
+        } else if !copy {
+            dbDelete(server, db, key);
+            signalModifiedKey(server, Some(c), db, key);
+            notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
+            server.dirty += 1;
+            acknowledged.push(key);
+        }
+    }
+
+    // For replicas it is a DEL.
+    if !acknowledged.is_empty() {
+        acknowledged.insert(0, b"DEL");
+        rewriteClientCommandVector(server, c, &acknowledged);
+    }
+    if let Some(e) = socket_error {
+        return Err(SocketErr { replied: error_from_target, ..e });
+    }
+    if !error_from_target {
+        if let Some(cs) = server.migrate_cached_sockets.get_mut(name) {
+            cs.last_dbid = dbid;
+        }
+        addReply(server, c, shared::ok);
+    }
+    Ok(())
+}
+
+/// Writes all that is sent to the other server: AUTH and SELECT if they are needed, and a RESTORE for each key. Keys that
+/// have expired leave `kv`.
+fn migrateWriteCommands(
+    server: &Server,
+    cmd: &mut Rio,
+    db: usize,
+    kv: &mut Vec<&[u8]>,
+    migration: &Migration,
+    select: bool,
+    lzf: &mut Option<Box<LzfState>>,
+) -> CResult {
+    if let Some(password) = migration.password {
+        rioWriteBulkCount(cmd, b'*', if migration.username.is_some() { 3 } else { 2 })?;
+        rioWriteBulkString(cmd, b"AUTH")?;
+        if let Some(username) = migration.username {
+            rioWriteBulkString(cmd, username)?;
+        }
+        rioWriteBulkString(cmd, password)?;
+    }
+    if select {
+        rioWriteBulkCount(cmd, b'*', 2)?;
+        rioWriteBulkString(cmd, b"SELECT")?;
+        rioWriteBulkLongLong(cmd, migration.dbid)?;
+    }
+
+    // It takes a while to write large values, in which keys may expire.
+    let dict = &server.db[db].dict;
+    let mut live = Vec::with_capacity(kv.len());
+    for &key in kv.iter() {
+        let Some(o) = dict.find(key) else { continue };
+        let mut ttl = 0;
+        if let Some(expireat) = dict.expire(o) {
+            ttl = expireat.saturating_sub(mstime());
+            if ttl < 0 {
+                continue;
+            }
+            ttl = ttl.max(1);
+        }
+        live.push(key);
+        rioWriteBulkCount(cmd, b'*', if migration.replace { 5 } else { 4 })?;
+        rioWriteBulkString(cmd, b"RESTORE")?;
+        rioWriteBulkString(cmd, key)?;
+        rioWriteBulkLongLong(cmd, ttl)?;
+        rioWriteBulkString(cmd, &createDumpPayload(server, dict.get(o), lzf))?;
+        if migration.replace {
+            rioWriteBulkString(cmd, b"REPLACE")?;
+        }
+    }
+    *kv = live;
+    C_OK
+}

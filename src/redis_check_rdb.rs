@@ -1,0 +1,294 @@
+//! `redis-check-rdb.c`: goes through an RDB file and tells where it is damaged.
+//!
+//! It is a mode of the server's binary, chosen by the name `redis-check-rdb` or the flag `--check-rdb`; and what the server
+//! does with a file that it fails to load.
+//!
+//! Read first: `redis_check_rdb`, then `rdbReportError` in rdb.rs, which leaves here what the loader found.
+//!
+//! Absent: the handler of signals that tells the offset when damaged bytes crash the loader; they do not.
+//!
+//! Differs: the state is a field of the server, by which the loader knows that it checks. Files up to version 12 are read,
+//! as the server does.
+
+use std::io::Write;
+use std::os::fd::RawFd;
+
+use crate::log::LL_WARNING;
+use crate::object::Value;
+use crate::rdb::*;
+use crate::rio::*;
+use crate::server_h::*;
+use crate::sys::clock::mstime;
+use crate::sys::file::open;
+use crate::sys::socket::close;
+use crate::util::{B, atoi, c_str};
+use crate::{bformat, serverLog};
+
+/// What the checker is about to read (`RDB_CHECK_DOING_*`).
+#[derive(Copy, Clone, Default, PartialEq, Eq)]
+enum Doing {
+    #[default]
+    START,
+    READ_TYPE,
+    READ_EXPIRE,
+    READ_KEY,
+    READ_OBJECT_VALUE,
+    CHECK_SUM,
+    READ_LEN,
+    READ_AUX,
+    READ_MODULE_AUX,
+}
+
+impl Doing {
+    /// The same in words.
+    fn name(self) -> &'static str {
+        match self {
+            Doing::START => "start",
+            Doing::READ_TYPE => "read-type",
+            Doing::READ_EXPIRE => "read-expire",
+            Doing::READ_KEY => "read-key",
+            Doing::READ_OBJECT_VALUE => "read-object-value",
+            Doing::CHECK_SUM => "check-sum",
+            Doing::READ_LEN => "read-len",
+            Doing::READ_AUX => "read-aux",
+            Doing::READ_MODULE_AUX => "read-module-aux",
+        }
+    }
+}
+
+/// How far a check has come (`rdbstate`).
+#[derive(Default)]
+pub struct RdbCheck {
+    /// The first thing that the loader found wrong.
+    pub error: Option<Vec<u8>>,
+    /// The key that is read now, and its type.
+    key: Option<Vec<u8>>,
+    key_type: Option<u8>,
+    keys: u64,
+    expires: u64,
+    already_expired: u64,
+    doing: Doing,
+}
+
+/// The longest message, in bytes.
+const MESSAGE_MAX: usize = 1023;
+
+/// Writes to the standard output; if that is gone, there is nobody to tell.
+fn print(text: &[u8]) {
+    let _ = std::io::stdout().write_all(text);
+}
+
+/// Tells what was counted so far.
+fn rdbShowGenericInfo(check: &RdbCheck) {
+    print(&bformat!("[info] {} keys read\n", check.keys));
+    print(&bformat!("[info] {} expires\n", check.expires));
+    print(&bformat!("[info] {} already expired\n", check.already_expired));
+}
+
+/// Tells of an error, and where in the file it is.
+fn rdbCheckError(check: &RdbCheck, offset: u64, msg: &[u8]) {
+    let msg = &msg[..msg.len().min(MESSAGE_MAX)];
+    print(b"--- RDB ERROR DETECTED ---\n");
+    print(&bformat!("[offset {}] {}\n", offset, B(c_str(msg))));
+    print(&bformat!("[additional info] While doing: {}\n", check.doing.name()));
+    if let Some(key) = &check.key {
+        print(&bformat!("[additional info] Reading key '{}'\n", B(c_str(key))));
+    }
+    if let Some(key_type) = check.key_type {
+        let name = RDB_TYPE_NAMES.get(usize::from(key_type)).unwrap_or(&"unknown");
+        print(&bformat!("[additional info] Reading type {} ({})\n", key_type, name));
+    }
+    rdbShowGenericInfo(check);
+}
+
+/// Tells of what was found.
+fn rdbCheckInfo(offset: u64, msg: &[u8]) {
+    let msg = &msg[..msg.len().min(MESSAGE_MAX)];
+    print(&bformat!("[offset {}] {}\n", offset, B(c_str(msg))));
+}
+
+/// Why a check ends early.
+enum Stop {
+    /// The bytes end, or the loader reported what is wrong with them.
+    Eof,
+    /// This is wrong.
+    Error(Vec<u8>),
+}
+
+/// The state of the check that is going on.
+fn state(server: &mut Server) -> &mut RdbCheck {
+    server.rdb_check.get_or_insert_default()
+}
+
+/// Checks the file. False: it cannot be opened, or it is damaged, which was told.
+fn redis_check_rdb(server: &mut Server, rdbfilename: &[u8]) -> bool {
+    let Ok(fd) = open(rdbfilename, libc::O_RDONLY, 0) else { return false };
+    let ok = checkFile(server, fd, rdbfilename);
+    close(fd);
+    stopLoading(server, ok);
+    ok
+}
+
+fn checkFile(server: &mut Server, fd: RawFd, rdbfilename: &[u8]) -> bool {
+    let size = startLoadingFile(server, fd, rdbfilename, RDBFLAGS_NONE);
+    let mut rdb = rioInitWithFile(fd, size as u64);
+    rdb.update_cksum = true;
+    let Err(stop) = checkRio(server, &mut rdb) else { return true };
+    let offset = rioTell(&rdb);
+    let check = server.rdb_check.get_or_insert_default();
+    match (stop, check.error.take()) {
+        (Stop::Error(msg), _) => rdbCheckError(check, offset, &msg),
+        (Stop::Eof, None) => rdbCheckError(check, offset, b"Unexpected EOF reading RDB file"),
+        (Stop::Eof, Some(msg)) => {
+            rdbCheckError(check, offset, &msg);
+            serverLog!(LL_WARNING, "Terminating server after rdb file reading failure.");
+        }
+    }
+    false
+}
+
+fn checkRio(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
+    const EOF: Stop = Stop::Eof;
+    let now = mstime();
+    let mut magic = [0; 9];
+    rioRead(rdb, &mut magic).map_err(|()| EOF)?;
+    if &magic[..5] != b"REDIS" {
+        return Err(Stop::Error(b"Wrong signature trying to load DB from file".to_vec()));
+    }
+    let rdbver = atoi(&magic[5..]);
+    if !(1..=RDB_VERSION_LOAD).contains(&rdbver) {
+        return Err(Stop::Error(bformat!("Can't handle RDB format version {}", rdbver)));
+    }
+
+    let mut expiretime = -1;
+    loop {
+        state(server).doing = Doing::READ_TYPE;
+        let type_ = rdbLoadType(server, rdb).ok_or(EOF)?;
+        match type_ {
+            RDB_OPCODE_EXPIRETIME => {
+                state(server).doing = Doing::READ_EXPIRE;
+                expiretime = rdbLoadTime(server, rdb).ok_or(EOF)? * 1000;
+                continue;
+            }
+            RDB_OPCODE_EXPIRETIME_MS => {
+                state(server).doing = Doing::READ_EXPIRE;
+                expiretime = rdbLoadMillisecondTime(server, rdb).ok_or(EOF)?;
+                continue;
+            }
+            RDB_OPCODE_FREQ => {
+                rdbLoadType(server, rdb).ok_or(EOF)?;
+                continue;
+            }
+            RDB_OPCODE_IDLE => {
+                rdbLoadLen(server, rdb).ok_or(EOF)?;
+                continue;
+            }
+            RDB_OPCODE_EOF => break,
+            RDB_OPCODE_SELECTDB => {
+                state(server).doing = Doing::READ_LEN;
+                let dbid = rdbLoadLen(server, rdb).ok_or(EOF)?;
+                rdbCheckInfo(rioTell(rdb), &bformat!("Selecting DB ID {}", dbid));
+                continue;
+            }
+            RDB_OPCODE_RESIZEDB => {
+                state(server).doing = Doing::READ_LEN;
+                rdbLoadLen(server, rdb).ok_or(EOF)?;
+                rdbLoadLen(server, rdb).ok_or(EOF)?;
+                continue;
+            }
+            RDB_OPCODE_AUX => {
+                state(server).doing = Doing::READ_AUX;
+                let auxkey = rdbLoadStringObject(server, rdb).ok_or(EOF)?;
+                let auxval = rdbLoadStringObject(server, rdb).ok_or(EOF)?;
+                let msg = bformat!("AUX FIELD {} = '{}'", B(c_str(&auxkey)), B(c_str(&auxval)));
+                rdbCheckInfo(rioTell(rdb), &msg);
+                continue;
+            }
+            RDB_OPCODE_MODULE_AUX => {
+                state(server).doing = Doing::READ_MODULE_AUX;
+                let moduleid = rdbLoadLen(server, rdb).ok_or(EOF)?;
+                // When it is to be loaded: the kind of the number, and the number.
+                rdbLoadLen(server, rdb).ok_or(EOF)?;
+                rdbLoadLen(server, rdb).ok_or(EOF)?;
+                let name = moduleTypeNameByID(moduleid);
+                rdbCheckInfo(rioTell(rdb), &bformat!("MODULE AUX for: {}", B(&name)));
+                // C: does not notice when its end is missing.
+                rdbLoadCheckModuleValue(server, rdb, &name).ok_or(EOF)?;
+                continue;
+            }
+            // C: it knows no such opcodes.
+            RDB_OPCODE_SLOT_INFO if rdbver >= 12 => {
+                state(server).doing = Doing::READ_LEN;
+                for _ in 0..3 {
+                    rdbLoadLen(server, rdb).ok_or(EOF)?;
+                }
+                continue;
+            }
+            RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA if rdbver >= 10 => {
+                state(server).doing = Doing::READ_AUX;
+                let name = rdbSkipFunction(server, rdb, type_).ok_or(EOF)?;
+                let msg = bformat!("Function library '{}', which this version can't use", B(&name));
+                rdbCheckInfo(rioTell(rdb), &msg);
+                continue;
+            }
+            _ if !rdbIsObjectType(type_, rdbver) => {
+                return Err(Stop::Error(bformat!("Invalid object type: {}", type_)));
+            }
+            _ => state(server).key_type = Some(type_),
+        }
+
+        state(server).doing = Doing::READ_KEY;
+        let key = rdbLoadStringObject(server, rdb).ok_or(EOF)?;
+        let check = state(server);
+        check.key = Some(key.clone());
+        check.keys += 1;
+        check.doing = Doing::READ_OBJECT_VALUE;
+        // An empty value is an error here, where the server skips its key.
+        let val: Value = rdbLoadObject(server, type_, rdb, &key, rdbver).map_err(|_| EOF)?;
+        drop(val);
+
+        let check = state(server);
+        check.expires += u64::from(expiretime != -1);
+        check.already_expired += u64::from(expiretime != -1 && expiretime < now);
+        (check.key, check.key_type) = (None, None);
+        expiretime = -1;
+    }
+
+    if rdbver >= 5 && server.rdb_checksum {
+        let expected = rioChecksum(rdb);
+        state(server).doing = Doing::CHECK_SUM;
+        let mut cksum = [0; 8];
+        rioRead(rdb, &mut cksum).map_err(|()| EOF)?;
+        match u64::from_le_bytes(cksum) {
+            0 => rdbCheckInfo(
+                rioTell(rdb),
+                b"RDB file was saved with checksum disabled: no check performed.",
+            ),
+            cksum if cksum != expected => return Err(Stop::Error(b"RDB CRC error".to_vec())),
+            _ => rdbCheckInfo(rioTell(rdb), b"Checksum OK"),
+        }
+    }
+    Ok(())
+}
+
+/// Checks the file that the arguments name, behind the name of the program. Returns the exit code: 0 if it can be loaded.
+///
+/// The server is used up by it: it only gives the configuration.
+pub fn redis_check_rdb_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
+    let [_, rdbfilename] = argv else {
+        let program = argv.first().map_or(&b""[..], |name| name);
+        let usage = bformat!("Usage: {} <rdb-file-name>\n", B(program));
+        let _ = std::io::stderr().write_all(&usage);
+        return 1;
+    };
+    server.loading_process_events_interval_bytes = 0;
+    server.sanitize_dump_payload = SANITIZE_DUMP_YES;
+    server.rdb_check = Some(Box::default());
+    rdbCheckInfo(0, &bformat!("Checking RDB file {}", B(rdbfilename)));
+    let ok = redis_check_rdb(server, rdbfilename);
+    if ok {
+        rdbCheckInfo(server.loading_total_bytes as u64, b"\\o/ RDB looks OK! \\o/");
+        rdbShowGenericInfo(state(server));
+    }
+    i32::from(!ok)
+}

@@ -1,0 +1,71 @@
+//! Hashes and sets as clients and replicas see them: the limits of random draws, and what is propagated instead of a command
+//! whose result is a matter of chance.
+
+mod support;
+
+use support::*;
+
+/// CVE-2023-25155 and its kind: counts whose absolute value, or its double, no reply can announce.
+#[test]
+fn counts_out_of_range_are_refused() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    c.cmd(&["SADD", "s", "a", "b"]);
+    c.cmd(&["HSET", "h", "a", "1", "b", "2"]);
+    let range = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+    for cmd in [["SRANDMEMBER", "s"], ["HRANDFIELD", "h"]] {
+        let args = [cmd[0], cmd[1], "-9223372036854775808"];
+        assert_eq!(c.cmd(&args).text(), range);
+    }
+    for count in ["-4611686018427387904", "4611686018427387904", "9223372036854775807"] {
+        let reply = c.cmd(&["HRANDFIELD", "h", count, "WITHVALUES"]);
+        assert_eq!(reply.text(), "ERR value is out of range", "{count}");
+    }
+    assert_eq!(c.cmd(&["HRANDFIELD", "h", "4611686018427387903", "WITHVALUES"]).array().len(), 4);
+    assert_eq!(c.cmd(&["SRANDMEMBER", "s", "9223372036854775807"]).array().len(), 2);
+    assert_eq!(c.cmd(&["SRANDMEMBER", "s", "-7"]).array().len(), 7);
+    let positive = "ERR value is out of range, must be positive";
+    assert_eq!(c.cmd(&["SPOP", "s", "-1"]).text(), positive);
+}
+
+/// CVE-2023-28856: an increment that cannot be leaves no empty hash behind.
+#[test]
+fn hincrbyfloat_by_infinity_makes_no_key() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    for incr in ["+inf", "-inf", "inf"] {
+        let reply = c.cmd(&["HINCRBYFLOAT", "h", "f", incr]);
+        assert_eq!(reply.text(), "ERR value is NaN or Infinity");
+        assert_eq!(c.cmd(&["EXISTS", "h"]).int(), 0);
+    }
+    assert_eq!(c.cmd(&["HINCRBYFLOAT", "h", "f", "10.5"]).text(), "10.5");
+    assert_eq!(c.cmd(&["HINCRBYFLOAT", "h", "f", "0.1"]).text(), "10.6");
+}
+
+/// A replica that drew members itself would have other ones: it is told which.
+#[test]
+fn random_members_are_the_same_on_a_replica() {
+    let master = TestServer::start(&["--set-max-intset-entries", "100"]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    let mut c = master.conn();
+    for (prefix, count) in [("", 90), ("", 1000), ("m", 1000)] {
+        for key in ["one", "few", "many", "all"] {
+            let members = (0..count).map(|n| format!("{prefix}{n}"));
+            c.cmd(&[String::from("SADD"), key.into()].into_iter().chain(members).collect::<Vec<_>>());
+        }
+        for _ in 0..10 {
+            c.cmd(&["SPOP", "one"]);
+        }
+        let few = (count / 5).to_string();
+        assert_eq!(c.cmd(&["SPOP", "few", &few]).array().len(), count / 5);
+        let many = (count - 3).to_string();
+        assert_eq!(c.cmd(&["SPOP", "many", &many]).array().len(), count - 3);
+        assert_eq!(c.cmd(&["SCARD", "many"]).int(), 3);
+        assert_eq!(c.cmd(&["SPOP", "all", "100000"]).array().len(), count);
+        assert_eq!(c.cmd(&["EXISTS", "all"]).int(), 0);
+        c.cmd(&["HINCRBYFLOAT", "h", "f", "1.1"]);
+        c.cmd(&["SMOVE", "few", "moved", "no such member"]);
+        assert_same_data(&master, &replica);
+        c.cmd(&["DEL", "one", "few", "many"]);
+    }
+}

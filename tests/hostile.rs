@@ -1,0 +1,477 @@
+//! Input that means harm: garbage, huge headers, extreme numbers, bombs, and the published defects of Redis.
+//!
+//! A seed is printed by each random test; FIDELIS_SEED=n repeats one, FIDELIS_LONG=1 lets them run for a minute.
+
+mod support;
+#[path = "support/ask.rs"]
+mod ask;
+
+use ask::*;
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+use support::*;
+
+/// xorshift64*: repeatable, and good enough to make a mess.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Random {
+        let seed = std::env::var("FIDELIS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
+            let t = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            t.as_nanos() as u64 | 1
+        });
+        println!("FIDELIS_SEED={seed}");
+        Random(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() >> 33) as usize % n
+    }
+
+    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
+        from[self.below(from.len())]
+    }
+}
+
+/// How long the random tests run.
+fn how_long() -> Duration {
+    Duration::from_secs(if std::env::var_os("FIDELIS_LONG").is_some() { 60 } else { 4 })
+}
+
+/// The names of all commands but those that end the server, its link or the connection, or change what it is.
+fn command_names(c: &mut Conn) -> Vec<String> {
+    let not = [
+        "shutdown", "debug", "replicaof", "slaveof", "sync", "psync", "replconf", "monitor", "quit", "config", "client", "failover", "restore-asking",
+        "subscribe", "psubscribe", "unsubscribe", "punsubscribe", "reset", "auth", "hello", "post", "host:", "save", "bgsave", "multi", "exec", "cluster", "acl",
+        "eval", "evalsha", "script", "module", "migrate",
+    ];
+    let names: Vec<String> = c.cmd(&["COMMAND"]).array().iter().map(|e| e.array()[0].text()).collect();
+    assert!(names.len() > 60, "{}", names.len());
+    names.into_iter().filter(|n| !not.contains(&n.as_str())).collect()
+}
+
+/// A key of each type there is. (Where a type's commands are missing, so is its key.)
+fn fill(c: &mut Conn) {
+    for line in ["SET k 12", "SET text hello", "RPUSH list 1 2 3", "SADD set a b c 1", "HSET hash f 1 g 2", "ZADD zset 1 a 2 b", "XADD stream 1-1 f v"] {
+        c.ask(line);
+    }
+}
+
+/// Sends one command and reads its replies up to a mark; panics if they are not well-formed.
+fn probe(c: &mut Conn, args: &[Vec<u8>], mark: u64) -> Vec<Reply> {
+    probe_all(c, &[args.to_vec()], mark)
+}
+
+/// The same with several commands at once.
+fn probe_all(c: &mut Conn, commands: &[Vec<Vec<u8>>], mark: u64) -> Vec<Reply> {
+    let mark = format!("mark{mark}");
+    let mut bytes: Vec<u8> = commands.iter().flat_map(|args| Conn::encode(args)).collect();
+    bytes.extend(Conn::encode(&["ECHO", &mark]));
+    let shown = || String::from_utf8_lossy(&bytes).into_owned();
+    c.raw(&bytes).unwrap_or_else(|e| panic!("{e} at {:?}", shown()));
+    let mut replies = Vec::new();
+    loop {
+        let r = c.try_reply().unwrap_or_else(|e| panic!("{e} at {:?}", shown()));
+        if matches!(&r, Reply::Bulk(b) if *b == mark.as_bytes()) {
+            return replies;
+        }
+        replies.push(r);
+    }
+}
+
+/// Random bytes, commands with flipped, missing, doubled and added bytes, and connections that end anywhere.
+#[test]
+fn random_bytes() {
+    let mut random = Random::seeded();
+    let mut server = TestServer::start(&["--proto-max-bulk-len", "1mb", "--maxmemory", "200mb", "--maxmemory-policy", "allkeys-random"]);
+    let names = command_names(&mut server.conn());
+    let words = [
+        "k", "k2", "text", "0", "-1", "1", "9223372036854775807", "", "*", "GET", "EX", "PX", "NX", "KEEPTTL", "MATCH", "COUNT", "WITHSCORES", "\r\n", "$5", "{x}",
+        "1.5", "abc def", "\"", "\\",
+    ];
+    let end = Instant::now() + how_long();
+    let mut rounds = 0;
+    while Instant::now() < end {
+        let mut bytes = Vec::new();
+        if random.below(4) == 0 {
+            let alphabet: &[u8] = if random.below(2) == 0 { b"*$\r\n0123456789-+ab \"'\\x\0" } else { &[] };
+            for _ in 0..random.below(600) {
+                let r = random.next();
+                bytes.push(if alphabet.is_empty() { r as u8 } else { alphabet[(r >> 8) as usize % alphabet.len()] });
+            }
+        } else {
+            for _ in 0..1 + random.below(30) {
+                let mut args = vec![names[random.below(names.len())].clone()];
+                args.extend((0..random.below(5)).map(|_| random.pick(&words).to_string()));
+                if args[0].starts_with('b') || args[0] == "wait" {
+                    continue; // it may wait for ever, as it should
+                }
+                bytes.extend(Conn::encode(&args));
+            }
+            for _ in 0..random.below(4) {
+                if bytes.is_empty() {
+                    break;
+                }
+                let at = random.below(bytes.len());
+                match random.below(5) {
+                    0 => bytes[at] ^= 1 << random.below(8),
+                    1 => bytes.truncate(at),
+                    2 => drop(bytes.remove(at)),
+                    3 => bytes.insert(at, random.next() as u8),
+                    _ => {
+                        let part = bytes[at..].to_vec();
+                        bytes.extend(part);
+                    }
+                }
+            }
+        }
+        let mut s = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+        s.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        s.set_write_timeout(Some(Duration::from_secs(10))).unwrap();
+        let cut = random.below(bytes.len() + 1);
+        let _ = s.write_all(&bytes[..cut]);
+        let _ = s.write_all(&bytes[cut..]);
+        if random.below(3) > 0 {
+            let _ = s.shutdown(Shutdown::Write);
+            let mut sink = Vec::new();
+            let _ = s.read_to_end(&mut sink);
+        }
+        rounds += 1;
+        if rounds % 100 == 0 {
+            assert!(server.is_alive(), "it died");
+        }
+    }
+    assert!(rounds > 100, "only {rounds} rounds");
+    assert!(server.is_alive(), "it died");
+    let mut c = server.conn();
+    assert_eq!(c.ask("PING"), "PONG");
+    wait_for("all connections are gone", || server.info("connected_clients") == "2");
+    assert!(!server.log().contains("BUG REPORT"));
+}
+
+/// Before AUTH a client may not make the server keep much (CVE-2021-32675).
+#[test]
+fn unauthenticated_headers() {
+    let server = TestServer::start(&["--requirepass", "secret"]);
+    for (bytes, want) in [
+        (&b"*100\r\n"[..], "-ERR Protocol error: unauthenticated multibulk length\r\n"),
+        (b"*11\r\n", "-ERR Protocol error: unauthenticated multibulk length\r\n"),
+        (b"*1048576\r\n", "-ERR Protocol error: unauthenticated multibulk length\r\n"),
+        (b"*1\r\n$100000000\r\n", "-ERR Protocol error: unauthenticated bulk length\r\n"),
+        (b"*2\r\n$4\r\nAUTH\r\n$16385\r\n", "-ERR Protocol error: unauthenticated bulk length\r\n"),
+    ] {
+        assert_eq!(to_the_end(server.port, bytes), want, "{:?}", String::from_utf8_lossy(bytes));
+    }
+    // What is allowed, unfinished, from many clients.
+    let mut own = server.conn();
+    assert_eq!(own.ask("AUTH secret"), "OK");
+    let used = |own: &mut Conn| -> i64 {
+        let info = own.ask("INFO memory");
+        info.lines().find_map(|l| l.strip_prefix("used_memory:")).unwrap().trim().parse().unwrap()
+    };
+    let before = used(&mut own);
+    let held: Vec<Conn> = (0..100)
+        .map(|_| {
+            let mut c = server.conn();
+            let mut bytes = b"*10\r\n".to_vec();
+            for _ in 0..9 {
+                bytes.extend(b"$16384\r\n");
+                bytes.extend([b'x'; 16384]);
+                bytes.extend(b"\r\n");
+            }
+            bytes.extend(b"$16384\r\nxxx");
+            c.raw(&bytes).unwrap();
+            c
+        })
+        .collect();
+    wait_for("they are all there", || own.ask("INFO clients").contains("connected_clients:101\r\n"));
+    assert_eq!(own.ask("PING"), "PONG");
+    let after = used(&mut own);
+    assert!(after - before < 100 * 600_000, "{before} -> {after}");
+    drop(held);
+    wait_for("their memory is given back", || used(&mut own) < before + 2_000_000);
+    // After AUTH the header alone takes no memory either.
+    let mut big: Vec<Conn> = (0..50).map(|_| server.conn()).collect();
+    for c in &mut big {
+        assert_eq!(c.ask("AUTH secret"), "OK");
+    }
+    let before = used(&mut own);
+    for c in &mut big {
+        c.raw(b"*1048576\r\n$400\r\nabc").unwrap();
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let after = used(&mut own);
+    assert!(after - before < 60_000_000, "50 headers of a million arguments: {before} -> {after}");
+}
+
+/// A client that is not authenticated and never reads is closed at once, before replies pile up (CVE-2025-21605).
+#[test]
+fn unauthenticated_output() {
+    let server = TestServer::start(&["--requirepass", "secret"]);
+    let mut s = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    s.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    let pings = b"PING\r\n".repeat(10_000);
+    let mut sent = 0;
+    while sent < 60_000_000 && s.write_all(&pings).is_ok() {
+        sent += pings.len();
+    }
+    assert!(sent < 60_000_000, "it took {sent} bytes and kept listening");
+    server.wait_for_log("overcoming of output buffer limits.");
+    let mut own = server.conn();
+    own.ask("AUTH secret");
+    assert!(own.ask("INFO clients").contains("connected_clients:1\r\n"));
+    // One that reads is served, wrong as it is.
+    let mut c = server.conn();
+    for _ in 0..2000 {
+        assert_eq!(c.ask("PING"), "-NOAUTH Authentication required.");
+    }
+}
+
+/// A browser that was lured into sending requests is cut off without a reply (CVE-2016-10517).
+#[test]
+fn cross_protocol() {
+    let mut server = TestServer::start(&[]);
+    for bytes in [&b"POST / HTTP/1.1\r\nHost: localhost\r\n\r\nSET a 1\r\n"[..], b"Host: x\r\nSET a 1\r\n", b"post\r\nSET a 1\r\n"] {
+        assert_eq!(to_the_end(server.port, bytes), "");
+    }
+    server.wait_for_log("Possible SECURITY ATTACK detected. It looks like somebody is sending POST or Host: commands to Redis.");
+    assert_eq!(server.ask("EXISTS a"), "0");
+}
+
+/// Patterns that would take for ever if they were tried in every way (CVE-2022-36021, CVE-2024-31228).
+#[test]
+fn glob_bombs() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let start = Instant::now();
+    let key = "a".repeat(40);
+    c.cmd(&["SET", &key, "1"]);
+    let stars = "a*".repeat(20) + "b";
+    assert_eq!(flat(&c.cmd(&["KEYS", &stars])), "[]");
+    assert_eq!(flat(&c.cmd(&["SCAN", "0", "MATCH", &stars, "COUNT", "100"])), "[0 []]");
+    let mut s = server.conn();
+    s.cmd(&["PSUBSCRIBE", &stars]);
+    assert_eq!(flat(&c.cmd(&["PUBLISH", &key, "x"])), "0");
+    assert_eq!(flat(&c.cmd(&["PUBSUB", "CHANNELS", &stars])), "[]");
+    let long = "a".repeat(50_000);
+    c.cmd(&["SET", &long, "1"]);
+    let deep = "*?".repeat(50_000);
+    assert_eq!(flat(&c.cmd(&["KEYS", &deep])), "[]");
+    assert_eq!(flat(&c.cmd(&["SCAN", "0", "MATCH", &deep])), "[0 []]");
+    for odd in ["[", "[^", "[a-", "\\", "[\\", "[]", "[a-\\", "*[", "a[^]*\\"] {
+        c.cmd(&["KEYS", odd]);
+        c.cmd(&["CONFIG", "GET", odd]);
+    }
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(c.ask("PING"), "PONG");
+}
+
+/// Subscriptions take memory: they are refused when there is none (RED-167788).
+#[test]
+fn subscribe_over_maxmemory() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    assert_eq!(c.ask("CONFIG SET maxmemory 1"), "OK");
+    let oom = "-OOM command not allowed when used memory > 'maxmemory'.";
+    assert_eq!([c.ask("SUBSCRIBE ch"), c.ask("PSUBSCRIBE ch*"), c.ask("SET a b")], [oom, oom, oom]);
+    assert_eq!([c.ask("PUBSUB NUMPAT"), c.ask("PUBSUB CHANNELS"), c.ask("UNSUBSCRIBE")], ["0", "[]", "[unsubscribe (nil) 0]"]);
+    c.ask("CONFIG SET maxmemory 0");
+    assert_eq!(c.ask("SUBSCRIBE ch"), "[subscribe ch 1]");
+}
+
+/// The least, the greatest and the oddest numbers in every argument of every command: a well-formed reply.
+#[test]
+fn extreme_numbers_everywhere() {
+    let mut random = Random::seeded();
+    let mut server = TestServer::start(&["--proto-max-bulk-len", "1mb"]);
+    let mut c = server.conn();
+    let names = command_names(&mut c);
+    let extremes = ["-9223372036854775808", "9223372036854775807", "-0", "18446744073709551616", "1e400", "-9223372036854770000", "nan", "-inf", "9223372036854775808"];
+    let keys = ["k", "text", "list", "set", "hash", "zset", "stream", "nosuch"];
+    // Options that take a number after them.
+    let options = [
+        "EX", "PX", "EXAT", "PXAT", "COUNT", "LIMIT", "MAXLEN", "RANK", "IDLE", "FREQ", "MINMATCHLEN", "WITHSCORES", "WITHVALUES", "REPLACE", "DB", "GET", "SET", "u8",
+        "INCRBY", "STORE", "MATCH", "IDX", "STRINGS", "LEFT", "RIGHT", "BYLEX", "REV", "SAMPLES", "USAGE",
+    ];
+    let mut mark = 0;
+    for name in &names {
+        fill(&mut c);
+        let blocks = name.starts_with('b') || name == "wait" || name.starts_with("xread");
+        for count in 1..6 {
+            for round in 0..8 {
+                let mut args: Vec<Vec<u8>> = vec![name.clone().into_bytes()];
+                for position in 1..=count {
+                    let word = if position == 1 && round > 0 {
+                        random.pick(&keys)
+                    } else if position == 1 + round % count.max(1) || random.below(3) > 0 {
+                        random.pick(&extremes)
+                    } else if random.below(2) == 0 {
+                        random.pick(&options)
+                    } else {
+                        random.pick(&keys)
+                    };
+                    args.push(word.as_bytes().to_vec());
+                }
+                mark += 1;
+                // Within a transaction nothing waits.
+                let one = |name: &str| vec![name.as_bytes().to_vec()];
+                let commands = if blocks { vec![one("MULTI"), args, one("EXEC")] } else { vec![args] };
+                probe_all(&mut c, &commands, mark);
+                if name == "select" || name == "swapdb" {
+                    c.ask("SELECT 0");
+                }
+            }
+        }
+    }
+    // The ones left out above, where a number goes.
+    for line in [
+        "CLIENT KILL ID #", "CLIENT UNBLOCK #", "CLIENT LIST ID #", "HELLO #", "REPLCONF listening-port #", "CLIENT PAUSE #", "SLOWLOG GET #", "LATENCY GRAPH #",
+        "MEMORY USAGE k SAMPLES #", "LOLWUT VERSION #", "LOLWUT VERSION 5 # # #", "DEBUG SLEEP -#", "DEBUG POPULATE 1 k -#", "CLIENT KILL SKIPME #", "OBJECT FREQ #",
+        "SCAN #", "SCAN 0 COUNT #", "SELECT #", "MOVE k #", "SWAPDB # #", "COPY k l DB #", "GETRANGE text # #", "SETRANGE text # x", "INCRBY k #", "DECRBY k #",
+        "INCRBYFLOAT k #", "EXPIRE k #", "PEXPIRE k #", "EXPIREAT k #", "PEXPIREAT k #", "SET k 1 EX #", "SET k 1 PX #", "SET k 1 EXAT #", "SET k 1 PXAT #",
+        "SETEX k # 1", "PSETEX k # 1", "GETEX k EX #", "GETEX k PXAT #", "STRALGO LCS STRINGS a b IDX MINMATCHLEN #", "RESTORE r # x", "RESTORE r 0 x FREQ #",
+    ] {
+        for n in extremes {
+            c.ask("SET k 12");
+            mark += 1;
+            let line = line.replace('#', n);
+            if line == "CLIENT KILL ID -0" || line.starts_with("CLIENT PAUSE 92") {
+                continue;
+            }
+            probe(&mut c, &line.split(' ').map(|w| w.as_bytes().to_vec()).collect::<Vec<_>>(), mark);
+            c.ask("SELECT 0");
+        }
+    }
+    assert!(server.is_alive());
+    assert!(!server.log().contains("BUG REPORT"));
+}
+
+/// The documented answers of some of them.
+#[test]
+fn extreme_numbers_answers() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let range = "-ERR value is not an integer or out of range";
+    let too_big = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    for (line, want) in [
+        ("SET k 5", "OK"),
+        ("INCRBY k 9223372036854775807", "-ERR increment or decrement would overflow"),
+        ("DECRBY k -9223372036854775808", "-9223372036854775803"), // the smallest number has no counterpart
+        ("SET k 5", "OK"),
+        ("DECRBY k 9223372036854775807", "-9223372036854775802"),
+        ("DECRBY k 9223372036854775807", "-ERR increment or decrement would overflow"),
+        ("INCRBY k -0", range),
+        ("INCRBY k 9223372036854775808", range),
+        ("INCRBYFLOAT k inf", "-ERR increment would produce NaN or Infinity"),
+        ("INCRBYFLOAT k nan", "-ERR value is not a valid float"),
+        ("SET t hello", "OK"),
+        ("SETRANGE t 9223372036854775807 A", too_big),
+        ("SETRANGE t 536870912 A", too_big),
+        ("SETRANGE t -9223372036854775808 A", "-ERR offset is out of range"),
+        ("GETRANGE t -9223372036854775808 9223372036854775807", "hello"),
+        ("GETRANGE t 9223372036854775807 -9223372036854775808", ""),
+        ("EXPIRE t 9223372036854775807", "-ERR invalid expire time in expire"),
+        ("EXPIRE t -9223372036854775808", "-ERR invalid expire time in expire"),
+        ("PEXPIRE t 9223372036854775807", "-ERR invalid expire time in pexpire"),
+        ("SET t v EX 9223372036854775807", "-ERR invalid expire time in set"),
+        ("SETEX t 9223372036854775807 v", "-ERR invalid expire time in setex"),
+        ("SET t v PX -9223372036854775808", "-ERR invalid expire time in set"),
+        ("GETEX t EX 9223372036854775807", "-ERR invalid expire time in getex"),
+        ("TTL t", "-1"),
+        ("SCAN 18446744073709551615 COUNT 1", "[0 []]"),
+        ("SCAN 18446744073709551616", "-ERR invalid cursor"),
+        ("SCAN -1", "-ERR invalid cursor"),
+        ("SCAN 0 COUNT 0", "-ERR syntax error"),
+        ("SCAN 0 COUNT -9223372036854775808", "-ERR syntax error"),
+        ("SELECT 9223372036854775807", range),
+        ("MOVE t 9223372036854775807", "-ERR value is out of range, value must between 0 and 15"),
+        ("PEXPIREAT t -9223372036854775808", "1"),
+        ("EXISTS t", "0"),
+    ] {
+        let got = c.ask(line);
+        if line.starts_with("SCAN 18446744073709551615") {
+            assert!(got.starts_with('['), "{line}: {got}");
+        } else {
+            assert_eq!(got, want, "{line}");
+        }
+    }
+}
+
+/// No argument that comes back in an error or a status breaks the framing (the class of CVE-2025-67733).
+#[test]
+fn nothing_echoed_breaks_the_framing() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let names = command_names(&mut c);
+    let evil = b"x\r\n+INJECTED\r\n\0$5\r\n".to_vec();
+    let mut mark = 0;
+    let mut check = |c: &mut Conn, args: Vec<Vec<u8>>| {
+        mark += 1;
+        for r in probe(c, &args, mark) {
+            assert!(!matches!(&r, Reply::Status(s) if s == b"INJECTED"), "{:?}", args.iter().map(|a| String::from_utf8_lossy(a)).collect::<Vec<_>>());
+        }
+    };
+    for proto in ["2", "3"] {
+        c.cmd(&["HELLO", proto]);
+        for name in &names {
+            if name.starts_with('b') || name == "wait" || name == "echo" || name == "ping" {
+                continue;
+            }
+            for n in 1..5 {
+                let mut args = vec![name.clone().into_bytes()];
+                args.extend((0..n).map(|_| evil.clone()));
+                check(&mut c, args);
+            }
+        }
+        for line in ["#", "CLIENT #", "CLIENT KILL #", "CLIENT KILL TYPE #", "CLIENT KILL USER #", "CLIENT SETNAME #", "CLIENT LIST TYPE #", "CONFIG #", "CONFIG GET #", "CONFIG SET # #",
+            "CONFIG SET maxmemory #", "CONFIG SET maxmemory-policy #", "CONFIG SET save #", "CONFIG SET dir #", "CONFIG SET notify-keyspace-events #", "DEBUG #", "DEBUG ERROR #",
+            "DEBUG OBJECT #", "DEBUG PROTOCOL #", "DEBUG LOG #", "HELLO 2 #", "HELLO 2 SETNAME #", "AUTH #", "AUTH # #", "OBJECT #", "OBJECT ENCODING #", "MEMORY #", "PUBSUB #", "LATENCY #",
+            "LATENCY GRAPH #", "SLOWLOG #", "COMMAND #", "COMMAND INFO #", "COMMAND GETKEYS #", "REPLICAOF # #", "INFO #", "SET k v #", "STRALGO # #"] {
+            let args = line.split(' ').map(|w| if w == "#" { evil.clone() } else { w.as_bytes().to_vec() }).collect();
+            check(&mut c, args);
+        }
+        c.cmd(&["HELLO", proto]);
+    }
+    // One that shows it: what would end the line became spaces.
+    let r = c.cmd(&[b"DEBUG".to_vec(), b"ERROR".to_vec(), b"My Err\r\n+INJECT".to_vec()]);
+    assert_eq!(r, Reply::Error(b"My Err  +INJECT".to_vec()));
+    assert_eq!(c.ask("PING"), "PONG");
+}
+
+/// CONFIG SET of every parameter there is with every extreme: an answer, and alive.
+#[test]
+fn extreme_configuration() {
+    let mut server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let all = c.cmd(&["CONFIG", "GET", "*"]);
+    let values = ["", "-9223372036854775808", "9223372036854775807", "18446744073709551616", "-1", "nan", "\0", "99999999999999999999gb", "9999999999999gb", "\r\n", "yes no", "normal -1 -1 -1", "master 0 0 0"];
+    for pair in all.array().chunks(2) {
+        let name = pair[0].text();
+        // These would cut the branch we sit on, or write where a test should not.
+        if ["port", "bind", "dir", "dbfilename", "logfile", "requirepass", "maxclients", "maxmemory", "timeout", "replicaof", "slaveof", "oom-score-adj"].contains(&name.as_str())
+            || name.contains("delay") || name.starts_with("min-")
+        {
+            continue;
+        }
+        for value in values {
+            c.cmd(&["CONFIG", "SET", &name, value]);
+            if name == "client-query-buffer-limit" || name == "proto-max-bulk-len" {
+                c.cmd(&["CONFIG", "SET", &name, "1gb"]);
+            }
+        }
+        assert!(server.is_alive(), "it died of {name}");
+    }
+    // The class of a limit is one of three, by name (CVE-2016-8339).
+    assert!(flat(&c.cmd(&["CONFIG", "SET", "client-output-buffer-limit", "master 0 0 0"])).starts_with("-ERR Invalid argument"));
+    assert!(flat(&c.cmd(&["CONFIG", "SET", "client-output-buffer-limit", "normal 0 0"])).starts_with("-ERR Invalid argument"));
+    assert_eq!(c.ask("PING"), "PONG");
+    assert_eq!(server.ask("PING"), "PONG");
+}

@@ -1,0 +1,521 @@
+//! The snapshot file: written by the server or its child, read at start, and never trusted.
+
+mod support;
+#[path = "support/ask.rs"]
+mod ask;
+
+use ask::*;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use support::*;
+
+/// A dump.rdb as redis 6.2.16 writes it, with maxmemory-policy allkeys-lfu: every form of a string, an expire, two dbs.
+const FROM_6_2_16: &str = "524544495330303039fa0972656469732d76657206362e322e3136fa0a72656469732d62697473c040fa05637469\
+6d65c2f981016bfa08757365642d6d656dc2305a0d00fa0c616f662d707265616d626c65c000fe00fb0901f9050003693332c2006cca88f905000369\
+36341339303030303030303030303030303030303030f90500046e756d3003303037f90500026938c0fbf9050004746578740568656c6c6ff9050004\
+6c6f6e67c313414008616263646566676861e0ff07e12407016768f9050005656d707479022727f9050003693136c13075fc7bd8c32cbb030000f906\
+0001650176fe09fb0100f90500056f74686572c001ff4b4d77410376b486";
+
+fn sample() -> Vec<u8> {
+    (0..FROM_6_2_16.len() / 2).map(|i| u8::from_str_radix(&FROM_6_2_16[2 * i..2 * i + 2], 16).unwrap()).collect()
+}
+
+/// The files of a folder that are a child's unfinished work.
+fn temp_files(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+    names.filter(|n| n.starts_with("temp-")).collect()
+}
+
+/// The process id of the running save.
+fn child_pid(server: &TestServer) -> String {
+    let log = server.log();
+    log.lines().rev().find_map(|l| l.split_once("Background saving started by pid ")).expect("a child in the log").1.trim().to_string()
+}
+
+fn kill(signal: &str, pid: &str) {
+    assert!(Command::new("kill").args([signal, pid]).status().unwrap().success());
+}
+
+/// What happened to a server that was started on a file.
+enum Start {
+    /// It loaded the file, and answered this to `GET text` and DBSIZE.
+    Up(String),
+    Exit(i32, String),
+}
+
+/// Starts a server on `rdb`, without a TCP port, and stops it again.
+fn start_on(dir: &Path, rdb: &[u8]) -> Start {
+    std::fs::write(dir.join("dump.rdb"), rdb).unwrap();
+    let log = std::fs::File::create(dir.join("out")).unwrap();
+    let socket = dir.join("s");
+    let _ = std::fs::remove_file(&socket);
+    let mut child = Command::new(OURS)
+        .args(["--port", "0", "--save", "", "--unixsocket", socket.to_str().unwrap()])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().unwrap())
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            let said = String::from_utf8_lossy(&std::fs::read(dir.join("out")).unwrap()).into_owned();
+            return Start::Exit(status.code().unwrap_or(-1), said);
+        }
+        if let Ok(mut s) = UnixStream::connect(&socket) {
+            s.set_read_timeout(Some(PATIENCE)).unwrap();
+            // It listens before it loads: when the load fails, the connection ends without a word.
+            let mut said = Vec::new();
+            let _ = s.write_all(b"DBSIZE\r\nGET text\r\nQUIT\r\n").and_then(|()| s.read_to_end(&mut said));
+            if !said.is_empty() && !said.starts_with(b"-LOADING") {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                return Start::Up(String::from_utf8_lossy(&said).into_owned());
+            }
+        }
+        if start.elapsed() > PATIENCE {
+            let _ = child.kill();
+            panic!("a server hangs on a file of {} bytes: {}", rdb.len(), dir.display());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Runs `check` on each of `n` cases in as many threads as there are processors.
+fn in_parallel(n: usize, check: impl Fn(usize, &Path) + Sync) {
+    let next = AtomicUsize::new(0);
+    let failures = Mutex::new(Vec::new());
+    std::thread::scope(|s| {
+        for _ in 0..std::thread::available_parallelism().map_or(2, |n| n.get()) {
+            s.spawn(|| {
+                let dir = Folder::new();
+                loop {
+                    let i = next.fetch_add(1, Ordering::Relaxed);
+                    if i >= n {
+                        break;
+                    }
+                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(i, &dir.0)));
+                    if result.is_err() {
+                        failures.lock().unwrap().push(i);
+                    }
+                }
+            });
+        }
+    });
+    let failures = failures.into_inner().unwrap();
+    assert!(failures.is_empty(), "failed cases: {failures:?}");
+}
+
+/// What a file that is not good must lead to: a message, exit code 1, no signal and no panic.
+#[track_caller]
+fn assert_refused(start: Start, what: &str) {
+    match start {
+        Start::Up(said) => panic!("{what}: it was loaded: {said:?}"),
+        Start::Exit(code, said) => {
+            assert_eq!(code, 1, "{what}:\n{said}");
+            assert!(!said.contains("REDIS BUG REPORT") && !said.contains("panicked"), "{what}:\n{said}");
+            let clear = ["Internal error in RDB reading", "Fatal error loading the DB", "RDB CRC error", "Wrong signature", "FATAL: Data file was created", "RDB has duplicated key"];
+            assert!(clear.iter().any(|c| said.contains(c)), "{what} has no clear message:\n{said}");
+        }
+    }
+}
+
+/// The whole sample loads, with all of its values.
+#[test]
+fn file_of_6_2_16() {
+    let dir = Folder::new();
+    std::fs::write(dir.path("dump.rdb"), sample()).unwrap();
+    let server = TestServer::start_in(dir, OURS, &["--maxmemory-policy", "allkeys-lfu"]);
+    let mut c = server.conn();
+    assert_eq!(c.ask("DBSIZE"), "9");
+    assert_eq!(c.ask("OBJECT FREQ e"), "6", "the counter came with the file");
+    assert_eq!(
+        c.ask("MGET i8 i16 i32 i64 num0 text empty e"),
+        "[-5 30000 -2000000000 9000000000000000000 007 hello '' v]"
+    );
+    assert_eq!(c.ask("GET long"), "abcdefgh".repeat(40));
+    assert_eq!([c.ask("OBJECT ENCODING i8"), c.ask("OBJECT ENCODING num0"), c.ask("OBJECT ENCODING long")], ["int", "embstr", "raw"]);
+    let ttl = c.cmd(&["PTTL", "e"]).int();
+    let now = c.cmd(&["TIME"]).array()[0].text().parse::<i64>().unwrap() * 1000;
+    assert!((ttl + now - 4_102_444_800_123).abs() < 2000, "{ttl}");
+    assert_eq!([c.ask("SELECT 9"), c.ask("GET other"), c.ask("DBSIZE")], ["OK", "1", "1"]);
+    assert!(server.log().contains("RDB age "));
+    assert!(server.log().contains("DB loaded from disk: "));
+}
+
+/// Every prefix of it is refused.
+#[test]
+fn every_prefix_is_refused() {
+    let file = sample();
+    in_parallel(file.len(), |n, dir| assert_refused(start_on(dir, &file[..n]), &format!("the first {n} bytes")));
+}
+
+/// Every byte of it flipped is refused, by the checksum if by nothing else.
+#[test]
+fn every_flipped_byte_is_refused() {
+    let file = sample();
+    in_parallel(file.len(), |n, dir| {
+        let mut file = file.clone();
+        file[n] ^= [0x01, 0x80, 0xff][n % 3];
+        assert_refused(start_on(dir, &file), &format!("byte {n} flipped"));
+    });
+}
+
+/// With the checksum switched off (eight zero bytes) flipped bytes reach the parser: it loads something or refuses.
+#[test]
+fn flipped_bytes_without_checksum() {
+    let mut file = sample();
+    let end = file.len() - 8;
+    file[end..].fill(0);
+    let (loaded, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    in_parallel(end, |n, dir| {
+        let mut file = file.clone();
+        file[n] ^= [0xff, 0x01, 0x40, 0x80][n % 4];
+        match start_on(dir, &file) {
+            Start::Up(said) => {
+                assert!(said.starts_with(':'), "byte {n}: {said:?}");
+                loaded.fetch_add(1, Ordering::Relaxed);
+            }
+            refusal => {
+                assert_refused(refusal, &format!("byte {n} flipped, no checksum"));
+                refused.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    let (loaded, refused) = (loaded.into_inner(), refused.into_inner());
+    assert!(loaded > 20 && refused > 20, "{loaded} loaded, {refused} refused");
+}
+
+/// Files that are whole but not for us: another signature, a newer version, unknown types, encodings and lengths.
+#[test]
+fn foreign_files_are_refused() {
+    let tail = [0xff, 0, 0, 0, 0, 0, 0, 0, 0];
+    let with = |head: &[u8], body: &[u8]| [head, body, &tail].concat();
+    let v9 = b"REDIS0009";
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("signature", with(b"RADIS0009", b""), "Wrong signature trying to load DB from file"),
+        ("version 0", with(b"REDIS0000", b""), "Can't handle RDB format version 0"),
+        ("version 99", with(b"REDIS0099", b""), "Can't handle RDB format version 99"),
+        ("no version", with(b"REDISabcd", b""), "Can't handle RDB format version 0"),
+        ("type 200", with(v9, b"\xc8\x01k\x01v"), "Unknown RDB encoding type 200"),
+        ("db number", with(v9, b"\xfe\x40\x64"), "Data file was created with a Redis server configured to handle more than "),
+        ("integer encoding", with(v9, b"\x00\x01k\xc4abcd"), "Unknown RDB string encoding type 4"),
+        ("encoded key", with(v9, b"\x00\xc9k"), "Unknown RDB string encoding type 9"),
+        ("LZF garbage", with(v9, b"\x00\x01k\xc3\x03\x05\xe0\xff\xff"), "Invalid LZF compressed string"),
+        ("huge string", with(v9, b"\x00\x01k\x81\x7f\xff\xff\xff\xff\xff\xff\xff"), "Internal error in RDB reading"),
+        ("huge LZF", with(v9, b"\x00\x01k\xc3\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x03abc"), "Internal error in RDB reading"),
+        ("length form", with(v9, b"\x00\x01k\x82abc"), "Internal error in RDB reading"),
+        ("the same key twice", with(v9, b"\x00\x01k\x01v\x00\x01k\x01w"), "RDB has duplicated key 'k' in DB 0"),
+    ];
+    in_parallel(cases.len(), |n, dir| {
+        let (what, file, message) = &cases[n];
+        let start = start_on(dir, file);
+        if let Start::Exit(_, said) = &start {
+            assert!(said.contains(message), "{what}: no {message:?} in\n{said}");
+        }
+        assert_refused(start, what);
+    });
+    // Sizes that are only a hint are not believed.
+    let dir = Folder::new();
+    match start_on(&dir.0, &with(v9, b"\xfe\x00\xfb\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x00\x04text\x05hello")) {
+        Start::Up(said) => assert!(said.starts_with(":1\r\n$5\r\nhello\r\n"), "{said}"),
+        Start::Exit(code, said) => panic!("exit {code}: {said}"),
+    }
+    // Old versions are read; a file of version 1 has neither AUX fields nor a checksum.
+    match start_on(&dir.0, b"REDIS0001\xfe\x00\x00\x04text\x05hello\xff") {
+        Start::Up(said) => assert!(said.starts_with(":1\r\n$5\r\nhello\r\n"), "{said}"),
+        Start::Exit(code, said) => panic!("exit {code}: {said}"),
+    }
+    // A checksum of zero means none was computed; expired keys are not loaded; unknown AUX fields are passed over.
+    match start_on(&dir.0, &with(v9, b"\xfa\x03foo\x03bar\xfe\x00\xfc\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x01v\xfd\x01\x00\x00\x00\x00\x01l\x01v\x00\x04text\x05hello")) {
+        Start::Up(said) => assert!(said.starts_with(":1\r\n$5\r\nhello\r\n"), "{said}"),
+        Start::Exit(code, said) => panic!("exit {code}: {said}"),
+    }
+}
+
+/// A file of Debian's server loads, and ours loads there.
+#[test]
+fn files_of_debian() {
+    let fill = |c: &mut Conn| {
+        for (k, v) in [("i", "-123"), ("n", "0012"), ("t", "text"), ("z", "")] {
+            c.cmd(&["SET", k, v]);
+        }
+        c.cmd(&[b"SET".to_vec(), b"bin\x00\xff".to_vec(), (0..=255).collect()]);
+        c.cmd(&["SET".to_string(), "long".to_string(), "xyz".repeat(10_000)]);
+        c.ask("SET e v PXAT 4102444800123");
+        c.ask("SELECT 5");
+        c.ask("SET five 5");
+        assert_eq!(c.ask("SAVE"), "OK");
+    };
+    let (debian, ours) = (TestServer::start_debian(&["--enable-debug-command", "yes"]), TestServer::start(&[]));
+    fill(&mut debian.conn());
+    fill(&mut ours.conn());
+    assert_eq!(debian.digest(), ours.digest());
+    let copy = |from: &TestServer| {
+        let dir = Folder::new();
+        std::fs::copy(from.dir.path("dump.rdb"), dir.path("dump.rdb")).unwrap();
+        dir
+    };
+    let loaded = TestServer::start_in(copy(&debian), OURS, &[]);
+    assert_eq!(loaded.digest(), debian.digest());
+    let loaded = TestServer::start_in(copy(&ours), DEBIAN, &["--enable-debug-command", "yes"]);
+    assert_eq!(loaded.digest(), ours.digest());
+    let out = tool("redis-check-rdb", &[ours.dir.path("dump.rdb").to_str().unwrap()]);
+    assert!(out.contains("RDB looks OK!"), "{out}");
+}
+
+/// SAVE and LASTSAVE; what was saved is there after a restart.
+#[test]
+fn save_and_restart() {
+    let mut server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let before = c.cmd(&["LASTSAVE"]).int();
+    for i in 0..1000 {
+        c.cmd(&["SET".to_string(), format!("key:{i}"), format!("{}", i * 7919)]);
+    }
+    c.ask("PEXPIRE key:1 100000");
+    assert_eq!(server.info("rdb_changes_since_last_save"), "1001");
+    wait_for("the clock to go on", || c.cmd(&["TIME"]).array()[0].text().parse::<i64>().unwrap() > before);
+    assert_eq!(c.ask("SAVE"), "OK");
+    assert!(c.cmd(&["LASTSAVE"]).int() > before);
+    assert_eq!(server.info("rdb_changes_since_last_save"), "0");
+    assert_eq!(server.info("rdb_last_bgsave_status"), "ok");
+    assert!(server.log().contains("DB saved on disk"));
+    let digest = server.digest();
+    c.ask("SET lost 1");
+    server.restart();
+    assert_eq!(server.digest(), digest);
+    let mut c = server.conn();
+    assert_eq!(c.ask("EXISTS lost"), "0");
+    assert!((1..100_000).contains(&c.cmd(&["PTTL", "key:1"]).int()));
+    assert_eq!(temp_files(&server.dir.0), Vec::<String>::new());
+}
+
+/// BGSAVE: its child saves what was there at the fork; INFO follows it; a second save has to wait.
+#[test]
+fn bgsave_reports_progress() {
+    let mut server = TestServer::start(&["--rdb-key-save-delay", "400"]);
+    let mut c = server.conn();
+    c.ask("DEBUG POPULATE 6000");
+    let digest = server.digest();
+    let before = server.info_i64("rdb_last_save_time");
+    assert_eq!(c.ask("BGSAVE"), "Background saving started");
+    assert_eq!(server.info("rdb_bgsave_in_progress"), "1");
+    assert_eq!(c.ask("BGSAVE"), "-ERR Background save already in progress");
+    assert_eq!(c.ask("BGSAVE SCHEDULE"), "-ERR Background save already in progress");
+    assert_eq!(c.ask("SAVE"), "-ERR Background save already in progress");
+    assert_eq!(c.ask("BGSAVE foo"), "-ERR syntax error");
+    assert_eq!(server.info("current_save_keys_total"), "6000");
+    c.ask("SET after the-fork");
+    wait_for("progress", || server.info_i64("current_save_keys_processed") > 0);
+    let processed = server.info_i64("current_save_keys_processed");
+    assert!((1..=6000).contains(&processed), "{processed}");
+    assert!(server.info_i64("current_fork_perc").max(0) <= 100);
+    assert!(server.info("current_fork_perc").parse::<f64>().unwrap() > 0.0);
+    assert!(server.info_i64("rdb_current_bgsave_time_sec") >= 0);
+    assert_eq!(temp_files(&server.dir.0), [format!("temp-{}.rdb", child_pid(&server))]);
+    wait_for("the end", || server.info("rdb_bgsave_in_progress") == "0");
+    assert_eq!(server.info("rdb_last_bgsave_status"), "ok");
+    assert!(server.info_i64("rdb_last_save_time") >= before);
+    assert!(server.info_i64("rdb_last_bgsave_time_sec") >= 1);
+    assert!(server.info_i64("rdb_last_cow_size") > 0);
+    assert_eq!(server.info("current_save_keys_total"), "0");
+    assert_eq!(server.info("rdb_changes_since_last_save"), "1", "the one after the fork");
+    assert!(server.log().contains("Background saving terminated with success"));
+    assert!(server.log().contains("RDB: ") && server.log().contains(" MB of memory used by copy-on-write"));
+    assert!(server.info_i64("total_forks") == 1);
+    assert_eq!(temp_files(&server.dir.0), Vec::<String>::new());
+    c.ask("CONFIG SET rdb-key-save-delay 0");
+    server.restart();
+    assert_eq!(server.digest(), digest);
+}
+
+/// A child that is killed: a true status, no temp file; by SIGUSR1 it is no error.
+#[test]
+fn killed_child() {
+    let server = TestServer::start(&["--rdb-key-save-delay", "10000", "--save", "3600", "1"]);
+    let mut c = server.conn();
+    c.ask("DEBUG POPULATE 5000");
+    for (signal, status, log) in [
+        ("-USR1", "ok", "Background saving terminated by signal 10"),
+        ("-KILL", "err", "Background saving terminated by signal 9"),
+        ("-USR1", "err", "Background saving terminated by signal 10"),
+    ] {
+        assert_eq!(c.ask("BGSAVE"), "Background saving started");
+        wait_for("its file", || !temp_files(&server.dir.0).is_empty());
+        kill(signal, &child_pid(&server));
+        wait_for("its end is noticed", || server.info("rdb_bgsave_in_progress") == "0");
+        assert_eq!(server.info("rdb_last_bgsave_status"), status, "after {signal}");
+        assert!(server.log().contains(log), "{log}");
+        assert_eq!(temp_files(&server.dir.0), Vec::<String>::new(), "after {signal}");
+        assert!(!server.dir.path("dump.rdb").exists());
+    }
+    // Now writes are stopped, until a save works.
+    assert!(c.ask("SET a b").starts_with(
+        "-MISCONF Redis is configured to save RDB snapshots, but it is currently not able to persist on disk. Commands that may modify the data set are disabled"
+    ));
+    assert_eq!(c.ask("CONFIG SET rdb-key-save-delay 0"), "OK");
+    assert_eq!(c.ask("BGSAVE"), "Background saving started");
+    wait_for("the end", || server.info("rdb_bgsave_in_progress") == "0");
+    assert_eq!(c.ask("SET a b"), "OK");
+    // FLUSHALL stops a save that runs.
+    c.ask("CONFIG SET rdb-key-save-delay 10000");
+    c.ask("BGSAVE");
+    let pid = child_pid(&server);
+    assert_eq!(c.ask("FLUSHALL"), "OK");
+    wait_for("the child is gone", || server.info("rdb_bgsave_in_progress") == "0");
+    assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    assert_eq!(temp_files(&server.dir.0), Vec::<String>::new());
+}
+
+/// A save that fails stops writes if it is told to, and only then.
+#[test]
+fn stop_writes_on_bgsave_error() {
+    let server = TestServer::start(&["--save", "3600", "1000000"]);
+    let mut c = server.conn();
+    c.ask("SET a 1");
+    let gone = server.dir.path("gone");
+    std::fs::create_dir(&gone).unwrap();
+    assert_eq!(c.ask(&format!("CONFIG SET dir {}", gone.display())), "OK");
+    std::fs::remove_dir(&gone).unwrap();
+    assert_eq!(c.ask("SAVE"), "-ERR");
+    assert_eq!(c.ask("BGSAVE"), "Background saving started");
+    wait_for("it fails", || server.info("rdb_last_bgsave_status") == "err");
+    server.wait_for_log("Background saving error");
+    assert!(server.log().contains("Failed opening the RDB file dump.rdb (in server root dir unknown) for saving: No such file or directory"), "{}", server.log());
+    let misconf = "-MISCONF Redis is configured to save RDB snapshots, but it is currently not able to persist on disk. \
+                   Commands that may modify the data set are disabled, because this instance is configured to report \
+                   errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). \
+                   Please check the Redis logs for details about the RDB error.";
+    assert_eq!(c.ask("SET a 2"), misconf);
+    assert_eq!(c.ask("GET a"), "1");
+    assert_eq!(c.ask("PING"), misconf, "so that a health check notices");
+    c.ask("MULTI");
+    assert_eq!(c.ask("SET a 2"), misconf);
+    assert_eq!(c.ask("EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
+    assert_eq!(c.ask("CONFIG SET stop-writes-on-bgsave-error no"), "OK");
+    assert_eq!(c.ask("SET a 3"), "OK");
+    assert_eq!(c.ask("CONFIG SET stop-writes-on-bgsave-error yes"), "OK");
+    assert_eq!(c.ask("SET a 4"), misconf);
+    assert_eq!(flat(&c.cmd(&["CONFIG", "SET", "save", ""])), "OK");
+    assert_eq!(c.ask("SET a 5"), "OK", "without save points nobody relies on the file");
+    c.ask("CONFIG SET save 3600");
+    assert_eq!(c.ask(&format!("CONFIG SET dir {}", server.dir.0.display())), "OK");
+    assert_eq!(c.ask("SAVE"), "OK");
+    assert_eq!(server.info("rdb_last_bgsave_status"), "ok");
+}
+
+/// Save points: so many changes in so many seconds.
+#[test]
+fn save_points() {
+    let server = TestServer::start(&["--save", "1", "5"]);
+    let mut c = server.conn();
+    for i in 0..4 {
+        c.ask(&format!("SET k{i} v"));
+    }
+    std::thread::sleep(Duration::from_millis(1500));
+    assert!(!server.dir.path("dump.rdb").exists(), "four changes are not five");
+    c.ask("SET k4 v");
+    server.wait_for_log("5 changes in 1 seconds. Saving...");
+    wait_for("the file", || server.dir.path("dump.rdb").exists());
+    wait_for("the counter", || server.info("rdb_changes_since_last_save") == "0");
+    assert_eq!(c.ask("CONFIG GET save"), "[save 1 5]");
+    assert_eq!(flat(&c.cmd(&["CONFIG", "SET", "save", "900 1 300 10"])), "OK");
+    assert_eq!(c.ask("CONFIG GET save"), "[save 900 1 300 10]");
+    assert!(flat(&c.cmd(&["CONFIG", "SET", "save", "900"])).starts_with("-ERR Invalid argument '900' for CONFIG SET 'save'"));
+    assert!(flat(&c.cmd(&["CONFIG", "SET", "save", "0 1"])).starts_with("-ERR Invalid argument"));
+    assert_eq!(c.ask("CONFIG GET save"), "[save 900 1 300 10]");
+}
+
+/// While it loads, a server answers -LOADING, and INFO says how far it is.
+#[test]
+fn loading_answers() {
+    let mut server = TestServer::start(&["--rdbcompression", "no"]);
+    let mut c = server.conn();
+    // Clients are served every two megabytes.
+    c.ask("DEBUG POPULATE 16000 key 1000");
+    assert_eq!(c.ask("SAVE"), "OK");
+    let digest = server.digest();
+    let size = std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len();
+    server.kill();
+    let dir = std::mem::replace(&mut server.dir, Folder::new());
+    let mut server = TestServer::start_in(dir, OURS, &["--key-load-delay", "100"]);
+    let mut c = server.conn();
+    c.raw(&batch(&[
+        "GET key:1",
+        "SET a b",
+        "PING",
+        "DBSIZE",
+        "BGSAVE",
+        "INFO persistence",
+        "SELECT 1",
+        "CONFIG GET port",
+        "CLIENT LIST",
+        "CONFIG SET key-load-delay 0",
+    ]))
+    .unwrap();
+    for _ in 0..5 {
+        assert_eq!(next(&mut c), "-LOADING Redis is loading the dataset in memory");
+    }
+    let info = next(&mut c);
+    let field = |name: &str| -> f64 {
+        let line = info.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(':'));
+        line.unwrap_or_else(|| panic!("no {name} in {info}")).trim_end_matches('%').parse().unwrap()
+    };
+    assert_eq!(field("loading"), 1.0);
+    assert_eq!(field("loading_total_bytes"), size as f64);
+    assert!(field("loading_loaded_bytes") >= 2_000_000.0 && field("loading_loaded_bytes") <= size as f64);
+    assert!(field("loading_loaded_perc") > 10.0 && field("loading_loaded_perc") <= 100.0);
+    assert!(field("loading_eta_seconds") >= 0.0);
+    assert!(field("loading_start_time") > 1_700_000_000.0);
+    assert_eq!([next(&mut c), next(&mut c)], ["OK".to_string(), format!("[port {}]", server.port)]);
+    assert!(next(&mut c).contains("cmd=client"));
+    assert_eq!(next(&mut c), "-ERR Only CONFIG GET is allowed during loading");
+    wait_for("the end", || server.info("loading") == "0");
+    assert_eq!(server.digest(), digest);
+    // It can be stopped while it loads.
+    server.restart();
+    assert_eq!(server.cmd(&["GET", "a"]).text(), "-LOADING Redis is loading the dataset in memory");
+    server.signal("TERM");
+    assert_eq!(server.wait_exit(), 0);
+    assert_eq!(std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len(), size, "the file is as it was");
+}
+
+/// DEBUG RELOAD writes and reads back all there is.
+#[test]
+fn debug_reload() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    c.ask("DEBUG POPULATE 5000 k 40");
+    c.ask("SET e v PX 1000000");
+    for (k, v) in [("i8", "127"), ("i16", "-32768"), ("i32", "2147483647"), ("i64", "9223372036854775807"), ("plus", "+1"), ("neg0", "-0")] {
+        c.cmd(&["SET", k, v]);
+    }
+    c.cmd(&[b"SET".to_vec(), vec![0, 255, 13, 10], (0..=255u8).cycle().take(100_000).collect()]);
+    c.cmd(&["SET", "", ""]);
+    c.ask("SELECT 15");
+    c.ask("SET last db");
+    let digest = server.digest();
+    assert_eq!(c.ask("DEBUG RELOAD"), "OK");
+    assert_eq!(server.digest(), digest);
+    assert!((900_000..=1_000_000).contains(&server.cmd(&["PTTL", "e"]).int()));
+    assert_eq!(server.cmd(&["OBJECT", "ENCODING", "i64"]).text(), "int");
+    assert_eq!(c.ask("SET last changed"), "OK");
+    assert_eq!(c.ask("DEBUG RELOAD NOSAVE"), "OK");
+    assert_eq!(server.digest(), digest, "the file, not the memory");
+    assert_eq!(c.ask("DEBUG RELOAD NOSAVE NOFLUSH MERGE"), "OK");
+    assert_eq!(server.digest(), digest);
+    assert!(c.ask("DEBUG RELOAD FOO").starts_with("-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
+    // Without compression and checksum too.
+    c.ask("CONFIG SET rdbcompression no");
+    let small = std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len();
+    assert_eq!(c.ask("DEBUG RELOAD"), "OK");
+    assert_eq!(server.digest(), digest);
+    assert!(std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len() > small);
+}
