@@ -72,11 +72,24 @@ fn decodeGeohash(bits: f64) -> Option<[f64; 2]> {
 }
 
 /// Longitude and latitude from the arguments `at` and `at + 1`. On an error the reply was sent.
-fn extractLongLatOrReply(server: &mut Server, c: ClientId, argv: &Args, at: usize) -> Result<[f64; 2], ()> {
+fn extractLongLatOrReply(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    at: usize,
+) -> Result<[f64; 2], ()> {
     let longitude = getDoubleFromObjectOrReply(server, c, &argv[at], None)?;
     let latitude = getDoubleFromObjectOrReply(server, c, &argv[at + 1], None)?;
-    if !(GEO_LONG_MIN..=GEO_LONG_MAX).contains(&longitude) || !(GEO_LAT_MIN..=GEO_LAT_MAX).contains(&latitude) {
-        addReplyErrorFormat!(server, c, "-ERR invalid longitude,latitude pair {:.6},{:.6}\r\n", longitude, latitude);
+    if !(GEO_LONG_MIN..=GEO_LONG_MAX).contains(&longitude)
+        || !(GEO_LAT_MIN..=GEO_LAT_MAX).contains(&latitude)
+    {
+        addReplyErrorFormat!(
+            server,
+            c,
+            "-ERR invalid longitude,latitude pair {:.6},{:.6}\r\n",
+            longitude,
+            latitude
+        );
         return Err(());
     }
     Ok([longitude, latitude])
@@ -102,7 +115,12 @@ fn extractUnitOrReply(server: &mut Server, c: ClientId, unit: &[u8]) -> Result<f
 }
 
 /// A distance and its unit, in metres, from the arguments `at` and `at + 1`. On an error the reply was sent.
-fn extractDistanceOrReply(server: &mut Server, c: ClientId, argv: &Args, at: usize) -> Result<(Shape, f64), ()> {
+fn extractDistanceOrReply(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    at: usize,
+) -> Result<(Shape, f64), ()> {
     let radius = getDoubleFromObjectOrReply(server, c, &argv[at], Some("need numeric radius"))?;
     if radius < 0.0 {
         addReplyError(server, c, b"radius cannot be negative");
@@ -113,7 +131,12 @@ fn extractDistanceOrReply(server: &mut Server, c: ClientId, argv: &Args, at: usi
 }
 
 /// Width, height and their unit, in metres, from three arguments. On an error the reply was sent.
-fn extractBoxOrReply(server: &mut Server, c: ClientId, argv: &Args, at: usize) -> Result<(Shape, f64), ()> {
+fn extractBoxOrReply(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    at: usize,
+) -> Result<(Shape, f64), ()> {
     let width = getDoubleFromObjectOrReply(server, c, &argv[at], Some("need numeric width"))?;
     let height = getDoubleFromObjectOrReply(server, c, &argv[at + 1], Some("need numeric height"))?;
     if height < 0.0 || width < 0.0 {
@@ -136,7 +159,12 @@ fn addReplyDoubleDistance(clients: &mut impl AsMut<Clients>, c: ClientId, d: f64
 }
 
 /// Adds a member of a sorted set to the places found if it is within the shape.
-fn geoAppendIfWithinShape<'a>(ga: &mut geoArray<'a>, shape: &GeoShape, score: f64, member: ZiplistEntry<'a>) {
+fn geoAppendIfWithinShape<'a>(
+    ga: &mut geoArray<'a>,
+    shape: &GeoShape,
+    score: f64,
+    member: ZiplistEntry<'a>,
+) {
     let Some([longitude, latitude]) = decodeGeohash(score) else { return };
     let [x, y] = shape.xy;
     let dist = match shape.shape {
@@ -351,8 +379,12 @@ fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: 
 
     // Find long/lat to use for radius or box search based on inquiry type.
     let base_args;
-    let mut shape =
-        GeoShape { shape: Shape::Circular { radius: 0.0 }, xy: [0.0; 2], conversion: 0.0, bounds: [0.0; 4] };
+    let mut shape = GeoShape {
+        shape: Shape::Circular { radius: 0.0 },
+        xy: [0.0; 2],
+        conversion: 0.0,
+        bounds: [0.0; 4],
+    };
     if flags & RADIUS_COORDS != 0 {
         base_args = 6;
         let Ok(xy) = extractLongLatOrReply(server, c, argv, 2) else { return };
@@ -368,7 +400,9 @@ fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: 
                 return;
             };
             shape.xy = xy;
-            let Ok(distance) = extractDistanceOrReply(server, c, argv, base_args - 2) else { return };
+            let Ok(distance) = extractDistanceOrReply(server, c, argv, base_args - 2) else {
+                return;
+            };
             (shape.shape, shape.conversion) = distance;
         }
     } else if flags & GEOSEARCHSTORE != 0 {
@@ -644,11 +678,13 @@ pub fn geohashCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyArrayLen(server, c, argv.len() - 2);
     for member in argv.iter().skip(2) {
         // Our latitudes end at 85 degrees, those of the common form at 90: decode, and encode again.
-        let hash = zobj.and_then(|o| longLatFromMember(server.db[db].dict.zset(o), member)).and_then(|xy| {
-            let long_range = GeoHashRange { min: -180.0, max: 180.0 };
-            let lat_range = GeoHashRange { min: -90.0, max: 90.0 };
-            geohashEncode(long_range, lat_range, xy[0], xy[1], 26)
-        });
+        let hash = zobj
+            .and_then(|o| longLatFromMember(server.db[db].dict.zset(o), member))
+            .and_then(|xy| {
+                let long_range = GeoHashRange { min: -180.0, max: 180.0 };
+                let lat_range = GeoHashRange { min: -90.0, max: 90.0 };
+                geohashEncode(long_range, lat_range, xy[0], xy[1], 26)
+            });
         let Some(hash) = hash else {
             addReplyNull(server, c);
             continue;

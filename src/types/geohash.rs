@@ -148,7 +148,10 @@ pub fn geohashEncode(
 
     // Fixed point of `step` bits.
     let scale = (1u64 << step) as f64;
-    Some(GeoHashBits { bits: interleave64((lat_offset * scale) as u32, (long_offset * scale) as u32), step })
+    Some(GeoHashBits {
+        bits: interleave64((lat_offset * scale) as u32, (long_offset * scale) as u32),
+        step,
+    })
 }
 
 /// The same on the whole map.
@@ -158,7 +161,11 @@ pub fn geohashEncodeWGS84(longitude: f64, latitude: f64, step: u8) -> Option<Geo
 }
 
 /// The box of a geohash on a map of the given ranges. `None`: there is no geohash.
-pub fn geohashDecode(long_range: GeoHashRange, lat_range: GeoHashRange, hash: GeoHashBits) -> Option<GeoHashArea> {
+pub fn geohashDecode(
+    long_range: GeoHashRange,
+    lat_range: GeoHashRange,
+    hash: GeoHashBits,
+) -> Option<GeoHashArea> {
     if HASHISZERO(hash) {
         return None;
     }
@@ -166,7 +173,8 @@ pub fn geohashDecode(long_range: GeoHashRange, lat_range: GeoHashRange, hash: Ge
     let lat_scale = lat_range.max - lat_range.min;
     let long_scale = long_range.max - long_range.min;
     let steps = (1u64 << hash.step) as f64;
-    let at = |i: u32, range: GeoHashRange, scale: f64| range.min + (f64::from(i) * 1.0 / steps) * scale;
+    let at =
+        |i: u32, range: GeoHashRange, scale: f64| range.min + (f64::from(i) * 1.0 / steps) * scale;
     Some(GeoHashArea {
         hash,
         latitude: GeoHashRange {
@@ -188,7 +196,8 @@ pub fn geohashDecodeWGS84(hash: GeoHashBits) -> Option<GeoHashArea> {
 
 /// The middle of a box: longitude and latitude.
 pub fn geohashDecodeAreaToLongLat(area: &GeoHashArea) -> [f64; 2] {
-    let middle = |range: GeoHashRange, min: f64, max: f64| ((range.min + range.max) / 2.0).min(max).max(min);
+    let middle =
+        |range: GeoHashRange, min: f64, max: f64| ((range.min + range.max) / 2.0).min(max).max(min);
     [
         middle(area.longitude, GEO_LONG_MIN, GEO_LONG_MAX),
         middle(area.latitude, GEO_LAT_MIN, GEO_LAT_MAX),
@@ -304,8 +313,10 @@ pub fn geohashBoundingBox(shape: &GeoShape) -> [f64; 4] {
         }
     };
     let lat_delta = rad_deg(height / EARTH_RADIUS_IN_METERS);
-    let long_delta_top = rad_deg(width / EARTH_RADIUS_IN_METERS / deg_rad(latitude + lat_delta).cos());
-    let long_delta_bottom = rad_deg(width / EARTH_RADIUS_IN_METERS / deg_rad(latitude - lat_delta).cos());
+    let long_delta_top =
+        rad_deg(width / EARTH_RADIUS_IN_METERS / deg_rad(latitude + lat_delta).cos());
+    let long_delta_bottom =
+        rad_deg(width / EARTH_RADIUS_IN_METERS / deg_rad(latitude - lat_delta).cos());
     let long_delta = if latitude < 0.0 { long_delta_bottom } else { long_delta_top };
     [longitude - long_delta, latitude - lat_delta, longitude + long_delta, latitude + lat_delta]
 }
@@ -328,7 +339,8 @@ pub fn geohashCalculateAreasByShapeWGS84(shape: &mut GeoShape) -> GeoHashRadius 
 
     let (long_range, lat_range) = geohashGetCoordRange();
     let boxes = |steps: u8| {
-        let hash = geohashEncode(long_range, lat_range, longitude, latitude, steps).unwrap_or_default();
+        let hash =
+            geohashEncode(long_range, lat_range, longitude, latitude, steps).unwrap_or_default();
         let area = geohashDecode(long_range, lat_range, hash).unwrap_or_default();
         (hash, geohashNeighbors(hash), area)
     };
@@ -379,7 +391,13 @@ pub fn geohashGetDistance(lon1d: f64, lat1d: f64, lon2d: f64, lat2d: f64) -> f64
 }
 
 /// The distance of two places, `None` if it is more than `radius`. Metres.
-pub fn geohashGetDistanceIfInRadiusWGS84(x1: f64, y1: f64, x2: f64, y2: f64, radius: f64) -> Option<f64> {
+pub fn geohashGetDistanceIfInRadiusWGS84(
+    x1: f64,
+    y1: f64,
+    x2: f64,
+    y2: f64,
+    radius: f64,
+) -> Option<f64> {
     let distance = geohashGetDistance(x1, y1, x2, y2);
     if distance > radius { None } else { Some(distance) }
 }
@@ -422,9 +440,13 @@ mod tests {
         assert_eq!(score(15.087269, 37.502669), Some(3479447370796909));
         assert_eq!(score(180.1, 0.0), None);
         assert_eq!(score(0.0, 85.1), None);
-        let place = |bits| geohashDecodeToLongLatWGS84(GeoHashBits { bits, step: GEO_STEP_MAX }).unwrap();
+        let place =
+            |bits| geohashDecodeToLongLatWGS84(GeoHashBits { bits, step: GEO_STEP_MAX }).unwrap();
         let (a, b) = (place(3479099956230698), place(3479447370796909));
-        assert_eq!(format!("{:.17} {:.17}", a[0], a[1]), "13.36138933897018433 38.11555639549629859");
+        assert_eq!(
+            format!("{:.17} {:.17}", a[0], a[1]),
+            "13.36138933897018433 38.11555639549629859"
+        );
         assert_eq!(format!("{:.4}", geohashGetDistance(a[0], a[1], b[0], b[1])), "166274.1516");
     }
 
@@ -436,7 +458,9 @@ mod tests {
                 let hash = geohashEncodeWGS84(x, y, step).unwrap();
                 let n = geohashNeighbors(hash);
                 let area = |hash| geohashDecodeWGS84(hash).unwrap();
-                let near = |a: f64, b: f64| ((a - b).abs() % 360.0).min(360.0 - (a - b).abs() % 360.0) < 1e-9;
+                let near = |a: f64, b: f64| {
+                    ((a - b).abs() % 360.0).min(360.0 - (a - b).abs() % 360.0) < 1e-9
+                };
                 assert!(near(area(hash).longitude.max, area(n.east).longitude.min));
                 assert!(near(area(hash).longitude.min, area(n.west).longitude.max));
                 assert_eq!(area(n.north_east).longitude, area(n.east).longitude);
@@ -459,8 +483,12 @@ mod tests {
         for _ in 0..3000 {
             let xy = [random() * 340.0 - 170.0, random() * 140.0 - 70.0];
             let radius = 10f64.powf(random() * 5.0);
-            let mut shape =
-                GeoShape { shape: Shape::Circular { radius }, xy, conversion: 1.0, bounds: [0.0; 4] };
+            let mut shape = GeoShape {
+                shape: Shape::Circular { radius },
+                xy,
+                conversion: 1.0,
+                bounds: [0.0; 4],
+            };
             let r = geohashCalculateAreasByShapeWGS84(&mut shape);
             let [min_lon, min_lat, max_lon, max_lat] = shape.bounds;
             let x = min_lon + random() * (max_lon - min_lon);
@@ -470,7 +498,15 @@ mod tests {
             }
             let n = r.neighbors;
             let all = [
-                r.hash, n.north, n.south, n.east, n.west, n.north_east, n.north_west, n.south_east, n.south_west,
+                r.hash,
+                n.north,
+                n.south,
+                n.east,
+                n.west,
+                n.north_east,
+                n.north_west,
+                n.south_east,
+                n.south_west,
             ];
             let inside = |hash: GeoHashBits| {
                 geohashDecodeWGS84(hash).is_some_and(|area| {
@@ -487,10 +523,12 @@ mod tests {
     /// Distances without end are no trouble.
     #[test]
     fn endless_radius() {
-        for shape in
-            [Shape::Circular { radius: f64::INFINITY }, Shape::Rectangle { height: f64::MAX, width: f64::INFINITY }]
-        {
-            let mut shape = GeoShape { shape, xy: [10.0, 20.0], conversion: 1000.0, bounds: [0.0; 4] };
+        for shape in [
+            Shape::Circular { radius: f64::INFINITY },
+            Shape::Rectangle { height: f64::MAX, width: f64::INFINITY },
+        ] {
+            let mut shape =
+                GeoShape { shape, xy: [10.0, 20.0], conversion: 1000.0, bounds: [0.0; 4] };
             let r = geohashCalculateAreasByShapeWGS84(&mut shape);
             assert_eq!(r.hash.step, 1);
         }

@@ -25,7 +25,9 @@ use crate::expire::commandName;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
-use crate::server::{CommandSpec, command, hasActiveChildProcess, lookupCommandOrOriginal, propagate};
+use crate::server::{
+    CommandSpec, command, hasActiveChildProcess, lookupCommandOrOriginal, propagate,
+};
 use crate::server_h::*;
 use crate::sys::clock::{elapsedStart, elapsedUs};
 use crate::sys::mem::size_class;
@@ -111,7 +113,11 @@ impl zset {
         let (mut seed, mut levels) = ([0; 16], [0; 8]);
         seed.copy_from_slice(&random[..16]);
         levels.copy_from_slice(&random[16..]);
-        zset { zsl: zslCreate(u64::from_ne_bytes(levels)), dict: RawDict::new(), seed: HashSeed::new(seed) }
+        zset {
+            zsl: zslCreate(u64::from_ne_bytes(levels)),
+            dict: RawDict::new(),
+            seed: HashSeed::new(seed),
+        }
     }
 
     /// The node of a member.
@@ -134,6 +140,11 @@ impl zset {
     fn insert_hashed(&mut self, hash: u64, score: f64, ele: &[u8]) -> u32 {
         let node = zslInsert(&mut self.zsl, score, ele);
         self.dict.insert(hash, u64::from(node), rehash(&self.zsl, &self.seed));
+        // A set may stop growing right after its table did, and would keep both tables. Small ones are moved soon.
+        if self.dict.is_rehashing() {
+            let steps = if self.dict.slots() < 8192 { 8 } else { 1 };
+            self.dict.rehash_steps(steps, rehash(&self.zsl, &self.seed));
+        }
         node
     }
 
@@ -214,7 +225,9 @@ impl Zset {
                     };
                     samples += 1;
                 }
-                let fixed = size_class(size_of::<zset>() - size_of::<Zskiplist>()) + zsl.mem_usage() + zs.dict.mem_usage();
+                let fixed = size_class(size_of::<zset>() - size_of::<Zskiplist>())
+                    + zsl.mem_usage()
+                    + zs.dict.mem_usage();
                 fixed + (elesize * zsl.len()).checked_div(samples).unwrap_or(0)
             }
         }
@@ -272,7 +285,11 @@ impl ZsetLimits {
         } else {
             dictResizeEnable::DICT_RESIZE_ENABLE
         };
-        ZsetLimits { entries: server.zset_max_ziplist_entries, value: server.zset_max_ziplist_value, resize }
+        ZsetLimits {
+            entries: server.zset_max_ziplist_entries,
+            value: server.zset_max_ziplist_value,
+            resize,
+        }
     }
 }
 
@@ -396,7 +413,9 @@ fn zzlIsInRange(zl: &[u8], range: &zrangespec) -> bool {
     if range.min > range.max || (range.min == range.max && (range.minex || range.maxex)) {
         return false;
     }
-    let (Some(last), Some(first)) = (ziplistIndex(zl, -1), ziplistIndex(zl, 1)) else { return false };
+    let (Some(last), Some(first)) = (ziplistIndex(zl, -1), ziplistIndex(zl, 1)) else {
+        return false;
+    };
     zslValueGteMin(zzlGetScore(zl, last), range) && zslValueLteMax(zzlGetScore(zl, first), range)
 }
 
@@ -458,7 +477,9 @@ fn zzlIsInLexRange(zl: &[u8], range: &zlexrangespec) -> bool {
     if cmp.is_gt() || (cmp.is_eq() && (range.minex || range.maxex)) {
         return false;
     }
-    let (Some(last), Some(first)) = (ziplistIndex(zl, -2), ziplistIndex(zl, 0)) else { return false };
+    let (Some(last), Some(first)) = (ziplistIndex(zl, -2), ziplistIndex(zl, 0)) else {
+        return false;
+    };
     zzlLexValueGteMin(zl, last, range) && zzlLexValueLteMax(zl, first, range)
 }
 
@@ -581,7 +602,9 @@ impl<'a> ZsetWalk<'a> {
     pub fn all(zobj: &'a Zset, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
             Zset::Ziplist(zl) => Place::Ziplist(zl, ziplistIndex(zl, if reverse { -2 } else { 0 })),
-            Zset::Skiplist(zs) => Place::Skiplist(&zs.zsl, if reverse { zs.zsl.last() } else { zs.zsl.first() }),
+            Zset::Skiplist(zs) => {
+                Place::Skiplist(&zs.zsl, if reverse { zs.zsl.last() } else { zs.zsl.first() })
+            }
         };
         ZsetWalk { place, reverse, scores: true }
     }
@@ -607,12 +630,16 @@ impl<'a> ZsetWalk<'a> {
     /// From the first element of a range of scores, or from the last one. It does not end where the range does.
     pub fn in_range(zobj: &'a Zset, range: &zrangespec, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
-            Zset::Ziplist(zl) => {
-                Place::Ziplist(zl, if reverse { zzlLastInRange(zl, range) } else { zzlFirstInRange(zl, range) })
-            }
+            Zset::Ziplist(zl) => Place::Ziplist(
+                zl,
+                if reverse { zzlLastInRange(zl, range) } else { zzlFirstInRange(zl, range) },
+            ),
             Zset::Skiplist(zs) => {
                 let zsl = &zs.zsl;
-                Place::Skiplist(zsl, if reverse { zslLastInRange(zsl, range) } else { zslFirstInRange(zsl, range) })
+                Place::Skiplist(
+                    zsl,
+                    if reverse { zslLastInRange(zsl, range) } else { zslFirstInRange(zsl, range) },
+                )
             }
         };
         ZsetWalk { place, reverse, scores: true }
@@ -621,12 +648,17 @@ impl<'a> ZsetWalk<'a> {
     /// The same for a range of members.
     fn in_lex_range(zobj: &'a Zset, range: &zlexrangespec, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
-            Zset::Ziplist(zl) => {
-                Place::Ziplist(zl, if reverse { zzlLastInLexRange(zl, range) } else { zzlFirstInLexRange(zl, range) })
-            }
+            Zset::Ziplist(zl) => Place::Ziplist(
+                zl,
+                if reverse { zzlLastInLexRange(zl, range) } else { zzlFirstInLexRange(zl, range) },
+            ),
             Zset::Skiplist(zs) => {
                 let zsl = &zs.zsl;
-                let node = if reverse { zslLastInLexRange(zsl, range) } else { zslFirstInLexRange(zsl, range) };
+                let node = if reverse {
+                    zslLastInLexRange(zsl, range)
+                } else {
+                    zslFirstInLexRange(zsl, range)
+                };
                 Place::Skiplist(zsl, node)
             }
         };
@@ -698,7 +730,12 @@ pub fn zsetConvert(zobj: &mut Zset, encoding: u8) {
 
 /// Changes the encoding to a ziplist if the set is small enough for one: `maxelelen` is the length of its longest member,
 /// `totelelen` that of all together.
-pub fn zsetConvertToZiplistIfNeeded(zobj: &mut Zset, maxelelen: usize, totelelen: usize, limits: &ZsetLimits) {
+pub fn zsetConvertToZiplistIfNeeded(
+    zobj: &mut Zset,
+    maxelelen: usize,
+    totelelen: usize,
+    limits: &ZsetLimits,
+) {
     if let Zset::Skiplist(zs) = zobj
         && fitsZiplist(zs.zsl.len(), maxelelen, totelelen, limits)
     {
@@ -784,7 +821,9 @@ fn zaddNewScore(curscore: f64, mut score: f64, in_flags: i32) -> Result<Option<f
             return Err(());
         }
     }
-    if (in_flags & ZADD_IN_LT != 0 && score >= curscore) || (in_flags & ZADD_IN_GT != 0 && score <= curscore) {
+    if (in_flags & ZADD_IN_LT != 0 && score >= curscore)
+        || (in_flags & ZADD_IN_GT != 0 && score <= curscore)
+    {
         return Ok(None);
     }
     Ok(Some(score))
@@ -793,14 +832,22 @@ fn zaddNewScore(curscore: f64, mut score: f64, in_flags: i32) -> Result<Option<f
 /// Adds a member, or changes its score, as `in_flags` say (`ZADD_IN_*`). Returns what it did (`ZADD_OUT_*`; none of them if
 /// the member had that score) and the score that the member has now, which means nothing with ZADD_OUT_NOP. `Err`: the score
 /// is NaN, or would be. The encoding may change.
-pub fn zsetAdd(zobj: &mut Zset, score: f64, ele: &[u8], in_flags: i32, limits: &ZsetLimits) -> Result<(i32, f64), ()> {
+pub fn zsetAdd(
+    zobj: &mut Zset,
+    score: f64,
+    ele: &[u8],
+    in_flags: i32,
+    limits: &ZsetLimits,
+) -> Result<(i32, f64), ()> {
     if score.is_nan() {
         return Err(());
     }
 
     if let Zset::Ziplist(zl) = zobj {
         if let Some((eptr, curscore)) = zzlFind(zl, ele) {
-            let Some(score) = zaddNewScore(curscore, score, in_flags)? else { return Ok((ZADD_OUT_NOP, 0.0)) };
+            let Some(score) = zaddNewScore(curscore, score, in_flags)? else {
+                return Ok((ZADD_OUT_NOP, 0.0));
+            };
             if score == curscore {
                 return Ok((0, score));
             }
@@ -812,7 +859,9 @@ pub fn zsetAdd(zobj: &mut Zset, score: f64, ele: &[u8], in_flags: i32, limits: &
             return Ok((ZADD_OUT_NOP, 0.0));
         }
         // Too long, or too many: that is known before it is inserted.
-        let fits = zzlLength(zl) < limits.entries && ele.len() <= limits.value && ziplistSafeToAdd(Some(zl), ele.len());
+        let fits = zzlLength(zl) < limits.entries
+            && ele.len() <= limits.value
+            && ziplistSafeToAdd(Some(zl), ele.len());
         if fits {
             zzlInsert(zl, ele, score);
             return Ok((ZADD_OUT_ADDED, score));
@@ -820,11 +869,15 @@ pub fn zsetAdd(zobj: &mut Zset, score: f64, ele: &[u8], in_flags: i32, limits: &
         zsetConvert(zobj, OBJ_ENCODING_SKIPLIST);
     }
 
-    let Zset::Skiplist(zs) = zobj else { unreachable!("a sorted set that is no ziplist is a skip list") };
+    let Zset::Skiplist(zs) = zobj else {
+        unreachable!("a sorted set that is no ziplist is a skip list")
+    };
     let hash = siphash(ele, &zs.seed);
     if let Some(node) = zs.find_hashed(hash, ele) {
         let curscore = zs.zsl.score(node);
-        let Some(score) = zaddNewScore(curscore, score, in_flags)? else { return Ok((ZADD_OUT_NOP, 0.0)) };
+        let Some(score) = zaddNewScore(curscore, score, in_flags)? else {
+            return Ok((ZADD_OUT_NOP, 0.0));
+        };
         if score == curscore {
             return Ok((0, score));
         }
@@ -891,7 +944,11 @@ pub fn zsetZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     let mut check = |p: usize| {
         let Some(entry) = ziplistGet(zl, p) else { return false };
         count += 1;
-        if count % 2 == 1 { members.insert(elementText(entry).to_vec()) } else { !zzlScore(entry).is_nan() }
+        if count % 2 == 1 {
+            members.insert(elementText(entry).to_vec())
+        } else {
+            !zzlScore(entry).is_nan()
+        }
     };
     ziplistValidateIntegrity(zl, true, Some(&mut check)) && count % 2 == 0
 }
@@ -1154,7 +1211,9 @@ fn zremrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, ranget
         ZRANGE_SCORE => "zremrangebyscore",
         ZRANGE_LEX => "zremrangebylex",
     };
-    let Ok(range) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), rangetype) else { return };
+    let Ok(range) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), rangetype) else {
+        return;
+    };
 
     // Step 2: Lookup.
     let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::czero) else { return };
@@ -1267,10 +1326,13 @@ impl<'a> zsetopsrc<'a> {
     fn elements(&self) -> Box<dyn Iterator<Item = (ZiplistEntry<'a>, f64)> + 'a> {
         match self.subject {
             Subject::Missing => Box::new(std::iter::empty()),
-            Subject::Intset(is) => {
-                Box::new((0..intsetLen(is)).filter_map(|pos| Some((ZiplistEntry::Int(intsetGet(is, pos)?), 1.0))))
+            Subject::Intset(is) => Box::new(
+                (0..intsetLen(is))
+                    .filter_map(|pos| Some((ZiplistEntry::Int(intsetGet(is, pos)?), 1.0))),
+            ),
+            Subject::Set(ht) => {
+                Box::new(ht.iter().map(|member| (ZiplistEntry::Str(member.as_slice()), 1.0)))
             }
-            Subject::Set(ht) => Box::new(ht.iter().map(|member| (ZiplistEntry::Str(member.as_slice()), 1.0))),
             Subject::Zset(zobj) => Box::new(ZsetWalk::all(zobj, true)),
         }
     }
@@ -1370,13 +1432,17 @@ impl ElementTable {
     /// Puts down the last element of the vector.
     fn insert_last(&mut self, hash: u64, elements: &Elements<'_>) {
         let seed = self.seed;
-        self.dict.insert(hash, elements.len() as u64 - 1, |i| siphash(&elementText(elements[i as usize].0), &seed));
+        self.dict.insert(hash, elements.len() as u64 - 1, |i| {
+            siphash(&elementText(elements[i as usize].0), &seed)
+        });
     }
 
     fn remove(&mut self, ele: ZiplistEntry<'_>, elements: &Elements<'_>) -> bool {
         let (hash, seed) = (self.hash(ele), self.seed);
         let same = |i: u64| Self::same(elements[i as usize].0, ele);
-        self.dict.remove(hash, same, |i| siphash(&elementText(elements[i as usize].0), &seed)).is_some()
+        self.dict
+            .remove(hash, same, |i| siphash(&elementText(elements[i as usize].0), &seed))
+            .is_some()
     }
 }
 
@@ -1386,7 +1452,10 @@ fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
     // In the largest of the others an element is found soonest.
     src[1..].sort_by_key(|src| std::cmp::Reverse(src.zuiLength()));
     let (first, others) = src.split_first().expect("there is at least one source");
-    first.elements().filter(|(ele, _)| !others.iter().any(|src| src.zuiFind(*ele).is_some())).collect()
+    first
+        .elements()
+        .filter(|(ele, _)| !others.iter().any(|src| src.zuiFind(*ele).is_some()))
+        .collect()
 }
 
 /// The same by removing the elements of all others from the first one's, as many lookups as there are elements in all.
@@ -1483,7 +1552,12 @@ fn zunionInterDiffGenericCommand(
     let db = server[c].db;
     let Ok(setnum) = getLongFromObjectOrReply(server, c, &argv[numkeysIndex], None) else { return };
     if setnum < 1 {
-        addReplyErrorFormat!(server, c, "at least 1 input key is needed for {}", commandName(server, c));
+        addReplyErrorFormat!(
+            server,
+            c,
+            "at least 1 input key is needed for {}",
+            commandName(server, c)
+        );
         return;
     }
     // More keys than arguments.
@@ -1498,7 +1572,11 @@ fn zunionInterDiffGenericCommand(
     let mut sources: Vec<(Option<KeyRef>, f64)> = Vec::with_capacity(setnum);
     let mut j = numkeysIndex + 1;
     for key in argv.iter().skip(j).take(setnum) {
-        let o = if dstkey.is_some() { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
+        let o = if dstkey.is_some() {
+            lookupKeyWrite(server, db, key)
+        } else {
+            lookupKeyRead(server, db, key)
+        };
         if o.is_some_and(|o| !matches!(server.db[db].dict.type_of(o), OBJ_ZSET | OBJ_SET)) {
             addReplyErrorObject(server, c, shared::wrongtypeerr);
             return;
@@ -1515,7 +1593,12 @@ fn zunionInterDiffGenericCommand(
         if op != SetOp::Diff && remaining > setnum && eq_ignore_case(opt, b"weights") {
             j += 1;
             for source in &mut sources {
-                match getDoubleFromObjectOrReply(server, c, &argv[j], Some("weight value is not a float")) {
+                match getDoubleFromObjectOrReply(
+                    server,
+                    c,
+                    &argv[j],
+                    Some("weight value is not a float"),
+                ) {
                     Ok(weight) => source.1 = weight,
                     Err(()) => return,
                 }
@@ -1583,7 +1666,13 @@ fn zunionInterDiffGenericCommand(
 
 /// The end of a command that stores a sorted set: sets the key to it, or deletes the key if it is empty, and replies with its
 /// length.
-fn storeZsetAndReply(server: &mut Server, c: ClientId, dstkey: &[u8], dstobj: Option<Zset>, event: &str) {
+fn storeZsetAndReply(
+    server: &mut Server,
+    c: ClientId,
+    dstkey: &[u8],
+    dstobj: Option<Zset>,
+    event: &str,
+) {
     let db = server[c].db;
     match dstobj {
         Some(zobj) => {
@@ -1643,7 +1732,12 @@ fn addReplyElementsLen(clients: &mut Clients, c: ClientId, len: usize, withscore
 
 /// Queues one element of such an array.
 #[inline]
-fn addReplyElementAndScore(clients: &mut Clients, c: ClientId, item: (ZiplistEntry<'_>, f64), withscores: bool) {
+fn addReplyElementAndScore(
+    clients: &mut Clients,
+    c: ClientId,
+    item: (ZiplistEntry<'_>, f64),
+    withscores: bool,
+) {
     if withscores && clients[c].resp > 2 {
         addReplyArrayLen(clients, c, 2);
     }
@@ -1763,7 +1857,12 @@ fn genericZrangebyrankCommand(
 }
 
 /// LIMIT: passes over `offset` elements, all of them if it is negative, and takes `limit`, all of them if that is.
-fn limited<'a>(walk: ZsetWalk<'a>, zobj: &'a Zset, offset: i64, limit: i64) -> std::iter::Take<ZsetWalk<'a>> {
+fn limited<'a>(
+    walk: ZsetWalk<'a>,
+    zobj: &'a Zset,
+    offset: i64,
+    limit: i64,
+) -> std::iter::Take<ZsetWalk<'a>> {
     let len = zsetLength(zobj);
     let all = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
     // Far away places are found by their rank.
@@ -1774,7 +1873,9 @@ fn limited<'a>(walk: ZsetWalk<'a>, zobj: &'a Zset, offset: i64, limit: i64) -> s
             return walk.take(0);
         }
         let rank = match walk.place {
-            Place::Skiplist(zsl, Some(node)) if offset > 64 => Some(zslGetRank(zsl, zsl.score(node), zsl.member(node))),
+            Place::Skiplist(zsl, Some(node)) if offset > 64 => {
+                Some(zslGetRank(zsl, zsl.score(node), zsl.member(node)))
+            }
             _ => None,
         };
         match rank {
@@ -1783,7 +1884,8 @@ fn limited<'a>(walk: ZsetWalk<'a>, zobj: &'a Zset, offset: i64, limit: i64) -> s
                 if from + offset >= len {
                     return walk.take(0);
                 }
-                walk = ZsetWalk::from_rank(zobj, from + offset, walk.reverse).with_scores(walk.scores);
+                walk =
+                    ZsetWalk::from_rank(zobj, from + offset, walk.reverse).with_scores(walk.scores);
             }
             None => {
                 walk.nth(offset - 1);
@@ -1864,19 +1966,23 @@ pub fn zrevrangebyscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// ZCOUNT key min max
 pub fn zcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Ok(Range::Score(range)) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), ZRANGE_SCORE) else { return };
+    let Ok(Range::Score(range)) =
+        parseRangeOrReply(server, c, argv.get(2), argv.get(3), ZRANGE_SCORE)
+    else {
+        return;
+    };
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
     if checkType(server, c, o, OBJ_ZSET) {
         return;
     }
     let zobj = server.db[server[c].db].dict.zset(o);
     let count = match zobj {
-        Zset::Ziplist(_) => {
-            ZsetWalk::in_range(zobj, &range, false).take_while(|item| zslValueLteMax(item.1, &range)).count() as i64
-        }
-        Zset::Skiplist(zs) => {
-            countBetween(&zs.zsl, zslFirstInRange(&zs.zsl, &range), || zslLastInRange(&zs.zsl, &range))
-        }
+        Zset::Ziplist(_) => ZsetWalk::in_range(zobj, &range, false)
+            .take_while(|item| zslValueLteMax(item.1, &range))
+            .count() as i64,
+        Zset::Skiplist(zs) => countBetween(&zs.zsl, zslFirstInRange(&zs.zsl, &range), || {
+            zslLastInRange(&zs.zsl, &range)
+        }),
     };
     addReplyLongLong(server, c, count);
 }
@@ -1893,7 +1999,10 @@ fn countBetween(zsl: &Zskiplist, first: Option<u32>, last: impl FnOnce() -> Opti
 
 /// ZLEXCOUNT key min max
 pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Ok(Range::Lex(range)) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), ZRANGE_LEX) else { return };
+    let Ok(Range::Lex(range)) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), ZRANGE_LEX)
+    else {
+        return;
+    };
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
     if checkType(server, c, o, OBJ_ZSET) {
         return;
@@ -1904,9 +2013,9 @@ pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
             let walk = ZsetWalk::in_lex_range(zobj, &range, false).with_scores(false);
             walk.take_while(|item| lexLteMax(item.0, &range)).count() as i64
         }
-        Zset::Skiplist(zs) => {
-            countBetween(&zs.zsl, zslFirstInLexRange(&zs.zsl, &range), || zslLastInLexRange(&zs.zsl, &range))
-        }
+        Zset::Skiplist(zs) => countBetween(&zs.zsl, zslFirstInLexRange(&zs.zsl, &range), || {
+            zslLastInLexRange(&zs.zsl, &range)
+        }),
     };
     addReplyLongLong(server, c, count);
 }
@@ -1944,7 +2053,9 @@ fn zrangeGenericCommand(
         if !store && eq_ignore_case(opt, b"withscores") {
             opt_withscores = true;
         } else if eq_ignore_case(opt, b"limit") && leftargs >= 2 {
-            let Ok(offset) = getLongFromObjectOrReply(server, c, &argv[j + 1], None) else { return };
+            let Ok(offset) = getLongFromObjectOrReply(server, c, &argv[j + 1], None) else {
+                return;
+            };
             let Ok(limit) = getLongFromObjectOrReply(server, c, &argv[j + 2], None) else { return };
             (opt_offset, opt_limit) = (offset, limit);
             j += 2;
@@ -1969,12 +2080,17 @@ fn zrangeGenericCommand(
 
     // Check for conflicting arguments.
     if opt_limit != -1 && rangetype == ZRANGE_RANK {
-        let err = b"syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
+        let err =
+            b"syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX";
         addReplyError(server, c, err);
         return;
     }
     if opt_withscores && rangetype == ZRANGE_LEX {
-        addReplyError(server, c, b"syntax error, WITHSCORES not supported in combination with BYLEX");
+        addReplyError(
+            server,
+            c,
+            b"syntax error, WITHSCORES not supported in combination with BYLEX",
+        );
         return;
     }
 
@@ -1984,7 +2100,10 @@ fn zrangeGenericCommand(
     }
 
     // Step 2: Parse the range.
-    let Ok(range) = parseRangeOrReply(server, c, argv.get(minidx), argv.get(maxidx), rangetype) else { return };
+    let Ok(range) = parseRangeOrReply(server, c, argv.get(minidx), argv.get(maxidx), rangetype)
+    else {
+        return;
+    };
 
     // Step 3: Lookup the key.
     let o = if store { lookupKeyWrite(server, db, key) } else { lookupKeyRead(server, db, key) };
@@ -2009,13 +2128,36 @@ fn zrangeGenericCommand(
             let limit = (opt_offset, opt_limit);
             match &range {
                 Range::Rank(start, end) => {
-                    genericZrangebyrankCommand(&mut handler, clients, c, zobj, (*start, *end), reverse);
+                    genericZrangebyrankCommand(
+                        &mut handler,
+                        clients,
+                        c,
+                        zobj,
+                        (*start, *end),
+                        reverse,
+                    );
                 }
                 Range::Score(range) => {
-                    genericZrangebyscoreCommand(&mut handler, clients, c, zobj, range, limit, reverse);
+                    genericZrangebyscoreCommand(
+                        &mut handler,
+                        clients,
+                        c,
+                        zobj,
+                        range,
+                        limit,
+                        reverse,
+                    );
                 }
                 Range::Lex(range) => {
-                    genericZrangebylexCommand(&mut handler, clients, c, zobj, range, limit, reverse);
+                    genericZrangebylexCommand(
+                        &mut handler,
+                        clients,
+                        c,
+                        zobj,
+                        range,
+                        limit,
+                        reverse,
+                    );
                 }
             }
         }
@@ -2157,8 +2299,9 @@ pub fn genericZpopCommand(
     let mut ele = Vec::new();
     for result_count in 0..popped {
         let zobj = server.db[db].dict.zset_mut(o);
-        let (first, score) =
-            ZsetWalk::all(zobj, end == ZSET_MAX).next().expect("there are as many elements as were counted");
+        let (first, score) = ZsetWalk::all(zobj, end == ZSET_MAX)
+            .next()
+            .expect("there are as many elements as were counted");
         ele.clear();
         ele.extend_from_slice(&elementText(first));
         assert!(zsetDel(zobj, &ele, &limits));
@@ -2206,7 +2349,9 @@ pub fn zpopmaxCommand(server: &mut Server, c: ClientId, argv: &Args) {
 fn blockingGenericZpopCommand(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
     let db = server[c].db;
     let last = argv.len() - 1;
-    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[last], UNIT_SECONDS) else { return };
+    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[last], UNIT_SECONDS) else {
+        return;
+    };
 
     for key in argv.iter().take(last).skip(1) {
         if let Some(o) = lookupKeyWrite(server, db, key) {
@@ -2248,7 +2393,10 @@ pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o:
     while numclients > 0 && zcard > 0 {
         numclients -= 1;
         // Who is unblocked leaves the list, and an empty list leaves the db: it is looked up each time.
-        let clients = server.db[rl.db].blocking_keys.get_mut(&rl.key).expect("somebody still waits for this key");
+        let clients = server.db[rl.db]
+            .blocking_keys
+            .get_mut(&rl.key)
+            .expect("somebody still waits for this key");
         let first = listFirst(clients).expect("a list of waiting clients is never empty");
         let receiver = listNodeValue(clients, first);
         if server.clients[receiver].btype != BLOCKED_ZSET {
@@ -2258,7 +2406,8 @@ pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o:
         }
 
         let lastcmd = server[receiver].lastcmd.map(|cmd| server.commands[cmd].name);
-        let (end, name) = if lastcmd == Some("bzpopmin") { (ZSET_MIN, "zpopmin") } else { (ZSET_MAX, "zpopmax") };
+        let (end, name) =
+            if lastcmd == Some("bzpopmin") { (ZSET_MIN, "zpopmin") } else { (ZSET_MAX, "zpopmax") };
         let dbid = server[receiver].db as i32;
         let old_client = server.current_client.replace(receiver);
         let reply_timer = elapsedStart();
@@ -2283,7 +2432,13 @@ const ZRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
 const ZRANDMEMBER_RANDOM_SAMPLE_LIMIT: usize = 1000;
 
 /// ZRANDMEMBER with a count.
-fn zrandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args, l: i64, withscores: bool) {
+fn zrandmemberWithCountCommand(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    l: i64,
+    withscores: bool,
+) {
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::emptyarray) else { return };
     if checkType(server, c, o, OBJ_ZSET) {
         return;
@@ -2352,7 +2507,8 @@ fn zrandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args, l:
             addReplyElementsLen(clients, c, count, withscores);
             let mut picked = HashSet::with_capacity(count);
             while picked.len() < count {
-                let node = zs.dict.fair_random(&mut random).expect("a sorted set is never empty") as u32;
+                let node =
+                    zs.dict.fair_random(&mut random).expect("a sorted set is never empty") as u32;
                 if picked.insert(node) {
                     let item = (ZiplistEntry::Str(zs.zsl.member(node)), zs.zsl.score(node));
                     addReplyElementAndScore(clients, c, item, withscores);
@@ -2366,7 +2522,9 @@ fn zrandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args, l:
 pub fn zrandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if argv.len() >= 3 {
         let (min, max) = (-i64::MAX, i64::MAX);
-        let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], min, max, None) else { return };
+        let Ok(l) = getRangeLongFromObjectOrReply(server, c, &argv[2], min, max, None) else {
+            return;
+        };
         let withscores = argv.len() == 4 && eq_ignore_case(&argv[3], b"withscores");
         if argv.len() > 4 || (argv.len() == 4 && !withscores) {
             addReplyErrorObject(server, c, shared::syntaxerr);
@@ -2396,13 +2554,15 @@ pub fn zrandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
 mod tests {
     use super::*;
 
-    const LIMITS: ZsetLimits = ZsetLimits { entries: 20, value: 16, resize: dictResizeEnable::DICT_RESIZE_ENABLE };
+    const LIMITS: ZsetLimits =
+        ZsetLimits { entries: 20, value: 16, resize: dictResizeEnable::DICT_RESIZE_ENABLE };
 
     struct Rng(u64);
 
     impl Rng {
         fn new() -> Rng {
-            let seed = std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(randomU64);
+            let seed =
+                std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(randomU64);
             println!("SEED={seed}");
             Rng(seed | 1)
         }
@@ -2469,14 +2629,20 @@ mod tests {
     fn changes_against_a_model() {
         let mut rng = Rng::new();
         for round in 0..60 {
-            let mut zobj = if round % 2 == 0 { createZsetZiplistObject() } else { createZsetObject() };
-            let limits = if round % 4 == 0 { ZsetLimits { entries: 1000, value: 64, ..LIMITS } } else { LIMITS };
+            let mut zobj =
+                if round % 2 == 0 { createZsetZiplistObject() } else { createZsetObject() };
+            let limits = if round % 4 == 0 {
+                ZsetLimits { entries: 1000, value: 64, ..LIMITS }
+            } else {
+                LIMITS
+            };
             let mut model: Model = Vec::new();
             for _ in 0..120 {
                 let (ele, score) = (member(&mut rng, 60), score(&mut rng));
                 let at = model.iter().position(|(e, _)| *e == ele);
-                let flags = [ZADD_IN_NONE, ZADD_IN_NX, ZADD_IN_XX, ZADD_IN_GT, ZADD_IN_LT, ZADD_IN_INCR]
-                    [rng.below(6) as usize];
+                let flags =
+                    [ZADD_IN_NONE, ZADD_IN_NX, ZADD_IN_XX, ZADD_IN_GT, ZADD_IN_LT, ZADD_IN_INCR]
+                        [rng.below(6) as usize];
                 if rng.below(4) == 0 {
                     assert_eq!(zsetDel(&mut zobj, &ele, &limits), at.is_some());
                     if let Some(at) = at {
@@ -2496,7 +2662,9 @@ mod tests {
                     (_, Some(new)) if new.is_nan() => Err(()),
                     (_, None) => Ok((ZADD_OUT_NOP, 0.0)),
                     (None, Some(new)) => Ok((ZADD_OUT_ADDED, new)),
-                    (Some(old), Some(new)) => Ok((if old == new { 0 } else { ZADD_OUT_UPDATED }, new)),
+                    (Some(old), Some(new)) => {
+                        Ok((if old == new { 0 } else { ZADD_OUT_UPDATED }, new))
+                    }
                 };
                 assert_eq!(zsetAdd(&mut zobj, score, &ele, flags, &limits), expected);
                 if let (Ok(_), Some(new)) = (expected, new) {
@@ -2533,13 +2701,16 @@ mod tests {
                 }
             }
             sort(&mut model);
-            let elements: Elements = model.iter().map(|(e, s)| (ZiplistEntry::Str(e), *s)).collect();
-            let small = zsetFromSorted(&elements, &ZsetLimits { entries: 100, value: 64, ..LIMITS });
+            let elements: Elements =
+                model.iter().map(|(e, s)| (ZiplistEntry::Str(e), *s)).collect();
+            let small =
+                zsetFromSorted(&elements, &ZsetLimits { entries: 100, value: 64, ..LIMITS });
             let large = zsetFromSorted(&elements, &ZsetLimits { entries: 0, ..LIMITS });
             assert!(matches!((&small, &large), (Zset::Ziplist(_), Zset::Skiplist(_))));
             for mut zobj in [small, large] {
                 let (min, max) = (score(&mut rng), score(&mut rng));
-                let range = zrangespec { min, max, minex: rng.below(2) == 0, maxex: rng.below(2) == 0 };
+                let range =
+                    zrangespec { min, max, minex: rng.below(2) == 0, maxex: rng.below(2) == 0 };
                 let (a, b) = (member(&mut rng, 100), member(&mut rng, 100));
                 let lex = zlexrangespec {
                     min: LexBorder::Member(&a),
@@ -2571,7 +2742,8 @@ mod tests {
                     for offset in [0, 1, 3, -1, 500] {
                         let got = limited(walk, &zobj, offset, 2).count();
                         let mut all = items(walk);
-                        let rest = if offset < 0 { 0 } else { all.len().saturating_sub(offset as usize) };
+                        let rest =
+                            if offset < 0 { 0 } else { all.len().saturating_sub(offset as usize) };
                         all.truncate(rest);
                         assert_eq!(got, rest.min(2));
                     }
@@ -2588,7 +2760,8 @@ mod tests {
                     }
                     Zset::Skiplist(zs) => {
                         let zset { zsl, dict, seed } = &mut **zs;
-                        let removed = |zsl: &Zskiplist, node: u32| zset::forget(dict, seed, zsl, node);
+                        let removed =
+                            |zsl: &Zskiplist, node: u32| zset::forget(dict, seed, zsl, node);
                         if by_lex {
                             zslDeleteRangeByLex(zsl, &lex, removed)
                         } else {
@@ -2608,7 +2781,13 @@ mod tests {
     fn deletions_give_memory_back() {
         let mut zobj = createZsetObject();
         for n in 0..20000u32 {
-            let added = zsetAdd(&mut zobj, f64::from(n % 97), n.to_string().as_bytes(), ZADD_IN_NONE, &LIMITS);
+            let added = zsetAdd(
+                &mut zobj,
+                f64::from(n % 97),
+                n.to_string().as_bytes(),
+                ZADD_IN_NONE,
+                &LIMITS,
+            );
             assert_eq!(added, Ok((ZADD_OUT_ADDED, f64::from(n % 97))));
         }
         let before = zobj.mem_usage(5);
@@ -2627,7 +2806,9 @@ mod tests {
 
     #[test]
     fn borders_of_ranges() {
-        let range = |min: &[u8], max: &[u8]| zslParseRange(min, max).ok().map(|r| (r.min, r.max, r.minex, r.maxex));
+        let range = |min: &[u8], max: &[u8]| {
+            zslParseRange(min, max).ok().map(|r| (r.min, r.max, r.minex, r.maxex))
+        };
         assert_eq!(range(b"1.5", b"(2"), Some((1.5, 2.0, false, true)));
         assert_eq!(range(b"(-inf", b"+inf"), Some((f64::NEG_INFINITY, f64::INFINITY, true, false)));
         assert_eq!(range(b"", b"("), Some((0.0, 0.0, false, true)));
@@ -2643,7 +2824,8 @@ mod tests {
     #[test]
     fn scores_in_a_ziplist() {
         let mut zl = ziplistNew();
-        for (ele, score) in [("a", 0.1), ("b", -0.0), ("c", 1e17), ("d", 3.0), ("e", f64::INFINITY)] {
+        for (ele, score) in [("a", 0.1), ("b", -0.0), ("c", 1e17), ("d", 3.0), ("e", f64::INFINITY)]
+        {
             zzlInsert(&mut zl, ele.as_bytes(), score);
         }
         let texts: Vec<Vec<u8>> = std::iter::successors(ziplistIndex(&zl, 1), |&p| {
@@ -2651,7 +2833,10 @@ mod tests {
         })
         .map(|p| elementText(ziplistGet(&zl, p).unwrap()).to_vec())
         .collect();
-        assert_eq!(texts, [&b"-0"[..], b"0.10000000000000001", b"3", b"1e+17", b"inf"].map(<[u8]>::to_vec));
+        assert_eq!(
+            texts,
+            [&b"-0"[..], b"0.10000000000000001", b"3", b"1e+17", b"inf"].map(<[u8]>::to_vec)
+        );
     }
 
     /// What RESTORE must refuse.
@@ -2697,7 +2882,9 @@ mod tests {
                 let mut model: Model = Vec::new();
                 for _ in 0..rng.below(40) {
                     let (ele, score) = (member(&mut rng, 50), rng.below(9) as f64);
-                    if zsetAdd(&mut zobj, score, &ele, ZADD_IN_NX, &LIMITS) == Ok((ZADD_OUT_ADDED, score)) {
+                    if zsetAdd(&mut zobj, score, &ele, ZADD_IN_NX, &LIMITS)
+                        == Ok((ZADD_OUT_ADDED, score))
+                    {
                         model.push((ele, score));
                     }
                 }
@@ -2707,7 +2894,10 @@ mod tests {
             let mut src: Vec<zsetopsrc> = zobjs
                 .iter()
                 .enumerate()
-                .map(|(i, (zobj, _))| zsetopsrc { subject: Subject::Zset(zobj), weight: i as f64 + 1.0 })
+                .map(|(i, (zobj, _))| zsetopsrc {
+                    subject: Subject::Zset(zobj),
+                    weight: i as f64 + 1.0,
+                })
                 .collect();
             let scores_of = |ele: &[u8]| {
                 let scores = zobjs.iter().enumerate().filter_map(|(i, (_, model))| {
@@ -2716,11 +2906,13 @@ mod tests {
                 });
                 scores.collect::<Vec<f64>>()
             };
-            let mut all: Vec<Vec<u8>> = zobjs.iter().flat_map(|(_, m)| m.iter().map(|(e, _)| e.clone())).collect();
+            let mut all: Vec<Vec<u8>> =
+                zobjs.iter().flat_map(|(_, m)| m.iter().map(|(e, _)| e.clone())).collect();
             all.sort();
             all.dedup();
             let finish = |elements: Elements| {
-                let mut model: Model = elements.iter().map(|(e, s)| (elementText(*e).to_vec(), *s)).collect();
+                let mut model: Model =
+                    elements.iter().map(|(e, s)| (elementText(*e).to_vec(), *s)).collect();
                 sort(&mut model);
                 model
             };

@@ -1,0 +1,168 @@
+//! Sorted sets and places as clients and replicas see them.
+
+mod support;
+#[path = "support/ask.rs"]
+mod ask;
+
+use ask::*;
+use support::*;
+
+/// CVE-2023-25155 and CVE-2023-22458: counts whose absolute value, or its double, no reply can announce.
+#[test]
+fn counts_out_of_range_are_refused() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    assert_eq!(c.ask("ZADD z 1 a 2 b 3 c"), "3");
+    let range = "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+    assert_eq!(c.ask("ZRANDMEMBER z -9223372036854775808"), range);
+    for count in ["-9223372036854770000", "9223372036854770000", "4611686018427387904"] {
+        assert_eq!(c.ask(&format!("ZRANDMEMBER z {count} WITHSCORES")), "-ERR value is out of range");
+    }
+    assert_eq!(c.ask("ZRANDMEMBER z 4611686018427387903 WITHSCORES"), "[c 3 b 2 a 1]");
+    assert_eq!(c.cmd(&["ZRANDMEMBER", "z", "-100"]).array().len(), 100);
+    // Integers at their limits are no trouble anywhere else.
+    let (min, max) = (i64::MIN, i64::MAX);
+    for line in [
+        format!("ZRANGE z {min} {max}"),
+        format!("ZREVRANGE z {min} {min}"),
+        format!("ZRANGEBYSCORE z -inf +inf LIMIT {max} {max}"),
+        format!("ZRANGEBYSCORE z -inf +inf LIMIT {min} {min}"),
+        format!("ZPOPMIN z {min}"),
+        format!("ZUNION {max} z"),
+        format!("ZSCAN z 0 COUNT {max}"),
+        format!("ZREMRANGEBYRANK z {max} {min}"),
+        format!("GEOSEARCH z FROMLONLAT 0 0 BYRADIUS 1 m COUNT {max}"),
+        format!("ZPOPMAX z {max}"),
+    ] {
+        c.ask(&line);
+    }
+    assert_eq!(c.ask("EXISTS z"), "0");
+}
+
+/// What is sent in RESP2 as one flat array is an array of pairs in RESP3, and a score is a double.
+#[test]
+fn pairs_in_resp3() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    assert_eq!(c.ask("ZADD z 1 a 2.5 b inf c"), "3");
+    assert_eq!(c.ask("ZRANGE z 0 -1 WITHSCORES"), "[a 1 b 2.5 c inf]");
+    c.ask("HELLO 3");
+    assert_eq!(c.ask("ZRANGE z 0 -1 WITHSCORES"), "[[a 1] [b 2.5] [c inf]]");
+    assert_eq!(c.ask("ZRANGEBYSCORE z 2 +inf WITHSCORES"), "[[b 2.5] [c inf]]");
+    assert_eq!(c.ask("ZUNION 1 z WITHSCORES WEIGHTS 2"), "[[a 2] [b 5] [c inf]]");
+    assert!(matches!(c.cmd(&["ZSCORE", "z", "b"]), Reply::Double(_)));
+    assert_eq!(c.ask("ZPOPMIN z"), "[a 1]");
+    assert_eq!(c.ask("ZPOPMIN z 1"), "[[b 2.5]]");
+    assert_eq!(c.ask("BZPOPMAX x z 1"), "[z c inf]");
+    assert_eq!(c.ask("ZMSCORE z a"), "[(nil)]");
+}
+
+/// A long range, whose length is not known beforehand, is as good as a short one.
+#[test]
+fn ranges_of_any_length() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    for n in 0..300 {
+        c.cmd(&["ZADD", "z", &n.to_string(), &format!("m{n}")]);
+    }
+    for last in [0, 1, 30, 31, 32, 33, 34, 64, 299] {
+        let reply = c.cmd(&["ZRANGEBYSCORE", "z", "-inf", &last.to_string()]);
+        let expected: Vec<String> = (0..=last).map(|n| format!("m{n}")).collect();
+        assert_eq!(flat(&reply), format!("[{}]", expected.join(" ")));
+        assert_eq!(c.ask(&format!("ZCOUNT z -inf {last}")), (last + 1).to_string());
+    }
+    // An offset that is reached by rank, and one by steps.
+    assert_eq!(c.ask("ZRANGEBYSCORE z (9 +inf LIMIT 200 2"), "[m210 m211]");
+    assert_eq!(c.ask("ZREVRANGEBYSCORE z (250 -inf LIMIT 200 2"), "[m49 m48]");
+    assert_eq!(c.ask("ZRANGEBYSCORE z (9 20 LIMIT 100 2"), "[]");
+    assert_eq!(c.ask("ZRANGEBYSCORE z (9 20 LIMIT 3 2"), "[m13 m14]");
+}
+
+/// Who waits is served in turn, and the replicas see pops that do not wait.
+#[test]
+fn blocked_pops_are_propagated_as_pops() {
+    let master = TestServer::start(&[]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    let mut monitor = replica.conn();
+    assert_eq!(monitor.ask("MONITOR"), "OK");
+    let (mut first, mut second) = (master.conn(), master.conn());
+    first.send(&["BZPOPMIN", "none", "z", "0"]);
+    wait_for("the first to wait", || master.info("blocked_clients") == "1");
+    second.send(&["BZPOPMAX", "z", "0"]);
+    wait_for("the second to wait", || master.info("blocked_clients") == "2");
+    assert_eq!(master.conn().ask("ZADD z 1 a 2 b 3 c"), "3");
+    assert_eq!(next(&mut first), "[z a 1]");
+    assert_eq!(next(&mut second), "[z c 3]");
+    assert_eq!(master.conn().ask("BZPOPMIN z 0"), "[z b 2]");
+    assert_same_data(&master, &replica);
+
+    let mut seen = Vec::new();
+    while seen.len() < 4 {
+        let line = next(&mut monitor);
+        let command = line.split_once("] ").expect("a line of MONITOR").1.to_string();
+        if command.to_ascii_lowercase().contains("\"z") {
+            seen.push(command);
+        }
+    }
+    assert_eq!(
+        seen,
+        [
+            r#""ZADD" "z" "1" "a" "2" "b" "3" "c""#,
+            r#""zpopmin" "z""#,
+            r#""zpopmax" "z""#,
+            r#""ZPOPMIN" "z""#
+        ]
+    );
+}
+
+/// A time that is up is a null array, and a wrong type wakes nobody.
+#[test]
+fn blocked_pops_time_out() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    c.send(&["BZPOPMIN", "z", "0.3"]);
+    wait_for("a client to wait", || server.info("blocked_clients") == "1");
+    assert_eq!(server.conn().ask("RPUSH z a"), "1");
+    assert_eq!(next(&mut c), "(nil)");
+    assert_eq!(
+        c.ask("BZPOPMIN z 0"),
+        "-WRONGTYPE Operation against a key holding the wrong kind of value"
+    );
+    assert_eq!(c.ask("BZPOPMIN x -1"), "-ERR timeout is negative");
+    assert_eq!(c.ask("MULTI"), "OK");
+    assert_eq!(c.ask("BZPOPMIN x 0"), "QUEUED");
+    assert_eq!(c.ask("EXEC"), "[(nil)]");
+}
+
+/// The example of the manual, and how it is propagated: as scores.
+#[test]
+fn places() {
+    let master = TestServer::start(&[]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    let mut c = master.conn();
+    assert_eq!(c.ask("GEOADD Sicily 13.361389 38.115556 Palermo 15.087269 37.502669 Catania"), "2");
+    assert_eq!(c.ask("GEODIST Sicily Palermo Catania"), "166274.1516");
+    assert_eq!(c.ask("GEODIST Sicily Palermo Catania mi"), "103.3182");
+    assert_eq!(c.ask("GEODIST Sicily Palermo nowhere"), "(nil)");
+    assert_eq!(c.ask("GEOHASH Sicily Palermo Catania x"), "[sqc8b49rny0 sqdtr74hyu0 (nil)]");
+    assert_eq!(
+        c.ask("GEOPOS Sicily Palermo x"),
+        "[[13.36138933897018433 38.11555639549629859] (nil)]"
+    );
+    assert_eq!(
+        c.ask("GEORADIUS Sicily 15 37 200 km WITHDIST WITHHASH ASC"),
+        "[[Catania 56.4413 3479447370796909] [Palermo 190.4424 3479099956230698]]"
+    );
+    assert_eq!(c.ask("GEOSEARCH Sicily FROMMEMBER Palermo BYBOX 400 400 km DESC"), "[Catania Palermo]");
+    assert_eq!(c.ask("GEOSEARCHSTORE near Sicily FROMLONLAT 15 37 BYRADIUS 100 km STOREDIST"), "1");
+    assert_eq!(c.ask("ZSCORE near Catania"), "56.441257870158204");
+    assert_eq!(c.ask("GEORADIUSBYMEMBER Sicily Palermo 1 km STORE near"), "1");
+    assert_eq!(c.ask("GEOADD Sicily 181 0 x"), "-ERR invalid longitude,latitude pair 181.000000,0.000000");
+    assert_eq!(
+        c.ask("COMMAND GETKEYS GEORADIUS k 0 0 1 m STORE a STOREDIST b"),
+        "[k b]",
+        "the last one counts"
+    );
+    assert_same_data(&master, &replica);
+    assert_eq!(replica.conn().ask("ZSCORE Sicily Palermo"), "3479099956230698");
+}
