@@ -1012,6 +1012,7 @@ pub fn beforeSleep(server: &mut Server) {
 /// Runs right after the wait, before any handler.
 pub fn afterSleep(server: &mut Server) {
     server.command_clock = 0;
+    server.tick_clock.sync();
 }
 
 // =========================== Server initialization ========================
@@ -1356,6 +1357,7 @@ pub fn initServer(server: &mut Server) {
     setLogPid(server.pid as u32);
     server.in_fork_child = CHILD_TYPE_NONE;
     server.replication_allowed = true;
+    server.tick_clock = TickClock::new();
     // The first command to replicas says which db it is for.
     server.slaveseldb = -1;
     server.system_memory_size = zmalloc_get_memory_size();
@@ -1674,7 +1676,7 @@ pub fn slowlogPushCurrentCommand(
 fn commandClock(server: &mut Server) -> ustime_t {
     if server.command_clock == 0 || server.command_clock_reads != server.stat_total_reads_processed
     {
-        server.command_clock = ustime();
+        server.command_clock = server.tick_clock.now();
         server.command_clock_reads = server.stat_total_reads_processed;
     }
     server.command_clock
@@ -1710,7 +1712,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     server.in_nested_call += 1;
     (server.commands[real_cmd].proc_)(server, c, argv);
     server.in_nested_call -= 1;
-    let now = ustime();
+    let now = server.tick_clock.now();
     server.command_clock = now;
     let duration = now - call_timer;
     let dirty = (server.dirty - dirty).max(0);

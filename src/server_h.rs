@@ -798,6 +798,8 @@ pub struct Server {
     /// When the running or last command ended or began, in microseconds, and how many reads there had been; 0 is never.
     pub command_clock: ustime_t,
     pub command_clock_reads: i64,
+    /// What it is read from; set by the system's clock in each turn of the loop.
+    pub tick_clock: crate::sys::clock::TickClock,
     /// Error replies counted so far, as the innermost `call` knows it.
     pub prev_err_count: i64,
     pub client_pause_type: pause_type,
