@@ -64,9 +64,9 @@ use crate::replication::{
 };
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
-use crate::slowlog::slowlogPushEntryIfNeeded;
+use crate::slowlog::{slowlogHasWork, slowlogPushEntryIfNeeded};
 use crate::sys::alloc::{
-    ZMALLOC_LIB, registerThread, set_jemalloc_bg_thread, zmalloc_get_allocator_info,
+    ZMALLOC_LIB, hasAllocatedSince, registerThread, set_jemalloc_bg_thread, zmalloc_get_allocator_info,
     zmalloc_used_memory,
 };
 use crate::sys::clock::*;
@@ -1698,7 +1698,8 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     let client_old_flags = client.flags;
     let real_cmd = client.cmd.expect("a command is called after it was looked up");
     client.flags &= !PROPAGATION;
-    let prev_also_propagate = take(&mut server.also_propagate);
+    // Calls nest: what is there already belongs to the call around this one.
+    let first_op = server.also_propagate.len();
 
     // Call the command.
     let dirty = server.dirty;
@@ -1748,7 +1749,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
                 if real_cmd_flags & CMD_FAST != 0 { "fast-command" } else { "command" };
             latencyAddSampleIfNeeded(server, latency_event, duration / 1000);
         }
-        if !blocked {
+        if !blocked && slowlogHasWork(server, duration) {
             slowlogPushCurrentCommand(server, c, real_cmd, argv, duration);
         }
     }
@@ -1773,7 +1774,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     }
 
     // Propagate the command.
-    let rewritten = client.argv.take();
+    let rewritten = if client.argv.is_some() { client.argv.take() } else { None };
     if flags & CMD_CALL_PROPAGATE != 0 && client.flags & CLIENT_PREVENT_PROP != CLIENT_PREVENT_PROP
     {
         let mut propagate_flags = PROPAGATE_NONE;
@@ -1813,8 +1814,8 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
 
     // And what the command wanted propagated beside itself.
-    if !server.also_propagate.is_empty() {
-        let ops = take(&mut server.also_propagate);
+    if server.also_propagate.len() > first_op {
+        let ops = server.also_propagate.split_off(first_op);
         if flags & CMD_CALL_PROPAGATE != 0 {
             // One command is atomic, and inside of MULTI all are.
             let multi_emitted = ops.len() > 1
@@ -1840,7 +1841,6 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
             }
         }
     }
-    server.also_propagate = prev_also_propagate;
 
     // A CLIENT PAUSE inside of a transaction takes effect when all of it is propagated.
     if !server.in_exec && server.client_pause_in_transaction {
@@ -1851,10 +1851,12 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     server.stat_numcommands += 1;
     server.prev_err_count = server.stat_total_error_replies;
 
-    // The peak, before the next command evicts.
-    let zmalloc_used = zmalloc_used_memory();
-    if zmalloc_used > server.stat_peak_memory {
-        server.stat_peak_memory = zmalloc_used;
+    // The peak, before the next command evicts. Without an allocation there is no new one.
+    if hasAllocatedSince(&mut server.stat_peak_mark) {
+        let zmalloc_used = zmalloc_used_memory();
+        if zmalloc_used > server.stat_peak_memory {
+            server.stat_peak_memory = zmalloc_used;
+        }
     }
 }
 
@@ -1956,7 +1958,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
 
     // Before authentication there is just AUTH, HELLO and the like. After it the one user there is may do everything.
     let no_auth = command.flags & CMD_NO_AUTH != 0;
-    if authRequired(server, c) && !no_auth {
+    if !no_auth && authRequired(server, c) {
         rejectCommand(server, c, argv, shared::noautherr);
         return C_OK;
     }

@@ -832,6 +832,8 @@ pub struct Server {
     pub stat_keyspace_hits: i64,
     pub stat_keyspace_misses: i64,
     pub stat_peak_memory: usize,
+    /// What was ever allocated when the peak was last looked at (`hasAllocatedSince`).
+    pub stat_peak_mark: u64,
     /// Duration of the last fork in microseconds, and its rate in GB per second.
     pub stat_fork_time: i64,
     pub stat_fork_rate: f64,
