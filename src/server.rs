@@ -1910,7 +1910,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     }
 
     // Does it exist, with so many arguments?
-    let found = server.commands.lookup(name);
+    let found = argv.cmd().or_else(|| server.commands.lookup(name));
     let client = &mut server.clients[c];
     client.cmd = found;
     client.lastcmd = found;

@@ -538,6 +538,8 @@ pub struct Client {
     pub qb_out_free: usize,
     /// Bytes read before the client's turn in the loop came, and not accounted for yet.
     pub read_ahead: usize,
+    /// What was found out about the first command in them.
+    pub read_ahead_found: crate::networking::FoundAhead,
     /// Of a master: what was received and is not passed on to our replicas yet.
     pub pending_querybuf: Vec<u8>,
     /// How far `pending_querybuf` was passed on; above 0 only while commands run.
