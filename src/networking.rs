@@ -252,13 +252,16 @@ pub fn clientInstallWriteHandler(clients: &mut impl AsMut<Clients>, c: ClientId)
     }
 }
 
+/// What may keep a reply from being sent.
+const NOT_EVERYTHING_IS_SENT: u64 =
+    CLIENT_CLOSE_ASAP | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_MASTER;
+
 /// To be asked before anything is queued for a client. `C_OK`: queue it, it will be sent. `C_ERR`: this client gets no replies (it
 /// is about to be closed, wants none, is our master, or has no connection).
 #[inline]
 pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
     let client = &clients[c];
-    const SPECIAL: u64 = CLIENT_CLOSE_ASAP | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_MASTER;
-    if client.flags & SPECIAL != 0 {
+    if client.flags & NOT_EVERYTHING_IS_SENT != 0 {
         if client.flags & CLIENT_CLOSE_ASAP != 0 {
             return C_ERR;
         }
@@ -345,8 +348,22 @@ pub fn addReplyProto(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8]) {
     addReplyRaw(clients.as_mut(), c, s);
 }
 
+/// Whether `len` more bytes just follow those in the client's buffer: the case of all replies of a pipeline but the first. Then
+/// there is nothing else to prepare.
+#[inline(always)]
+fn followsInBuffer(client: &Client, len: usize) -> bool {
+    !client.buf.is_empty()
+        && client.reply.is_empty()
+        && client.flags & (NOT_EVERYTHING_IS_SENT | CLIENT_CLOSE_AFTER_REPLY) == 0
+        && client.conn.is_some()
+        && len <= PROTO_REPLY_CHUNK_BYTES - client.buf.len()
+}
+
 fn addReplyRaw(clients: &mut Clients, c: ClientId, s: &[u8]) {
-    if prepareClientToWrite(clients, c).is_ok() {
+    let client = &mut clients[c];
+    if followsInBuffer(client, s.len()) {
+        client.buf.extend_from_slice(s);
+    } else if prepareClientToWrite(clients, c).is_ok() {
         addReplyPrepared(clients, c, s);
     }
 }
@@ -560,9 +577,21 @@ struct Header {
 impl Header {
     #[inline]
     fn new(prefix: u8, n: i64) -> Header {
+        let mut buf = [0; 24];
+        // Nearly every number here has one digit or two.
+        if (0..100).contains(&n) {
+            let (tens, ones) = (b'0' + n as u8 / 10, b'0' + n as u8 % 10);
+            let len = if n < 10 {
+                buf[..4].copy_from_slice(&[prefix, ones, b'\r', b'\n']);
+                4
+            } else {
+                buf[..5].copy_from_slice(&[prefix, tens, ones, b'\r', b'\n']);
+                5
+            };
+            return Header { len, buf };
+        }
         let mut text = itoa::Buffer::new();
         let text = text.format(n).as_bytes();
-        let mut buf = [0; 24];
         let len = 1 + text.len();
         buf[0] = prefix;
         buf[1..len].copy_from_slice(text);
@@ -794,14 +823,14 @@ pub fn addReplyBulkCBuffer(clients: &mut impl AsMut<Clients>, c: ClientId, p: &[
 }
 
 fn addReplyBulkBytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
-    if prepareClientToWrite(clients, c).is_err() {
-        return;
-    }
     let header = Header::new(b'$', p.len() as i64);
     let header = header.bytes();
+    let all = header.len() + p.len() + 2;
+    if !followsInBuffer(&clients[c], all) && prepareClientToWrite(clients, c).is_err() {
+        return;
+    }
     // Mostly all of it fits into the buffer.
     let client = &mut clients[c];
-    let all = header.len() + p.len() + 2;
     if client.flags & CLIENT_CLOSE_AFTER_REPLY == 0
         && client.reply.is_empty()
         && all <= PROTO_REPLY_CHUNK_BYTES - client.buf.len()
