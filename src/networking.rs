@@ -2041,8 +2041,15 @@ fn processInputBufferWith(
         qb.clear();
     }
     releaseReadBuffer(server, qb);
+    // A command of a hundred thousand arguments is rare; its work space is not kept for it to come again.
+    if scratch.ranges.capacity() > KEPT_RANGES {
+        scratch.ranges = Vec::new();
+    }
     server.net.scratch = scratch;
 }
+
+/// Places of arguments for which the parser keeps room between calls.
+const KEPT_RANGES: usize = 4096;
 
 /// The loop of `processInputBuffer`: executes commands from `qb`, the client's query buffer, from `qb_pos` on, which moves with them.
 ///
