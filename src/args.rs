@@ -7,6 +7,8 @@
 
 use std::ops::Index;
 
+use crate::server_h::CommandId;
+
 /// Where an argument lies in the buffer that holds the command, in bytes.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArgRange {
@@ -20,15 +22,22 @@ pub struct Args<'a> {
     buf: &'a [u8],
     ranges: &'a [ArgRange],
     raw: Option<&'a [u8]>,
+    cmd: Option<CommandId>,
     key_hash: Option<u64>,
 }
 
 impl<'a> Args<'a> {
     /// Arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if that is exactly the bytes the
-    /// command would be propagated as. `key_hash` is the keyspace hash of `argv[1]` if the parser computed it.
+    /// command would be propagated as.
     #[inline]
-    pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>, key_hash: Option<u64>) -> Self {
-        Args { buf, ranges, raw, key_hash }
+    pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>) -> Self {
+        Args { buf, ranges, raw, cmd: None, key_hash: None }
+    }
+
+    /// The same with what the parser found out ahead: the command that `argv[0]` names, and the keyspace hash of `argv[1]`.
+    #[inline]
+    pub fn found(self, cmd: Option<CommandId>, key_hash: Option<u64>) -> Self {
+        Args { cmd, key_hash, ..self }
     }
 
     /// `argc`: the number of arguments, with the name.
@@ -55,6 +64,12 @@ impl<'a> Args<'a> {
     #[inline]
     pub fn raw(&self) -> Option<&'a [u8]> {
         self.raw
+    }
+
+    /// The command, where the parser looked it up ahead.
+    #[inline]
+    pub fn cmd(&self) -> Option<CommandId> {
+        self.cmd
     }
 
     /// The hash of `argv[1]` as a key, where the parser computed it ahead.
@@ -108,7 +123,7 @@ impl Argv {
     /// Borrows it as a command's arguments.
     #[inline]
     pub fn as_args(&self) -> Args<'_> {
-        Args { buf: &self.buf, ranges: &self.ranges, raw: Some(&self.buf), key_hash: None }
+        Args::new(&self.buf, &self.ranges, Some(&self.buf))
     }
 
     /// Memory it takes, in bytes, without the structure itself.
@@ -177,9 +192,9 @@ mod tests {
     fn a_copy_of_borrowed_arguments_stands_alone() {
         let buf = b"junk*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n".to_vec();
         let ranges = [ArgRange { start: 12, len: 4 }, ArgRange { start: 22, len: 2 }];
-        let args = Args::new(&buf, &ranges, Some(&buf[4..]), None);
+        let args = Args::new(&buf, &ranges, Some(&buf[4..]));
         let owned = args.to_argv();
         assert_eq!((&owned[0], &owned[1]), (&b"ECHO"[..], &b"hi"[..]));
-        assert_eq!(owned, Args::new(&buf, &ranges, None, None).to_argv());
+        assert_eq!(owned, Args::new(&buf, &ranges, None).to_argv());
     }
 }

@@ -234,14 +234,15 @@ pub fn dbOverwriteRef<'a>(server: &mut Server, db: usize, o: KeyRef, val: impl I
     // A new value is as old as now; with LFU, it is as popular as the one before.
     let lfu = server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0;
     let lru = if lfu { server.db[db].dict.lru(o) } else { newObjectLru(server) };
-    let o = if server.lazyfree_lazy_server_del {
+    if server.lazyfree_lazy_server_del {
         let (o, old) = server.db[db].dict.replace_value(o, val);
+        server.db[db].dict.set_lru(o, lru);
         freeObjAsync(server, old);
-        o
-    } else {
-        server.db[db].dict.set_value(o, val)
-    };
-    server.db[db].dict.set_lru(o, lru);
+        return o;
+    }
+    let dict = &mut server.db[db].dict;
+    let o = dict.set_value(o, val);
+    dict.set_lru(o, lru);
     o
 }
 

@@ -18,6 +18,7 @@ use crate::types::t_zset::Zset;
 use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
 use crate::ds::siphash::{HashSeed, siphash};
 use crate::sys::mem::{prefetch, size_class};
+use crate::util::short_eq;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
@@ -944,7 +945,7 @@ impl Keyspace {
     #[inline(always)]
     pub fn find_hashed(&self, key: &[u8], hash: u64) -> Option<KeyRef> {
         // SAFETY: the table calls with payloads that it holds.
-        let payload = self.dict.find(hash, |p| unsafe { entry_at(p) }.key() == key)?;
+        let payload = self.dict.find(hash, |p| short_eq(unsafe { entry_at(p) }.key(), key))?;
         Some(self.make_ref(payload, hash))
     }
 
@@ -1171,6 +1172,7 @@ impl Keyspace {
     }
 
     /// Removes the time of expiry, if there is one.
+    #[inline]
     #[track_caller]
     pub fn remove_expire(&mut self, k: KeyRef) -> KeyRef {
         if self.entry(k).expire().is_none() {
@@ -1199,8 +1201,20 @@ impl Keyspace {
         (put, type_encoding): (Put, u8),
     ) -> KeyRef {
         let old = e.view().shape();
-        let new = Shape { place: put.place(), vlen: put.inline_len(), ..old };
         let lru = e.view().header().lru;
+        if let Put::Inline(v) = put
+            && old.place == Place::Inline
+            && old.vlen == v.len()
+        {
+            // As long as before: nothing moves, and the header but for the encoding is as it was.
+            // SAFETY: the value lies behind the key, in a block that is ours exclusively and has room for it.
+            unsafe {
+                e.p.cast::<u8>().write(type_encoding);
+                copy_nonoverlapping(v.as_ptr(), e.view().inline_ptr(), v.len());
+            }
+            return k;
+        }
+        let new = Shape { place: put.place(), vlen: put.inline_len(), ..old };
         // The key moves with its length, if that is written before it.
         let prefix = if old.long_key() { 8 } else { 0 };
         let (from, to, len) = (old.key_at() - prefix, new.key_at() - prefix, old.klen + prefix);
@@ -1232,6 +1246,7 @@ impl Keyspace {
     }
 
     /// Gives an entry room for a time of expiry, or takes it away. The table `expires` is the caller's to change.
+    #[inline(never)]
     fn reshape_expire(&mut self, k: KeyRef, expire: bool) -> KeyRef {
         let e = self.owned(k);
         let old = e.view().shape();

@@ -208,6 +208,7 @@ pub fn isWatchedKeyExpired(server: &Server, c: ClientId) -> bool {
 }
 
 /// "Touches" a key: whoever watches it will see EXEC fail.
+#[inline]
 pub fn touchWatchedKey(server: &mut Server, db: usize, key: &[u8]) {
     if server.db[db].watched_keys.is_empty() {
         return;

@@ -68,7 +68,7 @@ use crate::server_h::*;
 use crate::sys::alloc::zmalloc_used_memory;
 use crate::sys::clock::ustime;
 use crate::timeout::getTimeoutFromObjectOrReply;
-use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll};
+use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, short_eq, string2ll};
 use crate::{bformat, serverLog};
 
 /// `createSharedObjects`: replies that never change, by the C's names.
@@ -252,13 +252,16 @@ pub fn clientInstallWriteHandler(clients: &mut impl AsMut<Clients>, c: ClientId)
     }
 }
 
+/// What may keep a reply from being sent.
+const NOT_EVERYTHING_IS_SENT: u64 =
+    CLIENT_CLOSE_ASAP | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_MASTER;
+
 /// To be asked before anything is queued for a client. `C_OK`: queue it, it will be sent. `C_ERR`: this client gets no replies (it
 /// is about to be closed, wants none, is our master, or has no connection).
 #[inline]
 pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
     let client = &clients[c];
-    const SPECIAL: u64 = CLIENT_CLOSE_ASAP | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_MASTER;
-    if client.flags & SPECIAL != 0 {
+    if client.flags & NOT_EVERYTHING_IS_SENT != 0 {
         if client.flags & CLIENT_CLOSE_ASAP != 0 {
             return C_ERR;
         }
@@ -345,8 +348,22 @@ pub fn addReplyProto(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8]) {
     addReplyRaw(clients.as_mut(), c, s);
 }
 
+/// Whether `len` more bytes just follow those in the client's buffer: the case of all replies of a pipeline but the first. Then
+/// there is nothing else to prepare.
+#[inline(always)]
+fn followsInBuffer(client: &Client, len: usize) -> bool {
+    !client.buf.is_empty()
+        && client.reply.is_empty()
+        && client.flags & (NOT_EVERYTHING_IS_SENT | CLIENT_CLOSE_AFTER_REPLY) == 0
+        && client.conn.is_some()
+        && len <= PROTO_REPLY_CHUNK_BYTES - client.buf.len()
+}
+
 fn addReplyRaw(clients: &mut Clients, c: ClientId, s: &[u8]) {
-    if prepareClientToWrite(clients, c).is_ok() {
+    let client = &mut clients[c];
+    if followsInBuffer(client, s.len()) {
+        client.buf.extend_from_slice(s);
+    } else if prepareClientToWrite(clients, c).is_ok() {
         addReplyPrepared(clients, c, s);
     }
 }
@@ -560,9 +577,21 @@ struct Header {
 impl Header {
     #[inline]
     fn new(prefix: u8, n: i64) -> Header {
+        let mut buf = [0; 24];
+        // Nearly every number here has one digit or two.
+        if (0..100).contains(&n) {
+            let (tens, ones) = (b'0' + n as u8 / 10, b'0' + n as u8 % 10);
+            let len = if n < 10 {
+                buf[..4].copy_from_slice(&[prefix, ones, b'\r', b'\n']);
+                4
+            } else {
+                buf[..5].copy_from_slice(&[prefix, tens, ones, b'\r', b'\n']);
+                5
+            };
+            return Header { len, buf };
+        }
         let mut text = itoa::Buffer::new();
         let text = text.format(n).as_bytes();
-        let mut buf = [0; 24];
         let len = 1 + text.len();
         buf[0] = prefix;
         buf[1..len].copy_from_slice(text);
@@ -794,14 +823,14 @@ pub fn addReplyBulkCBuffer(clients: &mut impl AsMut<Clients>, c: ClientId, p: &[
 }
 
 fn addReplyBulkBytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
-    if prepareClientToWrite(clients, c).is_err() {
-        return;
-    }
     let header = Header::new(b'$', p.len() as i64);
     let header = header.bytes();
+    let all = header.len() + p.len() + 2;
+    if !followsInBuffer(&clients[c], all) && prepareClientToWrite(clients, c).is_err() {
+        return;
+    }
     // Mostly all of it fits into the buffer.
     let client = &mut clients[c];
-    let all = header.len() + p.len() + 2;
     if client.flags & CLIENT_CLOSE_AFTER_REPLY == 0
         && client.reply.is_empty()
         && all <= PROTO_REPLY_CHUNK_BYTES - client.buf.len()
@@ -1435,7 +1464,11 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
 
 /// Makes the client ready for its next command.
 pub fn resetClient(server: &mut Server, c: ClientId) {
-    let client = &mut server[c];
+    resetForNextCommand(&mut server[c]);
+}
+
+#[inline(always)]
+fn resetForNextCommand(client: &mut Client) {
     client.argv = None;
     client.cmd = None;
     client.argv_len_sum = 0;
@@ -1685,6 +1718,14 @@ pub(crate) struct ParsedCommand {
     first: usize,
     argc: usize,
     argv_len_sum: usize,
+    found: FoundAhead,
+}
+
+/// What a look at a command's name and first argument tells before it runs. Nothing that a command does can make it untrue:
+/// names are only given at startup, and all dbs share one seed.
+#[derive(Copy, Clone, Default)]
+pub struct FoundAhead {
+    cmd: Option<CommandId>,
     /// The keyspace hash of `argv[1]`, if that is a key.
     key_hash: Option<u64>,
 }
@@ -1697,14 +1738,14 @@ struct ParseLimits {
 }
 
 impl ParseLimits {
-    fn of(server: &Server, c: ClientId) -> ParseLimits {
+    #[inline(always)]
+    fn of(server: &Server, client: &Client) -> ParseLimits {
         let mut limits =
             ParseLimits { multibulklen: MAX_MULTIBULK_LEN, bulklen: server.proto_max_bulk_len };
-        let client = &server[c];
         if client.flags & CLIENT_MASTER != 0 {
             limits.bulklen = i64::MAX;
         }
-        if !client.authenticated && authRequired(server, c) {
+        if !client.authenticated && !defaultUserIsOpen(server) {
             limits.multibulklen = UNAUTHENTICATED_MULTIBULK_LEN;
             limits.bulklen = limits.bulklen.min(UNAUTHENTICATED_BULK_LEN);
         }
@@ -1716,7 +1757,20 @@ impl ParseLimits {
 /// would write it.
 #[inline(always)]
 fn parseHeader(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usize)> {
-    let mut digits = qb.get(pos..)?.iter();
+    let rest = qb.get(pos..)?;
+    // Nearly every number here has one digit or two, the first of two being no zero.
+    if let Some(&[first, a, b, c, d]) = rest.first_chunk::<5>()
+        && first == prefix
+    {
+        let (tens, ones) = (a.wrapping_sub(b'0'), b.wrapping_sub(b'0'));
+        if [b, c] == *b"\r\n" && tens <= 9 {
+            return Some((i64::from(tens), pos + 4));
+        }
+        if [c, d] == *b"\r\n" && (1..=9).contains(&tens) && ones <= 9 {
+            return Some((i64::from(tens) * 10 + i64::from(ones), pos + 5));
+        }
+    }
+    let mut digits = rest.iter();
     if *digits.next()? != prefix {
         return None;
     }
@@ -1778,65 +1832,65 @@ fn parseCommand(
     parsed
 }
 
-/// The hash of the key of a command, if `argv[1]` is one. `last` is the name and command that was looked up last.
+/// Looks up a command, and hashes its first argument if that is a key. `last` is the name and command that was looked up last.
 #[inline]
-fn keyHash<'a>(
+fn findAhead<'a>(
     server: &Server,
     db: usize,
     qb: &'a [u8],
     args: &[ArgRange],
-    last: &mut Option<(&'a [u8], Option<CommandId>)>,
-) -> Option<u64> {
-    let [name, key, ..] = args else { return None };
+    last: &mut (&'a [u8], Option<CommandId>),
+) -> FoundAhead {
+    let [name, key, ..] = args else { return FoundAhead::default() };
     let name = &qb[name.start..name.start + name.len];
-    let cmd = match *last {
-        Some((last_name, cmd)) if last_name == name => cmd,
-        _ => {
-            let cmd = lookupCommand(server, name);
-            *last = Some((name, cmd));
-            cmd
-        }
-    };
-    if server.commands[cmd?].firstkey != 1 {
-        return None;
+    // Commands of a batch are mostly of one kind.
+    if !short_eq(last.0, name) {
+        *last = (name, lookupCommand(server, name));
     }
-    Some(server.db[db].dict.hash(&qb[key.start..key.start + key.len]))
+    let cmd = last.1;
+    let key_hash = match cmd {
+        Some(cmd) if server.commands[cmd].firstkey == 1 => {
+            Some(server.db[db].dict.hash(&qb[key.start..key.start + key.len]))
+        }
+        _ => None,
+    };
+    FoundAhead { cmd, key_hash }
 }
 
 /// Finds the next commands in `qb`, up to `PARSE_AHEAD`, and asks for the memory they will want. Returns where it stopped. Nothing
-/// is decided by this, and nothing changes but `scratch`.
+/// is decided by this, and nothing changes but `scratch`. `known` is what is known already of one at the
+/// start of the buffer.
 fn parseAhead(
     server: &Server,
     c: ClientId,
     qb: &[u8],
     limits: &ParseLimits,
+    known: FoundAhead,
     scratch: &mut InputScratch,
 ) -> usize {
     let InputScratch { ranges, batch } = scratch;
     ranges.clear();
     batch.clear();
     let db = server[c].db;
-    let mut last = None;
+    let mut last = (&[][..], None);
     let mut pos = server[c].qb_pos;
     while batch.len() < PARSE_AHEAD {
         let first = ranges.len();
         let Some((end, argv_len_sum)) = parseCommand(qb, pos, limits, ranges) else { break };
         let args = &ranges[first..];
-        let key_hash = keyHash(server, db, qb, args, &mut last);
-        batch.push(ParsedCommand {
-            start: pos,
-            end,
-            first,
-            argc: args.len(),
-            argv_len_sum,
-            key_hash,
-        });
+        let found = if pos == 0 && known.cmd.is_some() {
+            known
+        } else {
+            findAhead(server, db, qb, args, &mut last)
+        };
+        let argc = args.len();
+        batch.push(ParsedCommand { start: pos, end, first, argc, argv_len_sum, found });
         pos = end;
     }
 
     // Each stage needs what the one before has asked for, so they go over all commands in turn.
     if batch.len() > 1 {
-        prefetchKeys(server, batch.iter().filter_map(|x| Some((db, x.key_hash?))));
+        prefetchKeys(server, batch.iter().filter_map(|x| Some((db, x.found.key_hash?))));
     }
     pos
 }
@@ -1864,15 +1918,15 @@ fn querybufLen(client: &Client) -> usize {
 /// effect is counted and passed on.
 pub fn commandProcessed(server: &mut Server, c: ClientId) {
     // A blocked command is not over: `unblockClient` resets the client. And nothing of it has taken effect.
-    if server[c].flags & CLIENT_BLOCKED != 0 {
+    let client = &mut server.clients[c];
+    if client.flags & CLIENT_BLOCKED != 0 {
         return;
     }
-    resetClient(server, c);
-    if server[c].flags & CLIENT_MASTER == 0 {
+    resetForNextCommand(client);
+    if client.flags & CLIENT_MASTER == 0 {
         return;
     }
 
-    let client = &mut server.clients[c];
     let prev_offset = client.reploff;
     // In a transaction nothing has taken effect before EXEC.
     if client.flags & CLIENT_MULTI == 0 {
@@ -1987,8 +2041,15 @@ fn processInputBufferWith(
         qb.clear();
     }
     releaseReadBuffer(server, qb);
+    // A command of a hundred thousand arguments is rare; its work space is not kept for it to come again.
+    if scratch.ranges.capacity() > KEPT_RANGES {
+        scratch.ranges = Vec::new();
+    }
     server.net.scratch = scratch;
 }
+
+/// Places of arguments for which the parser keeps room between calls.
+const KEPT_RANGES: usize = 4096;
 
 /// The loop of `processInputBuffer`: executes commands from `qb`, the client's query buffer, from `qb_pos` on, which moves with them.
 ///
@@ -2001,18 +2062,22 @@ fn processQueryBuffer(
     mut execute: impl FnMut(&mut Server, ClientId, &Args) -> CResult,
 ) -> CResult {
     let mut stopped_at = usize::MAX;
-    while server[c].qb_pos < qb.len() {
-        if server[c].flags & NOT_NOW != 0 {
+    let mut known = take(&mut server[c].read_ahead_found);
+    loop {
+        let client = &server[c];
+        let pos = client.qb_pos;
+        if pos >= qb.len() || client.flags & NOT_NOW != 0 {
             break;
         }
-        let pos = server[c].qb_pos;
 
         // Find whole commands, and execute them in order as long as nothing has changed for those after them.
-        if server[c].reqtype == 0 && qb[pos] == b'*' && pos != stopped_at {
-            let limits = ParseLimits::of(server, c);
-            stopped_at = parseAhead(server, c, qb, &limits, scratch);
+        if client.reqtype == 0 && qb[pos] == b'*' && pos != stopped_at {
+            let limits = ParseLimits::of(server, &server[c]);
+            stopped_at = parseAhead(server, c, qb, &limits, take(&mut known), scratch);
             for (i, x) in scratch.batch.iter().enumerate() {
-                if i > 0 && (server[c].flags & NOT_NOW != 0 || ParseLimits::of(server, c) != limits)
+                let client = &server.clients[c];
+                if i > 0
+                    && (client.flags & NOT_NOW != 0 || ParseLimits::of(server, client) != limits)
                 {
                     break;
                 }
@@ -2020,7 +2085,8 @@ fn processQueryBuffer(
                 client.qb_pos = x.end;
                 client.argv_len_sum = x.argv_len_sum;
                 let ranges = &scratch.ranges[x.first..x.first + x.argc];
-                execute(server, c, &Args::new(qb, ranges, Some(&qb[x.start..x.end]), x.key_hash))?;
+                let argv = Args::new(qb, ranges, Some(&qb[x.start..x.end]));
+                execute(server, c, &argv.found(x.found.cmd, x.found.key_hash))?;
             }
             if !scratch.batch.is_empty() {
                 continue;
@@ -2044,7 +2110,7 @@ fn processQueryBuffer(
                 break;
             }
             let raw = &qb[pos..server[c].qb_parsed];
-            Args::new(qb, &scratch.ranges, server[c].qb_canonical.then_some(raw), None)
+            Args::new(qb, &scratch.ranges, server[c].qb_canonical.then_some(raw))
         };
         server[c].qb_pos = server[c].qb_parsed;
         if argv.len() == 0 {
@@ -2161,13 +2227,15 @@ fn readAheadOfTurn(server: &mut Server, c: ClientId) {
             Ok(n) if n > 0 => {
                 server.stat_total_reads_processed += 1;
                 server.net.el.aeHoldFired(fd);
-                if let Some(key) = firstKey(server, other, &querybuf) {
-                    keys[nkeys] = key;
+                let found = firstKey(server, other, &querybuf);
+                let client = &mut server.clients[other];
+                if let Some(hash) = found.key_hash {
+                    keys[nkeys] = (client.db, hash);
                     nkeys += 1;
                 }
-                let client = &mut server[other];
                 client.querybuf = querybuf;
                 client.read_ahead = n;
+                client.read_ahead_found = found;
                 nread += 1;
             }
             // The end, or an error: it will be found again when its turn comes.
@@ -2175,33 +2243,37 @@ fn readAheadOfTurn(server: &mut Server, c: ClientId) {
         }
     }
     if nkeys > 0 {
-        if server[c].reqtype == 0
-            && let Some(key) = firstKey(server, c, &server[c].querybuf)
-        {
-            keys[nkeys] = key;
-            nkeys += 1;
+        let client = &server.clients[c];
+        if client.reqtype == 0 && client.flags & CLIENT_MASTER == 0 {
+            let found = firstKey(server, c, &client.querybuf);
+            if let Some(hash) = found.key_hash {
+                keys[nkeys] = (client.db, hash);
+                nkeys += 1;
+            }
+            server[c].read_ahead_found = found;
         }
         prefetchKeys(server, keys[..nkeys].iter().copied());
     }
 }
 
-/// The db and the hash of the key of the first command in `qb`, if it is a plain command with a key.
-fn firstKey(server: &Server, c: ClientId, qb: &[u8]) -> Option<(usize, u64)> {
-    // Name and key are enough.
-    let (argc, pos) = parseHeader(qb, 0, b'*')?;
-    if argc < 2 {
-        return None;
-    }
+/// What can be known of the first command in `qb`, the client's query buffer, if it is a plain command with a key.
+fn firstKey(server: &Server, c: ClientId, qb: &[u8]) -> FoundAhead {
     let arg = |pos| {
         let (len, start) = parseHeader(qb, pos, b'$')?;
         let range = ArgRange { start, len: len as usize };
         qb.get(start..start + range.len)?;
         Some(range)
     };
-    let name = arg(pos)?;
-    let key = arg(name.start + name.len + 2)?;
-    let db = server[c].db;
-    Some((db, keyHash(server, db, qb, &[name, key], &mut None)?))
+    // Name and key are enough.
+    let args = || {
+        let (_, pos) = parseHeader(qb, 0, b'*').filter(|(argc, _)| *argc >= 2)?;
+        let name = arg(pos)?;
+        Some([name, arg(name.start + name.len + 2)?])
+    };
+    match args() {
+        Some(args) => findAhead(server, server[c].db, qb, &args, &mut (&[], None)),
+        None => FoundAhead::default(),
+    }
 }
 
 /// The read handler of a client: reads what it has sent, and executes the commands in it.

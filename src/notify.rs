@@ -46,10 +46,14 @@ pub fn keyspaceEventsFlagsToString(flags: i32) -> Vec<u8> {
 /// Tells those who listen that `event` (of class `type_`) happened to `key` of db `dbid`: on `__keyspace@<db>__:<key>` the
 /// event is the message, on `__keyevent@<db>__:<event>` the key is. Does nothing where the configuration does not ask for
 /// the class.
+#[inline]
 pub fn notifyKeyspaceEvent(server: &mut Server, type_: i32, event: &str, key: &[u8], dbid: usize) {
-    if server.notify_keyspace_events & type_ == 0 {
-        return;
+    if server.notify_keyspace_events & type_ != 0 {
+        publishKeyspaceEvent(server, event, key, dbid);
     }
+}
+
+fn publishKeyspaceEvent(server: &mut Server, event: &str, key: &[u8], dbid: usize) {
     let channel = |prefix: &[u8], name: &[u8]| [prefix, &ll2string(dbid as i64), b"__:", name].concat();
     if server.notify_keyspace_events & NOTIFY_KEYSPACE != 0 {
         pubsubPublishMessage(server, &channel(b"__keyspace@", key), event.as_bytes());

@@ -2716,7 +2716,7 @@ mod tests {
         let ranges =
             [(0, 3), (4, 1), (6, 1)].map(|(start, len)| crate::args::ArgRange { start, len });
         let from = server.master_repl_offset + 1;
-        replicationFeedSlaves(&mut server, 12, &Args::new(buf, &ranges, None, None));
+        replicationFeedSlaves(&mut server, 12, &Args::new(buf, &ranges, None));
         assert_eq!(backlogFrom(&server, from), set.as_bytes());
 
         // A replica has no stream of its own, and hands on that of its master.

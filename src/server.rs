@@ -64,9 +64,9 @@ use crate::replication::{
 };
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
-use crate::slowlog::slowlogPushEntryIfNeeded;
+use crate::slowlog::{slowlogHasWork, slowlogPushEntryIfNeeded};
 use crate::sys::alloc::{
-    ZMALLOC_LIB, registerThread, set_jemalloc_bg_thread, zmalloc_get_allocator_info,
+    ZMALLOC_LIB, hasAllocatedSince, registerThread, set_jemalloc_bg_thread, zmalloc_get_allocator_info,
     zmalloc_used_memory,
 };
 use crate::sys::clock::*;
@@ -1018,6 +1018,7 @@ pub fn beforeSleep(server: &mut Server) {
 /// Runs right after the wait, before any handler.
 pub fn afterSleep(server: &mut Server) {
     server.command_clock = 0;
+    server.tick_clock.sync();
 }
 
 // =========================== Server initialization ========================
@@ -1362,6 +1363,7 @@ pub fn initServer(server: &mut Server) {
     setLogPid(server.pid as u32);
     server.in_fork_child = CHILD_TYPE_NONE;
     server.replication_allowed = true;
+    server.tick_clock = TickClock::new();
     // The first command to replicas says which db it is for.
     server.slaveseldb = -1;
     server.system_memory_size = zmalloc_get_memory_size();
@@ -1680,7 +1682,7 @@ pub fn slowlogPushCurrentCommand(
 fn commandClock(server: &mut Server) -> ustime_t {
     if server.command_clock == 0 || server.command_clock_reads != server.stat_total_reads_processed
     {
-        server.command_clock = ustime();
+        server.command_clock = server.tick_clock.now();
         server.command_clock_reads = server.stat_total_reads_processed;
     }
     server.command_clock
@@ -1702,7 +1704,8 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     let client_old_flags = client.flags;
     let real_cmd = client.cmd.expect("a command is called after it was looked up");
     client.flags &= !PROPAGATION;
-    let prev_also_propagate = take(&mut server.also_propagate);
+    // Calls nest: what is there already belongs to the call around this one.
+    let first_op = server.also_propagate.len();
 
     // Call the command.
     let dirty = server.dirty;
@@ -1716,7 +1719,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     server.in_nested_call += 1;
     (server.commands[real_cmd].proc_)(server, c, argv);
     server.in_nested_call -= 1;
-    let now = ustime();
+    let now = server.tick_clock.now();
     server.command_clock = now;
     let duration = now - call_timer;
     let dirty = (server.dirty - dirty).max(0);
@@ -1752,7 +1755,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
                 if real_cmd_flags & CMD_FAST != 0 { "fast-command" } else { "command" };
             latencyAddSampleIfNeeded(server, latency_event, duration / 1000);
         }
-        if !blocked {
+        if !blocked && slowlogHasWork(server, duration) {
             slowlogPushCurrentCommand(server, c, real_cmd, argv, duration);
         }
     }
@@ -1777,7 +1780,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     }
 
     // Propagate the command.
-    let rewritten = client.argv.take();
+    let rewritten = if client.argv.is_some() { client.argv.take() } else { None };
     if flags & CMD_CALL_PROPAGATE != 0 && client.flags & CLIENT_PREVENT_PROP != CLIENT_PREVENT_PROP
     {
         let mut propagate_flags = PROPAGATE_NONE;
@@ -1817,8 +1820,8 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
 
     // And what the command wanted propagated beside itself.
-    if !server.also_propagate.is_empty() {
-        let ops = take(&mut server.also_propagate);
+    if server.also_propagate.len() > first_op {
+        let ops = server.also_propagate.split_off(first_op);
         if flags & CMD_CALL_PROPAGATE != 0 {
             // One command is atomic, and inside of MULTI all are.
             let multi_emitted = ops.len() > 1
@@ -1844,7 +1847,6 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
             }
         }
     }
-    server.also_propagate = prev_also_propagate;
 
     // A CLIENT PAUSE inside of a transaction takes effect when all of it is propagated.
     if !server.in_exec && server.client_pause_in_transaction {
@@ -1855,10 +1857,12 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     server.stat_numcommands += 1;
     server.prev_err_count = server.stat_total_error_replies;
 
-    // The peak, before the next command evicts.
-    let zmalloc_used = zmalloc_used_memory();
-    if zmalloc_used > server.stat_peak_memory {
-        server.stat_peak_memory = zmalloc_used;
+    // The peak, before the next command evicts. Without an allocation there is no new one.
+    if hasAllocatedSince(&mut server.stat_peak_mark) {
+        let zmalloc_used = zmalloc_used_memory();
+        if zmalloc_used > server.stat_peak_memory {
+            server.stat_peak_memory = zmalloc_used;
+        }
     }
 }
 
@@ -1912,7 +1916,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     }
 
     // Does it exist, with so many arguments?
-    let found = server.commands.lookup(name);
+    let found = argv.cmd().or_else(|| server.commands.lookup(name));
     let client = &mut server.clients[c];
     client.cmd = found;
     client.lastcmd = found;
@@ -1960,7 +1964,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
 
     // Before authentication there is just AUTH, HELLO and the like. After it the one user there is may do everything.
     let no_auth = command.flags & CMD_NO_AUTH != 0;
-    if authRequired(server, c) && !no_auth {
+    if !no_auth && authRequired(server, c) {
         rejectCommand(server, c, argv, shared::noautherr);
         return C_OK;
     }

@@ -538,6 +538,8 @@ pub struct Client {
     pub qb_out_free: usize,
     /// Bytes read before the client's turn in the loop came, and not accounted for yet.
     pub read_ahead: usize,
+    /// What was found out about the first command in them.
+    pub read_ahead_found: crate::networking::FoundAhead,
     /// Of a master: what was received and is not passed on to our replicas yet.
     pub pending_querybuf: Vec<u8>,
     /// How far `pending_querybuf` was passed on; above 0 only while commands run.
@@ -798,6 +800,8 @@ pub struct Server {
     /// When the running or last command ended or began, in microseconds, and how many reads there had been; 0 is never.
     pub command_clock: ustime_t,
     pub command_clock_reads: i64,
+    /// What it is read from; set by the system's clock in each turn of the loop.
+    pub tick_clock: crate::sys::clock::TickClock,
     /// Error replies counted so far, as the innermost `call` knows it.
     pub prev_err_count: i64,
     pub client_pause_type: pause_type,
@@ -832,6 +836,8 @@ pub struct Server {
     pub stat_keyspace_hits: i64,
     pub stat_keyspace_misses: i64,
     pub stat_peak_memory: usize,
+    /// What was ever allocated when the peak was last looked at (`hasAllocatedSince`).
+    pub stat_peak_mark: u64,
     /// Duration of the last fork in microseconds, and its rate in GB per second.
     pub stat_fork_time: i64,
     pub stat_fork_rate: f64,

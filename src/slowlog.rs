@@ -39,6 +39,14 @@ pub fn slowlogCreateEntry(server: &mut Server, c: ClientId, argv: &Args, duratio
     }
 }
 
+/// Whether `slowlogPushEntryIfNeeded` would do anything for a command that took `duration` microseconds.
+#[inline]
+pub fn slowlogHasWork(server: &Server, duration: i64) -> bool {
+    server.slowlog_log_slower_than >= 0
+        && (duration >= server.slowlog_log_slower_than
+            || server.slowlog.len() > server.slowlog_max_len)
+}
+
 /// Logs a command that took `duration` microseconds if that is too long, and drops what is above the configured length.
 pub fn slowlogPushEntryIfNeeded(server: &mut Server, c: ClientId, argv: &Args, duration: i64) {
     if server.slowlog_log_slower_than < 0 {

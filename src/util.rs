@@ -106,6 +106,27 @@ pub fn eq_ignore_case(a: &[u8], b: &[u8]) -> bool {
         || ((a.contains(&0) || b.contains(&0)) && c_str(a).eq_ignore_ascii_case(c_str(b)))
 }
 
+/// `a == b`, without a call where they are short, as names and keys mostly are.
+#[inline(always)]
+pub fn short_eq(a: &[u8], b: &[u8]) -> bool {
+    // Two pieces that may overlap cover each length up to twice their own.
+    #[inline(always)]
+    fn ends<const N: usize>(a: &[u8], b: &[u8]) -> bool {
+        (a.first_chunk::<N>() == b.first_chunk::<N>())
+            & (a.last_chunk::<N>() == b.last_chunk::<N>())
+    }
+    a.len() == b.len()
+        && match a.len() {
+            0 => true,
+            1 => ends::<1>(a, b),
+            2..=3 => ends::<2>(a, b),
+            4..=7 => ends::<4>(a, b),
+            8..=16 => ends::<8>(a, b),
+            17..=32 => ends::<16>(a, b),
+            _ => a == b,
+        }
+}
+
 /// `isspace` of the C locale: blank, `\t`, `\n`, `\v`, `\f`, `\r`.
 pub const fn isspace(c: u8) -> bool {
     matches!(c, b' ' | b'\t'..=b'\r')
@@ -583,6 +604,19 @@ pub fn pathIsBaseName(path: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn short_eq_is_equality() {
+        for len in 0..70 {
+            let a: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            assert!(short_eq(&a, &a.clone()) && !short_eq(&a, &[&a[..], b"x"].concat()));
+            for i in 0..len {
+                let mut b = a.clone();
+                b[i] ^= 0x80;
+                assert!(!short_eq(&a, &b), "{len} bytes that differ at {i}");
+            }
+        }
+    }
 
     #[test]
     fn bytes_survive_formatting() {

@@ -126,6 +126,15 @@ pub fn zmalloc_used_memory() -> usize {
     sum.max(0) as usize + mapped_bytes()
 }
 
+/// Whether the first thread to register (the main one) has allocated anything since `mark` was
+/// last given here, which is moved on: if not, what is in use cannot have grown by its doing. Two
+/// loads, where [`zmalloc_used_memory`] has to add up.
+#[inline]
+pub fn hasAllocatedSince(mark: &mut u64) -> bool {
+    let now = load(THREADS[0].allocated.load(Relaxed));
+    std::mem::replace(mark, now) != now
+}
+
 /// The real size of the allocation that holds `size` bytes (jemalloc rounds up to its size
 /// classes). 0 for 0, which is not allocated.
 #[inline]

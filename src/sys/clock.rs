@@ -37,6 +37,97 @@ pub fn getMonotonicUs() -> monotime {
     sec as u64 * 1_000_000 + nsec as u64 / 1000
 }
 
+/// Unix time in microseconds for who asks every few hundred nanoseconds: counted on from the last
+/// reading of the system's clock by the processor's counter, where that has one speed
+/// (`constant_tsc`, as in `monotonic.c`). Elsewhere each reading is the system's.
+///
+/// The system's clock also waits for all instructions before it, so that the memory accesses of one
+/// command could not overlap with those of the next.
+#[derive(Default)]
+pub struct TickClock {
+    /// Whether there is such a counter.
+    usable: bool,
+    /// The last reading, and the counter then.
+    us: i64,
+    ticks: u64,
+    /// Microseconds per tick in units of 2^-32; 0 until it was measured.
+    rate: u64,
+    /// No counting on beyond so many ticks.
+    max_ticks: u64,
+    /// The moment from which on the rate is being measured, on the clock that no one can set.
+    measured_us: monotime,
+    measured_ticks: u64,
+}
+
+impl TickClock {
+    /// Counts on for at most so many microseconds.
+    const MAX_US: u64 = 10_000;
+    /// Measures for at least so many microseconds.
+    const MEASURE_US: u64 = 100_000;
+
+    /// A clock that has not been read yet.
+    pub fn new() -> TickClock {
+        let cpuinfo = std::fs::read("/proc/cpuinfo").unwrap_or_default();
+        let has = |flag: &[u8]| cpuinfo.split(|c| c.is_ascii_whitespace()).any(|w| w == flag);
+        let usable = ticks().is_some() && has(b"constant_tsc") && has(b"nonstop_tsc");
+        TickClock { usable, ..TickClock::default() }
+    }
+
+    /// Reads the system's clock.
+    pub fn sync(&mut self) -> i64 {
+        self.us = ustime();
+        if let Some(ticks) = ticks().filter(|_| self.usable) {
+            self.ticks = ticks;
+            // Measured lately?
+            let soon = self.max_ticks * (TickClock::MEASURE_US / TickClock::MAX_US);
+            if ticks.wrapping_sub(self.measured_ticks) < soon {
+                return self.us;
+            }
+            let us = getMonotonicUs();
+            let (us_gone, ticks_gone) =
+                (us.saturating_sub(self.measured_us), ticks.wrapping_sub(self.measured_ticks));
+            if us_gone >= TickClock::MEASURE_US {
+                // The first time there is nothing to measure from. A counter below 1 MHz is none,
+                // nor is one that was set.
+                let known = self.measured_us != 0 && ticks_gone >= us_gone && ticks_gone < 1 << 60;
+                self.rate = if known {
+                    ((u128::from(us_gone) << 32) / u128::from(ticks_gone)) as u64
+                } else {
+                    0
+                };
+                self.max_ticks = (TickClock::MAX_US << 32).checked_div(self.rate).unwrap_or(0);
+                (self.measured_us, self.measured_ticks) = (us, ticks);
+            }
+        }
+        self.us
+    }
+
+    /// The time now.
+    #[inline]
+    pub fn now(&mut self) -> i64 {
+        if let Some(ticks) = ticks() {
+            // A counter that went back has gone a very long way here.
+            let gone = ticks.wrapping_sub(self.ticks);
+            if gone < self.max_ticks {
+                return self.us + ((gone * self.rate) >> 32) as i64;
+            }
+        }
+        self.sync()
+    }
+}
+
+/// The processor's counter, if there is one.
+#[inline(always)]
+fn ticks() -> Option<u64> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // SAFETY: every x86-64 has this instruction, and it touches no memory.
+        Some(unsafe { core::arch::x86_64::_rdtsc() })
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
+
 /// Which clock [`getMonotonicUs`] reads, for INFO (`monotonic_clock`).
 pub fn monotonicInfoString() -> &'static str {
     "POSIX clock_gettime"
@@ -182,6 +273,25 @@ mod tests {
             .duration_since(std::time::UNIX_EPOCH)
             .map_or(0, |d| d.as_millis() as i64);
         assert!((std - mstime()).abs() < 5000);
+    }
+
+    #[test]
+    fn the_tick_clock_keeps_up_with_the_systems() {
+        let mut clock = TickClock::new();
+        for _ in 0..50 {
+            clock.sync();
+            usleep(5000);
+            // Between the two readings the thread may have to wait, so the best of a few counts.
+            let off = (0..20).map(|_| (clock.now() - ustime()).abs()).min();
+            assert!(off.unwrap() < 50, "{off:?} microseconds off");
+        }
+        assert!(!clock.usable || (clock.rate > 0 && clock.max_ticks > 0));
+        // Beyond its reach it asks the system.
+        usleep(20_000);
+        assert!((clock.now() - ustime()).abs() < 5000);
+        // Nor does it trust a counter that went back.
+        clock.ticks = clock.ticks.wrapping_add(1 << 50);
+        assert!((clock.now() - ustime()).abs() < 5000);
     }
 
     /// Against libc, in the zone this machine has, over days that include leap years and centuries.
