@@ -26,7 +26,17 @@ impl Server {
         std::fs::create_dir_all(dir).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new("taskset")
-            .args(["-c", "0", binary, "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
+            .args([
+                "-c",
+                "0",
+                binary,
+                "--port",
+                &port.to_string(),
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ])
             .args(args)
             .current_dir(dir)
             .stdout(Stdio::null())
@@ -35,7 +45,9 @@ impl Server {
             .expect("taskset and the server");
         let server = Server { port, dir: dir.to_path_buf(), child };
         let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() || !server.call(&["PING"]).starts_with("+PONG") {
+        while TcpStream::connect(("127.0.0.1", port)).is_err()
+            || !server.call(&["PING"]).starts_with("+PONG")
+        {
             assert!(start.elapsed() < Duration::from_secs(120), "{binary} does not come up");
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -54,19 +66,22 @@ impl Server {
 
     fn info(&self, field: &str) -> String {
         let text = self.call(&["INFO"]);
-        let value = text.lines().find_map(|l| l.strip_prefix(field).and_then(|l| l.strip_prefix(':')));
+        let value =
+            text.lines().find_map(|l| l.strip_prefix(field).and_then(|l| l.strip_prefix(':')));
         value.unwrap_or_default().trim().to_string()
     }
 
     /// CPU time of the main process, in nanoseconds.
     fn cpu_ns(&self) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id())).unwrap_or_default();
+        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.child.id()))
+            .unwrap_or_default();
         text.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0.0)
     }
 
     /// Resident memory in bytes.
     fn rss(&self) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
+        let text =
+            std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).unwrap_or_default();
         text.split_whitespace().nth(1).and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0) * 4096.0
     }
 }
@@ -117,7 +132,11 @@ impl Load {
             .collect();
         let places: Vec<usize> = {
             let r = &conns[0].1;
-            r.windows(12).enumerate().filter(|(_, w)| *w == NUMBER.as_bytes()).map(|(i, _)| i).collect()
+            r.windows(12)
+                .enumerate()
+                .filter(|(_, w)| *w == NUMBER.as_bytes())
+                .map(|(i, _)| i)
+                .collect()
         };
         let (mut seed, mut next) = (0x9e37_79b9_7f4a_7c15u64, 0u64);
         let mut number = || {
@@ -190,7 +209,8 @@ impl Replies {
                 continue;
             }
             let line = std::mem::take(&mut self.line);
-            let number = || std::str::from_utf8(&line[1..line.len() - 2]).unwrap().parse::<i64>().unwrap();
+            let number =
+                || std::str::from_utf8(&line[1..line.len() - 2]).unwrap().parse::<i64>().unwrap();
             match line[0] {
                 b'$' if line[1] != b'-' => self.skip = number() as usize + 2,
                 b'*' if line[1] != b'-' && line[1] != b'0' => self.open.push(number()),
@@ -219,14 +239,26 @@ fn words(s: &str) -> Vec<String> {
 /// What a row measures. Smaller is better.
 enum Row {
     /// CPU per operation, after a preparation.
-    Ops { prepare: Vec<Load>, load: Load, replicas: usize },
+    Ops {
+        prepare: Vec<Load>,
+        load: Load,
+        replicas: usize,
+    },
     /// Resident bytes after DEBUG POPULATE.
-    Memory { keys: usize },
+    Memory {
+        keys: usize,
+    },
     /// CPU time of SAVE, and of loading the file at start.
-    Save { keys: usize },
-    Restart { keys: usize },
+    Save {
+        keys: usize,
+    },
+    Restart {
+        keys: usize,
+    },
     /// Wall time from REPLICAOF to a replica in sync.
-    FullSync { keys: usize },
+    FullSync {
+        keys: usize,
+    },
 }
 
 fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
@@ -251,15 +283,26 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
     let ops = |prepare: Vec<Load>, load: Load| Row::Ops { prepare, load, replicas: 0 };
     let set = "SET key:############ xxxxxxxxxxxxxxxx";
     let mut rows = BTreeMap::new();
-    for (name, pipeline, requests) in [("get-p1", 1, 200_000), ("get-p16", 16, 1_500_000), ("get-p100", 100, 4_000_000)] {
-        rows.insert(name, ops(vec![fill(set, keys)], load("GET key:############", pipeline, requests, keys)));
+    for (name, pipeline, requests) in
+        [("get-p1", 1, 200_000), ("get-p16", 16, 1_500_000), ("get-p100", 100, 4_000_000)]
+    {
+        rows.insert(
+            name,
+            ops(vec![fill(set, keys)], load("GET key:############", pipeline, requests, keys)),
+        );
     }
-    for (name, pipeline, requests) in [("set-p1", 1, 200_000), ("set-p16", 16, 1_500_000), ("set-p100", 100, 4_000_000)] {
+    for (name, pipeline, requests) in
+        [("set-p1", 1, 200_000), ("set-p16", 16, 1_500_000), ("set-p100", 100, 4_000_000)]
+    {
         rows.insert(name, ops(vec![fill(set, keys)], load(set, pipeline, requests, keys)));
     }
     rows.insert(
         "set-p16-2-replicas",
-        Row::Ops { prepare: vec![fill(set, keys)], load: load(set, 16, 1_000_000, keys), replicas: 2 },
+        Row::Ops {
+            prepare: vec![fill(set, keys)],
+            load: load(set, 16, 1_000_000, keys),
+            replicas: 2,
+        },
     );
     rows.insert("incr-p16", ops(vec![], load("INCR ctr:############", 16, 1_000_000, keys)));
     rows.insert("lpush-p16", ops(vec![], load("LPUSH list xxxxxxxxxxxxxxxx", 16, 1_000_000, 1)));
@@ -269,13 +312,22 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
     );
     let hset = "HSET hash f:############ xxxxxxxxxxxxxxxx";
     rows.insert("hset-p16", ops(vec![], load(hset, 16, 1_000_000, 100_000)));
-    rows.insert("hget-p16", ops(vec![fill(hset, 100_000)], load("HGET hash f:############", 16, 1_000_000, 100_000)));
+    rows.insert(
+        "hget-p16",
+        ops(vec![fill(hset, 100_000)], load("HGET hash f:############", 16, 1_000_000, 100_000)),
+    );
     rows.insert("sadd-p16", ops(vec![], load("SADD set m:############", 16, 1_000_000, 100_000)));
     rows.insert(
         "sismember-p16",
-        ops(vec![fill("SADD set m:############", 100_000)], load("SISMEMBER set m:############", 16, 1_000_000, 200_000)),
+        ops(
+            vec![fill("SADD set m:############", 100_000)],
+            load("SISMEMBER set m:############", 16, 1_000_000, 200_000),
+        ),
     );
-    rows.insert("zadd-p16", ops(vec![], load("ZADD zset 1 e:############", 16, 1_000_000, 100_000)));
+    rows.insert(
+        "zadd-p16",
+        ops(vec![], load("ZADD zset 1 e:############", 16, 1_000_000, 100_000)),
+    );
     rows.insert(
         "zrangebyscore-p16",
         ops(
@@ -283,12 +335,21 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
             load("ZRANGEBYSCORE zset ############ +inf LIMIT 0 10", 16, 200_000, 99_000),
         ),
     );
-    rows.insert("xadd-p16", ops(vec![], load("XADD stream MAXLEN ~ 10000 * field xxxxxxxxxxxxxxxx", 16, 500_000, 1)));
+    rows.insert(
+        "xadd-p16",
+        ops(vec![], load("XADD stream MAXLEN ~ 10000 * field xxxxxxxxxxxxxxxx", 16, 500_000, 1)),
+    );
     rows.insert(
         "sinter-1k",
-        ops(vec![fill("SADD a ############", 1000), fill("SADD b ############", 1000)], load("SINTER a b", 1, 5_000, 1)),
+        ops(
+            vec![fill("SADD a ############", 1000), fill("SADD b ############", 1000)],
+            load("SINTER a b", 1, 5_000, 1),
+        ),
     );
-    rows.insert("pfadd-p16", ops(vec![], load("PFADD hll e:############", 16, 1_000_000, 1_000_000)));
+    rows.insert(
+        "pfadd-p16",
+        ops(vec![], load("PFADD hll e:############", 16, 1_000_000, 1_000_000)),
+    );
     rows.insert(
         "bitcount-1mb",
         ops(vec![fill("SETBIT bits 8388607 1", 1)], load("BITCOUNT bits", 1, 2_000, 1)),
@@ -313,7 +374,9 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
             for load in prepare {
                 load.run(&server);
             }
-            let _replicas: Vec<Server> = (0..*replicas).map(|i| replica_of(&server, binary, &dir.join(format!("r{i}")))).collect();
+            let _replicas: Vec<Server> = (0..*replicas)
+                .map(|i| replica_of(&server, binary, &dir.join(format!("r{i}"))))
+                .collect();
             load.run(&server)
         }
         Row::Memory { keys } => {
@@ -371,8 +434,14 @@ fn main() {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--server" => {
-                let (name, path) = args.next().and_then(|s| s.split_once('=').map(|(n, p)| (n.to_string(), p.to_string()))).expect("NAME=PATH");
-                servers.push((name, std::fs::canonicalize(&path).unwrap_or_else(|e| panic!("{path}: {e}"))));
+                let (name, path) = args
+                    .next()
+                    .and_then(|s| s.split_once('=').map(|(n, p)| (n.to_string(), p.to_string())))
+                    .expect("NAME=PATH");
+                servers.push((
+                    name,
+                    std::fs::canonicalize(&path).unwrap_or_else(|e| panic!("{path}: {e}")),
+                ));
             }
             "--reps" => reps = args.next().and_then(|n| n.parse().ok()).expect("a number"),
             "--quick" => quick = true,
@@ -386,15 +455,29 @@ fn main() {
         return;
     }
     // The load keeps off the server's CPU.
-    let _ = Command::new("taskset").args(["-cp", "1", &std::process::id().to_string()]).stdout(Stdio::null()).status();
+    let _ = Command::new("taskset")
+        .args(["-cp", "1", &std::process::id().to_string()])
+        .stdout(Stdio::null())
+        .status();
 
     let base = std::env::temp_dir().join(format!("fidelis-compare-{}", std::process::id()));
-    for (name, row) in rows(quick).iter().filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == *name)) {
+    for (name, row) in rows(quick)
+        .iter()
+        .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == *name))
+    {
         let mut results = vec![Vec::new(); servers.len()];
         for rep in 0..reps {
-            let order: Vec<usize> = if rep % 2 == 0 { (0..servers.len()).collect() } else { (0..servers.len()).rev().collect() };
+            let order: Vec<usize> = if rep % 2 == 0 {
+                (0..servers.len()).collect()
+            } else {
+                (0..servers.len()).rev().collect()
+            };
             for i in order {
-                results[i].push(measure(row, servers[i].1.to_str().unwrap(), &base.join(&servers[i].0)));
+                results[i].push(measure(
+                    row,
+                    servers[i].1.to_str().unwrap(),
+                    &base.join(&servers[i].0),
+                ));
             }
         }
         let unit = match row {

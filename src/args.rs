@@ -84,7 +84,11 @@ impl<'a> Args<'a> {
             // The ranges point into `buf`; in the copy they point into the raw bytes.
             Some(raw) => {
                 let base = raw.as_ptr().addr() - self.buf.as_ptr().addr();
-                let ranges = self.ranges.iter().map(|r| ArgRange { start: r.start - base, len: r.len }).collect();
+                let ranges = self
+                    .ranges
+                    .iter()
+                    .map(|r| ArgRange { start: r.start - base, len: r.len })
+                    .collect();
                 Argv { buf: raw.to_vec(), ranges }
             }
             None => self.iter().collect(),

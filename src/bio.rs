@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use crate::serverLog;
 use crate::log::LL_WARNING;
+use crate::serverLog;
 use crate::sys::file;
 use crate::sys::socket;
 
@@ -33,7 +33,10 @@ enum bio_job {
     Close(RawFd),
     Fsync(RawFd),
     /// Drop it, then count `objects` as freed.
-    Free { garbage: Box<dyn Any + Send>, objects: usize },
+    Free {
+        garbage: Box<dyn Any + Send>,
+        objects: usize,
+    },
 }
 
 /// A queue of jobs and what its two sides wait for.
@@ -141,7 +144,11 @@ impl Bio {
 }
 
 /// The life of a thread: one job after the other, for ever.
-fn bioProcessBackgroundJobs(queue: &Queue, objects_left: &AtomicUsize, objects_freed: &AtomicUsize) {
+fn bioProcessBackgroundJobs(
+    queue: &Queue,
+    objects_left: &AtomicUsize,
+    objects_freed: &AtomicUsize,
+) {
     // The watchdog's signal is for the main thread alone.
     crate::sys::alloc::registerThread();
     crate::sys::signal::blockInThread(libc::SIGALRM);

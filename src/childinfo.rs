@@ -4,13 +4,13 @@
 //! Differs: what the C keeps in static variables is in `server.child_info`, of which parent and child each have their copy
 //! after the fork. The message is a row of 64-bit numbers. There are no modules, so nobody reports a progress of its own.
 
+use crate::anet::anetNonBlock;
 use crate::log::{LL_NOTICE, LL_VERBOSE, LL_WARNING};
-use crate::serverLog;
 use crate::server_h::*;
+use crate::serverLog;
 use crate::sys::clock::getMonotonicUs;
 use crate::sys::errno::errorText;
 use crate::sys::fork::exitFromChild;
-use crate::anet::anetNonBlock;
 use crate::sys::pipe::pipe;
 use crate::sys::proc::zmalloc_get_private_dirty;
 use crate::sys::socket::{close, read, write};
@@ -53,7 +53,12 @@ pub fn closeChildInfoPipe(server: &mut Server) {
 /// Tells the parent that `keys` keys are done, and what copy-on-write costs. `pname` names the child in the log.
 ///
 /// Called in the child. If the parent cannot be told, it is gone, and the child ends.
-pub fn sendChildInfoGeneric(server: &mut Server, info_type: childInfoType, keys: usize, pname: &str) {
+pub fn sendChildInfoGeneric(
+    server: &mut Server,
+    info_type: childInfoType,
+    keys: usize,
+    pname: &str,
+) {
     let Some((_, writer)) = server.child_info_pipe else { return };
 
     // Measuring walks through all the memory maps of the process, which takes long. While work is going on it may take one
@@ -69,8 +74,14 @@ pub fn sendChildInfoGeneric(server: &mut Server, info_type: childInfoType, keys:
         info.cow_updated = getMonotonicUs();
         info.cow_update_cost = info.cow_updated - now;
         if info.cow != 0 {
-            let level = if info_type == CHILD_INFO_TYPE_CURRENT_INFO { LL_VERBOSE } else { LL_NOTICE };
-            serverLog!(level, "{}: {} MB of memory used by copy-on-write", pname, info.cow / (1024 * 1024));
+            let level =
+                if info_type == CHILD_INFO_TYPE_CURRENT_INFO { LL_VERBOSE } else { LL_NOTICE };
+            serverLog!(
+                level,
+                "{}: {} MB of memory used by copy-on-write",
+                pname,
+                info.cow / (1024 * 1024)
+            );
         }
     }
 
@@ -89,7 +100,13 @@ pub fn sendChildInfoGeneric(server: &mut Server, info_type: childInfoType, keys:
 }
 
 /// Takes a message into the statistics.
-pub fn updateChildInfo(server: &mut Server, information_type: u64, cow: usize, cow_updated: u64, keys: usize) {
+pub fn updateChildInfo(
+    server: &mut Server,
+    information_type: u64,
+    cow: usize,
+    cow_updated: u64,
+    keys: usize,
+) {
     if information_type == CHILD_INFO_TYPE_CURRENT_INFO as u64 {
         server.stat_current_cow_bytes = cow;
         server.stat_current_cow_updated = cow_updated;

@@ -88,7 +88,9 @@ impl Clients {
     /// Whether `c` is still there.
     #[inline]
     pub fn contains(&self, c: ClientId) -> bool {
-        self.slots.get(c.index as usize).is_some_and(|s| s.generation == c.generation && s.client.is_some())
+        self.slots
+            .get(c.index as usize)
+            .is_some_and(|s| s.generation == c.generation && s.client.is_some())
     }
 
     /// The client, if it is still there.
@@ -105,7 +107,9 @@ impl Index<ClientId> for Clients {
     #[track_caller]
     fn index(&self, c: ClientId) -> &Client {
         match self.slots.get(c.index as usize) {
-            Some(Slot { generation, client: Some(client) }) if *generation == c.generation => client,
+            Some(Slot { generation, client: Some(client) }) if *generation == c.generation => {
+                client
+            }
             _ => stale(),
         }
     }
@@ -116,7 +120,9 @@ impl IndexMut<ClientId> for Clients {
     #[track_caller]
     fn index_mut(&mut self, c: ClientId) -> &mut Client {
         match self.slots.get_mut(c.index as usize) {
-            Some(Slot { generation, client: Some(client) }) if *generation == c.generation => client,
+            Some(Slot { generation, client: Some(client) }) if *generation == c.generation => {
+                client
+            }
             _ => stale(),
         }
     }

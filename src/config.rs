@@ -76,8 +76,16 @@ pub const sanitize_dump_payload_enum: configEnum =
 /// Output buffer limits that a class has until it is given others: normal, replica, pubsub.
 pub const clientBufferLimitsDefaults: [clientBufferLimitsConfig; CLIENT_TYPE_OBUF_COUNT] = [
     clientBufferLimitsConfig { hard_limit_bytes: 0, soft_limit_bytes: 0, soft_limit_seconds: 0 },
-    clientBufferLimitsConfig { hard_limit_bytes: 256 << 20, soft_limit_bytes: 64 << 20, soft_limit_seconds: 60 },
-    clientBufferLimitsConfig { hard_limit_bytes: 32 << 20, soft_limit_bytes: 8 << 20, soft_limit_seconds: 60 },
+    clientBufferLimitsConfig {
+        hard_limit_bytes: 256 << 20,
+        soft_limit_bytes: 64 << 20,
+        soft_limit_seconds: 60,
+    },
+    clientBufferLimitsConfig {
+        hard_limit_bytes: 32 << 20,
+        soft_limit_bytes: 8 << 20,
+        soft_limit_seconds: 60,
+    },
 ];
 
 /// oom_score_adj of a master, a replica and a child.
@@ -85,6 +93,14 @@ pub const configOOMScoreAdjValuesDefaults: [i32; CONFIG_OOM_COUNT] = [0, 200, 80
 
 /// Why a value was refused, in the words of the reply.
 type ConfigError = Vec<u8>;
+/// Looks at a new value, which is of type `T`.
+type IsValid<T> = Option<fn(T) -> Result<(), ConfigError>>;
+/// Acts on a change, given the new value and the old one.
+type Update<T> = Option<fn(&mut Server, T, T) -> Result<(), ConfigError>>;
+/// The same for text, which is borrowed, and for text that may be absent, which is read from the server.
+type CheckText = fn(&[u8]) -> Result<(), ConfigError>;
+type UpdateText = fn(&mut Server, &[u8], &[u8]) -> Result<(), ConfigError>;
+type UpdateOptText = fn(&mut Server) -> Result<(), ConfigError>;
 
 /// What kind of value a directive has, and how to get at it. `update` acts on a change at run time; if it fails, the old
 /// value comes back.
@@ -93,29 +109,29 @@ pub enum typeData {
         get: fn(&Server) -> bool,
         set: fn(&mut Server, bool),
         default: bool,
-        is_valid: Option<fn(bool) -> Result<(), ConfigError>>,
-        update: Option<fn(&mut Server, bool, bool) -> Result<(), ConfigError>>,
+        is_valid: IsValid<bool>,
+        update: Update<bool>,
     },
     /// A string that is there even when it is empty.
     Text {
         get: fn(&Server) -> &[u8],
         set: fn(&mut Server, Vec<u8>),
         default: &'static [u8],
-        is_valid: Option<fn(&[u8]) -> Result<(), ConfigError>>,
-        update: Option<fn(&mut Server, &[u8], &[u8]) -> Result<(), ConfigError>>,
+        is_valid: Option<CheckText>,
+        update: Option<UpdateText>,
     },
     /// A string where "" means that there is none, which is also the default.
     OptText {
         get: fn(&Server) -> Option<&[u8]>,
         set: fn(&mut Server, Option<Vec<u8>>),
-        update: Option<fn(&mut Server) -> Result<(), ConfigError>>,
+        update: Option<UpdateOptText>,
     },
     Enum {
         get: fn(&Server) -> i32,
         set: fn(&mut Server, i32),
         values: configEnum,
         default: i32,
-        update: Option<fn(&mut Server, i32, i32) -> Result<(), ConfigError>>,
+        update: Update<i32>,
     },
     Numeric {
         get: fn(&Server) -> i64,
@@ -126,7 +142,7 @@ pub enum typeData {
         is_memory: bool,
         /// Compared with the bounds as an unsigned number.
         is_unsigned: bool,
-        update: Option<fn(&mut Server, i64, i64) -> Result<(), ConfigError>>,
+        update: Update<i64>,
     },
 }
 
@@ -184,21 +200,27 @@ pub fn resetServerSaveParams(server: &mut Server) {
 }
 
 /// Sets oom-score-adj-values from its three words; with `apply`, right now.
-fn updateOOMScoreAdjValues<T: AsRef<[u8]>>(server: &mut Server, args: &[T], apply: bool) -> Result<(), ConfigError> {
+fn updateOOMScoreAdjValues<T: AsRef<[u8]>>(
+    server: &mut Server,
+    args: &[T],
+    apply: bool,
+) -> Result<(), ConfigError> {
     let mut values = [0; CONFIG_OOM_COUNT];
     for (value, arg) in values.iter_mut().zip(args) {
         match strtoll10(arg.as_ref()) {
             Some(n) if (-2000..=2000).contains(&n) => *value = n as i32,
             _ => {
                 return Err(
-                    b"Invalid oom-score-adj-values, elements must be between -2000 and 2000.".to_vec()
+                    b"Invalid oom-score-adj-values, elements must be between -2000 and 2000."
+                        .to_vec(),
                 );
             }
         }
     }
 
     // Values that fall from master to child make no sense, but a privileged process may have them.
-    if values[CONFIG_OOM_REPLICA] < values[CONFIG_OOM_MASTER] || values[CONFIG_OOM_BGCHILD] < values[CONFIG_OOM_REPLICA]
+    if values[CONFIG_OOM_REPLICA] < values[CONFIG_OOM_MASTER]
+        || values[CONFIG_OOM_BGCHILD] < values[CONFIG_OOM_REPLICA]
     {
         serverLog!(
             LL_WARNING,
@@ -210,7 +232,9 @@ fn updateOOMScoreAdjValues<T: AsRef<[u8]>>(server: &mut Server, args: &[T], appl
     server.oom_score_adj_values = values;
     if apply && setOOMScoreAdj(server, -1).is_err() {
         server.oom_score_adj_values = old_values;
-        return Err(b"Failed to apply oom-score-adj-values configuration, check server logs.".to_vec());
+        return Err(
+            b"Failed to apply oom-score-adj-values configuration, check server logs.".to_vec()
+        );
     }
     Ok(())
 }
@@ -258,7 +282,11 @@ struct LoadState {
 }
 
 /// Obeys one line of a config file, given in words. The error is the text below the line in the report.
-fn loadConfigLine(server: &mut Server, state: &mut LoadState, argv: &[Vec<u8>]) -> Result<(), ConfigError> {
+fn loadConfigLine(
+    server: &mut Server,
+    state: &mut LoadState,
+    argv: &[Vec<u8>],
+) -> Result<(), ConfigError> {
     let argc = argv.len();
     let name = argv[0].to_ascii_lowercase();
 
@@ -287,7 +315,8 @@ fn loadConfigLine(server: &mut Server, state: &mut LoadState, argv: &[Vec<u8>]) 
         (b"unixsocketperm", 2) => {
             // As strtol(3): the octal digits it begins with.
             let digits = argv[1].iter().take_while(|d| (b'0'..=b'7').contains(d));
-            let perm = digits.fold(0u32, |n, d| n.saturating_mul(8).saturating_add(u32::from(d - b'0')));
+            let perm =
+                digits.fold(0u32, |n, d| n.saturating_mul(8).saturating_add(u32::from(d - b'0')));
             if perm > 0o777 || argv[1].first() == Some(&b'-') {
                 return Err(b"Invalid socket file permissions".to_vec());
             }
@@ -412,13 +441,23 @@ pub fn loadServerConfigFromString(server: &mut Server, config: &[u8]) {
 
 /// Obeys the config file `filename`, if one is given, then standard input, if asked, then `options`, which has the form of
 /// a config file too. A file that cannot be read ends the process with 1.
-pub fn loadServerConfig(server: &mut Server, filename: Option<&[u8]>, config_from_stdin: bool, options: &[u8]) {
+pub fn loadServerConfig(
+    server: &mut Server,
+    filename: Option<&[u8]>,
+    config_from_stdin: bool,
+    options: &[u8],
+) {
     let mut config = Vec::new();
     if let Some(filename) = filename {
         match std::fs::read(std::ffi::OsStr::from_bytes(filename)) {
             Ok(content) => config = content,
             Err(e) => {
-                serverLog!(LL_WARNING, "Fatal error, can't open config file '{}': {}", B(filename), errorText(&e));
+                serverLog!(
+                    LL_WARNING,
+                    "Fatal error, can't open config file '{}': {}",
+                    B(filename),
+                    errorText(&e)
+                );
                 std::process::exit(1);
             }
         }
@@ -466,13 +505,15 @@ fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<()
         b"save" => {
             // Look at all of it before any of it counts.
             let v = sdssplitlen(value, b" ");
-            if v.len() % 2 != 0 {
+            if !v.len().is_multiple_of(2) {
                 return Err(BADFMT);
             }
             let mut params = Vec::with_capacity(v.len() / 2);
             for pair in v.as_chunks::<2>().0 {
-                match (strtoll10(&pair[0]), strtoll10(&pair[1])) {
-                    (Some(seconds @ 1..), Some(changes @ 0..)) => params.push((seconds, changes as i32)),
+                match (strtoll10(pair[0]), strtoll10(pair[1])) {
+                    (Some(seconds @ 1..), Some(changes @ 0..)) => {
+                        params.push((seconds, changes as i32))
+                    }
                     _ => return Err(BADFMT),
                 }
             }
@@ -489,18 +530,20 @@ fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<()
         b"client-output-buffer-limit" => {
             // <class> <hard> <soft> <seconds>, several times; all of it or nothing.
             let v = sdssplitlen(value, b" ");
-            if v.len() % 4 != 0 {
+            if !v.len().is_multiple_of(4) {
                 return Err(BADFMT);
             }
             let mut limits = server.clients.client_obuf_limits;
             for part in v.as_chunks::<4>().0 {
-                let class = getClientTypeByName(&part[0]).filter(|class| *class < CLIENT_TYPE_OBUF_COUNT).ok_or(BADFMT)?;
+                let class = getClientTypeByName(part[0])
+                    .filter(|class| *class < CLIENT_TYPE_OBUF_COUNT)
+                    .ok_or(BADFMT)?;
                 let number = |word: &[u8]| memtoll(word).filter(|n| *n >= 0).ok_or(BADFMT);
-                number(&part[3])?;
+                number(part[3])?;
                 limits[class] = clientBufferLimitsConfig {
-                    hard_limit_bytes: number(&part[1])? as u64,
-                    soft_limit_bytes: number(&part[2])? as u64,
-                    soft_limit_seconds: i64::from(atoi(&part[3])),
+                    hard_limit_bytes: number(part[1])? as u64,
+                    soft_limit_bytes: number(part[2])? as u64,
+                    soft_limit_seconds: i64::from(atoi(part[3])),
                 };
             }
             server.clients.client_obuf_limits = limits;
@@ -532,13 +575,16 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (name, value) = (argv.get(2), argv.get(3));
     let lower = name.to_ascii_lowercase();
 
-    let standard = configs.iter().find(|config| config.flags & IMMUTABLE_CONFIG == 0 && config.isNamed(&lower));
+    let standard = configs
+        .iter()
+        .find(|config| config.flags & IMMUTABLE_CONFIG == 0 && config.isNamed(&lower));
     let result = if let Some(config) = standard {
         if config.flags & SENSITIVE_CONFIG != 0 {
             redactClientCommandArgument(server, c, argv, 3);
         }
         config.set(server, value, true).map_err(SetError::from)
-    } else if let Some(config) = absentConfigs.iter().find(|config| config.name.as_bytes() == lower) {
+    } else if let Some(config) = absentConfigs.iter().find(|config| config.name.as_bytes() == lower)
+    {
         config.set(server, value).map_err(SetError::from)
     } else {
         // The name goes into the error as it was given.
@@ -553,10 +599,23 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         Ok(()) => addReply(server, c, shared::ok),
         Err(SetError::Reply(text)) => addReplyError(server, c, &text),
         Err(SetError::BadFormat(Some(err))) => {
-            addReplyErrorFormat!(server, c, "Invalid argument '{}' for CONFIG SET '{}' - {}", B(value), B(name), B(&err));
+            addReplyErrorFormat!(
+                server,
+                c,
+                "Invalid argument '{}' for CONFIG SET '{}' - {}",
+                B(value),
+                B(name),
+                B(&err)
+            );
         }
         Err(SetError::BadFormat(None)) => {
-            addReplyErrorFormat!(server, c, "Invalid argument '{}' for CONFIG SET '{}'", B(value), B(name));
+            addReplyErrorFormat!(
+                server,
+                c,
+                "Invalid argument '{}' for CONFIG SET '{}'",
+                B(value),
+                B(name)
+            );
         }
     }
 }
@@ -567,7 +626,8 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// The save points as CONFIG GET shows them.
 fn saveParamsText(server: &Server) -> Vec<u8> {
-    let points: Vec<Vec<u8>> = server.saveparams.iter().map(|p| bformat!("{} {}", p.seconds, p.changes)).collect();
+    let points: Vec<Vec<u8>> =
+        server.saveparams.iter().map(|p| bformat!("{} {}", p.seconds, p.changes)).collect();
     points.join(&b' ')
 }
 
@@ -614,7 +674,9 @@ fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let matches = |name: &str| stringmatchlen(&argv[2], name.as_bytes(), true);
     let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
     for config in configs {
-        for name in [Some(config.name), config.alias].into_iter().flatten().filter(|name| matches(name)) {
+        for name in
+            [Some(config.name), config.alias].into_iter().flatten().filter(|name| matches(name))
+        {
             found.push((name, config.get(server)));
         }
     }
@@ -707,7 +769,12 @@ fn modernName(option: &[u8]) -> Vec<u8> {
 
 /// Puts `line` where the old file had a line for `option`; if it had none and `force` is set, at the end of the file.
 /// Without a line and without force, nothing is written: the option has its default.
-fn rewriteConfigRewriteLine(state: &mut rewriteConfigState, option: &str, line: Vec<u8>, force: bool) {
+fn rewriteConfigRewriteLine(
+    state: &mut rewriteConfigState,
+    option: &str,
+    line: Vec<u8>,
+    force: bool,
+) {
     rewriteConfigMarkAsProcessed(state, option);
     if let Some(places) = state.option_to_line.get_mut(option.as_bytes()) {
         let linenum = places.pop_front().expect("an option without lines is not in the map");
@@ -734,7 +801,12 @@ fn rewriteConfigFormatMemory(bytes: i64) -> String {
 }
 
 /// Rewrites a string option; without a value it must not be in the file at all.
-fn rewriteConfigStringOption(state: &mut rewriteConfigState, option: &str, value: Option<&[u8]>, default: Option<&[u8]>) {
+fn rewriteConfigStringOption(
+    state: &mut rewriteConfigState,
+    option: &str,
+    value: Option<&[u8]>,
+    default: Option<&[u8]>,
+) {
     let Some(value) = value else { return rewriteConfigMarkAsProcessed(state, option) };
     let mut line = bformat!("{} ", option);
     sdscatrepr(&mut line, value);
@@ -773,7 +845,7 @@ fn rewriteConfigNotifykeyspaceeventsOption(server: &Server, state: &mut rewriteC
 /// Rewrites the output buffer limits, a line per class.
 fn rewriteConfigClientoutputbufferlimitOption(server: &Server, state: &mut rewriteConfigState) {
     let option = "client-output-buffer-limit";
-    for class in 0..CLIENT_TYPE_OBUF_COUNT {
+    for (class, default) in clientBufferLimitsDefaults.iter().enumerate() {
         let limit = &server.clients.client_obuf_limits[class];
         let typename = match getClientTypeName(class) {
             "slave" => "replica",
@@ -787,7 +859,7 @@ fn rewriteConfigClientoutputbufferlimitOption(server: &Server, state: &mut rewri
             rewriteConfigFormatMemory(limit.soft_limit_bytes as i64),
             limit.soft_limit_seconds
         );
-        rewriteConfigRewriteLine(state, option, line, *limit != clientBufferLimitsDefaults[class]);
+        rewriteConfigRewriteLine(state, option, line, limit != default);
     }
 }
 
@@ -838,12 +910,17 @@ fn rewriteConfigRemoveOrphaned(state: &mut rewriteConfigState) {
 }
 
 /// Replaces the config file at once: a new file beside it, synced, renamed over it.
-fn rewriteConfigOverwriteFile(server: &Server, configfile: &[u8], content: &[u8]) -> std::io::Result<()> {
+fn rewriteConfigOverwriteFile(
+    server: &Server,
+    configfile: &[u8],
+    content: &[u8],
+) -> std::io::Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mut digits = [0; 6];
     crate::sys::random::getRandomHexChars(&mut digits);
     let tmp = [configfile, b".", &digits].concat();
-    let (tmp, configfile_path) = (std::ffi::OsStr::from_bytes(&tmp), std::ffi::OsStr::from_bytes(configfile));
+    let (tmp, configfile_path) =
+        (std::ffi::OsStr::from_bytes(&tmp), std::ffi::OsStr::from_bytes(configfile));
 
     let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(tmp) {
         Ok(file) => file,
@@ -865,7 +942,11 @@ fn rewriteConfigOverwriteFile(server: &Server, configfile: &[u8], content: &[u8]
     match &result {
         Ok(()) => serverLog!(LL_DEBUG, "Rewritten config file ({}) successfully", B(configfile)),
         Err(e) if step.is_empty() => {
-            serverLog!(LL_WARNING, "Failed after writing (0) bytes to tmp config file ({})", errorText(e));
+            serverLog!(
+                LL_WARNING,
+                "Failed after writing (0) bytes to tmp config file ({})",
+                errorText(e)
+            );
         }
         Err(e) => serverLog!(LL_WARNING, "{} ({})", step, errorText(e)),
     }
@@ -922,7 +1003,9 @@ impl standardConfig {
             typeData::YesNo { get, .. } => yesNo(get(server)).as_bytes().to_vec(),
             typeData::Text { get, .. } => get(server).to_vec(),
             typeData::OptText { get, .. } => get(server).unwrap_or_default().to_vec(),
-            typeData::Enum { get, values, .. } => configEnumGetNameOrUnknown(values, get(server)).as_bytes().to_vec(),
+            typeData::Enum { get, values, .. } => {
+                configEnumGetNameOrUnknown(values, get(server)).as_bytes().to_vec()
+            }
             typeData::Numeric { get, .. } => ll2string(get(server)).to_vec(),
         }
     }
@@ -964,7 +1047,10 @@ impl standardConfig {
             typeData::Enum { get, set, values, update: act, .. } => {
                 let Some(enumval) = configEnumGetValue(values, value) else {
                     let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
-                    return Err(bformat!("argument must be one of the following: {}", names.join(", ")));
+                    return Err(bformat!(
+                        "argument must be one of the following: {}",
+                        names.join(", ")
+                    ));
                 };
                 let prev = get(server);
                 set(server, enumval);
@@ -972,11 +1058,23 @@ impl standardConfig {
                     act(server, enumval, prev).inspect_err(|_| set(server, prev))?;
                 }
             }
-            typeData::Numeric { get, set, lower_bound, upper_bound, is_memory, is_unsigned, update: act, .. } => {
+            typeData::Numeric {
+                get,
+                set,
+                lower_bound,
+                upper_bound,
+                is_memory,
+                is_unsigned,
+                update: act,
+                ..
+            } => {
                 let ll = if *is_memory {
-                    memtoll(value).filter(|n| *n >= 0).ok_or_else(|| b"argument must be a memory value".to_vec())?
+                    memtoll(value)
+                        .filter(|n| *n >= 0)
+                        .ok_or_else(|| b"argument must be a memory value".to_vec())?
                 } else {
-                    string2ll(value).ok_or_else(|| b"argument couldn't be parsed into an integer".to_vec())?
+                    string2ll(value)
+                        .ok_or_else(|| b"argument couldn't be parsed into an integer".to_vec())?
                 };
                 numericBoundaryCheck(ll, *lower_bound, *upper_bound, *is_unsigned)?;
                 let prev = get(server);
@@ -995,12 +1093,19 @@ impl standardConfig {
         match &self.data {
             typeData::YesNo { get, default, .. } => {
                 let value = get(server);
-                rewriteConfigRewriteLine(state, option, bformat!("{} {}", option, yesNo(value)), value != *default);
+                rewriteConfigRewriteLine(
+                    state,
+                    option,
+                    bformat!("{} {}", option, yesNo(value)),
+                    value != *default,
+                );
             }
             typeData::Text { get, default, .. } => {
                 rewriteConfigStringOption(state, option, Some(get(server)), Some(default));
             }
-            typeData::OptText { get, .. } => rewriteConfigStringOption(state, option, get(server), None),
+            typeData::OptText { get, .. } => {
+                rewriteConfigStringOption(state, option, get(server), None)
+            }
             typeData::Enum { get, values, default, .. } => {
                 let value = get(server);
                 let line = bformat!("{} {}", option, configEnumGetNameOrUnknown(values, value));
@@ -1008,8 +1113,14 @@ impl standardConfig {
             }
             typeData::Numeric { get, default, is_memory, .. } => {
                 let value = get(server);
-                let text = if *is_memory { rewriteConfigFormatMemory(value) } else { value.to_string() };
-                rewriteConfigRewriteLine(state, option, bformat!("{} {}", option, text), value != *default);
+                let text =
+                    if *is_memory { rewriteConfigFormatMemory(value) } else { value.to_string() };
+                rewriteConfigRewriteLine(
+                    state,
+                    option,
+                    bformat!("{} {}", option, text),
+                    value != *default,
+                );
             }
         }
     }
@@ -1020,18 +1131,33 @@ fn yesNo(yes: bool) -> &'static str {
 }
 
 /// Whether a number is within its bounds, both included.
-fn numericBoundaryCheck(ll: i64, lower: i64, upper: i64, is_unsigned: bool) -> Result<(), ConfigError> {
+fn numericBoundaryCheck(
+    ll: i64,
+    lower: i64,
+    upper: i64,
+    is_unsigned: bool,
+) -> Result<(), ConfigError> {
     let (inside, text) = if is_unsigned {
         let (n, lower, upper) = (ll as u64, lower as u64, upper as u64);
-        ((lower..=upper).contains(&n), bformat!("argument must be between {} and {} inclusive", lower, upper))
+        (
+            (lower..=upper).contains(&n),
+            bformat!("argument must be between {} and {} inclusive", lower, upper),
+        )
     } else {
-        ((lower..=upper).contains(&ll), bformat!("argument must be between {} and {} inclusive", lower, upper))
+        (
+            (lower..=upper).contains(&ll),
+            bformat!("argument must be between {} and {} inclusive", lower, upper),
+        )
     };
     if inside { Ok(()) } else { Err(text) }
 }
 
 fn isValidDBfilename(val: &[u8]) -> Result<(), ConfigError> {
-    if pathIsBaseName(val) { Ok(()) } else { Err(b"dbfilename can't be a path, just a filename".to_vec()) }
+    if pathIsBaseName(val) {
+        Ok(())
+    } else {
+        Err(b"dbfilename can't be a path, just a filename".to_vec())
+    }
 }
 
 fn isValidProcTitleTemplate(val: &[u8]) -> Result<(), ConfigError> {
@@ -1042,7 +1168,11 @@ fn isValidProcTitleTemplate(val: &[u8]) -> Result<(), ConfigError> {
     }
 }
 
-fn updateProcTitleTemplate(server: &mut Server, _val: &[u8], _prev: &[u8]) -> Result<(), ConfigError> {
+fn updateProcTitleTemplate(
+    server: &mut Server,
+    _val: &[u8],
+    _prev: &[u8],
+) -> Result<(), ConfigError> {
     redisSetProcTitle(server, None).map_err(|()| b"failed to set process title".to_vec())
 }
 
@@ -1057,7 +1187,8 @@ fn updatePort(server: &mut Server, val: i64, prev: i64) -> Result<(), ConfigErro
     if val == prev {
         return Ok(());
     }
-    changeListenPort(server, val as i32).map_err(|()| b"Unable to listen on this port. Check server logs.".to_vec())
+    changeListenPort(server, val as i32)
+        .map_err(|()| b"Unable to listen on this port. Check server logs.".to_vec())
 }
 
 fn updateJemallocBgThread(_server: &mut Server, val: bool, _prev: bool) -> Result<(), ConfigError> {
@@ -1095,7 +1226,11 @@ fn updateGoodSlaves(server: &mut Server, _val: i64, _prev: i64) -> Result<(), Co
 
 fn updateSighandlerEnabled(server: &mut Server, val: bool, _prev: bool) -> Result<(), ConfigError> {
     prepareCrashReport(server);
-    if val { setupSignalHandlers(server) } else { removeSignalHandlers() }
+    if val {
+        setupSignalHandlers(server)
+    } else {
+        removeSignalHandlers()
+    }
     Ok(())
 }
 
@@ -1123,7 +1258,9 @@ fn updateMaxclients(server: &mut Server, val: i64, prev: i64) -> Result<(), Conf
         return Err(text);
     }
     let setsize = server.maxclients as usize + CONFIG_FDSET_INCR;
-    if aeGetSetSize(&server.net.el) < setsize as i32 && aeResizeSetSize(&mut server.net.el, setsize as i32).is_err() {
+    if aeGetSetSize(&server.net.el) < setsize as i32
+        && aeResizeSetSize(&mut server.net.el, setsize as i32).is_err()
+    {
         return Err(
             b"The event loop API used by Redis is not able to handle the specified number of clients".to_vec()
         );
@@ -1356,14 +1493,22 @@ struct absentConfig {
 
 impl absentConfig {
     fn get(&self, server: &Server) -> Vec<u8> {
-        server.absent_configs.get(self.name).cloned().unwrap_or_else(|| self.default.as_bytes().to_vec())
+        server
+            .absent_configs
+            .get(self.name)
+            .cloned()
+            .unwrap_or_else(|| self.default.as_bytes().to_vec())
     }
 
     fn set(&self, server: &mut Server, value: &[u8]) -> Result<(), ConfigError> {
         let valid = match &self.value {
             AbsentValue::Only(word) => {
                 if !value.eq_ignore_ascii_case(word.as_bytes()) {
-                    return Err(bformat!("this is not supported: the only value of '{}' is '{}'", self.name, word));
+                    return Err(bformat!(
+                        "this is not supported: the only value of '{}' is '{}'",
+                        self.name,
+                        word
+                    ));
                 }
                 true
             }
@@ -1371,7 +1516,9 @@ impl absentConfig {
             AbsentValue::Number => string2ll(value).is_some(),
             AbsentValue::Memory => memtoll(value).is_some_and(|n| n >= 0),
             AbsentValue::Text => true,
-            AbsentValue::Enum(names) => names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(value)),
+            AbsentValue::Enum(names) => {
+                names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(value))
+            }
         };
         if !valid {
             return Err(b"invalid value".to_vec());
@@ -1513,7 +1660,10 @@ mod tests {
         assert_eq!(refuse(&["port", "x"]), "argument couldn't be parsed into an integer");
         assert_eq!(refuse(&["maxmemory", "1q"]), "argument must be a memory value");
         assert_eq!(refuse(&["dbfilename", "a/b"]), "dbfilename can't be a path, just a filename");
-        assert_eq!(refuse(&["loglevel", "loud"]), "argument must be one of the following: debug, verbose, notice, warning");
+        assert_eq!(
+            refuse(&["loglevel", "loud"]),
+            "argument must be one of the following: debug, verbose, notice, warning"
+        );
         assert_eq!(refuse(&["save", "0", "1"]), "Invalid save parameters");
         assert_eq!(refuse(&["replicaof", "h", "1x"]), "Invalid master port");
         assert_eq!(refuse(&["no-such"]), "Bad directive or wrong number of arguments");
@@ -1525,7 +1675,8 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("fidelis-config-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("redis.conf");
-        let old = "# mine\nport 7000\n\n\n\nsave 1 1\nsave 2 2\nslave-priority 7\nunknown-to-us 1\n";
+        let old =
+            "# mine\nport 7000\n\n\n\nsave 1 1\nsave 2 2\nslave-priority 7\nunknown-to-us 1\n";
         std::fs::write(&path, old).unwrap();
 
         let mut server = Server::default();
@@ -1544,7 +1695,9 @@ mod tests {
 
     #[test]
     fn memory_units() {
-        for (bytes, text) in [(0, "0"), (1 << 30, "1gb"), (3 << 20, "3mb"), (5 << 10, "5kb"), (1025, "1025")] {
+        for (bytes, text) in
+            [(0, "0"), (1 << 30, "1gb"), (3 << 20, "3mb"), (5 << 10, "5kb"), (1025, "1025")]
+        {
             assert_eq!(rewriteConfigFormatMemory(bytes), text);
         }
     }

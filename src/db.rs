@@ -83,8 +83,11 @@ fn touchKey(server: &mut Server, db: usize, o: KeyRef, flags: i32) {
         return;
     }
     let old = server.db[db].dict.lru(o);
-    let new =
-        if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 { updateLFU(server, old) } else { server.lruclock };
+    let new = if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
+        updateLFU(server, old)
+    } else {
+        server.lruclock
+    };
     if new != old {
         server.db[db].dict.set_lru(o, new);
     }
@@ -107,7 +110,12 @@ pub fn lookupKey(server: &mut Server, db: usize, key: &[u8], flags: i32) -> Opti
 ///
 /// On a replica a key that is logically expired is not there for a read, even though it is the master who will delete it.
 #[inline]
-pub fn lookupKeyReadWithFlags(server: &mut Server, db: usize, key: &[u8], flags: i32) -> Option<KeyRef> {
+pub fn lookupKeyReadWithFlags(
+    server: &mut Server,
+    db: usize,
+    key: &[u8],
+    flags: i32,
+) -> Option<KeyRef> {
     if let Some(o) = dbFind(server, db, key)
         && !(server.db[db].dict.expire(o).is_some() && isMissingForRead(server, db, key))
     {
@@ -149,7 +157,12 @@ pub fn lookupKeyRead(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyRe
 
 /// Looks a key up in order to change it; one whose time has come is gone first.
 #[inline]
-pub fn lookupKeyWriteWithFlags(server: &mut Server, db: usize, key: &[u8], flags: i32) -> Option<KeyRef> {
+pub fn lookupKeyWriteWithFlags(
+    server: &mut Server,
+    db: usize,
+    key: &[u8],
+    flags: i32,
+) -> Option<KeyRef> {
     let mut o = dbFind(server, db, key)?;
     if server.db[db].dict.expire(o).is_some() {
         expireIfNeeded(server, db, key);
@@ -176,7 +189,12 @@ fn SentReplyOnKeyMiss(server: &mut Server, c: ClientId, reply: Shared) {
 
 /// `lookupKeyRead` in the client's db; a missing key gets `reply`.
 #[inline]
-pub fn lookupKeyReadOrReply(server: &mut Server, c: ClientId, key: &[u8], reply: Shared) -> Option<KeyRef> {
+pub fn lookupKeyReadOrReply(
+    server: &mut Server,
+    c: ClientId,
+    key: &[u8],
+    reply: Shared,
+) -> Option<KeyRef> {
     let db = server[c].db;
     let o = lookupKeyRead(server, db, key);
     if o.is_none() {
@@ -186,7 +204,12 @@ pub fn lookupKeyReadOrReply(server: &mut Server, c: ClientId, key: &[u8], reply:
 }
 
 /// `lookupKeyWrite` in the client's db; a missing key gets `reply`.
-pub fn lookupKeyWriteOrReply(server: &mut Server, c: ClientId, key: &[u8], reply: Shared) -> Option<KeyRef> {
+pub fn lookupKeyWriteOrReply(
+    server: &mut Server,
+    c: ClientId,
+    key: &[u8],
+    reply: Shared,
+) -> Option<KeyRef> {
     let db = server[c].db;
     let o = lookupKeyWrite(server, db, key);
     if o.is_none() {
@@ -224,13 +247,23 @@ pub fn dbAddRDBLoad<'a>(
 }
 
 /// Replaces the value of a key, which must be there. Its time of expiry stays.
-pub fn dbOverwrite<'a>(server: &mut Server, db: usize, key: &[u8], val: impl Into<Value<'a>>) -> KeyRef {
+pub fn dbOverwrite<'a>(
+    server: &mut Server,
+    db: usize,
+    key: &[u8],
+    val: impl Into<Value<'a>>,
+) -> KeyRef {
     let o = dbFind(server, db, key).expect("only a key that exists is overwritten");
     dbOverwriteRef(server, db, o, val)
 }
 
 /// The same for a key that was found already.
-pub fn dbOverwriteRef<'a>(server: &mut Server, db: usize, o: KeyRef, val: impl Into<Value<'a>>) -> KeyRef {
+pub fn dbOverwriteRef<'a>(
+    server: &mut Server,
+    db: usize,
+    o: KeyRef,
+    val: impl Into<Value<'a>>,
+) -> KeyRef {
     // A new value is as old as now; with LFU, it is as popular as the one before.
     let lfu = server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0;
     let lru = if lfu { server.db[db].dict.lru(o) } else { newObjectLru(server) };
@@ -274,7 +307,13 @@ pub fn genericSetKey<'a>(
 }
 
 /// The common case of it.
-pub fn setKey<'a>(server: &mut Server, c: Option<ClientId>, db: usize, key: &[u8], val: impl Into<Value<'a>>) {
+pub fn setKey<'a>(
+    server: &mut Server,
+    c: Option<ClientId>,
+    db: usize,
+    key: &[u8],
+    val: impl Into<Value<'a>>,
+) {
     genericSetKey(server, c, db, key, val, false, true);
 }
 
@@ -317,12 +356,21 @@ pub fn dbSyncDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
 
 /// Deletes a key on the server's own account: `lazyfree-lazy-server-del` says how.
 pub fn dbDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
-    if server.lazyfree_lazy_server_del { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) }
+    if server.lazyfree_lazy_server_del {
+        dbAsyncDelete(server, db, key)
+    } else {
+        dbSyncDelete(server, db, key)
+    }
 }
 
 /// Removes all keys of a db, or of all with `dbnum` -1; how many they were. `callback` is called now and then while the
 /// memory is freed.
-fn emptyDbStructure(server: &mut Server, dbnum: i32, async_: bool, callback: Option<fn(&mut Server)>) -> i64 {
+fn emptyDbStructure(
+    server: &mut Server,
+    dbnum: i32,
+    async_: bool,
+    callback: Option<fn(&mut Server)>,
+) -> i64 {
     let dbs = if dbnum == -1 { 0..server.db.len() } else { dbnum as usize..dbnum as usize + 1 };
     let mut removed = 0;
     for j in dbs {
@@ -346,7 +394,12 @@ fn emptyDbStructure(server: &mut Server, dbnum: i32, async_: bool, callback: Opt
 
 /// Removes all keys of a db, or of all with `dbnum` -1, in the background with `EMPTYDB_ASYNC`. `callback` is called now
 /// and then to say that work is in progress. Returns how many keys they were, -1 if there is no such db.
-pub fn emptyDb(server: &mut Server, dbnum: i32, flags: i32, callback: Option<fn(&mut Server)>) -> i64 {
+pub fn emptyDb(
+    server: &mut Server,
+    dbnum: i32,
+    flags: i32,
+    callback: Option<fn(&mut Server)>,
+) -> i64 {
     let async_ = flags & EMPTYDB_ASYNC != 0;
     if dbnum < -1 || dbnum >= server.db.len() as i32 {
         return -1;
@@ -467,7 +520,8 @@ fn delGenericCommand(server: &mut Server, c: ClientId, argv: &Args, lazy: bool) 
     let mut numdel = 0;
     for key in argv.iter().skip(1) {
         expireIfNeeded(server, db, key);
-        let deleted = if lazy { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) };
+        let deleted =
+            if lazy { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) };
         if deleted {
             signalModifiedKey(server, Some(c), db, key);
             notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
@@ -531,7 +585,7 @@ pub fn keysCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = &db[clients[c].db];
     for entry in db.dict.iter() {
         if (allkeys || stringmatchlen(pattern, entry.key(), false))
-            && !entry.expire().is_some_and(|when| now.is_some_and(|now| now > when))
+            && entry.expire().is_none_or(|when| now.is_none_or(|now| now <= when))
         {
             addReplyBulkCBuffer(clients, c, entry.key());
             numkeys += 1;
@@ -554,7 +608,9 @@ pub fn parseScanCursorOrReply(server: &mut Server, c: ClientId, o: &[u8]) -> Res
     });
     match cursor {
         // The empty string is 0 to strtoul, a sign alone is an error.
-        Some(n) if o.is_empty() || !digits.is_empty() => Ok(if negative { n.wrapping_neg() } else { n }),
+        Some(n) if o.is_empty() || !digits.is_empty() => {
+            Ok(if negative { n.wrapping_neg() } else { n })
+        }
         _ => {
             addReplyError(server, c, b"invalid cursor");
             Err(())
@@ -564,7 +620,13 @@ pub fn parseScanCursorOrReply(server: &mut Server, c: ClientId, o: &[u8]) -> Res
 
 /// SCAN from `cursor`, with COUNT, MATCH and TYPE: of the keyspace, or of the elements of `o`, a set, hash or sorted set
 /// (SSCAN, HSCAN, ZSCAN).
-pub fn scanGenericCommand(server: &mut Server, c: ClientId, argv: &Args, o: Option<KeyRef>, mut cursor: u64) {
+pub fn scanGenericCommand(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    o: Option<KeyRef>,
+    mut cursor: u64,
+) {
     let db = server[c].db;
     let mut count = 10i64;
     let mut pat = None;
@@ -608,13 +670,19 @@ pub fn scanGenericCommand(server: &mut Server, c: ClientId, argv: &Args, o: Opti
             });
         }
         Some(ValueRef::Aggregate(Aggregate::Set(Set::Intset(is)))) => {
-            keys.extend((0..intsetLen(is)).map_while(|pos| intsetGet(is, pos)).map(|n| ll2string(n).to_vec()));
+            keys.extend(
+                (0..intsetLen(is))
+                    .map_while(|pos| intsetGet(is, pos))
+                    .map(|n| ll2string(n).to_vec()),
+            );
             cursor = 0;
         }
         Some(ValueRef::Aggregate(Aggregate::Hash(Hash::Ht(ht)))) => {
             pairs = true;
             scanTable(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
-                dictScan(ht, cursor, |pair| keys.extend([pair.field().to_vec(), pair.value().to_vec()]))
+                dictScan(ht, cursor, |pair| {
+                    keys.extend([pair.field().to_vec(), pair.value().to_vec()])
+                })
             });
         }
         Some(ValueRef::Aggregate(Aggregate::Zset(Zset::Skiplist(zs)))) => {
@@ -626,7 +694,9 @@ pub fn scanGenericCommand(server: &mut Server, c: ClientId, argv: &Args, o: Opti
                 })
             });
         }
-        Some(ValueRef::Aggregate(Aggregate::Hash(Hash::Ziplist(zl)) | Aggregate::Zset(Zset::Ziplist(zl)))) => {
+        Some(ValueRef::Aggregate(
+            Aggregate::Hash(Hash::Ziplist(zl)) | Aggregate::Zset(Zset::Ziplist(zl)),
+        )) => {
             pairs = true;
             let mut p = ziplistIndex(zl, 0);
             while let Some(at) = p {
@@ -644,7 +714,8 @@ pub fn scanGenericCommand(server: &mut Server, c: ClientId, argv: &Args, o: Opti
 
     // Step 3: Filter: the pattern, and for keys the type, and those that are expired. Of pairs only the first is matched.
     if let Some(pat) = pat.filter(|_| pairs) {
-        let matches: Vec<bool> = keys.chunks(2).map(|pair| stringmatchlen(pat, &pair[0], false)).collect();
+        let matches: Vec<bool> =
+            keys.chunks(2).map(|pair| stringmatchlen(pat, &pair[0], false)).collect();
         let mut at = 0;
         keys.retain(|_| {
             at += 1;
@@ -782,7 +853,12 @@ fn renameGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool)
 
 /// Takes a key, which is there, out of a db, and adds its value with its time of expiry and access time as a key that is
 /// not there yet, in the same db or another.
-fn moveKey(server: &mut Server, c: ClientId, (db, from): (usize, &[u8]), (dst, to): (usize, &[u8])) {
+fn moveKey(
+    server: &mut Server,
+    c: ClientId,
+    (db, from): (usize, &[u8]),
+    (dst, to): (usize, &[u8]),
+) {
     let o = dbFind(server, db, from).expect("the key was looked up");
     let entry = server.db[db].dict.remove(o);
     let (expire, lru) = (entry.expire(), entry.lru());
@@ -924,8 +1000,14 @@ pub fn dbSwapDatabases(server: &mut Server, id1: i32, id2: i32) -> CResult {
 
 /// SWAPDB index1 index2
 pub fn swapdbCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Ok(id1) = getIntFromObjectOrReply(server, c, &argv[1], Some("invalid first DB index")) else { return };
-    let Ok(id2) = getIntFromObjectOrReply(server, c, &argv[2], Some("invalid second DB index")) else { return };
+    let Ok(id1) = getIntFromObjectOrReply(server, c, &argv[1], Some("invalid first DB index"))
+    else {
+        return;
+    };
+    let Ok(id2) = getIntFromObjectOrReply(server, c, &argv[2], Some("invalid second DB index"))
+    else {
+        return;
+    };
     if dbSwapDatabases(server, id1, id2).is_err() {
         addReplyError(server, c, b"DB index is out of range");
         return;
@@ -1096,7 +1178,11 @@ pub fn genericGetKeys(
 }
 
 /// ZUNIONSTORE and its like: `COMMAND destkey numkeys key [key ...]`
-pub fn zunionInterDiffStoreGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
+pub fn zunionInterDiffStoreGetKeys(
+    _cmd: &redisCommand,
+    argv: &Args,
+    result: &mut Vec<usize>,
+) -> usize {
     genericGetKeys(1, 2, 3, 1, argv, result)
 }
 
@@ -1196,7 +1282,7 @@ pub fn xreadGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -
             i += 2;
         } else if is(i, b"streams") {
             let num = argv.len() - i - 1;
-            if num % 2 == 0 {
+            if num.is_multiple_of(2) {
                 result.extend(i + 1..i + 1 + num / 2);
             }
             break;

@@ -228,7 +228,6 @@ fn debugFindOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyR
     o
 }
 
-
 /// Ten million random patterns and strings.
 fn stringmatchlen_fuzz_test() -> usize {
     let mut rand = Rand48::default();

@@ -11,7 +11,8 @@ use crate::ds::adlist::listLength;
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
 use crate::lazyfree::dbAsyncDelete;
 use crate::networking::{
-    checkClientPauseTimeoutAndReturnIfPaused, flushSlavesOutputBuffers, getClientOutputBufferMemoryUsage,
+    checkClientPauseTimeoutAndReturnIfPaused, flushSlavesOutputBuffers,
+    getClientOutputBufferMemoryUsage,
 };
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::KeyRef;
@@ -164,8 +165,11 @@ pub fn LFULogIncr(server: &Server, counter: u32) -> u32 {
 /// accessed.
 pub fn LFUDecrAndReturn(server: &Server, lru: u32) -> u32 {
     let (ldt, counter) = (lru >> 8, lru & 255);
-    let num_periods =
-        if server.lfu_decay_time != 0 { LFUTimeElapsed(server, ldt) / server.lfu_decay_time as u32 } else { 0 };
+    let num_periods = if server.lfu_decay_time != 0 {
+        LFUTimeElapsed(server, ldt) / server.lfu_decay_time as u32
+    } else {
+        0
+    };
     counter.saturating_sub(num_periods)
 }
 
@@ -218,7 +222,8 @@ pub fn overMaxmemoryAfterAlloc(server: &Server, moremem: usize) -> bool {
     if mem_used.saturating_add(moremem) <= maxmemory {
         return false;
     }
-    mem_used.saturating_sub(freeMemoryGetNotCountedMemory(server)).saturating_add(moremem) > maxmemory
+    mem_used.saturating_sub(freeMemoryGetNotCountedMemory(server)).saturating_add(moremem)
+        > maxmemory
 }
 
 /// Goes on evicting, a little in every turn of the event loop, until memory is fine or nothing is left.
@@ -275,7 +280,8 @@ fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
             // From the best to the worst, past the ghosts.
             while let Some(entry) = server.eviction.pool.pop() {
                 let found = dbFind(server, entry.dbid, &entry.key);
-                if found.is_some_and(|o| allkeys || server.db[entry.dbid].dict.expire(o).is_some()) {
+                if found.is_some_and(|o| allkeys || server.db[entry.dbid].dict.expire(o).is_some())
+                {
                     return Some((entry.dbid, entry.key));
                 }
             }
@@ -288,7 +294,8 @@ fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
         let db = server.eviction.next_db;
         if size(server, db) != 0 {
             let dict = &server.db[db].dict;
-            let o = if allkeys { dict.random_key(randomU64) } else { dict.random_expire(randomU64) };
+            let o =
+                if allkeys { dict.random_key(randomU64) } else { dict.random_expire(randomU64) };
             return o.map(|o| (db, dict.key(o).to_vec()));
         }
     }
@@ -369,7 +376,9 @@ pub fn performEvictions(server: &mut Server) -> i32 {
         // Nothing is left to evict, but the thread may still be freeing. Wait for it, a little.
         result = EVICT_FAIL;
         let mut lazyfree_latency = latencyStartMonitor(server);
-        while server.bio.bioPendingJobsOfType(BIO_LAZY_FREE) != 0 && elapsedUs(evictionTimer) < eviction_time_limit_us {
+        while server.bio.bioPendingJobsOfType(BIO_LAZY_FREE) != 0
+            && elapsedUs(evictionTimer) < eviction_time_limit_us
+        {
             if !getMaxmemoryState(server, false).0 {
                 result = EVICT_OK;
                 break;

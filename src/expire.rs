@@ -68,7 +68,8 @@ const ACTIVE_EXPIRE_CYCLE_ACCEPTABLE_STALE: u64 = 10;
 /// time, and leave fewer behind.
 pub fn activeExpireCycle(server: &mut Server, type_: i32) {
     let effort = (server.active_expire_effort - 1) as u64;
-    let config_keys_per_loop = ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP + ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP / 4 * effort;
+    let config_keys_per_loop =
+        ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP + ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP / 4 * effort;
     let config_cycle_fast_duration =
         (ACTIVE_EXPIRE_CYCLE_FAST_DURATION + ACTIVE_EXPIRE_CYCLE_FAST_DURATION / 4 * effort) as i64;
     let config_cycle_slow_time_perc = ACTIVE_EXPIRE_CYCLE_SLOW_TIME_PERC + 2 * effort;
@@ -142,7 +143,8 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
             while sampled < num && checked_buckets < max_buckets {
                 bucket.clear();
                 let cursor = server.db[db].expires_cursor;
-                server.db[db].expires_cursor = server.db[db].dict.scan_expires(cursor, |o| bucket.push(o));
+                server.db[db].expires_cursor =
+                    server.db[db].dict.scan_expires(cursor, |o| bucket.push(o));
                 checked_buckets += 1;
                 for &o in &bucket {
                     let ttl = server.db[db].dict.expire(o).unwrap_or(now) - now;
@@ -188,7 +190,8 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
     latencyAddSampleIfNeeded(server, "expire-cycle", elapsed / 1000);
 
     // Our estimate of keys that are expired and still there: a running average in which this run counts 5%.
-    let current_perc = if total_sampled != 0 { total_expired as f64 / total_sampled as f64 } else { 0.0 };
+    let current_perc =
+        if total_sampled != 0 { total_expired as f64 / total_sampled as f64 } else { 0.0 };
     server.stat_expired_stale_perc = current_perc * 0.05 + server.stat_expired_stale_perc * 0.95;
 }
 
@@ -210,14 +213,20 @@ pub fn expireSlaveKeys(server: &mut Server) {
         // The next key in turn.
         let state = &server.active_expire;
         let after = (Bound::Excluded(state.lastSlaveKey.clone()), Bound::Unbounded);
-        let next = state.slaveKeysWithExpire.range(after).next().or_else(|| state.slaveKeysWithExpire.iter().next());
+        let next = state
+            .slaveKeysWithExpire
+            .range(after)
+            .next()
+            .or_else(|| state.slaveKeysWithExpire.iter().next());
         let Some((keyname, dbids)) = next.map(|(key, dbids)| (key.clone(), *dbids)) else { break };
 
         // Look at it in every db whose bit is set. Bits stay set where it is still to expire.
         let mut new_dbids = 0u64;
         for dbid in (0..server.dbnum.min(64)).filter(|dbid| dbids >> dbid & 1 != 0) {
             let Some(o) = dbFind(server, dbid, &keyname) else { continue };
-            if server.db[dbid].dict.expire(o).is_some() && !activeExpireCycleTryExpire(server, dbid, o, start) {
+            if server.db[dbid].dict.expire(o).is_some()
+                && !activeExpireCycleTryExpire(server, dbid, o, start)
+            {
                 noexpire += 1;
                 new_dbids |= 1 << dbid;
             }
@@ -285,11 +294,16 @@ fn expireGenericCommand(server: &mut Server, c: ClientId, argv: &Args, basetime:
 
     if checkAlreadyExpired(server, when) {
         let lazy = server.lazyfree_lazy_expire;
-        let deleted = if lazy { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) };
+        let deleted =
+            if lazy { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) };
         assert!(deleted);
         server.dirty += 1;
         // To the replicas this is a DEL.
-        rewriteClientCommandVector(server, c, &[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key]);
+        rewriteClientCommandVector(
+            server,
+            c,
+            &[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key],
+        );
         signalModifiedKey(server, Some(c), db, key);
         notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
         addReply(server, c, shared::cone);

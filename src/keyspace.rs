@@ -10,14 +10,14 @@
 //! reading under a forked child copies no page; the access clock is set by [`Keyspace::set_lru`] alone.
 #![allow(unsafe_code)] // a key's block is laid out by hand: header, expire, value and bytes of varying length
 
+use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
 use crate::ds::quicklist::{Quicklist, quicklistDup};
+use crate::ds::siphash::{HashSeed, siphash};
+use crate::sys::mem::{prefetch, size_class};
 use crate::types::t_hash::Hash;
 use crate::types::t_set::Set;
 use crate::types::t_stream::Stream;
 use crate::types::t_zset::Zset;
-use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
-use crate::ds::siphash::{HashSeed, siphash};
-use crate::sys::mem::{prefetch, size_class};
 use crate::util::short_eq;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::hash::{BuildHasher, RandomState};
@@ -102,7 +102,9 @@ impl Aggregate {
             Aggregate::List(_) => OBJ_ENCODING_QUICKLIST,
             Aggregate::Set(Set::Intset(_)) => OBJ_ENCODING_INTSET,
             Aggregate::Set(Set::Ht(_)) | Aggregate::Hash(Hash::Ht(_)) => OBJ_ENCODING_HT,
-            Aggregate::Zset(Zset::Ziplist(_)) | Aggregate::Hash(Hash::Ziplist(_)) => OBJ_ENCODING_ZIPLIST,
+            Aggregate::Zset(Zset::Ziplist(_)) | Aggregate::Hash(Hash::Ziplist(_)) => {
+                OBJ_ENCODING_ZIPLIST
+            }
             Aggregate::Zset(Zset::Skiplist(_)) => OBJ_ENCODING_SKIPLIST,
             Aggregate::Stream(_) => OBJ_ENCODING_STREAM,
         }

@@ -85,13 +85,25 @@ pub fn afterPropagateExec(server: &mut Server) {
 pub fn execCommandPropagateMulti(server: &mut Server, dbid: i32) {
     beforePropagateMulti(server);
     let argv = crate::args::Argv::new(&["MULTI"]);
-    propagate(server, server.commands.multiCommand, dbid, &argv.as_args(), PROPAGATE_AOF | PROPAGATE_REPL);
+    propagate(
+        server,
+        server.commands.multiCommand,
+        dbid,
+        &argv.as_args(),
+        PROPAGATE_AOF | PROPAGATE_REPL,
+    );
 }
 
 /// Sends the EXEC that ends it.
 pub fn execCommandPropagateExec(server: &mut Server, dbid: i32) {
     let argv = crate::args::Argv::new(&["EXEC"]);
-    propagate(server, server.commands.execCommand, dbid, &argv.as_args(), PROPAGATE_AOF | PROPAGATE_REPL);
+    propagate(
+        server,
+        server.commands.execCommand,
+        dbid,
+        &argv.as_args(),
+        PROPAGATE_AOF | PROPAGATE_REPL,
+    );
     afterPropagateExec(server);
 }
 
@@ -252,4 +264,3 @@ pub fn unwatchCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     server[c].flags &= !CLIENT_DIRTY_CAS;
     addReply(server, c, shared::ok);
 }
-

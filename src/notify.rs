@@ -20,7 +20,8 @@ const CLASSES: [(u8, i32); 10] = [
     (b'd', NOTIFY_MODULE),
 ];
 /// The ones that do not belong to `NOTIFY_ALL`.
-const OTHERS: [(u8, i32); 3] = [(b'K', NOTIFY_KEYSPACE), (b'E', NOTIFY_KEYEVENT), (b'm', NOTIFY_KEY_MISS)];
+const OTHERS: [(u8, i32); 3] =
+    [(b'K', NOTIFY_KEYSPACE), (b'E', NOTIFY_KEYEVENT), (b'm', NOTIFY_KEY_MISS)];
 
 /// The classes that a string of letters names (`notify-keyspace-events`), or `None` if one of them is no class.
 pub fn keyspaceEventsStringToFlags(classes: &[u8]) -> Option<i32> {
@@ -54,7 +55,8 @@ pub fn notifyKeyspaceEvent(server: &mut Server, type_: i32, event: &str, key: &[
 }
 
 fn publishKeyspaceEvent(server: &mut Server, event: &str, key: &[u8], dbid: usize) {
-    let channel = |prefix: &[u8], name: &[u8]| [prefix, &ll2string(dbid as i64), b"__:", name].concat();
+    let channel =
+        |prefix: &[u8], name: &[u8]| [prefix, &ll2string(dbid as i64), b"__:", name].concat();
     if server.notify_keyspace_events & NOTIFY_KEYSPACE != 0 {
         pubsubPublishMessage(server, &channel(b"__keyspace@", key), event.as_bytes());
     }
@@ -69,11 +71,20 @@ mod tests {
 
     #[test]
     fn letters_and_classes() {
-        assert_eq!(keyspaceEventsStringToFlags(b"KEA"), Some(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_ALL));
+        assert_eq!(
+            keyspaceEventsStringToFlags(b"KEA"),
+            Some(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_ALL)
+        );
         assert_eq!(keyspaceEventsStringToFlags(b"Kq"), None);
-        assert_eq!(keyspaceEventsFlagsToString(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_ALL), b"AKE");
+        assert_eq!(
+            keyspaceEventsFlagsToString(NOTIFY_KEYSPACE | NOTIFY_KEYEVENT | NOTIFY_ALL),
+            b"AKE"
+        );
         for letters in [&b"g$lshzxetd"[..5], b"xe", b"gKEm", b""] {
-            assert_eq!(keyspaceEventsFlagsToString(keyspaceEventsStringToFlags(letters).unwrap()), letters);
+            assert_eq!(
+                keyspaceEventsFlagsToString(keyspaceEventsStringToFlags(letters).unwrap()),
+                letters
+            );
         }
     }
 }

@@ -85,8 +85,15 @@ pub fn getDoubleFromValue(o: ValueRef<'_>) -> Option<f64> {
 }
 
 /// An argument as a double; not NaN.
-pub fn getDoubleFromObjectOrReply(server: &mut Server, c: ClientId, o: &[u8], msg: Option<&str>) -> Result<f64, ()> {
-    string2d(o).ok_or_else(|| addReplyError(server, c, msg.unwrap_or("value is not a valid float").as_bytes()))
+pub fn getDoubleFromObjectOrReply(
+    server: &mut Server,
+    c: ClientId,
+    o: &[u8],
+    msg: Option<&str>,
+) -> Result<f64, ()> {
+    string2d(o).ok_or_else(|| {
+        addReplyError(server, c, msg.unwrap_or("value is not a valid float").as_bytes())
+    })
 }
 
 /// A string value as a long double (`getLongDoubleFromObject`).
@@ -105,7 +112,9 @@ pub fn getLongDoubleFromObjectOrReply(
     o: &[u8],
     msg: Option<&str>,
 ) -> Result<LongDouble, ()> {
-    string2ld(o).ok_or_else(|| addReplyError(server, c, msg.unwrap_or("value is not a valid float").as_bytes()))
+    string2ld(o).ok_or_else(|| {
+        addReplyError(server, c, msg.unwrap_or("value is not a valid float").as_bytes())
+    })
 }
 
 /// A string value as a number (`getLongLongFromObject`).
@@ -119,14 +128,28 @@ pub fn getLongLongFromValue(o: ValueRef<'_>) -> Option<i64> {
 }
 
 /// An argument as a number.
-pub fn getLongLongFromObjectOrReply(server: &mut Server, c: ClientId, o: &[u8], msg: Option<&str>) -> Result<i64, ()> {
+pub fn getLongLongFromObjectOrReply(
+    server: &mut Server,
+    c: ClientId,
+    o: &[u8],
+    msg: Option<&str>,
+) -> Result<i64, ()> {
     string2ll(o).ok_or_else(|| {
-        addReplyError(server, c, msg.unwrap_or("value is not an integer or out of range").as_bytes());
+        addReplyError(
+            server,
+            c,
+            msg.unwrap_or("value is not an integer or out of range").as_bytes(),
+        );
     })
 }
 
 /// The same: the C's `long` has 64 bits too.
-pub fn getLongFromObjectOrReply(server: &mut Server, c: ClientId, o: &[u8], msg: Option<&str>) -> Result<i64, ()> {
+pub fn getLongFromObjectOrReply(
+    server: &mut Server,
+    c: ClientId,
+    o: &[u8],
+    msg: Option<&str>,
+) -> Result<i64, ()> {
     getLongLongFromObjectOrReply(server, c, o, msg)
 }
 
@@ -146,7 +169,13 @@ pub fn getRangeLongFromObjectOrReply(
     match msg {
         Some(msg) => addReplyError(server, c, msg.as_bytes()),
         None => {
-            addReplyErrorFormat!(server, c, "value is out of range, value must between {} and {}", min, max);
+            addReplyErrorFormat!(
+                server,
+                c,
+                "value is out of range, value must between {} and {}",
+                min,
+                max
+            );
         }
     }
     Err(())
@@ -164,7 +193,12 @@ pub fn getPositiveLongFromObjectOrReply(
 }
 
 /// An argument as a number of 32 bits.
-pub fn getIntFromObjectOrReply(server: &mut Server, c: ClientId, o: &[u8], msg: Option<&str>) -> Result<i32, ()> {
+pub fn getIntFromObjectOrReply(
+    server: &mut Server,
+    c: ClientId,
+    o: &[u8],
+    msg: Option<&str>,
+) -> Result<i32, ()> {
     let (min, max) = (i64::from(i32::MIN), i64::from(i32::MAX));
     getRangeLongFromObjectOrReply(server, c, o, min, max, msg).map(|n| n as i32)
 }
@@ -253,7 +287,8 @@ pub fn getMemoryOverheadData(server: &Server) -> redisMemOverhead {
             + server.stat_clients_type_memory[CLIENT_TYPE_NORMAL],
         ..Default::default()
     };
-    let mut mem_total = server.initial_memory_usage + mh.repl_backlog + mh.clients_slaves + mh.clients_normal;
+    let mut mem_total =
+        server.initial_memory_usage + mh.repl_backlog + mh.clients_slaves + mh.clients_normal;
 
     for db in server.db.iter().filter(|db| db.dict.len() != 0) {
         mh.total_keys += db.dict.len();
@@ -266,7 +301,8 @@ pub fn getMemoryOverheadData(server: &Server) -> redisMemOverhead {
     mh.dataset = zmalloc_used.saturating_sub(mem_total);
     mh.peak_perc = zmalloc_used as f32 * 100.0 / mh.peak_allocated as f32;
     // What is used beyond an empty server.
-    let net_usage = if zmalloc_used > mh.startup_allocated { zmalloc_used - mh.startup_allocated } else { 1 };
+    let net_usage =
+        if zmalloc_used > mh.startup_allocated { zmalloc_used - mh.startup_allocated } else { 1 };
     mh.dataset_perc = mh.dataset as f32 * 100.0 / net_usage as f32;
     mh.bytes_per_key = net_usage.checked_div(mh.total_keys).unwrap_or(0);
     mh
@@ -306,7 +342,8 @@ pub fn getMemoryDoctorReport(server: &Server) -> Vec<u8> {
     if issues.is_empty() {
         return b"Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n".to_vec();
     }
-    let mut s = b"Sam, I detected a few issues in this Redis instance memory implants:\n\n".to_vec();
+    let mut s =
+        b"Sam, I detected a few issues in this Redis instance memory implants:\n\n".to_vec();
     s.append(&mut issues);
     s.extend_from_slice(b"I'm here to keep you safe, Sam. I want to help you.\n");
     s
@@ -351,7 +388,8 @@ fn objectCommandLookupOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> O
 /// The reference count that the C would show: a small number is one object for all its keys, unless each key needs its own
 /// LRU field.
 pub fn refcount(server: &Server, o: ValueRef<'_>) -> i64 {
-    let shares = server.maxmemory == 0 || server.maxmemory_policy & (MAXMEMORY_FLAG_LRU | MAXMEMORY_FLAG_LFU) == 0;
+    let shares = server.maxmemory == 0
+        || server.maxmemory_policy & (MAXMEMORY_FLAG_LRU | MAXMEMORY_FLAG_LFU) == 0;
     match o {
         ValueRef::Int(n) if shares && (0..OBJ_SHARED_INTEGERS).contains(&n) => OBJ_SHARED_REFCOUNT,
         _ => 1,

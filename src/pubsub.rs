@@ -41,7 +41,13 @@ pub fn addReplyPubsubMessage(clients: &mut Clients, c: ClientId, channel: &[u8],
 }
 
 /// A message on a channel that matched a pattern, with the pattern.
-pub fn addReplyPubsubPatMessage(clients: &mut Clients, c: ClientId, pat: &[u8], channel: &[u8], msg: &[u8]) {
+pub fn addReplyPubsubPatMessage(
+    clients: &mut Clients,
+    c: ClientId,
+    pat: &[u8],
+    channel: &[u8],
+    msg: &[u8],
+) {
     addReplyPush(clients, c, 4, |cl| {
         addReplyBulkCBuffer(cl, c, b"pmessage");
         addReplyBulkCBuffer(cl, c, pat);
@@ -115,7 +121,12 @@ pub fn pubsubSubscribeChannel(server: &mut Server, c: ClientId, channel: &[u8]) 
 }
 
 /// Makes a client leave a channel, and tells it if `notify`; false if it was not subscribed.
-pub fn pubsubUnsubscribeChannel(server: &mut Server, c: ClientId, channel: &[u8], notify: bool) -> bool {
+pub fn pubsubUnsubscribeChannel(
+    server: &mut Server,
+    c: ClientId,
+    channel: &[u8],
+    notify: bool,
+) -> bool {
     let was = server[c].pubsub_channels.remove(channel);
     if was {
         removeSubscriber(&mut server.pubsub_channels, channel, c);
@@ -138,7 +149,12 @@ pub fn pubsubSubscribePattern(server: &mut Server, c: ClientId, pattern: &[u8]) 
 }
 
 /// Makes a client leave a pattern, and tells it if `notify`; false if it was not subscribed.
-pub fn pubsubUnsubscribePattern(server: &mut Server, c: ClientId, pattern: &[u8], notify: bool) -> bool {
+pub fn pubsubUnsubscribePattern(
+    server: &mut Server,
+    c: ClientId,
+    pattern: &[u8],
+    notify: bool,
+) -> bool {
     let place = server[c].pubsub_patterns.iter().position(|p| p == pattern);
     if let Some(i) = place {
         server[c].pubsub_patterns.remove(i);
@@ -208,7 +224,11 @@ fn denySubscription(server: &mut Server, c: ClientId, command: &str) -> bool {
     if flags & CLIENT_DENY_BLOCKING == 0 || flags & CLIENT_MULTI != 0 {
         return false;
     }
-    addReplyError(server, c, format!("{command} isn't allowed for a DENY BLOCKING client").as_bytes());
+    addReplyError(
+        server,
+        c,
+        format!("{command} isn't allowed for a DENY BLOCKING client").as_bytes(),
+    );
     true
 }
 

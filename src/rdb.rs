@@ -3282,12 +3282,12 @@ mod tests {
     }
 
     /// A stream with one entry and two consumers, who have a message pending each, as every version writes it.
-    fn stream(type_: u8, pel: [u8; 2]) -> Vec<u8> {
+    fn stream(type_: u8, length: u8, pel: [u8; 2]) -> Vec<u8> {
         let newer = type_ != RDB_TYPE_STREAM_LISTPACKS;
         let id = |seq: u8| [&[0; 15][..], &[seq]].concat();
         let entry = ["1", "0", "1", "f", "0", "2", "0", "0", "v", "4"];
         let mut v = [&[1][..], &string(&id(1)), &listpack(&entry)].concat();
-        v.extend([1, 0, 1]);
+        v.extend([length, 0, 1]);
         if newer {
             v.extend([0, 1, 0, 0, 1]);
         }
@@ -3317,8 +3317,8 @@ mod tests {
     fn streams() {
         let ours = RDB_TYPE_STREAM_LISTPACKS;
         for type_ in [ours, RDB_TYPE_STREAM_LISTPACKS_2, RDB_TYPE_STREAM_LISTPACKS_3] {
-            let bytes = stream(type_, [1, 2]);
-            assert_becomes(type_, &bytes, ours, &stream(ours, [1, 2]), OBJ_ENCODING_STREAM);
+            let bytes = stream(type_, 1, [1, 2]);
+            assert_becomes(type_, &bytes, ours, &stream(ours, 1, [1, 2]), OBJ_ENCODING_STREAM);
             let mut server = newServer();
             assert!(value(&mut server, type_, &bytes));
             let s = server.db[0].dict.stream(server.db[0].dict.find(b"k").unwrap());
@@ -3327,20 +3327,15 @@ mod tests {
 
             // One message with two consumers (CVE-2026-63639), one without, one that the group does not know.
             for pel in [[1, 1], [2, 2], [1, 3]] {
-                assert!(!value(&mut newServer(), type_, &stream(type_, pel)), "{pel:?}");
+                assert!(!value(&mut newServer(), type_, &stream(type_, 1, pel)), "{pel:?}");
             }
             // A consumer twice.
-            let mut twice = bytes.clone();
+            let mut twice = bytes;
             let at = twice.iter().rposition(|&b| b == b'b').unwrap();
             twice[at] = b'a';
             assert!(!value(&mut newServer(), type_, &twice));
             // More entries than there are.
-            let mut long = bytes;
-            let at = long
-                .windows(6)
-                .position(|w| w == [1, 1, b'g', 0, 2, 2] || w[2..] == [1, b'g', 0, 2]);
-            long[at.unwrap() - if type_ == ours { 1 } else { 6 }] = 2;
-            assert!(!value(&mut newServer(), type_, &long));
+            assert!(!value(&mut newServer(), type_, &stream(type_, 2, [1, 2])));
         }
     }
 
@@ -3437,7 +3432,7 @@ mod tests {
                 RDB_TYPE_LIST_QUICKLIST_2,
                 [&[2, 2][..], &listpack(&pairs), b"\x01\x05plain"].concat(),
             ),
-            (RDB_TYPE_STREAM_LISTPACKS_3, stream(RDB_TYPE_STREAM_LISTPACKS_3, [1, 2])),
+            (RDB_TYPE_STREAM_LISTPACKS_3, stream(RDB_TYPE_STREAM_LISTPACKS_3, 1, [1, 2])),
             (
                 RDB_TYPE_HASH_METADATA,
                 b"\0\0\0\0\0\0\0\0\x02\x00\x01f\x01v\x00\x00\xc0\x0c".to_vec(),

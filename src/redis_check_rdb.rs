@@ -28,7 +28,7 @@ use crate::{bformat, serverLog};
 #[derive(Copy, Clone, Default, PartialEq, Eq)]
 enum Doing {
     #[default]
-    START,
+    DOING_START,
     READ_TYPE,
     READ_EXPIRE,
     READ_KEY,
@@ -43,7 +43,7 @@ impl Doing {
     /// The same in words.
     fn name(self) -> &'static str {
         match self {
-            Doing::START => "start",
+            Doing::DOING_START => "start",
             Doing::READ_TYPE => "read-type",
             Doing::READ_EXPIRE => "read-expire",
             Doing::READ_KEY => "read-key",
@@ -283,7 +283,8 @@ pub fn redis_check_rdb_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
     };
     server.loading_process_events_interval_bytes = 0;
     server.sanitize_dump_payload = SANITIZE_DUMP_YES;
-    server.rdb_check = Some(Box::default());
+    // Before the first key, as in the C, its type is 0.
+    server.rdb_check = Some(Box::new(RdbCheck { key_type: Some(0), ..Default::default() }));
     rdbCheckInfo(0, &bformat!("Checking RDB file {}", B(rdbfilename)));
     let ok = redis_check_rdb(server, rdbfilename);
     if ok {

@@ -66,8 +66,8 @@ use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
 use crate::slowlog::{slowlogHasWork, slowlogPushEntryIfNeeded};
 use crate::sys::alloc::{
-    ZMALLOC_LIB, hasAllocatedSince, registerThread, set_jemalloc_bg_thread, zmalloc_get_allocator_info,
-    zmalloc_used_memory,
+    ZMALLOC_LIB, hasAllocatedSince, registerThread, set_jemalloc_bg_thread,
+    zmalloc_get_allocator_info, zmalloc_used_memory,
 };
 use crate::sys::clock::*;
 use crate::sys::errno::errorText;

@@ -44,23 +44,23 @@ pub const CONFIG_REPL_SYNCIO_TIMEOUT: i32 = 5;
 
 // Sizes of buffers, in bytes.
 pub const CONFIG_MAX_LINE: usize = 1024;
-pub const NET_MAX_WRITES_PER_EVENT: usize = 1024*64;
+pub const NET_MAX_WRITES_PER_EVENT: usize = 1024 * 64;
 pub const LOG_MAX_LEN: usize = 1024;
 pub const CONFIG_AUTHPASS_MAX_LEN: usize = 512;
 pub const CONFIG_RUN_ID_SIZE: usize = 40;
 pub const RDB_EOF_MARK_SIZE: usize = 40;
-pub const CONFIG_REPL_BACKLOG_MIN_SIZE: usize = 1024*16;
+pub const CONFIG_REPL_BACKLOG_MIN_SIZE: usize = 1024 * 16;
 pub const NET_IP_STR_LEN: usize = 46;
 pub const NET_HOST_STR_LEN: usize = 256;
 pub const CONFIG_BINDADDR_MAX: usize = 16;
 pub const CONFIG_MIN_RESERVED_FDS: usize = 32;
-pub const PROTO_IOBUF_LEN: usize = 1024*16;
-pub const PROTO_REPLY_CHUNK_BYTES: usize = 16*1024;
-pub const PROTO_INLINE_MAX_SIZE: usize = 1024*64;
-pub const PROTO_MBULK_BIG_ARG: usize = 1024*32;
-pub const REDIS_AUTOSYNC_BYTES: usize = 1024*1024*32;
-pub const LIMIT_PENDING_QUERYBUF: usize = 4*1024*1024;
-pub const CONFIG_FDSET_INCR: usize = CONFIG_MIN_RESERVED_FDS+96;
+pub const PROTO_IOBUF_LEN: usize = 1024 * 16;
+pub const PROTO_REPLY_CHUNK_BYTES: usize = 16 * 1024;
+pub const PROTO_INLINE_MAX_SIZE: usize = 1024 * 64;
+pub const PROTO_MBULK_BIG_ARG: usize = 1024 * 32;
+pub const REDIS_AUTOSYNC_BYTES: usize = 1024 * 1024 * 32;
+pub const LIMIT_PENDING_QUERYBUF: usize = 4 * 1024 * 1024;
+pub const CONFIG_FDSET_INCR: usize = CONFIG_MIN_RESERVED_FDS + 96;
 pub const STATS_METRIC_SAMPLES: usize = 16;
 
 // Active expiry: which of its two cycles runs.
@@ -305,11 +305,20 @@ pub const NOTIFY_STREAM: i32 = 1 << 10;
 pub const NOTIFY_KEY_MISS: i32 = 1 << 11;
 pub const NOTIFY_LOADED: i32 = 1 << 12;
 pub const NOTIFY_MODULE: i32 = 1 << 13;
-pub const NOTIFY_ALL: i32 = NOTIFY_GENERIC | NOTIFY_STRING | NOTIFY_LIST | NOTIFY_SET | NOTIFY_HASH | NOTIFY_ZSET | NOTIFY_EXPIRED | NOTIFY_EVICTED | NOTIFY_STREAM | NOTIFY_MODULE;
+pub const NOTIFY_ALL: i32 = NOTIFY_GENERIC
+    | NOTIFY_STRING
+    | NOTIFY_LIST
+    | NOTIFY_SET
+    | NOTIFY_HASH
+    | NOTIFY_ZSET
+    | NOTIFY_EXPIRED
+    | NOTIFY_EVICTED
+    | NOTIFY_STREAM
+    | NOTIFY_MODULE;
 
 // LRU clock: 24 bits of seconds.
 pub const LRU_BITS: u32 = 24;
-pub const LRU_CLOCK_MAX: u32 = (1 << LRU_BITS)-1;
+pub const LRU_CLOCK_MAX: u32 = (1 << LRU_BITS) - 1;
 pub const LRU_CLOCK_RESOLUTION: u32 = 1000;
 
 // Flags of a user.
@@ -690,7 +699,12 @@ pub struct rdbSaveInfo {
 
 impl Default for rdbSaveInfo {
     fn default() -> Self {
-        rdbSaveInfo { repl_stream_db: -1, repl_id_is_set: false, repl_id: vec![b'0'; CONFIG_RUN_ID_SIZE], repl_offset: -1 }
+        rdbSaveInfo {
+            repl_stream_db: -1,
+            repl_id_is_set: false,
+            repl_id: vec![b'0'; CONFIG_RUN_ID_SIZE],
+            repl_offset: -1,
+        }
     }
 }
 

@@ -13,7 +13,12 @@ pub const SLOWLOG_ENTRY_MAX_STRING: usize = 128;
 
 /// An entry for a command that took `duration` microseconds. Many arguments and long ones are cut, with a note of how much
 /// is missing.
-pub fn slowlogCreateEntry(server: &mut Server, c: ClientId, argv: &Args, duration: i64) -> slowlogEntry {
+pub fn slowlogCreateEntry(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    duration: i64,
+) -> slowlogEntry {
     let slargc = argv.len().min(SLOWLOG_ENTRY_MAX_ARGC);
     let entry_arg = |j: usize| {
         if slargc != argv.len() && j == slargc - 1 {

@@ -570,7 +570,10 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
 mod tests {
     use super::*;
 
-    fn parts(pattern: &[u8]) -> Option<(&[u8], &[u8], Option<&[u8]>)> {
+    /// Prefix, postfix and field of a pattern.
+    type Parts<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
+
+    fn parts(pattern: &[u8]) -> Option<Parts<'_>> {
         match Pattern::new(pattern) {
             Pattern::Key { prefix, postfix, field } => Some((prefix, postfix, field)),
             _ => None,

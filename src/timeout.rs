@@ -3,20 +3,21 @@
 //! Differs: the table of deadlines is an ordered set of (milliseconds, client), where the C packs both into the key of a
 //! radix tree. A client that blocks on a slot that moved away needs cluster, which is not here.
 
-use crate::ds::longdouble::LongDouble;
 use crate::blocked::{replyToBlockedClientTimedOut, unblockClient};
+use crate::ds::longdouble::LongDouble;
+use crate::log::LL_VERBOSE;
 use crate::networking::{addReplyError, freeClient};
 use crate::object::{getLongDoubleFromObjectOrReply, getLongLongFromObjectOrReply};
-use crate::serverLog;
-use crate::log::LL_VERBOSE;
 use crate::server_h::*;
+use crate::serverLog;
 use crate::sys::clock::mstime;
 
 /// Ends the wait of a blocked client whose deadline has passed: it gets the reply for that, and true is returned. Does
 /// nothing to a client that is not blocked, or not for so long.
 pub fn checkBlockedClientTimeout(server: &mut Server, c: ClientId, now: mstime_t) -> bool {
     let client = &server[c];
-    if client.flags & CLIENT_BLOCKED == 0 || client.bpop.timeout == 0 || client.bpop.timeout >= now {
+    if client.flags & CLIENT_BLOCKED == 0 || client.bpop.timeout == 0 || client.bpop.timeout >= now
+    {
         return false;
     }
     replyToBlockedClientTimedOut(server, c);
@@ -79,12 +80,23 @@ pub fn handleBlockedClientsTimeout(server: &mut Server) {
 
 /// The timeout of a blocking command, given in `unit`: an absolute time in milliseconds, 0 for "for ever". On an error the
 /// reply was sent.
-pub fn getTimeoutFromObjectOrReply(server: &mut Server, c: ClientId, object: &[u8], unit: i32) -> Result<mstime_t, ()> {
+pub fn getTimeoutFromObjectOrReply(
+    server: &mut Server,
+    c: ClientId,
+    object: &[u8],
+    unit: i32,
+) -> Result<mstime_t, ()> {
     let mut tval = if unit == UNIT_SECONDS {
         let msg = Some("timeout is not a float or out of range");
-        (getLongDoubleFromObjectOrReply(server, c, object, msg)? * LongDouble::from_i64(1000)).to_i64()
+        (getLongDoubleFromObjectOrReply(server, c, object, msg)? * LongDouble::from_i64(1000))
+            .to_i64()
     } else {
-        getLongLongFromObjectOrReply(server, c, object, Some("timeout is not an integer or out of range"))?
+        getLongLongFromObjectOrReply(
+            server,
+            c,
+            object,
+            Some("timeout is not an integer or out of range"),
+        )?
     };
     if tval < 0 {
         addReplyError(server, c, b"timeout is negative");

@@ -51,7 +51,9 @@ fn random_members_are_the_same_on_a_replica() {
     for (prefix, count) in [("", 90), ("", 1000), ("m", 1000)] {
         for key in ["one", "few", "many", "all"] {
             let members = (0..count).map(|n| format!("{prefix}{n}"));
-            c.cmd(&[String::from("SADD"), key.into()].into_iter().chain(members).collect::<Vec<_>>());
+            c.cmd(
+                &[String::from("SADD"), key.into()].into_iter().chain(members).collect::<Vec<_>>(),
+            );
         }
         for _ in 0..10 {
             c.cmd(&["SPOP", "one"]);

@@ -25,9 +25,20 @@ fn debian_follows_us() {
 #[test]
 fn we_follow_debian() {
     for diskless in ["yes", "no"] {
-        let args = ["--enable-debug-command", "yes", "--repl-diskless-sync", diskless, "--repl-diskless-sync-delay", "0"];
+        let args = [
+            "--enable-debug-command",
+            "yes",
+            "--repl-diskless-sync",
+            diskless,
+            "--repl-diskless-sync-delay",
+            "0",
+        ];
         let master = TestServer::start_debian(&args);
-        master.cmd(&["FUNCTION", "LOAD", "#!lua name=mylib\nredis.register_function('f', function() return 1 end)"]);
+        master.cmd(&[
+            "FUNCTION",
+            "LOAD",
+            "#!lua name=mylib\nredis.register_function('f', function() return 1 end)",
+        ]);
         let load = WriteLoad::start(master.port);
         wait_for("some writes", || load.writes() > 1000);
         let replica = TestServer::start(&[]).replica_of(&master);
@@ -64,7 +75,8 @@ fn debians_tools() {
     assert_eq!(tool("redis-cli", &["-3", "-p", &port, "GET", "k"]), "v\n");
     assert!(tool("redis-cli", &["-p", &port, "INFO"]).contains("redis_version:6.2.16"));
     assert!(tool("redis-cli", &["-p", &port, "--scan"]).contains('k'));
-    let out = tool("redis-benchmark", &["-p", &port, "-t", "ping,set,get,incr,mset", "-n", "2000", "-q"]);
+    let out =
+        tool("redis-benchmark", &["-p", &port, "-t", "ping,set,get,incr,mset", "-n", "2000", "-q"]);
     assert!(out.contains("GET:") && !out.to_lowercase().contains("error"), "{out}");
     let rdb = server.dir.path("copy.rdb");
     tool("redis-cli", &["-p", &port, "--rdb", rdb.to_str().unwrap()]);

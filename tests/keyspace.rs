@@ -1,8 +1,8 @@
 //! Keys and strings: iteration that misses nothing, the end of keys, moves between dbs, what OBJECT tells, eviction, digits.
 
-mod support;
 #[path = "support/ask.rs"]
 mod ask;
+mod support;
 
 use ask::*;
 use std::collections::BTreeSet;
@@ -30,13 +30,15 @@ fn scan_guarantee() {
     let (mut c, mut other) = (server.conn(), server.conn());
     c.ask("DEBUG POPULATE 1000 stay 8");
     let stay: BTreeSet<String> = (0..1000).map(|i| format!("stay:{i}")).collect();
-    for (count, grow, shrink) in [("10", 300, 0), ("1", 40, 0), ("7", 0, 400), ("10", 900, 900), ("100", 20_000, 20_000)] {
+    for (count, grow, shrink) in
+        [("10", 300, 0), ("1", 40, 0), ("7", 0, 400), ("10", 900, 900), ("100", 20_000, 20_000)]
+    {
         let mut next = 0u64;
         let mut alive = std::collections::VecDeque::new();
         if shrink > grow {
             let lines: Vec<String> = (0..50_000).map(|i| format!("SET pre:{i} x")).collect();
             other.raw(&batch(&lines.iter().map(String::as_str).collect::<Vec<_>>())).unwrap();
-            (0..50_000).for_each(|_| assert_eq!(next_is(&mut other), "OK"));
+            (0..50_000).for_each(|_| assert_eq!(ask::next(&mut other), "OK"));
             alive.extend((0..50_000).map(|i| format!("pre:{i}")));
         }
         let (mut calls, mut turn) = (0, 0);
@@ -60,7 +62,8 @@ fn scan_guarantee() {
             lines.iter().for_each(|_| drop(other.reply()));
         });
         assert!(calls > 3, "it took {calls} calls");
-        let found: BTreeSet<String> = found.into_iter().filter(|k| k.starts_with("stay:")).collect();
+        let found: BTreeSet<String> =
+            found.into_iter().filter(|k| k.starts_with("stay:")).collect();
         let missed: Vec<_> = stay.difference(&found).take(5).collect();
         assert!(missed.is_empty(), "COUNT {count}, +{grow} -{shrink}: missed {missed:?} and more");
         for chunk in alive.make_contiguous().chunks(1000) {
@@ -73,10 +76,6 @@ fn scan_guarantee() {
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), stay);
 }
 
-fn next_is(c: &mut Conn) -> String {
-    next(c)
-}
-
 /// MATCH, TYPE, and the errors of SCAN.
 #[test]
 fn scan_options() {
@@ -86,7 +85,11 @@ fn scan_options() {
         c.cmd(&["SET", k, "v"]);
     }
     let mut all = |line: &str| -> Vec<String> {
-        let mut v: Vec<String> = c.cmd(&line.split(' ').collect::<Vec<_>>()).array()[1].array().iter().map(Reply::text).collect();
+        let mut v: Vec<String> = c.cmd(&line.split(' ').collect::<Vec<_>>()).array()[1]
+            .array()
+            .iter()
+            .map(Reply::text)
+            .collect();
         v.sort();
         v
     };
@@ -119,7 +122,10 @@ fn lazy_expiry() {
     let server = TestServer::start(&[]);
     let mut c = server.conn();
     c.ask("DEBUG SET-ACTIVE-EXPIRE 0");
-    for k in ["get", "exists", "ttl", "incr", "rename", "type", "append", "setnx", "del", "touch", "persist", "copy", "object", "expire", "getrange"] {
+    for k in [
+        "get", "exists", "ttl", "incr", "rename", "type", "append", "setnx", "del", "touch",
+        "persist", "copy", "object", "expire", "getrange",
+    ] {
         c.cmd(&["SET", k, "1", "PX", "30"]);
     }
     std::thread::sleep(Duration::from_millis(60));
@@ -177,7 +183,14 @@ fn expire_commands() {
         let got = c.cmd(&["PTTL", key]).int();
         assert!((ms - 5000..=ms).contains(&got), "PTTL {key} is {got}, not {ms}");
     };
-    for (line, want) in [("EXPIRE nosuch 10", "0"), ("TTL nosuch", "-2"), ("PTTL nosuch", "-2"), ("SET k v", "OK"), ("TTL k", "-1"), ("EXPIRE k 100", "1")] {
+    for (line, want) in [
+        ("EXPIRE nosuch 10", "0"),
+        ("TTL nosuch", "-2"),
+        ("PTTL nosuch", "-2"),
+        ("SET k v", "OK"),
+        ("TTL k", "-1"),
+        ("EXPIRE k 100", "1"),
+    ] {
         assert_eq!(c.ask(line), want, "{line}");
     }
     near(&mut c, "k", 100_000);
@@ -187,7 +200,10 @@ fn expire_commands() {
     near(&mut c, "k", 100_000);
     assert_eq!([c.ask("RENAME k l"), c.ask("PEXPIRE l 200000")], ["OK", "1"]);
     near(&mut c, "l", 200_000);
-    assert_eq!([c.ask("COPY l m"), c.ask("COPY l m"), c.ask("COPY l m REPLACE"), c.ask("COPY l l DB 5")], ["1", "0", "1", "1"]);
+    assert_eq!(
+        [c.ask("COPY l m"), c.ask("COPY l m"), c.ask("COPY l m REPLACE"), c.ask("COPY l l DB 5")],
+        ["1", "0", "1", "1"]
+    );
     near(&mut c, "m", 200_000);
     assert_eq!(c.ask("MOVE m 5"), "1");
     c.ask("SELECT 5");
@@ -196,17 +212,33 @@ fn expire_commands() {
     c.ask("SELECT 0");
     assert_eq!(c.ask("SET l x"), "OK");
     assert_eq!(c.ask("TTL l"), "-1", "SET forgets it");
-    assert_eq!([c.ask("EXPIREAT l 4102444800"), c.ask("PERSIST l"), c.ask("PERSIST l")], ["1", "1", "0"]);
-    assert_eq!([c.ask("EXPIRE l -1"), c.ask("EXISTS l")], ["1", "0"], "in the past: deleted at once");
+    assert_eq!(
+        [c.ask("EXPIREAT l 4102444800"), c.ask("PERSIST l"), c.ask("PERSIST l")],
+        ["1", "1", "0"]
+    );
+    assert_eq!(
+        [c.ask("EXPIRE l -1"), c.ask("EXISTS l")],
+        ["1", "0"],
+        "in the past: deleted at once"
+    );
     assert_eq!([c.ask("SET g v EX 100"), c.ask("GETSET g w"), c.ask("TTL g")], ["OK", "v", "-1"]);
-    assert_eq!([c.ask("SET g v EX 100 GET"), c.ask("GETEX g PERSIST"), c.ask("TTL g")], ["w", "v", "-1"]);
+    assert_eq!(
+        [c.ask("SET g v EX 100 GET"), c.ask("GETEX g PERSIST"), c.ask("TTL g")],
+        ["w", "v", "-1"]
+    );
     assert_eq!([c.ask("INCR n"), c.ask("EXPIRE n 100"), c.ask("INCR n")], ["1", "1", "2"]);
     near(&mut c, "n", 100_000);
     assert_eq!(c.ask("SET a b EX 10 PX 10"), "-ERR syntax error");
     assert_eq!(c.ask("SET a b EX 10 KEEPTTL"), "-ERR syntax error");
     // Whatever happens to a key, its expire goes with it.
-    assert_eq!([c.ask("SET r 1 EX 100"), c.ask("SET s 2"), c.ask("RENAME s r"), c.ask("TTL r")], ["OK", "OK", "OK", "-1"]);
-    assert_eq!([c.ask("SET d 1 EX 100"), c.ask("DEL d"), c.ask("SET d 2"), c.ask("TTL d")], ["OK", "1", "OK", "-1"]);
+    assert_eq!(
+        [c.ask("SET r 1 EX 100"), c.ask("SET s 2"), c.ask("RENAME s r"), c.ask("TTL r")],
+        ["OK", "OK", "OK", "-1"]
+    );
+    assert_eq!(
+        [c.ask("SET d 1 EX 100"), c.ask("DEL d"), c.ask("SET d 2"), c.ask("TTL d")],
+        ["OK", "1", "OK", "-1"]
+    );
     assert!(server.info("db0").contains(",expires=1,"), "{}", server.info("db0"));
 }
 
@@ -249,7 +281,10 @@ fn between_dbs() {
     assert_eq!([other.ask("GET b"), other.ask("GET d")], ["one", "zero"]);
     assert!((1..=1000).contains(&other.cmd(&["TTL", "d"]).int()));
     assert_eq!([server.info("db0"), server.info("db1")], ["keys=2,expires=1,avg_ttl=0", ""]);
-    assert_eq!([other.ask("FLUSHDB"), other.ask("FLUSHDB ASYNC"), other.ask("FLUSHALL SYNC")], ["OK"; 3]);
+    assert_eq!(
+        [other.ask("FLUSHDB"), other.ask("FLUSHDB ASYNC"), other.ask("FLUSHALL SYNC")],
+        ["OK"; 3]
+    );
     assert_eq!(other.ask("FLUSHALL FOO"), "-ERR syntax error");
     assert_eq!(c.ask("DBSIZE"), "0");
 }
@@ -262,8 +297,19 @@ fn object_and_memory() {
     let long44 = "x".repeat(44);
     let long45 = "x".repeat(45);
     for (value, encoding) in [
-        ("0", "int"), ("-1", "int"), ("9223372036854775807", "int"), ("-9223372036854775808", "int"), ("9223372036854775808", "embstr"), ("01", "embstr"), ("+1", "embstr"),
-        ("-0", "embstr"), (" 1", "embstr"), ("1.0", "embstr"), ("", "embstr"), (&long44, "embstr"), (&long45, "raw"),
+        ("0", "int"),
+        ("-1", "int"),
+        ("9223372036854775807", "int"),
+        ("-9223372036854775808", "int"),
+        ("9223372036854775808", "embstr"),
+        ("01", "embstr"),
+        ("+1", "embstr"),
+        ("-0", "embstr"),
+        (" 1", "embstr"),
+        ("1.0", "embstr"),
+        ("", "embstr"),
+        (&long44, "embstr"),
+        (&long45, "raw"),
     ] {
         c.cmd(&["SET", "k", value]);
         assert_eq!(c.ask("OBJECT ENCODING k"), encoding, "{value:?}");
@@ -277,8 +323,18 @@ fn object_and_memory() {
     assert_eq!(c.ask("OBJECT ENCODING k"), "embstr");
     c.ask("SETRANGE k 0 9");
     assert_eq!(c.ask("OBJECT ENCODING k"), "raw");
-    assert_eq!([c.ask("OBJECT ENCODING nosuch"), c.ask("OBJECT REFCOUNT k"), c.ask("OBJECT IDLETIME nosuch")], ["(nil)", "1", "(nil)"]);
-    assert!(c.ask("OBJECT HELP").starts_with("[OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    assert_eq!(
+        [
+            c.ask("OBJECT ENCODING nosuch"),
+            c.ask("OBJECT REFCOUNT k"),
+            c.ask("OBJECT IDLETIME nosuch")
+        ],
+        ["(nil)", "1", "(nil)"]
+    );
+    assert!(
+        c.ask("OBJECT HELP")
+            .starts_with("[OBJECT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+    );
     assert_eq!(
         c.ask("OBJECT FREQ k"),
         "-ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust."
@@ -290,7 +346,10 @@ fn object_and_memory() {
     assert_eq!([c.ask("TOUCH k"), c.ask("OBJECT IDLETIME k")], ["1", "0"]);
     // Frequencies grow with use.
     c.ask("CONFIG SET maxmemory-policy allkeys-lfu");
-    assert!(c.ask("OBJECT IDLETIME k").starts_with("-ERR An LFU maxmemory policy is selected, idle time not tracked."));
+    assert!(
+        c.ask("OBJECT IDLETIME k")
+            .starts_with("-ERR An LFU maxmemory policy is selected, idle time not tracked.")
+    );
     c.ask("SET f v");
     assert_eq!(c.ask("OBJECT FREQ f"), "5");
     for _ in 0..3000 {
@@ -298,7 +357,11 @@ fn object_and_memory() {
     }
     let freq = c.cmd(&["OBJECT", "FREQ", "f"]).int();
     assert!((8..=40).contains(&freq), "{freq}");
-    assert!(c.cmd(&["DEBUG", "OBJECT", "f"]).text().contains(" refcount:1 encoding:embstr serializedlength:2 "));
+    assert!(
+        c.cmd(&["DEBUG", "OBJECT", "f"])
+            .text()
+            .contains(" refcount:1 encoding:embstr serializedlength:2 ")
+    );
 
     assert_eq!(c.ask("MEMORY USAGE nosuch"), "(nil)");
     let small = c.cmd(&["MEMORY", "USAGE", "f"]).int();
@@ -315,7 +378,16 @@ fn object_and_memory() {
 /// Over maxmemory each policy evicts what it says, or nothing.
 #[test]
 fn eviction_policies() {
-    for policy in ["noeviction", "allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"] {
+    for policy in [
+        "noeviction",
+        "allkeys-lru",
+        "allkeys-lfu",
+        "allkeys-random",
+        "volatile-lru",
+        "volatile-lfu",
+        "volatile-random",
+        "volatile-ttl",
+    ] {
         let server = TestServer::start(&["--maxmemory-policy", policy]);
         let mut c = server.conn();
         let limit = server.info_i64("used_memory") + 2_000_000;
@@ -325,7 +397,11 @@ fn eviction_policies() {
         let mut refused = 0;
         for i in 0..4000 {
             let (key, seconds) = (format!("key:{i}"), format!("{}", 10_000 + i));
-            let args = if i % 2 == 0 { vec!["SET", &key, &value, "EX", &seconds] } else { vec!["SET", &key, &value] };
+            let args = if i % 2 == 0 {
+                vec!["SET", &key, &value, "EX", &seconds]
+            } else {
+                vec!["SET", &key, &value]
+            };
             match c.cmd(&args).text().as_str() {
                 "OK" => {}
                 "-OOM command not allowed when used memory > 'maxmemory'." => refused += 1,
@@ -333,12 +409,19 @@ fn eviction_policies() {
             }
         }
         let evicted = server.info_i64("evicted_keys");
-        let lasting: i64 = (0..4000).step_by(2).map(|i| c.cmd(&["EXISTS".to_string(), format!("key:{}", i + 1)]).int()).sum();
+        let lasting: i64 = (0..4000)
+            .step_by(2)
+            .map(|i| c.cmd(&["EXISTS".to_string(), format!("key:{}", i + 1)]).int())
+            .sum();
         let (size, used) = (c.cmd(&["DBSIZE"]).int(), server.info_i64("used_memory"));
         assert!(used < limit + 300_000, "{policy}: {used} of {limit}");
-        assert_eq!(size, 4000 - refused - evicted, "{policy}");
+        // Each command on the way from one figure to the other may have evicted some more.
+        let left = 4000 - refused - evicted;
+        assert!(size <= left && size > left - 200, "{policy}: {size} of {left}");
         match policy {
-            "noeviction" => assert!(refused > 1000 && evicted == 0, "{policy}: {refused} {evicted}"),
+            "noeviction" => {
+                assert!(refused > 1000 && evicted == 0, "{policy}: {refused} {evicted}")
+            }
             p if p.starts_with("allkeys") => {
                 assert!(refused == 0 && evicted > 1000, "{policy}: {refused} {evicted}");
                 assert!(lasting < 2000, "{policy} takes any key");
@@ -346,7 +429,11 @@ fn eviction_policies() {
             _ => {
                 assert!(refused > 0 && evicted > 500, "{policy}: {refused} {evicted}");
                 // Only writes that were refused are missing among those without an expire.
-                assert!(server.info("db0").contains("expires=0,"), "{policy}: {}", server.info("db0"));
+                assert!(
+                    server.info("db0").contains("expires=0,"),
+                    "{policy}: {}",
+                    server.info("db0")
+                );
             }
         }
         assert_eq!(c.ask("GET nosuch"), "(nil)", "reads go on");
@@ -357,7 +444,8 @@ fn eviction_policies() {
 #[test]
 fn eviction_prefers() {
     // LRU: keys read during the last second outlive those that were not.
-    let server = TestServer::start(&["--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "10"]);
+    let server =
+        TestServer::start(&["--maxmemory-policy", "allkeys-lru", "--maxmemory-samples", "10"]);
     let mut c = server.conn();
     let value = "x".repeat(1000);
     for i in 0..1000 {
@@ -373,12 +461,15 @@ fn eviction_prefers() {
         c.ask("PING");
         server.info_i64("used_memory") <= used - 390_000
     });
-    let count = |c: &mut Conn, from: usize, to: usize| -> i64 { (from..to).map(|i| c.cmd(&["EXISTS".to_string(), format!("key:{i}")]).int()).sum() };
+    let count = |c: &mut Conn, from: usize, to: usize| -> i64 {
+        (from..to).map(|i| c.cmd(&["EXISTS".to_string(), format!("key:{i}")]).int()).sum()
+    };
     let (fresh, idle) = (count(&mut c, 0, 500), count(&mut c, 500, 1000));
     assert!(idle + 200 < fresh && fresh > 450, "{fresh} fresh ones are left and {idle} idle ones");
 
     // TTL: what ends soon goes first.
-    let server = TestServer::start(&["--maxmemory-policy", "volatile-ttl", "--maxmemory-samples", "10"]);
+    let server =
+        TestServer::start(&["--maxmemory-policy", "volatile-ttl", "--maxmemory-samples", "10"]);
     let mut c = server.conn();
     for i in 0..1000 {
         c.cmd(&["SET", &format!("key:{i}"), &value, "EX", if i < 500 { "100000" } else { "1000" }]);
@@ -414,16 +505,16 @@ fn incrbyfloat_digits() {
         ("0", "1e-20", "0"),
         ("0", "1.23456789012345678", "1.23456789012345678"),
         ("99999999999999999999", "1", "100000000000000000000"),
-        ("1.79769313486231570e308", "0", "179769313486231570000000000000000000000000000000000"),
+        (
+            "1.79769313486231570e308",
+            "0",
+            "179769313486231569995921046774104434048386446944329178485314420765176628523124396354701868608387085564428793419425520689308708363451136055357897278026477617073498977686288394835618163294045594434929537447290627480669417384648879122776218333598953852832103282504751611691208117720159985926376802466863339536384",
+        ),
         ("0x10", "1", "17"),
     ] {
         c.cmd(&["SET", "k", start]);
         let got = c.cmd(&["INCRBYFLOAT", "k", by]).text();
-        if start.contains("e308") {
-            assert!(got.starts_with("17976931348623157") && got.len() == 309, "{got}");
-        } else {
-            assert_eq!(got, want, "{start} + {by}");
-        }
+        assert_eq!(got, want, "{start} + {by}");
         assert_eq!(c.ask("GET k"), got);
     }
     // A hundred tenths are ten.

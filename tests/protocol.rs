@@ -1,8 +1,9 @@
 //! What goes over a connection: framing and its errors, HELLO, pipelines, CLIENT, AUTH, limits, messages, transactions.
+#![allow(clippy::disallowed_methods)] // what runs beside the test
 
-mod support;
 #[path = "support/ask.rs"]
 mod ask;
+mod support;
 
 use ask::*;
 use std::io::{Read, Write};
@@ -29,7 +30,8 @@ fn exchange(stream: &mut (impl Read + Write), bytes: &[u8], until: &str) -> Stri
 /// A socket with a small receive window: what its owner does not read stays with the server.
 fn narrow(port: u16) -> TcpStream {
     use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn, sockopt};
-    let fd = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+    let fd = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+        .unwrap();
     socket::setsockopt(&fd, sockopt::RcvBuf, &4096).unwrap();
     let sock = TcpStream::from(fd);
     use std::os::fd::AsRawFd;
@@ -137,7 +139,11 @@ fn requests_cut_anywhere() {
             server.cmd(&["PING"]);
         }
         c.raw(&bytes[cut..]).unwrap();
-        assert_eq!([next(&mut c), next(&mut c), next(&mut c)], ["OK", "va\r\nlue", "$1\r\n*1\r\n"], "cut at {cut}");
+        assert_eq!(
+            [next(&mut c), next(&mut c), next(&mut c)],
+            ["OK", "va\r\nlue", "$1\r\n*1\r\n"],
+            "cut at {cut}"
+        );
     }
     let mut c = server.conn();
     for b in &bytes {
@@ -156,8 +162,14 @@ fn refused_commands() {
         ("foo bar baz", "-ERR unknown command `foo`, with args beginning with: `bar`, `baz`, "),
         ("GET", "-ERR wrong number of arguments for 'get' command"),
         ("gEt a b", "-ERR wrong number of arguments for 'get' command"),
-        ("CLIENT nosuch", "-ERR Unknown subcommand or wrong number of arguments for 'nosuch'. Try CLIENT HELP."),
-        ("CONFIG nosuch", "-ERR Unknown subcommand or wrong number of arguments for 'nosuch'. Try CONFIG HELP."),
+        (
+            "CLIENT nosuch",
+            "-ERR Unknown subcommand or wrong number of arguments for 'nosuch'. Try CLIENT HELP.",
+        ),
+        (
+            "CONFIG nosuch",
+            "-ERR Unknown subcommand or wrong number of arguments for 'nosuch'. Try CONFIG HELP.",
+        ),
         ("SELECT 16", "-ERR DB index is out of range"),
         ("SELECT x", "-ERR value is not an integer or out of range"),
         ("SELECT -1", "-ERR DB index is out of range"),
@@ -176,7 +188,10 @@ fn refused_commands() {
     }
     // What is echoed is cut short and cannot break the framing.
     let reply = c.cmd(&["no\r\n+such".to_string(), "x".repeat(300)]).text();
-    assert!(reply.starts_with("-ERR unknown command `no  +such`, with args beginning with: `xxx"), "{reply}");
+    assert!(
+        reply.starts_with("-ERR unknown command `no  +such`, with args beginning with: `xxx"),
+        "{reply}"
+    );
     assert!(reply.len() < 300, "{reply}");
     assert_eq!(c.ask("PING"), "PONG");
 }
@@ -188,7 +203,9 @@ fn hello_and_resp3() {
     let mut c = server.conn();
     let id = c.cmd(&["CLIENT", "ID"]).int();
     let fields = |proto| {
-        format!("server redis version 6.2.16 proto {proto} id {id} mode standalone role master modules []")
+        format!(
+            "server redis version 6.2.16 proto {proto} id {id} mode standalone role master modules []"
+        )
     };
     assert_eq!(c.ask("HELLO"), format!("[{}]", fields(2)));
     assert_eq!(c.ask("HELLO 2"), format!("[{}]", fields(2)));
@@ -196,7 +213,9 @@ fn hello_and_resp3() {
     assert!(matches!(three, Reply::Map(_)), "{three:?}");
     assert_eq!(
         flat(&three),
-        format!("{{server=redis version=6.2.16 proto=3 id={id} mode=standalone role=master modules=[]}}")
+        format!(
+            "{{server=redis version=6.2.16 proto=3 id={id} mode=standalone role=master modules=[]}}"
+        )
     );
     assert_eq!(c.ask("CLIENT GETNAME"), "me");
 
@@ -250,18 +269,48 @@ fn hello_and_resp3() {
 fn pipeline_with_select() {
     let server = TestServer::start(&[]);
     let mut c = server.conn();
-    c.raw(&batch(&["SET k zero", "SELECT 5", "GET k", "SET k five", "SELECT 0", "GET k", "SELECT 5", "GET k", "DBSIZE", "SELECT 99", "GET k"]))
-        .unwrap();
-    for want in ["OK", "OK", "(nil)", "OK", "OK", "zero", "OK", "five", "1", "-ERR DB index is out of range", "five"] {
+    c.raw(&batch(&[
+        "SET k zero",
+        "SELECT 5",
+        "GET k",
+        "SET k five",
+        "SELECT 0",
+        "GET k",
+        "SELECT 5",
+        "GET k",
+        "DBSIZE",
+        "SELECT 99",
+        "GET k",
+    ]))
+    .unwrap();
+    for want in [
+        "OK",
+        "OK",
+        "(nil)",
+        "OK",
+        "OK",
+        "zero",
+        "OK",
+        "five",
+        "1",
+        "-ERR DB index is out of range",
+        "five",
+    ] {
         assert_eq!(next(&mut c), want);
     }
     // Longer than any look-ahead, alternating.
-    let lines: Vec<String> = (0..500).flat_map(|i| [format!("SELECT {}", i % 7), format!("SET key{i} {i}"), "DBSIZE".into()]).collect();
+    let lines: Vec<String> = (0..500)
+        .flat_map(|i| [format!("SELECT {}", i % 7), format!("SET key{i} {i}"), "DBSIZE".into()])
+        .collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     c.ask("FLUSHALL");
     c.raw(&batch(&lines)).unwrap();
     for i in 0..500 {
-        assert_eq!([next(&mut c), next(&mut c), next(&mut c)], ["OK", "OK", &(i / 7 + 1).to_string()], "round {i}");
+        assert_eq!(
+            [next(&mut c), next(&mut c), next(&mut c)],
+            ["OK", "OK", &(i / 7 + 1).to_string()],
+            "round {i}"
+        );
     }
 }
 
@@ -271,12 +320,31 @@ fn pipeline_on_one_key() {
     let server = TestServer::start(&[]);
     let mut c = server.conn();
     c.raw(&batch(&[
-        "SET k a", "GET k", "DEL k", "GET k", "SET k b PX 100000", "GETDEL k", "EXISTS k", "INCR k", "INCR k", "RENAME k l", "GET k", "GET l",
-        "SWAPDB 0 1", "GET l", "FLUSHALL", "SELECT 1", "GET l", "SET k x", "FLUSHDB", "GET k",
+        "SET k a",
+        "GET k",
+        "DEL k",
+        "GET k",
+        "SET k b PX 100000",
+        "GETDEL k",
+        "EXISTS k",
+        "INCR k",
+        "INCR k",
+        "RENAME k l",
+        "GET k",
+        "GET l",
+        "SWAPDB 0 1",
+        "GET l",
+        "FLUSHALL",
+        "SELECT 1",
+        "GET l",
+        "SET k x",
+        "FLUSHDB",
+        "GET k",
     ]))
     .unwrap();
     for want in [
-        "OK", "a", "1", "(nil)", "OK", "b", "0", "1", "2", "OK", "(nil)", "2", "OK", "(nil)", "OK", "OK", "(nil)", "OK", "OK", "(nil)",
+        "OK", "a", "1", "(nil)", "OK", "b", "0", "1", "2", "OK", "(nil)", "2", "OK", "(nil)", "OK",
+        "OK", "(nil)", "OK", "OK", "(nil)",
     ] {
         assert_eq!(next(&mut c), want);
     }
@@ -287,11 +355,27 @@ fn pipeline_on_one_key() {
 fn pipeline_with_multi() {
     let server = TestServer::start(&[]);
     let mut c = server.conn();
-    c.raw(&batch(&["SET a 1", "MULTI", "INCR a", "GET a", "EXEC", "GET a", "MULTI", "NOSUCH", "GET a", "EXEC", "GET a", "MULTI", "GET a", "DISCARD", "EXEC"]))
-        .unwrap();
+    c.raw(&batch(&[
+        "SET a 1", "MULTI", "INCR a", "GET a", "EXEC", "GET a", "MULTI", "NOSUCH", "GET a", "EXEC",
+        "GET a", "MULTI", "GET a", "DISCARD", "EXEC",
+    ]))
+    .unwrap();
     for want in [
-        "OK", "OK", "QUEUED", "QUEUED", "[2 2]", "2", "OK", "-ERR unknown command `NOSUCH`, with args beginning with: ", "QUEUED",
-        "-EXECABORT Transaction discarded because of previous errors.", "2", "OK", "QUEUED", "OK", "-ERR EXEC without MULTI",
+        "OK",
+        "OK",
+        "QUEUED",
+        "QUEUED",
+        "[2 2]",
+        "2",
+        "OK",
+        "-ERR unknown command `NOSUCH`, with args beginning with: ",
+        "QUEUED",
+        "-EXECABORT Transaction discarded because of previous errors.",
+        "2",
+        "OK",
+        "QUEUED",
+        "OK",
+        "-ERR EXEC without MULTI",
     ] {
         assert_eq!(next(&mut c), want);
     }
@@ -303,7 +387,8 @@ fn pipeline_with_client_kill() {
     let mut server = TestServer::start(&[]);
     let mut c = server.conn();
     let id = c.cmd(&["CLIENT", "ID"]).int();
-    c.raw(&batch(&["SET a 1", &format!("CLIENT KILL ID {id} SKIPME no"), "SET a 2", "SET b 2"])).unwrap();
+    c.raw(&batch(&["SET a 1", &format!("CLIENT KILL ID {id} SKIPME no"), "SET a 2", "SET b 2"]))
+        .unwrap();
     assert_eq!(String::from_utf8_lossy(&c.read_to_end()), "+OK\r\n:1\r\n");
     assert_eq!(server.ask("MGET a b"), "[1 (nil)]");
 
@@ -313,13 +398,24 @@ fn pipeline_with_client_kill() {
         let id = victim.cmd(&["CLIENT", "ID"]).int();
         victim.raw(&batch(&["PING"; 40])).unwrap();
         killer.raw(&batch(&["PING", &format!("CLIENT KILL ID {id}"), "PING"])).unwrap();
-        assert_eq!([next(&mut killer), next(&mut killer), next(&mut killer)], ["PONG", "1", "PONG"]);
+        assert_eq!(
+            [next(&mut killer), next(&mut killer), next(&mut killer)],
+            ["PONG", "1", "PONG"]
+        );
         assert!(victim.is_closed());
     }
     // The same within a transaction.
     let mut c = server.conn();
     let id = c.cmd(&["CLIENT", "ID"]).int();
-    c.raw(&batch(&["MULTI", "SET a 5", &format!("CLIENT KILL ID {id} SKIPME no"), "SET a 6", "EXEC", "SET a 7"])).unwrap();
+    c.raw(&batch(&[
+        "MULTI",
+        "SET a 5",
+        &format!("CLIENT KILL ID {id} SKIPME no"),
+        "SET a 6",
+        "EXEC",
+        "SET a 7",
+    ]))
+    .unwrap();
     let got = String::from_utf8_lossy(&c.read_to_end()).into_owned();
     assert!(got.ends_with("*3\r\n+OK\r\n:1\r\n"), "{got}");
     assert_eq!(server.ask("GET a"), "6");
@@ -331,7 +427,17 @@ fn pipeline_with_client_reply() {
     let server = TestServer::start(&[]);
     let mut c = server.conn();
     c.raw(&batch(&[
-        "PING 1", "CLIENT REPLY SKIP", "PING 2", "PING 3", "CLIENT REPLY OFF", "PING 4", "NOSUCH", "CLIENT REPLY SKIP", "SET a 1", "CLIENT REPLY ON", "GET a",
+        "PING 1",
+        "CLIENT REPLY SKIP",
+        "PING 2",
+        "PING 3",
+        "CLIENT REPLY OFF",
+        "PING 4",
+        "NOSUCH",
+        "CLIENT REPLY SKIP",
+        "SET a 1",
+        "CLIENT REPLY ON",
+        "GET a",
         "CLIENT REPLY foo",
     ]))
     .unwrap();
@@ -346,11 +452,17 @@ fn pipeline_with_client_reply() {
 #[test]
 fn pipeline_with_quit() {
     let mut server = TestServer::start(&[]);
-    assert_eq!(to_the_end(server.port, &batch(&["SET a 1", "QUIT", "SET a 2", "PING"])), "+OK\r\n+OK\r\n");
+    assert_eq!(
+        to_the_end(server.port, &batch(&["SET a 1", "QUIT", "SET a 2", "PING"])),
+        "+OK\r\n+OK\r\n"
+    );
     assert_eq!(server.ask("GET a"), "1");
     assert_eq!(to_the_end(server.port, b"QUIT\r\n"), "+OK\r\n");
     assert_eq!(to_the_end(server.port, b"quit now\r\nPING\r\n"), "+OK\r\n");
-    assert_eq!(to_the_end(server.port, b"MULTI\r\nSET a 2\r\nQUIT\r\nEXEC\r\n"), "+OK\r\n+QUEUED\r\n+OK\r\n");
+    assert_eq!(
+        to_the_end(server.port, b"MULTI\r\nSET a 2\r\nQUIT\r\nEXEC\r\n"),
+        "+OK\r\n+QUEUED\r\n+OK\r\n"
+    );
     assert_eq!(server.ask("GET a"), "1");
 }
 
@@ -361,7 +473,8 @@ fn long_pipeline() {
     let mut c = server.conn();
     let mut writer = c.sock.try_clone().unwrap();
     let sender = std::thread::spawn(move || {
-        let bytes: Vec<u8> = (0..100_000).flat_map(|i| Conn::encode(&["ECHO".to_string(), i.to_string()])).collect();
+        let bytes: Vec<u8> =
+            (0..100_000).flat_map(|i| Conn::encode(&["ECHO".to_string(), i.to_string()])).collect();
         writer.write_all(&bytes).unwrap();
     });
     for i in 0..100_000 {
@@ -390,7 +503,10 @@ fn big_arguments() {
         sender.join().unwrap();
     }
     assert_eq!(server.ask("CONFIG SET proto-max-bulk-len 1mb"), "OK");
-    assert_eq!(to_the_end(server.port, b"*2\r\n$4\r\nECHO\r\n$1048577\r\n"), "-ERR Protocol error: invalid bulk length\r\n");
+    assert_eq!(
+        to_the_end(server.port, b"*2\r\n$4\r\nECHO\r\n$1048577\r\n"),
+        "-ERR Protocol error: invalid bulk length\r\n"
+    );
     assert!(server.conn().cmd(&["ECHO".to_string(), "x".repeat(1 << 20)]).bytes().len() == 1 << 20);
 }
 
@@ -416,8 +532,25 @@ fn client_list_and_names() {
     let start = format!("id={ida} addr=127.0.0.1:{port} laddr=127.0.0.1:{} fd=", server.port);
     assert!(info.starts_with(&start), "{info}");
     for field in [
-        " name=alice ", " age=", " idle=0 ", " flags=N ", " db=0 ", " sub=0 ", " psub=0 ", " multi=-1 ", " qbuf=26 ", " qbuf-free=", " argv-mem=10 ", " obl=0 ",
-        " oll=0 ", " omem=0 ", " tot-mem=", " events=r ", " cmd=client ", " user=default ", " redir=-1",
+        " name=alice ",
+        " age=",
+        " idle=0 ",
+        " flags=N ",
+        " db=0 ",
+        " sub=0 ",
+        " psub=0 ",
+        " multi=-1 ",
+        " qbuf=26 ",
+        " qbuf-free=",
+        " argv-mem=10 ",
+        " obl=0 ",
+        " oll=0 ",
+        " omem=0 ",
+        " tot-mem=",
+        " events=r ",
+        " cmd=client ",
+        " user=default ",
+        " redir=-1",
     ] {
         assert!(info.contains(field), "{field:?} in {info}");
     }
@@ -427,7 +560,12 @@ fn client_list_and_names() {
     let list = a.ask("CLIENT LIST");
     assert_eq!(list.lines().count(), 2, "{list}");
     let line = list.lines().find(|l| l.starts_with(&format!("id={idb} "))).unwrap();
-    assert!(line.contains(" flags=x db=3 ") && line.contains(" multi=1 ") && line.contains(" cmd=ping "), "{line}");
+    assert!(
+        line.contains(" flags=x db=3 ")
+            && line.contains(" multi=1 ")
+            && line.contains(" cmd=ping "),
+        "{line}"
+    );
     assert_eq!(b.ask("DISCARD"), "OK");
 
     assert_eq!(a.ask("CLIENT LIST TYPE normal").lines().count(), 2);
@@ -435,16 +573,30 @@ fn client_list_and_names() {
     assert_eq!(a.ask("CLIENT LIST TYPE pubsub"), "");
     assert_eq!(b.ask("SUBSCRIBE ch"), "[subscribe ch 1]");
     let pubsub = a.ask("CLIENT LIST TYPE PubSub");
-    assert!(pubsub.starts_with(&format!("id={idb} ")) && pubsub.contains(" flags=P ") && pubsub.contains(" sub=1 "), "{pubsub}");
+    assert!(
+        pubsub.starts_with(&format!("id={idb} "))
+            && pubsub.contains(" flags=P ")
+            && pubsub.contains(" sub=1 "),
+        "{pubsub}"
+    );
     assert_eq!(a.ask("CLIENT LIST TYPE foo"), "-ERR Unknown client type 'foo'");
     let both = a.ask(&format!("CLIENT LIST ID {idb} {ida} 99999"));
-    assert_eq!(both.lines().map(|l| l.split(' ').next().unwrap()).collect::<Vec<_>>(), [format!("id={idb}"), format!("id={ida}")]);
+    assert_eq!(
+        both.lines().map(|l| l.split(' ').next().unwrap()).collect::<Vec<_>>(),
+        [format!("id={idb}"), format!("id={ida}")]
+    );
     assert_eq!(a.ask("CLIENT LIST ID x"), "-ERR Invalid client ID");
     assert_eq!(a.ask("CLIENT LIST ID"), "-ERR syntax error");
     assert_eq!(a.ask("CLIENT LIST foo"), "-ERR syntax error");
-    assert!(a.ask("CLIENT HELP").starts_with("[CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    assert!(
+        a.ask("CLIENT HELP")
+            .starts_with("[CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+    );
     assert_eq!(a.ask("CLIENT GETREDIR"), "-1");
-    assert_eq!(a.ask("CLIENT ID x"), "-ERR Unknown subcommand or wrong number of arguments for 'ID'. Try CLIENT HELP.");
+    assert_eq!(
+        a.ask("CLIENT ID x"),
+        "-ERR Unknown subcommand or wrong number of arguments for 'ID'. Try CLIENT HELP."
+    );
 }
 
 /// CLIENT KILL, old form and each filter.
@@ -470,7 +622,11 @@ fn client_kill_filters() {
     assert_eq!(a.ask(&format!("CLIENT KILL ADDR {}", addr(&v))), "1");
     assert!(v.is_closed());
     let ((mut v, _), (mut w, _)) = (victim(), victim());
-    assert_eq!(a.ask(&format!("CLIENT KILL LADDR 127.0.0.1:{}", server.port)), "2", "all but the asker");
+    assert_eq!(
+        a.ask(&format!("CLIENT KILL LADDR 127.0.0.1:{}", server.port)),
+        "2",
+        "all but the asker"
+    );
     assert!(v.is_closed() && w.is_closed());
     let ((mut v, _), (mut w, _)) = (victim(), victim());
     w.ask("PSUBSCRIBE x*");
@@ -480,7 +636,11 @@ fn client_kill_filters() {
     assert_eq!(a.ask("CLIENT KILL TYPE replica"), "0");
     assert_eq!(a.ask("CLIENT KILL TYPE master"), "0");
     let (mut w, id) = victim();
-    assert_eq!(a.ask(&format!("CLIENT KILL TYPE normal ID {id} ADDR {}", addr(&w))), "1", "all filters must hold");
+    assert_eq!(
+        a.ask(&format!("CLIENT KILL TYPE normal ID {id} ADDR {}", addr(&w))),
+        "1",
+        "all filters must hold"
+    );
     assert!(w.is_closed());
     assert_eq!(a.ask(&format!("CLIENT KILL ID {id} ADDR {}", addr(&v))), "0");
     assert_eq!(a.ask("CLIENT KILL USER default"), "1");
@@ -554,7 +714,11 @@ fn client_unblock() {
         return; // no command that blocks yet
     }
     let id = b.cmd(&["CLIENT", "ID"]).int();
-    for (how, want) in [("", "(nil)"), (" TIMEOUT", "(nil)"), (" ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK")] {
+    for (how, want) in [
+        ("", "(nil)"),
+        (" TIMEOUT", "(nil)"),
+        (" ERROR", "-UNBLOCKED client unblocked via CLIENT UNBLOCK"),
+    ] {
         b.send(&["BLPOP", "nokey", "0"]);
         wait_for("it blocks", || server.info("blocked_clients") == "1");
         assert_eq!(a.ask(&format!("CLIENT UNBLOCK {id}{how}")), "1");
@@ -578,12 +742,26 @@ fn auth() {
     assert_eq!(before.ask("PING"), "PONG", "a client that was there keeps its right");
     let mut c = server.conn();
     let noauth = "-NOAUTH Authentication required.";
-    for line in ["PING", "GET a", "SET a b", "MULTI", "SUBSCRIBE x", "SHUTDOWN", "REPLICAOF NO ONE", "PSYNC ? -1"] {
+    for line in [
+        "PING",
+        "GET a",
+        "SET a b",
+        "MULTI",
+        "SUBSCRIBE x",
+        "SHUTDOWN",
+        "REPLICAOF NO ONE",
+        "PSYNC ? -1",
+    ] {
         assert_eq!(c.ask(line), noauth, "{line}");
     }
-    assert_eq!(c.ask("EXEC"), "-EXECABORT Transaction discarded because of: NOAUTH Authentication required.");
+    assert_eq!(
+        c.ask("EXEC"),
+        "-EXECABORT Transaction discarded because of: NOAUTH Authentication required."
+    );
     assert_eq!(c.ask("NOSUCH"), "-ERR unknown command `NOSUCH`, with args beginning with: ");
-    assert!(c.ask("HELLO 3").starts_with("-NOAUTH HELLO must be called with the client already authenticated, otherwise"));
+    assert!(c.ask("HELLO 3").starts_with(
+        "-NOAUTH HELLO must be called with the client already authenticated, otherwise"
+    ));
     let wrong = "-WRONGPASS invalid username-password pair or user is disabled.";
     assert_eq!(c.ask("AUTH wrong"), wrong);
     assert_eq!(c.ask("AUTH nosuch s3cret"), wrong);
@@ -597,7 +775,10 @@ fn auth() {
     assert_eq!(d.ask("RESET"), "RESET");
     assert_eq!(d.ask("GET a"), noauth, "RESET takes the right away");
     assert_eq!(d.ask("AUTH default s3cret"), "OK");
-    assert_eq!(d.ask("CONFIG SET requirepass "), "-ERR Unknown subcommand or wrong number of arguments for 'SET'. Try CONFIG HELP.");
+    assert_eq!(
+        d.ask("CONFIG SET requirepass "),
+        "-ERR Unknown subcommand or wrong number of arguments for 'SET'. Try CONFIG HELP."
+    );
     assert_eq!(flat(&d.cmd(&["CONFIG", "SET", "requirepass", ""])), "OK");
     let mut e = server.conn();
     assert_eq!(e.ask("GET a"), "b");
@@ -646,14 +827,19 @@ fn maxclients() {
     let mut info = server.conn();
     info.ask("PING");
     let mut extra = server.conn();
-    assert_eq!(String::from_utf8_lossy(&extra.read_to_end()), "-ERR max number of clients reached\r\n");
+    assert_eq!(
+        String::from_utf8_lossy(&extra.read_to_end()),
+        "-ERR max number of clients reached\r\n"
+    );
     assert!(info.ask("INFO stats").contains("rejected_connections:1\r\n"));
     assert!(info.ask("INFO clients").contains("connected_clients:4\r\n"));
     held.pop();
-    wait_for("room again", || server.conn().raw(b"PING\r\n").is_ok() && {
-        let mut c = server.conn();
-        let _ = c.raw(b"PING\r\n");
-        c.try_reply().is_ok_and(|r| r.text() == "PONG")
+    wait_for("room again", || {
+        server.conn().raw(b"PING\r\n").is_ok() && {
+            let mut c = server.conn();
+            let _ = c.raw(b"PING\r\n");
+            c.try_reply().is_ok_and(|r| r.text() == "PONG")
+        }
     });
     assert_eq!(info.ask("CONFIG SET maxclients 100"), "OK");
     let more: Vec<Conn> = (0..50).map(|_| server.conn()).collect();
@@ -674,7 +860,10 @@ fn idle_timeout() {
         s.spawn(|| {
             assert!(idle.is_closed());
             let took = start.elapsed();
-            assert!(took > Duration::from_millis(900) && took < Duration::from_secs(10), "{took:?}");
+            assert!(
+                took > Duration::from_millis(900) && took < Duration::from_secs(10),
+                "{took:?}"
+            );
         });
         while start.elapsed() < Duration::from_millis(2500) {
             assert_eq!(busy.ask("PING"), "PONG");
@@ -704,7 +893,10 @@ fn binds() {
         assert_eq!(exchange(&mut s, b"PING\r\n", "\n"), "+PONG\r\n", "{ip}");
         let info = exchange(&mut s, b"CLIENT INFO\r\n", "redir");
         let local = s.local_addr().unwrap();
-        assert!(info.contains(&format!(" addr={local} laddr={} ", s.peer_addr().unwrap())), "{info}");
+        assert!(
+            info.contains(&format!(" addr={local} laddr={} ", s.peer_addr().unwrap())),
+            "{info}"
+        );
     }
     assert!(TcpStream::connect(("127.0.0.3", server.port)).is_err());
     drop(server);
@@ -735,7 +927,8 @@ fn unix_socket() {
     for mode in [0o700u32, 0o666] {
         let dir = Folder::new();
         let path = dir.path("s");
-        let (watch, stop) = (path.clone(), std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)));
+        let (watch, stop) =
+            (path.clone(), std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)));
         let stopped = stop.clone();
         // From the moment the file is there: whoever gets in, gets in with the right mode.
         let watcher = std::thread::spawn(move || {
@@ -751,15 +944,23 @@ fn unix_socket() {
             early
         });
         let perm = format!("{mode:o}");
-        let server = TestServer::start(&["--unixsocket", path.to_str().unwrap(), "--unixsocketperm", &perm]);
+        let server =
+            TestServer::start(&["--unixsocket", path.to_str().unwrap(), "--unixsocketperm", &perm]);
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
-        assert_eq!(watcher.join().unwrap(), Vec::<u32>::new(), "modes seen by a client that was let in");
+        assert_eq!(
+            watcher.join().unwrap(),
+            Vec::<u32>::new(),
+            "modes seen by a client that was let in"
+        );
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
         let mut s = UnixStream::connect(&path).unwrap();
         s.set_read_timeout(Some(PATIENCE)).unwrap();
         assert_eq!(exchange(&mut s, b"SET a b\r\nGET a\r\n", "b\r\n"), "+OK\r\n$1\r\nb\r\n");
         let info = exchange(&mut s, b"CLIENT INFO\r\n", "redir");
-        assert!(info.contains(&format!(" addr={}:0 laddr={}:0 ", path.display(), path.display())), "{info}");
+        assert!(
+            info.contains(&format!(" addr={}:0 laddr={}:0 ", path.display(), path.display())),
+            "{info}"
+        );
         assert!(info.contains(" flags=U "), "{info}");
         assert_eq!(server.info("tcp_port"), server.port.to_string());
         server.cmd(&["CONFIG", "SET", "save", ""]);
@@ -791,7 +992,9 @@ fn protected_mode() {
     use std::os::fd::AsRawFd;
     // 127.0.0.2 is not one of the two addresses that protected mode lets in.
     let from = |port| {
-        let fd = socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).unwrap();
+        let fd =
+            socket::socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+                .unwrap();
         socket::bind(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 2, 0)).unwrap();
         socket::connect(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, port)).unwrap();
         let s = TcpStream::from(fd);
@@ -813,7 +1016,12 @@ fn protected_mode() {
     wait_for("it listens", || Conn::try_open(port).is_ok());
     let mut c = Conn::open(port);
     let said = exchange(&mut from(port), b"", "\n");
-    assert!(said.starts_with("-DENIED Redis is running in protected mode because protected mode is enabled"), "{said:?}");
+    assert!(
+        said.starts_with(
+            "-DENIED Redis is running in protected mode because protected mode is enabled"
+        ),
+        "{said:?}"
+    );
     assert!(said.ends_with("\r\n") && said.matches('\n').count() == 1, "{said:?}");
     assert!(c.ask("INFO stats").contains("rejected_connections:1\r\n"));
     assert_eq!(c.ask("CONFIG SET requirepass x"), "OK");
@@ -827,7 +1035,18 @@ fn protected_mode() {
 /// A client that does not read is closed when its class's hard limit is passed, and its memory is given back.
 #[test]
 fn output_buffer_hard_limit() {
-    let mut server = TestServer::start(&["--client-output-buffer-limit", "normal", "1mb", "0", "0", "--client-output-buffer-limit", "pubsub", "1mb", "0", "0"]);
+    let mut server = TestServer::start(&[
+        "--client-output-buffer-limit",
+        "normal",
+        "1mb",
+        "0",
+        "0",
+        "--client-output-buffer-limit",
+        "pubsub",
+        "1mb",
+        "0",
+        "0",
+    ]);
     server.conn().cmd(&["SET".to_string(), "k".to_string(), "x".repeat(500_000)]);
     let before = server.info_i64("used_memory");
     let mut deaf = narrow(server.port);
@@ -865,7 +1084,8 @@ fn output_buffer_hard_limit() {
 /// The soft limit closes only who stays above it for that long.
 #[test]
 fn output_buffer_soft_limit() {
-    let mut server = TestServer::start(&["--client-output-buffer-limit", "normal", "0", "200kb", "2"]);
+    let mut server =
+        TestServer::start(&["--client-output-buffer-limit", "normal", "0", "200kb", "2"]);
     server.conn().cmd(&["SET".to_string(), "k".to_string(), "x".repeat(5_000_000)]);
     let mut deaf = narrow(server.port);
     deaf.write_all(&batch(&["CLIENT SETNAME deaf", "GET k", "GET k"])).unwrap();
@@ -953,7 +1173,10 @@ fn pubsub() {
     let server = TestServer::start(&[]);
     let (mut s, mut p) = (server.conn(), server.conn());
     s.send(&["SUBSCRIBE", "a", "b", "a"]);
-    assert_eq!([next(&mut s), next(&mut s), next(&mut s)], ["[subscribe a 1]", "[subscribe b 2]", "[subscribe a 2]"]);
+    assert_eq!(
+        [next(&mut s), next(&mut s), next(&mut s)],
+        ["[subscribe a 1]", "[subscribe b 2]", "[subscribe a 2]"]
+    );
     assert_eq!(s.ask("PSUBSCRIBE [ab]*"), "[psubscribe [ab]* 3]");
     assert_eq!(p.ask("PUBLISH a hello"), "2");
     assert_eq!([next(&mut s), next(&mut s)], ["[message a hello]", "[pmessage [ab]* a hello]"]);
@@ -961,17 +1184,23 @@ fn pubsub() {
     assert_eq!(s.ask("PING"), "[pong ]");
     assert_eq!(s.ask("PING x"), "[pong x]");
     let refused = |name: &str| {
-        format!("-ERR Can't execute '{name}': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context")
+        format!(
+            "-ERR Can't execute '{name}': only (P)SUBSCRIBE / (P)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+        )
     };
     assert_eq!(s.ask("GET x"), refused("get"));
     assert_eq!(s.ask("PUBLISH a x"), refused("publish"));
     assert_eq!(p.ask("PUBSUB NUMSUB a b c"), "[a 1 b 1 c 0]");
     assert_eq!(p.ask("PUBSUB NUMPAT"), "1");
     assert_eq!(p.ask("PUBSUB CHANNELS a*"), "[a]");
-    let mut channels: Vec<String> = p.cmd(&["PUBSUB", "CHANNELS"]).array().iter().map(flat).collect();
+    let mut channels: Vec<String> =
+        p.cmd(&["PUBSUB", "CHANNELS"]).array().iter().map(flat).collect();
     channels.sort();
     assert_eq!(channels, ["a", "b"]);
-    assert_eq!(p.ask("PUBSUB NOSUCH"), "-ERR Unknown subcommand or wrong number of arguments for 'NOSUCH'. Try PUBSUB HELP.");
+    assert_eq!(
+        p.ask("PUBSUB NOSUCH"),
+        "-ERR Unknown subcommand or wrong number of arguments for 'NOSUCH'. Try PUBSUB HELP."
+    );
     assert_eq!(s.ask("UNSUBSCRIBE nosuch"), "[unsubscribe nosuch 3]");
     assert_eq!(s.ask("UNSUBSCRIBE a"), "[unsubscribe a 2]");
     assert_eq!(s.ask("PUNSUBSCRIBE"), "[punsubscribe [ab]* 1]");
@@ -984,7 +1213,10 @@ fn pubsub() {
     drop(s);
     wait_for("it is forgotten", || p.ask("PUBLISH a x") == "0");
     assert_eq!(p.ask("PUBSUB CHANNELS"), "[]");
-    assert_eq!(p.cmd(&["SUBSCRIBE"]).text(), "-ERR wrong number of arguments for 'subscribe' command");
+    assert_eq!(
+        p.cmd(&["SUBSCRIBE"]).text(),
+        "-ERR wrong number of arguments for 'subscribe' command"
+    );
 }
 
 /// With RESP3 a subscriber goes on as an ordinary client, gets pushes, and may publish to itself: the push comes before
@@ -999,9 +1231,13 @@ fn resp3_client_publishes_to_itself() {
     assert_eq!(c.ask("SET a b"), "OK");
     assert_eq!(c.ask("PING"), "PONG");
     c.send(&["PUBLISH", "ch", "self"]);
-    assert_eq!([next(&mut c), next(&mut c), next(&mut c)], [">[message ch self]", ">[pmessage c* ch self]", "2"]);
+    assert_eq!(
+        [next(&mut c), next(&mut c), next(&mut c)],
+        [">[message ch self]", ">[pmessage c* ch self]", "2"]
+    );
     // In a batch and in a transaction too.
-    c.raw(&batch(&["PING", "PUBLISH ch 1", "GET a", "MULTI", "PUBLISH ch 2", "EXEC", "PING"])).unwrap();
+    c.raw(&batch(&["PING", "PUBLISH ch 1", "GET a", "MULTI", "PUBLISH ch 2", "EXEC", "PING"]))
+        .unwrap();
     let mut got: Vec<String> = (0..6).map(|_| next(&mut c)).collect();
     assert_eq!(got, ["PONG", ">[message ch 1]", ">[pmessage c* ch 1]", "2", "b", "OK"]);
     let mut rest = String::new();
@@ -1020,7 +1256,10 @@ fn resp3_client_publishes_to_itself() {
         c.send(&["ECHO", &i.to_string()]);
         let mut three = [next(&mut c), next(&mut c), next(&mut c)];
         three.sort();
-        assert_eq!(three, [i.to_string(), format!(">[message ch {i}]"), format!(">[pmessage c* ch {i}]")]);
+        assert_eq!(
+            three,
+            [i.to_string(), format!(">[message ch {i}]"), format!(">[pmessage c* ch {i}]")]
+        );
         assert_eq!(next(&mut p), "2");
     }
 }
@@ -1035,8 +1274,16 @@ fn keyspace_events() {
     let mut check = |line: &str, events: &[(&str, &str, u8)]| {
         c.ask(line);
         for (event, key, db) in events {
-            assert_eq!(next(&mut s), format!("[pmessage __key* __keyspace@{db}__:{key} {event}]"), "{line}");
-            assert_eq!(next(&mut s), format!("[pmessage __key* __keyevent@{db}__:{event} {key}]"), "{line}");
+            assert_eq!(
+                next(&mut s),
+                format!("[pmessage __key* __keyspace@{db}__:{key} {event}]"),
+                "{line}"
+            );
+            assert_eq!(
+                next(&mut s),
+                format!("[pmessage __key* __keyevent@{db}__:{event} {key}]"),
+                "{line}"
+            );
         }
     };
     check("SET a 1", &[("set", "a", 0)]);
@@ -1068,7 +1315,10 @@ fn keyspace_events() {
     c.ask("SET a 1");
     c.ask("GET nosuch");
     c.ask("DEL a");
-    assert_eq!([next(&mut s), next(&mut s)], ["[pmessage __key* __keyspace@0__:a set]", "[pmessage __key* __keyspace@0__:a del]"]);
+    assert_eq!(
+        [next(&mut s), next(&mut s)],
+        ["[pmessage __key* __keyspace@0__:a set]", "[pmessage __key* __keyspace@0__:a del]"]
+    );
     c.ask("CONFIG SET notify-keyspace-events Em");
     c.ask("GET nosuch");
     assert_eq!(next(&mut s), "[pmessage __key* __keyevent@0__:keymiss nosuch]");
@@ -1077,7 +1327,10 @@ fn keyspace_events() {
     c.ask("CONFIG SET maxmemory-policy allkeys-lru");
     c.ask("CONFIG SET maxmemory 1");
     assert_eq!(next(&mut s), "[pmessage __key* __keyevent@0__:evicted a]");
-    assert!(c.ask("CONFIG SET notify-keyspace-events KEq").starts_with("-ERR Invalid argument 'KEq' for CONFIG SET 'notify-keyspace-events'"));
+    assert!(
+        c.ask("CONFIG SET notify-keyspace-events KEq")
+            .starts_with("-ERR Invalid argument 'KEq' for CONFIG SET 'notify-keyspace-events'")
+    );
 }
 
 // Transactions.
@@ -1112,7 +1365,11 @@ fn watch() {
         assert_eq!(a.ask("WATCH k nosuch"), "OK");
         b.ask(touch);
         assert_eq!([a.ask("MULTI"), a.ask("PING")], ["OK", "QUEUED"]);
-        assert_eq!(a.ask("EXEC"), if spoiled { "(nil)" } else { "[PONG]" }, "{setup}, watch, {touch}");
+        assert_eq!(
+            a.ask("EXEC"),
+            if spoiled { "(nil)" } else { "[PONG]" },
+            "{setup}, watch, {touch}"
+        );
         // It is over with the EXEC.
         b.ask("SET k again");
         a.ask("MULTI");
@@ -1165,7 +1422,10 @@ fn transaction_errors() {
     assert_eq!(c.ask("EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
     assert_eq!(c.ask("EXISTS a"), "0");
     // RESP2 and subscriptions or MONITOR inside.
-    assert_eq!([c.ask("MULTI"), c.ask("SET a x"), c.ask("INCR a"), c.ask("SET b y")], ["OK", "QUEUED", "QUEUED", "QUEUED"]);
+    assert_eq!(
+        [c.ask("MULTI"), c.ask("SET a x"), c.ask("INCR a"), c.ask("SET b y")],
+        ["OK", "QUEUED", "QUEUED", "QUEUED"]
+    );
     assert_eq!(c.ask("EXEC"), "[OK -ERR value is not an integer or out of range OK]");
     assert_eq!(c.ask("GET b"), "y");
     // EXEC over maxmemory.
@@ -1173,7 +1433,10 @@ fn transaction_errors() {
     assert_eq!(c.ask("SET c 1"), "QUEUED");
     server.cmd(&["CONFIG", "SET", "maxmemory", "1"]);
     assert_eq!(c.ask("SET d 1"), "-OOM command not allowed when used memory > 'maxmemory'.");
-    assert_eq!(c.ask("EXEC"), "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'.");
+    assert_eq!(
+        c.ask("EXEC"),
+        "-EXECABORT Transaction discarded because of: OOM command not allowed when used memory > 'maxmemory'."
+    );
     server.cmd(&["CONFIG", "SET", "maxmemory", "0"]);
     // A client that goes with a transaction open leaves nothing behind.
     let mut d = server.conn();

@@ -1,8 +1,8 @@
 //! The snapshot file: written by the server or its child, read at start, and never trusted.
 
-mod support;
 #[path = "support/ask.rs"]
 mod ask;
+mod support;
 
 use ask::*;
 use std::io::{Read, Write};
@@ -22,19 +22,29 @@ const FROM_6_2_16: &str = "524544495330303039fa0972656469732d76657206362e322e313
 0001650176fe09fb0100f90500056f74686572c001ff4b4d77410376b486";
 
 fn sample() -> Vec<u8> {
-    (0..FROM_6_2_16.len() / 2).map(|i| u8::from_str_radix(&FROM_6_2_16[2 * i..2 * i + 2], 16).unwrap()).collect()
+    (0..FROM_6_2_16.len() / 2)
+        .map(|i| u8::from_str_radix(&FROM_6_2_16[2 * i..2 * i + 2], 16).unwrap())
+        .collect()
 }
 
 /// The files of a folder that are a child's unfinished work.
 fn temp_files(dir: &Path) -> Vec<String> {
-    let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
+    let names = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().into_owned());
     names.filter(|n| n.starts_with("temp-")).collect()
 }
 
 /// The process id of the running save.
 fn child_pid(server: &TestServer) -> String {
     let log = server.log();
-    log.lines().rev().find_map(|l| l.split_once("Background saving started by pid ")).expect("a child in the log").1.trim().to_string()
+    log.lines()
+        .rev()
+        .find_map(|l| l.split_once("Background saving started by pid "))
+        .expect("a child in the log")
+        .1
+        .trim()
+        .to_string()
 }
 
 fn kill(signal: &str, pid: &str) {
@@ -65,14 +75,17 @@ fn start_on(dir: &Path, rdb: &[u8]) -> Start {
     let start = Instant::now();
     loop {
         if let Some(status) = child.try_wait().unwrap() {
-            let said = String::from_utf8_lossy(&std::fs::read(dir.join("out")).unwrap()).into_owned();
+            let said =
+                String::from_utf8_lossy(&std::fs::read(dir.join("out")).unwrap()).into_owned();
             return Start::Exit(status.code().unwrap_or(-1), said);
         }
         if let Ok(mut s) = UnixStream::connect(&socket) {
             s.set_read_timeout(Some(PATIENCE)).unwrap();
             // It listens before it loads: when the load fails, the connection ends without a word.
             let mut said = Vec::new();
-            let _ = s.write_all(b"DBSIZE\r\nGET text\r\nQUIT\r\n").and_then(|()| s.read_to_end(&mut said));
+            let _ = s
+                .write_all(b"DBSIZE\r\nGET text\r\nQUIT\r\n")
+                .and_then(|()| s.read_to_end(&mut said));
             if !said.is_empty() && !said.starts_with(b"-LOADING") {
                 child.kill().unwrap();
                 child.wait().unwrap();
@@ -100,7 +113,8 @@ fn in_parallel(n: usize, check: impl Fn(usize, &Path) + Sync) {
                     if i >= n {
                         break;
                     }
-                    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(i, &dir.0)));
+                    let result =
+                        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| check(i, &dir.0)));
                     if result.is_err() {
                         failures.lock().unwrap().push(i);
                     }
@@ -119,8 +133,18 @@ fn assert_refused(start: Start, what: &str) {
         Start::Up(said) => panic!("{what}: it was loaded: {said:?}"),
         Start::Exit(code, said) => {
             assert_eq!(code, 1, "{what}:\n{said}");
-            assert!(!said.contains("REDIS BUG REPORT") && !said.contains("panicked"), "{what}:\n{said}");
-            let clear = ["Internal error in RDB reading", "Fatal error loading the DB", "RDB CRC error", "Wrong signature", "FATAL: Data file was created", "RDB has duplicated key"];
+            assert!(
+                !said.contains("REDIS BUG REPORT") && !said.contains("panicked"),
+                "{what}:\n{said}"
+            );
+            let clear = [
+                "Internal error in RDB reading",
+                "Fatal error loading the DB",
+                "RDB CRC error",
+                "Wrong signature",
+                "FATAL: Data file was created",
+                "RDB has duplicated key",
+            ];
             assert!(clear.iter().any(|c| said.contains(c)), "{what} has no clear message:\n{said}");
         }
     }
@@ -140,7 +164,10 @@ fn file_of_6_2_16() {
         "[-5 30000 -2000000000 9000000000000000000 007 hello '' v]"
     );
     assert_eq!(c.ask("GET long"), "abcdefgh".repeat(40));
-    assert_eq!([c.ask("OBJECT ENCODING i8"), c.ask("OBJECT ENCODING num0"), c.ask("OBJECT ENCODING long")], ["int", "embstr", "raw"]);
+    assert_eq!(
+        [c.ask("OBJECT ENCODING i8"), c.ask("OBJECT ENCODING num0"), c.ask("OBJECT ENCODING long")],
+        ["int", "embstr", "raw"]
+    );
     let ttl = c.cmd(&["PTTL", "e"]).int();
     let now = c.cmd(&["TIME"]).array()[0].text().parse::<i64>().unwrap() * 1000;
     assert!((ttl + now - 4_102_444_800_123).abs() < 2000, "{ttl}");
@@ -153,7 +180,9 @@ fn file_of_6_2_16() {
 #[test]
 fn every_prefix_is_refused() {
     let file = sample();
-    in_parallel(file.len(), |n, dir| assert_refused(start_on(dir, &file[..n]), &format!("the first {n} bytes")));
+    in_parallel(file.len(), |n, dir| {
+        assert_refused(start_on(dir, &file[..n]), &format!("the first {n} bytes"))
+    });
 }
 
 /// Every byte of it flipped is refused, by the checksum if by nothing else.
@@ -204,14 +233,34 @@ fn foreign_files_are_refused() {
         ("version 99", with(b"REDIS0099", b""), "Can't handle RDB format version 99"),
         ("no version", with(b"REDISabcd", b""), "Can't handle RDB format version 0"),
         ("type 200", with(v9, b"\xc8\x01k\x01v"), "Unknown RDB encoding type 200"),
-        ("db number", with(v9, b"\xfe\x40\x64"), "Data file was created with a Redis server configured to handle more than "),
+        (
+            "db number",
+            with(v9, b"\xfe\x40\x64"),
+            "Data file was created with a Redis server configured to handle more than ",
+        ),
         ("integer encoding", with(v9, b"\x00\x01k\xc4abcd"), "Unknown RDB string encoding type 4"),
         ("encoded key", with(v9, b"\x00\xc9k"), "Unknown RDB string encoding type 9"),
-        ("LZF garbage", with(v9, b"\x00\x01k\xc3\x03\x05\xe0\xff\xff"), "Invalid LZF compressed string"),
-        ("huge string", with(v9, b"\x00\x01k\x81\x7f\xff\xff\xff\xff\xff\xff\xff"), "Internal error in RDB reading"),
-        ("huge LZF", with(v9, b"\x00\x01k\xc3\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x03abc"), "Internal error in RDB reading"),
+        (
+            "LZF garbage",
+            with(v9, b"\x00\x01k\xc3\x03\x05\xe0\xff\xff"),
+            "Invalid LZF compressed string",
+        ),
+        (
+            "huge string",
+            with(v9, b"\x00\x01k\x81\x7f\xff\xff\xff\xff\xff\xff\xff"),
+            "Internal error in RDB reading",
+        ),
+        (
+            "huge LZF",
+            with(v9, b"\x00\x01k\xc3\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x03abc"),
+            "Internal error in RDB reading",
+        ),
         ("length form", with(v9, b"\x00\x01k\x82abc"), "Internal error in RDB reading"),
-        ("the same key twice", with(v9, b"\x00\x01k\x01v\x00\x01k\x01w"), "RDB has duplicated key 'k' in DB 0"),
+        (
+            "the same key twice",
+            with(v9, b"\x00\x01k\x01v\x00\x01k\x01w"),
+            "RDB has duplicated key 'k' in DB 0",
+        ),
     ];
     in_parallel(cases.len(), |n, dir| {
         let (what, file, message) = &cases[n];
@@ -253,7 +302,8 @@ fn files_of_debian() {
         c.ask("SET five 5");
         assert_eq!(c.ask("SAVE"), "OK");
     };
-    let (debian, ours) = (TestServer::start_debian(&["--enable-debug-command", "yes"]), TestServer::start(&[]));
+    let (debian, ours) =
+        (TestServer::start_debian(&["--enable-debug-command", "yes"]), TestServer::start(&[]));
     fill(&mut debian.conn());
     fill(&mut ours.conn());
     assert_eq!(debian.digest(), ours.digest());
@@ -281,7 +331,9 @@ fn save_and_restart() {
     }
     c.ask("PEXPIRE key:1 100000");
     assert_eq!(server.info("rdb_changes_since_last_save"), "1001");
-    wait_for("the clock to go on", || c.cmd(&["TIME"]).array()[0].text().parse::<i64>().unwrap() > before);
+    wait_for("the clock to go on", || {
+        c.cmd(&["TIME"]).array()[0].text().parse::<i64>().unwrap() > before
+    });
     assert_eq!(c.ask("SAVE"), "OK");
     assert!(c.cmd(&["LASTSAVE"]).int() > before);
     assert_eq!(server.info("rdb_changes_since_last_save"), "0");
@@ -328,7 +380,10 @@ fn bgsave_reports_progress() {
     assert_eq!(server.info("current_save_keys_total"), "0");
     assert_eq!(server.info("rdb_changes_since_last_save"), "1", "the one after the fork");
     assert!(server.log().contains("Background saving terminated with success"));
-    assert!(server.log().contains("RDB: ") && server.log().contains(" MB of memory used by copy-on-write"));
+    assert!(
+        server.log().contains("RDB: ")
+            && server.log().contains(" MB of memory used by copy-on-write")
+    );
     assert!(server.info_i64("total_forks") == 1);
     assert_eq!(temp_files(&server.dir.0), Vec::<String>::new());
     c.ask("CONFIG SET rdb-key-save-delay 0");
@@ -428,7 +483,10 @@ fn save_points() {
     assert_eq!(c.ask("CONFIG GET save"), "[save 1 5]");
     assert_eq!(flat(&c.cmd(&["CONFIG", "SET", "save", "900 1 300 10"])), "OK");
     assert_eq!(c.ask("CONFIG GET save"), "[save 900 1 300 10]");
-    assert!(flat(&c.cmd(&["CONFIG", "SET", "save", "900"])).starts_with("-ERR Invalid argument '900' for CONFIG SET 'save'"));
+    assert!(
+        flat(&c.cmd(&["CONFIG", "SET", "save", "900"]))
+            .starts_with("-ERR Invalid argument '900' for CONFIG SET 'save'")
+    );
     assert!(flat(&c.cmd(&["CONFIG", "SET", "save", "0 1"])).starts_with("-ERR Invalid argument"));
     assert_eq!(c.ask("CONFIG GET save"), "[save 900 1 300 10]");
 }
@@ -470,7 +528,10 @@ fn loading_answers() {
     };
     assert_eq!(field("loading"), 1.0);
     assert_eq!(field("loading_total_bytes"), size as f64);
-    assert!(field("loading_loaded_bytes") >= 2_000_000.0 && field("loading_loaded_bytes") <= size as f64);
+    assert!(
+        field("loading_loaded_bytes") >= 2_000_000.0
+            && field("loading_loaded_bytes") <= size as f64
+    );
     assert!(field("loading_loaded_perc") > 10.0 && field("loading_loaded_perc") <= 100.0);
     assert!(field("loading_eta_seconds") >= 0.0);
     assert!(field("loading_start_time") > 1_700_000_000.0);
@@ -484,7 +545,11 @@ fn loading_answers() {
     assert_eq!(server.cmd(&["GET", "a"]).text(), "-LOADING Redis is loading the dataset in memory");
     server.signal("TERM");
     assert_eq!(server.wait_exit(), 0);
-    assert_eq!(std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len(), size, "the file is as it was");
+    assert_eq!(
+        std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len(),
+        size,
+        "the file is as it was"
+    );
 }
 
 /// DEBUG RELOAD writes and reads back all there is.
@@ -494,7 +559,14 @@ fn debug_reload() {
     let mut c = server.conn();
     c.ask("DEBUG POPULATE 5000 k 40");
     c.ask("SET e v PX 1000000");
-    for (k, v) in [("i8", "127"), ("i16", "-32768"), ("i32", "2147483647"), ("i64", "9223372036854775807"), ("plus", "+1"), ("neg0", "-0")] {
+    for (k, v) in [
+        ("i8", "127"),
+        ("i16", "-32768"),
+        ("i32", "2147483647"),
+        ("i64", "9223372036854775807"),
+        ("plus", "+1"),
+        ("neg0", "-0"),
+    ] {
         c.cmd(&["SET", k, v]);
     }
     c.cmd(&[b"SET".to_vec(), vec![0, 255, 13, 10], (0..=255u8).cycle().take(100_000).collect()]);
@@ -511,7 +583,10 @@ fn debug_reload() {
     assert_eq!(server.digest(), digest, "the file, not the memory");
     assert_eq!(c.ask("DEBUG RELOAD NOSAVE NOFLUSH MERGE"), "OK");
     assert_eq!(server.digest(), digest);
-    assert!(c.ask("DEBUG RELOAD FOO").starts_with("-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options."));
+    assert!(
+        c.ask("DEBUG RELOAD FOO")
+            .starts_with("-ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.")
+    );
     // Without compression and checksum too.
     c.ask("CONFIG SET rdbcompression no");
     let small = std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len();

@@ -15,7 +15,10 @@ fn full_sync_under_load() {
     wait_for("some writes", || load.writes() > 2000);
     let replica = TestServer::start(&[]).replica_of(&master);
     let port = master.port.to_string();
-    tool("redis-benchmark", &["-p", &port, "-t", "set,incr", "-n", "20000", "-r", "5000", "-P", "8", "-q"]);
+    tool(
+        "redis-benchmark",
+        &["-p", &port, "-t", "set,incr", "-n", "20000", "-r", "5000", "-P", "8", "-q"],
+    );
     load.stop();
     assert_same_data(&master, &replica);
     assert_eq!(master.info("sync_full"), "1");
@@ -67,7 +70,14 @@ fn cut_link_is_continued_from_the_backlog() {
 /// When the backlog no longer reaches back far enough, the sync is full again, and counted as a refused partial one.
 #[test]
 fn too_small_a_backlog_means_a_full_sync() {
-    let master = TestServer::start(&["--repl-backlog-size", "16kb", "--repl-timeout", "2", "--repl-ping-replica-period", "1"]);
+    let master = TestServer::start(&[
+        "--repl-backlog-size",
+        "16kb",
+        "--repl-timeout",
+        "2",
+        "--repl-ping-replica-period",
+        "1",
+    ]);
     let replica = TestServer::start(&["--repl-timeout", "2"]).replica_of(&master);
     // A server that becomes a replica asks to go on in its own history, which the master does not know.
     assert_eq!(master.info("sync_partial_err"), "1");
@@ -99,7 +109,9 @@ fn handshake_cut_at_every_byte() {
         let replica = TestServer::start(&["--repl-timeout", "5"]);
         let before = proxy.connections.load(std::sync::atomic::Ordering::Relaxed);
         replica.replicaof_port(proxy.port);
-        wait_for("an attempt", || proxy.connections.load(std::sync::atomic::Ordering::Relaxed) > before);
+        wait_for("an attempt", || {
+            proxy.connections.load(std::sync::atomic::Ordering::Relaxed) > before
+        });
         std::thread::yield_now();
         proxy.limit.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
         replica.wait_for_link();
@@ -208,7 +220,8 @@ fn master_down() {
     wait_for_offset(&master, &replica);
     master.kill();
     wait_for("the link is down", || {
-        replica.cmd(&["GET", "k"]).text() == "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+        replica.cmd(&["GET", "k"]).text()
+            == "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
     });
     master.start_again();
     replica.wait_for_link();
@@ -277,7 +290,8 @@ fn silence_on_either_side() {
     master.wait_for_log("Disconnecting timedout replica (streaming sync)");
     replica.signal("CONT");
     wait_for("the replica is back", || {
-        master.info_i64("sync_partial_ok") + master.info_i64("sync_full") == 2 && master.info("slave0").contains("state=online")
+        master.info_i64("sync_partial_ok") + master.info_i64("sync_full") == 2
+            && master.info("slave0").contains("state=online")
     });
     master.signal("STOP");
     replica.wait_for_log("MASTER timeout: no data nor PING received...");
@@ -305,13 +319,22 @@ fn expired_keys_are_deleted_by_the_master() {
 /// min-replicas-to-write: without good replicas there are no writes.
 #[test]
 fn min_replicas() {
-    let master = TestServer::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2", "--repl-ping-replica-period", "1"]);
+    let master = TestServer::start(&[
+        "--min-replicas-to-write",
+        "1",
+        "--min-replicas-max-lag",
+        "2",
+        "--repl-ping-replica-period",
+        "1",
+    ]);
     assert!(master.cmd(&["SET", "k", "v"]).text().starts_with("-NOREPLICAS"));
     let replica = TestServer::start(&[]).replica_of(&master);
     wait_for("a good replica", || master.cmd(&["SET", "k", "v"]).text() == "OK");
     assert_eq!(master.info("min_slaves_good_slaves"), "1");
     replica.signal("STOP");
-    wait_for("no good replica", || master.cmd(&["SET", "k", "v"]).text().starts_with("-NOREPLICAS"));
+    wait_for("no good replica", || {
+        master.cmd(&["SET", "k", "v"]).text().starts_with("-NOREPLICAS")
+    });
     replica.signal("CONT");
 }
 
@@ -319,10 +342,19 @@ fn min_replicas() {
 #[test]
 fn role_and_info() {
     let master = TestServer::start(&[]);
-    let replica = TestServer::start(&["--replica-announce-ip", "10.1.2.3", "--replica-announce-port", "1234", "--replica-priority", "42"])
-        .replica_of(&master);
+    let replica = TestServer::start(&[
+        "--replica-announce-ip",
+        "10.1.2.3",
+        "--replica-announce-port",
+        "1234",
+        "--replica-priority",
+        "42",
+    ])
+    .replica_of(&master);
     wait_for_offset(&master, &replica);
-    wait_for("an ACK", || master.info("slave0").contains("lag=0") || master.info("slave0").contains("lag=1"));
+    wait_for("an ACK", || {
+        master.info("slave0").contains("lag=0") || master.info("slave0").contains("lag=1")
+    });
     let line = master.info("slave0");
     assert!(line.starts_with("ip=10.1.2.3,port=1234,state=online,offset="), "{line}");
     let role = master.cmd(&["ROLE"]);
@@ -344,7 +376,11 @@ fn disk_full_while_receiving() {
     // The limit on file size stands for the full disk: a write beyond it fails (SIGXFSZ is ignored in the subshell).
     let dir = Folder::new();
     let script = dir.path("limited");
-    std::fs::write(&script, format!("#!/bin/bash\ntrap '' XFSZ\nulimit -f 100\nexec {OURS} \"$@\"\n")).unwrap();
+    std::fs::write(
+        &script,
+        format!("#!/bin/bash\ntrap '' XFSZ\nulimit -f 100\nexec {OURS} \"$@\"\n"),
+    )
+    .unwrap();
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
     let mut replica = TestServer::start_binary(&script, &[]);
@@ -353,14 +389,26 @@ fn disk_full_while_receiving() {
     replica.wait_for_log("Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization");
     assert!(replica.is_alive());
     assert_eq!(replica.cmd(&["GET", "mine"]).text(), "1", "its data is still there");
-    let files: Vec<_> = std::fs::read_dir(&replica.dir.0).unwrap().map(|e| e.unwrap().file_name()).collect();
-    assert!(files.iter().filter(|f| f.to_string_lossy().starts_with("temp")).count() <= 1, "{files:?}");
+    let files: Vec<_> =
+        std::fs::read_dir(&replica.dir.0).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(
+        files.iter().filter(|f| f.to_string_lossy().starts_with("temp")).count() <= 1,
+        "{files:?}"
+    );
 }
 
 /// The replica's output buffer limit: one that does not read is dropped, and the master's memory is not.
 #[test]
 fn replica_output_buffer_limit() {
-    let master = TestServer::start(&["--client-output-buffer-limit", "replica", "1mb", "0", "0", "--repl-timeout", "60"]);
+    let master = TestServer::start(&[
+        "--client-output-buffer-limit",
+        "replica",
+        "1mb",
+        "0",
+        "0",
+        "--repl-timeout",
+        "60",
+    ]);
     let replica = TestServer::start(&[]).replica_of(&master);
     replica.signal("STOP");
     let mut c = master.conn();

@@ -1,8 +1,8 @@
 //! Sorted sets and places as clients and replicas see them.
 
-mod support;
 #[path = "support/ask.rs"]
 mod ask;
+mod support;
 
 use ask::*;
 use support::*;
@@ -16,7 +16,10 @@ fn counts_out_of_range_are_refused() {
     let range = "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
     assert_eq!(c.ask("ZRANDMEMBER z -9223372036854775808"), range);
     for count in ["-9223372036854770000", "9223372036854770000", "4611686018427387904"] {
-        assert_eq!(c.ask(&format!("ZRANDMEMBER z {count} WITHSCORES")), "-ERR value is out of range");
+        assert_eq!(
+            c.ask(&format!("ZRANDMEMBER z {count} WITHSCORES")),
+            "-ERR value is out of range"
+        );
     }
     assert_eq!(c.ask("ZRANDMEMBER z 4611686018427387903 WITHSCORES"), "[c 3 b 2 a 1]");
     assert_eq!(c.cmd(&["ZRANDMEMBER", "z", "-100"]).array().len(), 100);
@@ -153,11 +156,17 @@ fn places() {
         c.ask("GEORADIUS Sicily 15 37 200 km WITHDIST WITHHASH ASC"),
         "[[Catania 56.4413 3479447370796909] [Palermo 190.4424 3479099956230698]]"
     );
-    assert_eq!(c.ask("GEOSEARCH Sicily FROMMEMBER Palermo BYBOX 400 400 km DESC"), "[Catania Palermo]");
+    assert_eq!(
+        c.ask("GEOSEARCH Sicily FROMMEMBER Palermo BYBOX 400 400 km DESC"),
+        "[Catania Palermo]"
+    );
     assert_eq!(c.ask("GEOSEARCHSTORE near Sicily FROMLONLAT 15 37 BYRADIUS 100 km STOREDIST"), "1");
     assert_eq!(c.ask("ZSCORE near Catania"), "56.441257870158204");
     assert_eq!(c.ask("GEORADIUSBYMEMBER Sicily Palermo 1 km STORE near"), "1");
-    assert_eq!(c.ask("GEOADD Sicily 181 0 x"), "-ERR invalid longitude,latitude pair 181.000000,0.000000");
+    assert_eq!(
+        c.ask("GEOADD Sicily 181 0 x"),
+        "-ERR invalid longitude,latitude pair 181.000000,0.000000"
+    );
     assert_eq!(
         c.ask("COMMAND GETKEYS GEORADIUS k 0 0 1 m STORE a STOREDIST b"),
         "[k b]",

@@ -1182,7 +1182,7 @@ mod tests {
         for _ in 0..3000 {
             let len = rand.redisLrand48() as usize % 60;
             let mut runs: Vec<u8> = (0..len).map(|_| rand.redisLrand48() as u8).collect();
-            if len % 2 == 0 {
+            if len & 1 == 0 {
                 runs.extend_from_slice(&[0x7f, 0xff]);
             }
             with_hll(sparse(&runs), |o| {

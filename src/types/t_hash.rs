@@ -22,7 +22,7 @@ use crate::object::*;
 use crate::server::{CommandSpec, command};
 use crate::server_h::*;
 use crate::sys::mem::size_class;
-use crate::types::t_set::{Random, tableMemUsage, valueResizePolicy};
+use crate::types::t_set::{DRAW_STEPS, Random, rehashStep, tableMemUsage, valueResizePolicy};
 use crate::util::{ll2string, sdigits10, string2ll};
 
 const FIRST: (i32, i32, i32) = (1, 1, 1);
@@ -255,6 +255,15 @@ pub fn hashTypeLength(o: &Hash) -> usize {
     }
 }
 
+/// `rehashStep` for a hash in the client's db.
+#[inline]
+fn hashTypeRehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
+    let (db, resize) = (server[c].db, valueResizePolicy(server));
+    if let Hash::Ht(ht) = server.db[db].dict.hash_value_mut(o) {
+        rehashStep(ht, steps, resize);
+    }
+}
+
 /// A walk over the pairs of a hash, which it borrows.
 // C: `hashTypeCurrent*` give the field or the value where the iterator is; here both are what it returns.
 pub enum hashTypeIterator<'a> {
@@ -365,7 +374,7 @@ fn hashTypeRandomElement<'a>(
     random: &mut Random,
 ) -> HashPair<'a> {
     let pair = match hashobj {
-        Hash::Ht(ht) => dictGetFairRandomKey(ht, || random.next())
+        Hash::Ht(ht) => dictGetFairRandomKey(ht, || random.next64())
             .map(|pair| (ZiplistEntry::Str(pair.field()), ZiplistEntry::Str(pair.value()))),
         Hash::Ziplist(zl) => ziplistRandomPair(zl, hashsize, &mut || random.next31()),
     };
@@ -505,6 +514,7 @@ pub fn hgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_HASH) {
         return;
     }
+    hashTypeRehash(server, c, o, 1);
     let db = server[c].db;
     addHashFieldToReply(&mut server.clients, c, Some(server.db[db].dict.hash_value(o)), &argv[2]);
 }
@@ -518,6 +528,9 @@ pub fn hmgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         && checkType(server, c, o, OBJ_HASH)
     {
         return;
+    }
+    if let Some(o) = o {
+        hashTypeRehash(server, c, o, argv.len() - 2);
     }
     let Server { clients, db: dbs, .. } = server;
     let hash = o.map(|o| dbs[db].dict.hash_value(o));
@@ -576,6 +589,7 @@ pub fn hstrlenCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_HASH) {
         return;
     }
+    hashTypeRehash(server, c, o, 1);
     let length = hashTypeGetValueLength(server.db[server[c].db].dict.hash_value(o), &argv[2]);
     addReplyLongLong(server, c, length as i64);
 }
@@ -637,6 +651,7 @@ pub fn hexistsCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_HASH) {
         return;
     }
+    hashTypeRehash(server, c, o, 1);
     let exists = hashTypeExists(server.db[server[c].db].dict.hash_value(o), &argv[2]);
     addReply(server, c, if exists { shared::cone } else { shared::czero });
 }
@@ -691,6 +706,7 @@ fn hrandfieldWithCountCommand(
         addReply(server, c, shared::emptyarray);
         return;
     }
+    hashTypeRehash(server, c, o, DRAW_STEPS * count.min(100));
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
     let hash = dbs[clients[c].db].dict.hash_value(o);
@@ -790,6 +806,7 @@ pub fn hrandfieldCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_HASH) {
         return;
     }
+    hashTypeRehash(server, c, o, DRAW_STEPS);
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
     let hash = dbs[clients[c].db].dict.hash_value(o);
@@ -822,7 +839,7 @@ mod tests {
     fn word(r: &mut Random, long: bool) -> Vec<u8> {
         match r.below(10) {
             0..4 => r.below(30).to_string().into_bytes(),
-            4 => (r.next() as i64).to_string().into_bytes(),
+            4 => (r.next64() as i64).to_string().into_bytes(),
             5 => format!("-{}", r.below(3)).into_bytes(),
             6 if long => vec![b'y'; r.below(1000)],
             _ => vec![b'a' + r.below(26) as u8; r.below(64)],

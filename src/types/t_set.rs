@@ -124,7 +124,7 @@ impl SetLimits {
 }
 
 /// Random numbers for sampling: SplitMix64. The server keeps the state, each command starts a sequence of its own.
-pub struct Random(u64);
+pub struct Random(pub(crate) u64);
 
 impl Random {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -135,14 +135,14 @@ impl Random {
             server.random_state = randomU64() | 1;
         }
         let mut state = Random(server.random_state);
-        let start = state.next();
+        let start = state.next64();
         server.random_state = state.0;
         Random(start)
     }
 
     /// The next number, of 64 bits.
     #[inline]
-    pub fn next(&mut self) -> u64 {
+    pub fn next64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(Random::STEP);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -152,13 +152,13 @@ impl Random {
     /// A number below `n`, which is not 0.
     #[inline]
     pub fn below(&mut self, n: usize) -> usize {
-        (self.next() % n as u64) as usize
+        (self.next64() % n as u64) as usize
     }
 
     /// The next number, of 31 bits, as `rand(3)` gives it.
     #[inline]
     pub fn next31(&mut self) -> u32 {
-        (self.next() >> 33) as u32
+        (self.next64() >> 33) as u32
     }
 }
 
@@ -277,6 +277,25 @@ fn setTypeIsMemberElement(subject: &Set, ele: SetElement) -> bool {
     }
 }
 
+/// Moves a table on that is between two sizes, by `steps` buckets, if it may move now. Lookups borrow the table and move
+/// nothing, so commands that read call this: a table that is only read shall not stay in two halves for ever.
+#[inline]
+pub fn rehashStep<E: DictEntry>(ht: &mut Dict<E>, steps: usize, resize: dictResizeEnable) {
+    if dictIsRehashing(ht) {
+        ht.set_resize_enabled(resize);
+        dictRehash(ht, steps);
+    }
+}
+
+/// `rehashStep` for a set in the client's db.
+#[inline]
+fn setTypeRehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
+    let (db, resize) = (server[c].db, valueResizePolicy(server));
+    if let Set::Ht(ht) = server.db[db].dict.set_mut(o) {
+        rehashStep(ht, steps, resize);
+    }
+}
+
 /// A walk over the elements of a set, which it borrows. Whoever changes the set on the way takes the elements one by one:
 /// `setTypeRandomElement`.
 pub enum setTypeIterator<'a> {
@@ -312,7 +331,7 @@ impl<'a> Iterator for setTypeIterator<'a> {
 /// A random element of a set that has some, each with the same chance.
 pub fn setTypeRandomElement<'a>(setobj: &'a Set, random: &mut Random) -> SetElement<'a> {
     let ele = match setobj {
-        Set::Ht(ht) => dictGetFairRandomKey(ht, || random.next())
+        Set::Ht(ht) => dictGetFairRandomKey(ht, || random.next64())
             .map(|entry| SetElement::Str(entry.as_slice())),
         Set::Intset(is) => intsetRandom(is, &mut || random.next31()).map(SetElement::Int),
     };
@@ -480,6 +499,7 @@ pub fn sismemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_SET) {
         return;
     }
+    setTypeRehash(server, c, o, 1);
     let is_member = setTypeIsMember(server.db[server[c].db].dict.set(o), &argv[2]);
     addReply(server, c, if is_member { shared::cone } else { shared::czero });
 }
@@ -493,6 +513,9 @@ pub fn smismemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
         && checkType(server, c, o, OBJ_SET)
     {
         return;
+    }
+    if let Some(o) = o {
+        setTypeRehash(server, c, o, argv.len() - 2);
     }
     let Server { clients, db: dbs, .. } = server;
     let set = o.map(|o| dbs[db].dict.set(o));
@@ -618,18 +641,11 @@ pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
+/// Steps of rehashing for each random draw.
+pub const DRAW_STEPS: usize = 15;
+
 /// How many times larger than the count the set has to be, for members to be drawn until enough different ones are found.
 const SRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
-
-/// Moves a table on that is being resized, by up to `draws` buckets. In the C each random draw does a step: without that a set
-/// that is only drawn from would keep its two tables, and slow draws, for ever.
-fn rehashStep(set: &mut Set, draws: usize) {
-    if let Set::Ht(ht) = set
-        && dictIsRehashing(ht)
-    {
-        dictRehash(ht, draws.min(100));
-    }
-}
 
 /// SRANDMEMBER key count
 fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
@@ -647,9 +663,9 @@ fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReply(server, c, shared::emptyarray);
         return;
     }
+    setTypeRehash(server, c, o, DRAW_STEPS * count.min(100));
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
-    rehashStep(dbs[clients[c].db].dict.set_mut(o), count);
     let set = dbs[clients[c].db].dict.set(o);
     let size = setTypeSize(set);
 
@@ -710,9 +726,9 @@ pub fn srandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_SET) {
         return;
     }
+    setTypeRehash(server, c, o, DRAW_STEPS);
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
-    rehashStep(dbs[clients[c].db].dict.set_mut(o), 1);
     let ele = setTypeRandomElement(dbs[clients[c].db].dict.set(o), &mut random);
     addReplySetElement(clients, c, ele);
 }
@@ -954,7 +970,7 @@ mod tests {
             let words = r.below(3) == 0;
             let mut member = move || match r.below(if words { 8 } else { 6 }) {
                 0..4 => r.below(40).to_string().into_bytes(),
-                4 => (r.next() as i64).to_string().into_bytes(),
+                4 => (r.next64() as i64).to_string().into_bytes(),
                 5 => (-(r.below(70000) as i64)).to_string().into_bytes(),
                 6 => format!("0{}", r.below(9)).into_bytes(),
                 _ => vec![b'x'; r.below(300)],
@@ -1045,7 +1061,6 @@ mod tests {
     /// CVE-2021-32687: no setting lets an intset grow past what its length can say.
     #[test]
     fn a_huge_limit_is_cut() {
-        assert_eq!(usize::MAX.min(1 << 30), 1 << 30);
         let limits = SetLimits { entries: usize::MAX, ..LIMITS };
         let mut set = createIntsetObject();
         for n in 0..5000 {

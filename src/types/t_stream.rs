@@ -1051,7 +1051,8 @@ fn streamIteratorStep(si: &mut streamIterator, lp: &[u8]) -> Option<IteratorStep
 
         let reached = if si.rev { entry.id <= si.end } else { entry.id >= si.start };
         if reached && entry.flags & STREAM_ITEM_FLAG_DELETED == 0 {
-            if if si.rev { entry.id < si.start } else { entry.id > si.end } {
+            let beyond = if si.rev { entry.id < si.start } else { entry.id > si.end };
+            if beyond {
                 return Some(IteratorStep::OutOfRange);
             }
             si.entry_flags = entry.flags;
@@ -1766,7 +1767,7 @@ pub fn xreadCommand(server: &mut Server, c: ClientId, argv: &Args) {
             count = n.max(0) as usize;
         } else if eq_ignore_case(o, b"STREAMS") && moreargs > 0 {
             streams_arg = i + 1;
-            if (argv.len() - streams_arg) % 2 != 0 {
+            if !(argv.len() - streams_arg).is_multiple_of(2) {
                 addReplyError(
                     server,
                     c,

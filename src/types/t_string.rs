@@ -109,8 +109,12 @@ fn setGenericCommand(
         addReply(server, c, ok_reply);
     } else if times.is_none() {
         // Replicas need not read: propagate without GET, which may be there several times.
-        let without_get: Argv =
-            argv.iter().enumerate().filter(|(j, a)| *j < 3 || !eq_ignore_case(a, b"get")).map(|(_, a)| a).collect();
+        let without_get: Argv = argv
+            .iter()
+            .enumerate()
+            .filter(|(j, a)| *j < 3 || !eq_ignore_case(a, b"get"))
+            .map(|(_, a)| a)
+            .collect();
         replaceClientCommandVector(server, c, without_get);
     }
 }
@@ -199,13 +203,29 @@ pub fn setnxCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// SETEX key seconds value
 pub fn setexCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let expire = (Some(argv.get(2)), UNIT_SECONDS);
-    setGenericCommand(server, c, argv, OBJ_EX, (argv.get(1), argv.get(3)), expire, (shared::ok, shared::null));
+    setGenericCommand(
+        server,
+        c,
+        argv,
+        OBJ_EX,
+        (argv.get(1), argv.get(3)),
+        expire,
+        (shared::ok, shared::null),
+    );
 }
 
 /// PSETEX key milliseconds value
 pub fn psetexCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let expire = (Some(argv.get(2)), UNIT_MILLISECONDS);
-    setGenericCommand(server, c, argv, OBJ_PX, (argv.get(1), argv.get(3)), expire, (shared::ok, shared::null));
+    setGenericCommand(
+        server,
+        c,
+        argv,
+        OBJ_PX,
+        (argv.get(1), argv.get(3)),
+        expire,
+        (shared::ok, shared::null),
+    );
 }
 
 /// Replies with the value of the first argument. `C_ERR`: it is no string, and the reply was that.
@@ -228,7 +248,9 @@ pub fn getCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// GETEX key [PERSIST|EX seconds|PX milliseconds|EXAT seconds|PXAT milliseconds]: GET, and what is to become of its time to
 /// live. Without an option that stays.
 pub fn getexCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Ok((flags, unit, expire)) = parseExtendedStringArgumentsOrReply(server, c, argv, CommandType::Get) else {
+    let Ok((flags, unit, expire)) =
+        parseExtendedStringArgumentsOrReply(server, c, argv, CommandType::Get)
+    else {
         return;
     };
     let (db, key) = (server[c].db, argv.get(1));
@@ -253,16 +275,22 @@ pub fn getexCommand(server: &mut Server, c: ClientId, argv: &Args) {
             if flags & (OBJ_PXAT | OBJ_EXAT) != 0 && checkAlreadyExpired(server, milliseconds) =>
         {
             let lazy = server.lazyfree_lazy_expire;
-            let deleted = if lazy { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) };
+            let deleted =
+                if lazy { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) };
             assert!(deleted);
-            rewriteClientCommandVector(server, c, &[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key]);
+            rewriteClientCommandVector(
+                server,
+                c,
+                &[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key],
+            );
             signalModifiedKey(server, Some(c), db, key);
             notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
             server.dirty += 1;
         }
         Some((milliseconds, when)) => {
             setExpire(server, Some(c), db, key, when);
-            let exp: &[u8] = if flags & (OBJ_PXAT | OBJ_EXAT) != 0 { b"PEXPIREAT" } else { b"PEXPIRE" };
+            let exp: &[u8] =
+                if flags & (OBJ_PXAT | OBJ_EXAT) != 0 { b"PEXPIREAT" } else { b"PEXPIRE" };
             rewriteClientCommandVector(server, c, &[exp, key, &ll2string(milliseconds)]);
             signalModifiedKey(server, Some(c), db, key);
             notifyKeyspaceEvent(server, NOTIFY_GENERIC, "expire", key, db);
@@ -286,7 +314,11 @@ pub fn getdelCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key, lazy) = (server[c].db, argv.get(1), server.lazyfree_lazy_user_del);
     let deleted = if lazy { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) };
     if deleted {
-        rewriteClientCommandVector(server, c, &[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key]);
+        rewriteClientCommandVector(
+            server,
+            c,
+            &[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key],
+        );
         signalModifiedKey(server, Some(c), db, key);
         notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
         server.dirty += 1;
@@ -399,7 +431,7 @@ pub fn mgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// MSET and MSETNX; the latter sets nothing if one of the keys is there.
 fn msetGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool) {
-    if argv.len() % 2 == 0 {
+    if argv.len().is_multiple_of(2) {
         addReplyError(server, c, b"wrong number of arguments for MSET");
         return;
     }
@@ -631,7 +663,11 @@ fn stralgoLCS(server: &mut Server, c: ClientId, argv: &Args) {
 
     // Complain if the user passed ambiguous parameters.
     let Some((a, b)) = strings else {
-        addReplyError(server, c, b"Please specify two strings: STRINGS or KEYS options are mandatory");
+        addReplyError(
+            server,
+            c,
+            b"Please specify two strings: STRINGS or KEYS options are mandatory",
+        );
         return;
     };
     if getlen && getidx {

@@ -1023,7 +1023,7 @@ fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: 
         addReplyError(server, c, b"XX and NX options at the same time are not compatible");
         return;
     }
-    if (gt && nx) || (lt && nx) || (gt && lt) {
+    if ((gt || lt) && nx) || (gt && lt) {
         addReplyError(server, c, b"GT, LT, and/or NX options at the same time are not compatible");
         return;
     }

@@ -11,7 +11,8 @@ pub fn flat(reply: &Reply) -> String {
         Reply::Array(v) | Reply::Set(v) => list(v),
         Reply::Push(v) => format!(">{}", list(v)),
         Reply::Map(v) => {
-            let pairs: Vec<String> = v.iter().map(|(k, v)| format!("{}={}", flat(k), flat(v))).collect();
+            let pairs: Vec<String> =
+                v.iter().map(|(k, v)| format!("{}={}", flat(k), flat(v))).collect();
             format!("{{{}}}", pairs.join(" "))
         }
         other => other.text(),

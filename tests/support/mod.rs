@@ -3,13 +3,14 @@
 //! A server is stopped when its `TestServer` is dropped: that process, by its id, and no other. Nothing here sleeps for a
 //! guess: tests wait for a condition (`wait_for`), with a limit that only a broken server reaches.
 #![allow(dead_code)] // each test binary uses its own part of this
+#![allow(clippy::disallowed_methods)] // a load and a proxy run beside the test
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -59,9 +60,11 @@ impl Reply {
     /// The text of a status, a bulk or an error, else a debug form: for assertions that read well.
     pub fn text(&self) -> String {
         match self {
-            Reply::Status(b) | Reply::Bulk(b) | Reply::Verbatim(_, b) | Reply::Double(b) | Reply::BigNumber(b) => {
-                String::from_utf8_lossy(b).into_owned()
-            }
+            Reply::Status(b)
+            | Reply::Bulk(b)
+            | Reply::Verbatim(_, b)
+            | Reply::Double(b)
+            | Reply::BigNumber(b) => String::from_utf8_lossy(b).into_owned(),
             Reply::Error(b) => format!("-{}", String::from_utf8_lossy(b)),
             Reply::Int(n) => n.to_string(),
             Reply::Nil => "(nil)".into(),
@@ -157,7 +160,10 @@ impl Conn {
         let (kind, rest) = line.split_first().ok_or_else(|| io::Error::other("an empty line"))?;
         let number = || -> io::Result<i64> {
             std::str::from_utf8(rest).ok().and_then(|s| s.parse().ok()).ok_or_else(|| {
-                io::Error::other(format!("a number was expected: {}", String::from_utf8_lossy(&line)))
+                io::Error::other(format!(
+                    "a number was expected: {}",
+                    String::from_utf8_lossy(&line)
+                ))
             })
         };
         Ok(match kind {
@@ -175,7 +181,11 @@ impl Conn {
                 }
                 let body = self.take(n as usize)?;
                 self.take(2)?;
-                if *kind == b'=' { Reply::Verbatim(body[..3].to_vec(), body[4..].to_vec()) } else { Reply::Bulk(body) }
+                if *kind == b'=' {
+                    Reply::Verbatim(body[..3].to_vec(), body[4..].to_vec())
+                } else {
+                    Reply::Bulk(body)
+                }
             }
             b'*' | b'~' | b'>' => {
                 let n = number()?;
@@ -196,7 +206,12 @@ impl Conn {
                     .collect::<io::Result<Vec<_>>>()?;
                 Reply::Map(pairs)
             }
-            _ => return Err(io::Error::other(format!("not a reply: {}", String::from_utf8_lossy(&line)))),
+            _ => {
+                return Err(io::Error::other(format!(
+                    "not a reply: {}",
+                    String::from_utf8_lossy(&line)
+                )));
+            }
         })
     }
 
@@ -233,7 +248,12 @@ impl Conn {
         loop {
             match self.try_reply() {
                 Ok(_) => {}
-                Err(e) => return !matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
+                Err(e) => {
+                    return !matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                    );
+                }
             }
         }
     }
@@ -328,7 +348,11 @@ impl TestServer {
     }
 
     fn spawn(&mut self) {
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(self.dir.path("log")).unwrap();
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.dir.path("log"))
+            .unwrap();
         let child = Command::new(&self.binary)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(&self.args)
@@ -383,7 +407,11 @@ impl TestServer {
         reply
             .text()
             .lines()
-            .find_map(|l| l.strip_prefix(field).and_then(|l| l.strip_prefix(':')).map(|v| v.trim_end().to_string()))
+            .find_map(|l| {
+                l.strip_prefix(field)
+                    .and_then(|l| l.strip_prefix(':'))
+                    .map(|v| v.trim_end().to_string())
+            })
             .unwrap_or_default()
     }
 
@@ -398,7 +426,8 @@ impl TestServer {
 
     /// What it logged (and printed).
     pub fn log(&self) -> String {
-        String::from_utf8_lossy(&std::fs::read(self.dir.path("log")).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&std::fs::read(self.dir.path("log")).unwrap_or_default())
+            .into_owned()
     }
 
     /// Waits until its log holds `text`.
@@ -433,7 +462,11 @@ impl TestServer {
 
     /// Sends a signal to this server and to no other process.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.pid().to_string()).status().unwrap();
+        let status = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.pid().to_string())
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -508,7 +541,9 @@ pub fn assert_same_data(master: &TestServer, replica: &TestServer) {
 pub fn wait_for_offset(master: &TestServer, replica: &TestServer) {
     wait_for("equal offsets", || {
         let m = master.info("master_repl_offset");
-        !m.is_empty() && m == replica.info("master_repl_offset") && m == master.info("master_repl_offset")
+        !m.is_empty()
+            && m == replica.info("master_repl_offset")
+            && m == master.info("master_repl_offset")
     });
 }
 
@@ -535,7 +570,7 @@ impl WriteLoad {
                 let commands: [Vec<&str>; 3] = [
                     vec!["SELECT", &db],
                     match (n >> 20) % 6 {
-                        0 | 1 | 2 => vec!["SET", &key, &value],
+                        0..=2 => vec!["SET", &key, &value],
                         3 => vec!["APPEND", &key, "x"],
                         4 => vec!["DEL", &key],
                         _ => vec!["SET", &key, "1", "EX", "1000"],
@@ -596,7 +631,10 @@ impl Proxy {
                 if s.load(Ordering::Relaxed) {
                     return;
                 }
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", target))) else { continue };
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(("127.0.0.1", target)))
+                else {
+                    continue;
+                };
                 n.fetch_add(1, Ordering::Relaxed);
                 let limit = l.load(Ordering::Relaxed);
                 let (c2, s2) = (client.try_clone().unwrap(), server.try_clone().unwrap());
@@ -632,6 +670,10 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mut limit: u64) {
 /// Runs a tool (redis-cli, redis-benchmark) and gives back what it printed.
 #[track_caller]
 pub fn tool(name: &str, args: &[&str]) -> String {
-    let out = Command::new(name).args(args).stdin(Stdio::null()).output().unwrap_or_else(|e| panic!("{name}: {e}"));
+    let out = Command::new(name)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
     String::from_utf8_lossy(&out.stdout).into_owned()
 }

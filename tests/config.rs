@@ -1,0 +1,767 @@
+//! How the server is started, configured, watched and stopped.
+
+#[path = "support/ask.rs"]
+mod ask;
+mod support;
+
+use ask::*;
+use std::io::Write;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+use support::*;
+
+/// Runs the binary until it ends by itself.
+fn run(dir: &Path, args: &[&str], input: &str) -> Output {
+    let mut child = Command::new(OURS)
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+/// A server that is not started by the harness: with its own arguments and input, and stopped when dropped.
+struct Bare {
+    child: std::process::Child,
+    port: u16,
+    dir: Folder,
+}
+
+impl Bare {
+    /// `PORT` in the arguments and in the input stands for a free port.
+    fn start(dir: Folder, args: &[&str], input: &str) -> Bare {
+        let port = free_port();
+        let fill = |s: &str| s.replace("PORT", &port.to_string());
+        let mut child = Command::new(OURS)
+            .args(args.iter().map(|a| fill(a)))
+            .current_dir(&dir.0)
+            .stdin(Stdio::piped())
+            .stdout(std::fs::File::create(dir.path("out")).unwrap())
+            .spawn()
+            .unwrap();
+        child.stdin.take().unwrap().write_all(fill(input).as_bytes()).unwrap();
+        let mut bare = Bare { child, port, dir };
+        wait_for("it listens", || {
+            assert!(bare.child.try_wait().unwrap().is_none(), "it ended: {}", bare.out());
+            Conn::try_open(port).is_ok()
+        });
+        bare
+    }
+
+    fn conn(&self) -> Conn {
+        Conn::open(self.port)
+    }
+
+    fn out(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.dir.path("out")).unwrap()).into_owned()
+    }
+}
+
+impl Drop for Bare {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// --version, --help and their short forms.
+#[test]
+fn version_and_help() {
+    let dir = Folder::new();
+    for arg in ["--version", "-v"] {
+        let out = run(&dir.0, &[arg], "");
+        assert_eq!(out.status.code(), Some(0));
+        let said = String::from_utf8(out.stdout).unwrap();
+        assert!(
+            said.starts_with("Redis server v=6.2.16 sha=")
+                && said.contains(" bits=64 build=")
+                && said.ends_with('\n'),
+            "{said}"
+        );
+    }
+    for arg in ["--help", "-h"] {
+        let out = run(&dir.0, &[arg], "");
+        assert_eq!(out.status.code(), Some(1));
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert!(
+            said.starts_with("Usage: ./redis-server [/path/to/redis.conf] [options]"),
+            "{said}"
+        );
+    }
+}
+
+/// File, then standard input, then arguments: the last one counts.
+#[test]
+fn file_input_and_arguments() {
+    let dir = Folder::new();
+    std::fs::write(
+        dir.path("my.conf"),
+        "# a comment\n\nbind 127.0.0.1\nport 1\nMaxMemory 100mb\nhz 20\r\nsave 900 1\nsave 300 \"10\"\n  loglevel   verbose  \ninclude more.conf\nmaxmemory-policy 'allkeys-lru'\n",
+    )
+    .unwrap();
+    std::fs::write(dir.path("more.conf"), "timeout 77\nslowlog-max-len 5\n").unwrap();
+    let server = Bare::start(
+        dir,
+        &["my.conf", "--port", "PORT", "--slowlog-max-len", "6", "-"],
+        "hz 30\ntcp-keepalive 99\nslowlog-max-len 4\n",
+    );
+    let mut c = server.conn();
+    for (name, want) in [
+        ("maxmemory", "104857600"),
+        ("hz", "30"),
+        ("save", "900 1 300 10"),
+        ("loglevel", "verbose"),
+        ("timeout", "77"),
+        ("tcp-keepalive", "99"),
+        ("slowlog-max-len", "6"),
+        ("maxmemory-policy", "allkeys-lru"),
+        ("bind", "127.0.0.1"),
+    ] {
+        assert_eq!(c.ask(&format!("CONFIG GET {name}")), format!("[{name} {want}]"));
+    }
+    let info = c.ask("INFO server");
+    assert!(
+        info.contains(&format!(
+            "config_file:{}\r\n",
+            std::fs::canonicalize(server.dir.path("my.conf")).unwrap().display()
+        )),
+        "{info}"
+    );
+}
+
+/// A configuration that is wrong ends the start with its line, its text and exit code 1.
+#[test]
+fn configuration_errors() {
+    let dir = Folder::new();
+    for (conf, line, text, why) in [
+        ("port 0\nnosuch 1\n", 2, "nosuch 1", "Bad directive or wrong number of arguments"),
+        ("port\n", 1, "port", "Bad directive or wrong number of arguments"),
+        ("\n\nport abc\n", 3, "port abc", "argument couldn't be parsed into an integer"),
+        ("port 70000\n", 1, "port 70000", "argument must be between 0 and 65535 inclusive"),
+        ("maxmemory 1zb\n", 1, "maxmemory 1zb", "argument must be a memory value"),
+        ("appendfsync maybe\n", 0, "", ""),
+        (
+            "maxmemory-policy foo\n",
+            1,
+            "maxmemory-policy foo",
+            "argument(s) must be one of the following",
+        ),
+        ("daemonize maybe\n", 1, "daemonize maybe", "argument must be 'yes' or 'no'"),
+        ("port \"1\n", 1, "port \"1", "Unbalanced quotes in configuration line"),
+        ("save 1\n", 0, "", ""),
+        ("save 0 1\n", 1, "save 0 1", "Invalid save parameters"),
+        (
+            "rename-command NOSUCH x\n",
+            1,
+            "rename-command NOSUCH x",
+            "No such command in rename-command",
+        ),
+        (
+            "rename-command GET SET\n",
+            1,
+            "rename-command GET SET",
+            "Target command name already exists",
+        ),
+        (
+            "client-output-buffer-limit foo 0 0 0\n",
+            1,
+            "client-output-buffer-limit foo 0 0 0",
+            "Unrecognized client limit class",
+        ),
+        ("dir /nosuch/dir\n", 1, "dir /nosuch/dir", "No such file or directory"),
+        (
+            "replicaof 127.0.0.1\n",
+            1,
+            "replicaof 127.0.0.1",
+            "Bad directive or wrong number of arguments",
+        ),
+        ("databases 0\n", 1, "databases 0", "argument must be between 1 and 2147483647 inclusive"),
+        (
+            "notify-keyspace-events Kq\n",
+            1,
+            "notify-keyspace-events Kq",
+            "Invalid event class character. Use 'g$lszhxeKEtmdA'.",
+        ),
+    ] {
+        if line == 0 {
+            continue;
+        }
+        std::fs::write(dir.path("bad.conf"), conf).unwrap();
+        let out = run(&dir.0, &["bad.conf"], "");
+        assert_eq!(out.status.code(), Some(1), "{conf:?}");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        let head = "\n*** FATAL CONFIG FILE ERROR (Redis 6.2.16) ***\n";
+        assert!(
+            said.starts_with(&format!(
+                "{head}Reading the configuration file, at line {line}\n>>> '{text}'\n"
+            )),
+            "{conf:?}: {said}"
+        );
+        assert!(said.contains(why), "{conf:?}: {said}");
+    }
+    let out = run(&dir.0, &["nosuch.conf"], "");
+    assert_eq!(out.status.code(), Some(1));
+    let out = String::from_utf8_lossy(&out.stdout).into_owned();
+    assert!(
+        out.contains("Fatal error, can't open config file '")
+            && out.contains("nosuch.conf': No such file or directory"),
+        "{out}"
+    );
+    let out = run(&dir.0, &["--port", "0", "--nosuch", "1"], "");
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("at line 2\n>>> 'nosuch \"1\"'"));
+    let out = run(&dir.0, &["-"], "port abc");
+    assert_eq!(out.status.code(), Some(1));
+}
+
+/// rename-command gives a command another name, or none.
+#[test]
+fn rename_command() {
+    let dir = Folder::new();
+    std::fs::write(
+        dir.path("c"),
+        "rename-command GET fetch\nrename-command FLUSHALL \"\"\nport PORT\n",
+    )
+    .unwrap();
+    let server = TestServer::start_in(dir, OURS, &["--rename-command", "SET", "store"]);
+    let mut c = server.conn();
+    assert_eq!(c.ask("store a 1"), "OK");
+    assert_eq!(
+        c.ask("SET a 1"),
+        "-ERR unknown command `SET`, with args beginning with: `a`, `1`, "
+    );
+    assert_eq!(c.ask("MULTI"), "OK");
+    assert_eq!([c.ask("STORE a 2"), c.ask("EXEC")], ["QUEUED", "[OK]"]);
+    let dir = Folder::new();
+    std::fs::write(
+        dir.path("c"),
+        "rename-command GET fetch\nrename-command FLUSHALL \"\"\nbind 127.0.0.1\nsave \"\"\n",
+    )
+    .unwrap();
+    let server = Bare::start(dir, &["c", "--port", "PORT"], "");
+    let mut c = server.conn();
+    assert_eq!([c.ask("SET a 1"), c.ask("fetch a"), c.ask("FETCH a")], ["OK", "1", "1"]);
+    assert!(c.ask("GET a").starts_with("-ERR unknown command `GET`"));
+    assert!(c.ask("FLUSHALL").starts_with("-ERR unknown command `FLUSHALL`"));
+    assert_eq!(c.ask("CONFIG REWRITE"), "OK");
+    let conf = std::fs::read_to_string(server.dir.path("c")).unwrap();
+    assert!(
+        conf.contains("rename-command GET fetch\n")
+            && conf.contains("rename-command FLUSHALL \"\"\n"),
+        "{conf}"
+    );
+}
+
+/// CONFIG GET with patterns, CONFIG SET with every kind of value, RESETSTAT.
+#[test]
+fn config_get_and_set() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let all = c.cmd(&["CONFIG", "GET", "*"]);
+    assert!(all.array().len() > 150, "{} parameters", all.array().len() / 2);
+    assert_eq!(c.ask("CONFIG GET nosuch"), "[]");
+    assert_eq!(c.ask("CONFIG GET MAXMEM?RY"), "[maxmemory 0]");
+    for (set, name, want) in [
+        ("maxmemory 1gb", "maxmemory", "1073741824"),
+        ("maxmemory 1000kb", "maxmemory", "1024000"),
+        ("maxmemory 1000k", "maxmemory", "1000000"),
+        ("maxmemory 0", "maxmemory", "0"),
+        ("hz 500", "hz", "500"),
+        ("hz 10000", "hz", "500"),
+        ("hz 0", "hz", "1"),
+        ("activerehashing no", "activerehashing", "no"),
+        ("maxmemory-policy VOLATILE-TTL", "maxmemory-policy", "volatile-ttl"),
+        ("loglevel DEBUG", "loglevel", "debug"),
+        ("slave-priority 5", "replica-priority", "5"),
+        ("repl-backlog-size 32768", "repl-backlog-size", "32768"),
+        ("oom-score-adj-values 0", "oom-score-adj", "no"),
+        ("latency-monitor-threshold 10", "latency-monitor-threshold", "10"),
+        ("slowlog-log-slower-than -1", "slowlog-log-slower-than", "-1"),
+        ("notify-keyspace-events AKE", "notify-keyspace-events", "AKE"),
+    ] {
+        let reply = c.ask(&format!("CONFIG SET {set}"));
+        assert!(reply == "OK" || set.starts_with("oom"), "{set}: {reply}");
+        assert_eq!(c.ask(&format!("CONFIG GET {name}")), format!("[{name} {want}]"), "{set}");
+    }
+    for (set, want) in [
+        ("nosuch 1", "-ERR Unsupported CONFIG parameter: nosuch"),
+        ("databases 5", "-ERR Unsupported CONFIG parameter: databases"),
+        (
+            "maxmemory foo",
+            "-ERR Invalid argument 'foo' for CONFIG SET 'maxmemory' - argument must be a memory value",
+        ),
+        (
+            "timeout -1",
+            "-ERR Invalid argument '-1' for CONFIG SET 'timeout' - argument must be between 0 and 2147483647 inclusive",
+        ),
+        (
+            "timeout x",
+            "-ERR Invalid argument 'x' for CONFIG SET 'timeout' - argument couldn't be parsed into an integer",
+        ),
+        (
+            "activerehashing maybe",
+            "-ERR Invalid argument 'maybe' for CONFIG SET 'activerehashing' - argument must be 'yes' or 'no'",
+        ),
+        ("dir /nosuch", "-ERR Changing directory: No such file or directory"),
+        (
+            "dbfilename a/b",
+            "-ERR Invalid argument 'a/b' for CONFIG SET 'dbfilename' - dbfilename can't be a path, just a filename",
+        ),
+    ] {
+        assert_eq!(c.ask(&format!("CONFIG SET {set}")), want);
+    }
+    assert!(c.ask("CONFIG SET loglevel foo").starts_with("-ERR Invalid argument 'foo' for CONFIG SET 'loglevel' - argument must be one of the following: debug, verbose, notice, warning"));
+    c.ask("GET miss");
+    assert!(
+        server.info_i64("keyspace_misses") >= 1 && server.info_i64("total_commands_processed") > 10
+    );
+    assert_eq!(c.ask("CONFIG RESETSTAT"), "OK");
+    assert_eq!(server.info("keyspace_misses"), "0");
+    assert!(server.info_i64("total_commands_processed") < 5);
+    assert_eq!(server.info("cmdstat_get"), "");
+    assert_eq!(c.ask("CONFIG REWRITE"), "-ERR The server is running without a config file");
+    assert!(c.ask("CONFIG HELP").starts_with("[CONFIG <subcommand>"));
+}
+
+/// CONFIG REWRITE changes what changed and keeps the rest: comments, order, includes' results.
+#[test]
+fn config_rewrite() {
+    let dir = Folder::new();
+    let conf = "# first comment\nbind 127.0.0.1\n\n# about memory\nmaxmemory 100mb\nmaxmemory-samples 7\n# unchanged\nhz 15\nsave 900 1\nsave 60 5\n# last comment\n";
+    std::fs::write(dir.path("my.conf"), conf).unwrap();
+    let server = Bare::start(dir, &["my.conf", "--port", "PORT"], "");
+    let mut c = server.conn();
+    for line in [
+        "CONFIG SET maxmemory 200mb",
+        "CONFIG SET maxmemory-samples 5",
+        "CONFIG SET timeout 33",
+        "CONFIG REWRITE",
+    ] {
+        assert_eq!(c.ask(line), "OK", "{line}");
+    }
+    let got = std::fs::read_to_string(server.dir.path("my.conf")).unwrap();
+    let lines: Vec<&str> = got.lines().collect();
+    assert_eq!(
+        &lines[..11],
+        [
+            "# first comment",
+            "bind 127.0.0.1",
+            "",
+            "# about memory",
+            "maxmemory 200mb",
+            "maxmemory-samples 5",
+            "# unchanged",
+            "hz 15",
+            "save 900 1",
+            "save 60 5",
+            "# last comment"
+        ],
+        "{got}"
+    );
+    assert!(lines[11..].contains(&"# Generated by CONFIG REWRITE"), "{got}");
+    assert!(
+        lines[11..].contains(&"timeout 33")
+            && lines[11..].contains(&format!("port {}", server.port).as_str()),
+        "{got}"
+    );
+    // A second one changes nothing; what is default again goes away only where we wrote it.
+    assert_eq!(c.ask("CONFIG REWRITE"), "OK");
+    assert_eq!(std::fs::read_to_string(server.dir.path("my.conf")).unwrap(), got);
+    assert_eq!(flat(&c.cmd(&["CONFIG", "SET", "save", ""])), "OK");
+    assert_eq!(c.ask("CONFIG REWRITE"), "OK");
+    let got = std::fs::read_to_string(server.dir.path("my.conf")).unwrap();
+    assert!(!got.contains("save 900") && got.contains("save \"\""), "{got}");
+    // The server that starts from it is configured the same.
+    let port = server.port;
+    let before = c.ask("CONFIG GET *");
+    c.send(&["SHUTDOWN", "NOSAVE"]);
+    assert!(c.is_closed());
+    let mut child = Command::new(OURS)
+        .arg("my.conf")
+        .current_dir(&server.dir.0)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_for("it is back", || Conn::try_open(port).is_ok());
+    let mut c = Conn::open(port);
+    let after = c.ask("CONFIG GET *");
+    c.send(&["SHUTDOWN", "NOSAVE"]);
+    child.wait().unwrap();
+    assert_eq!(before, after);
+}
+
+/// INFO: the sections, and that what they say is so.
+#[test]
+fn info_sections() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    c.ask("SET a 1 EX 1000");
+    c.ask("GET a");
+    c.ask("GET nosuch");
+    c.ask("NOSUCH");
+    c.ask("INCR a b");
+    let titles = |c: &mut Conn, section: &str| -> Vec<String> {
+        c.ask(&format!("INFO {section}"))
+            .lines()
+            .filter_map(|l| l.strip_prefix("# ").map(|t| t.trim().to_string()))
+            .collect()
+    };
+    assert_eq!(titles(&mut c, "server"), ["Server"]);
+    assert_eq!(titles(&mut c, "KEYSPACE"), ["Keyspace"]);
+    assert_eq!(titles(&mut c, "commandstats"), ["Commandstats"]);
+    assert_eq!(titles(&mut c, "nosuch"), Vec::<String>::new());
+    let default = titles(&mut c, "");
+    for t in [
+        "Server",
+        "Clients",
+        "Memory",
+        "Persistence",
+        "Stats",
+        "Replication",
+        "CPU",
+        "Errorstats",
+        "Keyspace",
+    ] {
+        assert!(default.contains(&t.to_string()), "{t} in {default:?}");
+    }
+    assert!(!default.contains(&"Commandstats".to_string()));
+    assert!(titles(&mut c, "all").contains(&"Commandstats".to_string()));
+    for (field, want) in [
+        ("redis_version", "6.2.16"),
+        ("redis_mode", "standalone"),
+        ("arch_bits", "64"),
+        ("process_id", &server.pid().to_string()),
+        ("tcp_port", &server.port.to_string()),
+        ("hz", "10"),
+        ("configured_hz", "10"),
+        ("config_file", ""),
+        ("connected_clients", "2"),
+        ("blocked_clients", "0"),
+        ("maxmemory_policy", "noeviction"),
+        ("loading", "0"),
+        ("rdb_bgsave_in_progress", "0"),
+        ("keyspace_hits", "1"),
+        ("keyspace_misses", "1"),
+        ("role", "master"),
+        ("connected_slaves", "0"),
+        ("db0", "keys=1,expires=1,avg_ttl=0"),
+        ("mem_allocator", &server.info("mem_allocator")),
+        ("multiplexing_api", "epoll"),
+        ("run_id", &server.info("run_id")),
+        ("errorstat_ERR", "count=2"),
+        ("total_error_replies", "2"),
+        ("unexpected_error_replies", "0"),
+        ("cluster_enabled", &server.info("cluster_enabled")),
+        ("process_supervised", "no"),
+        ("evicted_keys", "0"),
+    ] {
+        assert_eq!(server.info(field), want, "{field}");
+    }
+    assert_eq!(server.info("run_id").len(), 40);
+    assert!(server.info("mem_allocator").starts_with("jemalloc"));
+    assert!(
+        server.info("cmdstat_get").starts_with("calls=2,usec="),
+        "{}",
+        server.info("cmdstat_get")
+    );
+    assert!(
+        server.info("cmdstat_incr").ends_with(",rejected_calls=1,failed_calls=0"),
+        "{}",
+        server.info("cmdstat_incr")
+    );
+    let rss: i64 = std::fs::read_to_string(format!("/proc/{}/statm", server.pid()))
+        .unwrap()
+        .split(' ')
+        .nth(1)
+        .unwrap()
+        .parse::<i64>()
+        .unwrap()
+        * 4096;
+    let said = server.info_i64("used_memory_rss");
+    assert!((said - rss).abs() < 8_000_000, "{said} {rss}");
+    assert!(
+        server.info_i64("used_memory") > 100_000
+            && server.info_i64("used_memory_peak") >= server.info_i64("used_memory")
+    );
+    wait_for("the clock to go on", || server.info_i64("uptime_in_seconds") >= 1);
+}
+
+/// daemonize: the parent leaves, the pid is in the file, the log in its own, and both are right.
+#[test]
+fn daemonize_with_pidfile() {
+    let dir = Folder::new();
+    let (port, pidfile, log) = (free_port(), dir.path("pid"), dir.path("server.log"));
+    let out = run(
+        &dir.0,
+        &[
+            "--daemonize",
+            "yes",
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--pidfile",
+            pidfile.to_str().unwrap(),
+            "--logfile",
+            log.to_str().unwrap(),
+            "--save",
+            "",
+        ],
+        "",
+    );
+    assert_eq!(out.status.code(), Some(0));
+    wait_for("the daemon", || Conn::try_open(port).is_ok());
+    let mut c = Conn::open(port);
+    let info = c.ask("INFO server");
+    let pid = std::fs::read_to_string(&pidfile).unwrap().trim().to_string();
+    assert!(info.contains(&format!("process_id:{pid}\r\n")), "{pid} {info}");
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let session = stat.rsplit(')').next().unwrap().split_whitespace().nth(3).unwrap().to_string();
+    assert_eq!(session, pid, "a session of its own");
+    let log_text = std::fs::read_to_string(&log).unwrap();
+    assert!(
+        log_text.contains("Ready to accept connections") && log_text.contains(&format!("{pid}:M ")),
+        "{log_text}"
+    );
+    c.send(&["SHUTDOWN"]);
+    assert!(c.is_closed());
+    wait_for("its end", || !pidfile.exists());
+    wait_for("the last line", || {
+        std::fs::read_to_string(&log).unwrap().contains("Redis is now ready to exit, bye bye...")
+    });
+    assert!(std::fs::read_to_string(&log).unwrap().contains("Removing the pid file."));
+}
+
+/// The process's title, by its template; a child has its own.
+#[test]
+fn process_title() {
+    let server = TestServer::start(&["--rdb-key-save-delay", "20000"]);
+    let title = |pid: &str| -> String {
+        String::from_utf8_lossy(&std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default())
+            .trim_end_matches(['\0', ' '])
+            .to_string()
+    };
+    let pid = server.pid().to_string();
+    assert!(title(&pid).ends_with(&format!(" 127.0.0.1:{}", server.port)), "{}", title(&pid));
+    assert_eq!(
+        server.cmd(&["CONFIG", "SET", "proc-title-template", "hello {port} {title}"]).text(),
+        "OK"
+    );
+    wait_for("the new title", || title(&pid).starts_with(&format!("hello {} ", server.port)));
+    assert!(server.cmd(&["CONFIG", "SET", "proc-title-template", "{nosuch}"]).is_error());
+    server.cmd(&["CONFIG", "SET", "proc-title-template", "{title} {listen-addr} {server-mode}"]);
+    server.cmd(&["DEBUG", "POPULATE", "1000"]);
+    server.cmd(&["BGSAVE"]);
+    let log = server.log();
+    let child = log
+        .rsplit("Background saving started by pid ")
+        .next()
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .to_string();
+    wait_for("the child's title", || title(&child).starts_with("redis-rdb-bgsave"));
+    let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    assert!(comm.starts_with("redis-server"), "{comm}");
+}
+
+/// SIGTERM and SIGINT save where save points ask for it; SHUTDOWN as it is told.
+#[test]
+fn ways_to_stop() {
+    for (save, how, saved, message) in [
+        (&["3600", "1"][..], "TERM", true, "Received SIGTERM scheduling shutdown..."),
+        (&["3600", "1"], "INT", true, "Received SIGINT scheduling shutdown..."),
+        (&[""], "TERM", false, "User requested shutdown..."),
+        (&["3600", "1"], "SHUTDOWN NOSAVE", false, "User requested shutdown..."),
+        (&["3600", "1"], "SHUTDOWN", true, "Saving the final RDB snapshot before exiting."),
+        (&[""], "SHUTDOWN SAVE", true, "Saving the final RDB snapshot before exiting."),
+        (&[""], "SHUTDOWN", false, "Redis is now ready to exit, bye bye..."),
+    ] {
+        let mut server = TestServer::start(&[&["--save"], save].concat());
+        let mut c = server.conn();
+        assert_eq!(c.ask("SHUTDOWN foo"), "-ERR syntax error");
+        c.ask("SET a 1");
+        if how.starts_with("SHUTDOWN") {
+            c.send(&how.split(' ').collect::<Vec<_>>());
+            assert_eq!(c.read_to_end(), b"", "it does not answer");
+        } else {
+            server.signal(how);
+        }
+        assert_eq!(server.wait_exit(), 0, "{how}");
+        assert_eq!(server.dir.path("dump.rdb").exists(), saved, "{how} with save {save:?}");
+        assert!(server.log().contains(message), "{how}: {}", server.log());
+        assert!(server.log().contains("Redis is now ready to exit, bye bye..."), "{how}");
+    }
+    // It does not go when it cannot save what it should.
+    let mut server = TestServer::start(&["--save", "3600", "1"]);
+    let mut c = server.conn();
+    let gone = server.dir.path("gone");
+    std::fs::create_dir(&gone).unwrap();
+    c.ask(&format!("CONFIG SET dir {}", gone.display()));
+    std::fs::remove_dir(&gone).unwrap();
+    c.ask("SET a 1");
+    assert_eq!(c.ask("SHUTDOWN"), "-ERR Errors trying to SHUTDOWN. Check logs.");
+    server.signal("TERM");
+    server.wait_for_log("SIGTERM received but errors trying to shut down the server, check the logs for more information");
+    assert!(server.is_alive());
+    assert_eq!(c.ask("GET a"), "1");
+    // A child that saves is stopped first.
+    c.ask(&format!("CONFIG SET dir {}", server.dir.0.display()));
+    c.ask("DEBUG POPULATE 1000");
+    c.ask("CONFIG SET rdb-key-save-delay 20000");
+    c.ask("BGSAVE");
+    c.send(&["SHUTDOWN", "NOSAVE"]);
+    assert_eq!(server.wait_exit(), 0);
+    assert!(server.log().contains("There is a child saving an .rdb. Killing it!"));
+    assert!(
+        std::fs::read_dir(&server.dir.0).unwrap().all(|e| !e
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with("temp-"))
+    );
+}
+
+/// A crash says where and why in the log, and ends by the signal; with crash-log-enabled no it ends without a report.
+#[test]
+fn crash_reports() {
+    for (command, signal, words) in [
+        (
+            &["DEBUG", "SEGFAULT"][..],
+            -11,
+            &[
+                "REDIS BUG REPORT START",
+                "Redis 6.2.16 crashed by signal: 11",
+                "STACK TRACE",
+                "REDIS BUG REPORT END",
+            ][..],
+        ),
+        (
+            &["DEBUG", "PANIC"],
+            -6,
+            &["REDIS BUG REPORT START", "DEBUG PANIC called at Unix time", "REDIS BUG REPORT END"],
+        ),
+    ] {
+        let mut server = TestServer::start(&[]);
+        let mut c = server.conn();
+        c.send(command);
+        assert_eq!(server.wait_exit(), signal, "{command:?}: {}", server.log());
+        let log = server.log();
+        words.iter().for_each(|w| assert!(log.contains(w), "{command:?}: no {w:?} in\n{log}"));
+        assert_eq!(c.read_to_end(), b"");
+    }
+    let mut server = TestServer::start(&["--crash-log-enabled", "no"]);
+    server.conn().send(&["DEBUG", "SEGFAULT"]);
+    assert_eq!(server.wait_exit(), -11);
+    assert!(!server.log().contains("BUG REPORT"));
+    // A signal from outside is reported as such.
+    let mut server = TestServer::start(&[]);
+    server.signal("SEGV");
+    assert_eq!(server.wait_exit(), -11);
+    assert!(server.log().contains("Killed by PID: "), "{}", server.log());
+}
+
+/// Under systemd the service manager is told when the server is ready.
+#[test]
+fn systemd() {
+    for supervised in ["systemd", "auto"] {
+        let dir = Folder::new();
+        let path = dir.path("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let port = free_port().to_string();
+        let mut child = Command::new(OURS)
+            .args([
+                "--supervised",
+                supervised,
+                "--bind",
+                "127.0.0.1",
+                "--port",
+                &port,
+                "--save",
+                "",
+            ])
+            .current_dir(&dir.0)
+            .env("NOTIFY_SOCKET", &path)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut told = String::new();
+        let mut buf = [0; 512];
+        while !told.contains("READY=1") {
+            let n = socket.recv(&mut buf).expect("a word to systemd");
+            told.push_str(&String::from_utf8_lossy(&buf[..n]));
+            told.push('\n');
+        }
+        assert!(told.contains("STATUS=Ready to accept connections"), "{told}");
+        let mut c = Conn::open(port.parse().unwrap());
+        assert!(c.ask("INFO server").contains("process_supervised:systemd\r\n"));
+        c.send(&["SHUTDOWN"]);
+        assert!(child.wait().unwrap().success());
+        let n = socket.recv(&mut buf).expect("a last word");
+        assert!(String::from_utf8_lossy(&buf[..n]).contains("STOPPING=1"));
+    }
+    // Without the socket it says so and goes on.
+    let server = TestServer::start(&["--supervised", "systemd"]);
+    assert_eq!(server.cmd(&["PING"]).text(), "PONG");
+}
+
+/// Each level of the log holds what it should; the form of its lines; the log file can be moved away.
+#[test]
+fn logs() {
+    let server = TestServer::start(&["--loglevel", "warning"]);
+    server.cmd(&["DEBUG", "LOG", "by hand"]);
+    server.wait_for_log("DEBUG LOG: by hand");
+    assert!(!server.log().contains("Ready to accept connections"), "that is a notice");
+    let log = server.log();
+    let line = log.lines().find(|l| l.contains("DEBUG LOG: by hand")).unwrap();
+    // pid:role day month year time mark text
+    let (head, _) = line.split_once(" # ").unwrap();
+    let words: Vec<&str> = head.split(' ').collect();
+    assert_eq!(words.len(), 5, "{line}");
+    assert_eq!(words[0], format!("{}:M", server.pid()));
+    assert!(words[4].len() == 12 && words[4].as_bytes()[8] == b'.', "{line}");
+    server.cmd(&["CONFIG", "SET", "loglevel", "verbose"]);
+    drop(server.conn());
+    server.wait_for_log(" - Accepted 127.0.0.1:");
+    server.wait_for_log(" - Client closed connection");
+    server.cmd(&["CONFIG", "SET", "loglevel", "debug"]);
+    server.wait_for_log(" . ");
+    drop(server);
+
+    let dir = Folder::new();
+    let file = dir.path("server.log");
+    let server = TestServer::start(&["--logfile", file.to_str().unwrap()]);
+    assert!(std::fs::read_to_string(&file).unwrap().contains("Ready to accept connections"));
+    std::fs::rename(&file, dir.path("old.log")).unwrap();
+    server.cmd(&["DEBUG", "LOG", "after"]);
+    wait_for("a new file", || {
+        std::fs::read_to_string(&file).is_ok_and(|s| s.contains("DEBUG LOG: after"))
+    });
+    assert_eq!(server.log(), "");
+    // One that cannot be written ends the start.
+    let out = run(&dir.0, &["--port", "0", "--logfile", "/nosuch/dir/log"], "");
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&out.stderr)
+            .contains("Can't open the log file: No such file or directory")
+    );
+}
+
+/// SIGUSR1 and SIGHUP do no harm to the server itself; SIGPIPE neither.
+#[test]
+fn other_signals() {
+    let mut server = TestServer::start(&[]);
+    for signal in ["HUP", "PIPE"] {
+        server.signal(signal);
+        std::thread::sleep(Duration::from_millis(50));
+        assert_eq!(server.ask("PING"), "PONG", "{signal}");
+    }
+}
