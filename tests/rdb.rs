@@ -1,4 +1,5 @@
 //! The snapshot file: written by the server or its child, read at start, and never trusted.
+#![allow(clippy::disallowed_types)] // damaged files are tried in parallel
 
 #[path = "support/ask.rs"]
 mod ask;
