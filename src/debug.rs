@@ -528,7 +528,10 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplyHelp(server, c, argv, &help);
     } else if is("segfault") {
         // C: a write to an address where nothing is. Here the signal is sent, and `si_code` tells so.
-        signal::raise(libc::SIGSEGV);
+        // Without a crash report the first one only meets the handler of Rust's runtime, which steps aside.
+        loop {
+            signal::raise(libc::SIGSEGV);
+        }
     } else if is("panic") {
         let msg = format!("DEBUG PANIC called at Unix time {}", ustime() / 1_000_000);
         _serverPanic(server, argv, file!(), line!(), &msg);

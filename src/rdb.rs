@@ -241,9 +241,10 @@ pub fn rdbReportError(server: &mut Server, corruption_error: bool, linenum: u32,
         check.error.get_or_insert(msg);
         return;
     } else if let Some(file) = server.rdbFileBeingLoaded.take() {
-        // The checker goes through the file once more, and its exit code is ours.
+        // The checker goes through the file once more, and its exit code is ours. It may find nothing wrong, like a key that
+        // is there twice: the load failed all the same.
         serverLog!(LL_WARNING, "{}", B(&msg));
-        std::process::exit(redis_check_rdb_main(server, &[Vec::new(), file]));
+        std::process::exit(redis_check_rdb_main(server, &[Vec::new(), file]).max(1));
     } else if corruption_error {
         serverLog!(LL_WARNING, "{}. Failure loading rdb format", B(&msg));
     } else {

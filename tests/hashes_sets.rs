@@ -12,19 +12,19 @@ fn counts_out_of_range_are_refused() {
     let mut c = server.conn();
     c.cmd(&["SADD", "s", "a", "b"]);
     c.cmd(&["HSET", "h", "a", "1", "b", "2"]);
-    let range = "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
+    let range = "-ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807";
     for cmd in [["SRANDMEMBER", "s"], ["HRANDFIELD", "h"]] {
         let args = [cmd[0], cmd[1], "-9223372036854775808"];
         assert_eq!(c.cmd(&args).text(), range);
     }
     for count in ["-4611686018427387904", "4611686018427387904", "9223372036854775807"] {
         let reply = c.cmd(&["HRANDFIELD", "h", count, "WITHVALUES"]);
-        assert_eq!(reply.text(), "ERR value is out of range", "{count}");
+        assert_eq!(reply.text(), "-ERR value is out of range", "{count}");
     }
     assert_eq!(c.cmd(&["HRANDFIELD", "h", "4611686018427387903", "WITHVALUES"]).array().len(), 4);
     assert_eq!(c.cmd(&["SRANDMEMBER", "s", "9223372036854775807"]).array().len(), 2);
     assert_eq!(c.cmd(&["SRANDMEMBER", "s", "-7"]).array().len(), 7);
-    let positive = "ERR value is out of range, must be positive";
+    let positive = "-ERR value is out of range, must be positive";
     assert_eq!(c.cmd(&["SPOP", "s", "-1"]).text(), positive);
 }
 
@@ -35,7 +35,7 @@ fn hincrbyfloat_by_infinity_makes_no_key() {
     let mut c = server.conn();
     for incr in ["+inf", "-inf", "inf"] {
         let reply = c.cmd(&["HINCRBYFLOAT", "h", "f", incr]);
-        assert_eq!(reply.text(), "ERR value is NaN or Infinity");
+        assert_eq!(reply.text(), "-ERR value is NaN or Infinity");
         assert_eq!(c.cmd(&["EXISTS", "h"]).int(), 0);
     }
     assert_eq!(c.cmd(&["HINCRBYFLOAT", "h", "f", "10.5"]).text(), "10.5");
