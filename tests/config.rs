@@ -145,16 +145,14 @@ fn configuration_errors() {
         ("\n\nport abc\n", 3, "port abc", "argument couldn't be parsed into an integer"),
         ("port 70000\n", 1, "port 70000", "argument must be between 0 and 65535 inclusive"),
         ("maxmemory 1zb\n", 1, "maxmemory 1zb", "argument must be a memory value"),
-        ("appendfsync maybe\n", 0, "", ""),
         (
             "maxmemory-policy foo\n",
             1,
             "maxmemory-policy foo",
-            "argument(s) must be one of the following",
+            "argument must be one of the following",
         ),
         ("daemonize maybe\n", 1, "daemonize maybe", "argument must be 'yes' or 'no'"),
         ("port \"1\n", 1, "port \"1", "Unbalanced quotes in configuration line"),
-        ("save 1\n", 0, "", ""),
         ("save 0 1\n", 1, "save 0 1", "Invalid save parameters"),
         (
             "rename-command NOSUCH x\n",
@@ -174,7 +172,6 @@ fn configuration_errors() {
             "client-output-buffer-limit foo 0 0 0",
             "Unrecognized client limit class",
         ),
-        ("dir /nosuch/dir\n", 1, "dir /nosuch/dir", "No such file or directory"),
         (
             "replicaof 127.0.0.1\n",
             1,
@@ -189,9 +186,6 @@ fn configuration_errors() {
             "Invalid event class character. Use 'g$lshzxeA'.",
         ),
     ] {
-        if line == 0 {
-            continue;
-        }
         std::fs::write(dir.path("bad.conf"), conf).unwrap();
         let out = run(&dir.0, &["bad.conf"], "");
         assert_eq!(out.status.code(), Some(1), "{conf:?}");
@@ -215,7 +209,7 @@ fn configuration_errors() {
     );
     let out = run(&dir.0, &["--port", "0", "--nosuch", "1"], "");
     assert_eq!(out.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&out.stderr).contains("at line 2\n>>> 'nosuch \"1\"'"));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("at line 3\n>>> 'nosuch \"1\"'"));
     let out = run(&dir.0, &["-"], "port abc");
     assert_eq!(out.status.code(), Some(1));
 }
