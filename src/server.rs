@@ -3576,8 +3576,10 @@ mod tests {
                 let (longer, shorter) =
                     ([&name[..], b"x"].concat(), name[..name.len() - 1].to_vec());
                 for name in [other, longer, shorter] {
-                    let slow =
-                        table.commands.iter().find(|c| eq_ignore_case(c.name.as_bytes(), &name));
+                    let slow = table
+                        .commands
+                        .iter()
+                        .find(|c| c.name.as_bytes().eq_ignore_ascii_case(&name));
                     assert_eq!(table.lookup(&name), slow.map(|c| c.id), "{name:?}");
                 }
             }
