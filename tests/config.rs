@@ -47,9 +47,10 @@ impl Bare {
             .unwrap();
         child.stdin.take().unwrap().write_all(fill(input).as_bytes()).unwrap();
         let mut bare = Bare { child, port, dir };
-        wait_for("it listens", || {
+        wait_for("it answers", || {
             assert!(bare.child.try_wait().unwrap().is_none(), "it ended: {}", bare.out());
-            Conn::try_open(port).is_ok()
+            Conn::try_open(port)
+                .is_ok_and(|mut c| c.raw(b"PING\r\n").is_ok() && c.try_reply().is_ok())
         });
         bare
     }
