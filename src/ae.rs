@@ -171,6 +171,8 @@ pub struct EventLoop<S> {
     beforesleep: Option<aeBeforeSleepProc<S>>,
     aftersleep: Option<aeBeforeSleepProc<S>>,
     flags: i32,
+    /// The longest that the coming sleep may take: see [`aeLimitSleep`].
+    sleepLimit: Option<Duration>,
     /// In a forked child: the epoll set is the parent's.
     inChild: bool,
     /// How often the kernel was asked what is ready (`epoll_wait`).
@@ -205,6 +207,7 @@ pub fn aeCreateEventLoop<S>(setsize: i32) -> io::Result<EventLoop<S>> {
         beforesleep: None,
         aftersleep: None,
         flags: 0,
+        sleepLimit: None,
         inChild: false,
         stat_polls: 0,
         stat_ctls: 0,
@@ -223,6 +226,14 @@ pub fn aeSetDontWait<S>(el: &mut EventLoop<S>, noWait: bool) {
     } else {
         el.flags &= !AE_DONT_WAIT;
     }
+}
+
+/// Lets the sleep that is about to begin take no longer than `limit`, whatever the time events say. For the function that
+/// runs before the sleep, and for that one sleep.
+///
+/// C: has no such thing. A deadline that is no time event waits there for the next one, the cron, up to 1000/hz ms late.
+pub fn aeLimitSleep<S>(el: &mut EventLoop<S>, limit: Duration) {
+    el.sleepLimit = Some(limit);
 }
 
 /// Changes the number that descriptors must be below. `Err`, and nothing done, when a descriptor
@@ -574,7 +585,11 @@ pub fn aeProcessEvents<S: AeState>(state: &mut S, flags: i32) -> i32 {
             beforesleep(state);
         }
 
-        aeApiPoll(state.el(), timeout);
+        let el = state.el();
+        if let Some(limit) = el.sleepLimit.take() {
+            timeout = Some(timeout.map_or(limit, |t| t.min(limit)));
+        }
+        aeApiPoll(el, timeout);
 
         let el = state.el();
         let outerEnd = std::mem::replace(&mut el.turnEnd, el.head + el.queue.len() as u64);
@@ -1481,6 +1496,18 @@ mod tests {
         assert_eq!(t.got, b"baT");
         t.turn();
         assert_eq!(t.got, b"baT", "only when asked for");
+    }
+
+    #[test]
+    fn the_sleep_can_be_limited_once() {
+        let mut t = Test::new();
+        aeSetBeforeSleepProc(
+            &mut t.el,
+            Some(|t: &mut Test| aeLimitSleep(&mut t.el, Duration::from_millis(1))),
+        );
+        // Without a limit this would sleep for ever.
+        assert_eq!(aeProcessEvents(&mut t, AE_FILE_EVENTS | AE_CALL_BEFORE_SLEEP), 0);
+        assert_eq!(t.el.sleepLimit, None);
     }
 
     /// Many sockets, a random peer, and a naive count of the bytes that must arrive.

@@ -3,6 +3,7 @@
 //! Differs: the table of deadlines is an ordered set of (milliseconds, client), where the C packs both into the key of a
 //! radix tree. A client that blocks on a slot that moved away needs cluster, which is not here.
 
+use crate::ae::aeLimitSleep;
 use crate::blocked::{replyToBlockedClientTimedOut, unblockClient};
 use crate::ds::longdouble::LongDouble;
 use crate::log::LL_VERBOSE;
@@ -11,6 +12,7 @@ use crate::object::{getLongDoubleFromObjectOrReply, getLongLongFromObjectOrReply
 use crate::server_h::*;
 use crate::serverLog;
 use crate::sys::clock::mstime;
+use std::time::Duration;
 
 /// Ends the wait of a blocked client whose deadline has passed: it gets the reply for that, and true is returned. Does
 /// nothing to a client that is not blocked, or not for so long.
@@ -62,7 +64,8 @@ pub fn removeClientFromTimeoutTable(server: &mut Server, c: ClientId) {
     server.clients_timeout_table.remove(&(timeout as u64, c));
 }
 
-/// Unblocks the clients whose deadline has passed. Called before every sleep, so that deadlines are kept to the millisecond.
+/// Unblocks the clients whose deadline has passed, and lets the coming sleep end with the next deadline, so that deadlines
+/// are kept to the millisecond. Called before every sleep.
 pub fn handleBlockedClientsTimeout(server: &mut Server) {
     if server.clients_timeout_table.is_empty() {
         return;
@@ -70,6 +73,8 @@ pub fn handleBlockedClientsTimeout(server: &mut Server) {
     let now = mstime();
     while let Some(&(timeout, c)) = server.clients_timeout_table.first() {
         if timeout >= now as u64 {
+            // A deadline has passed when the clock shows more.
+            aeLimitSleep(&mut server.net.el, Duration::from_millis(timeout + 1 - now as u64));
             break;
         }
         server.clients_timeout_table.pop_first();
