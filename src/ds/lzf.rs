@@ -2,9 +2,11 @@
 //!
 //! A compressed string is a row of three things:
 //!
-//!     000LLLLL <L+1 bytes>          a literal run of 1 to 32 bytes
-//!     LLLooooo oooooooo             a copy of L+2 (3 to 8) bytes from o+1 back
-//!     111ooooo LLLLLLLL oooooooo    a copy of L+9 bytes from o+1 back
+//! ```text
+//! 000LLLLL <L+1 bytes>          a literal run of 1 to 32 bytes
+//! LLLooooo oooooooo             a copy of L+2 (3 to 8) bytes from o+1 back
+//! 111ooooo LLLLLLLL oooooooo    a copy of L+9 bytes from o+1 back
+//! ```
 //!
 //! The compressor takes the choices of the C as it is built for redis (VERY_FAST, a hash of 16 bits), so that its output is
 //! the same to the byte, and so are DUMP payloads.
