@@ -12,7 +12,7 @@
 //! are looked at once, however many pieces it comes in.
 //!
 //! Whole commands are found up to `PARSE_AHEAD` at a time (`parseAhead`), so that the memory that they will want can be asked for
-//! before the first of them runs. This decides nothing: only plain, well-formed commands within the limits are
+//! before the first of them runs: the key's, and in large sets, hashes and sorted sets the member's. This decides nothing: only plain, well-formed commands within the limits are
 //! taken, everything else (an error, a partial command, inline commands) is left to the parser of the C's shape, and after each
 //! command all is asked again that could have changed: the client, its flags, the limits. What was found and not executed is
 //! simply found again.
@@ -49,7 +49,10 @@ use crate::blocked::{replyToBlockedClientTimedOut, unblockClient};
 use crate::connection::*;
 use crate::db::KeyHashHint;
 use crate::ds::adlist::*;
+use crate::ds::dict::dictGetHash;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
+use crate::ds::siphash::siphash;
+use crate::keyspace::Aggregate;
 use crate::log::{LL_VERBOSE, LL_WARNING, getLogLevel};
 use crate::multi::{discardTransaction, unwatchAllKeys};
 use crate::object::{ValueRef, getLongLongFromObjectOrReply};
@@ -68,6 +71,9 @@ use crate::server_h::*;
 use crate::sys::alloc::zmalloc_used_memory;
 use crate::sys::clock::ustime;
 use crate::timeout::getTimeoutFromObjectOrReply;
+use crate::types::t_hash::Hash;
+use crate::types::t_set::Set;
+use crate::types::t_zset::Zset;
 use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, short_eq, string2ll};
 use crate::{bformat, serverLog};
 
@@ -1891,6 +1897,7 @@ fn parseAhead(
     // Each stage needs what the one before has asked for, so they go over all commands in turn.
     if batch.len() > 1 {
         prefetchKeys(server, batch.iter().filter_map(|x| Some((db, x.found.key_hash?))));
+        prefetchMembers(server, db, qb, ranges, batch);
     }
     pos
 }
@@ -1906,6 +1913,58 @@ fn prefetchKeys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clon
     for (db, hash) in keys {
         server.db[db].dict.prefetch_value(hash);
     }
+}
+
+/// Asks for what the commands will touch within large sets, hashes and sorted sets, which are tables themselves: the bucket of the
+/// member each of them names, then the member.
+fn prefetchMembers(
+    server: &Server,
+    db: usize,
+    qb: &[u8],
+    ranges: &[ArgRange],
+    batch: &[ParsedCommand],
+) {
+    let mut members = [None; PARSE_AHEAD];
+    for (member, x) in members.iter_mut().zip(batch) {
+        *member = prefetchMemberBucket(server, db, qb, &ranges[x.first..x.first + x.argc], x.found);
+    }
+    for (value, hash) in members.into_iter().flatten() {
+        match value {
+            Aggregate::Set(Set::Ht(ht)) => ht.raw().prefetch_payload(hash),
+            Aggregate::Hash(Hash::Ht(ht)) => ht.raw().prefetch_payload(hash),
+            Aggregate::Zset(Zset::Skiplist(zs)) => zs.prefetch_node(hash),
+            _ => {}
+        }
+    }
+}
+
+/// Asks for the bucket of the member that a command names; returns the value that it is in, and the member's hash there.
+/// `None`: the command is about no value that has a table.
+fn prefetchMemberBucket<'a>(
+    server: &'a Server,
+    db: usize,
+    qb: &[u8],
+    args: &[ArgRange],
+    found: FoundAhead,
+) -> Option<(&'a Aggregate, u64)> {
+    const HAVE_MEMBERS: u64 = CMD_CATEGORY_SET | CMD_CATEGORY_HASH | CMD_CATEGORY_SORTEDSET;
+    let ([_, key, first, ..], Some(last)) = (args, args.last()) else { return None };
+    if server.commands[found.cmd?].flags & HAVE_MEMBERS == 0 {
+        return None;
+    }
+    let arg = |r: &ArgRange| &qb[r.start..r.start + r.len];
+    let dict = &server.db[db].dict;
+    let o = dict.find_hashed(arg(key), found.key_hash?)?;
+    let ValueRef::Aggregate(value) = dict.get(o) else { return None };
+    let (table, hash) = match value {
+        Aggregate::Set(Set::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
+        Aggregate::Hash(Hash::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
+        // Its score stands before the member.
+        Aggregate::Zset(Zset::Skiplist(zs)) => (&zs.dict, siphash(arg(last), &zs.seed)),
+        _ => return None,
+    };
+    table.prefetch_bucket(hash);
+    Some((value, hash))
 }
 
 /// Bytes of the query buffer that were not parsed yet: what the C has in it.
@@ -3155,7 +3214,11 @@ pub fn processEventsWhileBlocked(server: &mut Server) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::dbAdd;
     use crate::sys::socket;
+    use crate::types::t_hash::{HashLimits, createHashObject, hashTypeSet};
+    use crate::types::t_set::{SetLimits, createIntsetObject, setTypeAdd};
+    use crate::types::t_zset::{ZADD_IN_NONE, ZsetLimits, createZsetObject, zsetAdd};
 
     /// A server with one client on a socket, and the other end of it.
     struct Fixture {
@@ -3454,6 +3517,67 @@ mod tests {
             C_OK
         });
         assert_eq!(seen, 3);
+    }
+
+    #[test]
+    fn members_are_looked_for_ahead_in_tables_only() {
+        let mut f = Fixture::new();
+        let (server, c) = (&mut f.server, f.c);
+        crate::server::populateCommandTable(&mut server.commands);
+        let mut set = Set::Ht(Box::default());
+        setTypeAdd(&mut set, b"m", SetLimits::of(server));
+        dbAdd(server, 0, b"set", set);
+        dbAdd(server, 0, b"intset", createIntsetObject());
+        let mut hash = Hash::Ht(Box::default());
+        hashTypeSet(&mut hash, b"m", b"value", HashLimits::of(server));
+        dbAdd(server, 0, b"hash", hash);
+        dbAdd(server, 0, b"small hash", createHashObject());
+        let mut zs = createZsetObject();
+        zsetAdd(&mut zs, 1.0, b"m", ZADD_IN_NONE, &ZsetLimits::of(server)).unwrap();
+        dbAdd(server, 0, b"zset", zs);
+        dbAdd(server, 0, b"string", &b"value"[..]);
+
+        // Whether the member that is looked for is the one that is there.
+        let look = |command: &[&str]| {
+            let argv = Argv::new(command);
+            let qb = argv.as_args().raw().unwrap().to_vec();
+            let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
+            parseCommand(&qb, 0, &limits, &mut ranges).unwrap();
+            let found = findAhead(server, 0, &qb, &ranges, &mut (&[], None));
+            let (value, hash) = prefetchMemberBucket(server, 0, &qb, &ranges, found)?;
+            let mut candidates = 0;
+            let count = |_| candidates += 1;
+            match value {
+                Aggregate::Set(Set::Ht(ht)) => ht.raw().candidates(hash, count),
+                Aggregate::Hash(Hash::Ht(ht)) => ht.raw().candidates(hash, count),
+                Aggregate::Zset(Zset::Skiplist(zs)) => zs.dict.candidates(hash, count),
+                _ => panic!("no table"),
+            }
+            Some(candidates == 1)
+        };
+        let lookups: [&[&str]; 6] = [
+            &["SADD", "set", "m"],
+            &["SREM", "set", "m", "n"],
+            &["HGET", "hash", "m"],
+            &["HSET", "hash", "m", "x", "n", "x"],
+            &["ZSCORE", "zset", "m"],
+            &["ZADD", "zset", "NX", "1", "m"],
+        ];
+        for command in lookups {
+            assert_eq!(look(command), Some(true), "{command:?}");
+        }
+        assert_eq!(look(&["SISMEMBER", "set", "another one"]), Some(false));
+        for command in [
+            &["SADD", "intset", "1"][..],
+            &["HGET", "small hash", "m"],
+            &["HGET", "string", "m"],
+            &["HGET", "missing", "m"],
+            &["HGETALL", "hash"],
+            &["APPEND", "set", "m"],
+            &["NOSUCH", "set", "m"],
+        ] {
+            assert_eq!(look(command), None, "{command:?}");
+        }
     }
 
     #[test]

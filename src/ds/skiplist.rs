@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 use super::slab::{ChunkedVec, NIL};
+use crate::sys::mem;
 use std::cmp::Ordering;
 
 /// Levels of the tallest tower.
@@ -131,6 +132,14 @@ impl Zskiplist {
     #[inline]
     pub fn member(&self, idx: u32) -> &[u8] {
         self.nodes[idx].ele.as_slice()
+    }
+
+    /// Asks for the memory of node `idx`, for a use to come.
+    #[inline]
+    pub fn prefetch(&self, idx: u32) {
+        let node = &raw const self.nodes[idx];
+        mem::prefetch(node.addr());
+        mem::prefetch(node.addr() + size_of::<Node>() - 1);
     }
 
     /// The score of node `idx`.

@@ -131,6 +131,12 @@ impl zset {
         self.dict.find(hash, |node| self.zsl.member(node as u32) == ele).map(|node| node as u32)
     }
 
+    /// When a member's bucket has come (`dict.prefetch_bucket`): asks for the nodes that may be its own.
+    #[inline]
+    pub fn prefetch_node(&self, hash: u64) {
+        self.dict.candidates(hash, |node| self.zsl.prefetch(node as u32));
+    }
+
     /// Adds a member that is not there, and returns its node. Panics if the score is NaN.
     pub fn insert(&mut self, score: f64, ele: &[u8]) -> u32 {
         self.insert_hashed(siphash(ele, &self.seed), score, ele)
