@@ -132,14 +132,9 @@ impl Bio {
         self.lazyfree_objects.load(Ordering::Relaxed)
     }
 
-    /// Objects freed by the thread since the counter was reset.
+    /// Objects freed by the thread so far.
     pub fn lazyfreed_objects(&self) -> usize {
         self.lazyfreed_objects.load(Ordering::Relaxed)
-    }
-
-    /// Starts counting the freed objects from zero (CONFIG RESETSTAT).
-    pub fn reset_lazyfreed_objects(&self) {
-        self.lazyfreed_objects.store(0, Ordering::Relaxed);
     }
 }
 
@@ -189,7 +184,6 @@ mod tests {
         while bio.bioWaitStepOfType(BIO_LAZY_FREE) != 0 {}
         assert_eq!(Arc::strong_count(&witness), 1);
         assert_eq!((bio.lazyfree_objects(), bio.lazyfreed_objects()), (0, 7));
-        bio.reset_lazyfreed_objects();
-        assert_eq!((bio.lazyfreed_objects(), bio.bioPendingJobsOfType(BIO_LAZY_FREE)), (0, 0));
+        assert_eq!(bio.bioPendingJobsOfType(BIO_LAZY_FREE), 0);
     }
 }

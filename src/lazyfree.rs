@@ -18,11 +18,6 @@ pub fn lazyfreeGetFreedObjectsCount(server: &Server) -> usize {
     server.bio.lazyfreed_objects()
 }
 
-/// Starts counting them from zero.
-pub fn lazyfreeResetStats(server: &mut Server) {
-    server.bio.reset_lazyfreed_objects();
-}
-
 /// How much work it is to free a value: about the number of its allocations. A string is one, and so is an aggregate in a
 /// single block of memory, however many elements it has.
 pub fn lazyfreeGetFreeEffort(obj: &Object) -> usize {
