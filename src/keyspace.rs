@@ -1526,28 +1526,8 @@ impl<'a> Iterator for KeyspaceIter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
     use std::collections::BTreeMap;
-
-    /// SplitMix64, printed seeds make failures repeatable.
-    struct Rng(u64);
-
-    impl Rng {
-        fn new(seed: u64) -> Rng {
-            println!("seed {seed}");
-            Rng(seed)
-        }
-
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e3779b97f4a7c15);
-            let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58476d1ce4e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d049bb133111eb);
-            z ^ (z >> 31)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.next() % n
-        }
-    }
 
     fn keyspace() -> Keyspace {
         Keyspace::new(HashSeed::new(*b"0123456789abcdef"))
@@ -1593,7 +1573,7 @@ mod tests {
     #[test]
     fn keyspace_is_the_model() {
         for seed in 0..4 {
-            let mut r = Rng::new(seed);
+            let mut r = Rng::seeded(seed);
             let mut ks = keyspace();
             let mut model: BTreeMap<Vec<u8>, (Model, Option<i64>, u32)> = BTreeMap::new();
             for step in 0..20000u32 {
@@ -1837,7 +1817,7 @@ mod tests {
     #[test]
     fn samples_are_keys() {
         let mut ks = keyspace();
-        let mut r = Rng::new(9);
+        let mut r = Rng::seeded(9);
         for n in 0..1000u32 {
             let key = n.to_be_bytes();
             ks.add_full(&key, ks.hash(&key), Value::Int(n as i64), (n < 10).then_some(5), 3);

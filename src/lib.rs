@@ -23,6 +23,9 @@ pub mod ds;
 /// `util.c`: numbers and text.
 pub mod util;
 
+#[cfg(test)]
+mod testing;
+
 /// `sds.c`: what of it still means something on byte vectors: quoting, splitting.
 pub mod sds;
 

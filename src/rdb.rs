@@ -2577,6 +2577,7 @@ pub fn rdbPopulateSaveInfo(server: &Server) -> Option<rdbSaveInfo> {
 mod tests {
     use super::*;
     use crate::object::*;
+    use crate::testing::Rng;
     use std::collections::BTreeMap;
 
     fn newServer() -> Server {
@@ -2595,27 +2596,6 @@ mod tests {
             zset_max_ziplist_value: 64,
             set_max_intset_entries: 512,
             ..Default::default()
-        }
-    }
-
-    /// SplitMix64; the seed is printed, to repeat what fails.
-    struct Rng(u64);
-
-    impl Rng {
-        fn new(seed: u64) -> Rng {
-            println!("seed {seed}");
-            Rng(seed)
-        }
-
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-            z ^ z >> 31
-        }
-
-        fn below(&mut self, n: usize) -> usize {
-            (self.next() % n as u64) as usize
         }
     }
 
@@ -3481,7 +3461,7 @@ mod tests {
     /// Random keys of all sizes through a file, which is read in chunks of all sizes.
     #[test]
     fn there_and_back() {
-        let mut rng = Rng::new(randomU64());
+        let mut rng = Rng::new();
         let mut server = newServer();
         for i in 0..3000 {
             let bytes = |rng: &mut Rng, max: usize| -> Vec<u8> {
@@ -3506,7 +3486,7 @@ mod tests {
                 dict.add(&key, tryObjectEncoding(&value))
             };
             if rng.below(4) == 0 {
-                dict.set_expire(o, mstime() + 100_000 + rng.below(1 << 40) as i64);
+                dict.set_expire(o, mstime() + 100_000 + (rng.next() >> 24) as i64);
             }
         }
         let path = format!("/tmp/fidelis-rdb-{}", std::process::id()).into_bytes();

@@ -2435,35 +2435,12 @@ mod tests {
     use super::*;
     use crate::ae::{AE_DONT_WAIT, AE_FILE_EVENTS, aeProcessEvents};
     use crate::connection::{Net, connAccept, connCreateAcceptedSocket};
-    use crate::sys::random::randomU64;
+    use crate::testing::Rng;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::IntoRawFd;
     use std::os::unix::net::UnixStream;
     use std::time::Duration;
-
-    /// xorshift64*: enough to be random, and the same again for the same seed.
-    struct Rng(u64);
-
-    impl Rng {
-        /// A number below `n`.
-        fn below(&mut self, n: usize) -> usize {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % n
-        }
-
-        fn bytes(&mut self, n: usize) -> Vec<u8> {
-            (0..n).map(|_| self.below(256) as u8).collect()
-        }
-    }
-
-    fn seeded(test: &str) -> Rng {
-        let seed = randomU64() | 1;
-        println!("{test}: seed {seed}");
-        Rng(seed)
-    }
 
     /// A master with a backlog of `size` bytes at offset `offset`. Below the minimum, for short tests.
     fn master(size: i64, offset: i64) -> Server {
@@ -2488,7 +2465,7 @@ mod tests {
 
     #[test]
     fn the_backlog_is_the_end_of_the_stream() {
-        let mut rng = seeded("the_backlog_is_the_end_of_the_stream");
+        let mut rng = Rng::new();
         for _ in 0..200 {
             let size = 1 + rng.below(64);
             let start = rng.below(1000) as i64;
@@ -2629,7 +2606,7 @@ mod tests {
             assert_eq!(eof.feed(&[*byte]), i == payload.len() - 1, "byte by byte, at {i}");
         }
 
-        let mut rng = seeded("the_eof_mark_is_found_however_the_payload_is_cut");
+        let mut rng = Rng::new();
         for _ in 0..200 {
             let mut eof = EofMark::new(mark);
             let mut rest = &payload[..];
@@ -2683,7 +2660,7 @@ mod tests {
         assert_eq!(continueReply(b"+CONTINUE "), None);
 
         // Any start of a good answer, and any bytes at all, are refused or taken, and nothing worse.
-        let mut rng = seeded("answers_to_psync");
+        let mut rng = Rng::new();
         for _ in 0..1000 {
             let mut line = full("1234");
             line.truncate(rng.below(line.len() + 1));
@@ -2930,7 +2907,7 @@ mod tests {
     /// Whatever a master says, and wherever it hangs up, the replica tries again and lives.
     #[test]
     fn a_replica_survives_any_master() {
-        let mut rng = seeded("a_replica_survives_any_master");
+        let mut rng = Rng::new();
         let long = vec![b'+'; 5000];
         let id = [b'd'; CONFIG_RUN_ID_SIZE];
         let fullresync = [b"+FULLRESYNC ", &id[..], b" 12"].concat();

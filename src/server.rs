@@ -3532,27 +3532,12 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
 
     fn table() -> CommandTable {
         let mut table = CommandTable::default();
         populateCommandTable(&mut table);
         table
-    }
-
-    /// A generator with a seed to print: xorshift.
-    struct Rng(u64);
-    impl Rng {
-        fn new() -> Rng {
-            let seed = ustime() as u64 | 1;
-            println!("seed {seed}");
-            Rng(seed)
-        }
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
     }
 
     #[test]

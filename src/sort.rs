@@ -569,6 +569,7 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
 
     /// Prefix, postfix and field of a pattern.
     type Parts<'a> = (&'a [u8], &'a [u8], Option<&'a [u8]>);
@@ -592,23 +593,10 @@ mod tests {
         assert_eq!(parts(b"a->*b"), Some((&b"a->"[..], &b"b"[..], None)));
     }
 
-    /// SplitMix64, from a seed that a failure prints.
-    struct Rng(u64);
-
-    impl Rng {
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-            let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (z ^ (z >> 31)) % n
-        }
-    }
-
     #[test]
     fn a_part_is_sorted() {
         for seed in 0..300 {
-            println!("seed {seed}");
-            let mut r = Rng(seed);
+            let mut r = Rng::seeded(seed);
             let n = r.below(300) as usize + 1;
             let range = [3, 50, 1_000_000][r.below(3) as usize];
             let mut v: Vec<(u64, usize)> = (0..n).map(|i| (r.below(range), i)).collect();

@@ -41,32 +41,9 @@ pub(super) fn resize(v: &mut Vec<u8>, len: usize) {
 /// What the random tests of the packed structures share.
 #[cfg(test)]
 pub(super) mod testing {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-
-    /// A small generator with a seed that a failing test shows.
-    pub struct Rng(u64);
+    use crate::testing::Rng;
 
     impl Rng {
-        /// Seeded afresh at each run, or by `FIDELIS_SEED`; prints the seed.
-        pub fn new() -> Rng {
-            let seed = std::env::var("FIDELIS_SEED").ok().and_then(|s| s.parse().ok());
-            let seed = seed.unwrap_or_else(|| RandomState::new().build_hasher().finish());
-            println!("FIDELIS_SEED={seed}");
-            Rng(seed | 1)
-        }
-
-        pub fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 8
-        }
-
-        /// A number below `n`.
-        pub fn below(&mut self, n: usize) -> usize {
-            (self.next() % n as u64) as usize
-        }
-
         /// An integer near the edge of one of the widths.
         pub fn integer(&mut self) -> i64 {
             let edge = [0, 12, 127, 4095, 32767, 0x7f_ffff, 0x7fff_ffff, i64::MAX][self.below(8)];

@@ -1802,26 +1802,9 @@ unsafe impl DictEntry for PairEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
     use std::collections::{BTreeMap, HashMap, HashSet};
     use std::time::Duration;
-
-    struct Rng(u64);
-
-    impl Rng {
-        fn new(seed: u64) -> Rng {
-            println!("seed {seed}");
-            Rng(seed)
-        }
-
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e3779b97f4a7c15);
-            mix(self.0)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.next() % n
-        }
-    }
 
     fn mix(x: u64) -> u64 {
         let z = (x ^ (x >> 30)).wrapping_mul(0xbf58476d1ce4e5b9);
@@ -1870,7 +1853,7 @@ mod tests {
 
     #[test]
     fn tags_match_alike() {
-        let mut r = Rng::new(1);
+        let mut r = Rng::seeded(1);
         for _ in 0..20000 {
             let mut bytes = r.next().to_le_bytes();
             let tag = r.below(3) as u8 * 0x7f;
@@ -1895,7 +1878,7 @@ mod tests {
     #[test]
     fn raw_is_the_model() {
         for seed in 0..6 {
-            let mut r = Rng::new(seed);
+            let mut r = Rng::seeded(seed);
             let mut d = RawDict::new();
             let mut model = HashSet::new();
             for phase in 0..8 {
@@ -1954,7 +1937,7 @@ mod tests {
     #[test]
     fn scan_misses_nothing() {
         for seed in 0..30 {
-            let mut r = Rng::new(seed);
+            let mut r = Rng::seeded(seed);
             let mut d = RawDict::new();
             let stay: Vec<u64> = (0..1 + r.below(600)).collect();
             stay.iter().for_each(|x| insert(&mut d, *x));
@@ -1986,7 +1969,7 @@ mod tests {
     #[test]
     fn cursor_allows_removal() {
         for seed in 0..10 {
-            let mut r = Rng::new(seed);
+            let mut r = Rng::seeded(seed);
             let mut d = RawDict::new();
             let n = 1 + r.below(3000);
             // Few hashes, so that there are long chains.
@@ -2008,7 +1991,7 @@ mod tests {
 
     #[test]
     fn random_is_fair() {
-        let mut r = Rng::new(5);
+        let mut r = Rng::seeded(5);
         let mut d = RawDict::new();
         let n = 100;
         (0..n).for_each(|x| insert(&mut d, x));
@@ -2129,7 +2112,7 @@ mod tests {
     #[test]
     fn pairs_are_the_model() {
         for seed in 0..4 {
-            let mut r = Rng::new(seed);
+            let mut r = Rng::seeded(seed);
             let mut d: Dict<PairEntry> = Dict::default();
             let mut model = BTreeMap::new();
             for step in 0..8000 {
@@ -2188,7 +2171,7 @@ mod tests {
 
     #[test]
     fn members_and_boxes() {
-        let mut r = Rng::new(3);
+        let mut r = Rng::seeded(3);
         let mut d: Dict<SdsEntry> = Dict::with_seed(HashSeed::new([3; 16]));
         let long = vec![b'm'; 1000];
         assert!(

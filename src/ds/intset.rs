@@ -277,8 +277,8 @@ fn ascending<const N: usize, T: Ord>(values: &[[u8; N]], decode: fn([u8; N]) -> 
 
 #[cfg(test)]
 mod tests {
-    use super::super::bytes::testing::Rng;
     use super::*;
+    use crate::testing::Rng;
     use std::collections::BTreeSet;
 
     #[test]

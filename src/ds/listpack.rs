@@ -618,8 +618,8 @@ pub fn lpGetIntegerIfValid(lp: &[u8], p: usize) -> Option<i64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bytes::testing::Rng;
     use super::*;
+    use crate::testing::Rng;
 
     fn values(lp: &[u8]) -> Vec<Vec<u8>> {
         let mut buf = [0; LP_INTBUF_SIZE];
@@ -811,7 +811,7 @@ mod tests {
             let Some(mut lp) = Listpack::fromBytes(bytes) else { continue };
             for _ in 0..8 {
                 let v = rng.value();
-                let place = rng.below(3) as i32;
+                let place = rng.below(3);
                 match (rng.below(4), lpSeek(&lp, rng.below(9) as i64 - 4)) {
                     (0, Some(p)) => drop(lpDelete(&mut lp, p)),
                     (1 | 2, Some(p)) => drop(lpInsert(&mut lp, Some(&v), p, place)),

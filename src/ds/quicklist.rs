@@ -974,32 +974,14 @@ fn bytes<'a>(node: &'a QuicklistNode, buffer: &'a [u8]) -> &'a [u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Rng(u64);
+    use crate::testing::Rng;
 
     impl Rng {
-        fn new() -> Self {
-            let seed =
-                std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
-                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                    now.map_or(1, |d| d.as_nanos() as u64)
-                });
-            println!("SEED={seed}");
-            Rng(seed | 1)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-        }
-
         fn letter(&mut self) -> u8 {
             b'a' + self.below(26) as u8
         }
 
-        fn value(&mut self) -> Vec<u8> {
+        fn list_value(&mut self) -> Vec<u8> {
             match self.below(8) {
                 0 => self.below(15).to_string().into_bytes(),
                 1 => {
@@ -1148,7 +1130,7 @@ mod tests {
             match op {
                 0..25 => {
                     let place = if r.below(2) == 1 { QUICKLIST_HEAD } else { QUICKLIST_TAIL };
-                    let value = r.value();
+                    let value = r.list_value();
                     quicklistPush(&mut ql, &value, place);
                     model.insert(if place == QUICKLIST_HEAD { 0 } else { count }, value);
                 }
@@ -1168,7 +1150,7 @@ mod tests {
                 38..53 if count > 0 => {
                     let idx = r.below(count as u64);
                     let after = r.below(2) == 1;
-                    let value = r.value();
+                    let value = r.list_value();
                     let entry = quicklistIndex(&mut ql, idx as i64).unwrap();
                     if after {
                         quicklistInsertAfter(&mut ql, &entry, &value);
@@ -1195,7 +1177,7 @@ mod tests {
                 }
                 61..69 => {
                     let idx = r.index(count);
-                    let value = r.value();
+                    let value = r.list_value();
                     let done = quicklistReplaceAtIndex(&mut ql, idx, &value);
                     t.mix(u64::from(done));
                     match at(&model, idx) {
@@ -1342,7 +1324,7 @@ mod tests {
     #[test]
     fn nodes_are_those_of_the_c() {
         for (i, (fill, depth, shape, lzf)) in TRACES.into_iter().enumerate() {
-            let mut r = Rng((1000 + i as u64 / 4 * 10 + i as u64 % 4) * 2 + 1);
+            let mut r = Rng::of_state((1000 + i as u64 / 4 * 10 + i as u64 % 4) * 2 + 1);
             let t = drive(&mut r, fill, depth, 3000);
             assert_eq!((t.shape, t.lzf), (shape, lzf), "fill {fill}, depth {depth}");
         }
@@ -1353,8 +1335,8 @@ mod tests {
     fn against_a_vector() {
         let mut r = Rng::new();
         for _ in 0..12 {
-            let fill = r.below(40) as i32 - 5;
-            let depth = r.below(5) as i32;
+            let fill = r.below(40) - 5;
+            let depth = r.below(5);
             drive(&mut r, fill, depth, 700);
         }
     }
@@ -1409,7 +1391,7 @@ mod tests {
                 bytes[i] = r.below(256) as u8;
             }
             let Some(zl) = Ziplist::fromBytes(bytes) else { continue };
-            let mut ql = quicklistNew(r.below(4) as i32 - 2, r.below(2) as i32);
+            let mut ql = quicklistNew(r.below(4) - 2, r.below(2));
             quicklistAppendZiplist(&mut ql, r.ziplist());
             quicklistAppendZiplist(&mut ql, zl);
             quicklistAppendZiplist(&mut ql, r.ziplist());
@@ -1422,7 +1404,7 @@ mod tests {
                     4 => quicklistRotate(&mut ql),
                     5 => {
                         if let Some(entry) = quicklistIndex(&mut ql, r.below(9) as i64) {
-                            quicklistInsertAfter(&mut ql, &entry, &r.value());
+                            quicklistInsertAfter(&mut ql, &entry, &r.list_value());
                         }
                     }
                     6 => ql = quicklistDup(&ql),

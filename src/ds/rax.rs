@@ -901,37 +901,19 @@ pub fn raxSize<V>(rax: &Rax<V>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
     use std::collections::BTreeMap;
     use std::ops::Bound;
 
-    struct Rng(u64);
-
     impl Rng {
-        fn new() -> Self {
-            let seed =
-                std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
-                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                    now.map_or(1, |d| d.as_nanos() as u64)
-                });
-            println!("SEED={seed}");
-            Rng(seed | 1)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-        }
-
         /// A key of one of four kinds: few letters, numbers, stream ids, long ones with a common beginning.
-        fn key(&mut self, kind: u64) -> Vec<u8> {
+        fn rax_key(&mut self, kind: u64) -> Vec<u8> {
             match kind {
                 0 => (0..self.below(8)).map(|_| b'a' + self.below(3) as u8).collect(),
                 1 => self.below(1000).to_string().into_bytes(),
                 2 => {
-                    let mut key = (1_600_000_000_000 + self.below(700)).to_be_bytes().to_vec();
-                    key.extend(self.below(3).to_be_bytes());
+                    let mut key = (1_600_000_000_000 + self.below(700u64)).to_be_bytes().to_vec();
+                    key.extend(self.below(3u64).to_be_bytes());
                     key
                 }
                 _ => {
@@ -985,7 +967,7 @@ mod tests {
             let mut model = BTreeMap::new();
             let grow = 4 + r.below(5);
             for step in 0..1500 {
-                let key = r.key(kind);
+                let key = r.rax_key(kind);
                 match r.below(10) {
                     n if n >= grow => assert_eq!(raxRemove(&mut rax, &key), model.remove(&key)),
                     0 => {
@@ -998,7 +980,7 @@ mod tests {
                         assert_eq!(raxInsert(&mut rax, &key, step), model.insert(key.clone(), step))
                     }
                 }
-                let probe = r.key(kind);
+                let probe = r.rax_key(kind);
                 assert_eq!(raxFind(&rax, &probe), model.get(&probe));
                 if let Some(v) = raxFindMut(&mut rax, &probe) {
                     *v += 1;
@@ -1046,7 +1028,7 @@ mod tests {
                             assert_eq!(it.data(&rax), None);
                         }
                         1 => {
-                            let other = r.key(kind);
+                            let other = r.rax_key(kind);
                             assert_eq!(raxInsert(&mut rax, &other, 7), model.insert(other, 7));
                         }
                         2 => up = !up,
@@ -1109,12 +1091,12 @@ mod tests {
             (0x270d86d6d1e3b426, 6999, 7201, 7201),
         ];
         for (kind, expected) in expected.into_iter().enumerate() {
-            let mut r = Rng((12345 + kind as u64) | 1);
+            let mut r = Rng::of_state(12345 + kind as u64);
             let (mut hash, mut max) = (0xcbf2_9ce4_8422_2325u64, 0);
             let mut rax = raxNew();
             for step in 0..30_000 {
                 let grow = if step / 1000 % 2 == 1 { 3 } else { 7 };
-                let key = r.key(kind as u64);
+                let key = r.rax_key(kind as u64);
                 if r.below(10) < grow {
                     raxInsert(&mut rax, &key, ());
                 } else {

@@ -848,27 +848,7 @@ pub fn zslShrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zski
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    struct Rng(u64);
-
-    impl Rng {
-        fn new() -> Self {
-            let seed =
-                std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
-                    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-                    now.map_or(1, |d| d.as_nanos() as u64)
-                });
-            println!("SEED={seed}");
-            Rng(seed | 1)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-        }
-    }
+    use crate::testing::Rng;
 
     type Model = Vec<(f64, Vec<u8>)>;
 

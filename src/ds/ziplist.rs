@@ -1038,8 +1038,8 @@ pub fn ziplistRandomPairsUnique<'a>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::bytes::testing::Rng;
     use super::*;
+    use crate::testing::Rng;
 
     /// What an entry reads as: integers by their text.
     fn text(e: ZiplistEntry) -> Vec<u8> {

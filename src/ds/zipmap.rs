@@ -109,8 +109,8 @@ pub fn zipmapValidateIntegrity(zm: &[u8], deep: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bytes::testing::Rng;
     use super::*;
+    use crate::testing::Rng;
 
     fn pairs(zm: &[u8]) -> Vec<(&[u8], &[u8])> {
         let mut p = zipmapRewind();

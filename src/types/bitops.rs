@@ -676,24 +676,11 @@ pub fn bitfieldroCommand(server: &mut Server, c: ClientId, argv: &Args) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Small pseudo random numbers; the seed of a failure is in its message.
-    struct Rng(u64);
+    use crate::testing::Rng;
 
     impl Rng {
-        fn next(&mut self) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0
-        }
-
-        fn below(&mut self, n: usize) -> usize {
-            (self.next() % n as u64) as usize
-        }
-
         /// Up to `max` bytes: noise, or long runs of one value with a little noise.
-        fn bytes(&mut self, max: usize) -> Vec<u8> {
+        fn bitmap(&mut self, max: usize) -> Vec<u8> {
             let len = self.below(max + 1);
             let fill = [0, 0xff, 1][self.below(3)];
             let noisy = fill == 1;
@@ -715,9 +702,9 @@ mod tests {
 
     #[test]
     fn counts_and_positions_are_those_of_single_bits() {
-        let mut r = Rng(0x5eed_0001);
+        let mut r = Rng::seeded(0x5eed_0001);
         for step in 0..3000 {
-            let s = r.bytes(300);
+            let s = r.bitmap(300);
             let from = r.below(s.len() + 1).min(9);
             let s = &s[from..];
             let bits = || 0..s.len() * 8;
@@ -736,7 +723,7 @@ mod tests {
 
     #[test]
     fn fields_are_those_of_single_bits() {
-        let mut r = Rng(0x5eed_0002);
+        let mut r = Rng::seeded(0x5eed_0002);
         for step in 0..20000 {
             let mut s = vec![0; 24];
             s.iter_mut().for_each(|b| *b = r.next() as u8);
@@ -780,7 +767,7 @@ mod tests {
     /// Against the arithmetic of numbers that never overflow.
     #[test]
     fn overflows_are_those_of_wide_numbers() {
-        let mut r = Rng(0x5eed_0003);
+        let mut r = Rng::seeded(0x5eed_0003);
         let edges = [
             0,
             1,
@@ -848,12 +835,12 @@ mod tests {
 
     #[test]
     fn operations_on_strings_are_those_of_single_bytes() {
-        let mut r = Rng(0x5eed_0004);
+        let mut r = Rng::seeded(0x5eed_0004);
         for step in 0..600 {
             let op = [BITOP_AND, BITOP_OR, BITOP_XOR, BITOP_NOT][r.below(4)];
             let n = if op == BITOP_NOT { 1 } else { 1 + r.below(20) };
             let max = [3, 200, 30000][r.below(3)];
-            let strings: Vec<Vec<u8>> = (0..n).map(|_| r.bytes(max)).collect();
+            let strings: Vec<Vec<u8>> = (0..n).map(|_| r.bitmap(max)).collect();
             let src: Vec<&[u8]> = strings.iter().map(|s| &s[..]).collect();
             let maxlen = src.iter().map(|s| s.len()).max().unwrap();
             let want: Vec<u8> = (0..maxlen)

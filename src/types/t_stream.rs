@@ -3112,29 +3112,11 @@ fn validateEntries(lp: &[u8]) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
     use std::collections::BTreeMap;
 
-    /// SplitMix64, printed seeds make failures repeatable.
-    struct Rng(u64);
-
     impl Rng {
-        fn new(seed: u64) -> Rng {
-            println!("seed {seed}");
-            Rng(seed)
-        }
-
-        fn next(&mut self) -> u64 {
-            self.0 = self.0.wrapping_add(0x9e3779b97f4a7c15);
-            let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58476d1ce4e5b9);
-            let z = (z ^ (z >> 27)).wrapping_mul(0x94d049bb133111eb);
-            z ^ (z >> 31)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.next() % n
-        }
-
-        fn id(&mut self) -> streamID {
+        fn stream_id(&mut self) -> streamID {
             streamID { ms: self.below(60), seq: self.below(3) }
         }
     }
@@ -3203,7 +3185,7 @@ mod tests {
     fn a_stream_is_the_model() {
         const FIELDS: [&[u8]; 4] = [b"field", b"12", b"", b"a much longer name of a field"];
         for seed in 0..6 {
-            let mut r = Rng::new(seed);
+            let mut r = Rng::seeded(seed);
             let mut s = streamNew();
             let mut model: BTreeMap<streamID, Vec<Vec<u8>>> = BTreeMap::new();
             for _ in 0..1500 {
@@ -3366,14 +3348,14 @@ mod tests {
     #[test]
     fn a_message_is_pending_with_one_consumer() {
         for seed in 0..4 {
-            let mut r = Rng::new(seed);
+            let mut r = Rng::seeded(seed);
             let mut s = streamNew();
             assert!(streamCreateCG(&mut s, b"g", &ID_MIN).is_some());
             assert!(streamCreateCG(&mut s, b"g", &ID_MIN).is_none());
             let mut model: BTreeMap<streamID, Vec<u8>> = BTreeMap::new();
             for _ in 0..3000 {
                 let cg = streamLookupCGMut(&mut s, b"g").unwrap();
-                let (id, name) = (r.id(), vec![b'a' + r.below(5) as u8]);
+                let (id, name) = (r.stream_id(), vec![b'a' + r.below(5) as u8]);
                 let key = streamEncodeID(&id);
                 match r.below(20) {
                     0 => {
@@ -3442,7 +3424,7 @@ mod tests {
     fn damaged_bytes_do_no_harm() {
         let mut valid = 0;
         for seed in 0..3 {
-            let mut r = Rng::new(seed);
+            let mut r = Rng::seeded(seed);
             for _ in 0..1500 {
                 let mut s = streamNew();
                 for i in 1..=r.below(8) {

@@ -2559,27 +2559,10 @@ pub fn zrandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
 
     const LIMITS: ZsetLimits =
         ZsetLimits { entries: 20, value: 16, resize: dictResizeEnable::DICT_RESIZE_ENABLE };
-
-    struct Rng(u64);
-
-    impl Rng {
-        fn new() -> Rng {
-            let seed =
-                std::env::var("SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(randomU64);
-            println!("SEED={seed}");
-            Rng(seed | 1)
-        }
-
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 ^= self.0 >> 12;
-            self.0 ^= self.0 << 25;
-            self.0 ^= self.0 >> 27;
-            (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % n
-        }
-    }
 
     type Model = Vec<(Vec<u8>, f64)>;
 
