@@ -1018,7 +1018,7 @@ mod tests {
         fn ziplist(&mut self) -> Ziplist {
             let mut zl = ziplistNew();
             for _ in 0..1 + self.below(5) {
-                ziplistPush(&mut zl, &self.value(), ZIPLIST_TAIL);
+                ziplistPush(&mut zl, &self.list_value(), ZIPLIST_TAIL);
             }
             zl
         }

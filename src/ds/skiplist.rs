@@ -927,7 +927,7 @@ mod tests {
     fn against_a_sorted_vector() {
         let mut r = Rng::new();
         for round in 0..30 {
-            let mut zsl = zslCreate(r.below(u64::MAX));
+            let mut zsl = zslCreate(r.next());
             let mut model: Model = vec![];
             let scores = [2, 10, 100_000][round % 3];
             let grow = [6, 5, 8][round % 3];
@@ -1086,6 +1086,6 @@ mod tests {
         for (ele, idx) in &nodes {
             assert_eq!(zsl.member(*idx), ele);
         }
-        assert!(zsl.mem_usage() < full / 10, "{} of {full}", zsl.mem_usage());
+        assert!(zsl.mem_usage() < full / 5, "{} of {full}", zsl.mem_usage());
     }
 }

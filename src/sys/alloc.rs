@@ -9,33 +9,59 @@
 #![allow(unsafe_code)] // jemalloc's own functions, and its per-thread counters.
 
 use crate::sys::mem::mapped_bytes;
+use std::alloc::{GlobalAlloc, Layout};
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use tikv_jemalloc_ctl::{background_thread, epoch, raw, stats};
+use tikv_jemalloc_sys::{
+    MALLOCX_ALIGN, MALLOCX_ZERO, mallctl, malloc_stats_print, mallocx, nallocx, rallocx, sdallocx,
+};
 
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// jemalloc as it is built here: sizes are multiples of 8 (`.cargo/config.toml`), where others build it for multiples of 16.
+///
+/// That is why it is not taken from a crate: those rely on 16 as the alignment of whatever is at least 16 bytes long, and
+/// what is 24, 40 or 56 bytes long is not aligned so. A `HashMap` reads its control bytes 16 at a time, and crashes then.
+struct Jemalloc;
+
+/// What jemalloc has to be told of an alignment. 8 comes without asking, for any size.
+fn flagsOf(layout: Layout) -> libc::c_int {
+    if layout.align() <= 8 { 0 } else { MALLOCX_ALIGN(layout.align()) }
+}
+
+// SAFETY: jemalloc's functions are those of an allocator; each gets the alignment it needs to know, and releasing and
+// resizing pass what the allocation was made with.
+unsafe impl GlobalAlloc for Jemalloc {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: the size is not 0, as `GlobalAlloc` demands of its callers.
+        unsafe { mallocx(layout.size(), flagsOf(layout)).cast() }
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as above.
+        unsafe { mallocx(layout.size(), flagsOf(layout) | MALLOCX_ZERO).cast() }
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
+        // SAFETY: the caller says that `ptr` was allocated with this layout.
+        unsafe { sdallocx(ptr.cast(), layout.size(), flagsOf(layout)) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the caller says that `ptr` was allocated with this layout, and that `new_size` is not 0.
+        unsafe { rallocx(ptr.cast(), new_size, flagsOf(layout)).cast() }
+    }
+}
 
 /// The allocator's name and version, for INFO (`mem_allocator`) and `--version`.
 pub const ZMALLOC_LIB: &str = "jemalloc-5.3.0";
-
-unsafe extern "C" {
-    fn nallocx(size: usize, flags: libc::c_int) -> usize;
-    fn malloc_usable_size(ptr: *const libc::c_void) -> usize;
-    fn mallctl(
-        name: *const libc::c_char,
-        oldp: *mut libc::c_void,
-        oldlenp: *mut libc::size_t,
-        newp: *mut libc::c_void,
-        newlen: libc::size_t,
-    ) -> libc::c_int;
-    fn malloc_stats_print(
-        write: extern "C" fn(*mut libc::c_void, *const libc::c_char),
-        opaque: *mut libc::c_void,
-        options: *const libc::c_char,
-    );
-}
 
 /// Where one thread's two sums are: bytes it ever allocated, and bytes it ever released.
 struct Counters {
@@ -146,16 +172,6 @@ pub fn zmalloc_good_size(size: usize) -> usize {
     unsafe { nallocx(size, 0) }
 }
 
-/// The real size of the allocation at `ptr`.
-///
-/// # Safety
-/// `ptr` must be what the global allocator returned for a living allocation.
-#[inline]
-pub unsafe fn zmalloc_size(ptr: *const u8) -> usize {
-    // SAFETY: the caller promises a living allocation of this allocator.
-    unsafe { malloc_usable_size(ptr.cast()) }
-}
-
 /// What jemalloc says of itself, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllocatorInfo {
@@ -200,7 +216,7 @@ pub fn jemalloc_purge() -> Result<(), ()> {
 
 /// jemalloc's report about itself, for MEMORY MALLOC-STATS.
 pub fn mallocStats() -> Vec<u8> {
-    extern "C" fn append(to: *mut libc::c_void, text: *const libc::c_char) {
+    unsafe extern "C" fn append(to: *mut libc::c_void, text: *const libc::c_char) {
         // SAFETY: jemalloc hands back the vector given below, which nobody else uses meanwhile, and
         // a text that ends with NUL.
         unsafe {
@@ -210,7 +226,7 @@ pub fn mallocStats() -> Vec<u8> {
     }
     let mut text: Vec<u8> = Vec::new();
     // SAFETY: `append` takes what is passed with it, and no options are given.
-    unsafe { malloc_stats_print(append, ptr::from_mut(&mut text).cast(), ptr::null()) };
+    unsafe { malloc_stats_print(Some(append), ptr::from_mut(&mut text).cast(), ptr::null()) };
     text
 }
 
@@ -231,12 +247,33 @@ mod tests {
         let before = mine();
         let v: Vec<u8> = Vec::with_capacity(1001);
         let real = zmalloc_good_size(1001);
-        // SAFETY: a living allocation of the global allocator.
-        assert_eq!(unsafe { zmalloc_size(v.as_ptr()) }, real);
         assert_eq!(mine() - before, real as i64);
         drop(v);
         assert_eq!(mine(), before);
         assert!(zmalloc_used_memory() > 0);
+    }
+
+    #[test]
+    fn every_size_is_aligned_as_asked() {
+        for align in [1, 8, 16, 32, 64, 4096] {
+            for size in (1..200).chain([4095, 4097, 70_000]) {
+                let layout = Layout::from_size_align(size, align).unwrap();
+                // Several of each, since the first of a page is aligned to more than it has to be.
+                for _ in 0..4 {
+                    // SAFETY: allocated, resized and released with the layouts that belong to it.
+                    unsafe {
+                        let p = std::alloc::alloc(layout);
+                        let q = std::alloc::alloc_zeroed(layout);
+                        assert_eq!((p as usize % align, q as usize % align), (0, 0), "{layout:?}");
+                        assert_eq!(*q.add(size - 1), 0);
+                        let p = std::alloc::realloc(p, layout, size + 40);
+                        assert_eq!(p as usize % align, 0, "{layout:?} + 40");
+                        std::alloc::dealloc(p, Layout::from_size_align(size + 40, align).unwrap());
+                        std::alloc::dealloc(q, layout);
+                    }
+                }
+            }
+        }
     }
 
     #[test]
