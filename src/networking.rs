@@ -3216,10 +3216,10 @@ mod tests {
     use super::*;
     use crate::db::dbAdd;
     use crate::sys::socket;
+    use crate::testing::Rng;
     use crate::types::t_hash::{HashLimits, createHashObject, hashTypeSet};
     use crate::types::t_set::{SetLimits, createIntsetObject, setTypeAdd};
     use crate::types::t_zset::{ZADD_IN_NONE, ZsetLimits, createZsetObject, zsetAdd};
-    use crate::testing::Rng;
 
     /// A server with one client on a socket, and the other end of it.
     struct Fixture {
