@@ -10,12 +10,14 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::log::LL_WARNING;
+use crate::server_h::CStatus;
 use crate::serverLog;
+use crate::sys::errno::{errnoOf, strerror};
 use crate::sys::file;
 use crate::sys::socket;
 
@@ -68,6 +70,8 @@ pub struct Bio {
     /// Objects handed over to be freed, and freed so far (`lazyfree.rs`).
     lazyfree_objects: Arc<AtomicUsize>,
     lazyfreed_objects: Arc<AtomicUsize>,
+    /// The `errno` of the last fsync, 0 if it went well (the C's `aof_bio_fsync_status` and `aof_bio_fsync_errno`).
+    aof_bio_fsync_errno: Arc<AtomicI32>,
 }
 
 impl Bio {
@@ -76,11 +80,15 @@ impl Bio {
         let titles = ["bio_close_file", "bio_aof_fsync", "bio_lazy_free"];
         for (queue, title) in self.queues.iter().zip(titles) {
             let queue = queue.clone();
-            let counters = (self.lazyfree_objects.clone(), self.lazyfreed_objects.clone());
+            let results = Results {
+                objects_left: self.lazyfree_objects.clone(),
+                objects_freed: self.lazyfreed_objects.clone(),
+                fsync_errno: self.aof_bio_fsync_errno.clone(),
+            };
             let started = thread::Builder::new()
                 .name(title.to_string())
                 .stack_size(REDIS_THREAD_STACK_SIZE)
-                .spawn(move || bioProcessBackgroundJobs(&queue, &counters.0, &counters.1));
+                .spawn(move || bioProcessBackgroundJobs(&queue, &results));
             if started.is_err() {
                 serverLog!(LL_WARNING, "Fatal: Can't initialize Background Jobs.");
                 std::process::exit(1);
@@ -107,7 +115,7 @@ impl Bio {
         self.bioSubmitJob(BIO_CLOSE_FILE, bio_job::Close(fd));
     }
 
-    /// Has a file written to the disk by a thread.
+    /// Has the append only file written to the disk by a thread.
     pub fn bioCreateFsyncJob(&self, fd: RawFd) {
         self.bioSubmitJob(BIO_AOF_FSYNC, bio_job::Fsync(fd));
     }
@@ -127,6 +135,22 @@ impl Bio {
         jobs.pending
     }
 
+    /// Whether the last fsync of the append only file went well.
+    pub fn aof_bio_fsync_status(&self) -> CStatus {
+        if self.aof_bio_fsync_errno() == 0 { CStatus::Ok } else { CStatus::Err }
+    }
+
+    /// The `errno` of the last fsync, 0 if it went well.
+    #[inline]
+    pub fn aof_bio_fsync_errno(&self) -> i32 {
+        self.aof_bio_fsync_errno.load(Ordering::Relaxed)
+    }
+
+    /// What went wrong does not count any more.
+    pub fn reset_aof_bio_fsync_status(&self) {
+        self.aof_bio_fsync_errno.store(0, Ordering::Relaxed);
+    }
+
     /// Objects handed over and not freed yet.
     pub fn lazyfree_objects(&self) -> usize {
         self.lazyfree_objects.load(Ordering::Relaxed)
@@ -138,12 +162,26 @@ impl Bio {
     }
 }
 
+/// Where the threads leave what the main one wants to know.
+struct Results {
+    objects_left: Arc<AtomicUsize>,
+    objects_freed: Arc<AtomicUsize>,
+    fsync_errno: Arc<AtomicI32>,
+}
+
+/// Fsyncs a file. What goes wrong is logged, but not again as long as it stays wrong.
+fn bioFsync(fd: RawFd, fsync_errno: &AtomicI32) {
+    let errno = file::redis_fsync(fd).map_or_else(|e| errnoOf(&e), |()| 0);
+    // A descriptor that was closed, and used again for a socket or a pipe, is no failed fsync.
+    let errno = if errno == libc::EBADF || errno == libc::EINVAL { 0 } else { errno };
+    let last = fsync_errno.swap(errno, Ordering::Relaxed);
+    if errno != 0 && last == 0 {
+        serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}", strerror(errno));
+    }
+}
+
 /// The life of a thread: one job after the other, for ever.
-fn bioProcessBackgroundJobs(
-    queue: &Queue,
-    objects_left: &AtomicUsize,
-    objects_freed: &AtomicUsize,
-) {
+fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
     // The watchdog's signal is for the main thread alone.
     crate::sys::alloc::registerThread();
     crate::sys::signal::blockInThread(libc::SIGALRM);
@@ -157,12 +195,11 @@ fn bioProcessBackgroundJobs(
         drop(jobs);
         match job {
             bio_job::Close(fd) => socket::close(fd),
-            // An fd that was closed and used again for a socket or a pipe is no failed fsync.
-            bio_job::Fsync(fd) => drop(file::fsync(fd)),
+            bio_job::Fsync(fd) => bioFsync(fd, &results.fsync_errno),
             bio_job::Free { garbage, objects } => {
                 drop(garbage);
-                objects_left.fetch_sub(objects, Ordering::Relaxed);
-                objects_freed.fetch_add(objects, Ordering::Relaxed);
+                results.objects_left.fetch_sub(objects, Ordering::Relaxed);
+                results.objects_freed.fetch_add(objects, Ordering::Relaxed);
             }
         }
         jobs = queue.lock();

@@ -111,6 +111,8 @@ pub fn updateChildInfo(
         server.stat_current_cow_bytes = cow;
         server.stat_current_cow_updated = cow_updated;
         server.stat_current_save_keys_processed = keys;
+    } else if information_type == CHILD_INFO_TYPE_AOF_COW_SIZE as u64 {
+        server.stat_aof_cow_bytes = cow;
     } else if information_type == CHILD_INFO_TYPE_RDB_COW_SIZE as u64 {
         server.stat_rdb_cow_bytes = cow;
     }

@@ -2,7 +2,7 @@
 //!
 //! Read first: `configs`, the table at the end; then `loadServerConfigFromString` and `rewriteConfig`.
 //! Differs: where the C keeps a pointer to a field of the server, an entry keeps two functions that read and write it.
-//! Directives of parts that are not here (append only file, cluster, scripting, ...) are in a table of their own,
+//! Directives of parts that are not here (cluster, scripting, ...) are in a table of their own,
 //! `absentConfigs`: a config file that only repeats their defaults is accepted, one that asks for the part is refused.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -11,6 +11,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::acl::ACLUpdateDefaultUserPassword;
 use crate::ae::{aeGetSetSize, aeResizeSetSize};
+use crate::aof::{startAppendOnly, stopAppendOnly};
 use crate::args::Args;
 use crate::debug::{disableWatchdog, enableWatchdog, prepareCrashReport};
 use crate::ds::glob::stringmatchlen;
@@ -62,6 +63,9 @@ pub const supervised_mode_enum: configEnum = &[
     ("auto", SUPERVISED_AUTODETECT),
     ("no", SUPERVISED_NONE),
 ];
+
+pub const aof_fsync_enum: configEnum =
+    &[("everysec", AOF_FSYNC_EVERYSEC), ("always", AOF_FSYNC_ALWAYS), ("no", AOF_FSYNC_NO)];
 
 pub const oom_score_adj_enum: configEnum = &[
     ("no", OOM_SCORE_ADJ_NO),
@@ -1160,6 +1164,14 @@ fn isValidDBfilename(val: &[u8]) -> Result<(), ConfigError> {
     }
 }
 
+fn isValidAOFfilename(val: &[u8]) -> Result<(), ConfigError> {
+    if pathIsBaseName(val) {
+        Ok(())
+    } else {
+        Err(b"appendfilename can't be a path, just a filename".to_vec())
+    }
+}
+
 fn isValidProcTitleTemplate(val: &[u8]) -> Result<(), ConfigError> {
     if validateProcTitleTemplate(val) {
         Ok(())
@@ -1221,6 +1233,15 @@ fn updateMaxmemory(server: &mut Server, val: i64, _prev: i64) -> Result<(), Conf
 
 fn updateGoodSlaves(server: &mut Server, _val: i64, _prev: i64) -> Result<(), ConfigError> {
     refreshGoodSlavesCount(server);
+    Ok(())
+}
+
+fn updateAppendonly(server: &mut Server, val: bool, _prev: bool) -> Result<(), ConfigError> {
+    if !val && server.aof_state != AOF_OFF {
+        stopAppendOnly(server);
+    } else if val && server.aof_state == AOF_OFF && startAppendOnly(server).is_err() {
+        return Err(b"Unable to turn on AOF. Check server logs.".to_vec());
+    }
     Ok(())
 }
 
@@ -1399,11 +1420,16 @@ pub const configs: &[standardConfig] = &[
     bool_config!("lazyfree-lazy-user-flush", None, MODIFIABLE_CONFIG, lazyfree_lazy_user_flush, false, None, None),
     bool_config!("repl-disable-tcp-nodelay", None, MODIFIABLE_CONFIG, repl_disable_tcp_nodelay, false, None, None),
     bool_config!("rdb-save-incremental-fsync", None, MODIFIABLE_CONFIG, rdb_save_incremental_fsync, true, None, None),
+    bool_config!("aof-rewrite-incremental-fsync", None, MODIFIABLE_CONFIG, aof_rewrite_incremental_fsync, true, None, None),
+    bool_config!("no-appendfsync-on-rewrite", None, MODIFIABLE_CONFIG, aof_no_fsync_on_rewrite, false, None, None),
+    bool_config!("aof-load-truncated", None, MODIFIABLE_CONFIG, aof_load_truncated, true, None, None),
+    bool_config!("aof-use-rdb-preamble", None, MODIFIABLE_CONFIG, aof_use_rdb_preamble, true, None, None),
     bool_config!("replica-lazy-flush", Some("slave-lazy-flush"), MODIFIABLE_CONFIG, repl_slave_lazy_flush, false, None, None),
     bool_config!("replica-serve-stale-data", Some("slave-serve-stale-data"), MODIFIABLE_CONFIG, repl_serve_stale_data, true, None, None),
     bool_config!("replica-read-only", Some("slave-read-only"), MODIFIABLE_CONFIG, repl_slave_ro, true, None, None),
     bool_config!("replica-ignore-maxmemory", Some("slave-ignore-maxmemory"), MODIFIABLE_CONFIG, repl_slave_ignore_maxmemory, true, None, None),
     bool_config!("jemalloc-bg-thread", None, MODIFIABLE_CONFIG, jemalloc_bg_thread, true, None, Some(updateJemallocBgThread)),
+    bool_config!("appendonly", None, MODIFIABLE_CONFIG, aof_enabled, false, None, Some(updateAppendonly)),
     bool_config!("syslog-enabled", None, IMMUTABLE_CONFIG, syslog_enabled, false, None, None),
     bool_config!("crash-log-enabled", None, MODIFIABLE_CONFIG, crashlog_enabled, true, None, Some(updateSighandlerEnabled)),
     bool_config!("crash-memcheck-enabled", None, MODIFIABLE_CONFIG, memcheck_enabled, true, None, None),
@@ -1416,8 +1442,10 @@ pub const configs: &[standardConfig] = &[
     opt_string_config!("masteruser", None, SENSITIVE_CONFIG, masteruser, None),
     string_config!("syslog-ident", None, IMMUTABLE_CONFIG, syslog_ident, b"redis", None, None),
     string_config!("dbfilename", None, MODIFIABLE_CONFIG, rdb_filename, b"dump.rdb", Some(isValidDBfilename), None),
+    string_config!("appendfilename", None, IMMUTABLE_CONFIG, aof_filename, b"appendonly.aof", Some(isValidAOFfilename), None),
     opt_string_config!("server_cpulist", None, IMMUTABLE_CONFIG, server_cpulist, None),
     opt_string_config!("bio_cpulist", None, IMMUTABLE_CONFIG, bio_cpulist, None),
+    opt_string_config!("aof_rewrite_cpulist", None, IMMUTABLE_CONFIG, aof_rewrite_cpulist, None),
     opt_string_config!("bgsave_cpulist", None, IMMUTABLE_CONFIG, bgsave_cpulist, None),
     string_config!("ignore-warnings", None, MODIFIABLE_CONFIG, ignore_warnings, b"", None, None),
     string_config!("proc-title-template", None, MODIFIABLE_CONFIG, proc_title_template, CONFIG_DEFAULT_PROC_TITLE_TEMPLATE, Some(isValidProcTitleTemplate), Some(updateProcTitleTemplate)),
@@ -1431,6 +1459,7 @@ pub const configs: &[standardConfig] = &[
         data: typeData::Enum { get: |s| s.verbosity, set: |s, v| { s.verbosity = v; setLogLevel(v) }, values: loglevel_enum, default: LL_NOTICE, update: None },
     },
     enum_config!("maxmemory-policy", None, MODIFIABLE_CONFIG, maxmemory_policy_enum, maxmemory_policy, MAXMEMORY_NO_EVICTION, None),
+    enum_config!("appendfsync", None, MODIFIABLE_CONFIG, aof_fsync_enum, aof_fsync, AOF_FSYNC_EVERYSEC, None),
     enum_config!("oom-score-adj", None, MODIFIABLE_CONFIG, oom_score_adj_enum, oom_score_adj, OOM_SCORE_ADJ_NO, Some(updateOOMScoreAdj)),
     enum_config!("sanitize-dump-payload", None, MODIFIABLE_CONFIG, sanitize_dump_payload_enum, sanitize_dump_payload, SANITIZE_DUMP_NO, None),
     numeric_config!("databases", None, IMMUTABLE_CONFIG, 1, INT_MAX, dbnum, 16, INTEGER_CONFIG, false, None),
@@ -1444,6 +1473,7 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("maxmemory-eviction-tenacity", None, MODIFIABLE_CONFIG, 0, 100, maxmemory_eviction_tenacity, 10, INTEGER_CONFIG, false, None),
     numeric_config!("timeout", None, MODIFIABLE_CONFIG, 0, INT_MAX, maxidletime, 0, INTEGER_CONFIG, false, None),
     numeric_config!("replica-announce-port", Some("slave-announce-port"), MODIFIABLE_CONFIG, 0, 65535, slave_announce_port, 0, INTEGER_CONFIG, false, None),
+    numeric_config!("auto-aof-rewrite-percentage", None, MODIFIABLE_CONFIG, 0, INT_MAX, aof_rewrite_perc, 100, INTEGER_CONFIG, false, None),
     numeric_config!("tcp-backlog", None, IMMUTABLE_CONFIG, 0, INT_MAX, tcp_backlog, 511, INTEGER_CONFIG, false, None),
     numeric_config!("repl-timeout", None, MODIFIABLE_CONFIG, 1, INT_MAX, repl_timeout, 60, INTEGER_CONFIG, false, None),
     numeric_config!("repl-ping-replica-period", Some("repl-ping-slave-period"), MODIFIABLE_CONFIG, 1, INT_MAX, repl_ping_slave_period, 10, INTEGER_CONFIG, false, None),
@@ -1470,7 +1500,9 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("zset-max-ziplist-value", None, MODIFIABLE_CONFIG, 0, LONG_MAX, zset_max_ziplist_value, 64, MEMORY_CONFIG, true, None),
     numeric_config!("hll-sparse-max-bytes", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hll_sparse_max_bytes, 3000, MEMORY_CONFIG, true, None),
     numeric_config!("client-query-buffer-limit", None, MODIFIABLE_CONFIG, 1024*1024, LONG_MAX, client_max_querybuf_len, 1024*1024*1024, MEMORY_CONFIG, true, None),
-    numeric_config!("repl-backlog-ttl", None, MODIFIABLE_CONFIG, 0, LONG_MAX, repl_backlog_time_limit, 60*60, INTEGER_CONFIG, false, None),];
+    numeric_config!("repl-backlog-ttl", None, MODIFIABLE_CONFIG, 0, LONG_MAX, repl_backlog_time_limit, 60*60, INTEGER_CONFIG, false, None),
+    numeric_config!("auto-aof-rewrite-min-size", None, MODIFIABLE_CONFIG, 0, LONG_MAX, aof_rewrite_min_size, 64*1024*1024, MEMORY_CONFIG, false, None),
+];
 
 /// What an absent part lets be said about it.
 enum AbsentValue {
@@ -1479,7 +1511,6 @@ enum AbsentValue {
     YesNo,
     Number,
     Memory,
-    Text,
     Enum(&'static [&'static str]),
 }
 
@@ -1515,7 +1546,6 @@ impl absentConfig {
             AbsentValue::YesNo => yesnotoi(value) != -1,
             AbsentValue::Number => string2ll(value).is_some(),
             AbsentValue::Memory => memtoll(value).is_some_and(|n| n >= 0),
-            AbsentValue::Text => true,
             AbsentValue::Enum(names) => {
                 names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(value))
             }
@@ -1536,17 +1566,6 @@ macro_rules! absent {
 
 #[rustfmt::skip]
 const absentConfigs: &[absentConfig] = &[
-    // The append only file.
-    absent!("appendonly", "no", AbsentValue::Only("no")),
-    absent!("appendfilename", "appendonly.aof", AbsentValue::Text),
-    absent!("appendfsync", "everysec", AbsentValue::Enum(&["everysec", "always", "no"])),
-    absent!("no-appendfsync-on-rewrite", "no", AbsentValue::YesNo),
-    absent!("auto-aof-rewrite-percentage", "100", AbsentValue::Number),
-    absent!("auto-aof-rewrite-min-size", "67108864", AbsentValue::Memory),
-    absent!("aof-rewrite-incremental-fsync", "yes", AbsentValue::YesNo),
-    absent!("aof-load-truncated", "yes", AbsentValue::YesNo),
-    absent!("aof-use-rdb-preamble", "yes", AbsentValue::YesNo),
-    absent!("aof_rewrite_cpulist", "", AbsentValue::Text),
     // Replication without a disk.
     absent!("repl-diskless-sync", "no", AbsentValue::Only("no")),
     absent!("repl-diskless-sync-delay", "5", AbsentValue::Number),
@@ -1667,7 +1686,11 @@ mod tests {
         assert_eq!(refuse(&["save", "0", "1"]), "Invalid save parameters");
         assert_eq!(refuse(&["replicaof", "h", "1x"]), "Invalid master port");
         assert_eq!(refuse(&["no-such"]), "Bad directive or wrong number of arguments");
-        assert!(refuse(&["appendonly", "yes"]).contains("not supported"));
+        assert!(refuse(&["cluster-enabled", "yes"]).contains("not supported"));
+        assert_eq!(
+            refuse(&["appendfilename", "a/b"]),
+            "appendfilename can't be a path, just a filename"
+        );
     }
 
     #[test]

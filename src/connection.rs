@@ -677,7 +677,8 @@ fn syncWrite(fd: RawFd, mut data: &[u8], timeout: i64) -> io::Result<usize> {
     }
 }
 
-fn syncRead(fd: RawFd, buf: &mut [u8], timeout: i64) -> io::Result<usize> {
+/// Fills all of `buf`, within `timeout` milliseconds.
+pub(crate) fn syncRead(fd: RawFd, buf: &mut [u8], timeout: i64) -> io::Result<usize> {
     let size = buf.len();
     let start = mstime();
     let mut totread = 0;

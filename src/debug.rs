@@ -17,7 +17,7 @@
 //!
 //! # What differs
 //!
-//! Absent: the memory test after a crash, modules, AOF, scripts, MALLCTL and MALLCTL-STR (the allocator's own
+//! Absent: the memory test after a crash, modules, scripts, MALLCTL and MALLCTL-STR (the allocator's own
 //! interface takes raw pointers). STRUCTSIZE and SDSLEN speak of our structures.
 
 use std::backtrace::Backtrace;
@@ -31,6 +31,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
 use sha1::{Digest, Sha1};
 
+use crate::aof::{flushAppendOnlyFile, loadAppendOnlyFile};
 use crate::args::Args;
 use crate::config::rewriteConfig;
 use crate::connection::connGetInfo;
@@ -455,6 +456,8 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if argc == 2 && is("help") {
         // Two commas are missing in the C, and so two lines are long.
         let help = [
+            "AOF-FLUSH-SLEEP <microsec>",
+            "    Server will sleep before flushing the AOF, this is used for testing.",
             "ASSERT",
             "    Crash by assertion failed.",
             "CHANGE-REPL-ID    Change the replication IDs of the instance.",
@@ -477,6 +480,8 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
             "    Return hash table statistics of the specified Redis database.",
             "HTSTATS-KEY <key>",
             "    Like HTSTATS but for the hash table stored at <key>'s value.",
+            "LOADAOF",
+            "    Flush the AOF buffers on disk and reload the AOF in memory.",
             "OBJECT <key>",
             "    Show low level info about `key` and associated value.",
             "OOM",
@@ -563,6 +568,23 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReply(server, c, shared::ok);
     } else if is("reload") {
         debugReload(server, c, argv);
+    } else if is("loadaof") {
+        if server.aof_state != AOF_OFF {
+            flushAppendOnlyFile(server, true);
+        }
+        emptyDb(server, -1, EMPTYDB_NO_FLAGS, None);
+        protectClient(server, c);
+        let filename = server.aof_filename.clone();
+        let ret = loadAppendOnlyFile(server, &filename);
+        unprotectClient(server, c);
+        if ret.is_err() {
+            addReplyErrorObject(server, c, shared::err);
+            return;
+        }
+        // These are no changes to be propagated.
+        server.dirty = 0;
+        serverLog!(LL_WARNING, "Append Only File loaded by DEBUG LOADAOF");
+        addReply(server, c, shared::ok);
     } else if is("object") && argc == 3 {
         debugObject(server, c, argv);
     } else if is("sdslen") && argc == 3 {
@@ -608,6 +630,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReply(server, c, shared::ok);
     } else if is("set-skip-checksum-validation") && argc == 3 {
         server.skip_checksum_validation = atoi(&argv[2]) != 0;
+        addReply(server, c, shared::ok);
+    } else if is("aof-flush-sleep") && argc == 3 {
+        server.aof_flush_sleep = atoi(&argv[2]);
         addReply(server, c, shared::ok);
     } else if is("error") && argc == 3 {
         let mut errstr = bformat!("-{}", B(&argv[2]));

@@ -2,9 +2,10 @@
 //!
 //! Read first: `performEvictions`, then `evictionPoolPopulate`.
 //! Differs: what the C keeps in static variables is `server.eviction`. The pool is a vector, ordered by idle time, of keys
-//! by name. There is no append only file whose buffers would not count.
+//! by name.
 
 use crate::ae::{AE_NOMORE, aeCreateTimeEvent};
+use crate::aof::aofRewriteBufferSize;
 use crate::bio::BIO_LAZY_FREE;
 use crate::db::{dbFind, dbSyncDelete, propagateExpire, signalModifiedKey};
 use crate::ds::adlist::listLength;
@@ -173,10 +174,16 @@ pub fn LFUDecrAndReturn(server: &Server, lru: u32) -> u32 {
     counter.saturating_sub(num_periods)
 }
 
-/// Memory that does not count against the limit, in bytes: what waits to be sent to replicas. If it did count, evicting
-/// would fill it with DELs, which would make us evict more.
+/// Memory that does not count against the limit, in bytes: what waits to be sent to replicas, or written to the append only
+/// file. If it did count, evicting would fill it with DELs, which would make us evict more.
 pub fn freeMemoryGetNotCountedMemory(server: &Server) -> usize {
-    server.slaves.iter().map(|&slave| getClientOutputBufferMemoryUsage(&server[slave])).sum()
+    let slaves: usize =
+        server.slaves.iter().map(|&slave| getClientOutputBufferMemoryUsage(&server[slave])).sum();
+    let aof = match server.aof_state {
+        AOF_OFF => 0,
+        _ => server.aof_buf.capacity() + aofRewriteBufferSize(server),
+    };
+    slaves + aof
 }
 
 /// How memory stands against the limit.

@@ -3,8 +3,6 @@
 //! Read first: `latencyAddSample` (what is remembered), `createLatencyReport` (what is made of it).
 //!
 //! Elsewhere: the functions on transparent huge pages are in sys/proc.rs, like other questions to the kernel.
-//! Absent: the advice to relax the fsync policy of the AOF, which is not here; its events are known to the report, but do
-//! not occur.
 
 use crate::args::Args;
 use crate::networking::*;
@@ -186,6 +184,7 @@ pub fn createLatencyReport(server: &Server) -> Vec<u8> {
     let mut advise_ssd = false; // An SSD.
     let mut advise_write_load_info = false; // Fewer writes.
     let mut advise_hz = false; // A higher hz.
+    let mut advise_relax_fsync_policy = false; // appendfsync everysec instead of always.
     let mut advise_large_objects = false; // Large objects are slow to delete.
     let mut advise_mass_eviction = false; // Too much was evicted at once.
     let mut advise_disable_thp = false; // Huge pages are in use.
@@ -281,6 +280,7 @@ pub fn createLatencyReport(server: &Server) -> Vec<u8> {
             advices += 3;
         }
         if is("aof-fsync-always") {
+            advise_relax_fsync_policy = true;
             advices += 1;
         }
         if is("aof-fstat") || is("rdb-unlink-temp-file") {
@@ -380,6 +380,9 @@ pub fn createLatencyReport(server: &Server) -> Vec<u8> {
     }
     if advise_no_appendfsync {
         report.extend_from_slice(b"- Assuming from the point of view of data safety this is viable in your environment, you could try to enable the 'no-appendfsync-on-rewrite' option, so that fsync will not be performed while there is a child rewriting the AOF file or producing an RDB file (the moment where there is high disk contention).\n");
+    }
+    if advise_relax_fsync_policy && server.aof_fsync == AOF_FSYNC_ALWAYS {
+        report.extend_from_slice(b"- Your fsync policy is set to 'always'. It is very hard to get good performances with such a setup, if possible try to relax the fsync policy to 'onesec'.\n");
     }
     if advise_write_load_info {
         report.extend_from_slice(b"- Latency during the AOF atomic rename operation or when the final difference is flushed to the AOF file at the end of the rewrite, sometimes is caused by very high write load, causing the AOF buffer to get very large. If possible try to send less commands to accomplish the same work, or use Lua scripts to group multiple operations into a single EVALSHA call.\n");

@@ -119,8 +119,14 @@ pub mod rio;
 /// `rdb.c`: the snapshot file, both ways, and the child that writes it.
 pub mod rdb;
 
+/// `aof.c`: the log of all changes, and the child that writes a short one.
+pub mod aof;
+
 /// `redis-check-rdb.c`: where a file is damaged.
 pub mod redis_check_rdb;
+
+/// `redis-check-aof.c`: the same for an append only file, and how to cut off its damaged end.
+pub mod redis_check_aof;
 
 /// `cluster.c`, as far as it is about values on their way to other servers: DUMP, RESTORE, MIGRATE.
 pub mod cluster;

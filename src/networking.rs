@@ -397,8 +397,8 @@ fn addReplyErrorLength(clients: &mut Clients, c: ClientId, s: &[u8]) {
     addReplyRaw(clients, c, b"\r\n");
 }
 
-/// What comes after an error: it is counted, in total and by its code. An error to our master, or to a replica, is something that
-/// should not be, and goes to the log.
+/// What comes after an error: it is counted, in total and by its code. An error to our master, to a replica, or to who loads the append
+/// only file, is something that should not be, and goes to the log.
 pub fn afterErrorReply(server: &mut Server, c: ClientId, s: &[u8]) {
     server.stat_total_error_replies += 1;
     // The code ends at the first blank, which has to come soon.
@@ -414,9 +414,15 @@ pub fn afterErrorReply(server: &mut Server, c: ClientId, s: &[u8]) {
     // It happens that a command of the master fails on us, say after a script that did half of its work. The reply goes
     // nowhere, but somebody should know.
     let ctype = getClientType(&server[c]);
-    if ctype == CLIENT_TYPE_MASTER || ctype == CLIENT_TYPE_SLAVE {
-        let (to, from) =
-            if ctype == CLIENT_TYPE_MASTER { ("master", "replica") } else { ("replica", "master") };
+    let is_aof = server[c].id == CLIENT_ID_AOF;
+    if ctype == CLIENT_TYPE_MASTER || ctype == CLIENT_TYPE_SLAVE || is_aof {
+        let (to, from) = if is_aof {
+            ("AOF-loading-client", "server")
+        } else if ctype == CLIENT_TYPE_MASTER {
+            ("master", "replica")
+        } else {
+            ("replica", "master")
+        };
         let s = &s[..s.len().min(4096)];
         let cmdname = server[c].lastcmd.map_or("<unknown>", |cmd| server.commands[cmd].name);
         serverLog!(
@@ -1456,9 +1462,14 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
         }
         if clientHasPendingReplies(&server[c])
             && let Some(conn) = server[c].conn
-            && connSetWriteHandler(&mut server.net, conn, Some(sendReplyToClient)).is_err()
         {
-            freeClientAsync(server, c);
+            // With `appendfsync always`, a reply leaves after the fsync: what is read in one turn is answered in the next,
+            // with `beforeSleep` between the two.
+            let barrier = server.aof_state == AOF_ON && server.aof_fsync == AOF_FSYNC_ALWAYS;
+            let handler = Some(sendReplyToClient as ConnectionCallbackFunc);
+            if connSetWriteHandlerWithBarrier(&mut server.net, conn, handler, barrier).is_err() {
+                freeClientAsync(server, c);
+            }
         }
     }
     pending.clear();

@@ -4,6 +4,7 @@
 //! Differs: there are no reference counts. A value in the keyspace belongs to its key, and a copy is a copy; OBJECT REFCOUNT
 //! answers as the C would. Sizes are those of our own structures.
 
+use crate::aof::aofRewriteBufferSize;
 use crate::args::Args;
 use crate::db::lookupKeyReadWithFlags;
 use crate::ds::adlist::listLength;
@@ -243,6 +244,7 @@ pub struct redisMemOverhead {
     pub repl_backlog: usize,
     pub clients_slaves: usize,
     pub clients_normal: usize,
+    pub aof_buffer: usize,
     pub overhead_total: usize,
     pub dataset: usize,
     pub total_keys: usize,
@@ -287,8 +289,14 @@ pub fn getMemoryOverheadData(server: &Server) -> redisMemOverhead {
             + server.stat_clients_type_memory[CLIENT_TYPE_NORMAL],
         ..Default::default()
     };
-    let mut mem_total =
-        server.initial_memory_usage + mh.repl_backlog + mh.clients_slaves + mh.clients_normal;
+    if server.aof_state != AOF_OFF {
+        mh.aof_buffer = server.aof_buf.capacity() + aofRewriteBufferSize(server);
+    }
+    let mut mem_total = server.initial_memory_usage
+        + mh.repl_backlog
+        + mh.clients_slaves
+        + mh.clients_normal
+        + mh.aof_buffer;
 
     for db in server.db.iter().filter(|db| db.dict.len() != 0) {
         mh.total_keys += db.dict.len();
@@ -495,8 +503,8 @@ fn memoryStats(server: &mut Server, c: ClientId) {
     integer(server, "replication.backlog", mh.repl_backlog as i64);
     integer(server, "clients.slaves", mh.clients_slaves as i64);
     integer(server, "clients.normal", mh.clients_normal as i64);
-    // There is neither an append only file nor a Lua, and they take nothing.
-    integer(server, "aof.buffer", 0);
+    integer(server, "aof.buffer", mh.aof_buffer as i64);
+    // There is no Lua, and it takes nothing.
     integer(server, "lua.caches", 0);
     for (dbid, main, expires) in &mh.db {
         addReplyBulkCString(server, c, format!("db.{dbid}").as_bytes());

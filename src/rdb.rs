@@ -36,6 +36,7 @@ use std::io;
 use std::mem::take;
 use std::os::fd::RawFd;
 
+use crate::aof::aofReadDiffFromParent;
 use crate::args::Args;
 use crate::ds::dict::{
     DICT_HT_INITIAL_SIZE, Dict, PairEntry, SdsEntry, dictAdd, dictExpand, dictSize,
@@ -876,7 +877,7 @@ pub fn rdbSaveKeyValuePair(
 }
 
 /// Sleeps for some microseconds, for tests; -n is 1 microsecond once in n times, since no sleep is that short.
-fn debugDelay(usec: i32) {
+pub fn debugDelay(usec: i32) {
     if usec < 0 {
         if randomU64().is_multiple_of(u64::from(usec.unsigned_abs())) {
             usleep(1);
@@ -930,6 +931,9 @@ struct SaveProgress {
     key_count: usize,
     info_updated_time: i64,
     pname: &'static str,
+    aof_preamble: bool,
+    /// Bytes written when the parent was last listened to.
+    processed: u64,
 }
 
 /// Writes all data to a stream. `Err`: what went wrong; part of it may have been written. The stream is not flushed.
@@ -948,8 +952,10 @@ fn rdbSaveRioInner(
     rdbflags: i32,
     rsi: Option<&rdbSaveInfo>,
 ) -> CResult {
-    let pname = if rdbflags & RDBFLAGS_AOF_PREAMBLE != 0 { "AOF rewrite" } else { "RDB" };
-    let mut progress = SaveProgress { key_count: 0, info_updated_time: 0, pname };
+    let aof_preamble = rdbflags & RDBFLAGS_AOF_PREAMBLE != 0;
+    let pname = if aof_preamble { "AOF rewrite" } else { "RDB" };
+    let mut progress =
+        SaveProgress { key_count: 0, info_updated_time: 0, pname, aof_preamble, processed: 0 };
 
     rdb.update_cksum = server.rdb_checksum;
     rdbWriteRaw(rdb, &bformat!("REDIS{:04}", RDB_VERSION))?;
@@ -987,6 +993,13 @@ fn rdbSaveKeys(
 ) -> CResult {
     for e in dict.iter() {
         rdbSaveEntry(server, rdb, e)?;
+
+        // As a part of an AOF rewrite: the pipe from the parent holds little.
+        if progress.aof_preamble && rioTell(rdb) > progress.processed + AOF_READ_DIFF_INTERVAL_BYTES
+        {
+            progress.processed = rioTell(rdb);
+            aofReadDiffFromParent(server);
+        }
 
         // Once a second the parent hears of it; the clock is asked every 1024 keys.
         progress.key_count += 1;

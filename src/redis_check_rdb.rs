@@ -120,20 +120,24 @@ fn state(server: &mut Server) -> &mut RdbCheck {
     server.rdb_check.get_or_insert_default()
 }
 
-/// Checks the file. False: it cannot be opened, or it is damaged, which was told.
-fn redis_check_rdb(server: &mut Server, rdbfilename: &[u8]) -> bool {
-    let Ok(fd) = open(rdbfilename, libc::O_RDONLY, 0) else { return false };
-    let ok = checkFile(server, fd, rdbfilename);
-    close(fd);
-    stopLoading(server, ok);
-    ok
+/// Checks the file, or that which is open as `fd`. `None`: it cannot be opened, or it is damaged, which was told. Else where
+/// the RDB ends in it.
+fn redis_check_rdb(server: &mut Server, rdbfilename: &[u8], fd: Option<RawFd>) -> Option<u64> {
+    let opened = match fd {
+        Some(_) => None,
+        None => Some(open(rdbfilename, libc::O_RDONLY, 0).ok()?),
+    };
+    let end = checkFile(server, fd.or(opened)?, rdbfilename);
+    opened.into_iter().for_each(close);
+    stopLoading(server, end.is_some());
+    end
 }
 
-fn checkFile(server: &mut Server, fd: RawFd, rdbfilename: &[u8]) -> bool {
+fn checkFile(server: &mut Server, fd: RawFd, rdbfilename: &[u8]) -> Option<u64> {
     let size = startLoadingFile(server, fd, rdbfilename, RDBFLAGS_NONE);
     let mut rdb = rioInitWithFile(fd, size as u64);
     rdb.update_cksum = true;
-    let Err(stop) = checkRio(server, &mut rdb) else { return true };
+    let Err(stop) = checkRio(server, &mut rdb) else { return Some(rioTell(&rdb)) };
     let offset = rioTell(&rdb);
     let check = server.rdb_check.get_or_insert_default();
     match (stop, check.error.take()) {
@@ -144,7 +148,7 @@ fn checkFile(server: &mut Server, fd: RawFd, rdbfilename: &[u8]) -> bool {
             serverLog!(LL_WARNING, "Terminating server after rdb file reading failure.");
         }
     }
-    false
+    None
 }
 
 fn checkRio(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
@@ -281,15 +285,26 @@ pub fn redis_check_rdb_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
         let _ = std::io::stderr().write_all(&usage);
         return 1;
     };
+    i32::from(redis_check_rdb_open(server, rdbfilename, None).is_none())
+}
+
+/// The same for an RDB at the beginning of a file that is open as `fd` (an append only file with a preamble). `None`: it is
+/// damaged. Else where it ends.
+// C: `redis_check_rdb_main` with a third argument.
+pub fn redis_check_rdb_open(
+    server: &mut Server,
+    rdbfilename: &[u8],
+    fd: Option<RawFd>,
+) -> Option<u64> {
     server.loading_process_events_interval_bytes = 0;
     server.sanitize_dump_payload = SANITIZE_DUMP_YES;
     // Before the first key, as in the C, its type is 0.
     server.rdb_check = Some(Box::new(RdbCheck { key_type: Some(0), ..Default::default() }));
     rdbCheckInfo(0, &bformat!("Checking RDB file {}", B(rdbfilename)));
-    let ok = redis_check_rdb(server, rdbfilename);
-    if ok {
+    let end = redis_check_rdb(server, rdbfilename, fd);
+    if end.is_some() {
         rdbCheckInfo(server.loading_total_bytes as u64, b"\\o/ RDB looks OK! \\o/");
         rdbShowGenericInfo(state(server));
     }
-    i32::from(!ok)
+    end
 }

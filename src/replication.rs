@@ -45,6 +45,7 @@
 
 use std::io;
 
+use crate::aof::{startAppendOnly, stopAppendOnly};
 use crate::args::{Args, Argv};
 use crate::blocked::disconnectAllBlockedClients;
 use crate::connection::{
@@ -1100,6 +1101,27 @@ pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, 
     }
 }
 
+/// Turns the append only file on again after a sync, which has stopped it. If that cannot be done, not even after several
+/// tries, the process ends: nobody relies on a replica that does not keep what it should.
+pub fn restartAOFAfterSYNC(server: &mut Server) {
+    const MAX_TRIES: usize = 10;
+    for _ in 0..MAX_TRIES {
+        if startAppendOnly(server).is_ok() {
+            return;
+        }
+        serverLog!(
+            LL_WARNING,
+            "Failed enabling the AOF after successful master synchronization! Trying it again in one second."
+        );
+        usleep(1_000_000);
+    }
+    serverLog!(
+        LL_WARNING,
+        "FATAL: this replica instance finished the synchronization with its master, but the AOF can't be turned on. Exiting now."
+    );
+    std::process::exit(1);
+}
+
 /// Looks for the mark that ends a payload of unknown length: 40 bytes that the master drew at random and announced.
 struct EofMark {
     eofmark: [u8; CONFIG_RUN_ID_SIZE],
@@ -1300,6 +1322,11 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
 /// that of our master.
 fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Flushing old data");
+
+    // The file describes the old data. And a child that rewrites it would have all of them copied.
+    if server.aof_state != AOF_OFF {
+        stopAppendOnly(server);
+    }
     let empty_db_flags =
         if server.repl_slave_lazy_flush { EMPTYDB_ASYNC } else { EMPTYDB_NO_FLAGS };
     emptyDb(server, -1, empty_db_flags, Some(replicationEmptyDbCallback));
@@ -1398,6 +1425,11 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
     // A diskless master holds the stream back until it hears from us.
     if usemark {
         replicationSendAck(server);
+    }
+
+    // A rewrite writes the new data to the file; from then on the stream is appended to it.
+    if server.aof_enabled {
+        restartAOFAfterSYNC(server);
     }
 }
 
@@ -2018,6 +2050,11 @@ pub fn replicationUnsetMaster(server: &mut Server) {
     // The backlog has its time to live from now, or it could be gone before the first replica is back.
     server.repl_no_slaves_since = server.unixtime;
     server.repl_down_since = 0;
+
+    // A sync that was going on may have stopped it.
+    if server.aof_enabled && server.aof_state == AOF_OFF {
+        restartAOFAfterSYNC(server);
+    }
 }
 
 /// The master's client is gone, or put aside, without our wish: connect again.

@@ -321,6 +321,31 @@ fn rioReadFrom(fd: RawFd, out: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     }
 }
 
+/// The bytes that are available, without taking them.
+pub fn rioPeek(r: &Rio) -> &[u8] {
+    &r.buf[r.pos..]
+}
+
+/// stdio's `fgets`: reads up to the end of a line, with that, but not more than `line` holds. Returns how many bytes came;
+/// the last line of a file may have no end. `C_ERR`: there are no more, see [`rioError`].
+pub fn rioGets(r: &mut Rio, line: &mut [u8]) -> Result<usize, ()> {
+    let mut len = 0;
+    while len < line.len() {
+        let here = &rioPeek(r)[..rioAvailable(r).min(line.len() - len)];
+        let end = memchr::memchr(b'\n', here);
+        let n = end.map_or(here.len(), |at| at + 1);
+        line[len..len + n].copy_from_slice(rioTake(r, n));
+        len += n;
+        if end.is_some() || len == line.len() {
+            break;
+        }
+        if rioFill(r).is_err() {
+            return if len == 0 { Err(()) } else { Ok(len) };
+        }
+    }
+    Ok(len)
+}
+
 /// How many bytes are still to come, if that is known.
 pub fn rioRemaining(r: &Rio) -> Option<u64> {
     match r.io {
@@ -348,6 +373,16 @@ pub fn rioGetReadError(r: &Rio) -> bool {
 /// Whether a write has failed.
 pub fn rioGetWriteError(r: &Rio) -> bool {
     r.flags & RIO_FLAG_WRITE_ERROR != 0
+}
+
+/// The first error of the stream, if there is one.
+pub fn rioError(r: &Rio) -> Option<&io::Error> {
+    r.error.as_ref()
+}
+
+/// Whether a read has met the end (stdio's `feof`).
+pub fn rioAtEof(r: &Rio) -> bool {
+    rioError(r).is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// The first error of the stream, to be told (the C leaves it in `errno`).

@@ -3,7 +3,7 @@
 //! Read first: `processCommand` (may this command run now?), `call` (it runs, and is propagated), `serverCron` and
 //! `beforeSleep` (everything that no client asked for), then `initServer` and `main`.
 //!
-//! Absent, with the parts they belong to: AOF, scripts, cluster, modules, sentinel, TLS, I/O threads, client-side caching,
+//! Absent, with the parts they belong to: scripts, cluster, modules, sentinel, TLS, I/O threads, client-side caching,
 //! ACL users, defragmentation. INFO keeps the lines of those parts, with the values of a server that does not use them.
 //!
 //! Differs: the command table is an array with a small hash index (`CommandTable`), and a pointer to a command is a number
@@ -23,8 +23,13 @@ use crate::acl::{
 };
 use crate::ae::*;
 use crate::anet::*;
+use crate::aof::{
+    aofRewriteBufferSize, backgroundRewriteDoneHandler, feedAppendOnlyFile, flushAppendOnlyFile,
+    killAppendOnlyChild, loadAppendOnlyFile, openAppendOnlyFile, rewriteAppendOnlyFileBackground,
+};
 use crate::args::{Args, Argv};
 use crate::bformat;
+use crate::bio::BIO_AOF_FSYNC;
 use crate::blocked::{blockClient, handleClientsBlockedOnKeys, processUnblockedClients};
 use crate::childinfo::{
     closeChildInfoPipe, openChildInfoPipe, receiveChildInfo, sendChildInfoGeneric,
@@ -70,8 +75,8 @@ use crate::sys::alloc::{
     zmalloc_get_allocator_info, zmalloc_used_memory,
 };
 use crate::sys::clock::*;
-use crate::sys::errno::errorText;
-use crate::sys::file::{Access, access, asPath, umask, unlink};
+use crate::sys::errno::{errorText, strerror};
+use crate::sys::file::{Access, access, asPath, redis_fsync, umask, unlink};
 use crate::sys::fork::{ANY_CHILD, Fork, fork, getpid, waitNoHang};
 use crate::sys::proc::{
     THPDisable, THPIsEnabled, Usage, daemonize, execve, getNofile, getrusage,
@@ -147,7 +152,7 @@ const TABLES: &[&[CommandSpec]] = &[
 pub const COMMANDS: &[CommandSpec] = {
     use crate::types::t_string as s;
     use crate::{
-        acl, config, db, debug, expire, latency, lolwut, multi, networking, object, pubsub, rdb, replication, slowlog,
+        acl, aof, config, db, debug, expire, latency, lolwut, multi, networking, object, pubsub, rdb, replication, slowlog,
     };
     &[
         command("get", s::getCommand, 2, "read-only fast @string", FIRST),
@@ -196,6 +201,7 @@ pub const COMMANDS: &[CommandSpec] = {
         command("echo", echoCommand, 2, "fast @connection", NOKEYS),
         command("save", rdb::saveCommand, 1, "admin no-script", NOKEYS),
         command("bgsave", rdb::bgsaveCommand, -1, "admin no-script", NOKEYS),
+        command("bgrewriteaof", aof::bgrewriteaofCommand, 1, "admin no-script", NOKEYS),
         command("shutdown", db::shutdownCommand, -1, "admin no-script ok-loading ok-stale", NOKEYS),
         command("lastsave", db::lastsaveCommand, 1, "random fast ok-loading ok-stale @admin @dangerous", NOKEYS),
         command("type", db::typeCommand, 2, "read-only fast @keyspace", FIRST),
@@ -258,8 +264,10 @@ pub struct CommandTable {
     pub unlinkCommand: CommandId,
     pub multiCommand: CommandId,
     pub execCommand: CommandId,
+    pub setCommand: CommandId,
     pub expireCommand: CommandId,
     pub pexpireCommand: CommandId,
+    pub expireatCommand: CommandId,
     pub discardCommand: CommandId,
     pub watchCommand: CommandId,
     pub resetCommand: CommandId,
@@ -519,7 +527,7 @@ pub fn isMutuallyExclusiveChildType(type_: i32) -> bool {
 
 /// Whether nothing is ever written to disk by itself.
 pub fn allPersistenceDisabled(server: &Server) -> bool {
-    server.saveparams.is_empty()
+    server.saveparams.is_empty() && server.aof_state == AOF_OFF
 }
 
 // ======================= Cron: called every 100 ms ========================
@@ -729,6 +737,7 @@ pub fn checkChildrenDone(server: &mut Server) {
             }
             match server.child_type {
                 CHILD_TYPE_RDB => backgroundSaveDoneHandler(server, exitcode, bysignal),
+                CHILD_TYPE_AOF => backgroundRewriteDoneHandler(server, exitcode, bysignal),
                 type_ => panic!("Unknown child type {} for child pid {}", type_, server.child_pid),
             }
             if bysignal == 0 && exitcode == 0 {
@@ -870,6 +879,11 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     clientsCron(server);
     databasesCron(server);
 
+    // A rewrite of the append only file that had to wait for the end of another child.
+    if !hasActiveChildProcess(server) && server.aof_rewrite_scheduled {
+        let _ = rewriteAppendOnlyFileBackground(server);
+    }
+
     if hasActiveChildProcess(server) {
         // A child saves: is it done?
         if run_with_period(server, 1000) {
@@ -896,9 +910,35 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
                 break;
             }
         }
+
+        // Has the append only file grown enough for a rewrite?
+        if server.aof_state == AOF_ON
+            && !hasActiveChildProcess(server)
+            && server.aof_rewrite_perc != 0
+            && server.aof_current_size > server.aof_rewrite_min_size
+        {
+            let base = server.aof_rewrite_base_size.max(1);
+            let growth = server.aof_current_size.saturating_mul(100) / base - 100;
+            if growth >= i64::from(server.aof_rewrite_perc) {
+                serverLog!(LL_NOTICE, "Starting automatic rewriting of AOF on {}% growth", growth);
+                let _ = rewriteAppendOnlyFileBackground(server);
+            }
+        }
     }
     // Whoever forgot to call it.
     updateDictResizePolicy(server);
+
+    // A write that waits for an fsync: is that done?
+    if server.aof_state == AOF_ON && server.aof_flush_postponed_start != 0 {
+        flushAppendOnlyFile(server, false);
+    }
+    // One that failed is tried again, once a second.
+    if run_with_period(server, 1000)
+        && server.aof_state == AOF_ON
+        && server.aof_last_write_status == CStatus::Err
+    {
+        flushAppendOnlyFile(server, false);
+    }
 
     // The end of CLIENT PAUSE.
     checkClientPauseTimeoutAndReturnIfPaused(server);
@@ -1006,6 +1046,11 @@ pub fn beforeSleep(server: &mut Server) {
         processUnblockedClients(server);
     }
 
+    // What changed is written to the append only file before anybody hears that it did.
+    if server.aof_state == AOF_ON {
+        flushAppendOnlyFile(server, false);
+    }
+
     // Most replies leave here, without a write handler.
     handleClientsWithPendingWrites(server);
 
@@ -1040,6 +1085,13 @@ pub fn initServerConfig(server: &mut Server) {
     server.loading_process_events_interval_bytes = 1024 * 1024 * 2;
     server.lruclock = getLRUClock();
     server.child_pid = -1;
+
+    // Append only file
+    server.aof_state = AOF_OFF;
+    server.aof_last_fsync = unixSeconds();
+    server.aof_rewrite_time_last = -1;
+    server.aof_rewrite_time_start = -1;
+    server.aof_selected_db = -1;
 
     // Save after an hour with a change, five minutes with a hundred, one minute with ten thousand.
     resetServerSaveParams(server);
@@ -1342,6 +1394,7 @@ pub fn resetServerStats(server: &mut Server) {
     server.stat_unexpected_error_replies = 0;
     server.stat_total_error_replies = 0;
     server.stat_dump_payload_sanitizations = 0;
+    server.aof_delayed_fsync = 0;
 }
 
 /// Makes a server of a configuration: limits, event loop, listening sockets, dbs, the cron. Ends the process where it cannot.
@@ -1358,6 +1411,7 @@ pub fn initServer(server: &mut Server) {
         setLogSyslog(true);
     }
 
+    server.aof_state = if server.aof_enabled { AOF_ON } else { AOF_OFF };
     server.hz = server.config_hz;
     server.pid = getpid();
     setLogPid(server.pid as u32);
@@ -1445,6 +1499,16 @@ pub fn initServer(server: &mut Server) {
     // Before the data is loaded: processEventsWhileBlocked uses them.
     aeSetBeforeSleepProc(&mut server.net.el, Some(beforeSleep));
     aeSetAfterSleepProc(&mut server.net.el, Some(afterSleep));
+
+    if server.aof_state == AOF_ON {
+        match openAppendOnlyFile(server) {
+            Ok(fd) => server.aof_fd = Some(fd),
+            Err(e) => {
+                serverLog!(LL_WARNING, "Can't open the append-only file: {}", errorText(&e));
+                std::process::exit(1);
+            }
+        }
+    }
 
     // An address space of 4 GB would end in a crash: a limit, with an error for writes instead.
     if server.arch_bits == 32 && server.maxmemory == 0 {
@@ -1540,6 +1604,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
         |name: &str| table.lookup(name.as_bytes()).expect("the code speaks of commands that exist");
     let (del, unlink, multi, exec, expire, pexpire) =
         (id("del"), id("unlink"), id("multi"), id("exec"), id("expire"), id("pexpire"));
+    let (set, expireat) = (id("set"), id("expireat"));
     let (discard, watch, reset, ping) = (id("discard"), id("watch"), id("reset"), id("ping"));
     let (subscribe, unsubscribe) = (id("subscribe"), id("unsubscribe"));
     let (psubscribe, punsubscribe) = (id("psubscribe"), id("punsubscribe"));
@@ -1550,8 +1615,10 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     table.unlinkCommand = unlink;
     table.multiCommand = multi;
     table.execCommand = exec;
+    table.setCommand = set;
     table.expireCommand = expire;
     table.pexpireCommand = pexpire;
+    table.expireatCommand = expireat;
     table.discardCommand = discard;
     table.watchCommand = watch;
     table.resetCommand = reset;
@@ -1599,11 +1666,12 @@ pub fn lookupCommandOrOriginal(server: &Server, name: &[u8]) -> Option<CommandId
     server.commands.lookup(name).or_else(|| server.commands.lookupOriginal(name))
 }
 
-/// Passes a command on: to the replicas and the backlog if `flags` has PROPAGATE_REPL.
+/// Passes a command on: to the append only file, if it is on and `flags` has PROPAGATE_AOF, to the replicas and the backlog
+/// if it has PROPAGATE_REPL.
 ///
 /// Not for the inside of a command: nothing is wrapped in MULTI and EXEC here. There it is `alsoPropagate`,
 /// `preventCommandPropagation`, `forceCommandPropagation`. Outside of one, as when a blocked client is served, it is this.
-pub fn propagate(server: &mut Server, _cmd: CommandId, dbid: i32, argv: &Args, flags: i32) {
+pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, flags: i32) {
     if !server.replication_allowed {
         return;
     }
@@ -1616,6 +1684,9 @@ pub fn propagate(server: &mut Server, _cmd: CommandId, dbid: i32, argv: &Args, f
     // While clients are paused the data does not change, or a failover would lose writes.
     assert!(!areClientsPaused(server) || server.client_pause_in_transaction);
 
+    if server.aof_state != AOF_OFF && flags & PROPAGATE_AOF != 0 {
+        feedAppendOnlyFile(server, cmd, dbid, argv);
+    }
     if flags & PROPAGATE_REPL != 0 {
         replicationFeedSlaves(server, dbid, argv);
     }
@@ -1644,6 +1715,11 @@ pub fn forceCommandPropagation(server: &mut Server, c: ClientId, flags: i32) {
 /// Inside of a command: has it not propagated at all, so that `alsoPropagate` says everything.
 pub fn preventCommandPropagation(server: &mut Server, c: ClientId) {
     server[c].flags |= CLIENT_PREVENT_PROP;
+}
+
+/// The same, for the append only file alone.
+pub fn preventCommandAOF(server: &mut Server, c: ClientId) {
+    server[c].flags |= CLIENT_PREVENT_AOF_PROP;
 }
 
 /// The same, for the replicas alone.
@@ -1997,14 +2073,24 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         }
     }
 
-    // A master whose saves fail takes no writes.
+    // A master that cannot save what it is told takes no writes.
     let is_master = server.masterhost.is_none();
-    if is_master
-        && (is_write_command || cmd == server.commands.pingCommand)
-        && writeCommandsDeniedByDiskError(server) != DISK_ERROR_TYPE_NONE
-    {
-        rejectCommand(server, c, argv, shared::bgsaveerr);
-        return C_OK;
+    if is_master && (is_write_command || cmd == server.commands.pingCommand) {
+        match writeCommandsDeniedByDiskError(server) {
+            DISK_ERROR_TYPE_NONE => {}
+            DISK_ERROR_TYPE_RDB => {
+                rejectCommand(server, c, argv, shared::bgsaveerr);
+                return C_OK;
+            }
+            _ => {
+                let text = bformat!(
+                    "-MISCONF Errors writing to the AOF file: {}",
+                    strerror(server.aof_last_write_errno)
+                );
+                rejectCommandFormat(server, c, argv, text);
+                return C_OK;
+            }
+        }
     }
 
     // Nor one with too few good replicas, if they are asked for.
@@ -2151,6 +2237,26 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         rdbRemoveTempFile(server.child_pid, false);
     }
 
+    if server.aof_state != AOF_OFF {
+        // The file that we have is longer than that of the child, and as good.
+        if server.child_type == CHILD_TYPE_AOF {
+            // Unless there is none yet: then all would be lost.
+            if server.aof_state == AOF_WAIT_REWRITE {
+                serverLog!(LL_WARNING, "Writing initial AOF, can't exit.");
+                return C_ERR;
+            }
+            serverLog!(LL_WARNING, "There is a child rewriting the AOF. Killing it!");
+            killAppendOnlyChild(server);
+        }
+        serverLog!(LL_NOTICE, "Calling fsync() on the AOF file.");
+        flushAppendOnlyFile(server, true);
+        if let Some(fd) = server.aof_fd
+            && let Err(e) = redis_fsync(fd)
+        {
+            serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}.", errorText(&e));
+        }
+    }
+
     if (!server.saveparams.is_empty() && !nosave) || save {
         serverLog!(LL_NOTICE, "Saving the final RDB snapshot before exiting.");
         if server.supervised_mode == SUPERVISED_SYSTEMD {
@@ -2186,17 +2292,30 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
 
 /// Writes are fine.
 pub const DISK_ERROR_TYPE_NONE: i32 = 0;
+/// The append only file cannot be written.
+pub const DISK_ERROR_TYPE_AOF: i32 = 1;
 /// The last background save failed.
 pub const DISK_ERROR_TYPE_RDB: i32 = 2;
 
-/// Whether writes have to be refused because the data cannot be saved: one of the above.
+/// Whether writes have to be refused because the data cannot be saved: one of the above. For the append only file,
+/// `server.aof_last_write_errno` says why.
 #[inline]
-pub fn writeCommandsDeniedByDiskError(server: &Server) -> i32 {
+pub fn writeCommandsDeniedByDiskError(server: &mut Server) -> i32 {
     if server.stop_writes_on_bgsave_err
         && !server.saveparams.is_empty()
         && server.lastbgsave_status == CStatus::Err
     {
         return DISK_ERROR_TYPE_RDB;
+    }
+    if server.aof_state != AOF_OFF {
+        if server.aof_last_write_status == CStatus::Err {
+            return DISK_ERROR_TYPE_AOF;
+        }
+        let aof_bio_fsync_errno = server.bio.aof_bio_fsync_errno();
+        if aof_bio_fsync_errno != 0 {
+            server.aof_last_write_errno = aof_bio_fsync_errno;
+            return DISK_ERROR_TYPE_AOF;
+        }
     }
     DISK_ERROR_TYPE_NONE
 }
@@ -2519,7 +2638,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              mem_replication_backlog:{}\r\n\
              mem_clients_slaves:{}\r\n\
              mem_clients_normal:{}\r\n\
-             mem_aof_buffer:0\r\n\
+             mem_aof_buffer:{}\r\n\
              mem_allocator:{}\r\n\
              active_defrag_running:0\r\n\
              lazyfree_pending_objects:{}\r\n\
@@ -2555,6 +2674,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             mh.repl_backlog,
             mh.clients_slaves,
             mh.clients_normal,
+            mh.aof_buffer,
             ZMALLOC_LIB,
             lazyfreeGetPendingObjectsCount(server),
             lazyfreeGetFreedObjectsCount(server),
@@ -2573,6 +2693,8 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             updated => elapsedMs(updated) / 1000,
         };
         let saving = server.child_type == CHILD_TYPE_RDB;
+        let rewriting = server.child_type == CHILD_TYPE_AOF;
+        let okOrErr = |status| if status == CStatus::Ok { "ok" } else { "err" };
         sdscatprintf!(
             info,
             "# Persistence\r\n\
@@ -2589,14 +2711,14 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              rdb_last_bgsave_time_sec:{}\r\n\
              rdb_current_bgsave_time_sec:{}\r\n\
              rdb_last_cow_size:{}\r\n\
-             aof_enabled:0\r\n\
-             aof_rewrite_in_progress:0\r\n\
-             aof_rewrite_scheduled:0\r\n\
-             aof_last_rewrite_time_sec:-1\r\n\
-             aof_current_rewrite_time_sec:-1\r\n\
-             aof_last_bgrewrite_status:ok\r\n\
-             aof_last_write_status:ok\r\n\
-             aof_last_cow_size:0\r\n\
+             aof_enabled:{}\r\n\
+             aof_rewrite_in_progress:{}\r\n\
+             aof_rewrite_scheduled:{}\r\n\
+             aof_last_rewrite_time_sec:{}\r\n\
+             aof_current_rewrite_time_sec:{}\r\n\
+             aof_last_bgrewrite_status:{}\r\n\
+             aof_last_write_status:{}\r\n\
+             aof_last_cow_size:{}\r\n\
              module_fork_in_progress:0\r\n\
              module_fork_last_cow_size:0\r\n",
             i32::from(server.loading),
@@ -2608,11 +2730,42 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             server.dirty,
             i32::from(saving),
             server.lastsave,
-            if server.lastbgsave_status == CStatus::Ok { "ok" } else { "err" },
+            okOrErr(server.lastbgsave_status),
             server.rdb_save_time_last,
             if saving { unixSeconds() - server.rdb_save_time_start } else { -1 },
             server.stat_rdb_cow_bytes,
+            i32::from(server.aof_state != AOF_OFF),
+            i32::from(rewriting),
+            i32::from(server.aof_rewrite_scheduled),
+            server.aof_rewrite_time_last,
+            if rewriting { unixSeconds() - server.aof_rewrite_time_start } else { -1 },
+            okOrErr(server.aof_lastbgrewrite_status),
+            okOrErr(match server.aof_last_write_status {
+                CStatus::Ok => server.bio.aof_bio_fsync_status(),
+                CStatus::Err => CStatus::Err,
+            }),
+            server.stat_aof_cow_bytes,
         );
+
+        if server.aof_enabled {
+            sdscatprintf!(
+                info,
+                "aof_current_size:{}\r\n\
+                 aof_base_size:{}\r\n\
+                 aof_pending_rewrite:{}\r\n\
+                 aof_buffer_length:{}\r\n\
+                 aof_rewrite_buffer_length:{}\r\n\
+                 aof_pending_bio_fsync:{}\r\n\
+                 aof_delayed_fsync:{}\r\n",
+                server.aof_current_size,
+                server.aof_rewrite_base_size,
+                i32::from(server.aof_rewrite_scheduled),
+                server.aof_buf.len(),
+                aofRewriteBufferSize(server),
+                server.bio.bioPendingJobsOfType(BIO_AOF_FSYNC),
+                server.aof_delayed_fsync,
+            );
+        }
 
         if server.loading {
             let mut perc = 0.0;
@@ -3193,10 +3346,21 @@ fn nameContains(name: &[u8], part: &[u8]) -> bool {
     name.windows(part.len()).any(|w| w == part)
 }
 
-/// Loads the RDB file, if there is one. A replica also takes over where it stood in its master's history, so that it can
+/// Loads the append only file if that is on, or else the RDB file, if there is one. From the latter a replica also takes over where it stood in its master's history, so that it can
 /// go on from there. Ends the process if there is a file and it cannot be loaded.
 pub fn loadDataFromDisk(server: &mut Server) {
     let start = ustime();
+    if server.aof_state == AOF_ON {
+        let filename = server.aof_filename.clone();
+        if loadAppendOnlyFile(server, &filename) == C_OK {
+            serverLog!(
+                LL_NOTICE,
+                "DB loaded from append only file: {:.3} seconds",
+                (ustime() - start) as f32 / 1_000_000.0
+            );
+        }
+        return;
+    }
     let mut rsi = rdbSaveInfo::default();
     let filename = server.rdb_filename.clone();
     match rdbLoad(server, &filename, Some(&mut rsi), RDBFLAGS_NONE) {
@@ -3384,10 +3548,6 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
         eprintln!("Sentinel mode is not supported by this server.");
         return 1;
     }
-    if nameContains(&argv[0], b"redis-check-aof") {
-        eprintln!("redis-check-aof is not supported by this server.");
-        return 1;
-    }
 
     let mut server = Box::new(Server::default());
     let server = &mut *server;
@@ -3406,6 +3566,9 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
 
     if nameContains(&argv[0], b"redis-check-rdb") {
         return crate::redis_check_rdb::redis_check_rdb_main(server, &argv);
+    }
+    if nameContains(&argv[0], b"redis-check-aof") {
+        return crate::redis_check_aof::redis_check_aof_main(server, &argv);
     }
 
     if argv.len() >= 2 {

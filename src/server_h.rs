@@ -4,7 +4,7 @@
 //! Constants keep the C's names and values, fields keep the C's names. What differs: a pointer to a client is a `ClientId`
 //! (see clients.rs), a `redisDb *` is the number of the db, a `robj *` in the keyspace is a `KeyRef` (see object.rs), and
 //! what queueing a reply touches is one field, `server.clients`.
-//! Absent: the fields of parts that are not here yet (AOF, scripting, cluster, modules, TLS, I/O threads).
+//! Absent: the fields of parts that are not here yet (scripting, cluster, modules, TLS, I/O threads).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Index, IndexMut};
@@ -237,6 +237,13 @@ pub const AOF_WAIT_REWRITE: i32 = 2;
 pub const AOF_FSYNC_NO: i32 = 0;
 pub const AOF_FSYNC_ALWAYS: i32 = 1;
 pub const AOF_FSYNC_EVERYSEC: i32 = 2;
+
+/// A command of a rewritten file has at most so many elements of a value.
+pub const AOF_REWRITE_ITEMS_PER_CMD: usize = 64;
+/// The child that rewrites it looks for what changed meanwhile after so many bytes.
+pub const AOF_READ_DIFF_INTERVAL_BYTES: u64 = 1024 * 10;
+/// The number of the client in whose name the file is loaded.
+pub const CLIENT_ID_AOF: u64 = u64::MAX;
 
 // How deep RESTORE and the RDB loader look into a payload.
 pub const SANITIZE_DUMP_NO: i32 = 0;
@@ -872,6 +879,7 @@ pub struct Server {
     pub stat_current_save_keys_processed: usize,
     pub stat_current_save_keys_total: usize,
     pub stat_rdb_cow_bytes: usize,
+    pub stat_aof_cow_bytes: usize,
     pub stat_clients_type_memory: [usize; CLIENT_TYPE_COUNT],
     /// The largest buffers of clients in each of the last seconds.
     pub ClientsPeakMemInput: [usize; CLIENTS_PEAK_MEM_USAGE_SLOTS],
@@ -909,6 +917,57 @@ pub struct Server {
     pub pause_cron: bool,
     pub latency_tracking_events: HashMap<Vec<u8>, crate::latency::latencyTimeSeries>,
     pub latency_monitor_threshold: i64,
+
+    // AOF persistence
+    /// What the configuration says.
+    pub aof_enabled: bool,
+    /// What is: AOF_OFF, AOF_ON, AOF_WAIT_REWRITE.
+    pub aof_state: i32,
+    /// AOF_FSYNC_*
+    pub aof_fsync: i32,
+    pub aof_filename: Vec<u8>,
+    pub aof_no_fsync_on_rewrite: bool,
+    /// A rewrite is started when the file has grown by so much, and has so many bytes.
+    pub aof_rewrite_perc: i32,
+    pub aof_rewrite_min_size: i64,
+    /// Its size after the last rewrite, or at the start.
+    pub aof_rewrite_base_size: i64,
+    pub aof_current_size: i64,
+    /// What of it an fsync was asked for.
+    pub aof_fsync_offset: i64,
+    /// Microseconds to sleep before each write, for tests.
+    pub aof_flush_sleep: i32,
+    /// Rewrite when the child that lives now has ended.
+    pub aof_rewrite_scheduled: bool,
+    /// What changed since a rewrite began, and is not sent to its child.
+    pub aof_rewrite_buf_blocks: VecDeque<crate::aof::aofrwblock>,
+    /// What is to be written before the loop sleeps.
+    pub aof_buf: Vec<u8>,
+    pub aof_fd: Option<RawFd>,
+    /// The db that the file has selected; -1 makes the next command say it.
+    pub aof_selected_db: i32,
+    /// Since when a write waits for an fsync, in seconds since the epoch; 0: none does.
+    pub aof_flush_postponed_start: i64,
+    pub aof_last_fsync: i64,
+    /// Seconds that the last rewrite took, and when the present one began; -1 is never.
+    pub aof_rewrite_time_last: i64,
+    pub aof_rewrite_time_start: i64,
+    pub aof_lastbgrewrite_status: CStatus,
+    /// Writes that did not wait for an fsync any longer.
+    pub aof_delayed_fsync: u64,
+    pub aof_rewrite_incremental_fsync: bool,
+    pub aof_last_write_status: CStatus,
+    pub aof_last_write_errno: i32,
+    /// When a write that failed was last logged, in seconds since the epoch.
+    pub aof_last_write_error_log: i64,
+    pub aof_load_truncated: bool,
+    pub aof_use_rdb_preamble: bool,
+    /// As long as a child rewrites: how we talk to each other.
+    pub aof_pipes: Option<crate::aof::aofPipes>,
+    /// The child wants no more of what changes.
+    pub aof_stop_sending_diff: bool,
+    /// The child: what it got from the parent.
+    pub aof_child_diff: Vec<u8>,
 
     // RDB persistence
     /// Changes since the last save.
@@ -1076,6 +1135,7 @@ pub struct Server {
     pub server_cpulist: Option<Vec<u8>>,
     pub bio_cpulist: Option<Vec<u8>>,
     pub bgsave_cpulist: Option<Vec<u8>>,
+    pub aof_rewrite_cpulist: Option<Vec<u8>>,
 }
 
 /// The result of the last background save: a `CResult` that can be stored and starts as `C_OK`.

@@ -19,8 +19,9 @@ pub enum Fork {
 /// first it calls. It must leave by [`exitFromChild`].
 pub fn fork() -> io::Result<Fork> {
     // SAFETY: the child may allocate: jemalloc registers with `pthread_atfork`. No other lock of
-    // this process is one that a background thread holds and a child takes: the background threads
-    // write no log, and log lines take their local time without libc's lock.
+    // this process is one that a background thread holds and a child takes: the one log line of a
+    // background thread (an fsync that failed) only reads the log's settings, as the child does, and
+    // takes its local time without libc's lock.
     match cvt(unsafe { libc::fork() })? {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),

@@ -904,8 +904,8 @@ fn streamParseAddOrTrimArgsOrReply(
         return Err(());
     }
 
-    if server.master == Some(c) {
-        // The master has said exactly what to trim, and we must come to the same.
+    if server.master == Some(c) || server[c].id == CLIENT_ID_AOF {
+        // The master, or the file, has said exactly what to trim, and we must come to the same.
         args.limit = 0;
     } else if limit_given {
         if !args.approx_trim {
@@ -1163,7 +1163,7 @@ pub fn addReplyStreamID(clients: &mut impl AsMut<Clients>, c: ClientId, id: &str
 /// Whether propagation reaches anybody. If not, what would be propagated need not be written out; but a transaction has to
 /// learn of it.
 fn propagationMatters(server: &Server) -> bool {
-    server.repl_backlog.is_some() || server.in_exec
+    server.repl_backlog.is_some() || server.aof_state != AOF_OFF || server.in_exec
 }
 
 /// Propagates that a message was delivered, or claimed: an XCLAIM that comes to the same whatever the replica has.
@@ -1593,7 +1593,7 @@ fn rewriteTrimmingCommand(
     trimarg: Option<(usize, &[u8])>,
 ) {
     // Nobody would see it.
-    if server.repl_backlog.is_none() {
+    if !propagationMatters(server) {
         return;
     }
     let rewritten: Argv = argv

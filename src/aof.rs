@@ -1,0 +1,2017 @@
+//! `aof.c`: the append only file: what changed the data is written to it, and read back at the start; when it has grown
+//! long, a child writes a short one.
+//!
+//! Read first: `feedAppendOnlyFile` and `flushAppendOnlyFile` (a write on its way to the disk), `loadAppendOnlyFile`, then
+//! the rewrite: `rewriteAppendOnlyFileBackground`, `rewriteAppendOnlyFile` (the child), `aofChildWriteDiffData` (the parent
+//! meanwhile), `backgroundRewriteDoneHandler`. The book tells the story in "The life of the append only file".
+//!
+//! Absent: modules' values.
+//!
+//! Differs: stdio's part in reading is done by rio.rs. A command is appended to `server.aof_buf` directly, and the bytes it
+//! arrived as are copied where they are in the one right form. The six descriptors of the pipes are one field,
+//! `server.aof_pipes`. A block of the rewrite buffer remembers how far it was sent instead of being moved. A file whose
+//! commands have too few arguments, or make no sense without a connection, ends the load; the C reads past the arguments.
+
+use std::collections::VecDeque;
+use std::io;
+use std::mem::take;
+use std::os::fd::RawFd;
+
+use crate::ae::*;
+use crate::anet::anetNonBlock;
+use crate::args::{ArgRange, Args};
+use crate::bio::BIO_AOF_FSYNC;
+use crate::connection::syncRead;
+use crate::db::dbTotalServerKeyCount;
+use crate::ds::intset::{intsetGet, intsetLen};
+use crate::ds::listpack::ListpackEntry;
+use crate::ds::quicklist::{AL_START_HEAD, Quicklist, quicklistCount, quicklistRead};
+use crate::ds::rax::*;
+use crate::ds::ziplist::*;
+use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
+use crate::log::{LL_NOTICE, LL_VERBOSE, LL_WARNING};
+use crate::multi::{queueMultiCommand, unwatchAllKeys};
+use crate::networking::{addReplyError, addReplyStatus, processEventsWhileBlocked};
+use crate::object::{Aggregate, Entry, Keyspace, ValueRef};
+use crate::rdb::{
+    debugDelay, loadingProgress, rdbLoadRio, rdbSaveRio, startLoadingFile, startSaving,
+    stopLoading, stopSaving,
+};
+use crate::replication::bg_unlink;
+use crate::rio::*;
+use crate::server::{
+    CommandTable, exitFromChild, hasActiveChildProcess, lookupCommand, redisFork,
+    redisSetCpuAffinity, redisSetProcTitle, resetChildState, sendChildCowInfo, sendChildInfo,
+};
+use crate::server_h::*;
+use crate::sys::clock::{mstime, usleep, ustime};
+use crate::sys::errno::{errnoOf, errorText};
+use crate::sys::file::{
+    fileSize, fsync, ftruncate, getcwd, lseek, open, redis_fsync, rename, truncate, unlink,
+};
+use crate::sys::fork::{Fork, getpid, kill, waitFor};
+use crate::sys::pipe::pipe;
+use crate::sys::socket::{close, read, readAppend, write};
+use crate::types::t_hash::{Hash, hashTypeLength};
+use crate::types::t_set::{Set, setTypeSize};
+use crate::types::t_stream::*;
+use crate::types::t_zset::{Zset, zsetLength, zzlGetScore};
+use crate::util::{B, atoi, c_str, eq_ignore_case, ll2string, strtoll};
+use crate::{bformat, serverLog};
+
+// ----------------------------------------------------------------------------
+// AOF rewrite buffer implementation.
+//
+// While the child writes the new file, everything that changes gathers here, in blocks: one buffer would be copied each
+// time it grew. Most of it goes to the child through a pipe as it comes; what is left when the child ends, the parent
+// appends to the new file itself, and the less that is the better.
+// ----------------------------------------------------------------------------
+
+/// The size of a block in bytes.
+const AOF_RW_BUF_BLOCK_SIZE: usize = 1024 * 1024 * 10;
+
+/// A block of the rewrite buffer.
+#[derive(Default)]
+pub struct aofrwblock {
+    buf: Vec<u8>,
+    /// So much of it was sent to the child.
+    sent: usize,
+}
+
+impl aofrwblock {
+    /// What is still to be sent, or written to the file.
+    fn used(&self) -> &[u8] {
+        &self.buf[self.sent..]
+    }
+}
+
+/// The pipes between a server and the child that rewrites its file; both sides hold all the ends.
+#[derive(Copy, Clone)]
+pub struct aofPipes {
+    /// What changes meanwhile. Neither end blocks.
+    pub write_data_to_child: RawFd,
+    pub read_data_from_parent: RawFd,
+    /// A `!`: the child asks for no more of it.
+    pub write_ack_to_parent: RawFd,
+    pub read_ack_from_child: RawFd,
+    /// A `!`: there will be no more.
+    pub write_ack_to_child: RawFd,
+    pub read_ack_from_parent: RawFd,
+}
+
+/// Empties the rewrite buffer.
+pub fn aofRewriteBufferReset(server: &mut Server) {
+    server.aof_rewrite_buf_blocks = VecDeque::new();
+}
+
+/// The bytes in the rewrite buffer.
+pub fn aofRewriteBufferSize(server: &Server) -> usize {
+    server.aof_rewrite_buf_blocks.iter().map(|block| block.used().len()).sum()
+}
+
+/// The write handler of the data pipe: sends the child as much of the rewrite buffer as the pipe takes.
+pub fn aofChildWriteDiffData(server: &mut Server, fd: RawFd, _clientData: u64, _mask: i32) {
+    while let Some(block) = server.aof_rewrite_buf_blocks.front_mut() {
+        if server.aof_stop_sending_diff {
+            break;
+        }
+        if !block.used().is_empty() {
+            let offered = block.used().len();
+            let nwritten = match write(fd, block.used()) {
+                Ok(nwritten) => nwritten,
+                Err(e) => {
+                    if e.kind() == io::ErrorKind::WouldBlock {
+                        server.net.el.drained(fd, AE_WRITABLE);
+                    }
+                    return;
+                }
+            };
+            block.sent += nwritten;
+            if nwritten < offered {
+                server.net.el.drained(fd, AE_WRITABLE);
+                return;
+            }
+        }
+        server.aof_rewrite_buf_blocks.pop_front();
+    }
+    aeDeleteFileEvent(&mut server.net.el, fd, AE_WRITABLE);
+}
+
+/// Appends to the rewrite buffer, and sees to it that the child gets it.
+pub fn aofRewriteBufferAppend(server: &mut Server, mut s: &[u8]) {
+    loop {
+        // The last block takes what it has room for.
+        if let Some(block) = server.aof_rewrite_buf_blocks.back_mut() {
+            let thislen = s.len().min(AOF_RW_BUF_BLOCK_SIZE - block.buf.len());
+            block.buf.extend_from_slice(&s[..thislen]);
+            s = &s[thislen..];
+        }
+        if s.is_empty() {
+            break;
+        }
+
+        let buf = Vec::with_capacity(AOF_RW_BUF_BLOCK_SIZE);
+        server.aof_rewrite_buf_blocks.push_back(aofrwblock { buf, sent: 0 });
+
+        // Every ten blocks the log tells of it, and every hundred it warns.
+        let numblocks = server.aof_rewrite_buf_blocks.len();
+        if (numblocks + 1).is_multiple_of(10) {
+            let level = if (numblocks + 1).is_multiple_of(100) { LL_WARNING } else { LL_NOTICE };
+            serverLog!(
+                level,
+                "Background AOF buffer size: {} MB",
+                aofRewriteBufferSize(server) / (1024 * 1024)
+            );
+        }
+    }
+
+    let Some(pipes) = server.aof_pipes else { return };
+    let fd = pipes.write_data_to_child;
+    if !server.aof_stop_sending_diff && aeGetFileEvents(&server.net.el, fd) == AE_NONE {
+        // Without it the rest is the parent's to write, at the end.
+        let _ = aeCreateFileEvent(&mut server.net.el, fd, AE_WRITABLE, aofChildWriteDiffData, 0);
+    }
+}
+
+/// Writes the rewrite buffer to a file. Returns how many bytes that were; a short write is an error.
+fn aofRewriteBufferWrite(server: &Server, fd: RawFd) -> io::Result<usize> {
+    let mut count = 0;
+    for block in &server.aof_rewrite_buf_blocks {
+        let used = block.used();
+        if !used.is_empty() {
+            let nwritten = write(fd, used)?;
+            if nwritten != used.len() {
+                return Err(io::Error::from_raw_os_error(libc::EIO));
+            }
+            count += nwritten;
+        }
+    }
+    Ok(count)
+}
+
+// ----------------------------------------------------------------------------
+// AOF file implementation
+// ----------------------------------------------------------------------------
+
+/// Whether the background thread still has an fsync to do.
+pub fn aofFsyncInProgress(server: &Server) -> bool {
+    server.bio.bioPendingJobsOfType(BIO_AOF_FSYNC) != 0
+}
+
+/// Has the background thread fsync the file.
+fn aof_background_fsync(server: &Server, fd: RawFd) {
+    server.bio.bioCreateFsyncJob(fd);
+}
+
+/// Kills the child that rewrites the file, if there is one, and waits for its end.
+pub fn killAppendOnlyChild(server: &mut Server) {
+    if server.child_type != CHILD_TYPE_AOF {
+        return;
+    }
+    serverLog!(LL_NOTICE, "Killing running AOF rewrite child: {}", server.child_pid);
+    if kill(server.child_pid, libc::SIGUSR1).is_ok() {
+        // It cannot be gone before it is waited for.
+        let _ = waitFor(server.child_pid);
+    }
+    aofRewriteBufferReset(server);
+    aofRemoveTempFile(server, server.child_pid);
+    resetChildState(server);
+    server.aof_rewrite_time_start = -1;
+    aofClosePipes(server);
+}
+
+/// CONFIG SET appendonly no: what is in the buffer goes to the file, which is closed.
+pub fn stopAppendOnly(server: &mut Server) {
+    assert_ne!(server.aof_state, AOF_OFF);
+    flushAppendOnlyFile(server, true);
+    if let Some(fd) = server.aof_fd.take() {
+        if let Err(e) = redis_fsync(fd) {
+            serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}", errorText(&e));
+        } else {
+            server.aof_fsync_offset = server.aof_current_size;
+            server.aof_last_fsync = server.unixtime;
+        }
+        close(fd);
+    }
+    server.aof_selected_db = -1;
+    server.aof_state = AOF_OFF;
+    server.aof_rewrite_scheduled = false;
+    killAppendOnlyChild(server);
+    server.aof_buf = Vec::new();
+}
+
+/// CONFIG SET appendonly yes: opens the file and starts the rewrite that fills it. Only when that is done, writes are
+/// appended to it. `C_ERR`: the log says why it stays off.
+pub fn startAppendOnly(server: &mut Server) -> CResult {
+    let newfd = openAppendOnlyFile(server);
+    assert_eq!(server.aof_state, AOF_OFF);
+    let newfd = match newfd {
+        Ok(newfd) => newfd,
+        Err(e) => {
+            let cwd = getcwd().unwrap_or_else(|_| b"unknown".to_vec());
+            serverLog!(
+                LL_WARNING,
+                "Redis needs to enable the AOF but can't open the append only file {} (in server root dir {}): {}",
+                B(&server.aof_filename),
+                B(&cwd),
+                errorText(&e)
+            );
+            return C_ERR;
+        }
+    };
+    if hasActiveChildProcess(server) && server.child_type != CHILD_TYPE_AOF {
+        server.aof_rewrite_scheduled = true;
+        serverLog!(
+            LL_WARNING,
+            "AOF was enabled but there is already another background operation. An AOF background was scheduled to start when possible."
+        );
+    } else {
+        // A rewrite that is going on is of no use: what changed since it began was not kept.
+        if server.child_type == CHILD_TYPE_AOF {
+            serverLog!(
+                LL_WARNING,
+                "AOF was enabled but there is already an AOF rewriting in background. Stopping background AOF and starting a rewrite now."
+            );
+            killAppendOnlyChild(server);
+        }
+        if rewriteAppendOnlyFileBackground(server).is_err() {
+            close(newfd);
+            serverLog!(
+                LL_WARNING,
+                "Redis needs to enable the AOF but can't trigger a background AOF rewrite operation. Check the above logs for more info about the error."
+            );
+            return C_ERR;
+        }
+    }
+    server.aof_state = AOF_WAIT_REWRITE;
+    server.aof_last_fsync = server.unixtime;
+    server.aof_fd = Some(newfd);
+
+    // What went wrong with the file the last time does not count any more.
+    if server.bio.aof_bio_fsync_status() == CStatus::Err {
+        serverLog!(LL_WARNING, "AOF reopen, just ignore the AOF fsync error in bio job");
+        server.bio.reset_aof_bio_fsync_status();
+    }
+    if server.aof_last_write_status == CStatus::Err {
+        serverLog!(LL_WARNING, "AOF reopen, just ignore the last error.");
+        server.aof_last_write_status = CStatus::Ok;
+    }
+    C_OK
+}
+
+/// Opens the file that writes are appended to, and makes it if it is not there.
+pub fn openAppendOnlyFile(server: &Server) -> io::Result<RawFd> {
+    open(&server.aof_filename, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT, 0o644)
+}
+
+/// Writes all of `buf`, in several calls if need be: a short write is no error yet, the next call may succeed, or tell what
+/// is wrong. Returns how many bytes were written, fewer if an error came after some.
+fn aofWrite(fd: RawFd, buf: &[u8]) -> io::Result<usize> {
+    let mut totwritten = 0;
+    while totwritten < buf.len() {
+        match write(fd, &buf[totwritten..]) {
+            Ok(nwritten) => totwritten += nwritten,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if totwritten == 0 => return Err(e),
+            Err(_) => break,
+        }
+    }
+    Ok(totwritten)
+}
+
+/// Seconds between two log lines about writes that fail.
+const AOF_WRITE_LOG_ERROR_RATE: i64 = 30;
+/// A buffer up to this size, in bytes, is used again.
+// C: 4000, what fits into its allocator's pages. A busy server fills that in each turn of the loop.
+const AOF_BUF_REUSED: usize = 64 * 1024;
+
+/// Writes the buffer to the file, and fsyncs that by the policy (`appendfsync`).
+///
+/// It is called before the loop sleeps, and replies are sent after that. So all that a client has heard of was written.
+///
+/// With `everysec`, an fsync that a background thread is still busy with would block the write; it is put off then, for up
+/// to two seconds, unless `force` is given. With `always`, what cannot be written ends the process.
+pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
+    let mut sync_in_progress = false;
+
+    if server.aof_buf.is_empty() {
+        // The last write may have come too soon after an fsync to get one, and no other has come since.
+        if server.aof_fsync == AOF_FSYNC_EVERYSEC
+            && server.aof_fsync_offset != server.aof_current_size
+            && server.unixtime > server.aof_last_fsync
+            && !aofFsyncInProgress(server)
+        {
+            try_fsync(server, false);
+        }
+        return;
+    }
+
+    if server.aof_fsync == AOF_FSYNC_EVERYSEC {
+        sync_in_progress = aofFsyncInProgress(server);
+        if sync_in_progress && !force {
+            if server.aof_flush_postponed_start == 0 {
+                // Not now. The cron will see to it, too.
+                server.aof_flush_postponed_start = server.unixtime;
+                return;
+            } else if server.unixtime - server.aof_flush_postponed_start < 2 {
+                return;
+            }
+            // That was long enough.
+            server.aof_delayed_fsync += 1;
+            serverLog!(
+                LL_NOTICE,
+                "Asynchronous AOF fsync is taking too long (disk is busy?). Writing the AOF buffer without waiting for fsync to complete, this may slow down Redis."
+            );
+        }
+    }
+
+    // One write, which is as good as atomic on a real file system: if the server is killed, the file is whole.
+    if server.aof_flush_sleep > 0 {
+        usleep(server.aof_flush_sleep as u64);
+    }
+    let fd = aof_fd(server);
+    let mut latency = latencyStartMonitor(server);
+    let written = aofWrite(fd, &server.aof_buf);
+    latencyEndMonitor(server, &mut latency);
+    // Its time counts under the name of what may have made it long, and under a common one.
+    let event = if sync_in_progress {
+        "aof-write-pending-fsync"
+    } else if hasActiveChildProcess(server) {
+        "aof-write-active-child"
+    } else {
+        "aof-write-alone"
+    };
+    latencyAddSampleIfNeeded(server, event, latency);
+    latencyAddSampleIfNeeded(server, "aof-write", latency);
+
+    server.aof_flush_postponed_start = 0;
+
+    let expected = server.aof_buf.len();
+    match written {
+        Ok(nwritten) if nwritten == expected => {
+            if server.aof_last_write_status == CStatus::Err {
+                serverLog!(LL_WARNING, "AOF write error looks solved, Redis can write again.");
+                server.aof_last_write_status = CStatus::Ok;
+            }
+            server.aof_current_size += expected as i64;
+        }
+        failed => {
+            aofWriteFailed(server, fd, failed);
+            return;
+        }
+    }
+
+    if server.aof_buf.capacity() <= AOF_BUF_REUSED {
+        server.aof_buf.clear();
+    } else {
+        server.aof_buf = Vec::new();
+    }
+    try_fsync(server, sync_in_progress);
+}
+
+/// The descriptor of the file, which is open.
+fn aof_fd(server: &Server) -> RawFd {
+    server.aof_fd.expect("the append only file is open")
+}
+
+/// A write came short (`Ok`), or failed at once. What is not written stays in the buffer for the next time, and until then
+/// the server takes no writes; with `always` it ends.
+#[cold]
+fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
+    let can_log = server.unixtime - server.aof_last_write_error_log > AOF_WRITE_LOG_ERROR_RATE;
+    if can_log {
+        server.aof_last_write_error_log = server.unixtime;
+    }
+
+    // What is left in the file of a write that came short.
+    let mut partial = 0;
+    match written {
+        Err(e) => {
+            if can_log {
+                serverLog!(LL_WARNING, "Error writing to the AOF file: {}", errorText(&e));
+                server.aof_last_write_errno = errnoOf(&e);
+            }
+        }
+        Ok(nwritten) => {
+            if can_log {
+                serverLog!(
+                    LL_WARNING,
+                    "Short write while writing to the AOF file: (nwritten={}, expected={})",
+                    nwritten,
+                    server.aof_buf.len()
+                );
+            }
+            if let Err(e) = ftruncate(fd, server.aof_current_size) {
+                partial = nwritten;
+                if can_log {
+                    serverLog!(
+                        LL_WARNING,
+                        "Could not remove short write from the append-only file.  Redis may refuse to load the AOF the next time it starts.  ftruncate: {}",
+                        errorText(&e)
+                    );
+                }
+            }
+            server.aof_last_write_errno = libc::ENOSPC;
+        }
+    }
+
+    if server.aof_fsync == AOF_FSYNC_ALWAYS {
+        // The replies are in the clients' buffers, and the data has changed: neither can be taken back, and both say that
+        // the write is on the disk.
+        serverLog!(
+            LL_WARNING,
+            "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."
+        );
+        std::process::exit(1);
+    }
+    server.aof_last_write_status = CStatus::Err;
+    server.aof_current_size += partial as i64;
+    server.aof_buf.drain(..partial);
+}
+
+/// Fsyncs the file if it is time to: the end of `flushAppendOnlyFile`.
+fn try_fsync(server: &mut Server, sync_in_progress: bool) {
+    // With `no-appendfsync-on-rewrite`, not while a child keeps the disk busy.
+    if server.aof_no_fsync_on_rewrite && hasActiveChildProcess(server) {
+        return;
+    }
+
+    if server.aof_fsync == AOF_FSYNC_ALWAYS {
+        let mut latency = latencyStartMonitor(server);
+        if let Err(e) = redis_fsync(aof_fd(server)) {
+            serverLog!(
+                LL_WARNING,
+                "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. Exiting...",
+                errorText(&e)
+            );
+            std::process::exit(1);
+        }
+        latencyEndMonitor(server, &mut latency);
+        latencyAddSampleIfNeeded(server, "aof-fsync-always", latency);
+        server.aof_fsync_offset = server.aof_current_size;
+        server.aof_last_fsync = server.unixtime;
+    } else if server.aof_fsync == AOF_FSYNC_EVERYSEC && server.unixtime > server.aof_last_fsync {
+        if !sync_in_progress {
+            aof_background_fsync(server, aof_fd(server));
+            server.aof_fsync_offset = server.aof_current_size;
+        }
+        server.aof_last_fsync = server.unixtime;
+    }
+}
+
+/// Appends a command in the multibulk form.
+pub fn catAppendOnlyGenericCommand<'a>(
+    dst: &mut Vec<u8>,
+    argv: impl ExactSizeIterator<Item = &'a [u8]>,
+) {
+    catHeader(dst, b'*', argv.len());
+    for arg in argv {
+        catHeader(dst, b'$', arg.len());
+        dst.extend_from_slice(arg);
+        dst.extend_from_slice(b"\r\n");
+    }
+}
+
+/// `<prefix><n>\r\n`
+fn catHeader(dst: &mut Vec<u8>, prefix: u8, n: usize) {
+    dst.push(prefix);
+    dst.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
+    dst.extend_from_slice(b"\r\n");
+}
+
+/// Appends the PEXPIREAT that a command with a time to live comes to: the file is read later, so times in it are absolute,
+/// and in milliseconds. `seconds` is what the command `cmd` says, in its own unit.
+pub fn catAppendOnlyExpireAtCommand(
+    buf: &mut Vec<u8>,
+    commands: &CommandTable,
+    cmd: CommandId,
+    key: &[u8],
+    seconds: &[u8],
+) {
+    let mut when = strtoll(c_str(seconds), 10).value;
+    if cmd == commands.expireCommand || cmd == commands.expireatCommand {
+        when = when.wrapping_mul(1000);
+    }
+    if cmd == commands.expireCommand || cmd == commands.pexpireCommand {
+        when = when.wrapping_add(mstime());
+    }
+    let when = ll2string(when);
+    catAppendOnlyGenericCommand(buf, [b"PEXPIREAT", key, &when[..]].into_iter());
+}
+
+/// Puts a command of db `dictid` into the buffer that is written before the next sleep, and into the rewrite buffer if a
+/// child rewrites the file. A SELECT comes ahead of it where the file is in another db.
+pub fn feedAppendOnlyFile(server: &mut Server, cmd: CommandId, dictid: i32, argv: &Args) {
+    let start = server.aof_buf.len();
+    let buf = &mut server.aof_buf;
+    if dictid != server.aof_selected_db {
+        let seldb = ll2string(i64::from(dictid));
+        catAppendOnlyGenericCommand(buf, [b"SELECT", &seldb[..]].into_iter());
+        server.aof_selected_db = dictid;
+    }
+
+    let commands = &server.commands;
+    if cmd == commands.expireCommand
+        || cmd == commands.pexpireCommand
+        || cmd == commands.expireatCommand
+    {
+        catAppendOnlyExpireAtCommand(buf, commands, cmd, &argv[1], &argv[2]);
+    } else if cmd == commands.setCommand && argv.len() > 4 && eq_ignore_case(&argv[3], b"px") {
+        // SET with a relative time was rewritten to this form. Here it gets the point in time.
+        let when = strtoll(c_str(&argv[4]), 10).value.wrapping_add(mstime());
+        let when = ll2string(when);
+        let newargs = [&argv[0], &argv[1], &argv[2], b"PXAT", &when[..]];
+        catAppendOnlyGenericCommand(buf, newargs.into_iter());
+    } else {
+        match argv.raw() {
+            Some(raw) => buf.extend_from_slice(raw),
+            None => catAppendOnlyGenericCommand(buf, argv.iter()),
+        }
+    }
+
+    if server.child_type == CHILD_TYPE_AOF {
+        let buf = take(&mut server.aof_buf);
+        aofRewriteBufferAppend(server, &buf[start..]);
+        server.aof_buf = buf;
+    }
+    // Before the first rewrite is done there is no file to append to.
+    if server.aof_state != AOF_ON {
+        server.aof_buf.truncate(start);
+    }
+}
+
+// ----------------------------------------------------------------------------
+// AOF loading
+// ----------------------------------------------------------------------------
+
+/// Makes the client in whose name the commands of the file are executed. It has no connection, so it gets no replies, and
+/// it must not block: nobody would unblock it.
+fn createAOFClient(server: &mut Server) -> ClientId {
+    server.clients.insert(Client {
+        id: CLIENT_ID_AOF,
+        resp: 2,
+        bulklen: -1,
+        flags: CLIENT_DENY_BLOCKING,
+        // A replica that waits for its RDB is sent nothing, either.
+        replstate: SLAVE_STATE_WAIT_BGSAVE_START,
+        ..Client::default()
+    })
+}
+
+/// Forgets the arguments that the command has rewritten.
+fn freeFakeClientArgv(server: &mut Server, c: ClientId) {
+    let client = &mut server[c];
+    client.argv = None;
+    client.original_argv = None;
+    client.argv_len_sum = 0;
+}
+
+fn freeFakeClient(server: &mut Server, c: ClientId) {
+    unwatchAllKeys(server, c);
+    server.clients.remove(c);
+}
+
+/// Why a load ends before the end of the file (the C's labels).
+enum LoadStop {
+    /// A read failed, or met the end.
+    readerr,
+    /// The end came too early.
+    uxeof,
+    /// These are no commands.
+    fmterr,
+}
+use LoadStop::*;
+
+/// A file on its way into the data.
+struct Loading {
+    fp: Rio,
+    /// Where the last command that was executed ends.
+    valid_up_to: i64,
+    /// Where the last MULTI begins.
+    valid_before_multi: i64,
+    /// The arguments of a command, one after the other, and where each lies.
+    buf: Vec<u8>,
+    ranges: Vec<ArgRange>,
+}
+
+/// A buffer for arguments larger than this, in bytes, is not kept for the next command.
+const LOAD_BUF_REUSED: usize = 1024 * 1024;
+/// The longest line of a header, in bytes: the C's buffer, without the NUL.
+const LOAD_LINE_MAX: usize = 127;
+
+/// Executes the commands of the file. `C_ERR`: it is empty, or could not be read to its end. What cannot be helped ends
+/// the process with 1; the log says why, and what to do.
+///
+/// `C_OK` also where the end was cut off in the middle of a command or a transaction and `aof-load-truncated` allows for
+/// it: the file ends before that then.
+pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
+    let fd = match open(filename, libc::O_RDONLY, 0) {
+        Ok(fd) => fd,
+        Err(e) => {
+            serverLog!(
+                LL_WARNING,
+                "Fatal error: can't open the append log file for reading: {}",
+                errorText(&e)
+            );
+            std::process::exit(1);
+        }
+    };
+
+    // A server without a write leaves an empty file, and that is a good one.
+    if let Ok(0) = fileSize(fd) {
+        server.aof_current_size = 0;
+        server.aof_fsync_offset = server.aof_current_size;
+        close(fd);
+        return C_ERR;
+    }
+
+    // Off for now, or EXEC would put a MULTI into the file that we are reading.
+    let old_aof_state = std::mem::replace(&mut server.aof_state, AOF_OFF);
+    let fakeClient = createAOFClient(server);
+    let size = startLoadingFile(server, fd, filename, RDBFLAGS_AOF_PREAMBLE);
+    let mut l = Loading {
+        fp: rioInitWithFile(fd, size as u64),
+        valid_up_to: 0,
+        valid_before_multi: 0,
+        buf: Vec::new(),
+        ranges: Vec::new(),
+    };
+    let loaded = loadCommands(server, &mut l, fakeClient);
+
+    let loaded_ok = match loaded {
+        Ok(()) => true,
+        Err(readerr) if !rioAtEof(&l.fp) => {
+            // A line that is only a `*` is no failed read.
+            let error = rioError(&l.fp).map_or_else(|| "Success".to_string(), errorText);
+            serverLog!(LL_WARNING, "Unrecoverable error reading the append only file: {}", error);
+            std::process::exit(1);
+        }
+        Err(readerr | uxeof) => {
+            server.aof_load_truncated && truncateAfterShortRead(server, filename, l.valid_up_to)
+        }
+        Err(fmterr) => {
+            serverLog!(
+                LL_WARNING,
+                "Bad file format reading the append only file: make a backup of your AOF file, then use ./redis-check-aof --fix <filename>"
+            );
+            std::process::exit(1);
+        }
+    };
+    if !loaded_ok {
+        serverLog!(
+            LL_WARNING,
+            "Unexpected end of file reading the append only file. You can: 1) Make a backup of your AOF file, then use ./redis-check-aof --fix <filename>. 2) Alternatively you can set the 'aof-load-truncated' configuration option to yes and restart the server."
+        );
+        std::process::exit(1);
+    }
+
+    close(fd);
+    freeFakeClient(server, fakeClient);
+    server.aof_state = old_aof_state;
+    stopLoading(server, true);
+    aofUpdateCurrentSize(server);
+    server.aof_rewrite_base_size = server.aof_current_size;
+    server.aof_fsync_offset = server.aof_current_size;
+    C_OK
+}
+
+/// Cuts a file whose end is missing behind its last whole command. `false`: that failed, as the log says.
+fn truncateAfterShortRead(server: &Server, filename: &[u8], valid_up_to: i64) -> bool {
+    serverLog!(LL_WARNING, "!!! Warning: short read while loading the AOF file !!!");
+    serverLog!(LL_WARNING, "!!! Truncating the AOF at offset {} !!!", valid_up_to);
+    if let Err(e) = truncate(filename, valid_up_to) {
+        serverLog!(LL_WARNING, "Error truncating the AOF file: {}", errorText(&e));
+        return false;
+    }
+    // The descriptor that is written to has to stand at the new end.
+    if let Some(fd) = server.aof_fd
+        && let Err(e) = lseek(fd, 0, libc::SEEK_END)
+    {
+        serverLog!(LL_WARNING, "Can't seek the end of the AOF file: {}", errorText(&e));
+        return false;
+    }
+    serverLog!(LL_WARNING, "AOF loaded anyway because aof-load-truncated is enabled");
+    true
+}
+
+/// The two parts of the file: an RDB, if it begins with one, and commands.
+fn loadCommands(
+    server: &mut Server,
+    l: &mut Loading,
+    fakeClient: ClientId,
+) -> Result<(), LoadStop> {
+    // An RDB preamble is loaded as any RDB; the commands follow right behind it.
+    while rioAvailable(&l.fp) < 5 && rioFill(&mut l.fp).is_ok() {}
+    if rioPeek(&l.fp).starts_with(b"REDIS") {
+        serverLog!(LL_NOTICE, "Reading RDB preamble from AOF file...");
+        if rdbLoadRio(server, &mut l.fp, RDBFLAGS_AOF_PREAMBLE, None).is_err() {
+            serverLog!(
+                LL_WARNING,
+                "Error reading the RDB preamble of the AOF file, AOF loading aborted"
+            );
+            return Err(readerr);
+        }
+        l.fp.update_cksum = false;
+        l.fp.max_processing_chunk = 0;
+        // C: if the first command is cut off it truncates the file at 0, and the RDB is lost with it.
+        l.valid_up_to = rioTell(&l.fp) as i64;
+        l.valid_before_multi = l.valid_up_to;
+        serverLog!(LL_NOTICE, "Reading the remaining AOF tail...");
+    }
+
+    let mut loops = 0u64;
+    loop {
+        // Serve the clients from time to time.
+        if loops.is_multiple_of(1000) {
+            loadingProgress(server, rioTell(&l.fp) as i64);
+            processEventsWhileBlocked(server);
+        }
+        loops += 1;
+
+        if !readCommand(l)? {
+            break;
+        }
+        let argv = Args::new(&l.buf, &l.ranges, None);
+        let Some(cmd) = lookupCommand(server, &argv[0]) else {
+            serverLog!(
+                LL_WARNING,
+                "Unknown command '{}' reading the append only file",
+                B(c_str(&argv[0]))
+            );
+            std::process::exit(1);
+        };
+        checkCommand(server, cmd, &argv);
+        if cmd == server.commands.multiCommand {
+            l.valid_before_multi = l.valid_up_to;
+        }
+
+        // Run it, or queue it.
+        let client = &mut server[fakeClient];
+        client.cmd = Some(cmd);
+        client.lastcmd = Some(cmd);
+        if client.flags & CLIENT_MULTI != 0 && cmd != server.commands.execCommand {
+            queueMultiCommand(server, fakeClient, &argv);
+        } else {
+            (server.commands[cmd].proc_)(server, fakeClient, &argv);
+        }
+
+        let client = &server[fakeClient];
+        assert!(client.buf.is_empty() && client.reply.is_empty(), "there is nobody to reply to");
+        assert_eq!(client.flags & CLIENT_BLOCKED, 0, "the loader must not wait");
+
+        freeFakeClientArgv(server, fakeClient);
+        server[fakeClient].cmd = None;
+        if l.buf.capacity() > LOAD_BUF_REUSED {
+            l.buf = Vec::new();
+        }
+        if server.aof_load_truncated {
+            l.valid_up_to = rioTell(&l.fp) as i64;
+        }
+        if server.key_load_delay != 0 {
+            debugDelay(server.key_load_delay);
+        }
+    }
+
+    // The end, where it belongs. But a transaction without its EXEC is undone: it was not executed, and leaves the file.
+    if server[fakeClient].flags & CLIENT_MULTI != 0 {
+        serverLog!(LL_WARNING, "Revert incomplete MULTI/EXEC transaction in AOF file");
+        l.valid_up_to = l.valid_before_multi;
+        return Err(uxeof);
+    }
+    Ok(())
+}
+
+/// Reads the next command into `l.buf` and `l.ranges`. `false`: the file ends here.
+fn readCommand(l: &mut Loading) -> Result<bool, LoadStop> {
+    let mut line = [0; LOAD_LINE_MAX];
+    let Ok(len) = rioGets(&mut l.fp, &mut line) else {
+        return if rioAtEof(&l.fp) { Ok(false) } else { Err(readerr) };
+    };
+    let header = c_str(&line[..len]);
+    if header.first() != Some(&b'*') {
+        return Err(fmterr);
+    }
+    if header.len() == 1 {
+        return Err(readerr);
+    }
+    let argc = atoi(&header[1..]);
+    if argc < 1 {
+        return Err(fmterr);
+    }
+
+    l.buf.clear();
+    l.ranges.clear();
+    for _ in 0..argc {
+        let len = rioGets(&mut l.fp, &mut line).map_err(|()| readerr)?;
+        let header = c_str(&line[..len]);
+        if header.first() != Some(&b'$') {
+            return Err(fmterr);
+        }
+        // C: memory for a negative length cannot be had, and it ends.
+        let Ok(len) = usize::try_from(strtoll(&header[1..], 10).value) else { return Err(fmterr) };
+        let start = l.buf.len();
+        readBytes(l, len)?;
+        l.ranges.push(ArgRange { start, len });
+        // The end of the line, whatever it is.
+        readBytes(l, 2)?;
+        l.buf.truncate(start + len);
+    }
+    Ok(true)
+}
+
+/// Appends the next `len` bytes to `l.buf`.
+fn readBytes(l: &mut Loading, len: usize) -> Result<(), LoadStop> {
+    let end = l.buf.len().saturating_add(len);
+    // A length that the file cannot hold is read up to the end of the file, as far as it matters: not at all.
+    if rioRemaining(&l.fp).is_some_and(|bytes| bytes < len as u64) {
+        return Err(uxeof);
+    }
+    while l.buf.len() < end {
+        let missing = end - l.buf.len();
+        rioReadAppend(&mut l.fp, &mut l.buf, missing).map_err(|()| readerr)?;
+    }
+    Ok(())
+}
+
+/// Ends the process if the command cannot be executed: it has too few arguments, or is about a connection, which its client
+/// has not.
+///
+/// C: it does not look, and what happens then is up to the command.
+fn checkCommand(server: &Server, cmd: CommandId, argv: &Args) {
+    let commands = &server.commands;
+    let command = &commands[cmd];
+    // More than it takes do no harm: a newer server's XSETID has more.
+    if argv.len() < command.arity.unsigned_abs() as usize {
+        serverLog!(
+            LL_WARNING,
+            "Too few arguments for '{}' reading the append only file",
+            command.name
+        );
+        std::process::exit(1);
+    }
+    let transaction = [
+        commands.multiCommand,
+        commands.execCommand,
+        commands.discardCommand,
+        commands.watchCommand,
+    ];
+    if command.flags & CMD_NOSCRIPT != 0
+        && command.flags & (CMD_WRITE | CMD_MAY_REPLICATE) == 0
+        && !transaction.contains(&cmd)
+    {
+        serverLog!(
+            LL_WARNING,
+            "Command '{}' has no business in the append only file",
+            command.name
+        );
+        std::process::exit(1);
+    }
+}
+
+// ----------------------------------------------------------------------------
+// AOF rewrite
+// ----------------------------------------------------------------------------
+
+/// Writes a string value, as a bulk string.
+pub fn rioWriteBulkObject(r: &mut Rio, obj: ValueRef) -> CResult {
+    match obj {
+        ValueRef::Int(n) => rioWriteBulkLongLong(r, n).map(drop),
+        ValueRef::Str(s) => rioWriteBulkString(r, s).map(drop),
+        ValueRef::Aggregate(_) => panic!("Unknown string encoding"),
+    }
+}
+
+/// Writes an element of a ziplist, as a bulk string.
+fn rioWriteBulkEntry(r: &mut Rio, entry: ZiplistEntry) -> CResult {
+    match entry {
+        ZiplistEntry::Str(s) => rioWriteBulkString(r, s).map(drop),
+        ZiplistEntry::Int(n) => rioWriteBulkLongLong(r, n).map(drop),
+    }
+}
+
+/// The commands that a value with many elements is written as: no command has more than `AOF_REWRITE_ITEMS_PER_CMD` of
+/// them, so that none takes too long or too much memory when it is read back.
+struct ItemsPerCmd<'a> {
+    cmd: &'a [u8],
+    key: &'a [u8],
+    /// Arguments for each element.
+    args: usize,
+    count: usize,
+    items: usize,
+}
+
+impl<'a> ItemsPerCmd<'a> {
+    fn new(cmd: &'a str, key: &'a [u8], args: usize, items: usize) -> ItemsPerCmd<'a> {
+        ItemsPerCmd { cmd: cmd.as_bytes(), key, args, count: 0, items }
+    }
+
+    /// An element comes: begins a command if it is the first in it.
+    fn next(&mut self, r: &mut Rio) -> CResult {
+        if self.count == 0 {
+            let cmd_items = self.items.min(AOF_REWRITE_ITEMS_PER_CMD);
+            rioWriteBulkCount(r, b'*', (2 + cmd_items * self.args) as i64)?;
+            rioWriteBulkString(r, self.cmd)?;
+            rioWriteBulkString(r, self.key)?;
+        }
+        self.count = (self.count + 1) % AOF_REWRITE_ITEMS_PER_CMD;
+        self.items -= 1;
+        C_OK
+    }
+}
+
+/// Writes the commands that make this list.
+pub fn rewriteListObject(r: &mut Rio, key: &[u8], list: &Quicklist) -> CResult {
+    let mut cmd = ItemsPerCmd::new("RPUSH", key, 1, quicklistCount(list));
+    let mut li = quicklistRead(list, AL_START_HEAD, 0);
+    while let Some(entry) = li.read() {
+        cmd.next(r)?;
+        rioWriteBulkEntry(r, entry)?;
+    }
+    C_OK
+}
+
+/// Writes the commands that make this set.
+pub fn rewriteSetObject(r: &mut Rio, key: &[u8], set: &Set) -> CResult {
+    let mut cmd = ItemsPerCmd::new("SADD", key, 1, setTypeSize(set));
+    match set {
+        Set::Intset(is) => {
+            for llval in (0..intsetLen(is)).filter_map(|ii| intsetGet(is, ii)) {
+                cmd.next(r)?;
+                rioWriteBulkLongLong(r, llval)?;
+            }
+        }
+        Set::Ht(ht) => {
+            for ele in ht.iter() {
+                cmd.next(r)?;
+                rioWriteBulkString(r, ele.as_slice())?;
+            }
+        }
+    }
+    C_OK
+}
+
+/// Writes the commands that make this sorted set.
+pub fn rewriteSortedSetObject(r: &mut Rio, key: &[u8], zobj: &Zset) -> CResult {
+    let mut cmd = ItemsPerCmd::new("ZADD", key, 2, zsetLength(zobj));
+    match zobj {
+        Zset::Ziplist(zl) => {
+            let mut eptr = ziplistIndex(zl, 0);
+            while let Some(ele) = eptr {
+                let (Some(entry), Some(sptr)) = (ziplistGet(zl, ele), ziplistNext(zl, ele)) else {
+                    break;
+                };
+                cmd.next(r)?;
+                rioWriteBulkDouble(r, zzlGetScore(zl, sptr))?;
+                rioWriteBulkEntry(r, entry)?;
+                eptr = ziplistNext(zl, sptr);
+            }
+        }
+        // C: in the order of the hash table. From the end, each member that is read back goes to the head of the list.
+        Zset::Skiplist(zs) => {
+            let mut zn = zs.zsl.last();
+            while let Some(node) = zn {
+                cmd.next(r)?;
+                rioWriteBulkDouble(r, zs.zsl.score(node))?;
+                rioWriteBulkString(r, zs.zsl.member(node))?;
+                zn = zs.zsl.prev(node);
+            }
+        }
+    }
+    C_OK
+}
+
+/// Writes the commands that make this hash.
+pub fn rewriteHashObject(r: &mut Rio, key: &[u8], hash: &Hash) -> CResult {
+    let mut cmd = ItemsPerCmd::new("HMSET", key, 2, hashTypeLength(hash));
+    match hash {
+        Hash::Ziplist(zl) => {
+            let mut fptr = ziplistIndex(zl, 0);
+            while let Some(field) = fptr {
+                let Some(vptr) = ziplistNext(zl, field) else { break };
+                let (Some(field), Some(value)) = (ziplistGet(zl, field), ziplistGet(zl, vptr))
+                else {
+                    break;
+                };
+                cmd.next(r)?;
+                rioWriteBulkEntry(r, field)?;
+                rioWriteBulkEntry(r, value)?;
+                fptr = ziplistNext(zl, vptr);
+            }
+        }
+        Hash::Ht(ht) => {
+            for pair in ht.iter() {
+                cmd.next(r)?;
+                rioWriteBulkString(r, pair.field())?;
+                rioWriteBulkString(r, pair.value())?;
+            }
+        }
+    }
+    C_OK
+}
+
+/// Writes the id of a stream's entry, as a bulk string.
+fn rioWriteBulkStreamID(r: &mut Rio, id: &streamID) -> CResult {
+    rioWriteBulkString(r, &createObjectFromStreamID(id)).map(drop)
+}
+
+/// Writes several bulk strings.
+fn rioWriteBulkStrings<const N: usize>(r: &mut Rio, args: [&[u8]; N]) -> CResult {
+    args.into_iter().try_for_each(|arg| rioWriteBulkString(r, arg).map(drop))
+}
+
+/// Writes the XCLAIM that makes the entry `id` pending with a consumer: when it was last delivered, and how often, without a
+/// look at the entry, which may be deleted.
+fn rioWriteStreamPendingEntry(
+    r: &mut Rio,
+    key: &[u8],
+    groupname: &[u8],
+    consumer: &streamConsumer,
+    id: &streamID,
+    nack: &streamNACK,
+) -> CResult {
+    rioWriteBulkCount(r, b'*', 12)?;
+    rioWriteBulkStrings(r, [b"XCLAIM", key, groupname, &consumer.name, b"0"])?;
+    rioWriteBulkStreamID(r, id)?;
+    rioWriteBulkString(r, b"TIME")?;
+    rioWriteBulkLongLong(r, nack.delivery_time)?;
+    rioWriteBulkString(r, b"RETRYCOUNT")?;
+    rioWriteBulkLongLong(r, nack.delivery_count as i64)?;
+    rioWriteBulkStrings(r, [b"JUSTID", b"FORCE"])
+}
+
+/// Writes the command that makes a consumer with whom nothing is pending: no XCLAIM would.
+fn rioWriteStreamEmptyConsumer(
+    r: &mut Rio,
+    key: &[u8],
+    groupname: &[u8],
+    consumer: &streamConsumer,
+) -> CResult {
+    rioWriteBulkCount(r, b'*', 5)?;
+    rioWriteBulkStrings(r, [b"XGROUP", b"CREATECONSUMER", key, groupname, &consumer.name])
+}
+
+/// Writes the commands that make this stream: its entries, its last id, its groups with their consumers, and what is
+/// pending with those.
+pub fn rewriteStreamObject(r: &mut Rio, key: &[u8], s: &Stream) -> CResult {
+    if s.length != 0 {
+        let mut si = streamIteratorStart(s, None, None, false);
+        while let Some((id, numfields)) = streamIteratorGetID(&mut si, s) {
+            rioWriteBulkCount(r, b'*', 3 + numfields * 2)?;
+            rioWriteBulkStrings(r, [b"XADD", key])?;
+            rioWriteBulkStreamID(r, &id)?;
+            for _ in 0..numfields {
+                let (field, value) = streamIteratorGetField(&mut si, s);
+                for part in [field, value] {
+                    match part {
+                        ListpackEntry::Str(s) => rioWriteBulkString(r, s)?,
+                        ListpackEntry::Int(n) => rioWriteBulkLongLong(r, n)?,
+                    };
+                }
+            }
+        }
+    } else {
+        // A stream may be empty. One entry that is trimmed away at once leaves such a one.
+        rioWriteBulkCount(r, b'*', 7)?;
+        rioWriteBulkStrings(r, [b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"])?;
+    }
+
+    // The last entries may have been deleted; their ids are not given again all the same.
+    rioWriteBulkCount(r, b'*', 3)?;
+    rioWriteBulkStrings(r, [b"XSETID", key])?;
+    rioWriteBulkStreamID(r, &s.last_id)?;
+
+    let Some(cgroups) = &s.cgroups else { return C_OK };
+    let mut ri = raxStart();
+    raxSeek(&mut ri, cgroups, "^", b"");
+    while raxNext(&mut ri, cgroups) {
+        let Some(group) = ri.data(cgroups) else { continue };
+        rioWriteBulkCount(r, b'*', 5)?;
+        rioWriteBulkStrings(r, [b"XGROUP", b"CREATE", key, ri.key()])?;
+        rioWriteBulkStreamID(r, &group.last_id)?;
+
+        for consumer in group.consumers.iter() {
+            if raxSize(&consumer.pel) == 0 {
+                rioWriteStreamEmptyConsumer(r, key, ri.key(), consumer)?;
+                continue;
+            }
+            let mut ri_pel = raxStart();
+            raxSeek(&mut ri_pel, &consumer.pel, "^", b"");
+            while raxNext(&mut ri_pel, &consumer.pel) {
+                let rawid = ri_pel.key();
+                let Some(nack) = raxFind(&group.pel, rawid) else { continue };
+                let id = streamDecodeID(rawid);
+                rioWriteStreamPendingEntry(r, key, ri.key(), consumer, &id, nack)?;
+            }
+        }
+    }
+    C_OK
+}
+
+/// The child takes in what the parent has sent of what changed since the fork. It goes to the end of the new file. Returns
+/// how many bytes came.
+pub fn aofReadDiffFromParent(server: &mut Server) -> usize {
+    let Some(pipes) = server.aof_pipes else { return 0 };
+    let mut total = 0;
+    // As much as a pipe holds on most systems.
+    while let Ok(nread @ 1..) =
+        readAppend(pipes.read_data_from_parent, &mut server.aof_child_diff, 65536)
+    {
+        total += nread;
+    }
+    total
+}
+
+/// How a rewrite goes on.
+#[derive(Default)]
+struct RewriteProgress {
+    processed: u64,
+    key_count: usize,
+    updated_time: i64,
+}
+
+/// Writes all data to a stream, as commands.
+fn rewriteAppendOnlyFileRio(server: &mut Server, aof: &mut Rio) -> CResult {
+    let mut progress = RewriteProgress::default();
+    for j in 0..server.db.len() {
+        if server.db[j].dict.len() == 0 {
+            continue;
+        }
+        rioWrite(aof, b"*2\r\n$6\r\nSELECT\r\n")?;
+        rioWriteBulkLongLong(aof, j as i64)?;
+
+        // The keys are out of the server as long as they are borrowed: the parent is listened to and talked to meanwhile.
+        let dict = take(&mut server.db[j].dict);
+        let written = rewriteKeys(server, aof, &dict, &mut progress);
+        server.db[j].dict = dict;
+        written?;
+    }
+    C_OK
+}
+
+fn rewriteKeys(
+    server: &mut Server,
+    aof: &mut Rio,
+    dict: &Keyspace,
+    progress: &mut RewriteProgress,
+) -> CResult {
+    for e in dict.iter() {
+        rewriteKey(aof, e)?;
+
+        // A pipe holds little, and what is in it cannot become more.
+        let processed_bytes = rioTell(aof);
+        if processed_bytes > progress.processed + AOF_READ_DIFF_INTERVAL_BYTES {
+            progress.processed = processed_bytes;
+            aofReadDiffFromParent(server);
+        }
+
+        // Once a second the parent hears of it; the clock is asked every 1024 keys.
+        progress.key_count += 1;
+        if progress.key_count & 1023 == 1 {
+            let now = mstime();
+            if now - progress.updated_time >= 1000 {
+                let keys = progress.key_count;
+                sendChildInfo(server, CHILD_INFO_TYPE_CURRENT_INFO, keys, "AOF rewrite");
+                progress.updated_time = now;
+            }
+        }
+    }
+    C_OK
+}
+
+/// Writes a key: its value, and when it expires.
+fn rewriteKey(aof: &mut Rio, e: Entry<'_>) -> CResult {
+    let key = e.key();
+    match e.value() {
+        ValueRef::Aggregate(Aggregate::List(list)) => rewriteListObject(aof, key, list)?,
+        ValueRef::Aggregate(Aggregate::Set(set)) => rewriteSetObject(aof, key, set)?,
+        ValueRef::Aggregate(Aggregate::Zset(zobj)) => rewriteSortedSetObject(aof, key, zobj)?,
+        ValueRef::Aggregate(Aggregate::Hash(hash)) => rewriteHashObject(aof, key, hash)?,
+        ValueRef::Aggregate(Aggregate::Stream(s)) => rewriteStreamObject(aof, key, s)?,
+        string => {
+            rioWrite(aof, b"*3\r\n$3\r\nSET\r\n")?;
+            rioWriteBulkString(aof, key)?;
+            rioWriteBulkObject(aof, string)?;
+        }
+    }
+    if let Some(expiretime) = e.expire() {
+        rioWrite(aof, b"*3\r\n$9\r\nPEXPIREAT\r\n")?;
+        rioWriteBulkString(aof, key)?;
+        rioWriteBulkLongLong(aof, expiretime)?;
+    }
+    C_OK
+}
+
+/// The child's part of a rewrite: writes all data to the file `filename`, and behind it what the parent has changed since
+/// the fork. `C_ERR`: what was wrong is in the log.
+fn rewriteAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
+    // Another temporary name than that of the result, which is the parent's.
+    let tmpfile = aofTempFile(getpid());
+    let fd = match open(&tmpfile, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o666) {
+        Ok(fd) => fd,
+        Err(e) => {
+            serverLog!(
+                LL_WARNING,
+                "Opening the temp file for AOF rewrite in rewriteAppendOnlyFile(): {}",
+                errorText(&e)
+            );
+            return C_ERR;
+        }
+    };
+
+    server.aof_child_diff = Vec::new();
+    let mut aof = rioInitWithFile(fd, 0);
+    if server.aof_rewrite_incremental_fsync {
+        rioSetAutoSync(&mut aof, REDIS_AUTOSYNC_BYTES);
+    }
+    startSaving(RDBFLAGS_AOF_PREAMBLE);
+
+    let written = rewriteAndSync(server, &mut aof, fd);
+    close(fd);
+    if let Err(e) = written {
+        serverLog!(LL_WARNING, "Write error writing append only file on disk: {}", errorText(&e));
+        let _ = unlink(&tmpfile);
+        stopSaving(false);
+        return C_ERR;
+    }
+
+    if let Err(e) = rename(&tmpfile, filename) {
+        serverLog!(
+            LL_WARNING,
+            "Error moving temp append only file on the final destination: {}",
+            errorText(&e)
+        );
+        let _ = unlink(&tmpfile);
+        stopSaving(false);
+        return C_ERR;
+    }
+    serverLog!(LL_NOTICE, "SYNC append only file rewrite performed");
+    stopSaving(true);
+    C_OK
+}
+
+/// What of `rewriteAppendOnlyFile` ends at the C's `werr` if it fails.
+fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<()> {
+    let pipes = server.aof_pipes.expect("a child that rewrites has its pipes");
+    if server.aof_use_rdb_preamble {
+        rdbSaveRio(server, aof, RDBFLAGS_AOF_PREAMBLE, None)?;
+    } else {
+        rewriteAppendOnlyFileRio(server, aof).map_err(|()| rioTakeError(aof))?;
+    }
+    aof.update_cksum = false;
+
+    // The long fsync is done now, as long as the parent goes on sending.
+    rioFlush(aof).map_err(|()| rioTakeError(aof))?;
+    fsync(fd)?;
+
+    // Take in some more while it comes quickly, for a second at most: a busy parent never ends. After 20 ms without
+    // anything it is over.
+    let mut nodata = 0;
+    let start = mstime();
+    while mstime() - start < 1000 && nodata < 20 {
+        if aeWait(pipes.read_data_from_parent, AE_READABLE, 1).unwrap_or(0) == 0 {
+            nodata += 1;
+            continue;
+        }
+        nodata = 0;
+        aofReadDiffFromParent(server);
+    }
+
+    // Ask the parent to stop, and wait for its word, for five seconds: if it does not come, there is no parent.
+    if write(pipes.write_ack_to_parent, b"!")? != 1 {
+        return Err(io::Error::from_raw_os_error(libc::EIO));
+    }
+    anetNonBlock(pipes.read_ack_from_parent).map_err(|e| io::Error::from_raw_os_error(e.errno))?;
+    let mut byte = [0];
+    syncRead(pipes.read_ack_from_parent, &mut byte, 5000)?;
+    if byte != *b"!" {
+        return Err(io::Error::from_raw_os_error(libc::EPROTO));
+    }
+    serverLog!(LL_NOTICE, "Parent agreed to stop sending diffs. Finalizing AOF...");
+
+    // What it sent before that word is in the pipe.
+    aofReadDiffFromParent(server);
+    let diff = take(&mut server.aof_child_diff);
+    serverLog!(
+        LL_NOTICE,
+        "Concatenating {:.2} MB of AOF diff received from parent.",
+        diff.len() as f64 / (1024.0 * 1024.0)
+    );
+
+    // In pieces, so that the parent hears of us once a second.
+    let mut cow_updated_time = mstime();
+    let key_count = dbTotalServerKeyCount(server);
+    for chunk in diff.chunks(8 << 20) {
+        rioWrite(aof, chunk).map_err(|()| rioTakeError(aof))?;
+        let now = mstime();
+        if now - cow_updated_time >= 1000 {
+            sendChildInfo(server, CHILD_INFO_TYPE_CURRENT_INFO, key_count, "AOF rewrite");
+            cow_updated_time = now;
+        }
+    }
+
+    // Nothing may be left in our buffers, or the system's.
+    rioFlush(aof).map_err(|()| rioTakeError(aof))?;
+    fsync(fd)
+}
+
+// ----------------------------------------------------------------------------
+// AOF rewrite pipes for IPC
+// ----------------------------------------------------------------------------
+
+/// The read handler of the child's pipe: it asks for no more of what changes. From here on that stays in the rewrite buffer.
+pub fn aofChildPipeReadable(server: &mut Server, fd: RawFd, _clientData: u64, _mask: i32) {
+    let mut byte = [0];
+    if read(fd, &mut byte).is_ok_and(|nread| nread == 1) && byte == *b"!" {
+        serverLog!(LL_NOTICE, "AOF rewrite child asks to stop sending diffs.");
+        server.aof_stop_sending_diff = true;
+        let acked = match server.aof_pipes {
+            Some(pipes) => write(pipes.write_ack_to_child, b"!"),
+            None => Ok(0),
+        };
+        // It is not tried again: the child gives up after a while, or is gone.
+        if !acked.as_ref().is_ok_and(|&nwritten| nwritten == 1) {
+            serverLog!(
+                LL_WARNING,
+                "Can't send ACK to AOF child: {}",
+                acked.map_or_else(|e| errorText(&e), |_| "short write".to_string())
+            );
+        }
+    }
+    // It asks once.
+    aeDeleteFileEvent(&mut server.net.el, fd, AE_READABLE);
+}
+
+/// Makes the pipes. `C_ERR`: there are none, and the log says why.
+fn aofCreatePipes(server: &mut Server) -> CResult {
+    let mut fds = Vec::with_capacity(6);
+    let created = (|| {
+        for _ in 0..3 {
+            let (reader, writer) = pipe()?;
+            fds.extend([reader, writer]);
+        }
+        let nonblock = |fd| anetNonBlock(fd).map_err(|e| io::Error::from_raw_os_error(e.errno));
+        nonblock(fds[0])?;
+        nonblock(fds[1])?;
+        aeCreateFileEvent(&mut server.net.el, fds[2], AE_READABLE, aofChildPipeReadable, 0)
+    })();
+    if let Err(e) = created {
+        serverLog!(LL_WARNING, "Error opening /setting AOF rewrite IPC pipes: {}", errorText(&e));
+        fds.into_iter().for_each(close);
+        return C_ERR;
+    }
+    server.aof_pipes = Some(aofPipes {
+        read_data_from_parent: fds[0],
+        write_data_to_child: fds[1],
+        read_ack_from_child: fds[2],
+        write_ack_to_parent: fds[3],
+        read_ack_from_parent: fds[4],
+        write_ack_to_child: fds[5],
+    });
+    server.aof_stop_sending_diff = false;
+    C_OK
+}
+
+/// Closes the pipes.
+fn aofClosePipes(server: &mut Server) {
+    let Some(pipes) = server.aof_pipes.take() else { return };
+    // The loop forgets those that it may have watched.
+    for fd in [pipes.read_ack_from_child, pipes.write_data_to_child] {
+        server.net.el.aeClosing(fd);
+    }
+    let fds = [
+        pipes.write_data_to_child,
+        pipes.read_data_from_parent,
+        pipes.write_ack_to_parent,
+        pipes.read_ack_from_child,
+        pipes.write_ack_to_child,
+        pipes.read_ack_from_parent,
+    ];
+    fds.into_iter().for_each(close);
+}
+
+// ----------------------------------------------------------------------------
+// AOF background rewrite
+// ----------------------------------------------------------------------------
+
+/// The name that the child `pid` gives to its result.
+fn aofBgTempFile(pid: i32) -> Vec<u8> {
+    bformat!("temp-rewriteaof-bg-{}.aof", pid)
+}
+
+/// The name of its file as long as it writes.
+fn aofTempFile(pid: i32) -> Vec<u8> {
+    bformat!("temp-rewriteaof-{}.aof", pid)
+}
+
+/// Starts a rewrite. `C_ERR`: there is a child already, or none could be made, as the log says.
+///
+/// 1. We fork.
+/// 2. The child writes the data to a temporary file; the parent keeps what changes, and sends it to the child.
+/// 3. The child writes that, too, and ends.
+/// 4. The parent appends the rest, and gives the file its name (`backgroundRewriteDoneHandler`).
+pub fn rewriteAppendOnlyFileBackground(server: &mut Server) -> CResult {
+    if hasActiveChildProcess(server) {
+        return C_ERR;
+    }
+    aofCreatePipes(server)?;
+    match redisFork(server, CHILD_TYPE_AOF) {
+        Ok(Fork::Child) => {
+            let _ = redisSetProcTitle(server, Some(b"redis-aof-rewrite"));
+            redisSetCpuAffinity(server.aof_rewrite_cpulist.as_deref());
+            let tmpfile = aofBgTempFile(getpid());
+            if rewriteAppendOnlyFile(server, &tmpfile).is_ok() {
+                sendChildCowInfo(server, CHILD_INFO_TYPE_AOF_COW_SIZE, "AOF rewrite");
+                exitFromChild(0)
+            }
+            exitFromChild(1)
+        }
+        Err(e) => {
+            serverLog!(
+                LL_WARNING,
+                "Can't rewrite append only file in background: fork: {}",
+                errorText(&e)
+            );
+            aofClosePipes(server);
+            C_ERR
+        }
+        Ok(Fork::Parent(childpid)) => {
+            serverLog!(
+                LL_NOTICE,
+                "Background append only file rewriting started by pid {}",
+                childpid
+            );
+            server.aof_rewrite_scheduled = false;
+            server.aof_rewrite_time_start = time();
+            // What gathers from now on begins with a SELECT, so that it can stand behind the child's data.
+            server.aof_selected_db = -1;
+            C_OK
+        }
+    }
+}
+
+/// Seconds since the epoch, from the clock.
+fn time() -> i64 {
+    ustime() / 1_000_000
+}
+
+/// BGREWRITEAOF
+pub fn bgrewriteaofCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    if server.child_type == CHILD_TYPE_AOF {
+        addReplyError(server, c, b"Background append only file rewriting already in progress");
+    } else if hasActiveChildProcess(server) {
+        server.aof_rewrite_scheduled = true;
+        addReplyStatus(server, c, b"Background append only file rewriting scheduled");
+    } else if rewriteAppendOnlyFileBackground(server).is_ok() {
+        addReplyStatus(server, c, b"Background append only file rewriting started");
+    } else {
+        addReplyError(
+            server,
+            c,
+            b"Can't execute an AOF background rewriting. Please check the server logs for more information.",
+        );
+    }
+}
+
+/// Removes the files of a child that did not come to its end.
+pub fn aofRemoveTempFile(server: &Server, childpid: i32) {
+    // Mostly they are not there.
+    let _ = bg_unlink(server, &aofBgTempFile(childpid));
+    let _ = bg_unlink(server, &aofTempFile(childpid));
+}
+
+/// Asks the system for the size of the file. As a rule it is counted; this is for a file that we did not write to.
+fn aofUpdateCurrentSize(server: &mut Server) {
+    let mut latency = latencyStartMonitor(server);
+    let size = match server.aof_fd {
+        Some(fd) => fileSize(fd),
+        None => Err(io::Error::from_raw_os_error(libc::EBADF)),
+    };
+    match size {
+        Ok(size) => server.aof_current_size = size,
+        Err(e) => {
+            serverLog!(LL_WARNING, "Unable to obtain the AOF file length. stat: {}", errorText(&e));
+        }
+    }
+    latencyEndMonitor(server, &mut latency);
+    latencyAddSampleIfNeeded(server, "aof-fstat", latency);
+}
+
+/// The child that rewrote the file has ended, by itself with `exitcode`, or by a signal.
+pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal: i32) {
+    if bysignal == 0 && exitcode == 0 {
+        let now = ustime();
+        serverLog!(LL_NOTICE, "Background AOF rewrite terminated with success");
+        // What went wrong with the new file was logged, and the old one stays.
+        if let Some(oldfd) = installRewrittenFile(server) {
+            server.aof_lastbgrewrite_status = CStatus::Ok;
+            serverLog!(LL_NOTICE, "Background AOF rewrite finished successfully");
+            if server.aof_state == AOF_WAIT_REWRITE {
+                server.aof_state = AOF_ON;
+            }
+            // The last reference to the old file goes elsewhere: freeing its blocks takes long.
+            if let Some(oldfd) = oldfd {
+                server.bio.bioCreateCloseJob(oldfd);
+            }
+            serverLog!(
+                LL_VERBOSE,
+                "Background AOF rewrite signal handler took {}us",
+                ustime() - now
+            );
+        }
+    } else if bysignal == 0 {
+        server.aof_lastbgrewrite_status = CStatus::Err;
+        serverLog!(LL_WARNING, "Background AOF rewrite terminated with error");
+    } else {
+        // SIGUSR1 is ours: the child was not wanted any more.
+        if bysignal != libc::SIGUSR1 {
+            server.aof_lastbgrewrite_status = CStatus::Err;
+        }
+        serverLog!(LL_WARNING, "Background AOF rewrite terminated by signal {}", bysignal);
+    }
+
+    aofClosePipes(server);
+    aofRewriteBufferReset(server);
+    aofRemoveTempFile(server, server.child_pid);
+    server.aof_rewrite_time_last = time() - server.aof_rewrite_time_start;
+    server.aof_rewrite_time_start = -1;
+    // Somebody waits for a file to append to: try again.
+    if server.aof_state == AOF_WAIT_REWRITE {
+        server.aof_rewrite_scheduled = true;
+    }
+}
+
+/// Puts the child's file in the place of the old one: the rest of the rewrite buffer is appended, it is renamed, and
+/// written to from here on. Returns the old file's descriptor, if there is one, to be closed. `None`: the log says what
+/// went wrong.
+fn installRewrittenFile(server: &mut Server) -> Option<Option<RawFd>> {
+    let tmpfile = aofBgTempFile(server.child_pid);
+    let mut latency = latencyStartMonitor(server);
+    let newfd = match open(&tmpfile, libc::O_WRONLY | libc::O_APPEND, 0) {
+        Ok(newfd) => newfd,
+        Err(e) => {
+            serverLog!(
+                LL_WARNING,
+                "Unable to open the temporary AOF produced by the child: {}",
+                errorText(&e)
+            );
+            return None;
+        }
+    };
+    if let Err(e) = aofRewriteBufferWrite(server, newfd) {
+        serverLog!(
+            LL_WARNING,
+            "Error trying to flush the parent diff to the rewritten AOF: {}",
+            errorText(&e)
+        );
+        close(newfd);
+        return None;
+    }
+    latencyEndMonitor(server, &mut latency);
+    latencyAddSampleIfNeeded(server, "aof-rewrite-diff-write", latency);
+
+    if server.aof_fsync == AOF_FSYNC_EVERYSEC {
+        aof_background_fsync(server, newfd);
+    } else if server.aof_fsync == AOF_FSYNC_ALWAYS {
+        let mut latency = latencyStartMonitor(server);
+        if let Err(e) = redis_fsync(newfd) {
+            serverLog!(
+                LL_WARNING,
+                "Error trying to fsync the parent diff to the rewritten AOF: {}",
+                errorText(&e)
+            );
+            close(newfd);
+            return None;
+        }
+        latencyEndMonitor(server, &mut latency);
+        latencyAddSampleIfNeeded(server, "aof-rewrite-done-fsync", latency);
+    }
+    serverLog!(
+        LL_NOTICE,
+        "Residual parent diff successfully flushed to the rewritten AOF ({:.2} MB)",
+        aofRewriteBufferSize(server) as f64 / (1024.0 * 1024.0)
+    );
+
+    // The rename takes the old file's last name away, and the kernel would free its blocks then and there. So the file is
+    // held open until a background thread closes it: with the AOF on by the descriptor that it was written to, else by one
+    // just for this, if there is a file at all.
+    let held = match server.aof_fd {
+        None => open(&server.aof_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok(),
+        Some(_) => None,
+    };
+    let mut latency = latencyStartMonitor(server);
+    if let Err(e) = rename(&tmpfile, &server.aof_filename) {
+        serverLog!(
+            LL_WARNING,
+            "Error trying to rename the temporary AOF file {} into {}: {}",
+            B(&tmpfile),
+            B(&server.aof_filename),
+            errorText(&e)
+        );
+        close(newfd);
+        if let Some(held) = held {
+            close(held);
+        }
+        return None;
+    }
+    latencyEndMonitor(server, &mut latency);
+    latencyAddSampleIfNeeded(server, "aof-rename", latency);
+
+    if server.aof_fd.is_none() {
+        // The AOF is off, and this was a rewrite for once.
+        close(newfd);
+        return Some(held);
+    }
+    let oldfd = server.aof_fd.replace(newfd);
+    server.aof_selected_db = -1;
+    aofUpdateCurrentSize(server);
+    server.aof_rewrite_base_size = server.aof_current_size;
+    server.aof_fsync_offset = server.aof_current_size;
+    server.aof_last_fsync = server.unixtime;
+    // What is in the buffer is in the new file already, by way of the rewrite buffer.
+    server.aof_buf = Vec::new();
+    Some(oldfd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Argv;
+    use crate::server::populateCommandTable;
+
+    fn newServer() -> Server {
+        let mut server = Server {
+            db: (0..16).map(|id| RedisDb { id, ..Default::default() }).collect(),
+            dbnum: 16,
+            hz: 10,
+            child_pid: -1,
+            aof_selected_db: -1,
+            aof_state: AOF_ON,
+            aof_load_truncated: true,
+            list_max_ziplist_size: -2,
+            hash_max_ziplist_entries: 4,
+            hash_max_ziplist_value: 64,
+            zset_max_ziplist_entries: 4,
+            zset_max_ziplist_value: 64,
+            set_max_intset_entries: 512,
+            stream_node_max_bytes: 4096,
+            stream_node_max_entries: 100,
+            maxmemory_policy: MAXMEMORY_NO_EVICTION,
+            ..Default::default()
+        };
+        populateCommandTable(&mut server.commands);
+        server
+    }
+
+    fn feed(server: &mut Server, db: i32, line: &str) {
+        let argv = Argv::new(&line.split(' ').collect::<Vec<_>>());
+        let cmd = lookupCommand(server, &argv[0]).unwrap();
+        feedAppendOnlyFile(server, cmd, db, &argv.as_args());
+    }
+
+    /// Takes what was fed, as lines of words.
+    fn fed(server: &mut Server) -> Vec<String> {
+        let bytes = take(&mut server.aof_buf);
+        let mut l = Loading {
+            fp: rioInitWithBuffer(bytes),
+            valid_up_to: 0,
+            valid_before_multi: 0,
+            buf: Vec::new(),
+            ranges: Vec::new(),
+        };
+        let mut lines = Vec::new();
+        while let Ok(true) = readCommand(&mut l) {
+            let argv = Args::new(&l.buf, &l.ranges, None);
+            let words: Vec<_> = argv.iter().map(|w| String::from_utf8_lossy(w)).collect();
+            lines.push(words.join(" "));
+        }
+        lines
+    }
+
+    #[test]
+    fn commands_are_fed_with_their_db() {
+        let mut server = newServer();
+        for (db, line) in [(0, "SET k v"), (0, "DEL k"), (11, "INCR n"), (0, "INCR n")] {
+            feed(&mut server, db, line);
+        }
+        assert_eq!(
+            fed(&mut server),
+            ["SELECT 0", "SET k v", "DEL k", "SELECT 11", "INCR n", "SELECT 0", "INCR n"]
+        );
+        // As received, to the byte.
+        feed(&mut server, 0, "DEL k");
+        assert_eq!(server.aof_buf, b"*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n");
+    }
+
+    #[test]
+    fn a_time_to_live_becomes_a_point_in_time() {
+        let mut server = newServer();
+        server.aof_selected_db = 0;
+        let before = mstime();
+        for line in ["EXPIRE k 100", "PEXPIRE k 100000", "SET k v px 100000", "EXPIREAT k 7"] {
+            feed(&mut server, 0, line);
+        }
+        feed(&mut server, 0, "SET k v KEEPTTL");
+        feed(&mut server, 0, "PEXPIREAT k 7");
+        let lines = fed(&mut server);
+        for (line, command) in lines.iter().zip(["PEXPIREAT k ", "PEXPIREAT k ", "SET k v PXAT "]) {
+            let at: i64 = line.strip_prefix(command).unwrap().parse().unwrap();
+            assert!((before + 100_000..=mstime() + 100_000).contains(&at), "{line}");
+        }
+        assert_eq!(lines[3..], ["PEXPIREAT k 7000", "SET k v KEEPTTL", "PEXPIREAT k 7"]);
+    }
+
+    #[test]
+    fn before_the_first_rewrite_only_the_rewrite_buffer_is_fed() {
+        let mut server = newServer();
+        server.aof_state = AOF_WAIT_REWRITE;
+        feed(&mut server, 0, "SET k v");
+        assert_eq!((server.aof_buf.len(), aofRewriteBufferSize(&server)), (0, 0));
+        server.child_type = CHILD_TYPE_AOF;
+        feed(&mut server, 0, "SET k v");
+        assert_eq!((server.aof_buf.len(), aofRewriteBufferSize(&server)), (0, 27));
+        server.aof_state = AOF_ON;
+        feed(&mut server, 1, "SET k v");
+        assert_eq!((server.aof_buf.len(), aofRewriteBufferSize(&server)), (50, 77));
+    }
+
+    #[test]
+    fn the_rewrite_buffer_goes_on_in_the_next_block() {
+        let mut server = newServer();
+        let bytes: Vec<u8> = (0..25_000_000u32).map(|i| (i >> 7) as u8).collect();
+        let mut rest = &bytes[..];
+        for size in [1, AOF_RW_BUF_BLOCK_SIZE - 1, 5, 13_000_000].into_iter().cycle() {
+            let (now, later) = rest.split_at(size.min(rest.len()));
+            aofRewriteBufferAppend(&mut server, now);
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        assert_eq!(aofRewriteBufferSize(&server), bytes.len());
+        assert_eq!(server.aof_rewrite_buf_blocks.len(), 3);
+        let path = bformat!("/tmp/fidelis-aof-{}", getpid());
+        let fd = open(&path, libc::O_CREAT | libc::O_TRUNC | libc::O_RDWR, 0o600).unwrap();
+        unlink(&path).unwrap();
+        // What was sent is not written again.
+        server.aof_rewrite_buf_blocks[0].sent = 10;
+        assert_eq!(aofRewriteBufferWrite(&server, fd).unwrap(), bytes.len() - 10);
+        lseek(fd, 0, libc::SEEK_SET).unwrap();
+        let mut written = Vec::new();
+        while readAppend(fd, &mut written, 1 << 20).unwrap() != 0 {}
+        close(fd);
+        assert!(written == bytes[10..]);
+        aofRewriteBufferReset(&mut server);
+        assert_eq!(aofRewriteBufferSize(&server), 0);
+    }
+
+    /// Executes commands in db 0 as a load does, with whatever a load needs besides the file.
+    fn load(server: &mut Server, file: &[u8]) -> Result<i64, LoadStop> {
+        let mut l = Loading {
+            fp: rioInitWithBuffer(file.to_vec()),
+            valid_up_to: 0,
+            valid_before_multi: 0,
+            buf: Vec::new(),
+            ranges: Vec::new(),
+        };
+        server.loading = true;
+        let c = createAOFClient(server);
+        let mut done = Ok(());
+        while let Ok(more) = readCommand(&mut l).inspect_err(|_| done = Err(())) {
+            if !more {
+                break;
+            }
+            let argv = Args::new(&l.buf, &l.ranges, None);
+            let cmd = lookupCommand(server, &argv[0]).unwrap();
+            server[c].cmd = Some(cmd);
+            (server.commands[cmd].proc_)(server, c, &argv);
+            freeFakeClientArgv(server, c);
+            l.valid_up_to = rioTell(&l.fp) as i64;
+        }
+        freeFakeClient(server, c);
+        server.loading = false;
+        match done {
+            Ok(()) => Ok(l.valid_up_to),
+            Err(()) if rioAtEof(&l.fp) => Err(uxeof),
+            Err(()) => Err(fmterr),
+        }
+    }
+
+    fn rewritten(server: &mut Server) -> Vec<u8> {
+        let mut aof = rioInitWithBuffer(Vec::new());
+        rewriteAppendOnlyFileRio(server, &mut aof).unwrap();
+        rioIntoBuffer(aof)
+    }
+
+    fn multibulk(lines: &[&str]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for line in lines {
+            let argv: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            catAppendOnlyGenericCommand(&mut out, argv.into_iter());
+        }
+        out
+    }
+
+    #[test]
+    fn every_type_is_rewritten_as_commands_that_make_it() {
+        let mut server = newServer();
+        let lines = [
+            "SET s text",
+            "SET n 12",
+            "PEXPIREAT n 99999999999999",
+            "RPUSH l a 1 -5 b",
+            "SADD si 3 1 2",
+            "SADD sw a",
+            "ZADD zl 1.5 a -inf b 17 3",
+            "ZADD zs 1 a 2 b 3 c 4 d 5 e",
+            "HSET hl f v 1 2",
+            "HSET hh a 1 b 2 c 3 d 4 e 5",
+            "XADD x 1-1 f 1",
+            "XADD x 2-2 f 1 g text",
+            "XADD x 3-3 f 1",
+            "XDEL x 3-3",
+            "XGROUP CREATE x g 1-1",
+            "XGROUP CREATECONSUMER x g idle",
+            "XCLAIM x g me 0 2-2 TIME 1000 RETRYCOUNT 3 FORCE JUSTID LASTID 2-2",
+            "XADD xe 5-5 f 1",
+            "XTRIM xe MAXLEN 0",
+            "SELECT 9",
+            "SET other db",
+        ];
+        load(&mut server, &multibulk(&lines)).ok().unwrap();
+        let aof = rewritten(&mut server);
+        server.aof_buf.clone_from(&aof);
+        let mut commands = fed(&mut server);
+        // Times to live follow their keys; apart from that keys have no order.
+        let expire = commands.iter().position(|c| c.starts_with("PEXPIREAT")).unwrap();
+        assert_eq!(commands[expire - 1..=expire], ["SET n 12", "PEXPIREAT n 99999999999999"]);
+        let x = commands.iter().position(|c| c.starts_with("XADD x ")).unwrap();
+        assert_eq!(
+            commands[x..x + 6],
+            [
+                "XADD x 1-1 f 1",
+                "XADD x 2-2 f 1 g text",
+                "XSETID x 3-3",
+                "XGROUP CREATE x g 2-2",
+                "XGROUP CREATECONSUMER x g idle",
+                "XCLAIM x g me 0 2-2 TIME 1000 RETRYCOUNT 3 JUSTID FORCE",
+            ]
+        );
+        let xe = commands.iter().position(|c| c.starts_with("XADD xe ")).unwrap();
+        assert_eq!(commands[xe..xe + 2], ["XADD xe MAXLEN 0 0-1 x y", "XSETID xe 5-5"]);
+        assert_eq!(commands[commands.len() - 2..], ["SELECT 9", "SET other db"]);
+        commands.sort();
+        for line in [
+            "RPUSH l a 1 -5 b",
+            "SADD si 1 2 3",
+            "ZADD zl -inf b 1.5 a 17 3",
+            "ZADD zs 5 e 4 d 3 c 2 b 1 a",
+            "HMSET hl f v 1 2",
+        ] {
+            assert!(commands.binary_search(&line.to_string()).is_ok(), "{line} in {commands:?}");
+        }
+
+        // Read back, it is written the same.
+        let mut again = newServer();
+        load(&mut again, &aof).ok().unwrap();
+        let mut second = rewritten(&mut again);
+        again.aof_buf = take(&mut second);
+        let mut second = fed(&mut again);
+        second.sort();
+        let unordered = |lines: &[String]| -> Vec<String> {
+            lines.iter().filter(|l| !l.starts_with("HMSET hh")).cloned().collect()
+        };
+        assert_eq!(unordered(&second), unordered(&commands));
+    }
+
+    #[test]
+    fn a_command_has_at_most_64_elements() {
+        let mut server = newServer();
+        let items: Vec<String> = (0..130).map(|i| i.to_string()).collect();
+        let line = format!("RPUSH l {}", items.join(" "));
+        load(&mut server, &multibulk(&[&line])).ok().unwrap();
+        server.aof_buf = rewritten(&mut server);
+        let counts: Vec<usize> =
+            fed(&mut server).iter().skip(1).map(|c| c.split(' ').count() - 2).collect();
+        assert_eq!(counts, [64, 64, 2]);
+    }
+
+    #[test]
+    fn the_end_is_told_from_damage() {
+        let whole = multibulk(&["SET a 1"]);
+        let cases: [(&[u8], Result<i64, LoadStop>); 7] = [
+            (b"", Ok(whole.len() as i64)),
+            (b"*", Err(uxeof)),
+            (b"*2\r\n$3\r\nGET\r\n", Err(uxeof)),
+            (b"*2\r\n$3\r\nGET\r\n$900\r\nx", Err(uxeof)),
+            (b"x", Err(fmterr)),
+            (b"*1\r\nGET\r\n", Err(fmterr)),
+            (b"*1\r\n$-3\r\n", Err(fmterr)),
+        ];
+        for (tail, expected) in cases {
+            let file = [&whole, tail].concat();
+            let mut server = newServer();
+            let mut l = Loading {
+                fp: rioInitWithBuffer(file),
+                valid_up_to: 0,
+                valid_before_multi: 0,
+                buf: Vec::new(),
+                ranges: Vec::new(),
+            };
+            assert!(matches!(readCommand(&mut l), Ok(true)));
+            let next = match readCommand(&mut l) {
+                Ok(more) => {
+                    assert!(!more);
+                    Ok(rioTell(&l.fp) as i64)
+                }
+                Err(readerr) if rioAtEof(&l.fp) => Err(uxeof),
+                Err(stop) => Err(stop),
+            };
+            let same = match (&next, &expected) {
+                (Ok(a), Ok(b)) => a == b,
+                (Err(a), Err(b)) => std::mem::discriminant(a) == std::mem::discriminant(b),
+                _ => false,
+            };
+            assert!(same, "{:?}", String::from_utf8_lossy(tail));
+            drop(take(&mut server.aof_buf));
+        }
+    }
+
+    #[test]
+    fn a_flush_writes_the_buffer_and_counts_it() {
+        let path = bformat!("/tmp/fidelis-aof-flush-{}", getpid());
+        let fd = open(&path, libc::O_CREAT | libc::O_TRUNC | libc::O_RDWR, 0o600).unwrap();
+        unlink(&path).unwrap();
+        let mut server = newServer();
+        server.aof_fsync = AOF_FSYNC_ALWAYS;
+        server.aof_fd = Some(fd);
+        server.unixtime = 5;
+        feed(&mut server, 0, "SET k v");
+        flushAppendOnlyFile(&mut server, false);
+        assert_eq!((server.aof_current_size, server.aof_fsync_offset), (50, 50));
+        assert_eq!((server.aof_last_fsync, server.aof_buf.len()), (5, 0));
+        assert_eq!(fileSize(fd).unwrap(), 50);
+
+        // With a child and no-appendfsync-on-rewrite, the disk is left alone.
+        server.aof_no_fsync_on_rewrite = true;
+        server.child_pid = 1;
+        feed(&mut server, 0, "DEL k");
+        flushAppendOnlyFile(&mut server, false);
+        assert_eq!((server.aof_current_size, server.aof_fsync_offset), (70, 50));
+
+        // A file that cannot be written keeps the buffer, and stops the writes until it can.
+        close(fd);
+        let full = open(b"/dev/full", libc::O_WRONLY, 0).unwrap();
+        server.aof_fd = Some(full);
+        server.aof_fsync = AOF_FSYNC_NO;
+        server.unixtime = 100;
+        feed(&mut server, 0, "DEL k");
+        flushAppendOnlyFile(&mut server, false);
+        assert_eq!((server.aof_last_write_status, server.aof_buf.len()), (CStatus::Err, 20));
+        assert_eq!(server.aof_last_write_errno, libc::ENOSPC);
+        close(full);
+        server.aof_fd = Some(open(b"/dev/null", libc::O_WRONLY, 0).unwrap());
+        flushAppendOnlyFile(&mut server, false);
+        assert_eq!((server.aof_last_write_status, server.aof_buf.len()), (CStatus::Ok, 0));
+        server.aof_fd.into_iter().for_each(close);
+    }
+}
