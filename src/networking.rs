@@ -70,6 +70,7 @@ use crate::server::{
 use crate::server_h::*;
 use crate::sys::alloc::zmalloc_used_memory;
 use crate::sys::clock::ustime;
+use crate::sys::mem::prefetch_bytes;
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::types::t_hash::Hash;
 use crate::types::t_set::Set;
@@ -1926,8 +1927,8 @@ fn prefetchKeys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clon
     }
 }
 
-/// Asks for what the commands will touch within large sets, hashes and sorted sets, which are tables themselves: the bucket of the
-/// member each of them names, then the member.
+/// Asks for what the commands will touch within sets, hashes and sorted sets. Large ones are tables themselves: the bucket of the
+/// member each of them names, then the member. Of small ones all is asked for that a search passes.
 fn prefetchMembers(
     server: &Server,
     db: usize,
@@ -1950,7 +1951,7 @@ fn prefetchMembers(
 }
 
 /// Asks for the bucket of the member that a command names; returns the value that it is in, and the member's hash there.
-/// `None`: the command is about no value that has a table.
+/// `None`: the command is about no value that has a table. A ziplist is asked for as a whole.
 fn prefetchMemberBucket<'a>(
     server: &'a Server,
     db: usize,
@@ -1970,6 +1971,10 @@ fn prefetchMemberBucket<'a>(
     let (table, hash) = match value {
         Aggregate::Set(Set::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
         Aggregate::Hash(Hash::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
+        Aggregate::Hash(Hash::Ziplist(zl)) | Aggregate::Zset(Zset::Ziplist(zl)) => {
+            prefetch_bytes(zl);
+            return None;
+        }
         // Its score stands before the member.
         Aggregate::Zset(Zset::Skiplist(zs)) => (&zs.dict, siphash(arg(last), &zs.seed)),
         _ => return None,
