@@ -639,8 +639,8 @@ const LOAD_BUF_REUSED: usize = 1024 * 1024;
 /// The longest line of a header, in bytes: the C's buffer, without the NUL.
 const LOAD_LINE_MAX: usize = 127;
 
-/// Executes the commands of the file. `C_ERR`: it is empty, or could not be read to its end. What cannot be helped ends
-/// the process with 1; the log says why, and what to do.
+/// Executes the commands of the file. `C_ERR`: it is empty. What cannot be helped ends the process with 1; the log says
+/// why, and what to do.
 ///
 /// `C_OK` also where the end was cut off in the middle of a command or a transaction and `aof-load-truncated` allows for
 /// it: the file ends before that then.
@@ -954,7 +954,7 @@ impl<'a> ItemsPerCmd<'a> {
             rioWriteBulkString(r, self.key)?;
         }
         self.count = (self.count + 1) % AOF_REWRITE_ITEMS_PER_CMD;
-        self.items -= 1;
+        self.items = self.items.saturating_sub(1);
         C_OK
     }
 }

@@ -213,6 +213,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_no_file_is_no_failed_fsync() {
+        let errno = AtomicI32::new(0);
+        // Closed, and used again for something else.
+        for fd in [-1, crate::sys::pipe::pipe().unwrap().0] {
+            bioFsync(fd, &errno);
+            assert_eq!(errno.load(Ordering::Relaxed), 0);
+        }
+        // A success ends a failure.
+        errno.store(libc::EIO, Ordering::Relaxed);
+        bioFsync(-1, &errno);
+        assert_eq!(errno.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
     fn garbage_is_dropped_elsewhere_and_counted() {
         let mut bio = Bio::default();
         bio.bioInit();

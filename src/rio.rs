@@ -451,6 +451,23 @@ mod tests {
         (0..len as u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 11) as u8).collect()
     }
 
+    #[test]
+    fn lines_are_read_as_fgets_does() {
+        let mut r = rioInitWithBuffer(b"*3\r\n\nlonger than it\nend".to_vec());
+        let mut line = [0; 8];
+        let mut next = |r: &mut Rio| rioGets(r, &mut line).map(|len| line[..len].to_vec());
+        assert_eq!(rioPeek(&r)[..2], *b"*3");
+        for expected in [&b"*3\r\n"[..], b"\n", b"longer t", b"han it\n"] {
+            assert_eq!(next(&mut r).unwrap(), expected);
+            assert!(!rioAtEof(&r));
+        }
+        // The last line has no end.
+        assert_eq!(next(&mut r).unwrap(), b"end");
+        assert!(rioAtEof(&r));
+        assert_eq!(next(&mut r), Err(()));
+        assert_eq!(rioTell(&r), 23);
+    }
+
     /// Pieces of every size, around that of the buffer as well.
     fn pieces(data: &[u8]) -> Vec<&[u8]> {
         let sizes = [1, 0, 7, 5000, 1, WRITE_BUFFER - 1, WRITE_BUFFER, 3, 130_000, 200_000, 2];
