@@ -236,6 +236,28 @@ fn words(s: &str) -> Vec<String> {
     s.split(' ').map(String::from).collect()
 }
 
+/// What a server is filled with before it is measured.
+enum Data {
+    /// So many small strings, by DEBUG POPULATE.
+    Strings(usize),
+    Commands(Vec<Load>),
+}
+
+impl Data {
+    fn fill(&self, server: &Server) {
+        match self {
+            Data::Strings(keys) => {
+                server.call(&["DEBUG", "POPULATE", &keys.to_string(), "key", "16"]);
+            }
+            Data::Commands(loads) => {
+                for load in loads {
+                    load.run(server);
+                }
+            }
+        }
+    }
+}
+
 /// What a row measures. Smaller is better.
 enum Row {
     /// CPU per operation, after a preparation.
@@ -244,21 +266,51 @@ enum Row {
         load: Load,
         replicas: usize,
     },
-    /// Resident bytes after DEBUG POPULATE.
+    /// Resident bytes that the data takes, for each of so many keys or elements.
     Memory {
-        keys: usize,
+        data: Data,
+        per: usize,
     },
     /// CPU time of SAVE, and of loading the file at start.
-    Save {
-        keys: usize,
-    },
-    Restart {
-        keys: usize,
-    },
+    Save(Data),
+    Restart(Data),
     /// Wall time from REPLICAOF to a replica in sync.
-    FullSync {
-        keys: usize,
-    },
+    FullSync(Data),
+}
+
+/// Keys of ten elements.
+const SMALL: [(&str, &str); 6] = [
+    (
+        "memory-hash-10",
+        "HSET h:############ f0 v0 f1 v1 f2 v2 f3 v3 f4 v4 f5 v5 f6 v6 f7 v7 f8 v8 f9 v9",
+    ),
+    ("memory-list-10", "RPUSH l:############ e0 e1 e2 e3 e4 e5 e6 e7 e8 e9"),
+    ("memory-set-10", "SADD s:############ m0 m1 m2 m3 m4 m5 m6 m7 m8 m9"),
+    ("memory-intset-10", "SADD i:############ 1 9 16 25 36 49 64 81 100 121"),
+    ("memory-zset-10", "ZADD z:############ 0 m0 1 m1 2 m2 3 m3 4 m4 5 m5 6 m6 7 m7 8 m8 9 m9"),
+    ("memory-stream-1", "XADD x:############ 1-1 field value"),
+];
+
+/// Elements of one key.
+const LARGE: [(&str, &str); 5] = [
+    ("memory-hash-1m", "HSET hash field:############ value:############"),
+    ("memory-list-1m", "RPUSH list element:############"),
+    ("memory-set-1m", "SADD set member:############"),
+    ("memory-zset-1m", "ZADD zset ############ member:############"),
+    ("memory-stream-1m", "XADD stream * field value:############"),
+];
+
+/// A load that sends `n` commands; each number in them is another one.
+fn elements(command: &str, n: u64) -> Load {
+    let numbers = command.matches(NUMBER).count() as u64;
+    Load {
+        command: words(command),
+        conns: 10,
+        pipeline: 50,
+        requests: n as usize,
+        keyspace: n * numbers,
+        sequential: true,
+    }
 }
 
 fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
@@ -355,19 +407,36 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
         ops(vec![fill("SETBIT bits 8388607 1", 1)], load("BITCOUNT bits", 1, 2_000, 1)),
     );
     let many = 10_000_000 / scale;
-    rows.insert("memory-10m", Row::Memory { keys: many });
-    rows.insert("save-10m", Row::Save { keys: many });
-    rows.insert("load-10m", Row::Restart { keys: many });
-    rows.insert("full-sync-10m", Row::FullSync { keys: many });
+    rows.insert("memory-10m", Row::Memory { data: Data::Strings(many), per: many });
+    rows.insert("save-10m", Row::Save(Data::Strings(many)));
+    rows.insert("load-10m", Row::Restart(Data::Strings(many)));
+    rows.insert("full-sync-10m", Row::FullSync(Data::Strings(many)));
+
+    // A million small values of ten elements each, and one value of a million elements.
+    for (name, command) in SMALL {
+        let data = Data::Commands(vec![fill(command, keys)]);
+        rows.insert(name, Row::Memory { data, per: keys as usize });
+    }
+    for (name, command) in LARGE {
+        let data = Data::Commands(vec![elements(command, keys)]);
+        rows.insert(name, Row::Memory { data, per: keys as usize });
+    }
+    let mixed = || {
+        let set = "SET str:############ value:############";
+        let mut loads = vec![elements(set, keys)];
+        loads.push(fill("SETEX ttl:############ 1000000 v", keys / 4));
+        loads.extend(SMALL.iter().map(|(_, command)| fill(command, keys / 4)));
+        loads.extend(LARGE.iter().map(|(_, command)| elements(command, keys)));
+        Data::Commands(loads)
+    };
+    rows.insert("save-mixed", Row::Save(mixed()));
+    rows.insert("load-mixed", Row::Restart(mixed()));
     rows
 }
 
 /// Measures a row on a server that is new for it.
 fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
     let _ = std::fs::remove_dir_all(dir);
-    let populate = |server: &Server, keys: &usize| {
-        server.call(&["DEBUG", "POPULATE", &keys.to_string(), "key", "16"]);
-    };
     match row {
         Row::Ops { prepare, load, replicas } => {
             let server = Server::start(binary, dir, &[]);
@@ -379,22 +448,22 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
                 .collect();
             load.run(&server)
         }
-        Row::Memory { keys } => {
+        Row::Memory { data, per } => {
             let server = Server::start(binary, dir, &[]);
             let empty = server.rss();
-            populate(&server, keys);
-            (server.rss() - empty) / *keys as f64
+            data.fill(&server);
+            (server.rss() - empty) / *per as f64
         }
-        Row::Save { keys } => {
+        Row::Save(data) => {
             let server = Server::start(binary, dir, &[]);
-            populate(&server, keys);
+            data.fill(&server);
             let before = server.cpu_ns();
             server.call(&["SAVE"]);
             (server.cpu_ns() - before) / 1e6
         }
-        Row::Restart { keys } => {
+        Row::Restart(data) => {
             let server = Server::start(binary, dir, &[]);
-            populate(&server, keys);
+            data.fill(&server);
             server.call(&["SAVE"]);
             let dir = server.dir.clone();
             drop(server);
@@ -404,9 +473,9 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
             }
             server.cpu_ns() / 1e6
         }
-        Row::FullSync { keys } => {
+        Row::FullSync(data) => {
             let server = Server::start(binary, dir, &[]);
-            populate(&server, keys);
+            data.fill(&server);
             let start = Instant::now();
             let _replica = replica_of(&server, binary, &dir.join("replica"));
             start.elapsed().as_secs_f64() * 1e3
@@ -482,9 +551,9 @@ fn main() {
         }
         let unit = match row {
             Row::Ops { .. } => "cpu ns/op",
-            Row::Memory { .. } => "bytes/key",
-            Row::Save { .. } | Row::Restart { .. } => "cpu ms",
-            Row::FullSync { .. } => "ms",
+            Row::Memory { .. } => "bytes each",
+            Row::Save(_) | Row::Restart(_) => "cpu ms",
+            Row::FullSync(_) => "ms",
         };
         print!("{name:20}");
         for (i, (server, _)) in servers.iter().enumerate() {

@@ -32,7 +32,7 @@ use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMo
 use crate::log::{LL_NOTICE, LL_VERBOSE, LL_WARNING};
 use crate::multi::{queueMultiCommand, unwatchAllKeys};
 use crate::networking::{addReplyError, addReplyStatus, processEventsWhileBlocked};
-use crate::object::{Aggregate, Entry, Keyspace, ValueRef};
+use crate::object::{AggregateRef, Entry, Keyspace, ValueRef};
 use crate::rdb::{
     debugDelay, loadingProgress, rdbLoadRio, rdbSaveRio, startLoadingFile, startSaving,
     stopLoading, stopSaving,
@@ -1222,11 +1222,11 @@ fn rewriteKeys(
 fn rewriteKey(aof: &mut Rio, e: Entry<'_>) -> CResult {
     let key = e.key();
     match e.value() {
-        ValueRef::Aggregate(Aggregate::List(list)) => rewriteListObject(aof, key, list)?,
-        ValueRef::Aggregate(Aggregate::Set(set)) => rewriteSetObject(aof, key, set)?,
-        ValueRef::Aggregate(Aggregate::Zset(zobj)) => rewriteSortedSetObject(aof, key, zobj)?,
-        ValueRef::Aggregate(Aggregate::Hash(hash)) => rewriteHashObject(aof, key, hash)?,
-        ValueRef::Aggregate(Aggregate::Stream(s)) => rewriteStreamObject(aof, key, s)?,
+        ValueRef::Aggregate(AggregateRef::List(list)) => rewriteListObject(aof, key, list)?,
+        ValueRef::Aggregate(AggregateRef::Set(set)) => rewriteSetObject(aof, key, set)?,
+        ValueRef::Aggregate(AggregateRef::Zset(zobj)) => rewriteSortedSetObject(aof, key, zobj)?,
+        ValueRef::Aggregate(AggregateRef::Hash(hash)) => rewriteHashObject(aof, key, hash)?,
+        ValueRef::Aggregate(AggregateRef::Stream(s)) => rewriteStreamObject(aof, key, s)?,
         string => {
             rioWrite(aof, b"*3\r\n$3\r\nSET\r\n")?;
             rioWriteBulkString(aof, key)?;

@@ -664,12 +664,12 @@ pub fn scanGenericCommand(
         None => scanTable(&mut cursor, count, &mut keys, |cursor, keys| {
             dict.scan(cursor, |o| keys.push(dict.key(o).to_vec()))
         }),
-        Some(ValueRef::Aggregate(Aggregate::Set(Set::Ht(ht)))) => {
+        Some(ValueRef::Aggregate(AggregateRef::Set(Set::Ht(ht)))) => {
             scanTable(&mut cursor, count, &mut keys, |cursor, keys| {
                 dictScan(ht, cursor, |member| keys.push(member.as_slice().to_vec()))
             });
         }
-        Some(ValueRef::Aggregate(Aggregate::Set(Set::Intset(is)))) => {
+        Some(ValueRef::Aggregate(AggregateRef::Set(Set::Intset(is)))) => {
             keys.extend(
                 (0..intsetLen(is))
                     .map_while(|pos| intsetGet(is, pos))
@@ -677,7 +677,7 @@ pub fn scanGenericCommand(
             );
             cursor = 0;
         }
-        Some(ValueRef::Aggregate(Aggregate::Hash(Hash::Ht(ht)))) => {
+        Some(ValueRef::Aggregate(AggregateRef::Hash(Hash::Ht(ht)))) => {
             pairs = true;
             scanTable(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
                 dictScan(ht, cursor, |pair| {
@@ -685,7 +685,7 @@ pub fn scanGenericCommand(
                 })
             });
         }
-        Some(ValueRef::Aggregate(Aggregate::Zset(Zset::Skiplist(zs)))) => {
+        Some(ValueRef::Aggregate(AggregateRef::Zset(Zset::Skiplist(zs)))) => {
             pairs = true;
             scanTable(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
                 zs.dict.scan(cursor, |node| {
@@ -695,7 +695,7 @@ pub fn scanGenericCommand(
             });
         }
         Some(ValueRef::Aggregate(
-            Aggregate::Hash(Hash::Ziplist(zl)) | Aggregate::Zset(Zset::Ziplist(zl)),
+            AggregateRef::Hash(Hash::Ziplist(zl)) | AggregateRef::Zset(Zset::Ziplist(zl)),
         )) => {
             pairs = true;
             let mut p = ziplistIndex(zl, 0);

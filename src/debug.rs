@@ -130,50 +130,50 @@ pub fn xorObjectDigest(digest: &mut Sha1Digest, o: ValueRef, expire: Option<i64>
 }
 
 /// The elements of a value that has some. In a list and a stream their order matters.
-fn xorAggregateDigest(digest: &mut Sha1Digest, a: &Aggregate) {
+fn xorAggregateDigest(digest: &mut Sha1Digest, a: AggregateRef) {
     match a {
-        Aggregate::List(ql) => {
+        AggregateRef::List(ql) => {
             let mut li = quicklistRead(ql, AL_START_HEAD, 0);
             while let Some(entry) = li.read() {
                 withBytes(entry, |ele| mixDigest(digest, ele));
             }
         }
-        Aggregate::Set(Set::Intset(is)) => {
+        AggregateRef::Set(Set::Intset(is)) => {
             for n in (0..intsetLen(is)).filter_map(|pos| intsetGet(is, pos)) {
                 xorDigest(digest, &ll2string(n));
             }
         }
-        Aggregate::Set(Set::Ht(d)) => {
+        AggregateRef::Set(Set::Ht(d)) => {
             for ele in d.iter() {
                 xorDigest(digest, ele.as_slice());
             }
         }
-        Aggregate::Zset(Zset::Ziplist(zl)) => {
+        AggregateRef::Zset(Zset::Ziplist(zl)) => {
             for (ele, score) in ziplistPairs(zl) {
                 let score = withBytes(score, |text| strtod(text).value);
                 withBytes(ele, |ele| xorPairDigest(digest, ele, &format_17g(score)));
             }
         }
-        Aggregate::Zset(Zset::Skiplist(zs)) => {
+        AggregateRef::Zset(Zset::Skiplist(zs)) => {
             let mut ln = zs.zsl.first();
             while let Some(idx) = ln {
                 xorPairDigest(digest, zs.zsl.member(idx), &format_17g(zs.zsl.score(idx)));
                 ln = zs.zsl.next(idx);
             }
         }
-        Aggregate::Hash(Hash::Ziplist(zl)) => {
+        AggregateRef::Hash(Hash::Ziplist(zl)) => {
             for (field, value) in ziplistPairs(zl) {
                 withBytes(field, |field| {
                     withBytes(value, |value| xorPairDigest(digest, field, value))
                 });
             }
         }
-        Aggregate::Hash(Hash::Ht(d)) => {
+        AggregateRef::Hash(Hash::Ht(d)) => {
             for pair in d.iter() {
                 xorPairDigest(digest, pair.field(), pair.value());
             }
         }
-        Aggregate::Stream(s) => {
+        AggregateRef::Stream(s) => {
             let mut si = streamIteratorStart(s, None, None, false);
             while let Some((id, numfields)) = streamIteratorGetID(&mut si, s) {
                 mixDigest(digest, &bformat!("{}.{}", id.ms, id.seq));
@@ -302,7 +302,7 @@ fn debugObject(server: &mut Server, c: ClientId, argv: &Args) {
     let (encoding, lru) = (dict.encoding(o), dict.lru(o));
 
     let mut extra = Vec::new();
-    if let ValueRef::Aggregate(Aggregate::List(ql)) = val {
+    if let ValueRef::Aggregate(AggregateRef::List(ql)) = val {
         let avg = quicklistCount(ql) as f64 / ql.len() as f64;
         let sz: usize = ql.nodes().map(|node| node.sz()).sum();
         sdscatprintf!(
@@ -591,8 +591,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         debugSdslen(server, c, argv);
     } else if is("ziplist") && argc == 3 {
         let Some(o) = debugLookupOrReply(server, c, &argv[2]) else { return };
-        let (ValueRef::Aggregate(Aggregate::Hash(Hash::Ziplist(zl)))
-        | ValueRef::Aggregate(Aggregate::Zset(Zset::Ziplist(zl)))) = server.db[server[c].db].get(o)
+        let (ValueRef::Aggregate(AggregateRef::Hash(Hash::Ziplist(zl)))
+        | ValueRef::Aggregate(AggregateRef::Zset(Zset::Ziplist(zl)))) =
+            server.db[server[c].db].get(o)
         else {
             addReplyError(server, c, b"Not a ziplist encoded object.");
             return;
@@ -660,9 +661,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else if is("htstats-key") && argc == 3 {
         let Some(o) = debugLookupOrReply(server, c, &argv[2]) else { return };
         let stats = match server.db[server[c].db].get(o) {
-            ValueRef::Aggregate(Aggregate::Zset(Zset::Skiplist(zs))) => zs.dict.stats(),
-            ValueRef::Aggregate(Aggregate::Set(Set::Ht(ht))) => dictGetStats(ht),
-            ValueRef::Aggregate(Aggregate::Hash(Hash::Ht(ht))) => dictGetStats(ht),
+            ValueRef::Aggregate(AggregateRef::Zset(Zset::Skiplist(zs))) => zs.dict.stats(),
+            ValueRef::Aggregate(AggregateRef::Set(Set::Ht(ht))) => dictGetStats(ht),
+            ValueRef::Aggregate(AggregateRef::Hash(Hash::Ht(ht))) => dictGetStats(ht),
             _ => {
                 addReplyError(
                     server,
@@ -1200,7 +1201,7 @@ mod tests {
     }
 
     fn aggregate(a: Aggregate) -> Object {
-        Object::Aggregate(Box::new(a))
+        Object::Aggregate(a)
     }
 
     fn ziplist(elements: &[&str]) -> crate::ds::ziplist::Ziplist {
@@ -1235,7 +1236,7 @@ mod tests {
             quicklistPushTail(&mut ql, element.as_bytes());
         }
         assert_eq!(
-            digest_of(&aggregate(Aggregate::List(ql))),
+            digest_of(&aggregate(Aggregate::List(Box::new(ql)))),
             "cbaf468b5e809ccf9b3308247ac7312b18d0680f"
         );
 

@@ -75,72 +75,111 @@ const MAX_PREALLOC: usize = 1024 * 1024;
 // ========================================================================================================== values
 
 /// A value made of many: what is behind a key that is no string. Each is an enum or a structure of its own, in the file of its
-/// type.
+/// type, and two words at most, which lie in the key's block.
 pub enum Aggregate {
-    List(Quicklist),
+    List(Box<Quicklist>),
     Set(Set),
     Zset(Zset),
     Hash(Hash),
     Stream(Box<Stream>),
 }
 
+/// A value made of many, to look at.
+#[derive(Clone, Copy)]
+pub enum AggregateRef<'a> {
+    List(&'a Quicklist),
+    Set(&'a Set),
+    Zset(&'a Zset),
+    Hash(&'a Hash),
+    Stream(&'a Stream),
+}
+
 impl Aggregate {
-    /// `OBJ_LIST` and so on.
-    pub fn type_of(&self) -> u8 {
+    /// The value, to look at.
+    pub fn as_ref(&self) -> AggregateRef<'_> {
         match self {
-            Aggregate::List(_) => OBJ_LIST,
-            Aggregate::Set(_) => OBJ_SET,
-            Aggregate::Zset(_) => OBJ_ZSET,
-            Aggregate::Hash(_) => OBJ_HASH,
-            Aggregate::Stream(_) => OBJ_STREAM,
+            Aggregate::List(ql) => AggregateRef::List(ql),
+            Aggregate::Set(s) => AggregateRef::Set(s),
+            Aggregate::Zset(z) => AggregateRef::Zset(z),
+            Aggregate::Hash(h) => AggregateRef::Hash(h),
+            Aggregate::Stream(s) => AggregateRef::Stream(s),
+        }
+    }
+}
+
+impl AggregateRef<'_> {
+    /// `OBJ_LIST` and so on.
+    pub fn type_of(self) -> u8 {
+        match self {
+            AggregateRef::List(_) => OBJ_LIST,
+            AggregateRef::Set(_) => OBJ_SET,
+            AggregateRef::Zset(_) => OBJ_ZSET,
+            AggregateRef::Hash(_) => OBJ_HASH,
+            AggregateRef::Stream(_) => OBJ_STREAM,
         }
     }
 
     /// `OBJ_ENCODING_QUICKLIST` and so on: what it is right now.
-    pub fn encoding(&self) -> u8 {
+    pub fn encoding(self) -> u8 {
         match self {
-            Aggregate::List(_) => OBJ_ENCODING_QUICKLIST,
-            Aggregate::Set(Set::Intset(_)) => OBJ_ENCODING_INTSET,
-            Aggregate::Set(Set::Ht(_)) | Aggregate::Hash(Hash::Ht(_)) => OBJ_ENCODING_HT,
-            Aggregate::Zset(Zset::Ziplist(_)) | Aggregate::Hash(Hash::Ziplist(_)) => {
+            AggregateRef::List(_) => OBJ_ENCODING_QUICKLIST,
+            AggregateRef::Set(Set::Intset(_)) => OBJ_ENCODING_INTSET,
+            AggregateRef::Set(Set::Ht(_)) | AggregateRef::Hash(Hash::Ht(_)) => OBJ_ENCODING_HT,
+            AggregateRef::Zset(Zset::Ziplist(_)) | AggregateRef::Hash(Hash::Ziplist(_)) => {
                 OBJ_ENCODING_ZIPLIST
             }
-            Aggregate::Zset(Zset::Skiplist(_)) => OBJ_ENCODING_SKIPLIST,
-            Aggregate::Stream(_) => OBJ_ENCODING_STREAM,
+            AggregateRef::Zset(Zset::Skiplist(_)) => OBJ_ENCODING_SKIPLIST,
+            AggregateRef::Stream(_) => OBJ_ENCODING_STREAM,
         }
     }
 
     /// How many allocations it takes, about, for lazy freeing.
-    pub fn free_effort(&self) -> usize {
+    pub fn free_effort(self) -> usize {
         match self {
-            Aggregate::List(ql) => ql.len(),
-            Aggregate::Set(s) => s.free_effort(),
-            Aggregate::Zset(z) => z.free_effort(),
-            Aggregate::Hash(h) => h.free_effort(),
-            Aggregate::Stream(s) => s.free_effort(),
+            AggregateRef::List(ql) => ql.len(),
+            AggregateRef::Set(s) => s.free_effort(),
+            AggregateRef::Zset(z) => z.free_effort(),
+            AggregateRef::Hash(h) => h.free_effort(),
+            AggregateRef::Stream(s) => s.free_effort(),
         }
     }
 
     /// Bytes it takes up, from a sample of its elements.
-    pub fn mem_usage(&self, sample_size: usize) -> usize {
+    pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
-            Aggregate::List(ql) => ql.mem_usage(),
-            Aggregate::Set(s) => s.mem_usage(sample_size),
-            Aggregate::Zset(z) => z.mem_usage(sample_size),
-            Aggregate::Hash(h) => h.mem_usage(sample_size),
-            Aggregate::Stream(s) => s.mem_usage(sample_size),
+            AggregateRef::List(ql) => ql.mem_usage(),
+            AggregateRef::Set(s) => s.mem_usage(sample_size),
+            AggregateRef::Zset(z) => z.mem_usage(sample_size),
+            AggregateRef::Hash(h) => h.mem_usage(sample_size),
+            AggregateRef::Stream(s) => s.mem_usage(sample_size),
         }
     }
 
     /// A copy of it (`listTypeDup`, `setTypeDup`, ...).
-    pub fn dup(&self) -> Aggregate {
+    pub fn dup(self) -> Aggregate {
         match self {
-            Aggregate::List(ql) => Aggregate::List(quicklistDup(ql)),
-            Aggregate::Set(s) => Aggregate::Set(s.dup()),
-            Aggregate::Zset(z) => Aggregate::Zset(z.dup()),
-            Aggregate::Hash(h) => Aggregate::Hash(h.dup()),
-            Aggregate::Stream(s) => Aggregate::Stream(Box::new(s.dup())),
+            AggregateRef::List(ql) => Aggregate::List(Box::new(quicklistDup(ql))),
+            AggregateRef::Set(s) => Aggregate::Set(s.dup()),
+            AggregateRef::Zset(z) => Aggregate::Zset(z.dup()),
+            AggregateRef::Hash(h) => Aggregate::Hash(h.dup()),
+            AggregateRef::Stream(s) => Aggregate::Stream(Box::new(s.dup())),
         }
+    }
+
+    /// Asks for the first line of what is not in the key's block.
+    #[inline]
+    fn prefetch(self) {
+        prefetch(match self {
+            AggregateRef::List(ql) => ptr_of(ql),
+            AggregateRef::Set(Set::Intset(is)) => return is.prefetch(),
+            AggregateRef::Set(Set::Ht(ht)) => ptr_of(&**ht),
+            AggregateRef::Zset(Zset::Ziplist(zl)) | AggregateRef::Hash(Hash::Ziplist(zl)) => {
+                return zl.prefetch();
+            }
+            AggregateRef::Zset(Zset::Skiplist(zs)) => ptr_of(&**zs),
+            AggregateRef::Hash(Hash::Ht(ht)) => ptr_of(&**ht),
+            AggregateRef::Stream(s) => ptr_of(s),
+        });
     }
 }
 
@@ -153,7 +192,7 @@ macro_rules! aggregate_accessors {
                 #[track_caller]
                 pub fn $get(&self, k: KeyRef) -> &$type {
                     match self.get(k) {
-                        ValueRef::Aggregate(Aggregate::$variant(v)) => v,
+                        ValueRef::Aggregate(AggregateRef::$variant(v)) => v,
                         _ => panic!("the key's value is of another type"),
                     }
                 }
@@ -162,7 +201,7 @@ macro_rules! aggregate_accessors {
                 #[track_caller]
                 pub fn $get_mut(&mut self, k: KeyRef) -> &mut $type {
                     match self.get_mut(k) {
-                        ValueMut::Aggregate(Aggregate::$variant(v)) => v,
+                        ValueMut::$variant(v) => v,
                         _ => panic!("the key's value is of another type"),
                     }
                 }
@@ -172,7 +211,7 @@ macro_rules! aggregate_accessors {
         $(
             impl From<$type> for Value<'_> {
                 fn from(v: $type) -> Self {
-                    Value::Own(Object::Aggregate(Box::new(Aggregate::$variant(v.into()))))
+                    Value::Own(Object::Aggregate(Aggregate::$variant(v.into())))
                 }
             }
         )*
@@ -196,7 +235,7 @@ pub enum Object {
     /// A string that is raw even if it is short, because it was changed in place.
     Raw(Vec<u8>),
     /// Anything else.
-    Aggregate(Box<Aggregate>),
+    Aggregate(Aggregate),
 }
 
 impl Object {
@@ -211,7 +250,7 @@ impl Object {
             Object::Int(_) => OBJ_ENCODING_INT,
             Object::Str(v) => string_encoding(v.len()),
             Object::Raw(_) => OBJ_ENCODING_RAW,
-            Object::Aggregate(a) => a.encoding(),
+            Object::Aggregate(a) => a.as_ref().encoding(),
         }
     }
 
@@ -220,7 +259,7 @@ impl Object {
         match self {
             Object::Int(n) => ValueRef::Int(*n),
             Object::Str(v) | Object::Raw(v) => ValueRef::Str(v),
-            Object::Aggregate(a) => ValueRef::Aggregate(a),
+            Object::Aggregate(a) => ValueRef::Aggregate(a.as_ref()),
         }
     }
 }
@@ -237,7 +276,7 @@ pub enum ValueRef<'a> {
     /// A string.
     Str(&'a [u8]),
     /// Anything else.
-    Aggregate(&'a Aggregate),
+    Aggregate(AggregateRef<'a>),
 }
 
 impl ValueRef<'_> {
@@ -256,8 +295,11 @@ pub enum ValueMut<'a> {
     Int(&'a mut i64),
     /// A string. To make it longer, see [`Keyspace::string_mut`].
     Str(&'a mut [u8]),
-    /// Anything else.
-    Aggregate(&'a mut Aggregate),
+    List(&'a mut Quicklist),
+    Set(&'a mut Set),
+    Zset(&'a mut Zset),
+    Hash(&'a mut Hash),
+    Stream(&'a mut Stream),
 }
 
 /// A value on its way into the keyspace: borrowed bytes go straight into the key's block, without a copy between.
@@ -380,8 +422,16 @@ enum Place {
     Int,
     /// A `Vec<u8>` before the key.
     Outside,
-    /// A `Box<Aggregate>` before the key.
-    Boxed,
+    /// A `Box<Quicklist>` before the key.
+    List,
+    /// A [`Set`] before the key.
+    Set,
+    /// A [`Zset`] before the key.
+    Zset,
+    /// A [`Hash`] before the key.
+    Hash,
+    /// A `Box<Stream>` before the key.
+    Stream,
 }
 
 impl Place {
@@ -392,7 +442,11 @@ impl Place {
             Place::Inline => 0,
             Place::Int => size_of::<i64>(),
             Place::Outside => size_of::<Vec<u8>>(),
-            Place::Boxed => size_of::<Box<Aggregate>>(),
+            Place::List => size_of::<Box<Quicklist>>(),
+            Place::Set => size_of::<Set>(),
+            Place::Zset => size_of::<Zset>(),
+            Place::Hash => size_of::<Hash>(),
+            Place::Stream => size_of::<Box<Stream>>(),
         }
     }
 }
@@ -444,7 +498,7 @@ enum Put<'a> {
     Inline(&'a [u8]),
     InlineOwned(Vec<u8>),
     Outside(Vec<u8>),
-    Boxed(Box<Aggregate>),
+    Aggregate(Aggregate),
 }
 
 impl<'a> Put<'a> {
@@ -475,8 +529,8 @@ impl<'a> Put<'a> {
             }
             Value::Own(Object::Raw(v)) => (owned(v), string(OBJ_ENCODING_RAW)),
             Value::Own(Object::Aggregate(a)) => {
-                let t = a.type_of();
-                (Put::Boxed(a), t)
+                let t = a.as_ref().type_of();
+                (Put::Aggregate(a), t)
             }
         }
     }
@@ -486,7 +540,13 @@ impl<'a> Put<'a> {
             Put::Int(_) => Place::Int,
             Put::Inline(_) | Put::InlineOwned(_) => Place::Inline,
             Put::Outside(_) => Place::Outside,
-            Put::Boxed(_) => Place::Boxed,
+            Put::Aggregate(a) => match a {
+                Aggregate::List(_) => Place::List,
+                Aggregate::Set(_) => Place::Set,
+                Aggregate::Zset(_) => Place::Zset,
+                Aggregate::Hash(_) => Place::Hash,
+                Aggregate::Stream(_) => Place::Stream,
+            },
         }
     }
 
@@ -513,7 +573,13 @@ impl<'a> Put<'a> {
                 Put::Inline(v) => copy_nonoverlapping(v.as_ptr(), end, v.len()),
                 Put::InlineOwned(v) => copy_nonoverlapping(v.as_ptr(), end, v.len()),
                 Put::Outside(v) => at.cast::<Vec<u8>>().write(v),
-                Put::Boxed(a) => at.cast::<Box<Aggregate>>().write(a),
+                Put::Aggregate(a) => match a {
+                    Aggregate::List(v) => at.cast::<Box<Quicklist>>().write(v),
+                    Aggregate::Set(v) => at.cast::<Set>().write(v),
+                    Aggregate::Zset(v) => at.cast::<Zset>().write(v),
+                    Aggregate::Hash(v) => at.cast::<Hash>().write(v),
+                    Aggregate::Stream(v) => at.cast::<Box<Stream>>().write(v),
+                },
             }
         }
     }
@@ -522,7 +588,7 @@ impl<'a> Put<'a> {
 /// A key with all that belongs to it, in one block of its own:
 ///
 /// ```text
-///   [header 8] [expire 8, if any] [i64, Vec or Box, unless inline] [length 8, if long] [key] [inline string]
+///   [header 8] [expire 8, if any] [i64, Vec or aggregate, unless inline] [length 8, if long] [key] [inline string]
 /// ```
 ///
 /// A 16-byte key with a 16-byte value is 40 bytes. The block's size is a size class, told from its contents; what
@@ -654,7 +720,7 @@ impl KeyEntry {
                 Place::Int => Object::Int(v.value_ptr().cast::<i64>().read()),
                 Place::Inline => string(v.inline().to_vec()),
                 Place::Outside => string(v.value_ptr().cast::<Vec<u8>>().read()),
-                Place::Boxed => Object::Aggregate(v.value_ptr().cast::<Box<Aggregate>>().read()),
+                _ => Object::Aggregate(v.take_aggregate()),
             }
         }
     }
@@ -670,7 +736,7 @@ impl KeyEntry {
             match v.place() {
                 Place::Int | Place::Inline => {}
                 Place::Outside => v.value_ptr().cast::<Vec<u8>>().drop_in_place(),
-                Place::Boxed => v.value_ptr().cast::<Box<Aggregate>>().drop_in_place(),
+                _ => drop(v.take_aggregate()),
             }
         }
     }
@@ -710,7 +776,13 @@ impl<'a> Entry<'a> {
     fn place(self) -> Place {
         let h = self.header();
         if h.type_encoding & 15 != OBJ_STRING {
-            Place::Boxed
+            match h.type_encoding & 15 {
+                OBJ_LIST => Place::List,
+                OBJ_SET => Place::Set,
+                OBJ_ZSET => Place::Zset,
+                OBJ_HASH => Place::Hash,
+                _ => Place::Stream,
+            }
         } else if h.type_encoding >> 4 == OBJ_ENCODING_INT {
             Place::Int
         } else if h.flags & OUTSIDE != 0 {
@@ -772,7 +844,43 @@ impl<'a> Entry<'a> {
                 Place::Inline => ValueRef::Str(self.inline()),
                 Place::Int => ValueRef::Int(self.value_ptr().cast::<i64>().read()),
                 Place::Outside => ValueRef::Str(&*self.value_ptr().cast::<Vec<u8>>()),
-                Place::Boxed => ValueRef::Aggregate(&*self.value_ptr().cast::<Box<Aggregate>>()),
+                _ => ValueRef::Aggregate(self.aggregate()),
+            }
+        }
+    }
+
+    /// The value, which is no string.
+    #[inline(always)]
+    fn aggregate(self) -> AggregateRef<'a> {
+        let at = self.value_ptr();
+        // SAFETY: the place says what is there; the block lives for 'a, and is not changed meanwhile.
+        unsafe {
+            match self.place() {
+                Place::List => AggregateRef::List(&*at.cast::<Box<Quicklist>>()),
+                Place::Set => AggregateRef::Set(&*at.cast::<Set>()),
+                Place::Zset => AggregateRef::Zset(&*at.cast::<Zset>()),
+                Place::Hash => AggregateRef::Hash(&*at.cast::<Hash>()),
+                Place::Stream => AggregateRef::Stream(&*at.cast::<Box<Stream>>()),
+                Place::Inline | Place::Int | Place::Outside => unreachable!("a string"),
+            }
+        }
+    }
+
+    /// Moves the value, which is no string, out of the block.
+    ///
+    /// # Safety
+    /// The value is not used again through the block.
+    unsafe fn take_aggregate(self) -> Aggregate {
+        let at = self.value_ptr();
+        // SAFETY: the place says what is there; by contract it is moved, not copied.
+        unsafe {
+            match self.place() {
+                Place::List => Aggregate::List(at.cast::<Box<Quicklist>>().read()),
+                Place::Set => Aggregate::Set(at.cast::<Set>().read()),
+                Place::Zset => Aggregate::Zset(at.cast::<Zset>().read()),
+                Place::Hash => Aggregate::Hash(at.cast::<Hash>().read()),
+                Place::Stream => Aggregate::Stream(at.cast::<Box<Stream>>().read()),
+                Place::Inline | Place::Int | Place::Outside => unreachable!("a string"),
             }
         }
     }
@@ -997,7 +1105,11 @@ impl Keyspace {
                 )),
                 Place::Int => ValueMut::Int(&mut *e.value_ptr().cast::<i64>()),
                 Place::Outside => ValueMut::Str(&mut *e.value_ptr().cast::<Vec<u8>>()),
-                Place::Boxed => ValueMut::Aggregate(&mut *e.value_ptr().cast::<Box<Aggregate>>()),
+                Place::List => ValueMut::List(&mut *e.value_ptr().cast::<Box<Quicklist>>()),
+                Place::Set => ValueMut::Set(&mut *e.value_ptr().cast::<Set>()),
+                Place::Zset => ValueMut::Zset(&mut *e.value_ptr().cast::<Zset>()),
+                Place::Hash => ValueMut::Hash(&mut *e.value_ptr().cast::<Hash>()),
+                Place::Stream => ValueMut::Stream(&mut *e.value_ptr().cast::<Box<Stream>>()),
             }
         }
     }
@@ -1482,6 +1594,11 @@ fn stale() -> ! {
     panic!("stale KeyRef: its entry was removed or has moved");
 }
 
+/// The address of something, for a prefetch.
+fn ptr_of<T: ?Sized>(v: &T) -> usize {
+    std::ptr::from_ref(v).addr()
+}
+
 /// Asks for a value that is not in its key's block.
 #[inline(always)]
 fn prefetch_outside(payload: u64) {
@@ -1499,11 +1616,7 @@ fn prefetch_outside(payload: u64) {
                 at += 64;
             }
         }
-        Place::Boxed => {
-            // SAFETY: the place says that there is a Box; only its address is read.
-            let a = unsafe { e.value_ptr().cast::<*const u8>().read() };
-            prefetch(a.addr());
-        }
+        _ => e.aggregate().prefetch(),
     }
 }
 

@@ -23,7 +23,7 @@ pub fn lazyfreeGetFreedObjectsCount(server: &Server) -> usize {
 pub fn lazyfreeGetFreeEffort(obj: &Object) -> usize {
     match obj {
         Object::Int(_) | Object::Str(_) | Object::Raw(_) => 1,
-        Object::Aggregate(aggregate) => aggregate.free_effort(),
+        Object::Aggregate(aggregate) => aggregate.as_ref().free_effort(),
     }
 }
 

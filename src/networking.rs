@@ -52,7 +52,7 @@ use crate::ds::adlist::*;
 use crate::ds::dict::dictGetHash;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
 use crate::ds::siphash::siphash;
-use crate::keyspace::Aggregate;
+use crate::keyspace::AggregateRef;
 use crate::log::{LL_VERBOSE, LL_WARNING, getLogLevel};
 use crate::multi::{discardTransaction, unwatchAllKeys};
 use crate::object::{ValueRef, getLongLongFromObjectOrReply};
@@ -1942,9 +1942,9 @@ fn prefetchMembers(
     }
     for (value, hash) in members.into_iter().flatten() {
         match value {
-            Aggregate::Set(Set::Ht(ht)) => ht.raw().prefetch_payload(hash),
-            Aggregate::Hash(Hash::Ht(ht)) => ht.raw().prefetch_payload(hash),
-            Aggregate::Zset(Zset::Skiplist(zs)) => zs.prefetch_node(hash),
+            AggregateRef::Set(Set::Ht(ht)) => ht.raw().prefetch_payload(hash),
+            AggregateRef::Hash(Hash::Ht(ht)) => ht.raw().prefetch_payload(hash),
+            AggregateRef::Zset(Zset::Skiplist(zs)) => zs.prefetch_node(hash),
             _ => {}
         }
     }
@@ -1958,7 +1958,7 @@ fn prefetchMemberBucket<'a>(
     qb: &[u8],
     args: &[ArgRange],
     found: FoundAhead,
-) -> Option<(&'a Aggregate, u64)> {
+) -> Option<(AggregateRef<'a>, u64)> {
     const HAVE_MEMBERS: u64 = CMD_CATEGORY_SET | CMD_CATEGORY_HASH | CMD_CATEGORY_SORTEDSET;
     let ([_, key, first, ..], Some(last)) = (args, args.last()) else { return None };
     if server.commands[found.cmd?].flags & HAVE_MEMBERS == 0 {
@@ -1969,14 +1969,14 @@ fn prefetchMemberBucket<'a>(
     let o = dict.find_hashed(arg(key), found.key_hash?)?;
     let ValueRef::Aggregate(value) = dict.get(o) else { return None };
     let (table, hash) = match value {
-        Aggregate::Set(Set::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
-        Aggregate::Hash(Hash::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
-        Aggregate::Hash(Hash::Ziplist(zl)) | Aggregate::Zset(Zset::Ziplist(zl)) => {
+        AggregateRef::Set(Set::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
+        AggregateRef::Hash(Hash::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
+        AggregateRef::Hash(Hash::Ziplist(zl)) | AggregateRef::Zset(Zset::Ziplist(zl)) => {
             prefetch_bytes(zl);
             return None;
         }
         // Its score stands before the member.
-        Aggregate::Zset(Zset::Skiplist(zs)) => (&zs.dict, siphash(arg(last), &zs.seed)),
+        AggregateRef::Zset(Zset::Skiplist(zs)) => (&zs.dict, siphash(arg(last), &zs.seed)),
         _ => return None,
     };
     table.prefetch_bucket(hash);
@@ -3553,9 +3553,9 @@ mod tests {
             let mut candidates = 0;
             let count = |_| candidates += 1;
             match value {
-                Aggregate::Set(Set::Ht(ht)) => ht.raw().candidates(hash, count),
-                Aggregate::Hash(Hash::Ht(ht)) => ht.raw().candidates(hash, count),
-                Aggregate::Zset(Zset::Skiplist(zs)) => zs.dict.candidates(hash, count),
+                AggregateRef::Set(Set::Ht(ht)) => ht.raw().candidates(hash, count),
+                AggregateRef::Hash(Hash::Ht(ht)) => ht.raw().candidates(hash, count),
+                AggregateRef::Zset(Zset::Skiplist(zs)) => zs.dict.candidates(hash, count),
                 _ => panic!("no table"),
             }
             Some(candidates == 1)

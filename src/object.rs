@@ -69,7 +69,7 @@ impl ValueRef<'_> {
         match self {
             ValueRef::Int(n) => Object::Int(n),
             ValueRef::Str(s) => Object::Str(s.to_vec()),
-            ValueRef::Aggregate(a) => Object::Aggregate(Box::new(a.dup())),
+            ValueRef::Aggregate(a) => Object::Aggregate(a.dup()),
         }
     }
 }

@@ -55,8 +55,8 @@ use crate::networking::{
     addReply, addReplyError, addReplyErrorObject, addReplyStatus, processEventsWhileBlocked, shared,
 };
 use crate::object::{
-    Aggregate, Entry, Keyspace, OBJ_ENCODING_SKIPLIST, Object, Value, ValueRef, objectSetLRUOrLFU,
-    tryObjectEncoding,
+    Aggregate, AggregateRef, Entry, Keyspace, OBJ_ENCODING_SKIPLIST, Object, Value, ValueRef,
+    objectSetLRUOrLFU, tryObjectEncoding,
 };
 use crate::redis_check_rdb::redis_check_rdb_main;
 use crate::replication::{bg_unlink, replicationSendNewlineToMaster, updateSlavesWaitingBgsave};
@@ -701,14 +701,14 @@ pub fn rdbSaveObjectType(rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
     let type_ = match o {
         ValueRef::Int(_) | ValueRef::Str(_) => RDB_TYPE_STRING,
         ValueRef::Aggregate(a) => match a {
-            Aggregate::List(_) => RDB_TYPE_LIST_QUICKLIST,
-            Aggregate::Set(Set::Intset(_)) => RDB_TYPE_SET_INTSET,
-            Aggregate::Set(Set::Ht(_)) => RDB_TYPE_SET,
-            Aggregate::Zset(Zset::Ziplist(_)) => RDB_TYPE_ZSET_ZIPLIST,
-            Aggregate::Zset(Zset::Skiplist(_)) => RDB_TYPE_ZSET_2,
-            Aggregate::Hash(Hash::Ziplist(_)) => RDB_TYPE_HASH_ZIPLIST,
-            Aggregate::Hash(Hash::Ht(_)) => RDB_TYPE_HASH,
-            Aggregate::Stream(_) => RDB_TYPE_STREAM_LISTPACKS,
+            AggregateRef::List(_) => RDB_TYPE_LIST_QUICKLIST,
+            AggregateRef::Set(Set::Intset(_)) => RDB_TYPE_SET_INTSET,
+            AggregateRef::Set(Set::Ht(_)) => RDB_TYPE_SET,
+            AggregateRef::Zset(Zset::Ziplist(_)) => RDB_TYPE_ZSET_ZIPLIST,
+            AggregateRef::Zset(Zset::Skiplist(_)) => RDB_TYPE_ZSET_2,
+            AggregateRef::Hash(Hash::Ziplist(_)) => RDB_TYPE_HASH_ZIPLIST,
+            AggregateRef::Hash(Hash::Ht(_)) => RDB_TYPE_HASH,
+            AggregateRef::Stream(_) => RDB_TYPE_STREAM_LISTPACKS,
         },
     };
     rdbSaveType(rdb, type_)
@@ -761,9 +761,9 @@ pub fn rdbSaveObject(server: &Server, rdb: &mut Rio, o: ValueRef<'_>) -> CResult
 }
 
 /// Writes a value that has elements.
-fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: &Aggregate) -> CResult {
+fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult {
     match a {
-        Aggregate::List(ql) => {
+        AggregateRef::List(ql) => {
             rdbSaveLen(rdb, ql.len() as u64)?;
             for node in ql.nodes() {
                 match quicklistGetLzf(node) {
@@ -773,15 +773,15 @@ fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: &Aggregate) -> CResult {
             }
             C_OK
         }
-        Aggregate::Set(Set::Ht(set)) => {
+        AggregateRef::Set(Set::Ht(set)) => {
             rdbSaveLen(rdb, dictSize(set) as u64)?;
             set.iter().try_for_each(|ele| rdbSaveRawString(server, rdb, ele.as_slice()))
         }
-        Aggregate::Set(Set::Intset(is)) => rdbSaveRawString(server, rdb, is),
-        Aggregate::Zset(Zset::Ziplist(zl)) | Aggregate::Hash(Hash::Ziplist(zl)) => {
+        AggregateRef::Set(Set::Intset(is)) => rdbSaveRawString(server, rdb, is),
+        AggregateRef::Zset(Zset::Ziplist(zl)) | AggregateRef::Hash(Hash::Ziplist(zl)) => {
             rdbSaveRawString(server, rdb, zl)
         }
-        Aggregate::Zset(Zset::Skiplist(zs)) => {
+        AggregateRef::Zset(Zset::Skiplist(zs)) => {
             rdbSaveLen(rdb, zs.zsl.len() as u64)?;
             // From the greatest to the smallest, so that a loader puts each at the head, which takes no search.
             let mut zn = zs.zsl.last();
@@ -792,7 +792,7 @@ fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: &Aggregate) -> CResult {
             }
             C_OK
         }
-        Aggregate::Hash(Hash::Ht(hash)) => {
+        AggregateRef::Hash(Hash::Ht(hash)) => {
             rdbSaveLen(rdb, dictSize(hash) as u64)?;
             for pair in hash.iter() {
                 rdbSaveRawString(server, rdb, pair.field())?;
@@ -800,7 +800,7 @@ fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: &Aggregate) -> CResult {
             }
             C_OK
         }
-        Aggregate::Stream(s) => rdbSaveStream(server, rdb, s),
+        AggregateRef::Stream(s) => rdbSaveStream(server, rdb, s),
     }
 }
 
@@ -1231,7 +1231,7 @@ pub fn rdbLoadObject<'a>(
         }
         _ => {
             let a = rdbLoadAggregate(server, rdbtype, rdb, key, rdbver)?;
-            Ok(Value::Own(Object::Aggregate(Box::new(a))))
+            Ok(Value::Own(Object::Aggregate(a)))
         }
     }
 }
@@ -1249,12 +1249,16 @@ fn rdbLoadAggregate(
         return Err(rdbRefuseType(server, rdbtype, rdb, key, rdbver));
     }
     match rdbtype {
-        RDB_TYPE_LIST => rdbLoadList(server, rdb).map(Aggregate::List),
+        RDB_TYPE_LIST => rdbLoadList(server, rdb).map(|ql| Aggregate::List(Box::new(ql))),
         RDB_TYPE_SET => rdbLoadSet(server, rdb).map(Aggregate::Set),
         RDB_TYPE_ZSET_2 | RDB_TYPE_ZSET => rdbLoadZset(server, rdb, rdbtype).map(Aggregate::Zset),
         RDB_TYPE_HASH => rdbLoadHash(server, rdb).map(Aggregate::Hash),
-        RDB_TYPE_LIST_QUICKLIST => rdbLoadQuicklist(server, rdb).map(Aggregate::List),
-        RDB_TYPE_LIST_QUICKLIST_2 => rdbLoadQuicklist2(server, rdb).map(Aggregate::List),
+        RDB_TYPE_LIST_QUICKLIST => {
+            rdbLoadQuicklist(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
+        }
+        RDB_TYPE_LIST_QUICKLIST_2 => {
+            rdbLoadQuicklist2(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
+        }
         RDB_TYPE_STREAM_LISTPACKS | RDB_TYPE_STREAM_LISTPACKS_2 | RDB_TYPE_STREAM_LISTPACKS_3 => {
             let s = rdbLoadStream(server, rdb, rdbtype).ok_or(RdbLoadErr::OTHER)?;
             Ok(Aggregate::Stream(Box::new(s)))
@@ -1532,9 +1536,12 @@ fn rdbLoadQuicklist(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, Rdb
     let deep = deepIntegrityValidation(server);
     let mut ql = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
     for _ in 0..len {
-        let zl = rdbLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
+        let zl = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
+        let mut buf = itoa::Buffer::new();
         server.stat_dump_payload_sanitizations += i64::from(deep);
-        match Ziplist::fromBytes(zl).filter(|zl| ziplistValidateIntegrity(zl, true, None)) {
+        match Ziplist::fromSlice(zl.bytes(&mut buf))
+            .filter(|zl| ziplistValidateIntegrity(zl, true, None))
+        {
             None => return rdbCorrupt(server, line!(), "Ziplist integrity check failed."),
             // An empty node is nothing; only a list of such nodes is an empty key.
             Some(zl) if ziplistLen(&zl) == 0 => {}
@@ -1630,15 +1637,17 @@ fn rdbLoadEncoded(
         // When the first of its fields expires.
         rdbLoadMillisecondTime(server, rdb).ok_or(RdbLoadErr::OTHER)?;
     }
-    let encoded = rdbLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
+    let encoded = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
+    let mut buf = itoa::Buffer::new();
+    let encoded = encoded.bytes(&mut buf);
     let deep = deepIntegrityValidation(server);
     if rdbtype != RDB_TYPE_HASH_ZIPMAP {
         server.stat_dump_payload_sanitizations += i64::from(deep);
     }
     match rdbtype {
-        RDB_TYPE_HASH_ZIPMAP => rdbConvertZipmap(server, &encoded).map(Aggregate::Hash),
+        RDB_TYPE_HASH_ZIPMAP => rdbConvertZipmap(server, encoded).map(Aggregate::Hash),
         RDB_TYPE_LIST_ZIPLIST => {
-            let zl = &encoded;
+            let zl = encoded;
             if !ziplistValidateIntegrity(zl, true, None) {
                 return rdbCorrupt(server, line!(), "List ziplist integrity check failed.");
             }
@@ -1646,11 +1655,11 @@ fn rdbLoadEncoded(
                 return Err(RdbLoadErr::EMPTY_KEY);
             }
             let (fill, compress) = (server.list_max_ziplist_size, server.list_compress_depth);
-            Ok(Aggregate::List(quicklistCreateFromZiplist(fill, compress, zl)))
+            Ok(Aggregate::List(Box::new(quicklistCreateFromZiplist(fill, compress, zl))))
         }
         RDB_TYPE_SET_INTSET => {
             let Some(is) =
-                Intset::fromBytes(encoded).filter(|is| intsetValidateIntegrity(is, true))
+                Intset::fromSlice(encoded).filter(|is| intsetValidateIntegrity(is, true))
             else {
                 return rdbCorrupt(server, line!(), "Intset integrity check failed.");
             };
@@ -1664,7 +1673,7 @@ fn rdbLoadEncoded(
         RDB_TYPE_ZSET_ZIPLIST => {
             let sound =
                 |zl: &Ziplist| ziplistHasPairs(zl, true) && (!deep || ziplistPairsDiffer(zl));
-            let Some(zl) = Ziplist::fromBytes(encoded).filter(sound) else {
+            let Some(zl) = Ziplist::fromSlice(encoded).filter(sound) else {
                 return rdbCorrupt(server, line!(), "Zset ziplist integrity check failed.");
             };
             let mut zobj = Zset::Ziplist(zl);
@@ -1680,7 +1689,7 @@ fn rdbLoadEncoded(
         RDB_TYPE_HASH_ZIPLIST => {
             let sound =
                 |zl: &Ziplist| ziplistHasPairs(zl, false) && (!deep || ziplistPairsDiffer(zl));
-            let Some(zl) = Ziplist::fromBytes(encoded).filter(sound) else {
+            let Some(zl) = Ziplist::fromSlice(encoded).filter(sound) else {
                 return rdbCorrupt(server, line!(), "Hash ziplist integrity check failed.");
             };
             match ziplistLen(&zl) / 2 {
@@ -1693,7 +1702,10 @@ fn rdbLoadEncoded(
                 _ => Ok(Aggregate::Hash(Hash::Ziplist(zl))),
             }
         }
-        _ => rdbConvertListpack(server, rdbtype, rdb, key, rdbver, &encoded),
+        _ => {
+            let encoded = encoded.to_vec();
+            rdbConvertListpack(server, rdbtype, rdb, key, rdbver, &encoded)
+        }
     }
 }
 

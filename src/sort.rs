@@ -350,7 +350,7 @@ fn loadElements(
         ZiplistEntry::Int(n) => push(&ll2string(n)),
     };
     match keys.get(sortval) {
-        ValueRef::Aggregate(Aggregate::List(ql)) => {
+        ValueRef::Aggregate(AggregateRef::List(ql)) => {
             let mut values = if desc {
                 quicklistRead(ql, AL_START_TAIL, -1 - start)
             } else {
@@ -361,13 +361,13 @@ fn loadElements(
                 push_entry(entry);
             }
         }
-        ValueRef::Aggregate(Aggregate::Set(Set::Intset(is))) => {
+        ValueRef::Aggregate(AggregateRef::Set(Set::Intset(is))) => {
             (0..intsetLen(is)).filter_map(|i| intsetGet(is, i)).for_each(|n| push(&ll2string(n)));
         }
-        ValueRef::Aggregate(Aggregate::Set(Set::Ht(d))) => {
+        ValueRef::Aggregate(AggregateRef::Set(Set::Ht(d))) => {
             d.iter().for_each(|member| push(member.as_slice()))
         }
-        ValueRef::Aggregate(Aggregate::Zset(Zset::Skiplist(zs))) => {
+        ValueRef::Aggregate(AggregateRef::Zset(Zset::Skiplist(zs))) => {
             let zsl = &zs.zsl;
             let rank = if desc { zsl.len() as i64 - start } else { start + 1 };
             let mut ln = zslGetElementByRank(zsl, rank.max(0) as usize);
@@ -411,10 +411,10 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
         zsetConvert(server.db[db].dict.zset_mut(o), OBJ_ENCODING_SKIPLIST);
     }
     let len = sortval.map_or(0, |o| match server.db[db].get(o) {
-        ValueRef::Aggregate(Aggregate::List(ql)) => listTypeLength(ql) as i64,
-        ValueRef::Aggregate(Aggregate::Set(Set::Intset(is))) => i64::from(intsetLen(is)),
-        ValueRef::Aggregate(Aggregate::Set(Set::Ht(d))) => d.raw().len() as i64,
-        ValueRef::Aggregate(Aggregate::Zset(Zset::Skiplist(zs))) => zs.zsl.len() as i64,
+        ValueRef::Aggregate(AggregateRef::List(ql)) => listTypeLength(ql) as i64,
+        ValueRef::Aggregate(AggregateRef::Set(Set::Intset(is))) => i64::from(intsetLen(is)),
+        ValueRef::Aggregate(AggregateRef::Set(Set::Ht(d))) => d.raw().len() as i64,
+        ValueRef::Aggregate(AggregateRef::Zset(Zset::Skiplist(zs))) => zs.zsl.len() as i64,
         _ => panic!("Bad SORT type"),
     });
 

@@ -11,7 +11,7 @@ fuzz_target!(|input: (Vec<u8>, Vec<(bool, i64)>)| {
         intsetGet(&bytes, pos);
     }
     intsetRandom(&bytes, &mut || 7);
-    let Some(mut is) = Intset::fromBytes(bytes) else { return };
+    let Some(mut is) = Intset::fromSlice(&bytes) else { return };
     for (add, value) in ops {
         let known = intsetFind(&is, value);
         let changed = if add { intsetAdd(&mut is, value) } else { intsetRemove(&mut is, value) };

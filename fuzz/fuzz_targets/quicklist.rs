@@ -44,7 +44,7 @@ fuzz_target!(|input: (i8, u8, Vec<(u8, i8, Vec<u8>)>)| {
                 while reader.read().is_some() {}
             }
             _ => {
-                if let Some(zl) = Ziplist::fromBytes(bytes) {
+                if let Some(zl) = Ziplist::fromSlice(&bytes) {
                     quicklistAppendZiplist(&mut ql, zl);
                 }
             }

@@ -14,7 +14,7 @@ fuzz_target!(|input: (Vec<u8>, Vec<(u8, i8, Vec<u8>)>)| {
         ziplistCompare(&bytes, p, b"1");
     }
     ziplistRepr(&bytes, &mut Vec::new());
-    let Some(mut zl) = Ziplist::fromBytes(bytes) else { return };
+    let Some(mut zl) = Ziplist::fromSlice(&bytes) else { return };
 
     // An empty list that claims a tail passes the check; entries are what is to be kept.
     let valid = valid && ziplistLen(&zl) > 0;

@@ -13,7 +13,7 @@
 //! Differs: what the C asserts is answered by `None`; nothing here panics on damaged bytes.
 #![forbid(unsafe_code)]
 
-use super::bytes::resize;
+use crate::sys::bytes::ThinBytes;
 use std::ops::Deref;
 
 const INTSET_ENC_INT16: u32 = 2;
@@ -29,18 +29,31 @@ const INTSET_HEADER_SIZE: usize = 8;
 /// The header always tells the true size; whether the values are in order depends on where the
 /// bytes came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Intset(Vec<u8>);
+pub struct Intset(ThinBytes);
 
 impl Intset {
-    /// Takes over the bytes of an intset, or gives `None` if they fail `intsetValidateIntegrity`
-    /// without `deep`, as an empty set does.
-    pub fn fromBytes(bytes: Vec<u8>) -> Option<Intset> {
-        intsetValidateIntegrity(&bytes, false).then_some(Intset(bytes))
+    /// An intset of these bytes, or `None` if they fail `intsetValidateIntegrity` without `deep`, as an
+    /// empty set does.
+    // C: takes 32 GB; here 4 are the most.
+    pub fn fromSlice(bytes: &[u8]) -> Option<Intset> {
+        let sound = bytes.len() <= u32::MAX as usize && intsetValidateIntegrity(bytes, false);
+        sound.then(|| Intset(bytes.into()))
     }
 
     /// The bytes, as they are saved.
     pub fn intoBytes(self) -> Vec<u8> {
-        self.0
+        self.0.to_vec()
+    }
+
+    /// Asks for its first cache line.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        self.0.prefetch();
+    }
+
+    /// Bytes of its allocation.
+    pub fn alloc_size(&self) -> usize {
+        self.0.alloc_size()
     }
 
     #[inline]
@@ -116,13 +129,13 @@ fn _intsetSet(is: &mut Intset, pos: usize, value: i64, enc: u32) {
 
 /// An empty set: 8 bytes.
 pub fn intsetNew() -> Intset {
-    Intset(vec![INTSET_ENC_INT16 as u8, 0, 0, 0, 0, 0, 0, 0])
+    Intset([INTSET_ENC_INT16 as u8, 0, 0, 0, 0, 0, 0, 0][..].into())
 }
 
 /// Makes room for `len` values of the width `enc`, or gives it back.
 #[inline]
 fn intsetResize(is: &mut Intset, len: usize, enc: u32) {
-    resize(&mut is.0, INTSET_HEADER_SIZE + len * enc as usize);
+    is.0.resize(INTSET_HEADER_SIZE + len * enc as usize);
 }
 
 /// Looks for `value`: `Ok` is where it is, `Err` where it belongs.
@@ -368,7 +381,7 @@ mod tests {
                 intsetGet(&bytes, i);
             }
             intsetRandom(&bytes, &mut || v as u32);
-            if let Some(mut is) = Intset::fromBytes(bytes) {
+            if let Some(mut is) = Intset::fromSlice(&bytes) {
                 intsetAdd(&mut is, v);
                 intsetRemove(&mut is, rng.integer());
                 intsetAdd(&mut is, rng.integer());

@@ -7,7 +7,7 @@
 //!
 //! Not here: bookmarks, which serve active defragmentation.
 //!
-//! Differs: nodes live in an arena and are linked by index. An entry tells where a value is, and [`Quicklist::value`] reads
+//! Differs: nodes live in an arena, or in the list itself while there is one, and are linked by index. An entry tells where a value is, and [`Quicklist::value`] reads
 //! it. Besides the C's iterator, which unpacks nodes in place and so needs the list to itself, there is [`QuicklistReader`],
 //! which unpacks into a buffer of its own and only reads.
 #![forbid(unsafe_code)]
@@ -15,6 +15,8 @@
 use super::lzf::{LzfState, lzf_compress, lzf_decompress};
 use super::slab::{ChunkedVec, NIL};
 use super::ziplist::*;
+use crate::sys::bytes::ThinBytes;
+use std::ops::{Index, IndexMut};
 
 /// Both ends, as [`quicklistPush`] and [`quicklistPop`] take them.
 pub const QUICKLIST_HEAD: i32 = 0;
@@ -44,14 +46,15 @@ const COMPRESS_MAX: i32 = (1 << 16) - 1;
 
 #[derive(Debug, Clone)]
 enum Content {
-    Raw(Ziplist),
-    Lzf(Box<[u8]>),
+    /// A ziplist; and whether it was uncompressed for a while, to be compressed again after use.
+    Raw(Ziplist, bool),
+    Lzf(ThinBytes),
 }
 
 impl Content {
     /// What stands in for a content that was taken out.
     fn none() -> Self {
-        Content::Lzf(Box::default())
+        Content::Lzf(ThinBytes::new())
     }
 }
 
@@ -65,8 +68,6 @@ pub struct QuicklistNode {
     sz: u32,
     // C: 16 bits, which a ziplist out of an RDB file can overflow.
     count: u32,
-    /// Uncompressed for a while: to be compressed again after use.
-    recompress: bool,
 }
 
 impl QuicklistNode {
@@ -83,7 +84,7 @@ impl QuicklistNode {
     /// The ziplist; empty if the node is compressed.
     pub fn zl(&self) -> &[u8] {
         match &self.zl {
-            Content::Raw(zl) => zl,
+            Content::Raw(zl, _) => zl,
             Content::Lzf(_) => &[],
         }
     }
@@ -91,8 +92,19 @@ impl QuicklistNode {
     /// Bytes the content takes as it is.
     pub fn stored_len(&self) -> usize {
         match &self.zl {
-            Content::Raw(zl) => zl.len(),
+            Content::Raw(zl, _) => zl.len(),
             Content::Lzf(lzf) => lzf.len(),
+        }
+    }
+
+    /// Is it to be compressed again after use?
+    fn recompress(&self) -> bool {
+        matches!(self.zl, Content::Raw(_, true))
+    }
+
+    fn set_recompress(&mut self, on: bool) {
+        if let Content::Raw(_, recompress) = &mut self.zl {
+            *recompress = on;
         }
     }
 
@@ -110,14 +122,77 @@ pub fn quicklistNodeIsCompressed(node: &QuicklistNode) -> bool {
 pub fn quicklistGetLzf(node: &QuicklistNode) -> Option<&[u8]> {
     match &node.zl {
         Content::Lzf(lzf) => Some(lzf),
-        Content::Raw(_) => None,
+        Content::Raw(..) => None,
+    }
+}
+
+/// The nodes of a list: most lists have one, which then needs no arena.
+#[derive(Debug)]
+enum Nodes {
+    None,
+    One(QuicklistNode),
+    Many(Box<ChunkedVec<QuicklistNode>>),
+}
+
+impl Nodes {
+    fn push(&mut self, node: QuicklistNode) -> u32 {
+        match std::mem::replace(self, Nodes::None) {
+            Nodes::None => {
+                *self = Nodes::One(node);
+                0
+            }
+            Nodes::One(first) => {
+                let mut nodes = Box::new(ChunkedVec::new());
+                nodes.push(first);
+                let id = nodes.push(node);
+                *self = Nodes::Many(nodes);
+                id
+            }
+            Nodes::Many(mut nodes) => {
+                let id = nodes.push(node);
+                *self = Nodes::Many(nodes);
+                id
+            }
+        }
+    }
+
+    /// Bytes allocated for nodes.
+    fn mem_usage(&self) -> usize {
+        match self {
+            Nodes::Many(nodes) => size_of_val(&**nodes) + nodes.mem_usage(),
+            Nodes::None | Nodes::One(_) => 0,
+        }
+    }
+}
+
+impl Index<u32> for Nodes {
+    type Output = QuicklistNode;
+
+    #[inline]
+    fn index(&self, id: u32) -> &QuicklistNode {
+        match self {
+            Nodes::Many(nodes) => &nodes[id],
+            Nodes::One(node) if id == 0 => node,
+            _ => panic!("no such quicklist node"),
+        }
+    }
+}
+
+impl IndexMut<u32> for Nodes {
+    #[inline]
+    fn index_mut(&mut self, id: u32) -> &mut QuicklistNode {
+        match self {
+            Nodes::Many(nodes) => &mut nodes[id],
+            Nodes::One(node) if id == 0 => node,
+            _ => panic!("no such quicklist node"),
+        }
     }
 }
 
 /// A list of values.
 #[derive(Debug)]
 pub struct Quicklist {
-    nodes: ChunkedVec<QuicklistNode>,
+    nodes: Nodes,
     /// Free nodes, linked by `next`.
     free: u32,
     head: u32,
@@ -187,7 +262,7 @@ impl Quicklist {
     #[inline]
     fn zl_mut(&mut self, id: u32) -> &mut Ziplist {
         match &mut self.nodes[id].zl {
-            Content::Raw(zl) => zl,
+            Content::Raw(zl, _) => zl,
             Content::Lzf(_) => panic!("a compressed quicklist node was not unpacked before use"),
         }
     }
@@ -205,9 +280,8 @@ impl Quicklist {
             prev: NIL,
             next: NIL,
             sz: zl.len() as u32,
-            zl: Content::Raw(zl),
+            zl: Content::Raw(zl, false),
             count: count as u32,
-            recompress: false,
         };
         match self.free {
             NIL => self.nodes.push(node),
@@ -225,7 +299,7 @@ impl Quicklist {
             return;
         }
         let node = &mut self.nodes[id];
-        let Content::Raw(zl) = &node.zl else { return };
+        let Content::Raw(zl, _) = &node.zl else { return };
         // A ziplist that came damaged is left alone: unpacked again, it would not be taken for one.
         if zl.len() < MIN_COMPRESS_BYTES || !ziplistValidateIntegrity(zl, false, None) {
             return;
@@ -236,8 +310,7 @@ impl Quicklist {
             return;
         }
         lzf.truncate(sz);
-        node.zl = Content::Lzf(lzf.into_boxed_slice());
-        node.recompress = false;
+        node.zl = Content::Lzf(lzf[..].into());
     }
 
     /// Unpacks a node if it is compressed; true if it was.
@@ -247,8 +320,8 @@ impl Quicklist {
         }
         let node = &mut self.nodes[id];
         let Content::Lzf(lzf) = &node.zl else { return false };
-        let zl = Ziplist::fromBytes(unpack(lzf, node.sz()));
-        node.zl = Content::Raw(zl.expect("a quicklist node unpacks to what was packed"));
+        let zl = Ziplist::fromSlice(&unpack(lzf, node.sz()));
+        node.zl = Content::Raw(zl.expect("a quicklist node unpacks to what was packed"), false);
         true
     }
 
@@ -256,7 +329,7 @@ impl Quicklist {
     #[inline]
     fn quicklistDecompressNodeForUse(&mut self, id: u32) {
         if self.quicklistDecompressNode(id) {
-            self.nodes[id].recompress = true;
+            self.nodes[id].set_recompress(true);
         }
     }
 
@@ -274,7 +347,7 @@ impl Quicklist {
                 self.quicklistDecompressNode(id);
                 // C: leaves the flag as it is. A node that LINDEX has unpacked inside the list may come to its end by pops;
                 // the next LINSERT then packs it there, and the next LPUSH writes a ziplist entry into LZF bytes.
-                self.nodes[id].recompress = false;
+                self.nodes[id].set_recompress(false);
             }
             if forward == node || reverse == node {
                 in_depth = true;
@@ -294,7 +367,7 @@ impl Quicklist {
     }
 
     fn quicklistCompress(&mut self, id: u32) {
-        if self.nodes[id].recompress {
+        if self.nodes[id].recompress() {
             self.quicklistCompressNode(id);
         } else {
             self.__quicklistCompress(id);
@@ -302,7 +375,7 @@ impl Quicklist {
     }
 
     fn quicklistRecompressOnly(&mut self, id: u32) {
-        if self.nodes[id].recompress {
+        if self.nodes[id].recompress() {
             self.quicklistCompressNode(id);
         }
     }
@@ -392,7 +465,7 @@ impl Quicklist {
         node.next = self.free;
         self.free = id;
         if self.len == 0 {
-            self.nodes = ChunkedVec::new();
+            self.nodes = Nodes::None;
             self.free = NIL;
             return;
         }
@@ -422,14 +495,18 @@ impl Quicklist {
         self.quicklistDecompressNode(a);
         self.quicklistDecompressNode(b);
         let mut take = |id: u32| std::mem::replace(&mut self.nodes[id].zl, Content::none());
-        let (Content::Raw(mut first), Content::Raw(mut second)) = (take(a), take(b)) else {
+        let (Content::Raw(mut first, a_flag), Content::Raw(mut second, b_flag)) =
+            (take(a), take(b))
+        else {
             panic!("a compressed quicklist node was not unpacked before a merge");
         };
-        let (keep, nokeep, zl) =
-            if ziplistMerge(&mut first, &mut second) { (a, b, first) } else { (b, a, second) };
+        let (keep, nokeep, zl, flag) = match ziplistMerge(&mut first, &mut second) {
+            true => (a, b, first, a_flag),
+            false => (b, a, second, b_flag),
+        };
         let node = &mut self.nodes[keep];
         node.count = ziplistLen(&zl) as u32;
-        node.zl = Content::Raw(zl);
+        node.zl = Content::Raw(zl, flag);
         node.quicklistNodeUpdateSz();
 
         self.nodes[nokeep].count = 0;
@@ -579,7 +656,7 @@ fn unpack(lzf: &[u8], sz: usize) -> Vec<u8> {
 /// Creates an empty list: 8 KB nodes, no compression.
 pub fn quicklistCreate() -> Quicklist {
     Quicklist {
-        nodes: ChunkedVec::new(),
+        nodes: Nodes::None,
         free: NIL,
         head: NIL,
         tail: NIL,
@@ -637,7 +714,7 @@ fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
     // The ends are not compressed; only a list whose depth was changed may have it otherwise.
     ql.quicklistDecompressNode(end);
     let node = &mut ql.nodes[end];
-    if let Content::Raw(zl) = &mut node.zl {
+    if let Content::Raw(zl, _) = &mut node.zl {
         ziplistPush(zl, value, place);
         node.sz = zl.len() as u32;
         node.count += 1;
@@ -848,7 +925,8 @@ pub fn quicklistNext(iter: &mut QuicklistIter, ql: &mut Quicklist) -> Option<Qui
 pub fn quicklistDup(orig: &Quicklist) -> Quicklist {
     let mut copy = quicklistNew(orig.fill(), orig.compress());
     for node in orig.nodes() {
-        let id = copy.nodes.push(QuicklistNode { recompress: false, ..node.clone() });
+        let id = copy.nodes.push(node.clone());
+        copy.nodes[id].set_recompress(false);
         copy.nodes[id].prev = NIL;
         copy.nodes[id].next = NIL;
         copy.__quicklistInsertNode(copy.tail, id, true);
@@ -966,7 +1044,7 @@ impl QuicklistReader<'_> {
 /// The ziplist of a node: its own, or the one unpacked to `buffer`.
 fn bytes<'a>(node: &'a QuicklistNode, buffer: &'a [u8]) -> &'a [u8] {
     match &node.zl {
-        Content::Raw(zl) => zl,
+        Content::Raw(zl, _) => zl,
         Content::Lzf(_) => buffer,
     }
 }
@@ -1065,7 +1143,7 @@ mod tests {
                 self.mix(if quicklistNodeIsCompressed(node) {
                     2
                 } else {
-                    u64::from(node.recompress)
+                    u64::from(node.recompress())
                 });
                 if !bytes {
                     continue;
@@ -1085,7 +1163,7 @@ mod tests {
         while id != NIL {
             let node = &ql.nodes[id];
             assert_eq!(node.prev, prev);
-            if let Content::Raw(zl) = &node.zl {
+            if let Content::Raw(zl, _) = &node.zl {
                 assert_eq!((ziplistLen(zl), zl.len()), (node.count(), node.sz()));
             }
             let in_depth = ql.compress == 0 || len < u32::from(ql.compress) || {
@@ -1390,7 +1468,7 @@ mod tests {
                 let i = r.below(bytes.len() as u64) as usize;
                 bytes[i] = r.below(256) as u8;
             }
-            let Some(zl) = Ziplist::fromBytes(bytes) else { continue };
+            let Some(zl) = Ziplist::fromSlice(&bytes) else { continue };
             let mut ql = quicklistNew(r.below(4) - 2, r.below(2));
             quicklistAppendZiplist(&mut ql, r.ziplist());
             quicklistAppendZiplist(&mut ql, zl);

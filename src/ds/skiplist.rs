@@ -311,10 +311,15 @@ impl Zskiplist {
         }
         let after = self.nodes[idx].forward;
         self.join(path.node, after);
+        self.lower_level();
+        self.length -= 1;
+    }
+
+    /// Forgets levels that no tower reaches any more.
+    fn lower_level(&mut self) {
         while self.level > 1 && self.towers[HEADER - (self.level as u32 - 1)].tower == NIL {
             self.level -= 1;
         }
-        self.length -= 1;
     }
 
     // ----- Nodes and towers: allocation -----
@@ -829,14 +834,23 @@ pub fn zslShrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zski
         if idx == NIL {
             zsl.unlink_free_tower(from);
         } else {
-            let Some(to) = zsl.reuse_tower(level) else { break };
+            // Where no hole is large enough, a lower tower has to do: without it, one at the end would keep all before it.
+            let fit = (2..=level).rev().find_map(|l| Some((zsl.reuse_tower(l)?, l)));
+            let Some((to, new)) = fit else { break };
             let path = zsl.path_to(idx);
-            for i in 0..level {
+            for i in 0..new {
                 zsl.towers[to - i] = zsl.towers[from - i];
             }
-            for i in 1..level {
+            zsl.towers[to].span = new;
+            for i in 1..new {
                 zsl.towers[path.tower[i as usize] - i].tower = to;
             }
+            for i in new..level {
+                let Link { tower, span, score } = zsl.towers[from - i];
+                let before = &mut zsl.towers[path.tower[i as usize] - i];
+                *before = Link { tower, span: before.span + span, score };
+            }
+            zsl.lower_level();
             zsl.nodes[idx].tower = to;
         }
         for _ in 0..level {

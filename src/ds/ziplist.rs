@@ -24,8 +24,8 @@
 //! were validated or not.
 #![forbid(unsafe_code)]
 
-use super::bytes::resize;
 use super::listpack::lpStringToInt64;
+use crate::sys::bytes::SelfSized;
 use std::io::Write;
 use std::ops::Deref;
 
@@ -71,18 +71,28 @@ pub const RAND_MAX: u32 = 0x7fff_ffff;
 /// Its header always tells its true size and it ends in the end mark; its entries are only as good
 /// as their source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ziplist(Vec<u8>);
+pub struct Ziplist(SelfSized);
 
 impl Ziplist {
-    /// Takes over the bytes of a ziplist, or gives `None` if they fail `ziplistValidateIntegrity`
-    /// without `deep`.
-    pub fn fromBytes(bytes: Vec<u8>) -> Option<Ziplist> {
-        ziplistValidateIntegrity(&bytes, false, None).then_some(Ziplist(bytes))
+    /// A ziplist of these bytes, or `None` if they fail `ziplistValidateIntegrity` without `deep`.
+    pub fn fromSlice(bytes: &[u8]) -> Option<Ziplist> {
+        ziplistValidateIntegrity(bytes, false, None).then(|| Ziplist(bytes.into()))
     }
 
     /// The bytes, as they are saved.
     pub fn intoBytes(self) -> Vec<u8> {
-        self.0
+        self.0.to_vec()
+    }
+
+    /// Asks for its first cache line.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        self.0.prefetch();
+    }
+
+    /// Bytes of its allocation.
+    pub fn alloc_size(&self) -> usize {
+        self.0.alloc_size()
     }
 }
 
@@ -145,13 +155,13 @@ impl Ziplist {
     /// find here.
     #[inline]
     fn setTailOffset(&mut self, offset: usize) {
-        self.0[4..8].copy_from_slice(&(offset as u32).to_le_bytes());
+        self.0.tail_mut(4)[..4].copy_from_slice(&(offset as u32).to_le_bytes());
     }
 
     /// Writes `zllen`.
     #[inline]
     fn setLength(&mut self, len: u16) {
-        self.0[8..10].copy_from_slice(&len.to_le_bytes());
+        self.0.tail_mut(8)[..2].copy_from_slice(&len.to_le_bytes());
     }
 
     /// Adds to `zllen`, unless it says that it lost count. One entry is added at a time, so it
@@ -385,7 +395,8 @@ fn zipEntrySafe(zl: &[u8], p: usize) -> Option<ZlEntry> {
 
 /// An empty ziplist: 11 bytes.
 pub fn ziplistNew() -> Ziplist {
-    Ziplist(vec![11, 0, 0, 0, ZIPLIST_HEADER_SIZE as u8, 0, 0, 0, 0, 0, ZIP_END])
+    let empty = [11, 0, 0, 0, ZIPLIST_HEADER_SIZE as u8, 0, 0, 0, 0, 0, ZIP_END];
+    Ziplist(empty[..].into())
 }
 
 /// Makes room or gives it back, and writes the new size and the end mark.
@@ -396,9 +407,8 @@ pub fn ziplistNew() -> Ziplist {
 #[inline]
 fn ziplistResize(zl: &mut Ziplist, len: usize) {
     assert!(len < u32::MAX as usize, "a ziplist of {len} bytes");
-    resize(&mut zl.0, len);
-    zl.0[..4].copy_from_slice(&(len as u32).to_le_bytes());
-    zl.0[len - 1] = ZIP_END;
+    zl.0.resize(len);
+    zl.0.tail_mut(len - 1)[0] = ZIP_END;
 }
 
 /// Passes on that the entry at `p` has a new size: the prevlen of the next entry is set, and where
@@ -431,9 +441,9 @@ fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
         }
         if cur.prevrawlensize >= prevlensize {
             if cur.prevrawlensize == prevlensize {
-                zipStorePrevEntryLength(&mut zl.0[p..], prevlen);
+                zipStorePrevEntryLength(zl.0.tail_mut(p), prevlen);
             } else {
-                zipStorePrevEntryLengthLarge(&mut zl.0[p..], prevlen);
+                zipStorePrevEntryLengthLarge(zl.0.tail_mut(p), prevlen);
             }
             break;
         }
@@ -467,13 +477,15 @@ fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
     p += extra;
 
     while cnt > 0 {
-        let Some(cur) = zipEntry(zl, prevoffset) else { return };
+        let Some(cur) = zipEntry(zl, prevoffset) else {
+            return;
+        };
         let body = cur.rawlen() - cur.prevrawlensize;
         let from = prevoffset + cur.prevrawlensize;
         zl.0.copy_within(from..from + body, p - body);
         p -= cur.rawlen() + delta;
         let len = if cur.prevrawlen == 0 { firstentrylen } else { cur.prevrawlen + delta };
-        zipStorePrevEntryLength(&mut zl.0[p..], len);
+        zipStorePrevEntryLength(zl.0.tail_mut(p), len);
         prevoffset -= cur.prevrawlen;
         cnt -= 1;
     }
@@ -481,7 +493,9 @@ fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
 
 /// Deletes up to `num` entries, from the one at `first_p` on.
 fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
-    let Some(first) = zipEntrySafe(zl, first_p) else { return };
+    let Some(first) = zipEntrySafe(zl, first_p) else {
+        return;
+    };
 
     // Find the first entry that stays.
     let mut p = first_p;
@@ -504,16 +518,20 @@ fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
         // room: the deleted entries had a field of this size.
         let Some(next) = zipEntry(zl, p) else { return };
         nextdiff = zipPrevLenByteDiff(&next, first.prevrawlen);
-        let Some(start) = p.checked_add_signed(-nextdiff).filter(|&s| s >= first_p) else { return };
+        let Some(start) = p.checked_add_signed(-nextdiff).filter(|&s| s >= first_p) else {
+            return;
+        };
 
         // Unless the entry that stays is the tail itself, the tail moves by the change of its size
         // as well.
         let moved = if zl[p + next.rawlen()] != ZIP_END { nextdiff } else { 0 };
         let tail = ZIPLIST_TAIL_OFFSET(zl).checked_sub(totlen);
-        let Some(tail) = tail.and_then(|tail| tail.checked_add_signed(moved)) else { return };
+        let Some(tail) = tail.and_then(|tail| tail.checked_add_signed(moved)) else {
+            return;
+        };
         set_tail = tail;
 
-        zipStorePrevEntryLength(&mut zl.0[start..], first.prevrawlen);
+        zipStorePrevEntryLength(zl.0.tail_mut(start), first.prevrawlen);
         zl.0.copy_within(start..curlen - ZIPLIST_END_SIZE, first_p);
     } else {
         set_tail = first_p - first.prevrawlen;
@@ -569,9 +587,9 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
     if next.is_some() {
         zl.0.copy_within(p.wrapping_add_signed(-nextdiff)..curlen - ZIPLIST_END_SIZE, p + reqlen);
         if forcelarge {
-            zipStorePrevEntryLengthLarge(&mut zl.0[p + reqlen..], reqlen);
+            zipStorePrevEntryLengthLarge(zl.0.tail_mut(p + reqlen), reqlen);
         } else {
-            zipStorePrevEntryLength(&mut zl.0[p + reqlen..], reqlen);
+            zipStorePrevEntryLength(zl.0.tail_mut(p + reqlen), reqlen);
         }
 
         // The tail moves by the new entry, and by the change of the next one unless that is the
@@ -589,9 +607,9 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
 
     // Write the entry.
     let mut p = p;
-    p += zipStorePrevEntryLength(&mut zl.0[p..], prevlen);
-    p += zipStoreEntryEncoding(&mut zl.0[p..], encoding, s.len());
-    zipStoreData(&mut zl.0[p..p + datalen], s, value, encoding);
+    p += zipStorePrevEntryLength(zl.0.tail_mut(p), prevlen);
+    p += zipStoreEntryEncoding(zl.0.tail_mut(p), encoding, s.len());
+    zipStoreData(&mut zl.0.tail_mut(p)[..datalen], s, value, encoding);
     zl.ZIPLIST_INCR_LENGTH(1);
 }
 
@@ -636,13 +654,14 @@ pub fn ziplistMerge(first: &mut Ziplist, second: &mut Ziplist) -> bool {
     let seam = first_bytes - ZIPLIST_END_SIZE;
     let target = if append {
         ziplistResize(first, zlbytes);
-        first.0[seam..].copy_from_slice(&second[ZIPLIST_HEADER_SIZE..]);
+        first.0.tail_mut(seam).copy_from_slice(&second[ZIPLIST_HEADER_SIZE..]);
         *second = ziplistNew();
         first
     } else {
         ziplistResize(second, zlbytes);
         second.0.copy_within(ZIPLIST_HEADER_SIZE..second_bytes, seam);
-        second.0[ZIPLIST_HEADER_SIZE..seam].copy_from_slice(&first[ZIPLIST_HEADER_SIZE..seam]);
+        second.0.tail_mut(ZIPLIST_HEADER_SIZE)[..seam - ZIPLIST_HEADER_SIZE]
+            .copy_from_slice(&first[ZIPLIST_HEADER_SIZE..seam]);
         *first = ziplistNew();
         second
     };
@@ -779,8 +798,8 @@ pub fn ziplistReplace(zl: &mut Ziplist, p: usize, s: &[u8]) {
     let (value, encoding, datalen) = zipEncode(s);
     if zipEntryEncodingSize(encoding, s.len()) + datalen == e.lensize + e.len {
         let mut p = p + e.prevrawlensize;
-        p += zipStoreEntryEncoding(&mut zl.0[p..], encoding, s.len());
-        zipStoreData(&mut zl.0[p..p + datalen], s, value, encoding);
+        p += zipStoreEntryEncoding(zl.0.tail_mut(p), encoding, s.len());
+        zipStoreData(&mut zl.0.tail_mut(p)[..datalen], s, value, encoding);
     } else {
         ziplistDelete(zl, p);
         ziplistInsert(zl, p, s);
@@ -931,7 +950,9 @@ pub fn ziplistValidateIntegrity(
     let mut prev = None;
     let mut prev_raw_size = 0;
     while zl[p] != ZIP_END {
-        let Some(e) = zipEntrySafe(zl, p) else { return false };
+        let Some(e) = zipEntrySafe(zl, p) else {
+            return false;
+        };
         if e.prevrawlen != prev_raw_size {
             return false;
         }
@@ -996,7 +1017,9 @@ pub fn ziplistRandomPairs<'a>(
     let mut zipindex = 0;
     let mut pickindex = 0;
     while pickindex < count {
-        let Some((p, pair)) = next.and_then(|p| Some((p, zipPair(zl, p)?))) else { break };
+        let Some((p, pair)) = next.and_then(|p| Some((p, zipPair(zl, p)?))) else {
+            break;
+        };
         while pickindex < count && picks[pickindex].0 == zipindex {
             pairs[picks[pickindex].1] = pair;
             pickindex += 1;
@@ -1323,7 +1346,9 @@ mod tests {
             }
             ziplistRepr(&bytes, &mut Vec::new());
 
-            let Some(mut zl) = Ziplist::fromBytes(bytes) else { continue };
+            let Some(mut zl) = Ziplist::fromSlice(&bytes) else {
+                continue;
+            };
             for _ in 0..8 {
                 let index = rng.below(9) as i64 - 4;
                 let v = rng.value();

@@ -1,6 +1,7 @@
 //! Every call into the kernel or libc that needs `unsafe`, one idea a file.
 
 pub mod alloc;
+pub mod bytes;
 pub mod clock;
 pub mod errno;
 pub mod file;

@@ -21,7 +21,6 @@ use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
 use crate::server::{CommandSpec, command};
 use crate::server_h::*;
-use crate::sys::mem::size_class;
 use crate::types::t_set::{DRAW_STEPS, Random, rehashStep, tableMemUsage, valueResizePolicy};
 use crate::util::{ll2string, sdigits10, string2ll};
 
@@ -71,7 +70,7 @@ impl Hash {
     /// Bytes that it takes up; pairs of a table are taken to be like the first `sample_size` (`objectComputeSize`).
     pub fn mem_usage(&self, sample_size: usize) -> usize {
         match self {
-            Hash::Ziplist(zl) => size_class(ziplistBlobLen(zl)),
+            Hash::Ziplist(zl) => zl.alloc_size(),
             Hash::Ht(ht) => tableMemUsage(ht, sample_size),
         }
     }

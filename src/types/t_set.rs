@@ -72,7 +72,7 @@ impl Set {
     /// Bytes that it takes up; members of a table are taken to be like the first `sample_size` (`objectComputeSize`).
     pub fn mem_usage(&self, sample_size: usize) -> usize {
         match self {
-            Set::Intset(is) => size_class(intsetBlobLen(is)),
+            Set::Intset(is) => is.alloc_size(),
             Set::Ht(ht) => tableMemUsage(ht, sample_size),
         }
     }
@@ -119,7 +119,9 @@ impl SetLimits {
     /// As they are now.
     #[inline]
     pub fn of(server: &Server) -> SetLimits {
-        SetLimits { entries: server.set_max_intset_entries, resize: valueResizePolicy(server) }
+        // C: an intset may have 32 GB; here 4 GB are the most.
+        let entries = server.set_max_intset_entries.min(1 << 28);
+        SetLimits { entries, resize: valueResizePolicy(server) }
     }
 }
 
@@ -900,7 +902,7 @@ fn sunionDiffGenericCommand<'a>(
                 addReplySetElement(&mut server.clients, c, ele);
             }
             if server.lazyfree_lazy_server_del {
-                freeObjAsync(server, Object::Aggregate(Box::new(Aggregate::Set(dstset))));
+                freeObjAsync(server, Object::Aggregate(Aggregate::Set(dstset)));
             }
         }
         Some(dstkey) => {
@@ -1076,7 +1078,7 @@ mod tests {
     /// A number that a damaged file has twice is there once in the table.
     #[test]
     fn damaged_intset_converts() {
-        let is = Intset::fromBytes(b"\x02\0\0\0\x03\0\0\0\x05\0\x05\0\x01\0".to_vec()).unwrap();
+        let is = Intset::fromSlice(b"\x02\0\0\0\x03\0\0\0\x05\0\x05\0\x01\0").unwrap();
         let mut set = Set::Intset(is);
         assert!(setTypeAdd(&mut set, b"word", LIMITS));
         assert_eq!(elements(&set).len(), 3);

@@ -219,7 +219,7 @@ impl Zset {
     /// (`objectComputeSize`).
     pub fn mem_usage(&self, sample_size: usize) -> usize {
         match self {
-            Zset::Ziplist(zl) => size_class(ziplistBlobLen(zl)),
+            Zset::Ziplist(zl) => zl.alloc_size(),
             Zset::Skiplist(zs) => {
                 let zsl = &zs.zsl;
                 let nodes = std::iter::successors(zsl.first(), |&node| zsl.next(node));
@@ -1637,9 +1637,9 @@ fn zunionInterDiffGenericCommand(
     let Server { clients, db: dbs, .. } = server;
     let dict = &dbs[db].dict;
     let subject = |o: KeyRef| match dict.get(o) {
-        ValueRef::Aggregate(Aggregate::Zset(zobj)) => Subject::Zset(zobj),
-        ValueRef::Aggregate(Aggregate::Set(Set::Intset(is))) => Subject::Intset(is),
-        ValueRef::Aggregate(Aggregate::Set(Set::Ht(ht))) => Subject::Set(ht),
+        ValueRef::Aggregate(AggregateRef::Zset(zobj)) => Subject::Zset(zobj),
+        ValueRef::Aggregate(AggregateRef::Set(Set::Intset(is))) => Subject::Intset(is),
+        ValueRef::Aggregate(AggregateRef::Set(Set::Ht(ht))) => Subject::Set(ht),
         _ => unreachable!("the types of the sources were checked"),
     };
     let mut src: Vec<zsetopsrc> = sources
