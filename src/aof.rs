@@ -23,6 +23,7 @@ use crate::args::{ArgRange, Args};
 use crate::bio::BIO_AOF_FSYNC;
 use crate::connection::syncRead;
 use crate::db::dbTotalServerKeyCount;
+use crate::debug::debugDelay;
 use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::listpack::ListpackEntry;
 use crate::ds::quicklist::{AL_START_HEAD, Quicklist, quicklistCount, quicklistRead};
@@ -34,8 +35,7 @@ use crate::multi::{queueMultiCommand, unwatchAllKeys};
 use crate::networking::{addReplyError, addReplyStatus, processEventsWhileBlocked};
 use crate::object::{AggregateRef, Entry, Keyspace, ValueRef};
 use crate::rdb::{
-    debugDelay, loadingProgress, rdbLoadRio, rdbSaveRio, startLoadingFile, startSaving,
-    stopLoading, stopSaving,
+    loadingProgress, rdbLoadRio, rdbSaveRio, startLoadingFile, startSaving, stopLoading, stopSaving,
 };
 use crate::replication::bg_unlink;
 use crate::rio::*;

@@ -532,3 +532,146 @@ fn migrateWriteCommands(
     *kv = live;
     C_OK
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ds::intset::{intsetAdd, intsetNew};
+    use crate::ds::quicklist::{quicklistNew, quicklistPushTail};
+    use crate::ds::ziplist::{ZIPLIST_TAIL, ziplistNew, ziplistPush};
+    use crate::types::t_hash::Hash;
+    use crate::types::t_set::Set;
+    use crate::types::t_stream::{NodeLimits, streamAppendItem, streamNew};
+    use crate::types::t_zset::{Zset, zset};
+
+    fn newServer() -> Server {
+        Server {
+            db: vec![RedisDb::default()],
+            hz: 10,
+            rdb_compression: true,
+            list_max_ziplist_size: -2,
+            set_max_intset_entries: 512,
+            sanitize_dump_payload: SANITIZE_DUMP_YES,
+            ..Default::default()
+        }
+    }
+
+    /// Values of each type, and the payloads that the C makes of them.
+    fn payloads(server: &mut Server) -> Vec<(KeyRef, &'static [u8])> {
+        let dict = &mut server.db[0].dict;
+        let mut ql = quicklistNew(-2, 0);
+        let long = b"x".repeat(30);
+        [&b"a"[..], b"12", &long].into_iter().for_each(|ele| _ = quicklistPushTail(&mut ql, ele));
+        let mut is = intsetNew();
+        [1, -5, 70_000].into_iter().for_each(|n| _ = intsetAdd(&mut is, n));
+        let ziplist = |elements: [&[u8]; 4]| {
+            let mut zl = ziplistNew();
+            elements.into_iter().for_each(|ele| ziplistPush(&mut zl, ele, ZIPLIST_TAIL));
+            zl
+        };
+        let mut zs = zset::new();
+        zs.insert(2.0, b"b");
+        zs.insert(1.0, b"a");
+        let mut s = streamNew();
+        let limits = NodeLimits { max_bytes: 4096, max_entries: 100 };
+        for (seq, value) in [(1, b"v"), (2, b"w")] {
+            let item: [&[u8]; 2] = [b"f", value];
+            let id = streamID { ms: 5, seq };
+            assert!(streamAppendItem(&mut s, limits, 1, |i| item[i], Some(&id)).is_ok());
+        }
+        vec![
+            (dict.add(b"s", &b"hello"[..]), b"\x00\x05hello\x09\x00\xb3\x80\x8e\xba1\xb2C\xbb"),
+            (dict.add(b"n", 1000i64), b"\x00\xc1\xe8\x03\x09\x00Y#\x16B\xeeB\xd4\xd5"),
+            (
+                dict.add(b"l", ql),
+                b"\x0e\x01\xc3\x190\x040\x00\x00\x00\x0f \x03\x09\x03\x00\x00\x01a\x03\xfd\x02\x1ex\xe0\x13\x00\x01x\xff\x09\x00\x80\xac?}\xd0E\x0b\xee",
+            ),
+            (
+                dict.add(b"is", Set::Intset(is)),
+                b"\x0b\x14\x04\x00\x00\x00\x03\x00\x00\x00\xfb\xff\xff\xff\x01\x00\x00\x00p\x11\x01\x00\x09\x00VR\xea\x03n\xa4\x8e\x94",
+            ),
+            (
+                dict.add(b"z", Zset::Ziplist(ziplist([b"a", b"-inf", b"b", b"1.5"]))),
+                b"\x0c\x1c\x1c\x00\x00\x00\x16\x00\x00\x00\x04\x00\x00\x01a\x03\x04-inf\x06\x01b\x03\x031.5\xff\x09\x001{\xe8 Pj\x0c\xdd",
+            ),
+            (
+                dict.add(b"h", Hash::Ziplist(ziplist([b"f", b"v", b"n", b"7"]))),
+                b"\x0d\x16\x16\x00\x00\x00\x13\x00\x00\x00\x04\x00\x00\x01f\x03\x01v\x03\x01n\x03\xf8\xff\x09\x00\xaa\xe6Bt\xf8\xbdr\xc1",
+            ),
+            (
+                dict.add(b"zs", Zset::Skiplist(Box::new(zs))),
+                b"\x05\x02\x01b\x00\x00\x00\x00\x00\x00\x00@\x01a\x00\x00\x00\x00\x00\x00\xf0?\x09\x00\xab\xdb\xcf\xde\x9a\x12ke",
+            ),
+            (
+                dict.add(b"x", s),
+                b"\x0f\x01\x10\x00\x00\x00\x00\x00\x00\x00\x05\x00\x00\x00\x00\x00\x00\x00\x01((\x00\x00\x00\x0f\x00\x02\x01\x00\x01\x01\x01\x81f\x02\x00\x01\x02\x01\x00\x01\x00\x01\x81v\x02\x04\x01\x02\x01\x00\x01\x01\x01\x81w\x02\x04\x01\xff\x02\x05\x02\x00\x09\x00\xdaV:\x91\xb0\x94iM",
+            ),
+        ]
+    }
+
+    /// A payload as RESTORE takes it; false if it is refused.
+    fn restore(server: &mut Server, payload: &[u8]) -> bool {
+        let Some(rdbver) = verifyDumpPayload(server, payload) else { return false };
+        let mut rdb = rioInitWithBuffer(payload.to_vec());
+        let Some(type_) = rdbLoadObjectType(server, &mut rdb, rdbver) else { return false };
+        let Ok(obj) = rdbLoadObject(server, type_, &mut rdb, b"k", rdbver) else { return false };
+        let o = server.db[0].dict.add(b"k", obj);
+        createDumpPayload(server, server.db[0].dict.get(o), &mut None);
+        drop(server.db[0].dict.remove(o));
+        true
+    }
+
+    #[test]
+    fn payloads_are_the_c_ones() {
+        let mut server = newServer();
+        let mut lzf = None;
+        for (o, payload) in payloads(&mut server) {
+            let ours = createDumpPayload(&server, server.db[0].dict.get(o), &mut lzf);
+            assert_eq!(ours, payload, "{}", B(server.db[0].dict.key(o)));
+            assert_eq!(verifyDumpPayload(&server, payload), Some(RDB_VERSION));
+        }
+        assert!(lzf.is_some(), "one compressor for all");
+    }
+
+    #[test]
+    fn a_footer_is_checked() {
+        let mut server = newServer();
+        let whole = b"\x00\x05hello\x09\x00\xb3\x80\x8e\xba1\xb2C\xbb";
+        for len in 0..whole.len() {
+            assert_eq!(verifyDumpPayload(&server, &whole[..len]), None, "{len}");
+        }
+        for (version, taken) in [(1, true), (9, true), (12, true), (13, false), (0x109, false)] {
+            let mut payload = b"\x00\x05hello".to_vec();
+            payload.extend_from_slice(&u16::to_le_bytes(version));
+            let crc = crc64(0, &payload);
+            payload.extend_from_slice(&crc.to_le_bytes());
+            assert_eq!(verifyDumpPayload(&server, &payload).is_some(), taken, "{version}");
+        }
+        server.skip_checksum_validation = true;
+        assert_eq!(verifyDumpPayload(&server, b"\x09\x0012345678"), Some(9));
+    }
+
+    #[test]
+    fn damaged_payloads_are_refused_or_at_least_harmless() {
+        let mut server = newServer();
+        for (_, payload) in payloads(&mut server) {
+            assert!(restore(&mut server, payload));
+            for at in 0..payload.len() {
+                for flip in [1, 2, 0x80, 0xff] {
+                    let mut damaged = payload.to_vec();
+                    damaged[at] ^= flip;
+                    server.skip_checksum_validation = false;
+                    assert!(!restore(&mut server, &damaged), "the checksum is wrong");
+                    server.skip_checksum_validation = true;
+                    restore(&mut server, &damaged);
+                }
+                // A part of it with a footer of its own.
+                let mut cut = payload[..at].to_vec();
+                cut.extend_from_slice(b"\x09\x00\x00\x00\x00\x00\x00\x00\x00\x00");
+                server.skip_checksum_validation = true;
+                restore(&mut server, &cut);
+            }
+            server.skip_checksum_validation = false;
+        }
+    }
+}

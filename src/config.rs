@@ -1461,7 +1461,7 @@ pub const configs: &[standardConfig] = &[
     enum_config!("maxmemory-policy", None, MODIFIABLE_CONFIG, maxmemory_policy_enum, maxmemory_policy, MAXMEMORY_NO_EVICTION, None),
     enum_config!("appendfsync", None, MODIFIABLE_CONFIG, aof_fsync_enum, aof_fsync, AOF_FSYNC_EVERYSEC, None),
     enum_config!("oom-score-adj", None, MODIFIABLE_CONFIG, oom_score_adj_enum, oom_score_adj, OOM_SCORE_ADJ_NO, Some(updateOOMScoreAdj)),
-    enum_config!("sanitize-dump-payload", None, MODIFIABLE_CONFIG, sanitize_dump_payload_enum, sanitize_dump_payload, SANITIZE_DUMP_NO, None),
+    enum_config!("sanitize-dump-payload", None, MODIFIABLE_CONFIG, sanitize_dump_payload_enum, sanitize_dump_payload, SANITIZE_DUMP_YES, None),
     numeric_config!("databases", None, IMMUTABLE_CONFIG, 1, INT_MAX, dbnum, 16, INTEGER_CONFIG, false, None),
     numeric_config!("port", None, MODIFIABLE_CONFIG, 0, 65535, port, 6379, INTEGER_CONFIG, false, Some(updatePort)),
     numeric_config!("list-max-ziplist-size", None, MODIFIABLE_CONFIG, INT_MIN, INT_MAX, list_max_ziplist_size, -2, INTEGER_CONFIG, false, None),

@@ -11,6 +11,7 @@ use crate::blocked::signalKeyAsReady;
 use crate::ds::dict::dictScan;
 use crate::ds::glob::stringmatchlen;
 use crate::ds::intset::{intsetGet, intsetLen};
+use crate::ds::redisassert::assertSome;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext};
 use crate::evict::{LFUDecrAndReturn, LFUGetTimeInMinutes, LFULogIncr, newObjectLru};
 use crate::expire::{flushSlaveKeysWithExpireList, rememberSlaveKeyWithExpire};
@@ -700,13 +701,14 @@ pub fn scanGenericCommand(
             pairs = true;
             let mut p = ziplistIndex(zl, 0);
             while let Some(at) = p {
-                match ziplistGet(zl, at) {
-                    Some(ZiplistEntry::Str(s)) => keys.push(s.to_vec()),
-                    Some(ZiplistEntry::Int(n)) => keys.push(ll2string(n).to_vec()),
-                    None => break,
+                match assertSome!(ziplistGet(zl, at)) {
+                    ZiplistEntry::Str(s) => keys.push(s.to_vec()),
+                    ZiplistEntry::Int(n) => keys.push(ll2string(n).to_vec()),
                 }
                 p = ziplistNext(zl, at);
             }
+            // For each field its value, for each member its score.
+            assert!(keys.len().is_multiple_of(2));
             cursor = 0;
         }
         Some(_) => panic!("Not handled encoding in SCAN."),

@@ -41,6 +41,7 @@ use crate::ds::glob::stringmatchlen;
 use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::listpack::ListpackEntry;
 use crate::ds::quicklist::{AL_START_HEAD, quicklistCount, quicklistRead};
+use crate::ds::redisassert::assertSome;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext, ziplistRepr};
 use crate::evict::estimateObjectIdleTime;
 use crate::log::{LL_RAW, LL_WARNING, getLogFile, serverLogFromHandler, serverLogRaw};
@@ -101,9 +102,9 @@ fn ziplistPairs(zl: &[u8]) -> impl Iterator<Item = (ZiplistEntry<'_>, ZiplistEnt
     let mut p = ziplistIndex(zl, 0);
     std::iter::from_fn(move || {
         let first = p?;
-        let second = ziplistNext(zl, first)?;
+        let second = assertSome!(ziplistNext(zl, first));
         p = ziplistNext(zl, second);
-        Some((ziplistGet(zl, first)?, ziplistGet(zl, second)?))
+        Some((assertSome!(ziplistGet(zl, first)), assertSome!(ziplistGet(zl, second))))
     })
 }
 
@@ -1077,7 +1078,7 @@ fn dumpCodeAroundEIP(eip: usize) {
          ------\n"
     );
     log.write(line.bytes());
-    serverLogHexDump(&log, "dump of function", &code[..len]);
+    logHexDump(&log, "dump of function", &code[..len]);
 }
 
 /// Writes the report of a crash by a signal, which then takes its usual effect. Runs in the handler: see the head of this file.
@@ -1133,7 +1134,14 @@ fn bugReportEnd() {
 // ==================== Logging functions for debugging =====================
 
 /// Writes bytes in hex.
-fn serverLogHexDump(log: &DirectLog, descr: &str, value: &[u8]) {
+pub fn serverLogHexDump(descr: &str, value: &[u8]) {
+    if let Some(log) = openDirectLogFiledes() {
+        logHexDump(&log, descr, value);
+    }
+}
+
+/// The same to a log that is open.
+fn logHexDump(log: &DirectLog, descr: &str, value: &[u8]) {
     handlerLog(format_args!("{descr} (hexdump of {} bytes):", value.len()));
     for chunk in value.chunks(32) {
         let mut line = Line::new();

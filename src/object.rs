@@ -566,3 +566,24 @@ pub fn memoryCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplySubcommandSyntaxError(server, c, argv);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How long ago and how often a value was used, as RESTORE and files have it.
+    #[test]
+    fn usage_information() {
+        let mut server = Server { maxmemory_policy: MAXMEMORY_NO_EVICTION, ..Default::default() };
+        let set = objectSetLRUOrLFU;
+        assert_eq!(set(&server, 5, -1, 1000, 1000), None);
+        assert_eq!(set(&server, -1, 10, 1000, 1000), Some(990));
+        assert_eq!(set(&server, -1, 10_000, 1000, 1), Some(990));
+        assert_eq!(set(&server, -1, 1001, 1000, 1000), Some(1000 + LRU_CLOCK_MAX / 2));
+        assert_eq!(set(&server, -1, i64::MAX, 1000, 1000), Some(1000 + LRU_CLOCK_MAX / 2));
+        server.maxmemory_policy = MAXMEMORY_VOLATILE_LFU;
+        assert_eq!(set(&server, -1, 10, 1000, 1000), None);
+        server.unixtime = 60 * 70_000;
+        assert_eq!(set(&server, 255, 10, 1000, 1000), Some((70_000 & 0xffff) << 8 | 255));
+    }
+}

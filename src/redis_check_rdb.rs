@@ -308,3 +308,48 @@ pub fn redis_check_rdb_open(
     }
     end
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::file::unlink;
+
+    /// The exit code for a file with these contents.
+    fn check(contents: &[u8]) -> i32 {
+        let path = format!("/tmp/fidelis-check-rdb-{}", std::process::id());
+        std::fs::write(&path, contents).unwrap();
+        let mut server = Server { rdb_checksum: true, ..Default::default() };
+        let code = redis_check_rdb_main(&mut server, &[b"x".to_vec(), path.clone().into_bytes()]);
+        assert!(!server.loading);
+        unlink(path.as_bytes()).unwrap();
+        code
+    }
+
+    #[test]
+    fn exit_codes() {
+        let mut file = b"REDIS0009\xfa\x01a\x01b\xfe\x00\xfb\x01\x00\xf9\x05\xfc\0\0\0\0\0\0\0\0\x00\x01k\x01v\xff".to_vec();
+        let crc = crate::crc64::crc64(0, &file);
+        file.extend_from_slice(&crc.to_le_bytes());
+        assert_eq!(check(&file), 0);
+        for len in 0..file.len() {
+            assert_eq!(check(&file[..len]), 1, "{len} of {}", file.len());
+        }
+        for at in 0..file.len() {
+            let mut damaged = file.clone();
+            damaged[at] ^= 0x20;
+            assert_eq!(check(&damaged), 1, "{at}");
+        }
+        // The data of a module is gone through without the module. A key without elements is an error.
+        assert_eq!(
+            check(b"REDIS0003\x07\x01k\x05\x01\x05\x05\x03abc\x04\0\0\0\0\0\0\0\0\x00\xff"),
+            0
+        );
+        assert_eq!(check(b"REDIS0003\x07\x01k\x05\x01\x05\x05\x03ab"), 1);
+        assert_eq!(check(b"REDIS0003\x02\x01k\x00\xff"), 1);
+
+        let mut server = Server::default();
+        let missing = b"/nonexistent/dump.rdb".to_vec();
+        assert_eq!(redis_check_rdb_main(&mut server, &[b"x".to_vec(), missing]), 1);
+        assert_eq!(redis_check_rdb_main(&mut server, &[b"x".to_vec()]), 1);
+    }
+}

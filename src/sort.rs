@@ -12,6 +12,7 @@ use crate::db::*;
 use crate::ds::dict::dictFind;
 use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::quicklist::*;
+use crate::ds::redisassert::assertSome;
 use crate::ds::skiplist::zslGetElementByRank;
 use crate::ds::ziplist::*;
 use crate::networking::*;
@@ -357,8 +358,7 @@ fn loadElements(
                 quicklistRead(ql, AL_START_HEAD, start)
             };
             for _ in 0..count {
-                let Some(entry) = values.read() else { break };
-                push_entry(entry);
+                push_entry(assertSome!(values.read()));
             }
         }
         ValueRef::Aggregate(AggregateRef::Set(Set::Intset(is))) => {

@@ -1,6 +1,23 @@
-//! What random unit tests share: a generator of numbers whose seed a failing test shows.
+//! What random unit tests share: a generator of numbers whose seed a failing test shows, and how damage may be met.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use crate::sys::random::randomU64;
+
+/// What `f` returns, or `None` if an assertion about damaged bytes ended it. Any other panic goes on.
+pub fn asserts<R>(f: impl FnOnce() -> R) -> Option<R> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(result) => Some(result),
+        Err(payload) => {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            if !text.is_some_and(|text| text.starts_with("assertion failed: ")) {
+                resume_unwind(payload);
+            }
+            None
+        }
+    }
+}
 
 /// xorshift64*: random enough for tests, and the same again for the same seed.
 pub struct Rng(u64);

@@ -18,13 +18,14 @@
 //!
 //! Read first: `lpInsert`. Listpacks written by Redis 7 have the same form.
 //!
-//! Differs: a position is an offset into the bytes, not a pointer. What the C asserts about the
-//! bytes is answered: a reader says `None`, a writer leaves the listpack as it is. So nothing here
-//! panics on damaged bytes, whether they were validated or not. `lpGetInteger` and the helpers of
-//! its kind at the end of this file are in `t_stream.c` in the C.
+//! Differs: a position is an offset into the bytes, not a pointer. That an element lies within the
+//! bytes is asserted whenever one is looked at, where the C trusts positions it was given: see
+//! `redisassert.rs`. `lpGetInteger` and the helpers of its kind at the end of this file are in
+//! `t_stream.c` in the C.
 #![forbid(unsafe_code)]
 
 use super::bytes::resize;
+use super::redisassert::assertSome;
 use std::ops::Deref;
 
 /// Size of the buffer in which `lpGetString` spells integers.
@@ -288,23 +289,20 @@ fn lpCurrentEncodedSize(lp: &[u8], p: usize) -> Option<usize> {
     })
 }
 
-/// Where the element at `p` ends, and the next one or the end mark starts. `None`: it does not end
-/// within the list.
+/// Where the element at `p` ends, and the next one or the end mark starts.
 #[inline]
-fn lpSkip(lp: &[u8], p: usize) -> Option<usize> {
-    let len = lpCurrentEncodedSize(lp, p)?;
-    let next = p.checked_add(len)?.checked_add(lpBacklenSize(len))?;
-    (next < lp.len()).then_some(next)
+fn lpSkip(lp: &[u8], p: usize) -> usize {
+    let len = assertSome!(lpCurrentEncodedSize(lp, p));
+    let next = p + len + lpBacklenSize(len);
+    assert!(next < lp.len());
+    next
 }
 
 /// The element after the one at `p`, `None` at the last one.
 #[inline]
 pub fn lpNext(lp: &[u8], p: usize) -> Option<usize> {
-    let next = lpSkip(lp, p)?;
-    if lp[next] == LP_EOF {
-        return None;
-    }
-    lpAssertValidEntry(lp, next)
+    let next = lpSkip(lp, p);
+    (lp[next] != LP_EOF).then(|| lpAssertValidEntry(lp, next))
 }
 
 /// The element before the one at `p`, `None` at the first one. Before the end mark it is the last
@@ -314,24 +312,21 @@ pub fn lpPrev(lp: &[u8], p: usize) -> Option<usize> {
     if p <= LP_HDR_SIZE {
         return None;
     }
-    let prevlen = lpDecodeBacklen(lp, p - 1)?;
-    let prev = p.checked_sub(prevlen.checked_add(lpBacklenSize(prevlen))?)?;
-    lpAssertValidEntry(lp, prev)
+    let prevlen = assertSome!(lpDecodeBacklen(lp, p - 1));
+    let prev = assertSome!(p.checked_sub(prevlen + lpBacklenSize(prevlen)));
+    Some(lpAssertValidEntry(lp, prev))
 }
 
 /// The first element, `None` if there is none.
 #[inline]
 pub fn lpFirst(lp: &[u8]) -> Option<usize> {
-    if *lp.get(LP_HDR_SIZE)? == LP_EOF {
-        return None;
-    }
-    lpAssertValidEntry(lp, LP_HDR_SIZE)
+    (lp[LP_HDR_SIZE] != LP_EOF).then(|| lpAssertValidEntry(lp, LP_HDR_SIZE))
 }
 
 /// The last element, `None` if there is none.
 #[inline]
 pub fn lpLast(lp: &[u8]) -> Option<usize> {
-    lpPrev(lp, lp.len().checked_sub(1)?)
+    lpPrev(lp, lp.len() - 1)
 }
 
 /// The number of elements; from 65535 on they are counted one by one.
@@ -355,9 +350,15 @@ pub fn lpLengthStore(lp: &mut Listpack) -> usize {
 }
 
 /// The value of the element at `p`. An encoding that does not exist reads as the integer
-/// 12345678900000000 plus its byte. `None`: the element does not end within the list.
+/// 12345678900000000 plus its byte.
 #[inline]
-pub fn lpGet(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
+pub fn lpGet(lp: &[u8], p: usize) -> ListpackEntry<'_> {
+    assertSome!(entryAt(lp, p))
+}
+
+/// The value of the element at `p`. `None`: it does not end within the list.
+#[inline]
+fn entryAt(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
     use ListpackEntry::{Int, Str};
     let b = lp.get(p..)?;
     Some(match *b.first()? {
@@ -386,18 +387,14 @@ pub fn lpGet(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
 /// The value of the element at `p` as a string; an integer is spelled in `intbuf`.
 // C: lpGet with a buffer.
 #[inline]
-pub fn lpGetString<'a>(
-    lp: &'a [u8],
-    p: usize,
-    intbuf: &'a mut [u8; LP_INTBUF_SIZE],
-) -> Option<&'a [u8]> {
-    match lpGet(lp, p)? {
-        ListpackEntry::Str(s) => Some(s),
+pub fn lpGetString<'a>(lp: &'a [u8], p: usize, intbuf: &'a mut [u8; LP_INTBUF_SIZE]) -> &'a [u8] {
+    match lpGet(lp, p) {
+        ListpackEntry::Str(s) => s,
         ListpackEntry::Int(v) => {
             let mut buf = itoa::Buffer::new();
             let s = buf.format(v).as_bytes();
             intbuf[..s.len()].copy_from_slice(s);
-            Some(&intbuf[..s.len()])
+            &intbuf[..s.len()]
         }
     }
 }
@@ -426,16 +423,14 @@ fn insertEncoded(
 ) -> Result<Option<usize>, ()> {
     // To delete is to replace by nothing, and after one is before the next.
     let place = if ele.is_none() { LP_REPLACE } else { place };
-    let p = if place == LP_AFTER { lpSkip(lp, p).ok_or(())? } else { p };
+    let p = if place == LP_AFTER { lpSkip(lp, p) } else { p };
     let old_listpack_bytes = lp.len();
-    if p < LP_HDR_SIZE || p >= old_listpack_bytes {
-        return Err(());
-    }
+    assert!(p >= LP_HDR_SIZE && p < old_listpack_bytes);
 
     let enclen = ele.as_ref().map_or(0, Encoded::enclen);
     let backlen_size = if ele.is_some() { lpBacklenSize(enclen) } else { 0 };
     let newlen = enclen + backlen_size;
-    let replaced_len = if place == LP_REPLACE { lpSkip(lp, p).ok_or(())? - p } else { 0 };
+    let replaced_len = if place == LP_REPLACE { lpSkip(lp, p) - p } else { 0 };
     let new_listpack_bytes = old_listpack_bytes - replaced_len + newlen;
     if new_listpack_bytes > u32::MAX as usize {
         return Err(());
@@ -557,10 +552,12 @@ pub fn lpValidateNext(lp: &[u8], pp: &mut Option<usize>) -> bool {
     true
 }
 
-/// `p`, if a whole element lies there, or the end mark.
+/// `p`, of which is asserted that a whole element lies there, or the end mark.
 #[inline]
-fn lpAssertValidEntry(lp: &[u8], p: usize) -> Option<usize> {
-    lpValidateNext(lp, &mut Some(p)).then_some(p)
+#[track_caller]
+fn lpAssertValidEntry(lp: &[u8], p: usize) -> usize {
+    assert!(lpValidateNext(lp, &mut Some(p)));
+    p
 }
 
 /// Whether these bytes are a listpack. Without `deep` the header and the end mark are checked, with
@@ -607,24 +604,30 @@ pub fn lpReplaceInteger(lp: &mut Listpack, p: usize, value: i64) -> bool {
 
 /// The element at `p` as an integer, also if it is a string that spells one. `None`: it is no
 /// integer.
-// C: lpGetIntegerIfValid; and lpGetInteger, which asserts that it is one.
 #[inline]
 pub fn lpGetIntegerIfValid(lp: &[u8], p: usize) -> Option<i64> {
-    match lpGet(lp, p)? {
+    match lpGet(lp, p) {
         ListpackEntry::Int(v) => Some(v),
         ListpackEntry::Str(s) => lpStringToInt64(s),
     }
 }
 
+/// The same where there has to be an integer.
+#[inline]
+#[track_caller]
+pub fn lpGetInteger(lp: &[u8], p: usize) -> i64 {
+    assertSome!(lpGetIntegerIfValid(lp, p))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::Rng;
+    use crate::testing::{Rng, asserts};
 
     fn values(lp: &[u8]) -> Vec<Vec<u8>> {
         let mut buf = [0; LP_INTBUF_SIZE];
         std::iter::successors(lpFirst(lp), |&p| lpNext(lp, p))
-            .filter_map(|p| lpGetString(lp, p, &mut buf).map(<[u8]>::to_vec))
+            .map(|p| lpGetString(lp, p, &mut buf).to_vec())
             .collect()
     }
 
@@ -788,8 +791,10 @@ mod tests {
         }
     }
 
+    /// What is damaged either does not matter to what is asked, or ends it by an assertion: never by
+    /// a position outside of the list, and never in a loop without an end.
     #[test]
-    fn damaged_bytes_do_no_harm() {
+    fn damaged_bytes_are_asserted() {
         let mut rng = Rng::new();
         for _ in 0..6000 {
             let mut lp = lpNew(0);
@@ -799,25 +804,28 @@ mod tests {
             let mut bytes = lp.intoBytes();
             rng.damage(&mut bytes);
             lpValidateIntegrity(&bytes, true);
-            let p = rng.below(bytes.len() + 2);
-            lpNext(&bytes, p);
-            lpPrev(&bytes, p);
-            lpGet(&bytes, p);
-            lpGetIntegerIfValid(&bytes, p);
-            lpLength(&bytes);
             lpValidateFirst(&bytes);
-            lpValidateNext(&bytes, &mut Some(p));
+            lpValidateNext(&bytes, &mut Some(rng.below(bytes.len() + 2)));
 
             let Some(mut lp) = Listpack::fromBytes(bytes) else { continue };
+            asserts(|| values(&lp).len());
+            asserts(|| std::iter::successors(lpLast(&lp), |&p| lpPrev(&lp, p)).count());
+            asserts(|| lpFirst(&lp).and_then(|p| lpGetIntegerIfValid(&lp, p)));
+            asserts(|| lpLength(&lp));
             for _ in 0..8 {
-                let v = rng.value();
-                let place = rng.below(3);
-                match (rng.below(4), lpSeek(&lp, rng.below(9) as i64 - 4)) {
-                    (0, Some(p)) => drop(lpDelete(&mut lp, p)),
-                    (1 | 2, Some(p)) => drop(lpInsert(&mut lp, Some(&v), p, place)),
-                    _ => drop(lpAppend(&mut lp, &v)),
+                let (v, place) = (rng.value(), rng.below(3) as i32);
+                let (what, index) = (rng.below(4), rng.below(9) as i64 - 4);
+                let done = asserts(|| {
+                    match (what, lpSeek(&lp, index)) {
+                        (0, Some(p)) => drop(lpDelete(&mut lp, p)),
+                        (1 | 2, Some(p)) => drop(lpInsert(&mut lp, Some(&v), p, place)),
+                        _ => drop(lpAppend(&mut lp, &v)),
+                    }
+                    assert_eq!((lp.len(), lp[lp.len() - 1]), (lpBytes(&lp), LP_EOF));
+                });
+                if done.is_none() {
+                    break;
                 }
-                assert!(lp.len() == lpBytes(&lp) && lp[lp.len() - 1] == LP_EOF);
             }
         }
     }

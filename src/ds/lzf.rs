@@ -22,7 +22,7 @@ const MAX_OFF: usize = 1 << 13;
 const MAX_REF: usize = (1 << 8) + (1 << 3);
 
 /// The hash table of the compressor. To be kept and used again; 256 KB.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct LzfState {
     /// Where three bytes were seen last: `base` plus their position. What is not above `base` is of an earlier call, or
     /// position 0, which is never a match in the C either.

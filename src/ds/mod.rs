@@ -10,6 +10,7 @@ pub mod longdouble;
 pub mod lzf;
 pub mod quicklist;
 pub mod rax;
+pub mod redisassert;
 pub mod siphash;
 pub mod skiplist;
 pub mod slab;

@@ -10,6 +10,7 @@ use crate::args::{Args, Argv};
 use crate::blocked::blockForKeys;
 use crate::db::*;
 use crate::ds::quicklist::*;
+use crate::ds::redisassert::assertSome;
 use crate::ds::ziplist::ZiplistEntry;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
@@ -298,18 +299,13 @@ pub fn addListRangeReply(
     // Small values are gathered and queued many at a time.
     let mut gathered = Vec::with_capacity(REPLY_GATHER.min(rangelen as usize * 32));
     for _ in 0..rangelen {
-        let value = values.read();
-        match value {
-            Some(ZiplistEntry::Str(s)) if s.len() < REPLY_GATHER / 4 => catBulk(&mut gathered, s),
-            Some(ZiplistEntry::Int(n)) => catBulk(&mut gathered, &ll2string(n)),
-            _ => {
+        match assertSome!(values.read()) {
+            ZiplistEntry::Str(s) if s.len() < REPLY_GATHER / 4 => catBulk(&mut gathered, s),
+            ZiplistEntry::Int(n) => catBulk(&mut gathered, &ll2string(n)),
+            value => {
                 addReplyProto(clients, c, &gathered);
                 gathered.clear();
-                match value {
-                    Some(value) => addReplyBulk(clients, c, valueOf(value)),
-                    // Only a damaged list has fewer than it says.
-                    None => addReplyNull(clients, c),
-                }
+                addReplyBulk(clients, c, valueOf(value));
             }
         }
         if gathered.len() > REPLY_GATHER / 4 * 3 {
@@ -360,7 +356,7 @@ fn popIntoReply(server: &mut Server, c: ClientId, o: KeyRef, where_: i32) {
     let popped = quicklistPopCustom(dbs[db].dict.list_mut(o), quicklistEnd(where_), |value| {
         addReplyBulk(clients, c, valueOf(value));
     });
-    popped.expect("a list in the keyspace is not empty");
+    assertSome!(popped);
 }
 
 /// LPOP, RPOP.
@@ -632,11 +628,7 @@ fn lmoveGenericCommand(
     {
         return;
     }
-    let Some(value) = listTypePop(server.db[db].dict.list_mut(sobj), wherefrom) else {
-        // No list in the keyspace is empty.
-        addReplyNull(server, c);
-        return;
-    };
+    let value = assertSome!(listTypePop(server.db[db].dict.list_mut(sobj), wherefrom));
     lmoveHandlePush(server, c, dstkey, dobj, &value, whereto);
 
     let event = if wherefrom == LIST_HEAD { "lpop" } else { "rpop" };

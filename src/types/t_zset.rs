@@ -18,6 +18,7 @@ use crate::db::*;
 use crate::ds::adlist::*;
 use crate::ds::dict::{Dict, RawDict, SdsEntry, dictFind, dictResizeEnable, dictSize};
 use crate::ds::intset::{Intset, intsetFind, intsetGet, intsetLen};
+use crate::ds::redisassert::assertSome;
 use crate::ds::siphash::{HashSeed, siphash};
 use crate::ds::skiplist::*;
 use crate::ds::ziplist::*;
@@ -140,6 +141,16 @@ impl zset {
     /// Adds a member that is not there, and returns its node. Panics if the score is NaN.
     pub fn insert(&mut self, score: f64, ele: &[u8]) -> u32 {
         self.insert_hashed(siphash(ele, &self.seed), score, ele)
+    }
+
+    /// Adds a member unless it is there. Panics if the score is NaN.
+    pub fn add(&mut self, score: f64, ele: &[u8]) -> bool {
+        let hash = siphash(ele, &self.seed);
+        let is_new = self.find_hashed(hash, ele).is_none();
+        if is_new {
+            self.insert_hashed(hash, score, ele);
+        }
+        is_new
     }
 
     #[inline]
@@ -393,12 +404,12 @@ fn zzlScore(entry: ZiplistEntry<'_>) -> f64 {
 
 /// The score at `sptr`.
 pub fn zzlGetScore(zl: &[u8], sptr: usize) -> f64 {
-    zzlScore(ziplistGet(zl, sptr).expect("there is a score"))
+    zzlScore(assertSome!(ziplistGet(zl, sptr)))
 }
 
 /// Compares the element at `eptr` with another one.
 fn zzlCompareElements(zl: &[u8], eptr: usize, ele: &[u8]) -> Ordering {
-    elementText(ziplistGet(zl, eptr).expect("there is an element")).as_ref().cmp(ele)
+    elementText(assertSome!(ziplistGet(zl, eptr))).as_ref().cmp(ele)
 }
 
 impl AsRef<[u8]> for ElementText<'_> {
@@ -413,16 +424,33 @@ pub fn zzlLength(zl: &[u8]) -> usize {
     ziplistLen(zl) / 2
 }
 
+/// The element behind the one at `eptr` and its score.
+// C: moves two pointers, the other one to the score.
+#[inline]
+fn zzlNext(zl: &[u8], eptr: usize) -> Option<usize> {
+    let sptr = assertSome!(ziplistNext(zl, eptr));
+    ziplistNext(zl, sptr)
+}
+
+/// The element before the one at `eptr`.
+#[inline]
+fn zzlPrev(zl: &[u8], eptr: usize) -> Option<usize> {
+    let sptr = ziplistPrev(zl, eptr)?;
+    Some(assertSome!(ziplistPrev(zl, sptr)))
+}
+
 /// Could some element be in the range?
 fn zzlIsInRange(zl: &[u8], range: &zrangespec) -> bool {
     // Ranges that hold nothing, whatever the list.
     if range.min > range.max || (range.min == range.max && (range.minex || range.maxex)) {
         return false;
     }
-    let (Some(last), Some(first)) = (ziplistIndex(zl, -1), ziplistIndex(zl, 1)) else {
+    let Some(last) = ziplistIndex(zl, -1) else { return false };
+    if !zslValueGteMin(zzlGetScore(zl, last), range) {
         return false;
-    };
-    zslValueGteMin(zzlGetScore(zl, last), range) && zslValueLteMax(zzlGetScore(zl, first), range)
+    }
+    let first = assertSome!(ziplistIndex(zl, 1));
+    zslValueLteMax(zzlGetScore(zl, first), range)
 }
 
 /// The first element in the range.
@@ -432,7 +460,7 @@ pub fn zzlFirstInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
     }
     let mut eptr = ziplistIndex(zl, 0);
     while let Some(e) = eptr {
-        let sptr = ziplistNext(zl, e)?;
+        let sptr = assertSome!(ziplistNext(zl, e));
         let score = zzlGetScore(zl, sptr);
         if zslValueGteMin(score, range) {
             return zslValueLteMax(score, range).then_some(e);
@@ -449,11 +477,12 @@ pub fn zzlLastInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
     }
     let mut eptr = ziplistIndex(zl, -2);
     while let Some(e) = eptr {
-        let score = zzlGetScore(zl, ziplistNext(zl, e)?);
+        let sptr = assertSome!(ziplistNext(zl, e));
+        let score = zzlGetScore(zl, sptr);
         if zslValueLteMax(score, range) {
             return zslValueGteMin(score, range).then_some(e);
         }
-        eptr = ziplistPrev(zl, e).and_then(|sptr| ziplistPrev(zl, sptr));
+        eptr = zzlPrev(zl, e);
     }
     None
 }
@@ -469,11 +498,11 @@ fn lexLteMax(ele: ZiplistEntry<'_>, spec: &zlexrangespec) -> bool {
 }
 
 fn zzlLexValueGteMin(zl: &[u8], p: usize, spec: &zlexrangespec) -> bool {
-    ziplistGet(zl, p).is_some_and(|ele| lexGteMin(ele, spec))
+    lexGteMin(assertSome!(ziplistGet(zl, p)), spec)
 }
 
 fn zzlLexValueLteMax(zl: &[u8], p: usize, spec: &zlexrangespec) -> bool {
-    ziplistGet(zl, p).is_some_and(|ele| lexLteMax(ele, spec))
+    lexLteMax(assertSome!(ziplistGet(zl, p)), spec)
 }
 
 /// Could some element be in the range?
@@ -483,10 +512,12 @@ fn zzlIsInLexRange(zl: &[u8], range: &zlexrangespec) -> bool {
     if cmp.is_gt() || (cmp.is_eq() && (range.minex || range.maxex)) {
         return false;
     }
-    let (Some(last), Some(first)) = (ziplistIndex(zl, -2), ziplistIndex(zl, 0)) else {
+    let Some(last) = ziplistIndex(zl, -2) else { return false };
+    if !zzlLexValueGteMin(zl, last, range) {
         return false;
-    };
-    zzlLexValueGteMin(zl, last, range) && zzlLexValueLteMax(zl, first, range)
+    }
+    let first = assertSome!(ziplistIndex(zl, 0));
+    zzlLexValueLteMax(zl, first, range)
 }
 
 /// The first element in the range.
@@ -499,7 +530,7 @@ pub fn zzlFirstInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
         if zzlLexValueGteMin(zl, e, range) {
             return zzlLexValueLteMax(zl, e, range).then_some(e);
         }
-        eptr = ziplistNext(zl, e).and_then(|sptr| ziplistNext(zl, sptr));
+        eptr = zzlNext(zl, e);
     }
     None
 }
@@ -514,7 +545,7 @@ pub fn zzlLastInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
         if zzlLexValueLteMax(zl, e, range) {
             return zzlLexValueGteMin(zl, e, range).then_some(e);
         }
-        eptr = ziplistPrev(zl, e).and_then(|sptr| ziplistPrev(zl, sptr));
+        eptr = zzlPrev(zl, e);
     }
     None
 }
@@ -522,7 +553,8 @@ pub fn zzlLastInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
 /// Where an element is, and its score.
 pub fn zzlFind(zl: &[u8], ele: &[u8]) -> Option<(usize, f64)> {
     let eptr = ziplistFind(zl, ziplistIndex(zl, 0)?, ele, 1)?;
-    Some((eptr, zzlGetScore(zl, ziplistNext(zl, eptr)?)))
+    let sptr = assertSome!(ziplistNext(zl, eptr));
+    Some((eptr, zzlGetScore(zl, sptr)))
 }
 
 /// Deletes the element at `eptr` and its score.
@@ -541,7 +573,7 @@ fn zzlInsertAt(zl: &mut Ziplist, eptr: Option<usize>, ele: &[u8], score: f64) {
         }
         Some(eptr) => {
             ziplistInsert(zl, eptr, ele);
-            let sptr = ziplistNext(zl, eptr).expect("the element it was inserted before");
+            let sptr = assertSome!(ziplistNext(zl, eptr));
             ziplistInsert(zl, sptr, &score);
         }
     }
@@ -551,7 +583,7 @@ fn zzlInsertAt(zl: &mut Ziplist, eptr: Option<usize>, ele: &[u8], score: f64) {
 pub fn zzlInsert(zl: &mut Ziplist, ele: &[u8], score: f64) {
     let mut eptr = ziplistIndex(zl, 0);
     while let Some(e) = eptr {
-        let Some(sptr) = ziplistNext(zl, e) else { break };
+        let sptr = assertSome!(ziplistNext(zl, e));
         let s = zzlGetScore(zl, sptr);
         // Equal scores are in the order of their elements.
         if s > score || (s == score && zzlCompareElements(zl, e, ele).is_gt()) {
@@ -689,14 +721,10 @@ impl<'a> Iterator for ZsetWalk<'a> {
             }
             Place::Ziplist(zl, at) => {
                 let eptr = (*at)?;
-                let sptr = ziplistNext(zl, eptr)?;
+                let sptr = assertSome!(ziplistNext(zl, eptr));
                 let score = if self.scores { zzlGetScore(zl, sptr) } else { 0.0 };
-                *at = if self.reverse {
-                    ziplistPrev(zl, eptr).and_then(|sptr| ziplistPrev(zl, sptr))
-                } else {
-                    ziplistNext(zl, sptr)
-                };
-                Some((ziplistGet(zl, eptr)?, score))
+                *at = if self.reverse { zzlPrev(zl, eptr) } else { ziplistNext(zl, sptr) };
+                Some((assertSome!(ziplistGet(zl, eptr)), score))
             }
         }
     }
@@ -718,7 +746,7 @@ pub fn zsetConvert(zobj: &mut Zset, encoding: u8) {
             let mut zs = zset::new();
             zs.dict.try_expand(zzlLength(zl));
             for (ele, score) in ZsetWalk::all(zobj, true) {
-                zs.insert(score, &elementText(ele));
+                assert!(zs.add(score, &elementText(ele)));
             }
             *zobj = Zset::Skiplist(Box::new(zs));
         }
@@ -930,7 +958,7 @@ pub fn zsetRank(zobj: &Zset, ele: &[u8], reverse: bool) -> Option<usize> {
                     break rank;
                 }
                 rank += 1;
-                eptr = ziplistNext(zl, e).and_then(|sptr| ziplistNext(zl, sptr));
+                eptr = zzlNext(zl, e);
             }
         }
         Zset::Skiplist(zs) => zslGetRank(&zs.zsl, zs.zsl.score(zs.find(ele)?), ele),
@@ -972,8 +1000,7 @@ fn zsetTypeRandomElement<'a>(
         }
         Zset::Ziplist(zl) => {
             let pair = ziplistRandomPair(zl, zsetsize, &mut || (random() >> 33) as u32);
-            let (ele, score) = pair.expect("a sorted set is never empty");
-            (ele, zzlScore(score))
+            (pair.0, zzlScore(pair.1))
         }
     }
 }
@@ -1762,9 +1789,13 @@ fn addReplyElements<'a>(
     withscores: bool,
 ) {
     addReplyElementsLen(clients, c, len, withscores);
+    let mut count = 0;
     for item in elements {
         addReplyElementAndScore(clients, c, item, withscores);
+        count += 1;
     }
+    // A damaged ziplist need not have as many as it says.
+    assert!(count == len);
 }
 
 /// Queues an array of elements of which nobody knows how many they are.
@@ -2305,9 +2336,7 @@ pub fn genericZpopCommand(
     let mut ele = Vec::new();
     for result_count in 0..popped {
         let zobj = server.db[db].dict.zset_mut(o);
-        let (first, score) = ZsetWalk::all(zobj, end == ZSET_MAX)
-            .next()
-            .expect("there are as many elements as were counted");
+        let (first, score) = assertSome!(ZsetWalk::all(zobj, end == ZSET_MAX).next());
         ele.clear();
         ele.extend_from_slice(&elementText(first));
         assert!(zsetDel(zobj, &ele, &limits));
@@ -2494,6 +2523,7 @@ fn zrandmemberWithCountCommand(
     // CASE 3: Most of them: a copy of all, from which a random one goes to the front until there are enough in front.
     if count.saturating_mul(ZRANDMEMBER_SUB_STRATEGY_MUL) > size {
         let mut elements: Elements = ZsetWalk::all(zobj, true).collect();
+        assert!(elements.len() == size);
         for i in 0..count {
             let other = i + (random() % (elements.len() - i) as u64) as usize;
             elements.swap(i, other);
@@ -2507,7 +2537,7 @@ fn zrandmemberWithCountCommand(
         Zset::Ziplist(zl) => {
             let pairs = ziplistRandomPairsUnique(zl, count, &mut randomNumbers31());
             let elements = pairs.iter().map(|(ele, score)| (*ele, zzlScore(*score)));
-            addReplyElements(clients, c, elements, pairs.len(), withscores);
+            addReplyElements(clients, c, elements, count, withscores);
         }
         Zset::Skiplist(zs) => {
             addReplyElementsLen(clients, c, count, withscores);
