@@ -4,47 +4,20 @@
 
 #[path = "support/ask.rs"]
 mod ask;
+#[path = "support/random.rs"]
+mod random;
 mod support;
 
 use ask::*;
+use random::*;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 use support::*;
 
-/// xorshift64*: repeatable, and good enough to make a mess.
-struct Random(u64);
-
-impl Random {
-    fn seeded() -> Random {
-        let seed =
-            std::env::var("FIDELIS_SEED").ok().and_then(|s| s.parse().ok()).unwrap_or_else(|| {
-                let t = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-                t.as_nanos() as u64 | 1
-            });
-        println!("FIDELIS_SEED={seed}");
-        Random(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
-    }
-
-    fn below(&mut self, n: usize) -> usize {
-        (self.next() >> 33) as usize % n
-    }
-
-    fn pick<'a, T: ?Sized>(&mut self, from: &[&'a T]) -> &'a T {
-        from[self.below(from.len())]
-    }
-}
-
 /// How long the random tests run.
 fn how_long() -> Duration {
-    Duration::from_secs(if std::env::var_os("FIDELIS_LONG").is_some() { 60 } else { 4 })
+    Duration::from_secs(if long() { 60 } else { 4 })
 }
 
 /// The names of all commands but those that end the server, its link or the connection, or change what it is.

@@ -1,0 +1,598 @@
+//! Values from outside, as DUMP and RESTORE carry them: damaged ones, and the published defects of Redis about them.
+//!
+//! A seed is printed by each random test; FIDELIS_SEED=n repeats one, FIDELIS_LONG=1 lets them run for minutes.
+
+#[path = "support/ask.rs"]
+mod ask;
+#[path = "support/random.rs"]
+mod random;
+mod support;
+
+use ask::*;
+use random::*;
+use support::*;
+
+/// What RESTORE answers.
+const BAD: &str = "-ERR Bad data format";
+
+/// A payload with this version, and no checksum: servers here are told not to look.
+fn payload(type_: u8, value: &[u8], version: u8) -> Vec<u8> {
+    [&[type_][..], value, &[version, 0, 0, 0, 0, 0, 0, 0, 0, 0]].concat()
+}
+
+/// A server that takes payloads without a checksum.
+fn server(args: &[&str]) -> TestServer {
+    let server = TestServer::start(args);
+    assert_eq!(server.conn().ask("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1"), "OK");
+    server
+}
+
+fn restore(c: &mut Conn, key: &str, payload: &[u8]) -> String {
+    flat(&c.cmd(&[b"RESTORE", key.as_bytes(), b"0", payload, b"REPLACE"]))
+}
+
+/// A ziplist of strings of up to 63 bytes each.
+fn ziplist(elements: &[&[u8]]) -> Vec<u8> {
+    let mut entries = Vec::new();
+    let (mut tail, mut before) = (10, 0);
+    for ele in elements {
+        tail = 10 + entries.len();
+        entries.extend([before, ele.len() as u8]);
+        entries.extend_from_slice(ele);
+        before = ele.len() as u8 + 2;
+    }
+    let mut zl = ((entries.len() + 11) as u32).to_le_bytes().to_vec();
+    zl.extend((tail as u32).to_le_bytes());
+    zl.extend((elements.len() as u16).to_le_bytes());
+    zl.extend(entries);
+    zl.push(0xff);
+    zl
+}
+
+/// Bytes as a string in a payload.
+fn string(bytes: &[u8]) -> Vec<u8> {
+    assert!(bytes.len() < 1 << 14);
+    let len = bytes.len() as u16 | 1 << 14;
+    [&len.to_be_bytes()[..], bytes].concat()
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Damaged values
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// Values of every type in every encoding, with limits that are set for it.
+fn fill(c: &mut Conn) {
+    let mut lines: Vec<String> = [
+        "SET int 123456",
+        "SET embstr short",
+        "SETRANGE raw 70 abcdefghijklmnopqrstuvwxyz",
+        "SETRANGE repeated 400 x",
+        "PFADD hll a b c",
+        "RPUSH list 1 two 3",
+        "SADD intset16 1 2 3",
+        "SADD intset32 1 -70000",
+        "SADD intset64 5 10000000000",
+        "SADD set a b 1",
+        "HSET hash 1 one two 2 three 3",
+        "HSET table f v g w",
+        "ZADD zset 1 a 2 b 2.5 c -inf d",
+        "ZADD skiplist 1 a 2 b 2.5 c -inf d",
+        "GEOADD geo 13.361389 38.115556 Palermo 15.087269 37.502669 Catania",
+        "XADD stream 1-1 f v g 1",
+        "XADD stream 1-2 f v g 2",
+        "XADD stream 2-1 other v",
+        "XADD stream 3-1 f v g 3",
+        "XDEL stream 1-2",
+        "XGROUP CREATE stream group 0",
+        "XGROUP CREATE stream empty 0",
+        "XREADGROUP GROUP group alice COUNT 2 STREAMS stream >",
+        "XREADGROUP GROUP group bob COUNT 1 STREAMS stream >",
+    ]
+    .map(str::to_string)
+    .to_vec();
+    for i in 0..20 {
+        lines.push(format!("RPUSH biglist {i} element{i}"));
+        lines.push(format!("SADD bigset {i} member{i}"));
+        lines.push(format!("HSET bighash {i} value{i} field{i} {i}"));
+        lines.push(format!("ZADD bigzset {i} {i} 0.{i} member{i}"));
+        lines.push(format!("XADD bigstream {i}-1 field value{i} item 1"));
+        lines.push(format!("PFADD bighll {i} hll{i}"));
+    }
+    for line in ["CONFIG SET hll-sparse-max-bytes 0", "PFADD dense a b c"] {
+        lines.push(line.to_string());
+    }
+    for line in &lines {
+        if line.contains("table") {
+            c.ask("CONFIG SET hash-max-ziplist-entries 0");
+        } else if line.contains("skiplist") {
+            c.ask("CONFIG SET zset-max-ziplist-entries 0");
+        }
+        let reply = c.ask(line);
+        assert!(!reply.starts_with('-'), "{line}: {reply}");
+        if line.contains("table") || line.contains("skiplist") {
+            c.ask("CONFIG SET hash-max-ziplist-entries 16");
+            c.ask("CONFIG SET zset-max-ziplist-entries 16");
+        }
+    }
+}
+
+/// DUMP of every key, without compression, and with it.
+fn dumps(c: &mut Conn) -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for compression in ["no", "yes"] {
+        c.ask(&format!("CONFIG SET rdbcompression {compression}"));
+        for key in c.cmd(&["KEYS", "*"]).array() {
+            all.push(c.cmd(&[b"DUMP", key.bytes()]).bytes().to_vec());
+        }
+    }
+    all
+}
+
+/// Values of all types that we read: ours, those of a newer server, and those that only old ones wrote.
+fn samples() -> Vec<Vec<u8>> {
+    let args = ["--hash-max-ziplist-entries", "16", "--zset-max-ziplist-entries", "16"];
+    let small = ["--list-max-ziplist-size", "5", "--stream-node-max-entries", "5"];
+    let ours = TestServer::start(&[&args[..], &small].concat());
+    let debian = TestServer::start_debian(&[&args[..], &small].concat());
+    let mut samples = Vec::new();
+    for server in [&ours, &debian] {
+        let mut c = server.conn();
+        fill(&mut c);
+        samples.extend(dumps(&mut c));
+    }
+    let types = |samples: &[Vec<u8>], t: u8| samples.iter().any(|s| s[0] == t);
+    for t in [0, 2, 4, 5, 11, 12, 13, 14, 15, 16, 17, 18] {
+        assert!(types(&samples, t), "no sample of type {t}");
+    }
+    samples.push(payload(1, b"\x03\x01a\xc0\x07\x01b", 9));
+    samples.push(payload(3, b"\x03\x01a\x032.5\x01b\xfe\x01c\xff", 9));
+    samples.push(payload(9, &string(b"\x02\x01f\x01\x00v\x00\x02\x0112?\xff"), 9));
+    samples.push(payload(10, &string(&ziplist(&[b"a", b"bc", b"", b"d"])), 9));
+    samples
+}
+
+/// Damages one of the payloads, not its footer, at one to three places.
+fn mutate(random: &mut Random, samples: &[Vec<u8>]) -> Vec<u8> {
+    let sample = &samples[random.below(samples.len())];
+    let (value, footer) = sample.split_at(sample.len() - 10);
+    let mut value = value.to_vec();
+    for _ in 0..1 + random.below(3) {
+        let at = random.below(value.len());
+        match random.below(12) {
+            0 | 1 => value[at] = random.next() as u8,
+            2 | 3 => value[at] ^= 1 << random.below(8),
+            4 => value[at] = value[at].wrapping_add(1),
+            5 => value[at] = value[at].wrapping_sub(1),
+            6 | 7 => {
+                let edges =
+                    [0, 1, 2, 5, 9, 0x3f, 0x7f, 0x80, 0x81, 0xc0, 0xc3, 0xf1, 0xfd, 0xfe, 0xff];
+                value[at] = edges[random.below(edges.len())];
+            }
+            8 => value.insert(at, random.next() as u8),
+            9 => {
+                let end = (at + 1 + random.below(4)).min(value.len());
+                if end - at < value.len() {
+                    value.drain(at..end);
+                }
+            }
+            10 => {
+                let end = (at + 1 + random.below(20)).min(value.len());
+                let part = value[at..end].to_vec();
+                let to = random.below(value.len() + 1);
+                value.splice(to..to, part);
+            }
+            _ if random.below(4) == 0 => value[0] = random.below(26) as u8,
+            _ => value.truncate(at.max(1)),
+        }
+    }
+    // The checksum is not looked at.
+    [&value, &footer[..2], &[0; 8]].concat()
+}
+
+/// Commands that read and change a value of a type, `K` being its key. Whatever a file may hold, they find it.
+fn traffic(type_: &str) -> &'static str {
+    match type_ {
+        "string" => {
+            "GET K; STRLEN K; GETRANGE K -10 -1; BITCOUNT K; BITPOS K 1; PFCOUNT K; PFADD K a b; \
+             PFMERGE K2 K; BITFIELD K GET u8 3; INCR K; APPEND K x; SETRANGE K 3 abc; SETBIT K 9 1; \
+             BITOP NOT K2 K; PFADD K c"
+        }
+        "list" => {
+            "LLEN K; LRANGE K 0 -1; LRANGE K -3 -1; LINDEX K 2; LINDEX K -2; LPOS K b RANK -1 MAXLEN 0; \
+             SORT K ALPHA; SORT K BY nosort LIMIT 1 2; LINSERT K BEFORE two new; LSET K 1 changed; \
+             LSET K -1 17; LREM K 1 3; LREM K -1 a; LPUSH K x 1; RPUSH K y 2; RPOPLPUSH K K; \
+             LMOVE K K LEFT RIGHT; LPOP K; RPOP K; LPOP K 2; LTRIM K 1 -2; LRANGE K 0 -1; LREM K 0 x"
+        }
+        "set" => {
+            "SCARD K; SMEMBERS K; SISMEMBER K 1; SMISMEMBER K a 2 b; SRANDMEMBER K; SRANDMEMBER K 2; \
+             SRANDMEMBER K -5; SRANDMEMBER K 100; SSCAN K 0; SUNIONSTORE K2 K; SINTER K K2; \
+             SDIFFSTORE K2 K K2; SORT K ALPHA; SADD K 99 100000; SREM K 1 2; SADD K text; SMOVE K K2 text; \
+             SPOP K; SPOP K 2; SMEMBERS K"
+        }
+        "hash" => {
+            "HLEN K; HGETALL K; HKEYS K; HVALS K; HGET K f; HMGET K 1 two nothing; HEXISTS K three; \
+             HSTRLEN K 1; HSCAN K 0; HRANDFIELD K; HRANDFIELD K 2 WITHVALUES; HRANDFIELD K -5; \
+             HRANDFIELD K 100; HSET K new 5 1 other; HINCRBY K new 3; HINCRBYFLOAT K new 0.5; HSETNX K f v; \
+             HDEL K two f; \
+             HSET K long 0123456789012345678901234567890123456789012345678901234567890123456789; HGETALL K; \
+             HDEL K 1"
+        }
+        "zset" => {
+            "ZCARD K; ZRANGE K 0 -1 WITHSCORES; ZREVRANGE K 0 -1; ZRANGE K 1 2; ZRANGEBYSCORE K -inf +inf; \
+             ZREVRANGEBYSCORE K 2 (1 LIMIT 0 2; ZRANGEBYLEX K - +; ZREVRANGEBYLEX K [c (a; ZCOUNT K 1 2; \
+             ZLEXCOUNT K [a [c; ZSCORE K b; ZMSCORE K a b x; ZRANK K c; ZREVRANK K c; ZSCAN K 0; \
+             ZRANDMEMBER K; ZRANDMEMBER K 2 WITHSCORES; ZRANDMEMBER K -5; ZRANDMEMBER K 100; \
+             ZRANGESTORE K2 K 0 -1; ZUNIONSTORE K2 2 K K2; ZINTER 2 K K2; ZDIFF 2 K K2; SORT K ALPHA; \
+             GEORADIUS K 15 37 200 km; GEOPOS K Palermo; ZADD K 1.5 new 3 b; ZINCRBY K 2 a; ZREM K c; \
+             ZADD K 4 0123456789012345678901234567890123456789012345678901234567890123456789; \
+             ZREMRANGEBYSCORE K 3 4; ZREMRANGEBYLEX K [b [bz; ZPOPMIN K; ZPOPMAX K 2; \
+             ZREMRANGEBYRANK K 0 0; ZRANGE K 0 -1"
+        }
+        "stream" => {
+            "XLEN K; XRANGE K - +; XREVRANGE K + -; XRANGE K 1-2 2 COUNT 1; XREVRANGE K 3 1-2; \
+             XREAD COUNT 2 STREAMS K 0; XREAD STREAMS K $; XINFO STREAM K; XINFO STREAM K FULL; \
+             XINFO GROUPS K; XINFO CONSUMERS K group; XPENDING K group; XPENDING K group - + 10; \
+             XPENDING K group - + 10 alice; XADD K * f w g 4; XADD K * other w; \
+             XREADGROUP GROUP group carol COUNT 2 STREAMS K >; XREADGROUP GROUP group alice STREAMS K 0; \
+             XCLAIM K group bob 0 1-1 3-1; XCLAIM K group new 0 1-1 JUSTID FORCE; \
+             XAUTOCLAIM K group dave 0 0; XACK K group 1-1 2-1; XDEL K 1-1 3-1; \
+             XGROUP DELCONSUMER K group alice; XGROUP SETID K group $; XTRIM K MAXLEN ~ 3; XTRIM K MINID 2; \
+             XTRIM K MAXLEN 1; XGROUP DESTROY K group; XSETID K 99999999999999-1; XRANGE K - +; \
+             XINFO STREAM K FULL"
+        }
+        _ => "",
+    }
+}
+
+/// What is asked of a value of any type.
+const ANY: &str = "OBJECT ENCODING K; MEMORY USAGE K SAMPLES 0; DUMP K; COPY K K3 REPLACE; \
+                   DEBUG DIGEST-VALUE K K3; OBJECT IDLETIME K";
+
+/// The commands for a value of a type, as they are sent.
+fn commands(type_: &str, key: &str) -> Vec<Vec<u8>> {
+    let lines = [ANY, traffic(type_), ANY].into_iter().flat_map(|lines| lines.split("; "));
+    let word = |word: &str| match word {
+        "K" => key.to_string(),
+        "K2" => "second".to_string(),
+        "K3" => "third".to_string(),
+        word => word.to_string(),
+    };
+    lines
+        .filter(|line| !line.is_empty())
+        .map(|line| Conn::encode(&line.split(' ').map(word).collect::<Vec<String>>()))
+        .chain([Conn::encode(&["DEL", key, "second", "third"])])
+        .collect()
+}
+
+/// Payloads that were tried, and what became of them.
+#[derive(Default)]
+struct Tried {
+    accepted: usize,
+    refused: usize,
+}
+
+/// Restores payloads and uses those that are accepted. `Err`: the connection ended.
+fn try_payloads(c: &mut Conn, payloads: &[Vec<u8>], tried: &mut Tried) -> std::io::Result<()> {
+    let mut bytes = Vec::new();
+    for (i, payload) in payloads.iter().enumerate() {
+        let key = format!("key{i}");
+        bytes.extend(Conn::encode(&[b"RESTORE", key.as_bytes(), b"0", payload, b"REPLACE"]));
+        bytes.extend(Conn::encode(&["TYPE", &key]));
+    }
+    c.raw(&bytes)?;
+    let mut accepted = Vec::new();
+    for i in 0..payloads.len() {
+        let reply = c.try_reply()?;
+        let type_ = c.try_reply()?.text();
+        match flat(&reply).as_str() {
+            "OK" => accepted.push((i, type_)),
+            BAD | "-ERR DUMP payload version or checksum are wrong" => tried.refused += 1,
+            other => panic!("{other} to {}", hex(&payloads[i])),
+        }
+    }
+    tried.accepted += accepted.len();
+    for (i, type_) in accepted {
+        let commands = commands(&type_, &format!("key{i}"));
+        c.raw(&commands.concat())?;
+        for _ in &commands {
+            c.try_reply()?;
+        }
+    }
+    Ok(())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+/// Limits under which values change their encoding now, and now not.
+fn change_limits(random: &mut Random, c: &mut Conn) {
+    for (name, values) in [
+        ("hash-max-ziplist-entries", [1, 16, 512]),
+        ("zset-max-ziplist-entries", [1, 16, 128]),
+        ("set-max-intset-entries", [1, 16, 512]),
+        ("list-max-ziplist-size", [2, 5, -2]),
+        ("list-compress-depth", [0, 1, 2]),
+        ("stream-node-max-entries", [1, 5, 100]),
+        ("hll-sparse-max-bytes", [0, 100, 3000]),
+    ] {
+        let value = values[random.below(3)];
+        assert_eq!(c.ask(&format!("CONFIG SET {name} {value}")), "OK");
+    }
+}
+
+/// With `sanitize-dump-payload yes` a damaged value is refused, or is good for every command.
+#[test]
+fn mutated_payloads_are_refused_or_usable() {
+    let mut random = Random::seeded();
+    let samples = samples();
+    let mut server = server(&["--sanitize-dump-payload", "yes", "--maxmemory", "1gb"]);
+    let mut c = server.conn();
+    let mut tried = Tried::default();
+    for sample in &samples {
+        try_payloads(&mut c, std::slice::from_ref(sample), &mut tried).unwrap();
+    }
+    assert_eq!((tried.accepted, tried.refused), (samples.len(), 0), "undamaged values");
+
+    let rounds = if long() { 2000 } else { 100 };
+    let mut tried = Tried::default();
+    for _ in 0..rounds {
+        change_limits(&mut random, &mut c);
+        let payloads: Vec<Vec<u8>> = (0..50).map(|_| mutate(&mut random, &samples)).collect();
+        if let Err(e) = try_payloads(&mut c, &payloads, &mut tried) {
+            // One by one, to name the one.
+            if server.is_alive() {
+                panic!("{e}: it hangs");
+            }
+            for payload in &payloads {
+                server.start_again();
+                c = server.conn();
+                c.ask("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1");
+                if try_payloads(&mut c, std::slice::from_ref(payload), &mut tried).is_err() {
+                    panic!("it ended on {}", hex(payload));
+                }
+                server.kill();
+            }
+            panic!("it ended on one of {:?}", payloads.iter().map(|p| hex(p)).collect::<Vec<_>>());
+        }
+    }
+    println!("{} accepted, {} refused", tried.accepted, tried.refused);
+    assert!(tried.accepted > rounds && tried.refused > rounds);
+    let log = server.log();
+    assert!(!log.contains("ASSERTION FAILED") && !log.contains("Guru Meditation"), "{log}");
+}
+
+/// With `no` it may end the process, by an assertion: never by a signal, and it never hangs.
+#[test]
+fn unsanitized_payloads_end_by_an_assertion_at_worst() {
+    let mut random = Random::seeded();
+    let samples = samples();
+    let mut server = server(&["--sanitize-dump-payload", "no", "--use-exit-on-panic", "yes"]);
+    let mut c = server.conn();
+    let (mut tried, mut ended) = (Tried::default(), 0);
+    for _ in 0..if long() { 5000 } else { 150 } {
+        change_limits(&mut random, &mut c);
+        let payload = mutate(&mut random, &samples);
+        if let Err(e) = try_payloads(&mut c, std::slice::from_ref(&payload), &mut tried) {
+            if e.kind() == std::io::ErrorKind::WouldBlock {
+                panic!("it hangs on {}", hex(&payload));
+            }
+            let code = server.wait_exit();
+            let log = server.log();
+            assert_eq!(code, 1, "{}\n{log}", hex(&payload));
+            assert!(!log.contains("crashed by signal"), "{}\n{log}", hex(&payload));
+            let assertions = log.matches("=== ASSERTION FAILED ===").count();
+            let panics = log.matches("Ziplist corruption detected").count()
+                + log.matches("Corrupt stream, length is").count();
+            assert_eq!(assertions + panics, ended + 1, "{}\n{log}", hex(&payload));
+            ended += 1;
+            server.start_again();
+            c = server.conn();
+            c.ask("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1");
+        }
+    }
+    println!("{} accepted, {} refused, {ended} ended", tried.accepted, tried.refused);
+    assert!(ended > 0);
+}
+
+/// The report of such an end names the condition, as the C's does, and where it is.
+#[test]
+fn assertion_report() {
+    let args = ["--sanitize-dump-payload", "no", "--use-exit-on-panic", "yes"];
+    let ends = |payload: &[u8], line: &str, says: &[&str]| {
+        let mut server = server(&args);
+        let mut c = server.conn();
+        assert_eq!(restore(&mut c, "k", payload), "OK");
+        let words: Vec<&str> = line.split(' ').collect();
+        c.send(&words);
+        assert!(c.try_reply().is_err(), "{line}");
+        assert_eq!(server.wait_exit(), 1);
+        let log = server.log();
+        for text in says {
+            assert!(log.contains(text), "no {text:?} in {log}");
+        }
+        assert_eq!(log.matches("REDIS BUG REPORT START").count(), 1);
+        assert!(!log.contains("crashed by signal"), "{log}");
+    };
+    // An entry that reaches beyond the end.
+    let mut zl = ziplist(&[b"a", b"b", b"c", b"d"]);
+    zl[17] = 20;
+    let hash = payload(13, &string(&zl), 9);
+    let assertion = ["=== ASSERTION FAILED ===", "zipEntrySafe", "is not true", "ziplist.rs:"];
+    ends(&hash, "HGETALL k", &assertion);
+    ends(&hash, "HSET k x y", &assertion);
+    // A field that is there twice, which matters when the hash becomes a table.
+    let twice = payload(13, &string(&ziplist(&[b"a", b"1", b"a", b"2"])), 9);
+    let long = format!("HSET k x {}", "y".repeat(100));
+    ends(&twice, &long, &["ziplist with dup elements dump", "Guru Meditation: Ziplist corruption"]);
+}
+
+/// `clients`: RESTORE by ordinary clients is checked in depth, loading is not.
+#[test]
+fn sanitize_dump_payload_clients() {
+    let twice = payload(13, &string(&ziplist(&[b"a", b"1", b"a", b"2"])), 9);
+    let server = server(&[]);
+    let mut c = server.conn();
+    assert_eq!(c.ask("CONFIG GET sanitize-dump-payload"), "[sanitize-dump-payload yes]");
+    assert_eq!(restore(&mut c, "k", &twice), BAD);
+    let sanitized = |server: &TestServer| server.info_i64("dump_payload_sanitizations");
+    assert_eq!(sanitized(&server), 1);
+    c.ask("CONFIG SET sanitize-dump-payload clients");
+    assert_eq!(restore(&mut c, "k", &twice), BAD);
+    assert_eq!(sanitized(&server), 2);
+    c.ask("CONFIG SET sanitize-dump-payload no");
+    assert_eq!(restore(&mut c, "k", &twice), "OK");
+    assert_eq!(sanitized(&server), 2);
+    c.ask("CONFIG SET sanitize-dump-payload clients");
+    assert_eq!(c.ask("DEBUG RELOAD"), "OK");
+    assert_eq!((c.ask("HGETALL k"), sanitized(&server)), ("[a 1 a 2]".to_string(), 2));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// The published defects
+// ---------------------------------------------------------------------------------------------------------------------
+
+/// CVE-2026-25243: a zipmap with five bytes for a short length, sizes beyond the payload, a consumer's entry twice.
+#[test]
+fn cve_2026_25243_zipmap_and_claimed_sizes() {
+    let server = server(&[]);
+    let mut c = server.conn();
+    let zipmap = |bytes: &[u8]| payload(9, &string(bytes), 9);
+    assert_eq!(restore(&mut c, "k", &zipmap(b"\x01\x03abc\x01\x00v\xff")), "OK");
+    for bad in [
+        &b"\x01\xfe\x03\x00\x00\x00abc\x01\x00v\xff"[..],
+        b"\x01\x03abc\xfe\x01\x00\x00\x00\x00v\xff",
+        b"\x01\x03abc\x20\x00v\xff",
+        b"\x01\xfe\xff\xff\xff\xffabc\x01\x00v\xff",
+        b"\x01\x03abc\x01\xffv\xff",
+    ] {
+        assert_eq!(restore(&mut c, "k", &zipmap(bad)), BAD, "{bad:?}");
+    }
+    for (type_, value) in [
+        (0, &b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff"[..]),
+        (10, b"\x80\xff\xff\xff\xff\x0b\x00\x00\x00"),
+        (0, b"\xc3\x05\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x04hello"),
+        (2, b"\x81\x7f\xff\xff\xff\xff\xff\xff\xff\x01a"),
+        (4, b"\x80\xff\xff\xff\xff\x01a\x01b"),
+        (5, b"\x81\xff\xff\xff\xff\xff\xff\xff\xf0\x01a"),
+        (14, b"\x80\x7f\xff\xff\xff"),
+        (15, b"\x81\xff\xff\xff\xff\xff\xff\xff\xff"),
+    ] {
+        assert_eq!(restore(&mut c, "k", &payload(type_, value, 9)), BAD, "type {type_}: {value:?}");
+    }
+    assert_eq!(c.ask("PING"), "PONG");
+}
+
+/// A payload of a stream with two consumers, who have the message `a` and `b` pending; each once, or `times` times.
+fn stream_with_pending(a: u8, b: u8, times: usize) -> Vec<u8> {
+    let server = TestServer::start(&["--rdbcompression", "no"]);
+    let mut c = server.conn();
+    for line in [
+        "XADD s 1-1 f v",
+        "XADD s 2-2 f v",
+        "XGROUP CREATE s g 0",
+        "XREADGROUP GROUP g alice COUNT 1 STREAMS s >",
+        "XREADGROUP GROUP g bobby COUNT 1 STREAMS s >",
+    ] {
+        assert!(!c.ask(line).starts_with('-'), "{line}");
+    }
+    let mut dump = c.cmd(&["DUMP", "s"]).bytes().to_vec();
+    // Behind a consumer's name are 8 bytes of time, the number of entries, and the ids.
+    for (name, id) in [(b"alice", a), (b"bobby", b)] {
+        let at = dump.windows(5).position(|w| w == name).unwrap() + 5 + 8;
+        assert_eq!(dump[at], 1);
+        dump[at + 8] = id;
+        dump[at + 16] = id;
+        if times == 2 {
+            let id = dump[at + 1..at + 17].to_vec();
+            dump[at] = 2;
+            dump.splice(at + 17..at + 17, id);
+        }
+    }
+    dump
+}
+
+/// CVE-2026-63639: a message that is pending with two consumers is freed twice.
+#[test]
+fn cve_2026_63639_shared_pending_entry() {
+    let server = server(&[]);
+    let mut c = server.conn();
+    for sanitize in ["yes", "no"] {
+        c.ask(&format!("CONFIG SET sanitize-dump-payload {sanitize}"));
+        assert_eq!(restore(&mut c, "s", &stream_with_pending(1, 2, 1)), "OK");
+        for (a, b, times) in [(1, 1, 1), (2, 2, 1), (1, 2, 2), (1, 3, 1)] {
+            let bad = restore(&mut c, "s", &stream_with_pending(a, b, times));
+            assert_eq!(bad, BAD, "{a} {b} {times}");
+        }
+        assert_eq!(c.ask("XGROUP DELCONSUMER s g alice"), "1");
+        assert_eq!(c.ask("XPENDING s g"), "[1 2-2 2-2 [[bobby 1]]]");
+    }
+}
+
+/// redis #15414: a score that is no number in a ziplist, which the skip list does not take.
+#[test]
+fn redis_15414_nan_score() {
+    let server = server(&[]);
+    let mut c = server.conn();
+    let zset = |score: &[u8]| payload(12, &string(&ziplist(&[b"a", score, b"b", b"2.5"])), 9);
+    assert_eq!(restore(&mut c, "z", &zset(b"1.5")), "OK");
+    for nan in [&b"nan"[..], b"-nan", b"NaN", b"nan(1)"] {
+        assert_eq!(restore(&mut c, "z", &zset(nan)), BAD, "{nan:?}");
+    }
+    let long = "x".repeat(65);
+    assert_eq!(c.ask(&format!("ZADD z 2 {long}")), "1");
+    assert_eq!(c.ask("ZRANGE z 0 -1"), format!("[a {long} b]"));
+    let binary = payload(5, &[&b"\x01\x01a"[..], &f64::NAN.to_le_bytes()].concat(), 9);
+    assert_eq!(restore(&mut c, "z", &binary), BAD);
+    assert_eq!(restore(&mut c, "z", &payload(3, b"\x01\x01a\xfd", 9)), BAD);
+}
+
+/// dragonfly #8182: pairs of which one half is missing.
+#[test]
+fn dragonfly_8182_odd_number_of_entries() {
+    let server = server(&[]);
+    let mut c = server.conn();
+    let zl = string(&ziplist(&[b"a", b"1", b"b"]));
+    let lp = b"\x11\x00\x00\x00\x03\x00\x81a\x02\x01\x01\x81b\x02\x00\xff";
+    // The size of the listpack is what it is.
+    let mut lp = lp[..lp.len() - 2].to_vec();
+    lp.push(0xff);
+    lp[0] = lp.len() as u8;
+    for (type_, value) in [(13, &zl), (12, &zl), (16, &string(&lp)), (17, &string(&lp))] {
+        assert_eq!(restore(&mut c, "k", &payload(type_, value, 11)), BAD, "type {type_}");
+    }
+    // The same listpack is a good set.
+    assert_eq!(restore(&mut c, "k", &payload(20, &string(&lp), 11)), "OK");
+    assert_eq!(c.ask("SCARD k"), "3");
+}
+
+/// CVE-2019-10192, CVE-2019-10193, CVE-2025-32023: HyperLogLogs with a wrong length, runs beyond the last register.
+#[test]
+fn cve_2019_10192_2025_32023_hyperloglog() {
+    let server = server(&[]);
+    let mut c = server.conn();
+    let head = |encoding: u8| [&b"HYLL"[..], &[encoding, 0, 0, 0], &[0; 8]].concat();
+    let xzeros = [0x7f, 0xff].repeat(131_073);
+    let cases = [
+        ("a run around the numbers", [head(1), xzeros.clone(), vec![0x80]].concat()),
+        ("runs of zeros alone", [head(1), xzeros].concat()),
+        ("a run of values past the end", [head(1), vec![0x7f, 0xff, 0x80]].concat()),
+        ("too few registers", [head(1), vec![0x7f, 0xf0]].concat()),
+        ("a dense one cut short", [head(0), vec![0; 12_000]].concat()),
+        ("a dense one too long", [head(0), vec![0; 12_289]].concat()),
+    ];
+    for (what, hll) in cases {
+        assert_eq!(flat(&c.cmd(&[b"SET", &b"h"[..], &hll])), "OK");
+        for line in
+            ["PFCOUNT h other", "PFMERGE dest h", "PFDEBUG GETREG h", "PFCOUNT h", "PFADD h x"]
+        {
+            let reply = c.ask(line);
+            let refused = reply.starts_with("-INVALIDOBJ Corrupted HLL object detected")
+                || reply.starts_with("-WRONGTYPE Key is not a valid HyperLogLog string value.");
+            // A cached count is told without a look at the registers; a register before the damage may be set.
+            let unseen = ["PFCOUNT h", "PFADD h x"].contains(&line);
+            assert!(refused || unseen, "{what}, {line}: {reply}");
+        }
+    }
+    assert_eq!(c.ask("PING"), "PONG");
+}
