@@ -281,13 +281,13 @@ fn try_payloads(c: &mut Conn, payloads: &[Vec<u8>], tried: &mut Tried) -> std::i
     }
     c.raw(&bytes)?;
     let mut accepted = Vec::new();
-    for i in 0..payloads.len() {
+    for (i, payload) in payloads.iter().enumerate() {
         let reply = c.try_reply()?;
         let type_ = c.try_reply()?.text();
         match flat(&reply).as_str() {
             "OK" => accepted.push((i, type_)),
             BAD | "-ERR DUMP payload version or checksum are wrong" => tried.refused += 1,
-            other => panic!("{other} to {}", hex(&payloads[i])),
+            other => panic!("{other} to {}", hex(payload)),
         }
     }
     tried.accepted += accepted.len();

@@ -3090,8 +3090,10 @@ fn validateEntries(lp: &[u8]) -> Option<()> {
         return None;
     }
 
+    let mut live = 0;
     for _ in 0..entries {
         let flags = v.integer()?;
+        live += i64::from(flags & STREAM_ITEM_FLAG_DELETED == 0);
         v.integer()?;
         v.integer()?;
         let (mut fields, mut extra_fields) = (master_fields, 3i64);
@@ -3105,8 +3107,9 @@ fn validateEntries(lp: &[u8]) -> Option<()> {
             return None;
         }
     }
-    // C: any end mark will do, but who walks backwards starts from the last one.
-    (v.next.is_none() && v.p == Some(lp.len() - 1)).then_some(())
+    // C: any end mark will do, but who walks backwards starts from the last one. And nobody looks which entries are deleted,
+    // but the length of a stream comes from the counts: with none left that is not 0, XSETID ends the process.
+    (v.next.is_none() && v.p == Some(lp.len() - 1) && live == entry_count).then_some(())
 }
 
 #[cfg(test)]
