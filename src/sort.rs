@@ -448,7 +448,7 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         Some(o) => loadElements(&server.db[db].dict, o, 0, len, false, &mut texts),
     };
-    // A damaged value has fewer than it says.
+    // Nothing lies beyond the last one.
     end = end.min(vector.len() as i64 - 1);
 
     // ------------------------------------------------------------------------ What they are sorted by

@@ -1,8 +1,8 @@
-//! A list of ziplists, some of them from outside: whatever their bytes, every call is answered.
+//! A list of ziplists, some of them from outside: if they are valid, every call is answered.
 #![no_main]
 
 use fidelis::ds::quicklist::*;
-use fidelis::ds::ziplist::Ziplist;
+use fidelis::ds::ziplist::{Ziplist, ziplistLen, ziplistValidateIntegrity};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (i8, u8, Vec<(u8, i8, Vec<u8>)>)| {
@@ -44,7 +44,8 @@ fuzz_target!(|input: (i8, u8, Vec<(u8, i8, Vec<u8>)>)| {
                 while reader.read().is_some() {}
             }
             _ => {
-                if let Some(zl) = Ziplist::fromSlice(&bytes) {
+                let valid = ziplistValidateIntegrity(&bytes, true, None) && ziplistLen(&bytes) > 0;
+                if let Some(zl) = Ziplist::fromSlice(&bytes).filter(|_| valid) {
                     quicklistAppendZiplist(&mut ql, zl);
                 }
             }

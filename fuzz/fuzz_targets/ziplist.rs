@@ -1,4 +1,5 @@
-//! A ziplist from outside: whatever its bytes, it is answered; if it is valid, every operation keeps it valid.
+//! A ziplist from outside: whatever its bytes, the validator answers; if it is valid, every operation keeps it valid. (Of
+//! others is known that they end by an assertion, which to the fuzzer would be a find.)
 #![no_main]
 
 use fidelis::ds::ziplist::*;
@@ -6,18 +7,20 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: (Vec<u8>, Vec<(u8, i8, Vec<u8>)>)| {
     let (bytes, ops) = input;
-    let valid = ziplistValidateIntegrity(&bytes, true, None);
-    for p in 0..bytes.len() {
-        ziplistGet(&bytes, p);
-        ziplistNext(&bytes, p);
-        ziplistPrev(&bytes, p);
+    ziplistValidateIntegrity(&bytes, false, None);
+    if !ziplistValidateIntegrity(&bytes, true, None) || ziplistLen(&bytes) == 0 {
+        return;
+    }
+    let mut next = ziplistIndex(&bytes, 0);
+    while let Some(p) = next {
+        assert!(ziplistGet(&bytes, p).is_some());
+        assert!(ziplistPrev(&bytes, p).is_none_or(|prev| ziplistNext(&bytes, prev) == Some(p)));
         ziplistCompare(&bytes, p, b"1");
+        next = ziplistNext(&bytes, p);
     }
     ziplistRepr(&bytes, &mut Vec::new());
     let Some(mut zl) = Ziplist::fromSlice(&bytes) else { return };
 
-    // An empty list that claims a tail passes the check; entries are what is to be kept.
-    let valid = valid && ziplistLen(&zl) > 0;
     for (op, index, value) in ops {
         let index = index as i64;
         match (op % 8, ziplistIndex(&zl, index)) {
@@ -31,14 +34,16 @@ fuzz_target!(|input: (Vec<u8>, Vec<(u8, i8, Vec<u8>)>)| {
             _ => {
                 let mut other = ziplistNew();
                 ziplistPush(&mut other, &value, ZIPLIST_TAIL);
-                if ziplistLen(&zl) > 0 && !ziplistMerge(&mut zl, &mut other) {
+                if !ziplistMerge(&mut zl, &mut other) {
                     zl = other;
                 }
             }
         }
         assert_eq!(zl.len(), ziplistBlobLen(&zl));
-        assert!(!valid || ziplistValidateIntegrity(&zl, true, None));
-        ziplistRandomPairs(&zl, 3, &mut || op as u32);
-        ziplistRandomPairsUnique(&zl, 3, &mut || op as u32);
+        assert!(ziplistValidateIntegrity(&zl, true, None));
+        if ziplistLen(&zl).is_multiple_of(2) && ziplistLen(&zl) > 0 {
+            assert_eq!(ziplistRandomPairs(&zl, 3, &mut || op as u32).len(), 3);
+            ziplistRandomPairsUnique(&zl, 3, &mut || op as u32);
+        }
     }
 });

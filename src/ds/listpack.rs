@@ -813,7 +813,7 @@ mod tests {
             asserts(|| lpFirst(&lp).and_then(|p| lpGetIntegerIfValid(&lp, p)));
             asserts(|| lpLength(&lp));
             for _ in 0..8 {
-                let (v, place) = (rng.value(), rng.below(3) as i32);
+                let (v, place) = (rng.value(), rng.below(3));
                 let (what, index) = (rng.below(4), rng.below(9) as i64 - 4);
                 let done = asserts(|| {
                     match (what, lpSeek(&lp, index)) {

@@ -1,0 +1,49 @@
+//! A value as RESTORE and files have it: whatever its bytes, it is refused, or can be saved, and what was saved loads again.
+#![no_main]
+
+use fidelis::object::{Keyspace, Value};
+use fidelis::rdb::*;
+use fidelis::rio::*;
+use fidelis::server_h::*;
+use libfuzzer_sys::fuzz_target;
+
+/// The value of a type, checked in depth.
+fn load(server: &mut Server, keys: &mut Keyspace, type_: u8, bytes: &[u8]) -> bool {
+    let mut rdb = rioInitWithBuffer(bytes.to_vec());
+    let Ok(value) = rdbLoadObject(server, type_, &mut rdb, b"k", RDB_VERSION_LOAD) else {
+        return false;
+    };
+    let value: Value = value;
+    keys.add(b"k", value);
+    true
+}
+
+fuzz_target!(|input: (u8, u8, Vec<u8>)| {
+    let (type_, limit, bytes) = input;
+    let limit = usize::from(limit);
+    let mut server = Server {
+        db: vec![RedisDb::default()],
+        hz: 10,
+        rdb_compression: limit % 2 == 0,
+        list_max_ziplist_size: -2,
+        list_compress_depth: (limit % 3) as i32,
+        hash_max_ziplist_entries: limit,
+        hash_max_ziplist_value: 64,
+        zset_max_ziplist_entries: limit,
+        zset_max_ziplist_value: 64,
+        set_max_intset_entries: limit,
+        sanitize_dump_payload: SANITIZE_DUMP_YES,
+        ..Default::default()
+    };
+    let mut keys = Keyspace::default();
+    if !load(&mut server, &mut keys, type_ % 26, &bytes) {
+        return;
+    }
+    let o = keys.find(b"k").expect("it was added just now");
+    let mut saved = rioInitWithBuffer(Vec::new());
+    rdbSaveObjectType(&mut saved, keys.get(o)).expect("writing to memory does not fail");
+    rdbSaveObject(&server, &mut saved, keys.get(o)).expect("writing to memory does not fail");
+    let saved = rioIntoBuffer(saved);
+    let mut again = Keyspace::default();
+    assert!(load(&mut server, &mut again, saved[0], &saved[1..]));
+});
