@@ -406,6 +406,32 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
         "bitcount-1mb",
         ops(vec![fill("SETBIT bits 8388607 1", 1)], load("BITCOUNT bits", 1, 2_000, 1)),
     );
+    // Many small values instead of a large one.
+    let small =
+        "HSET h:############ a xxxxxxxx b xxxxxxxx c xxxxxxxx d xxxxxxxx e xxxxxxxx f xxxxxxxx";
+    rows.insert(
+        "hset-small-p16",
+        ops(
+            vec![fill(small, 100_000)],
+            load("HSET h:############ f xxxxxxxx", 16, 1_000_000, 100_000),
+        ),
+    );
+    rows.insert(
+        "hget-small-p16",
+        ops(vec![fill(small, 100_000)], load("HGET h:############ f", 16, 1_000_000, 100_000)),
+    );
+    rows.insert(
+        "lpush-small-p16",
+        ops(vec![], load("LPUSH l:############ xxxxxxxxxxxxxxxx", 16, 1_000_000, 10_000)),
+    );
+    rows.insert(
+        "zscore-p16",
+        ops(
+            vec![fill("ZADD zset ############ e:############", 100_000)],
+            load("ZSCORE zset e:############", 16, 1_000_000, 100_000),
+        ),
+    );
+
     let many = 10_000_000 / scale;
     rows.insert("memory-10m", Row::Memory { data: Data::Strings(many), per: many });
     rows.insert("save-10m", Row::Save(Data::Strings(many)));

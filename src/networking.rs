@@ -12,7 +12,7 @@
 //! are looked at once, however many pieces it comes in.
 //!
 //! Whole commands are found up to `PARSE_AHEAD` at a time (`parseAhead`), so that the memory that they will want can be asked for
-//! before the first of them runs: the key's, and in large sets, hashes and sorted sets the member's. This decides nothing: only plain, well-formed commands within the limits are
+//! before the first of them runs: the key's, and within values that have members what a search for one passes. This decides nothing: only plain, well-formed commands within the limits are
 //! taken, everything else (an error, a partial command, inline commands) is left to the parser of the C's shape, and after each
 //! command all is asked again that could have changed: the client, its flags, the limits. What was found and not executed is
 //! simply found again.
@@ -1927,8 +1927,8 @@ fn prefetchKeys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clon
     }
 }
 
-/// Asks for what the commands will touch within sets, hashes and sorted sets. Large ones are tables themselves: the bucket of the
-/// member each of them names, then the member. Of small ones all is asked for that a search passes.
+/// Asks for what the commands will touch within lists, sets, hashes and sorted sets. Large ones but for lists are tables themselves:
+/// the bucket of the member each command names, then the member. Of others all is asked for that a search passes.
 fn prefetchMembers(
     server: &Server,
     db: usize,
@@ -1937,8 +1937,21 @@ fn prefetchMembers(
     batch: &[ParsedCommand],
 ) {
     let mut members = [None; PARSE_AHEAD];
+    // Commands of a batch are often about one value.
+    let (mut last_key, mut value) = (None, None);
     for (member, x) in members.iter_mut().zip(batch) {
-        *member = prefetchMemberBucket(server, db, qb, &ranges[x.first..x.first + x.argc], x.found);
+        let args = &ranges[x.first..x.first + x.argc];
+        if x.found.key_hash != last_key {
+            last_key = x.found.key_hash;
+            value = findAggregate(server, db, qb, args, x.found);
+            match value {
+                Some(AggregateRef::Hash(Hash::Ziplist(zl))) => prefetch_bytes(zl),
+                Some(AggregateRef::Zset(Zset::Ziplist(zl))) => prefetch_bytes(zl),
+                Some(AggregateRef::List(ql)) => ql.prefetch_ends(),
+                _ => {}
+            }
+        }
+        *member = value.and_then(|value| prefetchMemberBucket(value, qb, args));
     }
     for (value, hash) in members.into_iter().flatten() {
         match value {
@@ -1950,31 +1963,40 @@ fn prefetchMembers(
     }
 }
 
-/// Asks for the bucket of the member that a command names; returns the value that it is in, and the member's hash there.
-/// `None`: the command is about no value that has a table. A ziplist is asked for as a whole.
-fn prefetchMemberBucket<'a>(
+/// The value that a command is about, if it is a command on values with members and there is such a value.
+fn findAggregate<'a>(
     server: &'a Server,
     db: usize,
     qb: &[u8],
     args: &[ArgRange],
     found: FoundAhead,
-) -> Option<(AggregateRef<'a>, u64)> {
-    const HAVE_MEMBERS: u64 = CMD_CATEGORY_SET | CMD_CATEGORY_HASH | CMD_CATEGORY_SORTEDSET;
-    let ([_, key, first, ..], Some(last)) = (args, args.last()) else { return None };
+) -> Option<AggregateRef<'a>> {
+    const HAVE_MEMBERS: u64 =
+        CMD_CATEGORY_LIST | CMD_CATEGORY_SET | CMD_CATEGORY_HASH | CMD_CATEGORY_SORTEDSET;
+    let key = args.get(1)?;
     if server.commands[found.cmd?].flags & HAVE_MEMBERS == 0 {
         return None;
     }
-    let arg = |r: &ArgRange| &qb[r.start..r.start + r.len];
     let dict = &server.db[db].dict;
-    let o = dict.find_hashed(arg(key), found.key_hash?)?;
-    let ValueRef::Aggregate(value) = dict.get(o) else { return None };
+    let o = dict.find_hashed(&qb[key.start..key.start + key.len], found.key_hash?)?;
+    match dict.get(o) {
+        ValueRef::Aggregate(value) => Some(value),
+        _ => None,
+    }
+}
+
+/// Asks for the bucket of the member that a command names; returns the value with the member's hash. `None`: the value is
+/// no table, or no member is named.
+fn prefetchMemberBucket<'a>(
+    value: AggregateRef<'a>,
+    qb: &[u8],
+    args: &[ArgRange],
+) -> Option<(AggregateRef<'a>, u64)> {
+    let ([_, _, first, ..], Some(last)) = (args, args.last()) else { return None };
+    let arg = |r: &ArgRange| &qb[r.start..r.start + r.len];
     let (table, hash) = match value {
         AggregateRef::Set(Set::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
         AggregateRef::Hash(Hash::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
-        AggregateRef::Hash(Hash::Ziplist(zl)) | AggregateRef::Zset(Zset::Ziplist(zl)) => {
-            prefetch_bytes(zl);
-            return None;
-        }
         // Its score stands before the member.
         AggregateRef::Zset(Zset::Skiplist(zs)) => (&zs.dict, siphash(arg(last), &zs.seed)),
         _ => return None,
@@ -3231,6 +3253,7 @@ pub fn processEventsWhileBlocked(server: &mut Server) {
 mod tests {
     use super::*;
     use crate::db::dbAdd;
+    use crate::ds::quicklist::{quicklistNew, quicklistPushTail};
     use crate::sys::socket;
     use crate::testing::Rng;
     use crate::types::t_hash::{HashLimits, createHashObject, hashTypeSet};
@@ -3549,7 +3572,8 @@ mod tests {
             let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
             parseCommand(&qb, 0, &limits, &mut ranges).unwrap();
             let found = findAhead(server, 0, &qb, &ranges, &mut (&[], None));
-            let (value, hash) = prefetchMemberBucket(server, 0, &qb, &ranges, found)?;
+            let value = findAggregate(server, 0, &qb, &ranges, found)?;
+            let (_, hash) = prefetchMemberBucket(value, &qb, &ranges)?;
             let mut candidates = 0;
             let count = |_| candidates += 1;
             match value {
@@ -3583,6 +3607,23 @@ mod tests {
         ] {
             assert_eq!(look(command), None, "{command:?}");
         }
+
+        // A batch about values of all kinds.
+        dbAdd(server, 0, b"list", quicklistNew(-2, 0));
+        let mut list = quicklistNew(-2, 0);
+        quicklistPushTail(&mut list, b"value");
+        dbAdd(server, 0, b"long list", list);
+        let mut qb = Vec::new();
+        for command in [["LPUSH", "list", "x"], ["RPUSH", "long list", "x"], ["SADD", "set", "m"]]
+            .into_iter()
+            .chain([["ZADD", "zset", "m"], ["HGET", "small hash", "m"], ["LPOP", "missing", "1"]])
+        {
+            qb.extend_from_slice(Argv::new(&command).as_args().raw().unwrap());
+        }
+        let limits = ParseLimits::of(server, &server[c]);
+        let known = FoundAhead::default();
+        let end = parseAhead(server, c, &qb, &limits, known, &mut InputScratch::default());
+        assert_eq!(end, qb.len());
     }
 
     #[test]

@@ -17,6 +17,7 @@ use super::redisassert::assertSome;
 use super::slab::{ChunkedVec, NIL};
 use super::ziplist::*;
 use crate::sys::bytes::ThinBytes;
+use crate::sys::mem::prefetch_bytes;
 use std::ops::{Index, IndexMut};
 
 /// Both ends, as [`quicklistPush`] and [`quicklistPop`] take them.
@@ -248,6 +249,15 @@ impl Quicklist {
             id = node.next;
             Some(node)
         })
+    }
+
+    /// Asks for the memory of both ends, for a use to come.
+    pub fn prefetch_ends(&self) {
+        for id in [self.head, self.tail] {
+            if id != NIL {
+                prefetch_bytes(self.nodes[id].zl());
+            }
+        }
     }
 
     /// Bytes allocated but for the contents of nodes.
