@@ -3930,6 +3930,7 @@ mod tests {
 
     // ---- the rest
 
+    /// CVE-2025-48367.
     #[test]
     fn errors_of_accept_that_are_about_one_connection() {
         for errno in [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::EHOSTUNREACH] {

@@ -234,6 +234,10 @@ pub fn rioFlush(r: &mut Rio) -> CResult {
 
 /// Fills all of `buf`. `C_ERR`: there is not so much, or an earlier read failed.
 pub fn rioRead(r: &mut Rio, mut buf: &mut [u8]) -> CResult {
+    // A read of a few bytes that fails takes none of them: who tells where says where it began.
+    while rioAvailable(r) < buf.len().min(RIO_TAKE_MAX) {
+        rioFill(r)?;
+    }
     loop {
         let n = buf.len().min(rioAvailable(r));
         let (now, later) = buf.split_at_mut(n);

@@ -686,3 +686,85 @@ fn extreme_configuration() {
     assert_eq!(c.ask("PING"), "PONG");
     assert_eq!(server.ask("PING"), "PONG");
 }
+
+/// CVE-2025-46686: the arguments of a command that never ends are counted like the query that they came in.
+#[test]
+fn cve_2025_46686_arguments_of_an_unfinished_command() {
+    let mut server = TestServer::start(&["--client-query-buffer-limit", "1mb"]);
+    let mut c = server.conn();
+    let mut bytes = b"*1048576\r\n".to_vec();
+    for _ in 0..300_000 {
+        bytes.extend_from_slice(b"$1\r\nx\r\n");
+    }
+    let _ = c.raw(&bytes);
+    assert!(c.is_closed());
+    server.wait_for_log("Closing client that reached max query buffer length: id=");
+    assert_eq!(server.ask("PING"), "PONG");
+}
+
+/// CVE-2021-31294: who asked to be a replica, and then sends commands like a client.
+#[test]
+fn cve_2021_31294_a_replica_that_writes() {
+    let mut server = TestServer::start(&[]);
+    let mut replica = server.conn();
+    replica.send(&["PSYNC", "?", "-1"]);
+    assert!(replica.line().unwrap().starts_with(b"+FULLRESYNC"));
+    let len = loop {
+        // Empty lines keep the link alive while the child saves.
+        let line = replica.line().unwrap();
+        if let Some(len) = line.strip_prefix(b"$") {
+            break String::from_utf8_lossy(len).parse::<usize>().unwrap();
+        }
+    };
+    replica.take(len).unwrap();
+    replica.send(&["REPLCONF", "ACK", "0"]);
+    replica.send(&["SET", "k", "v"]);
+    replica.send(&["GET", "k"]);
+    let refusal = b"-ERR Replica can't interract with the keyspace";
+    wait_for("the refusal", || replica.line().unwrap() == refusal);
+    let mut c = server.conn();
+    assert_eq!([c.ask("GET k"), c.ask("SET k 1"), c.ask("GET k")], ["(nil)", "OK", "1"]);
+    assert!(server.is_alive());
+}
+
+/// CVE-2018-12453: a group for a key that is no stream.
+#[test]
+fn cve_2018_12453_a_group_of_a_string() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    c.ask("SET k v");
+    for line in ["XGROUP CREATE k g $", "XGROUP CREATE k g $ MKSTREAM", "XGROUP SETID k g 0"] {
+        assert!(c.ask(line).starts_with("-WRONGTYPE "), "{line}");
+    }
+    assert!(c.ask("XGROUP CREATE none g $").starts_with("-ERR The XGROUP subcommand requires"));
+    assert_eq!(c.ask("XGROUP CREATE none g $ MKSTREAM"), "OK");
+}
+
+/// CVE-2021-29477, CVE-2021-32625: the table of the longest common subsequence of two long strings has no size to compute
+/// with 32 bits, nor memory.
+#[test]
+fn cve_2021_32625_lcs_of_long_strings() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let long = |letter: &str| letter.repeat(8_000_000);
+    assert_eq!(c.cmd(&["MSET", "a", &long("x"), "b", &long("y")]).text(), "OK");
+    assert_eq!(c.ask("STRALGO LCS KEYS a b"), "-ERR Insufficient memory");
+    assert_eq!(c.ask("STRALGO LCS LEN STRINGS ohmytext mynewtext"), "6");
+}
+
+/// CVE-2021-21309, CVE-2021-32761: bits beyond what a string may have.
+#[test]
+fn cve_2021_32761_bits_at_the_edge() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let refused = "-ERR bit offset is not an integer or out of range";
+    for offset in ["4294967296", "-1", "9223372036854775807", "18446744073709551616"] {
+        for line in [format!("SETBIT k {offset} 1"), format!("GETBIT k {offset}")] {
+            assert_eq!(c.ask(&line), refused, "{line}");
+        }
+        assert_eq!(c.ask(&format!("BITFIELD k SET u8 {offset} 1")), refused);
+    }
+    assert_eq!(c.ask("BITFIELD k SET u8 #536870912 1"), refused);
+    assert_eq!(c.ask("BITFIELD k GET u8 #9223372036854775807"), refused);
+    assert_eq!(c.ask("EXISTS k"), "0");
+}

@@ -83,7 +83,7 @@ fn protocol_errors() {
     assert_eq!(server.info("connected_clients"), "1", "all were closed");
 }
 
-/// Requests without a word are passed over, and leave the parser as it was.
+/// Requests without a word are passed over, and leave the parser as it was (CVE-2026-27623).
 #[test]
 fn empty_requests() {
     let server = TestServer::start(&[]);
@@ -921,7 +921,7 @@ fn binds() {
     assert!(String::from_utf8_lossy(&out.stdout).contains("bind: Address already in use"));
 }
 
-/// The unix socket: works, has its mode, and had it before anyone could connect.
+/// The unix socket: works, has its mode, and had it before anyone could connect (CVE-2023-45145).
 #[test]
 fn unix_socket() {
     for mode in [0o700u32, 0o666] {

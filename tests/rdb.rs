@@ -595,3 +595,73 @@ fn debug_reload() {
     assert_eq!(server.digest(), digest);
     assert!(std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len() > small);
 }
+
+/// redis-check-rdb, by its flag and by its name: what it tells, the place of the first damage, and exit codes.
+#[test]
+fn check_rdb_mode() {
+    let dir = Folder::new();
+    let run = |command: &Path, args: &[&str]| {
+        let out = Command::new(command).args(args).current_dir(&dir.0).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        (out.status.code(), text(out.stdout), text(out.stderr))
+    };
+    let check = |file: &[u8]| {
+        std::fs::write(dir.path("f.rdb"), file).unwrap();
+        let (code, said, _) = run(Path::new(OURS), &["--check-rdb", "f.rdb"]);
+        assert!(said.starts_with("[offset 0] Checking RDB file f.rdb\n"), "{said}");
+        (code, said)
+    };
+
+    // A file that can be loaded.
+    let file = sample();
+    let (code, said) = check(&file);
+    assert_eq!(code, Some(0), "{said}");
+    for line in [
+        "[offset 27] AUX FIELD redis-ver = '6.2.16'",
+        "[offset 86] Selecting DB ID 0",
+        "[offset 233] Selecting DB ID 9",
+        "[offset 256] Checksum OK",
+        "[offset 256] \\o/ RDB looks OK! \\o/",
+        "[info] 10 keys read\n[info] 1 expires\n[info] 0 already expired\n",
+    ] {
+        assert!(said.contains(line), "no {line:?} in\n{said}");
+    }
+    let named = dir.path("redis-check-rdb");
+    std::os::unix::fs::symlink(OURS, &named).unwrap();
+    assert_eq!(run(&named, &["f.rdb"]), (code, said, String::new()));
+
+    // Damaged ones.
+    let damage = |what: &dyn Fn(&mut Vec<u8>), says: &[&str]| {
+        let mut file = file.clone();
+        what(&mut file);
+        let (code, said) = check(&file);
+        assert_eq!(code, Some(1), "{said}");
+        assert!(said.contains("--- RDB ERROR DETECTED ---\n"), "{said}");
+        for text in says {
+            assert!(said.contains(text), "no {text:?} in\n{said}");
+        }
+    };
+    damage(&|f| f[0] = b'X', &["Wrong signature trying to load DB from file"]);
+    damage(&|f| f.truncate(7), &["[offset 0] Unexpected EOF", "While doing: start"]);
+    damage(
+        &|f| f.truncate(100),
+        &["Unexpected EOF reading RDB file", "[additional info] Reading key '"],
+    );
+    damage(&|f| f.truncate(252), &["[offset 248] Unexpected EOF", "While doing: check-sum"]);
+    damage(&|f| f[255] ^= 1, &["RDB CRC error", "While doing: check-sum", "10 keys read"]);
+    damage(
+        &|f| f[42] ^= 0xff,
+        &["[offset 43] ", "-> Unknown RDB string encoding type 58", "While doing: read-aux"],
+    );
+
+    // No file, or too many.
+    for args in [&["--check-rdb"][..], &["--check-rdb", "a", "b"]] {
+        let usage = "Usage: redis-check-rdb <rdb-file-name>\n";
+        assert_eq!(run(Path::new(OURS), args), (Some(1), String::new(), usage.to_string()));
+    }
+    for name in ["--help", "/nonexistent/dump.rdb"] {
+        let said = format!("[offset 0] Checking RDB file {name}\n");
+        let (code, out, _) = run(Path::new(OURS), &["--check-rdb", name]);
+        assert_eq!((code, out), (Some(1), said));
+    }
+}
