@@ -953,7 +953,7 @@ pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
         dbDelete(server, dst, newkey);
     }
     let o = dbFind(server, src, key).expect("the key was looked up");
-    let newobj = server.db[src].get(o).to_object();
+    let newobj = server.db[src].get(o).to_object(server.db[src].dict.encoding(o));
     dbAdd(server, dst, newkey, newobj);
     if expire != -1 {
         setExpire(server, Some(c), dst, newkey, expire);

@@ -64,10 +64,11 @@ pub fn stringObjectLen(o: ValueRef<'_>) -> usize {
 }
 
 impl ValueRef<'_> {
-    /// A value of its own, equal to this one (`dupStringObject` and the `Dup` of each type).
-    pub fn to_object(self) -> Object {
+    /// A value of its own, equal to this one, which has this encoding (`dupStringObject` and the `Dup` of each type).
+    pub fn to_object(self, encoding: u8) -> Object {
         match self {
             ValueRef::Int(n) => Object::Int(n),
+            ValueRef::Str(s) if encoding == OBJ_ENCODING_RAW => Object::Raw(s.to_vec()),
             ValueRef::Str(s) => Object::Str(s.to_vec()),
             ValueRef::Aggregate(a) => Object::Aggregate(a.dup()),
         }

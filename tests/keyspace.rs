@@ -275,6 +275,12 @@ fn between_dbs() {
         ("COPY c d FOO", "-ERR syntax error"),
         ("COPY nosuch d", "0"),
         ("COPY c d DB 0", "1"),
+        // A copy keeps the encoding, also where the string alone would get another.
+        ("APPEND raw a", "1"),
+        ("APPEND raw b", "2"),
+        ("COPY raw copy", "1"),
+        ("OBJECT ENCODING copy", "raw"),
+        ("DEL raw copy", "2"),
     ] {
         assert_eq!(c.ask(line), want, "{line}");
     }

@@ -1,0 +1,126 @@
+//! When two replies are the same.
+
+use crate::dump::same_dump;
+use crate::wire::{Argv, Reply};
+
+/// How the replies of a command are compared.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub enum How {
+    Exact,
+    /// The items in any order: they come out of a hash table.
+    Unordered,
+    /// The same, in pairs where RESP2 has them flat.
+    Pairs,
+    /// An integer that depends on the clock may differ by so much.
+    Near(i64),
+    /// The kind only.
+    Shape,
+    /// Times of day and idle times within are not compared.
+    Times,
+    /// DEBUG OBJECT: without the address and the clock.
+    DebugObject,
+    /// COMMAND INFO: the flags in any order.
+    Flags,
+    /// DUMP: see dump.rs.
+    Dump,
+}
+
+/// What is to be expected of a command's reply.
+pub fn how(argv: &Argv) -> How {
+    let upper: Vec<Vec<u8>> = argv.iter().map(|a| a.to_ascii_uppercase()).collect();
+    let second: &[u8] = upper.get(1).map_or(b"", |a| a);
+    match (&upper[0][..], second) {
+        (b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"KEYS" | b"HKEYS" | b"HVALS", _) => {
+            How::Unordered
+        }
+        (b"SORT", _) if upper.iter().any(|a| a == b"NOSORT") => How::Unordered,
+        (b"HGETALL", _) => How::Pairs,
+        (b"TTL", _) => How::Near(3),
+        (b"PTTL", _) => How::Near(3000),
+        (b"OBJECT", b"IDLETIME") => How::Near(3),
+        (b"OBJECT", b"FREQ") => How::Near(255),
+        (b"MEMORY", b"USAGE") | (b"CLIENT", b"ID" | b"INFO" | b"LIST") => How::Shape,
+        (b"HELLO" | b"TIME" | b"LASTSAVE" | b"LOLWUT", _) | (b"SLOWLOG", b"LEN" | b"GET") => {
+            How::Shape
+        }
+        (b"XPENDING" | b"XINFO", _) => How::Times,
+        (b"DEBUG", b"OBJECT") => How::DebugObject,
+        (b"DUMP", _) => How::Dump,
+        (b"COMMAND", b"INFO") => How::Flags,
+        _ => How::Exact,
+    }
+}
+
+/// Whether two replies are the same in that sense. Errors are always compared to the letter.
+pub fn same(how: How, a: &Reply, b: &Reply) -> bool {
+    if a == b {
+        return true;
+    }
+    if a.is_error() || b.is_error() {
+        return false;
+    }
+    match how {
+        How::Exact => false,
+        How::Unordered => a.kind() == b.kind() && sorted(a.items()) == sorted(b.items()),
+        How::Pairs => {
+            a.kind() == b.kind() && sorted(a.items().chunks(2)) == sorted(b.items().chunks(2))
+        }
+        How::Near(by) => match (a.int(), b.int()) {
+            (Some(a), Some(b)) => a >= 0 && b >= 0 && a.abs_diff(b) <= by as u64,
+            _ => false,
+        },
+        How::Shape => a.kind() == b.kind(),
+        How::Times => without_times(a) == without_times(b),
+        How::DebugObject => {
+            let text = |r: &Reply| {
+                let words = r.bytes().split(|&c| c == b' ').map(|w| w.to_vec());
+                words
+                    .filter(|w| !w.starts_with(b"at:") && !w.starts_with(b"lru"))
+                    .collect::<Vec<_>>()
+            };
+            a.kind() == b.kind() && text(a) == text(b)
+        }
+        How::Dump => a.kind() == b.kind() && same_dump(a.bytes(), b.bytes()),
+        How::Flags => {
+            let of = |r: &Reply| -> Vec<Vec<u8>> { sorted(r.leaves()) };
+            of(a) == of(b)
+        }
+    }
+}
+
+pub fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut v: Vec<T> = items.into_iter().collect();
+    v.sort();
+    v
+}
+
+/// A reply of XPENDING or XINFO whose clock readings are set to zero: times within a day of now, what follows the word
+/// "idle", and the third of the four items of a pending entry.
+fn without_times(r: &Reply) -> Reply {
+    let zero = Reply::Line(b':', b"0".to_vec());
+    match r {
+        Reply::Many(k, Some(v)) => {
+            let mut out: Vec<Reply> = v.iter().map(without_times).collect();
+            for n in 1..out.len() {
+                if out[n - 1].bytes() == b"idle" && out[n].int().is_some() {
+                    out[n] = zero.clone();
+                }
+            }
+            if let [Reply::Bulk(..), Reply::Bulk(..), idle, count] = &mut out[..]
+                && idle.int().is_some()
+                && count.int().is_some()
+            {
+                *idle = zero;
+            }
+            Reply::Many(*k, Some(out))
+        }
+        _ if r.int().is_some_and(is_about_now) => zero,
+        _ => r.clone(),
+    }
+}
+
+/// Whether this is a time in milliseconds within a day of now.
+pub fn is_about_now(ms: i64) -> bool {
+    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_millis() as i64);
+    ms.abs_diff(now) < 86_400_000
+}
