@@ -25,7 +25,7 @@ use crate::server::*;
 use crate::server_h::*;
 use crate::sys::alloc::{set_jemalloc_bg_thread, zmalloc_used_memory};
 use crate::sys::errno::errorText;
-use crate::util::{B, atoi, ll2string, memtoll, pathIsBaseName, string2ll, yesnotoi};
+use crate::util::{B, atoi, c_str, ll2string, memtoll, pathIsBaseName, string2ll, yesnotoi};
 use crate::{addReplyErrorFormat, bformat, serverLog};
 
 /// The names of the values of an enum directive.
@@ -576,7 +576,8 @@ fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<()
 
 /// CONFIG SET directive value
 fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let (name, value) = (argv.get(2), argv.get(3));
+    // Names, and what errors say, end at a NUL.
+    let (name, value) = (c_str(argv.get(2)), argv.get(3));
     let lower = name.to_ascii_lowercase();
 
     let standard = configs
@@ -607,7 +608,7 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 server,
                 c,
                 "Invalid argument '{}' for CONFIG SET '{}' - {}",
-                B(value),
+                B(c_str(value)),
                 B(name),
                 B(&err)
             );
@@ -617,7 +618,7 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 server,
                 c,
                 "Invalid argument '{}' for CONFIG SET '{}'",
-                B(value),
+                B(c_str(value)),
                 B(name)
             );
         }

@@ -287,6 +287,12 @@ fn config_get_and_set() {
     for (set, want) in [
         ("nosuch 1", "-ERR Unsupported CONFIG parameter: nosuch"),
         ("databases 5", "-ERR Unsupported CONFIG parameter: databases"),
+        ("no\0such 1", "-ERR Unsupported CONFIG parameter: no"),
+        (
+            "hash-max-ziplist-entries a\0b",
+            "-ERR Invalid argument 'a' for CONFIG SET 'hash-max-ziplist-entries' - argument couldn't be parsed into an \
+             integer",
+        ),
         (
             "maxmemory foo",
             "-ERR Invalid argument 'foo' for CONFIG SET 'maxmemory' - argument must be a memory value",
