@@ -38,7 +38,8 @@ pub fn how(argv: &Argv) -> How {
         (b"TTL", _) => How::Near(3),
         (b"PTTL", _) => How::Near(3000),
         // The C's small integers are shared objects, whose access time is that of whichever key was used last.
-        (b"OBJECT", b"IDLETIME") => How::Shape,
+        // And COPY makes one that is not shared.
+        (b"OBJECT", b"IDLETIME" | b"REFCOUNT") => How::Shape,
         (b"OBJECT", b"FREQ") => How::Near(255),
         (b"MEMORY", b"USAGE") | (b"CLIENT", b"ID" | b"INFO" | b"LIST") => How::Shape,
         (b"HELLO" | b"TIME" | b"LASTSAVE" | b"LOLWUT", _) | (b"SLOWLOG", b"LEN" | b"GET") => {

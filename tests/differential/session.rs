@@ -13,6 +13,19 @@ const BATCH: usize = 128;
 /// Commands kept to tell what happened to a key.
 const HISTORY: usize = 50_000;
 
+/// What the stream changes, with the values of 6.2.
+const SETTINGS: [(&str, u32); 9] = [
+    ("hash-max-ziplist-entries", 512),
+    ("hash-max-ziplist-value", 64),
+    ("zset-max-ziplist-entries", 128),
+    ("zset-max-ziplist-value", 64),
+    ("set-max-intset-entries", 512),
+    ("list-max-ziplist-size", 128),
+    ("stream-node-max-entries", 100),
+    ("stream-node-max-bytes", 4096),
+    ("hll-sparse-max-bytes", 3000),
+];
+
 /// One of the two servers.
 pub struct Side {
     /// Where the stream goes.
@@ -194,7 +207,7 @@ impl Session {
         self.history.push_back((self.ops, argv.clone()));
     }
 
-    /// After a difference: both start again with nothing.
+    /// At the start and after a difference: both begin with nothing, and with the same settings.
     pub fn start_over(&mut self) -> io::Result<()> {
         self.batch.clear();
         self.queued.clear();
@@ -202,6 +215,9 @@ impl Session {
             side.main.ask(&words("DISCARD"))?;
             side.main.ask(&words("UNWATCH"))?;
             side.main.ask(&words("FLUSHALL"))?;
+            for (name, value) in SETTINGS {
+                side.main.ask(&words(&format!("CONFIG SET {name} {value}")))?;
+            }
         }
         Ok(())
     }

@@ -497,10 +497,6 @@ pub fn is_harmful(argv: &Argv) -> bool {
             .last()
             .and_then(|a| std::str::from_utf8(a).ok()?.trim().parse::<f64>().ok())
             .is_some_and(|t| (0.0..0.002).contains(&t) || (t > 0.01 && t < 1e300)),
-        b"XREAD" | b"XREADGROUP" => {
-            let at = argv.iter().position(|a| a.eq_ignore_ascii_case(b"BLOCK"));
-            at.is_some_and(|n| int(n + 1).is_some_and(|t| t != 1))
-        }
         b"SETBIT" | b"SETRANGE" => int(2).is_some_and(is_far),
         b"BITFIELD" => argv.windows(2).any(|w| {
             w[0].first().is_some_and(|c| b"uiUI".contains(c))
@@ -512,7 +508,14 @@ pub fn is_harmful(argv: &Argv) -> bool {
             (argv[n].eq_ignore_ascii_case(b"EX") || argv[n].eq_ignore_ascii_case(b"PX"))
                 && soon(n + 1)
         }),
+        // C: whether RDB has the name of a group or consumer as a number depends on the byte that lies behind it.
+        b"XGROUP" if int(3).is_some() || (!has("CREATE") && int(4).is_some()) => true,
+        b"XREADGROUP" | b"XCLAIM" | b"XAUTOCLAIM" if int(2).is_some() || int(3).is_some() => true,
         b"XCLAIM" | b"XAUTOCLAIM" => soon(4) || (has("IDLE") && !has("100000")),
+        b"XREAD" | b"XREADGROUP" => {
+            let at = argv.iter().position(|a| a.eq_ignore_ascii_case(b"BLOCK"));
+            at.is_some_and(|n| int(n + 1).is_some_and(|t| t != 1))
+        }
         b"XPENDING" => soon(4),
         b"SCAN" => is_midway(1),
         b"SSCAN" | b"HSCAN" | b"ZSCAN" => is_midway(2),
