@@ -33,7 +33,6 @@ pub fn how(argv: &Argv) -> How {
         (b"SMEMBERS" | b"SINTER" | b"SUNION" | b"SDIFF" | b"KEYS" | b"HKEYS" | b"HVALS", _) => {
             How::Unordered
         }
-        (b"SORT", _) if upper.iter().any(|a| a == b"NOSORT") => How::Unordered,
         (b"HGETALL", _) => How::Pairs,
         (b"TTL", _) => How::Near(3),
         (b"PTTL", _) => How::Near(3000),

@@ -297,9 +297,9 @@ fn nature(argv: &Argv) -> Nature {
         b"SPOP" | b"SRANDMEMBER" | b"HRANDFIELD" | b"ZRANDMEMBER" | b"RANDOMKEY" => Nature::Draw,
         b"XADD" if has(b"*") => Nature::Draw,
         b"SCAN" | b"SSCAN" | b"HSCAN" | b"ZSCAN" => Nature::Scan,
-        b"SORT" if argv.len() > 1 && (has(b"BY") && has(b"ALPHA") || has(b"NOSORT")) => {
-            Nature::Sort
-        }
+        // Equal weights leave the order as it was, and so does a pattern without a star.
+        b"SORT" if upper.windows(2).any(|w| w[0] == b"BY" && !w[1].contains(&b'*')) => Nature::Sort,
+        b"SORT" if has(b"BY") && has(b"ALPHA") => Nature::Sort,
         _ => Nature::Plain,
     }
 }

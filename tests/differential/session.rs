@@ -316,7 +316,7 @@ impl Session {
     pub fn sort(&mut self, argv: Argv) -> Outcome {
         self.flush()?;
         let kind = self.ours.main.ask(&vec![b"TYPE".to_vec(), argv[1].clone()])?;
-        if kind.bytes() == b"set" { Ok(()) } else { self.push(argv) }
+        if matches!(kind.bytes(), b"set" | b"zset") { Ok(()) } else { self.push(argv) }
     }
 
     /// A client waits for a key; another one feeds it, or somebody ends the waiting.

@@ -504,9 +504,12 @@ pub fn is_harmful(argv: &Argv) -> bool {
         }),
         b"EXPIRE" | b"PEXPIRE" | b"SETEX" | b"PSETEX" => soon(2),
         b"RESTORE" => soon(2),
-        b"SET" | b"GETEX" => (2..argv.len()).any(|n| {
-            (argv[n].eq_ignore_ascii_case(b"EX") || argv[n].eq_ignore_ascii_case(b"PX"))
-                && soon(n + 1)
+        // A time that has passed leaves a key behind that is gone when somebody looks, or at some other time.
+        b"SET" | b"GETEX" => (2..argv.len()).any(|n| match &argv[n].to_ascii_uppercase()[..] {
+            b"EX" | b"PX" => soon(n + 1),
+            b"EXAT" => int(n + 1).is_some_and(|t| (1..2_000_000_000).contains(&t)),
+            b"PXAT" => int(n + 1).is_some_and(|t| (1..2_000_000_000_000).contains(&t)),
+            _ => false,
         }),
         // C: whether RDB has the name of a group or consumer as a number depends on the byte that lies behind it.
         b"XGROUP" if int(3).is_some() || (!has("CREATE") && int(4).is_some()) => true,
