@@ -1,7 +1,7 @@
 //! When two replies are the same.
 
-use crate::dump::same_dump;
-use crate::wire::{Argv, Reply};
+use crate::peer::dump::{is_about_now, same_dump};
+use crate::peer::wire::{Argv, Reply};
 
 /// How the replies of a command are compared.
 #[derive(Clone, Copy, PartialEq, Debug)]
@@ -21,7 +21,7 @@ pub enum How {
     DebugObject,
     /// COMMAND INFO: the flags in any order.
     Flags,
-    /// DUMP: see dump.rs.
+    /// DUMP: see tests/support/peer/dump.rs.
     Dump,
 }
 
@@ -118,10 +118,4 @@ fn without_times(r: &Reply) -> Reply {
         _ if r.int().is_some_and(is_about_now) => zero,
         _ => r.clone(),
     }
-}
-
-/// Whether this is a time in milliseconds within a day of now.
-pub fn is_about_now(ms: i64) -> bool {
-    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_millis() as i64);
-    ms.abs_diff(now) < 86_400_000
 }

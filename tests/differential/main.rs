@@ -8,31 +8,26 @@
 //! `--differences N` goes on after a difference, with empty data sets, until there were N. Without addresses, as plain
 //! `cargo test` runs it, our server and Debian's are started and get a short stream on either protocol.
 //!
-//! The stream depends on the seed alone (values.rs makes it from the forms in commands.rs, by grammar.rs), so that a
-//! difference can be had again. session.rs sends it and compares the replies (compare.rs); every few thousand commands
-//! state.rs compares the whole data sets: keys, types, encodings, digests and DUMP bytes, and restores each one's dumps in
-//! the other. What the peer's version does otherwise is listed in known.rs.
+//! The stream depends on the seed alone (tests/support/peer makes it), so that a difference can be had again. session.rs
+//! sends it and compares the replies (compare.rs); every few thousand commands state.rs compares the whole data sets: keys,
+//! types, encodings, digests and DUMP bytes, and restores each one's dumps in the other. What the peer's version does
+//! otherwise is listed in tests/support/peer/known.rs.
 
-mod commands;
 mod compare;
-mod dump;
-mod grammar;
-mod known;
-mod rng;
+#[path = "../support/peer/mod.rs"]
+mod peer;
 mod session;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;
-mod values;
-mod wire;
 
 use std::process::ExitCode;
 use std::time::Instant;
 
+use peer::values::{Gen, is_harmful, is_unordered_sort};
+use peer::wire::{Argv, words};
 use session::{Outcome, Session, Trouble};
 use support::TestServer;
-use values::{Gen, is_harmful};
-use wire::{Argv, words};
 
 /// Commands between two comparisons of the whole data sets.
 const STATE_EVERY: u64 = 2000;
@@ -297,9 +292,7 @@ fn nature(argv: &Argv) -> Nature {
         b"SPOP" | b"SRANDMEMBER" | b"HRANDFIELD" | b"ZRANDMEMBER" | b"RANDOMKEY" => Nature::Draw,
         b"XADD" if has(b"*") => Nature::Draw,
         b"SCAN" | b"SSCAN" | b"HSCAN" | b"ZSCAN" => Nature::Scan,
-        // Equal weights leave the order as it was, and so does a pattern without a star.
-        b"SORT" if upper.windows(2).any(|w| w[0] == b"BY" && !w[1].contains(&b'*')) => Nature::Sort,
-        b"SORT" if has(b"BY") && has(b"ALPHA") => Nature::Sort,
+        b"SORT" if is_unordered_sort(argv) => Nature::Sort,
         _ => Nature::Plain,
     }
 }

@@ -5,8 +5,8 @@ use std::io;
 use std::time::Duration;
 
 use crate::compare::{how, same, sorted};
-use crate::known::Known;
-use crate::wire::{Argv, Peer, Reply, quoted, shown, words};
+use crate::peer::known::Known;
+use crate::peer::wire::{Argv, Peer, Reply, quoted, shown, words};
 
 /// Commands that are sent before the first reply is read.
 const BATCH: usize = 128;
@@ -177,7 +177,7 @@ impl Session {
             shown(argv),
             how(&argv.to_vec()),
         );
-        let keys: Vec<&Vec<u8>> = argv.iter().filter(|a| crate::values::is_key(a)).collect();
+        let keys: Vec<&Vec<u8>> = argv.iter().filter(|a| crate::peer::values::is_key(a)).collect();
         let about = |old: &Argv| {
             old.iter().any(|a| keys.contains(&a))
                 || matches!(&old[0].to_ascii_uppercase()[..], b"FLUSHALL" | b"SWAPDB")

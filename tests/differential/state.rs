@@ -3,9 +3,9 @@
 use std::io;
 
 use crate::compare::sorted;
-use crate::dump::same_dump;
+use crate::peer::dump::same_dump;
+use crate::peer::wire::{Argv, Peer, Reply, words};
 use crate::session::{Outcome, Session};
-use crate::wire::{Argv, Peer, Reply, words};
 
 /// All of them: a number that went astray may name any.
 const DATABASES: std::ops::Range<u32> = 0..16;

@@ -1,6 +1,6 @@
 //! The known differences: what the peer does otherwise although both are right, each with its reason.
 
-use crate::wire::{Argv, Reply};
+use super::wire::{Argv, Reply};
 
 /// What stands between us and a peer of this version.
 pub struct Known {

@@ -3,8 +3,8 @@
 //! A form is a line of words: `{name}` is a value of that kind (values.rs), `[a|b]` one of these or nothing, `(a|b)` one of
 //! these, and a `*` behind a word repeats it. A number at the start is a weight.
 
-use crate::values::Gen;
-use crate::wire::Argv;
+use super::values::Gen;
+use super::wire::Argv;
 
 enum Node {
     Word(&'static str),

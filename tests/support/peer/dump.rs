@@ -1,7 +1,5 @@
 //! DUMP payloads: two are the same if they differ in clock readings only, or in the order of a hash table.
 
-use crate::compare::is_about_now;
-
 const RDB_TYPE_SET: u8 = 2;
 const RDB_TYPE_HASH: u8 = 4;
 const RDB_TYPE_STREAM_LISTPACKS: u8 = 15;
@@ -93,4 +91,10 @@ fn mask_time(d: &mut [u8], at: &mut usize) -> Option<()> {
     }
     *at += 8;
     Some(())
+}
+
+/// Whether this is a time in milliseconds within a day of now.
+pub fn is_about_now(ms: i64) -> bool {
+    let now = std::time::UNIX_EPOCH.elapsed().map_or(0, |d| d.as_millis() as i64);
+    ms.abs_diff(now) < 86_400_000
 }

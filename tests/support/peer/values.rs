@@ -1,10 +1,10 @@
 //! What the `{name}`s of the forms stand for: keys from a small pool, so that commands meet, and values with a liking for
 //! edges.
 
-use crate::commands::ALL;
-use crate::grammar::Form;
-use crate::rng::Rng;
-use crate::wire::Argv;
+use super::commands::ALL;
+use super::grammar::Form;
+use super::rng::Rng;
+use super::wire::Argv;
 
 /// Classes of keys: strings, lists, sets, sets of integers, hashes, sorted sets, streams, geo, short strings, anything.
 ///
@@ -543,6 +543,16 @@ pub fn is_harmful(argv: &Argv) -> bool {
         b"CLIENT" | b"DEBUG" => argv.len() > 4,
         _ => false,
     }
+}
+
+/// Whether the result of a SORT depends on the order the elements had: equal weights leave it as it was, and so does a
+/// pattern without a star.
+pub fn is_unordered_sort(argv: &Argv) -> bool {
+    let upper: Vec<Vec<u8>> = argv.iter().map(|a| a.to_ascii_uppercase()).collect();
+    let has = |word: &[u8]| upper.iter().any(|a| a == word);
+    upper[0] == b"SORT"
+        && (upper.windows(2).any(|w| w[0] == b"BY" && !w[1].contains(&b'*'))
+            || has(b"BY") && has(b"ALPHA"))
 }
 
 /// Whether an offset into a string is valid, but would make it a big one.
