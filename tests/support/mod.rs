@@ -398,6 +398,11 @@ impl TestServer {
         }
     }
 
+    /// Whether it runs our binary.
+    pub fn is_ours(&self) -> bool {
+        self.binary == Path::new(OURS)
+    }
+
     /// A new connection.
     #[track_caller]
     pub fn conn(&self) -> Conn {
