@@ -2167,6 +2167,11 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         mkstream = true;
     }
+    // C: a master of version 7 tells with ENTRIESREAD how far an XREADGROUP with NOACK came, and we must come as far. The
+    // count itself is nothing that a group of 6.2 has.
+    let has_entries_read = argc == 7
+        && eq_ignore_case(&argv[5], b"ENTRIESREAD")
+        && (server.master == Some(c) || server[c].id == CLIENT_ID_AOF);
 
     // All but HELP name a key and a group.
     let (mut o, mut key, mut grpname) = (None, &b""[..], &b""[..]);
@@ -2247,7 +2252,7 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
         } else {
             addReplyError(server, c, b"-BUSYGROUP Consumer Group name already exists");
         }
-    } else if is(b"SETID") && argc == 5 {
+    } else if is(b"SETID") && (argc == 5 || has_entries_read) {
         let Some(o) = o else { return };
         let id = if c_str(&argv[4]) == b"$" {
             server.db[db].dict.stream(o).last_id
