@@ -56,7 +56,7 @@ impl Key {
     pub fn same(&self, other: &Key, lag: i64) -> bool {
         let same_time = match (self.expires_at, other.expires_at) {
             (None, None) => true,
-            (Some(a), Some(b)) => a.0 <= b.1 + lag && b.0 <= a.1 + lag,
+            (Some(a), Some(b)) => a.0 <= b.1.saturating_add(lag) && b.0 <= a.1.saturating_add(lag),
             _ => false,
         };
         same_time && self.value == other.value
@@ -115,7 +115,7 @@ fn key(c: &mut Conn, name: &[u8]) -> Key {
     let before = milliseconds(&ask(&[b"TIME"]));
     let ttl = ask(&[b"PTTL", name]).int();
     let after = milliseconds(&ask(&[b"TIME"]));
-    let expires_at = (ttl >= 0).then_some((before + ttl, after + ttl));
+    let expires_at = (ttl >= 0).then_some((before.saturating_add(ttl), after.saturating_add(ttl)));
     Key { value, encoding, expires_at }
 }
 
