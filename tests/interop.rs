@@ -251,8 +251,10 @@ const LIMITS: &[&str] = &[
     "3600",
 ];
 
-/// Commands of the random stream in each of its parts.
-const STREAM: usize = 800;
+/// Commands of the random stream in each of its parts; many more with FIDELIS_LONG.
+fn stream_length() -> usize {
+    if std::env::var_os("FIDELIS_LONG").is_some() { 40_000 } else { 800 }
+}
 
 /// The peer is the master: its RDB, its stream.
 #[test]
@@ -271,6 +273,7 @@ fn every_type_goes_to_the_peer() {
 fn every_type(a: TestServer, b: TestServer) {
     // 6.2 passes relative times of expiry on as they are: they begin when the replica gets them.
     let lag = PATIENCE.as_millis() as i64;
+    let length = stream_length();
     let lag_of_a = if a.is_ours() || peer_is_6_2() { lag } else { 0 };
     let mut writer = Writer::new(&a);
     writer.fill();
@@ -278,7 +281,7 @@ fn every_type(a: TestServer, b: TestServer) {
     let proxy = Proxy::start(a.port);
     std::thread::scope(|s| {
         s.spawn(|| {
-            writer.random(STREAM);
+            writer.random(length);
             writer.every_family();
         });
         b.replicaof_port(proxy.port);
@@ -286,7 +289,7 @@ fn every_type(a: TestServer, b: TestServer) {
     });
     assert_same_content(&a, &b, lag_of_a);
     writer.every_family();
-    writer.random(STREAM);
+    writer.random(length);
     assert_same_content(&a, &b, lag_of_a);
 
     // The link is cut twice, the second time within a command.
@@ -296,14 +299,14 @@ fn every_type(a: TestServer, b: TestServer) {
     };
     proxy.limit.store(20_000, Ordering::Relaxed);
     assert_eq!(a.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int(), 1);
-    writer.random(STREAM / 4);
+    writer.random(length / 4);
     writer.every_family();
     continued(1);
     proxy.limit.store(u64::MAX, Ordering::Relaxed);
     writer.conn.cmd(&[b"SET".to_vec(), b"cut".to_vec(), vec![b'c'; 40_000]]);
     writer.every_family();
     continued(2);
-    writer.random(STREAM / 4);
+    writer.random(length / 4);
     assert_same_content(&a, &b, lag_of_a);
     assert_eq!(a.info("sync_full"), "1", "only the first sync was full");
 
@@ -312,12 +315,12 @@ fn every_type(a: TestServer, b: TestServer) {
         assert_eq!(new.cmd(&["REPLICAOF", "NO", "ONE"]).text(), "OK");
         writer.turn_to(new);
         writer.every_family();
-        writer.random(STREAM / 4);
+        writer.random(length / 4);
         let partial = new.info_i64("sync_partial_ok");
         old.replicaof_port(new.port);
         old.wait_for_link();
         assert_eq!(new.info_i64("sync_partial_ok"), partial + 1, "{}", new.log());
-        writer.random(STREAM / 4);
+        writer.random(length / 4);
         assert_same_content(new, old, lag);
     }
     assert_eq!((a.info("sync_full"), b.info("sync_full")), ("1".into(), "0".into()));
