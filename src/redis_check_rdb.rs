@@ -73,9 +73,11 @@ pub struct RdbCheck {
 /// The longest message, in bytes.
 const MESSAGE_MAX: usize = 1023;
 
-/// Writes to the standard output; if that is gone, there is nobody to tell.
+/// Writes to the standard output; if that is gone, there is nobody to tell. Unit tests are quiet, as in log.rs.
 fn print(text: &[u8]) {
-    let _ = std::io::stdout().write_all(text);
+    if !cfg!(test) {
+        let _ = std::io::stdout().write_all(text);
+    }
 }
 
 /// Tells what was counted so far.
