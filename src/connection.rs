@@ -104,9 +104,9 @@ pub struct Net {
 }
 
 impl Default for Net {
-    /// A small loop, for a server that is not initialised yet.
+    /// A small loop, for a server that is not initialised yet: for the descriptors that a process may have by default.
     fn default() -> Net {
-        Net::init(64)
+        Net::init(1024)
     }
 }
 
@@ -772,6 +772,7 @@ mod tests {
 
     #[test]
     fn reading_tells_data_nothing_and_the_end_apart() {
+        let _closes = crate::testing::closes();
         let (mut server, conn, theirs) = server_with_connection();
         connAccept(&mut server, conn, |_, _| ()).unwrap();
         let net = &mut server.net;

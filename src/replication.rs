@@ -2472,7 +2472,7 @@ mod tests {
     use super::*;
     use crate::ae::{AE_DONT_WAIT, AE_FILE_EVENTS, aeProcessEvents};
     use crate::connection::{Net, connAccept, connCreateAcceptedSocket};
-    use crate::testing::Rng;
+    use crate::testing::{Rng, closes};
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
     use std::os::fd::IntoRawFd;
@@ -2873,6 +2873,7 @@ mod tests {
 
     #[test]
     fn a_replica_goes_through_the_handshake_to_the_transfer() {
+        let _closes = closes();
         let (mut server, mut master) = FakeMaster::of(1_000_001);
         server.masteruser = Some(b"repl".to_vec());
         server.masterauth = Some(b"se cret".to_vec());
@@ -2919,6 +2920,7 @@ mod tests {
 
     #[test]
     fn a_replica_falls_back_to_sync() {
+        let _closes = closes();
         let (mut server, mut master) = FakeMaster::of(1_000_002);
         let server = &mut server;
         master.say(b"+PONG\r\n+OK\r\n+OK\r\n");
@@ -2944,6 +2946,7 @@ mod tests {
     /// Whatever a master says, and wherever it hangs up, the replica tries again and lives.
     #[test]
     fn a_replica_survives_any_master() {
+        let _closes = closes();
         let mut rng = Rng::new();
         let long = vec![b'+'; 5000];
         let id = [b'd'; CONFIG_RUN_ID_SIZE];

@@ -1,17 +1,52 @@
-//! What random unit tests share: a generator of numbers whose seed a failing test shows, and how damage may be met.
+//! What unit tests share: a generator of random numbers whose seed a failing test shows, how damage may be met, and who may
+//! fork when.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::sys::random::randomU64;
 
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// For a test that forks, until its child is gone: a child has all descriptors of this process, those of other tests too.
+pub fn forks() -> RwLockWriteGuard<'static, ()> {
+    FORKS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that closes one end of a connection and looks at the other: as long as this is held nobody else has the end
+/// open, because nobody forks.
+pub fn closes() -> RwLockReadGuard<'static, ()> {
+    FORKS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+const ASSERTION: &str = "assertion failed: ";
+
 /// What `f` returns, or `None` if an assertion about damaged bytes ended it. Any other panic goes on.
 pub fn asserts<R>(f: impl FnOnce() -> R) -> Option<R> {
-    match catch_unwind(AssertUnwindSafe(f)) {
+    thread_local! {
+        static EXPECTED: Cell<bool> = const { Cell::new(false) };
+    }
+    // Thousands of assertions that are meant to fail would be reported, each with a backtrace where one is asked for.
+    static QUIET: Once = Once::new();
+    QUIET.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            let text = info.payload_as_str().unwrap_or_default();
+            if !EXPECTED.get() || !text.starts_with(ASSERTION) {
+                report(info);
+            }
+        }));
+    });
+    EXPECTED.set(true);
+    let result = catch_unwind(AssertUnwindSafe(f));
+    EXPECTED.set(false);
+    match result {
         Ok(result) => Some(result),
         Err(payload) => {
             let text = payload.downcast_ref::<String>().map(String::as_str);
             let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
-            if !text.is_some_and(|text| text.starts_with("assertion failed: ")) {
+            if !text.is_some_and(|text| text.starts_with(ASSERTION)) {
                 resume_unwind(payload);
             }
             None

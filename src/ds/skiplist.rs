@@ -1069,7 +1069,8 @@ mod tests {
     /// After many deletions the arena gives its memory back, and renamed nodes are told.
     #[test]
     fn shrink() {
-        let mut r = Rng::new();
+        // The same levels each time: what they take is compared with limits.
+        let mut r = Rng::seeded(1);
         let mut zsl = zslCreate(r.below(1000));
         let mut model: Model = vec![];
         let mut nodes = std::collections::HashMap::new();

@@ -288,10 +288,12 @@ mod tests {
         assert!(!clock.usable || (clock.rate > 0 && clock.max_ticks > 0));
         // Beyond its reach it asks the system.
         usleep(20_000);
-        assert!((clock.now() - ustime()).abs() < 5000);
+        let off = (0..20).map(|_| (clock.now() - ustime()).abs()).min();
+        assert!(off.unwrap() < 5000, "{off:?} microseconds off");
         // Nor does it trust a counter that went back.
         clock.ticks = clock.ticks.wrapping_add(1 << 50);
-        assert!((clock.now() - ustime()).abs() < 5000);
+        let off = (0..20).map(|_| (clock.now() - ustime()).abs()).min();
+        assert!(off.unwrap() < 5000, "{off:?} microseconds off");
     }
 
     /// Against libc, in the zone this machine has, over days that include leap years and centuries.

@@ -99,9 +99,11 @@ pub fn getppid() -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::forks;
 
     #[test]
     fn a_child_exits_with_its_code() {
+        let _forks = forks();
         let Fork::Parent(pid) = fork().unwrap() else { exitFromChild(7) };
         assert_eq!(waitFor(pid).unwrap(), ChildExit { pid, exitcode: 7, bysignal: 0 });
         assert_eq!(waitNoHang(pid).unwrap_err().raw_os_error(), Some(libc::ECHILD));
@@ -109,6 +111,7 @@ mod tests {
 
     #[test]
     fn a_killed_child_names_its_signal() {
+        let _forks = forks();
         let Fork::Parent(pid) = fork().unwrap() else {
             loop {
                 crate::sys::clock::usleep(1_000_000);

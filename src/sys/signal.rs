@@ -414,6 +414,7 @@ mod tests {
     use crate::sys::fork::{ChildExit, Fork, fork, waitFor};
     use crate::sys::pipe::pipe;
     use crate::sys::{file, socket};
+    use crate::testing::forks;
 
     fn say(line: &[u8]) {
         let _ = socket::write(1, line);
@@ -437,6 +438,7 @@ mod tests {
 
     /// Runs `body` in a child and returns how it ended and what it wrote to its standard output.
     fn inChild(body: fn()) -> (ChildExit, String) {
+        let _forks = forks();
         let (r, w) = pipe().unwrap();
         let Fork::Parent(pid) = fork().unwrap() else {
             let _ = file::dup2(w, 1);
@@ -538,13 +540,19 @@ mod tests {
     #[test]
     fn the_watchdog_barks_when_not_fed() {
         let (exit, said) = inChild(|| {
-            enableWatchdog(200, |eip| say(if eip != 0 { b"bark" } else { b"lost" }));
+            static BARKED: AtomicBool = AtomicBool::new(false);
+            enableWatchdog(1000, |eip| {
+                say(if eip != 0 { b"bark" } else { b"lost" });
+                BARKED.store(true, Relaxed);
+            });
             for _ in 0..5 {
                 usleep(10_000);
-                watchdogScheduleSignal(200);
+                watchdogScheduleSignal(1000);
             }
             say(b"fed,");
-            usleep(1_000_000);
+            while !BARKED.load(Relaxed) {
+                usleep(10_000);
+            }
             disableWatchdog();
             raise(libc::SIGALRM);
         });

@@ -2820,7 +2820,8 @@ mod tests {
         }
         sort(&mut model);
         check(&zobj, &model);
-        assert!(zobj.mem_usage(5) < before / 10, "{} of {before}", zobj.mem_usage(5));
+        // A hundredth is left. Levels and hashes are drawn anew each time, and the table may be between two sizes.
+        assert!(zobj.mem_usage(5) < before / 5, "{} of {before}", zobj.mem_usage(5));
     }
 
     #[test]
