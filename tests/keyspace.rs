@@ -70,8 +70,13 @@ fn scan_guarantee() {
             other.cmd(&[&["DEL".to_string()], chunk].concat());
         }
     }
-    // Nothing twice while nothing changes; and at rest all of it.
-    let found = scan(&mut c, "10", || {});
+    // Nothing twice while nothing changes; and at rest all of it. The cron may still have to shrink the table, or be at it.
+    let mut found = Vec::new();
+    wait_for("a scan of a table at rest", || {
+        let before = c.ask("DEBUG HTSTATS 0");
+        found = scan(&mut c, "10", || {});
+        before == c.ask("DEBUG HTSTATS 0") && !before.contains("rehashing target")
+    });
     assert_eq!(found.len(), 1000);
     assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), stay);
 }
@@ -181,7 +186,7 @@ fn expire_commands() {
     let mut c = server.conn();
     let near = |c: &mut Conn, key: &str, ms: i64| {
         let got = c.cmd(&["PTTL", key]).int();
-        assert!((ms - 5000..=ms).contains(&got), "PTTL {key} is {got}, not {ms}");
+        assert!((ms / 2..=ms).contains(&got), "PTTL {key} is {got}, not {ms}");
     };
     for (line, want) in [
         ("EXPIRE nosuch 10", "0"),
@@ -286,7 +291,9 @@ fn between_dbs() {
     }
     assert_eq!([other.ask("GET b"), other.ask("GET d")], ["one", "zero"]);
     assert!((1..=1000).contains(&other.cmd(&["TTL", "d"]).int()));
-    assert_eq!([server.info("db0"), server.info("db1")], ["keys=2,expires=1,avg_ttl=0", ""]);
+    // The average is whatever the expire cycle has seen so far.
+    assert!(server.info("db0").starts_with("keys=2,expires=1,avg_ttl="), "{}", server.info("db0"));
+    assert_eq!(server.info("db1"), "");
     assert_eq!(
         [other.ask("FLUSHDB"), other.ask("FLUSHDB ASYNC"), other.ask("FLUSHALL SYNC")],
         ["OK"; 3]
@@ -349,7 +356,9 @@ fn object_and_memory() {
     std::thread::sleep(Duration::from_millis(2100));
     assert!(c.cmd(&["OBJECT", "IDLETIME", "k"]).int() >= 1);
     assert!(c.cmd(&["OBJECT", "IDLETIME", "k"]).int() >= 1);
-    assert_eq!([c.ask("TOUCH k"), c.ask("OBJECT IDLETIME k")], ["1", "0"]);
+    // In one go: no second begins between the two.
+    c.raw(&batch(&["TOUCH k", "OBJECT IDLETIME k"])).unwrap();
+    assert_eq!([next(&mut c), next(&mut c)], ["1", "0"]);
     // Frequencies grow with use.
     c.ask("CONFIG SET maxmemory-policy allkeys-lfu");
     assert!(
@@ -357,7 +366,8 @@ fn object_and_memory() {
             .starts_with("-ERR An LFU maxmemory policy is selected, idle time not tracked.")
     );
     c.ask("SET f v");
-    assert_eq!(c.ask("OBJECT FREQ f"), "5");
+    // One less if a minute has just begun.
+    assert!(["5", "4"].contains(&c.ask("OBJECT FREQ f").as_str()));
     for _ in 0..3000 {
         c.ask("GET f");
     }
@@ -434,12 +444,12 @@ fn eviction_policies() {
             }
             _ => {
                 assert!(refused > 0 && evicted > 500, "{policy}: {refused} {evicted}");
-                // Only writes that were refused are missing among those without an expire.
-                assert!(
-                    server.info("db0").contains("expires=0,"),
-                    "{policy}: {}",
-                    server.info("db0")
-                );
+                // Only writes that were refused are missing among those without an expire. Of the others a few may have
+                // found room at the very end, when a table or a buffer was given back.
+                let db0 = server.info("db0");
+                let expires = db0.split_once("expires=").and_then(|(_, n)| n.split_once(','));
+                let expires = expires.and_then(|(n, _)| n.parse::<i64>().ok());
+                assert!(expires.is_some_and(|n| n < 100), "{policy}: {db0}");
             }
         }
         assert_eq!(c.ask("GET nosuch"), "(nil)", "reads go on");

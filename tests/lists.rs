@@ -75,15 +75,17 @@ fn nobody_blocks_in_a_transaction() {
 
 #[test]
 fn a_wait_ends_in_time() {
-    // One cron a second: twenty waits that ended with a cron each would take twenty seconds.
+    // One cron a second: waits that ended with a cron would take a second each.
     let server = TestServer::start(&["--hz", "1", "--dynamic-hz", "no"]);
     let mut c = server.conn();
-    let start = std::time::Instant::now();
-    for _ in 0..20 {
+    let waits = (0..20).map(|_| {
+        let start = std::time::Instant::now();
         assert_eq!(c.cmd(&["BLPOP", "none", "0.03"]), Reply::Nil);
-    }
-    let ms = start.elapsed().as_millis();
-    assert!((600..10_000).contains(&ms), "{ms} ms");
+        start.elapsed().as_millis()
+    });
+    // A busy machine may hold up some of them, but not all. The first would begin anywhere between two crons.
+    let shortest = waits.skip(1).min().unwrap();
+    assert!((30..900).contains(&shortest), "{shortest} ms");
     assert!(c.cmd(&["BLPOP", "none", "-1"]).text().ends_with("ERR timeout is negative"));
     let reply = c.cmd(&["BLPOP", "none", "x"]);
     assert!(reply.text().ends_with("ERR timeout is not a float or out of range"));

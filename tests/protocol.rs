@@ -80,7 +80,7 @@ fn protocol_errors() {
         "+PONG\r\n+PONG\r\n-ERR Protocol error: expected '$', got '!'\r\n"
     );
     server.wait_for_log("Protocol error (expected $ but got something else) from client: id=");
-    assert_eq!(server.info("connected_clients"), "1", "all were closed");
+    wait_for("all are closed", || server.info("connected_clients") == "1");
 }
 
 /// Requests without a word are passed over, and leave the parser as it was (CVE-2026-27623).
@@ -528,13 +528,17 @@ fn client_list_and_names() {
     );
     assert_eq!(a.ask("CLIENT GETNAME"), "alice");
     let port = a.sock.local_addr().unwrap().port();
-    let info = a.ask("CLIENT INFO");
+    // Now and then a second begins between a request and its answer.
+    let mut info = String::new();
+    wait_for("an answer in the second of its request", || {
+        info = a.ask("CLIENT INFO");
+        info.contains(" idle=0 ")
+    });
     let start = format!("id={ida} addr=127.0.0.1:{port} laddr=127.0.0.1:{} fd=", server.port);
     assert!(info.starts_with(&start), "{info}");
     for field in [
         " name=alice ",
         " age=",
-        " idle=0 ",
         " flags=N ",
         " db=0 ",
         " sub=0 ",
@@ -698,10 +702,14 @@ fn client_pause() {
         assert_eq!(a.ask(line), want, "{line}");
     }
     // Keys do not expire by the cycle while writes are paused, but read as gone.
-    a.ask("SET e x PX 50");
-    a.ask("CLIENT PAUSE 400 WRITE");
+    // In one go: no cycle comes between.
+    a.raw(&batch(&["SET e x PX 50", "CLIENT PAUSE 100000 WRITE"])).unwrap();
+    assert_eq!([next(&mut a), next(&mut a)], ["OK", "OK"]);
+    wait_for("its end", || a.ask("GET e") == "(nil)");
+    // Time for the cycle to take it, if it would.
     std::thread::sleep(Duration::from_millis(200));
-    assert_eq!([a.ask("GET e"), a.ask("DBSIZE")], ["(nil)", "2"]);
+    assert_eq!(a.ask("DBSIZE"), "2");
+    assert_eq!(a.ask("CLIENT UNPAUSE"), "OK");
     wait_for("it goes after the pause", || a.ask("DBSIZE") == "1");
 }
 
@@ -835,11 +843,9 @@ fn maxclients() {
     assert!(info.ask("INFO clients").contains("connected_clients:4\r\n"));
     held.pop();
     wait_for("room again", || {
-        server.conn().raw(b"PING\r\n").is_ok() && {
-            let mut c = server.conn();
-            let _ = c.raw(b"PING\r\n");
-            c.try_reply().is_ok_and(|r| r.text() == "PONG")
-        }
+        let mut c = server.conn();
+        let _ = c.raw(b"PING\r\n");
+        c.try_reply().is_ok_and(|r| r.text() == "PONG")
     });
     assert_eq!(info.ask("CONFIG SET maxclients 100"), "OK");
     let more: Vec<Conn> = (0..50).map(|_| server.conn()).collect();
@@ -853,23 +859,32 @@ fn maxclients() {
 fn idle_timeout() {
     let server = TestServer::start(&["--timeout", "1"]);
     let (mut idle, mut sub, mut busy) = (server.conn(), server.conn(), server.conn());
-    idle.ask("PING");
     sub.ask("SUBSCRIBE ch");
     let start = Instant::now();
+    idle.ask("PING");
+    idle.ask("PING");
     std::thread::scope(|s| {
-        s.spawn(|| {
+        let waiting = s.spawn(|| {
             assert!(idle.is_closed());
             let took = start.elapsed();
-            assert!(
-                took > Duration::from_millis(900) && took < Duration::from_secs(10),
-                "{took:?}"
-            );
+            assert!(took > Duration::from_millis(900), "{took:?}");
         });
-        while start.elapsed() < Duration::from_millis(2500) {
-            assert_eq!(busy.ask("PING"), "PONG");
+        let mut last = Instant::now();
+        while !waiting.is_finished() || start.elapsed() < Duration::from_millis(2500) {
+            busy.send(&["PING"]);
+            match busy.try_reply() {
+                Ok(reply) => assert_eq!(reply.text(), "PONG"),
+                Err(e) => {
+                    // On a machine that is busier than this client it may have been idle, too.
+                    assert!(last.elapsed() > Duration::from_millis(300), "it was closed: {e}");
+                    busy = server.conn();
+                }
+            }
+            last = Instant::now();
             std::thread::sleep(Duration::from_millis(50));
         }
     });
+    let mut busy = server.conn();
     assert_eq!(busy.ask("PUBLISH ch hello"), "1");
     assert_eq!(next(&mut sub), "[message ch hello]");
 }
@@ -1051,7 +1066,7 @@ fn output_buffer_hard_limit() {
     let before = server.info_i64("used_memory");
     let mut deaf = narrow(server.port);
     deaf.write_all(&batch(&["CLIENT SETNAME deaf"])).unwrap();
-    for _ in 0..40 {
+    for _ in 0..400 {
         if deaf.write_all(&batch(&["GET k"; 10])).is_err() {
             break;
         }
@@ -1067,7 +1082,7 @@ fn output_buffer_hard_limit() {
     let mut c = server.conn();
     let message = "m".repeat(100_000);
     let mut heard = 1;
-    for _ in 0..200 {
+    for _ in 0..2000 {
         heard = c.cmd(&["PUBLISH", "ch", &message]).int();
         if heard == 0 {
             break;
@@ -1088,20 +1103,29 @@ fn output_buffer_soft_limit() {
         TestServer::start(&["--client-output-buffer-limit", "normal", "0", "200kb", "2"]);
     server.conn().cmd(&["SET".to_string(), "k".to_string(), "x".repeat(5_000_000)]);
     let mut deaf = narrow(server.port);
-    deaf.write_all(&batch(&["CLIENT SETNAME deaf", "GET k", "GET k"])).unwrap();
     let start = Instant::now();
-    wait_for("it is there", || server.ask("CLIENT LIST").contains("name=deaf"));
-    wait_for("it is closed", || !server.ask("CLIENT LIST").contains("name=deaf"));
+    // Much more than the kernel takes off the server.
+    deaf.write_all(&batch(&[&["CLIENT SETNAME deaf"], &["GET k"; 8][..]].concat())).unwrap();
+    server.wait_for_log("overcoming of output buffer limits");
     assert!(start.elapsed() > Duration::from_millis(900), "not at once: {:?}", start.elapsed());
-    assert!(server.log().contains("overcoming of output buffer limits"));
+    assert!(server.log().contains(" name=deaf "));
+    wait_for("it is closed", || !server.ask("CLIENT LIST").contains("name=deaf"));
 
     // One that reads in time stays.
-    let mut slow = server.conn();
-    slow.send(&["GET", "k"]);
-    std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(slow.reply().bytes().len(), 5_000_000);
-    std::thread::sleep(Duration::from_millis(2500));
-    assert_eq!(slow.ask("PING"), "PONG");
+    wait_for("a read in time", || {
+        let mut slow = server.conn();
+        let start = Instant::now();
+        slow.send(&["GET", "k"]);
+        std::thread::sleep(Duration::from_millis(500));
+        let read = slow.try_reply();
+        if start.elapsed() > Duration::from_millis(1500) {
+            return false; // too late: the machine is busy
+        }
+        assert_eq!(read.unwrap().bytes().len(), 5_000_000);
+        std::thread::sleep(Duration::from_millis(2500));
+        assert_eq!(slow.ask("PING"), "PONG");
+        true
+    });
 }
 
 /// A query that grows past client-query-buffer-limit ends the connection.
@@ -1322,6 +1346,8 @@ fn keyspace_events() {
     c.ask("CONFIG SET notify-keyspace-events Em");
     c.ask("GET nosuch");
     assert_eq!(next(&mut s), "[pmessage __key* __keyevent@0__:keymiss nosuch]");
+    // The only key: of several, one in another db may be evicted first.
+    c.ask("FLUSHALL");
     c.ask("CONFIG SET notify-keyspace-events Ee");
     c.ask("SET a 1");
     c.ask("CONFIG SET maxmemory-policy allkeys-lru");
@@ -1392,8 +1418,8 @@ fn watch() {
     assert_eq!(a.ask("EXEC"), "[]");
     b.ask("SELECT 0");
     // A watched key that expires counts as changed, even one that was past its time when it was watched.
-    b.ask("SET k 1 PX 50");
-    a.ask("WATCH k");
+    a.raw(&batch(&["SET k 1 PX 50", "WATCH k"])).unwrap();
+    assert_eq!([next(&mut a), next(&mut a)], ["OK", "OK"]);
     std::thread::sleep(Duration::from_millis(120));
     a.ask("MULTI");
     a.ask("PING");

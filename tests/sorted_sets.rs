@@ -124,7 +124,7 @@ fn blocked_pops_time_out() {
     let server = TestServer::start(&[]);
     let mut c = server.conn();
     c.send(&["BZPOPMIN", "z", "0.3"]);
-    wait_for("a client to wait", || server.info("blocked_clients") == "1");
+    wait_for("the command", || server.info("cmdstat_bzpopmin").starts_with("calls=1,"));
     assert_eq!(server.conn().ask("RPUSH z a"), "1");
     assert_eq!(next(&mut c), "(nil)");
     assert_eq!(

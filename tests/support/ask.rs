@@ -36,7 +36,8 @@ impl Ask for Conn {
 impl Ask for TestServer {
     #[track_caller]
     fn ask(&mut self, line: &str) -> String {
-        self.conn().ask(line)
+        let words: Vec<&str> = line.split_whitespace().collect();
+        flat(&self.cmd(&words))
     }
 }
 

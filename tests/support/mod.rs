@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long a condition may take before a test calls it a failure.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Our binary.
 pub const OURS: &str = env!("CARGO_BIN_EXE_redis-server");
@@ -34,16 +34,25 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A port that was free a moment ago, and that no other test of this process gets.
 ///
-/// Below the range from which the kernel takes the ports of outgoing connections: among those, another test's connection may
-/// sit on the port when the server binds it, and a connection attempt may even meet itself.
+/// Outside the range from which the kernel takes the ports of outgoing connections: among those, another test's connection
+/// may sit on the port when the server binds it, and a connection attempt may even meet itself.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     const FIRST: u32 = 10_000;
-    const COUNT: u32 = 20_000;
+    const COUNT: u32 = 50_000;
+    let range =
+        std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
+    let mut ends = range.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
+    let outgoing = ends.next().unwrap_or(32_768)..=ends.next().unwrap_or(60_999);
+    // Where that is nearly all of them, there is no choice.
+    let avoid = outgoing.len() < COUNT as usize - 10_000;
     let start = std::process::id().wrapping_mul(97);
     loop {
         let n = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
         let port = (FIRST + n) as u16;
+        if avoid && outgoing.contains(&port) {
+            continue;
+        }
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
@@ -271,6 +280,24 @@ impl Conn {
         }
     }
 
+    /// Hangs up after `last` came, and waits until the server has let go of this client too: it is in no count any more.
+    ///
+    /// A server that loads is not waited for, as it looks at its clients but now and then; nor is one that has just forked,
+    /// whose child has the connection open too.
+    fn close(mut self, last: &Reply) {
+        let busy = match last {
+            Reply::Error(text) => text.starts_with(b"LOADING"),
+            Reply::Bulk(text) => text.windows(11).any(|w| w == b"\r\nloading:1"),
+            Reply::Status(text) => text.starts_with(b"Background"),
+            _ => false,
+        };
+        if !busy {
+            let _ = self.sock.shutdown(Shutdown::Write);
+            let _ = self.sock.set_read_timeout(Some(Duration::from_secs(1)));
+            while self.fill().is_ok() {}
+        }
+    }
+
     fn fill(&mut self) -> io::Result<()> {
         if self.pos > 1 << 16 {
             self.buf.drain(..self.pos);
@@ -294,10 +321,19 @@ pub struct Folder(pub PathBuf);
 
 impl Folder {
     pub fn new() -> Folder {
-        let n = NEXT_FOLDER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("fidelis-test-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Folder(path)
+        loop {
+            let n = NEXT_FOLDER.fetch_add(1, Ordering::Relaxed);
+            let name = format!("fidelis-test-{}-{n}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            // One may be left over from an earlier process of the same id, with its files.
+            match std::fs::create_dir(&path) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                made => {
+                    made.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+                    return Folder(path);
+                }
+            }
+        }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -309,6 +345,13 @@ impl Drop for Folder {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
+}
+
+/// Sends a signal to a process, given by its id.
+#[track_caller]
+pub fn signal(name: &str, pid: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(pid).status().unwrap();
+    assert!(status.success());
 }
 
 /// A running server.
@@ -378,9 +421,10 @@ impl TestServer {
         self.child = Some(child);
     }
 
-    /// True once the server answers anything (-LOADING and -NOAUTH are answers); false if it ended.
+    /// True once the server answers anything (-NOAUTH is an answer); false if it ended.
     fn wait_until_up(&mut self) -> bool {
         let start = Instant::now();
+        let own = format!("process_id:{}\r\n", self.pid());
         loop {
             if let Some(child) = &mut self.child
                 && child.try_wait().unwrap().is_some()
@@ -388,10 +432,14 @@ impl TestServer {
                 return false;
             }
             if let Ok(mut c) = Conn::try_open(self.port)
-                && c.raw(b"PING\r\n").is_ok()
-                && c.try_reply().is_ok()
+                && c.raw(b"INFO\r\n").is_ok()
+                && let Ok(reply) = c.try_reply()
             {
-                return true;
+                c.close(&reply);
+                // Somebody else's server may have taken the port: then ours is about to end.
+                if reply.is_error() || reply.text().contains(&own) {
+                    return true;
+                }
             }
             assert!(start.elapsed() < PATIENCE, "the server does not come up:\n{}", self.log());
             thread::sleep(Duration::from_millis(10));
@@ -412,7 +460,10 @@ impl TestServer {
     /// One command on a connection of its own.
     #[track_caller]
     pub fn cmd<T: AsRef<[u8]>>(&self, args: &[T]) -> Reply {
-        self.conn().cmd(args)
+        let mut c = self.conn();
+        let reply = c.cmd(args);
+        c.close(&reply);
+        reply
     }
 
     /// A field of INFO, "" if there is none.
@@ -422,6 +473,7 @@ impl TestServer {
             return String::new();
         }
         let Ok(reply) = c.try_reply() else { return String::new() };
+        c.close(&reply);
         reply
             .text()
             .lines()
@@ -446,6 +498,11 @@ impl TestServer {
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&std::fs::read(self.dir.path("log")).unwrap_or_default())
             .into_owned()
+    }
+
+    /// How often its log holds `text`.
+    pub fn log_count(&self, text: &str) -> usize {
+        self.log().matches(text).count()
     }
 
     /// Waits until its log holds `text`.
@@ -480,12 +537,7 @@ impl TestServer {
 
     /// Sends a signal to this server and to no other process.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.pid().to_string())
-            .status()
-            .unwrap();
-        assert!(status.success());
+        signal(name, &self.pid().to_string());
     }
 
     /// Waits for the end of the process; its exit code, or minus the signal that killed it.
@@ -513,20 +565,30 @@ impl TestServer {
     #[track_caller]
     pub fn restart(&mut self) {
         self.kill();
-        self.spawn();
-        assert!(self.wait_until_up(), "the server does not start again:\n{}", self.log());
+        self.start_again();
     }
 
     /// Starts it again after it ended.
     #[track_caller]
     pub fn start_again(&mut self) {
-        self.spawn();
-        assert!(self.wait_until_up(), "the server does not start again:\n{}", self.log());
+        let taken = "Address already in use";
+        wait_for("the server to start again", || {
+            let before = self.log_count(taken);
+            self.spawn();
+            let up = self.wait_until_up();
+            assert!(up || self.log_count(taken) > before, "it does not start:\n{}", self.log());
+            up
+        });
     }
 
-    /// Kills it at once.
+    /// Kills it at once, and a child that saves or rewrites with it.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
+            let pid = child.id();
+            let own = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+            for own in own.unwrap_or_default().split_whitespace() {
+                let _ = Command::new("kill").args(["-KILL", own]).stderr(Stdio::null()).status();
+            }
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -653,8 +715,8 @@ impl Proxy {
                 else {
                     continue;
                 };
-                n.fetch_add(1, Ordering::Relaxed);
                 let limit = l.load(Ordering::Relaxed);
+                n.fetch_add(1, Ordering::Relaxed);
                 let (c2, s2) = (client.try_clone().unwrap(), server.try_clone().unwrap());
                 thread::spawn(move || pump(client, server, u64::MAX));
                 thread::spawn(move || pump(s2, c2, limit));
