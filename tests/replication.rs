@@ -3,8 +3,7 @@
 mod support;
 
 use std::io::{Read, Write};
-use std::net::TcpListener;
-use std::time::Duration;
+use std::net::{Shutdown, TcpListener, TcpStream};
 use support::*;
 
 /// A replica that joins under a write load, with redis-benchmark as a second writer, ends up equal.
@@ -30,21 +29,27 @@ fn full_sync_under_load() {
 /// Several replicas that ask at once share one save; one that comes while it runs joins it.
 #[test]
 fn replicas_share_a_save() {
-    let master = TestServer::start(&["--rdb-key-save-delay", "200"]);
-    master.cmd(&["DEBUG", "POPULATE", "2000"]);
-    let replicas: Vec<TestServer> = (0..3)
-        .map(|_| {
-            let r = TestServer::start(&[]);
-            r.replicaof_port(master.port);
-            r
-        })
-        .collect();
+    let master = TestServer::start(&["--rdb-key-save-delay", "1000"]);
+    master.cmd(&["DEBUG", "POPULATE", "3000"]);
+    let replicas: Vec<TestServer> = (0..3).map(|_| TestServer::start(&[])).collect();
+    // The child of the first stands still until all have asked.
+    let started = "Background saving started by pid ";
+    replicas[0].replicaof_port(master.port);
+    master.wait_for_log(started);
+    let log = master.log();
+    let child = log.split_once(started).unwrap().1.lines().next().unwrap();
+    signal("STOP", child);
+    replicas[1].replicaof_port(master.port);
+    replicas[2].replicaof_port(master.port);
+    wait_for("all three to ask", || {
+        (0..3).all(|i| master.info(&format!("slave{i}")).contains("state=wait_bgsave"))
+    });
+    signal("CONT", child);
     for r in &replicas {
         r.wait_for_link();
         assert_same_data(&master, r);
     }
-    let saves = master.log().matches("Background saving started by pid").count();
-    assert!(saves <= 2, "three replicas took {saves} saves");
+    assert_eq!(master.log_count(started), 1, "three replicas, one save");
     assert_eq!(master.info("sync_full"), "3");
 }
 
@@ -54,40 +59,30 @@ fn cut_link_is_continued_from_the_backlog() {
     let master = TestServer::start(&["--repl-backlog-size", "10mb"]);
     let replica = TestServer::start(&[]).replica_of(&master);
     let load = WriteLoad::start(master.port);
-    for _ in 0..3 {
+    for round in 1..=3 {
         let before = load.writes();
         wait_for("some writes", || load.writes() > before + 200);
-        assert!(master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int() >= 1);
-        replica.wait_for_log("Connection with master lost");
+        assert_eq!(master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int(), 1);
+        wait_for("the replica to ask again", || master.info_i64("sync_partial_ok") == round);
         replica.wait_for_link();
     }
     load.stop();
     assert_same_data(&master, &replica);
-    assert!(master.info_i64("sync_partial_ok") >= 3);
     assert_eq!(master.info("sync_full"), "1", "only the first sync was full");
 }
 
 /// When the backlog no longer reaches back far enough, the sync is full again, and counted as a refused partial one.
 #[test]
 fn too_small_a_backlog_means_a_full_sync() {
-    let master = TestServer::start(&[
-        "--repl-backlog-size",
-        "16kb",
-        "--repl-timeout",
-        "2",
-        "--repl-ping-replica-period",
-        "1",
-    ]);
-    let replica = TestServer::start(&["--repl-timeout", "2"]).replica_of(&master);
+    let master = TestServer::start(&["--repl-backlog-size", "16kb"]);
+    let replica = TestServer::start(&[]).replica_of(&master);
     // A server that becomes a replica asks to go on in its own history, which the master does not know.
     assert_eq!(master.info("sync_partial_err"), "1");
+    // It stands still while it is cut off and misses too much.
     replica.signal("STOP");
+    assert_eq!(master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int(), 1);
     let mut c = master.conn();
     for i in 0..200 {
-        c.cmd(&["SET".to_string(), format!("k{i}"), "x".repeat(1000)]);
-    }
-    wait_for("the master drops the silent replica", || master.info("connected_slaves") == "0");
-    for i in 200..400 {
         c.cmd(&["SET".to_string(), format!("k{i}"), "x".repeat(1000)]);
     }
     replica.signal("CONT");
@@ -106,13 +101,12 @@ fn handshake_cut_at_every_byte() {
     // Handshake, +FULLRESYNC, the bulk's header and the RDB: about 400 bytes. Every byte of the handshake, then steps.
     for limit in (0..80).chain((80..420).step_by(17)) {
         proxy.limit.store(limit, std::sync::atomic::Ordering::Relaxed);
-        let replica = TestServer::start(&["--repl-timeout", "5"]);
+        let replica = TestServer::start(&[]);
         let before = proxy.connections.load(std::sync::atomic::Ordering::Relaxed);
         replica.replicaof_port(proxy.port);
         wait_for("an attempt", || {
             proxy.connections.load(std::sync::atomic::Ordering::Relaxed) > before
         });
-        std::thread::yield_now();
         proxy.limit.store(u64::MAX, std::sync::atomic::Ordering::Relaxed);
         replica.wait_for_link();
         assert_eq!(replica.cmd(&["GET", "key"]).text(), "value", "after a cut at byte {limit}");
@@ -122,9 +116,11 @@ fn handshake_cut_at_every_byte() {
 /// A replica that is promoted is followed by its sibling and by its old master, partially (PSYNC2).
 #[test]
 fn promotion_keeps_the_history() {
-    let a = TestServer::start(&[]);
-    let b = TestServer::start(&[]).replica_of(&a);
-    let c = TestServer::start(&[]).replica_of(&a);
+    // Without pings, which might reach but one of them before the promotion.
+    let quiet = ["--repl-ping-replica-period", "3600", "--repl-timeout", "3600"];
+    let a = TestServer::start(&quiet);
+    let b = TestServer::start(&quiet).replica_of(&a);
+    let c = TestServer::start(&quiet).replica_of(&a);
     a.cmd(&["SET", "x", "1"]);
     wait_for_offset(&a, &b);
     wait_for_offset(&a, &c);
@@ -162,7 +158,7 @@ fn chain_of_three() {
     assert_same_data(&a, &c);
     assert_eq!(a.info("sync_full"), "1");
     assert_eq!(b.info("sync_full"), "1");
-    assert_eq!(a.info("master_repl_offset"), c.info("master_repl_offset"));
+    wait_for_offset(&a, &c);
 }
 
 /// A replica that is restarted goes on from the offset in its RDB file.
@@ -235,49 +231,89 @@ fn master_that_loads() {
     let mut master = TestServer::start(&["--rdbcompression", "no", "--key-load-delay", "200"]);
     master.cmd(&["DEBUG", "POPULATE", "15000", "key", "500"]);
     assert_eq!(master.cmd(&["SAVE"]).text(), "OK");
-    master.restart();
-    assert_eq!(master.info("loading"), "1");
-    assert!(master.cmd(&["GET", "k"]).text().starts_with("-LOADING"));
     let replica = TestServer::start(&[]);
-    replica.replicaof_port(master.port);
-    replica.wait_for_link();
-    assert_same_data(&master, &replica);
+    let refused = "LOADING Redis is loading the dataset in memory";
+    wait_for("the replica to ask while the master loads", || {
+        replica.cmd(&["REPLICAOF", "NO", "ONE"]);
+        replica.replicaof_port(master.port);
+        master.restart();
+        replica.wait_for_link();
+        assert_same_data(&master, &replica);
+        replica.log().contains(refused)
+    });
 }
 
 /// What a foreign master may answer that is no answer. The replica logs it, and goes on trying and serving.
 #[test]
 fn garbage_from_the_master() {
-    let answers: &[&[u8]] = &[
-        b"",
-        b"\r\n",
-        b"nonsense\r\n",
-        b"-ERR no\r\n",
-        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC\r\n",
-        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC x y\r\n$10\r\n0123456789",
-        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$-5\r\n",
-        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$99999999999999999999\r\n",
-        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$9\r\nREDIS0009",
-        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$18\r\nREDIS0009\xff00000000garbage",
-        b"+PONG\r\n+OK\r\n+OK\r\n+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n$EOF:short\r\n",
-        b"+PONG\r\n+OK\r\n+OK\r\n+CONTINUE\r\n*3\r\n$3\r\nSET\r\n",
-        b"+PONG\r\n+OK\r\n+OK\r\n*-1\r\n",
-        &[0xff; 300],
-    ];
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    let mut replica = TestServer::start(&["--repl-timeout", "2"]);
+    // Answers a PING, and a PSYNC if there is an answer to it; then hangs up, as soon as the replica has heard all of it.
+    let play = |to_ping: &[u8], to_psync: Option<&[u8]>| {
+        let mut link = None;
+        wait_for("the replica", || {
+            link = listener.accept().ok();
+            link.is_some()
+        });
+        let (mut sock, _) = link.unwrap();
+        sock.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut asked = Vec::new();
+        let mut hear = |sock: &mut TcpStream, word: &[u8]| {
+            while !asked.windows(word.len()).any(|w| w == word) {
+                let mut chunk = [0; 1024];
+                let n = sock.read(&mut chunk).unwrap();
+                assert!(n > 0, "the replica hung up: {:?}", String::from_utf8_lossy(&asked));
+                asked.extend_from_slice(&chunk[..n]);
+            }
+        };
+        hear(&mut sock, b"PING\r\n");
+        let _ = sock.write_all(to_ping);
+        if let Some(answer) = to_psync {
+            hear(&mut sock, b"psync2\r\n");
+            sock.write_all(b"+OK\r\n+OK\r\n").unwrap();
+            hear(&mut sock, b"PSYNC\r\n");
+            let _ = sock.write_all(answer);
+        }
+        let _ = sock.shutdown(Shutdown::Write);
+        let _ = sock.read_to_end(&mut Vec::new());
+    };
+    let mut replica = TestServer::start(&[]);
     replica.cmd(&["SET", "mine", "1"]);
     replica.replicaof_port(port);
-    for (i, answer) in answers.iter().enumerate() {
-        let (mut sock, _) = listener.accept().unwrap();
-        sock.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-        // Let it speak, answer all at once, and hang up.
-        let _ = sock.read(&mut [0; 1024]);
-        let _ = sock.write_all(answer);
-        let _ = sock.read(&mut [0; 1024]);
-        drop(sock);
-        assert!(replica.is_alive(), "after answer {i}");
-        assert_eq!(replica.cmd(&["PING"]).text(), "PONG", "after answer {i}");
+    for answer in [&b""[..], b"\r\n", b"nonsense\r\n", b"-ERR no\r\n", b"*-1\r\n", &[0xff; 300]] {
+        play(answer, None);
+        assert!(replica.is_alive(), "after {answer:?}");
+        assert_eq!(replica.cmd(&["PING"]).text(), "PONG", "after {answer:?}");
+    }
+    let resync = b"+FULLRESYNC 0123456789012345678901234567890123456789 1\r\n";
+    for answer in [
+        b"+FULLRESYNC\r\n".to_vec(),
+        b"+FULLRESYNC x y\r\n$10\r\n0123456789".to_vec(),
+        [&resync[..], b"$-5\r\n"].concat(),
+        [&resync[..], b"$99999999999999999999\r\n"].concat(),
+        [&resync[..], b"$9\r\nREDIS00"].concat(),
+        [&resync[..], b"$EOF:short\r\n"].concat(),
+        b"+CONTINUE\r\n*3\r\n$3\r\nSET\r\n".to_vec(),
+        b"*-1\r\n".to_vec(),
+        vec![0xff; 300],
+    ] {
+        let shown = String::from_utf8_lossy(&answer).into_owned();
+        play(b"+PONG\r\n", Some(&answer));
+        assert!(replica.is_alive(), "after {shown:?}");
+        assert_eq!(replica.cmd(&["PING"]).text(), "PONG", "after {shown:?}");
+    }
+    // A file that arrives as announced and is damaged ends a replica, as it does in the C: its old data is gone.
+    for (file, why) in [
+        (&b"$9\r\nREDIS0009"[..], "Unexpected EOF reading RDB file"),
+        (b"$18\r\nREDIS0009\xff00000000garbage", "RDB CRC error"),
+    ] {
+        play(b"+PONG\r\n", Some(&[&resync[..], file].concat()));
+        assert_eq!(replica.wait_exit(), 1);
+        assert!(replica.log().contains(why), "no {why:?} in {}", replica.log());
+        std::fs::remove_file(replica.dir.path("dump.rdb")).unwrap();
+        replica.start_again();
+        replica.replicaof_port(port);
     }
 }
 
@@ -289,13 +325,17 @@ fn silence_on_either_side() {
     replica.signal("STOP");
     master.wait_for_log("Disconnecting timedout replica (streaming sync)");
     replica.signal("CONT");
+    // On a busy machine more than one attempt may be too slow for so short a time.
     wait_for("the replica is back", || {
-        master.info_i64("sync_partial_ok") + master.info_i64("sync_full") == 2
+        master.info_i64("sync_partial_ok") + master.info_i64("sync_full") >= 2
             && master.info("slave0").contains("state=online")
     });
     master.signal("STOP");
     replica.wait_for_log("MASTER timeout: no data nor PING received...");
     master.signal("CONT");
+    for server in [&master, &replica] {
+        assert_eq!(server.cmd(&["CONFIG", "SET", "repl-timeout", "600"]).text(), "OK");
+    }
     replica.wait_for_link();
     master.cmd(&["SET", "k", "v"]);
     assert_same_data(&master, &replica);
@@ -330,7 +370,7 @@ fn min_replicas() {
     assert!(master.cmd(&["SET", "k", "v"]).text().starts_with("-NOREPLICAS"));
     let replica = TestServer::start(&[]).replica_of(&master);
     wait_for("a good replica", || master.cmd(&["SET", "k", "v"]).text() == "OK");
-    assert_eq!(master.info("min_slaves_good_slaves"), "1");
+    wait_for("its count", || master.info("min_slaves_good_slaves") == "1");
     replica.signal("STOP");
     wait_for("no good replica", || {
         master.cmd(&["SET", "k", "v"]).text().starts_with("-NOREPLICAS")
@@ -353,7 +393,8 @@ fn role_and_info() {
     .replica_of(&master);
     wait_for_offset(&master, &replica);
     wait_for("an ACK", || {
-        master.info("slave0").contains("lag=0") || master.info("slave0").contains("lag=1")
+        let line = master.info("slave0");
+        line.contains("state=online") && (line.ends_with("lag=0") || line.ends_with("lag=1"))
     });
     let line = master.info("slave0");
     assert!(line.starts_with("ip=10.1.2.3,port=1234,state=online,offset="), "{line}");
@@ -413,10 +454,14 @@ fn replica_output_buffer_limit() {
     replica.signal("STOP");
     let mut c = master.conn();
     let value = "x".repeat(100_000);
-    for i in 0..150 {
-        c.cmd(&["SET", &format!("k{}", i % 10), &value]);
-    }
-    master.wait_for_log("scheduled to be closed ASAP for overcoming of output buffer limits.");
+    let dropped = "scheduled to be closed ASAP for overcoming of output buffer limits.";
+    // How much the kernel takes off the master differs from machine to machine.
+    wait_for("the replica to be too much behind", || {
+        for i in 0..50 {
+            c.cmd(&["SET", &format!("k{}", i % 10), &value]);
+        }
+        master.log().contains(dropped)
+    });
     wait_for("the replica is dropped", || master.info("connected_slaves") == "0");
     replica.signal("CONT");
     replica.wait_for_link();
@@ -436,7 +481,8 @@ fn transactions_and_dbs() {
         c.cmd(&["INCR", "b"]);
         c.cmd(&["PEXPIRE", "b", "1000000"]);
         c.cmd(&["EXEC"]);
-        master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]);
+        assert_eq!(master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int(), 1);
+        wait_for("the replica to ask again", || master.info_i64("sync_partial_ok") == round + 1);
         replica.wait_for_link();
     }
     assert_same_data(&master, &replica);
