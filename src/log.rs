@@ -231,7 +231,7 @@ pub fn serverLogFromHandler(level: i32, msg: &[u8]) {
         return;
     }
     let Ok(logfile) = LOGFILE.try_read() else { return };
-    if logfile.is_empty() && DAEMONIZE.load(Relaxed) {
+    if logfile.is_empty() && (DAEMONIZE.load(Relaxed) || cfg!(test)) {
         return;
     }
 
