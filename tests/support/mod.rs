@@ -9,10 +9,10 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long a condition may take before a test calls it a failure.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -34,21 +34,30 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A port that was free a moment ago, and that no other test of this process gets.
 ///
+/// Each process goes its own way through the ports: two that took one after the other would meet again and again.
+///
 /// Outside the range from which the kernel takes the ports of outgoing connections: among those, another test's connection
 /// may sit on the port when the server binds it, and a connection attempt may even meet itself.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    const FIRST: u32 = 10_000;
-    const COUNT: u32 = 50_000;
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    const FIRST: u64 = 10_000;
+    // A prime: any stride comes to each of them.
+    const COUNT: u64 = 49_999;
+    static WAY: LazyLock<(u64, u64)> = LazyLock::new(|| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seed = now.as_nanos() as u64 ^ u64::from(std::process::id()) << 40;
+        let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
+        (seed % COUNT, 1 + seed / COUNT % (COUNT - 1))
+    });
     let range =
         std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").unwrap_or_default();
     let mut ends = range.split_whitespace().filter_map(|n| n.parse::<u16>().ok());
     let outgoing = ends.next().unwrap_or(32_768)..=ends.next().unwrap_or(60_999);
     // Where that is nearly all of them, there is no choice.
     let avoid = outgoing.len() < COUNT as usize - 10_000;
-    let start = std::process::id().wrapping_mul(97);
+    let (start, stride) = *WAY;
     loop {
-        let n = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
+        let n = (start + stride * NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
         let port = (FIRST + n) as u16;
         if avoid && outgoing.contains(&port) {
             continue;
