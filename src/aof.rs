@@ -52,10 +52,10 @@ use crate::sys::file::{
 use crate::sys::fork::{Fork, getpid, kill, waitFor};
 use crate::sys::pipe::pipe;
 use crate::sys::socket::{close, read, readAppend, write};
-use crate::types::t_hash::{Hash, hashTypeLength};
-use crate::types::t_set::{Set, setTypeSize};
+use crate::types::t_hash::{HashRef, hashTypeLength};
+use crate::types::t_set::{SetRef, setTypeSize};
 use crate::types::t_stream::*;
-use crate::types::t_zset::{Zset, zsetLength, zzlGetScore};
+use crate::types::t_zset::{ZsetRef, zsetLength, zzlGetScore};
 use crate::util::{B, atoi, c_str, eq_ignore_case, ll2string, strtoll};
 use crate::{bformat, serverLog};
 
@@ -793,6 +793,7 @@ fn loadCommands(
             queueMultiCommand(server, fakeClient, &argv);
         } else {
             (server.commands[cmd].proc_)(server, fakeClient, &argv);
+            server.db[server.clients[fakeClient].db].dict.settle();
         }
 
         let client = &server[fakeClient];
@@ -971,16 +972,16 @@ pub fn rewriteListObject(r: &mut Rio, key: &[u8], list: &Quicklist) -> CResult {
 }
 
 /// Writes the commands that make this set.
-pub fn rewriteSetObject(r: &mut Rio, key: &[u8], set: &Set) -> CResult {
+pub fn rewriteSetObject(r: &mut Rio, key: &[u8], set: SetRef) -> CResult {
     let mut cmd = ItemsPerCmd::new("SADD", key, 1, setTypeSize(set));
     match set {
-        Set::Intset(is) => {
+        SetRef::Intset(is) => {
             for llval in (0..intsetLen(is)).filter_map(|ii| intsetGet(is, ii)) {
                 cmd.next(r)?;
                 rioWriteBulkLongLong(r, llval)?;
             }
         }
-        Set::Ht(ht) => {
+        SetRef::Ht(ht) => {
             for ele in ht.iter() {
                 cmd.next(r)?;
                 rioWriteBulkString(r, ele.as_slice())?;
@@ -991,10 +992,10 @@ pub fn rewriteSetObject(r: &mut Rio, key: &[u8], set: &Set) -> CResult {
 }
 
 /// Writes the commands that make this sorted set.
-pub fn rewriteSortedSetObject(r: &mut Rio, key: &[u8], zobj: &Zset) -> CResult {
+pub fn rewriteSortedSetObject(r: &mut Rio, key: &[u8], zobj: ZsetRef) -> CResult {
     let mut cmd = ItemsPerCmd::new("ZADD", key, 2, zsetLength(zobj));
     match zobj {
-        Zset::Ziplist(zl) => {
+        ZsetRef::Ziplist(zl) => {
             let mut eptr = ziplistIndex(zl, 0);
             while let Some(ele) = eptr {
                 let (Some(entry), Some(sptr)) = (ziplistGet(zl, ele), ziplistNext(zl, ele)) else {
@@ -1007,7 +1008,7 @@ pub fn rewriteSortedSetObject(r: &mut Rio, key: &[u8], zobj: &Zset) -> CResult {
             }
         }
         // C: in the order of the hash table. From the end, each member that is read back goes to the head of the list.
-        Zset::Skiplist(zs) => {
+        ZsetRef::Skiplist(zs) => {
             let mut zn = zs.zsl.last();
             while let Some(node) = zn {
                 cmd.next(r)?;
@@ -1021,10 +1022,10 @@ pub fn rewriteSortedSetObject(r: &mut Rio, key: &[u8], zobj: &Zset) -> CResult {
 }
 
 /// Writes the commands that make this hash.
-pub fn rewriteHashObject(r: &mut Rio, key: &[u8], hash: &Hash) -> CResult {
+pub fn rewriteHashObject(r: &mut Rio, key: &[u8], hash: HashRef) -> CResult {
     let mut cmd = ItemsPerCmd::new("HMSET", key, 2, hashTypeLength(hash));
     match hash {
-        Hash::Ziplist(zl) => {
+        HashRef::Ziplist(zl) => {
             let mut fptr = ziplistIndex(zl, 0);
             while let Some(field) = fptr {
                 let Some(vptr) = ziplistNext(zl, field) else { break };
@@ -1038,7 +1039,7 @@ pub fn rewriteHashObject(r: &mut Rio, key: &[u8], hash: &Hash) -> CResult {
                 fptr = ziplistNext(zl, vptr);
             }
         }
-        Hash::Ht(ht) => {
+        HashRef::Ht(ht) => {
             for pair in ht.iter() {
                 cmd.next(r)?;
                 rioWriteBulkString(r, pair.field())?;

@@ -27,9 +27,9 @@ use crate::server_h::*;
 use crate::sys::alloc::jemalloc_purge;
 use crate::sys::clock::mstime;
 use crate::sys::random::randomU64;
-use crate::types::t_hash::Hash;
-use crate::types::t_set::Set;
-use crate::types::t_zset::Zset;
+use crate::types::t_hash::HashRef;
+use crate::types::t_set::SetRef;
+use crate::types::t_zset::ZsetRef;
 use crate::util::{atoi, eq_ignore_case, format_17g, ll2string, ull2string};
 
 // -----------------------------------------------------------------------------
@@ -665,12 +665,12 @@ pub fn scanGenericCommand(
         None => scanTable(&mut cursor, count, &mut keys, |cursor, keys| {
             dict.scan(cursor, |o| keys.push(dict.key(o).to_vec()))
         }),
-        Some(ValueRef::Aggregate(AggregateRef::Set(Set::Ht(ht)))) => {
+        Some(ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(ht)))) => {
             scanTable(&mut cursor, count, &mut keys, |cursor, keys| {
                 dictScan(ht, cursor, |member| keys.push(member.as_slice().to_vec()))
             });
         }
-        Some(ValueRef::Aggregate(AggregateRef::Set(Set::Intset(is)))) => {
+        Some(ValueRef::Aggregate(AggregateRef::Set(SetRef::Intset(is)))) => {
             keys.extend(
                 (0..intsetLen(is))
                     .map_while(|pos| intsetGet(is, pos))
@@ -678,7 +678,7 @@ pub fn scanGenericCommand(
             );
             cursor = 0;
         }
-        Some(ValueRef::Aggregate(AggregateRef::Hash(Hash::Ht(ht)))) => {
+        Some(ValueRef::Aggregate(AggregateRef::Hash(HashRef::Ht(ht)))) => {
             pairs = true;
             scanTable(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
                 dictScan(ht, cursor, |pair| {
@@ -686,7 +686,7 @@ pub fn scanGenericCommand(
                 })
             });
         }
-        Some(ValueRef::Aggregate(AggregateRef::Zset(Zset::Skiplist(zs)))) => {
+        Some(ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Skiplist(zs)))) => {
             pairs = true;
             scanTable(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
                 zs.dict.scan(cursor, |node| {
@@ -696,7 +696,7 @@ pub fn scanGenericCommand(
             });
         }
         Some(ValueRef::Aggregate(
-            AggregateRef::Hash(Hash::Ziplist(zl)) | AggregateRef::Zset(Zset::Ziplist(zl)),
+            AggregateRef::Hash(HashRef::Ziplist(zl)) | AggregateRef::Zset(ZsetRef::Ziplist(zl)),
         )) => {
             pairs = true;
             let mut p = ziplistIndex(zl, 0);

@@ -62,10 +62,10 @@ use crate::sys::proc::pageSize;
 use crate::sys::random::randomU64;
 use crate::sys::signal::{self, CrashInfo};
 use crate::sys::socket;
-use crate::types::t_hash::Hash;
-use crate::types::t_set::Set;
+use crate::types::t_hash::HashRef;
+use crate::types::t_set::SetRef;
 use crate::types::t_stream::{streamIteratorGetField, streamIteratorGetID, streamIteratorStart};
-use crate::types::t_zset::Zset;
+use crate::types::t_zset::ZsetRef;
 use crate::util::{B, atoi, c_str, eq_ignore_case, format_17g, hex, ll2string, strtod};
 use crate::{bformat, sdscatprintf, serverLog};
 
@@ -139,37 +139,37 @@ fn xorAggregateDigest(digest: &mut Sha1Digest, a: AggregateRef) {
                 withBytes(entry, |ele| mixDigest(digest, ele));
             }
         }
-        AggregateRef::Set(Set::Intset(is)) => {
+        AggregateRef::Set(SetRef::Intset(is)) => {
             for n in (0..intsetLen(is)).filter_map(|pos| intsetGet(is, pos)) {
                 xorDigest(digest, &ll2string(n));
             }
         }
-        AggregateRef::Set(Set::Ht(d)) => {
+        AggregateRef::Set(SetRef::Ht(d)) => {
             for ele in d.iter() {
                 xorDigest(digest, ele.as_slice());
             }
         }
-        AggregateRef::Zset(Zset::Ziplist(zl)) => {
+        AggregateRef::Zset(ZsetRef::Ziplist(zl)) => {
             for (ele, score) in ziplistPairs(zl) {
                 let score = withBytes(score, |text| strtod(text).value);
                 withBytes(ele, |ele| xorPairDigest(digest, ele, &format_17g(score)));
             }
         }
-        AggregateRef::Zset(Zset::Skiplist(zs)) => {
+        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
             let mut ln = zs.zsl.first();
             while let Some(idx) = ln {
                 xorPairDigest(digest, zs.zsl.member(idx), &format_17g(zs.zsl.score(idx)));
                 ln = zs.zsl.next(idx);
             }
         }
-        AggregateRef::Hash(Hash::Ziplist(zl)) => {
+        AggregateRef::Hash(HashRef::Ziplist(zl)) => {
             for (field, value) in ziplistPairs(zl) {
                 withBytes(field, |field| {
                     withBytes(value, |value| xorPairDigest(digest, field, value))
                 });
             }
         }
-        AggregateRef::Hash(Hash::Ht(d)) => {
+        AggregateRef::Hash(HashRef::Ht(d)) => {
             for pair in d.iter() {
                 xorPairDigest(digest, pair.field(), pair.value());
             }
@@ -592,8 +592,8 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         debugSdslen(server, c, argv);
     } else if is("ziplist") && argc == 3 {
         let Some(o) = debugLookupOrReply(server, c, &argv[2]) else { return };
-        let (ValueRef::Aggregate(AggregateRef::Hash(Hash::Ziplist(zl)))
-        | ValueRef::Aggregate(AggregateRef::Zset(Zset::Ziplist(zl)))) =
+        let (ValueRef::Aggregate(AggregateRef::Hash(HashRef::Ziplist(zl)))
+        | ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Ziplist(zl)))) =
             server.db[server[c].db].get(o)
         else {
             addReplyError(server, c, b"Not a ziplist encoded object.");
@@ -662,9 +662,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else if is("htstats-key") && argc == 3 {
         let Some(o) = debugLookupOrReply(server, c, &argv[2]) else { return };
         let stats = match server.db[server[c].db].get(o) {
-            ValueRef::Aggregate(AggregateRef::Zset(Zset::Skiplist(zs))) => zs.dict.stats(),
-            ValueRef::Aggregate(AggregateRef::Set(Set::Ht(ht))) => dictGetStats(ht),
-            ValueRef::Aggregate(AggregateRef::Hash(Hash::Ht(ht))) => dictGetStats(ht),
+            ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Skiplist(zs))) => zs.dict.stats(),
+            ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(ht))) => dictGetStats(ht),
+            ValueRef::Aggregate(AggregateRef::Hash(HashRef::Ht(ht))) => dictGetStats(ht),
             _ => {
                 addReplyError(
                     server,
@@ -1199,6 +1199,9 @@ mod tests {
     use crate::ds::intset::{intsetAdd, intsetNew};
     use crate::ds::quicklist::{quicklistNew, quicklistPushTail};
     use crate::ds::ziplist::{ZIPLIST_TAIL, ziplistNew, ziplistPush};
+    use crate::types::t_hash::Hash;
+    use crate::types::t_set::Set;
+    use crate::types::t_zset::Zset;
 
     // The digests are those of a C server with the same data.
 

@@ -10,14 +10,17 @@
 //! reading under a forked child copies no page; the access clock is set by [`Keyspace::set_lru`] alone.
 #![allow(unsafe_code)] // a key's block is laid out by hand: header, expire, value and bytes of varying length
 
-use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
+use crate::ds::dict::{Dict, DictCursor, PairEntry, RawDict, RawIter, SdsEntry, dictResizeEnable};
+use crate::ds::intset::Intset;
 use crate::ds::quicklist::{Quicklist, quicklistDup};
 use crate::ds::siphash::{HashSeed, siphash};
+use crate::ds::ziplist::Ziplist;
+use crate::sys::bytes::SelfSized;
 use crate::sys::mem::{prefetch, size_class};
-use crate::types::t_hash::Hash;
-use crate::types::t_set::Set;
+use crate::types::t_hash::{Hash, HashRef};
+use crate::types::t_set::{Set, SetRef};
 use crate::types::t_stream::Stream;
-use crate::types::t_zset::Zset;
+use crate::types::t_zset::{Zset, ZsetRef, zset};
 use crate::util::short_eq;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::hash::{BuildHasher, RandomState};
@@ -69,6 +72,10 @@ pub const OBJ_ENCODING_EMBSTR_SIZE_LIMIT: usize = 44;
 
 /// Strings up to this length lie in their key's block.
 const INLINE_MAX: usize = 64;
+/// Packed values up to this size lie in their key's block.
+const INLINE_PACKED_MAX: usize = 256;
+/// Behind keys of up to this length; so the room that one leaves is no more than a header can say.
+const INLINE_PACKED_KEY_MAX: usize = 1024;
 /// Above this size a string that grows gets 1 MB more than it needs instead of twice as much (`SDS_MAX_PREALLOC`).
 const MAX_PREALLOC: usize = 1024 * 1024;
 
@@ -88,9 +95,9 @@ pub enum Aggregate {
 #[derive(Clone, Copy)]
 pub enum AggregateRef<'a> {
     List(&'a Quicklist),
-    Set(&'a Set),
-    Zset(&'a Zset),
-    Hash(&'a Hash),
+    Set(SetRef<'a>),
+    Zset(ZsetRef<'a>),
+    Hash(HashRef<'a>),
     Stream(&'a Stream),
 }
 
@@ -99,15 +106,24 @@ impl Aggregate {
     pub fn as_ref(&self) -> AggregateRef<'_> {
         match self {
             Aggregate::List(ql) => AggregateRef::List(ql),
-            Aggregate::Set(s) => AggregateRef::Set(s),
-            Aggregate::Zset(z) => AggregateRef::Zset(z),
-            Aggregate::Hash(h) => AggregateRef::Hash(h),
+            Aggregate::Set(s) => AggregateRef::Set(s.as_ref()),
+            Aggregate::Zset(z) => AggregateRef::Zset(z.as_ref()),
+            Aggregate::Hash(h) => AggregateRef::Hash(h.as_ref()),
             Aggregate::Stream(s) => AggregateRef::Stream(s),
         }
     }
 }
 
-impl AggregateRef<'_> {
+impl Aggregate {
+    /// A header's type and encoding.
+    #[inline(always)]
+    fn type_encoding(&self) -> u8 {
+        let a = self.as_ref();
+        a.type_of() | a.encoding() << 4
+    }
+}
+
+impl<'a> AggregateRef<'a> {
     /// `OBJ_LIST` and so on.
     pub fn type_of(self) -> u8 {
         match self {
@@ -123,12 +139,14 @@ impl AggregateRef<'_> {
     pub fn encoding(self) -> u8 {
         match self {
             AggregateRef::List(_) => OBJ_ENCODING_QUICKLIST,
-            AggregateRef::Set(Set::Intset(_)) => OBJ_ENCODING_INTSET,
-            AggregateRef::Set(Set::Ht(_)) | AggregateRef::Hash(Hash::Ht(_)) => OBJ_ENCODING_HT,
-            AggregateRef::Zset(Zset::Ziplist(_)) | AggregateRef::Hash(Hash::Ziplist(_)) => {
+            AggregateRef::Set(SetRef::Intset(_)) => OBJ_ENCODING_INTSET,
+            AggregateRef::Set(SetRef::Ht(_)) | AggregateRef::Hash(HashRef::Ht(_)) => {
+                OBJ_ENCODING_HT
+            }
+            AggregateRef::Zset(ZsetRef::Ziplist(_)) | AggregateRef::Hash(HashRef::Ziplist(_)) => {
                 OBJ_ENCODING_ZIPLIST
             }
-            AggregateRef::Zset(Zset::Skiplist(_)) => OBJ_ENCODING_SKIPLIST,
+            AggregateRef::Zset(ZsetRef::Skiplist(_)) => OBJ_ENCODING_SKIPLIST,
             AggregateRef::Stream(_) => OBJ_ENCODING_STREAM,
         }
     }
@@ -144,7 +162,19 @@ impl AggregateRef<'_> {
         }
     }
 
-    /// Bytes it takes up, from a sample of its elements.
+    /// Bytes of a packed value; 0 for all others.
+    fn packed_size(self) -> usize {
+        match self {
+            AggregateRef::Set(SetRef::Intset(is)) => Intset::packed_size(is),
+            AggregateRef::Zset(ZsetRef::Ziplist(zl)) | AggregateRef::Hash(HashRef::Ziplist(zl)) => {
+                zl.len()
+            }
+            _ => 0,
+        }
+    }
+
+    /// Bytes that what it points to takes up, from a sample of its elements. The bytes of a packed value are its key's: see
+    /// [`Entry::alloc_size`].
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             AggregateRef::List(ql) => ql.mem_usage(),
@@ -165,32 +195,16 @@ impl AggregateRef<'_> {
             AggregateRef::Stream(s) => Aggregate::Stream(Box::new(s.dup())),
         }
     }
-
-    /// Asks for the first line of what is not in the key's block.
-    #[inline]
-    fn prefetch(self) {
-        prefetch(match self {
-            AggregateRef::List(ql) => ptr_of(ql),
-            AggregateRef::Set(Set::Intset(is)) => return is.prefetch(),
-            AggregateRef::Set(Set::Ht(ht)) => ptr_of(&**ht),
-            AggregateRef::Zset(Zset::Ziplist(zl)) | AggregateRef::Hash(Hash::Ziplist(zl)) => {
-                return zl.prefetch();
-            }
-            AggregateRef::Zset(Zset::Skiplist(zs)) => ptr_of(&**zs),
-            AggregateRef::Hash(Hash::Ht(ht)) => ptr_of(&**ht),
-            AggregateRef::Stream(s) => ptr_of(s),
-        });
-    }
 }
 
 /// Ways to a value whose type was checked. They panic if it is of another type.
 macro_rules! aggregate_accessors {
-    ($($variant:ident, $type:ty, $get:ident, $get_mut:ident;)*) => {
+    ($($variant:ident, $get:ident -> $ref:ty, $get_mut:ident -> $mut:ty, $change:ident;)*) => {
         impl Keyspace {
             $(
                 #[inline]
                 #[track_caller]
-                pub fn $get(&self, k: KeyRef) -> &$type {
+                pub fn $get(&self, k: KeyRef) -> $ref {
                     match self.get(k) {
                         ValueRef::Aggregate(AggregateRef::$variant(v)) => v,
                         _ => panic!("the key's value is of another type"),
@@ -199,31 +213,78 @@ macro_rules! aggregate_accessors {
 
                 #[inline]
                 #[track_caller]
-                pub fn $get_mut(&mut self, k: KeyRef) -> &mut $type {
-                    match self.get_mut(k) {
-                        ValueMut::$variant(v) => v,
-                        _ => panic!("the key's value is of another type"),
-                    }
+                pub fn $get_mut(&mut self, k: KeyRef) -> $mut {
+                    self.$change(k)
                 }
             )*
         }
+    };
+}
 
+aggregate_accessors! {
+    List, list -> &Quicklist, list_mut -> &mut Quicklist, pointed;
+    Set, set -> SetRef<'_>, set_mut -> Changing<'_, Set>, change;
+    Zset, zset -> ZsetRef<'_>, zset_mut -> Changing<'_, Zset>, change;
+    Hash, hash_value -> HashRef<'_>, hash_value_mut -> Changing<'_, Hash>, change;
+    Stream, stream -> &Stream, stream_mut -> &mut Stream, pointed;
+}
+
+/// A value of a type of its own, as the commands on that type have it.
+pub trait AggregateType: Sized {
+    /// `OBJ_LIST` and so on.
+    const TYPE: u8;
+    fn into_aggregate(self) -> Aggregate;
+    /// The value; what is of another type is none.
+    fn of(a: Aggregate) -> Option<Self>;
+}
+
+macro_rules! aggregate_types {
+    ($($variant:ident, $type:ty, $constant:ident;)*) => {
         $(
+            impl AggregateType for $type {
+                const TYPE: u8 = $constant;
+
+                #[inline(always)]
+                fn into_aggregate(self) -> Aggregate {
+                    Aggregate::$variant(self)
+                }
+
+                #[inline(always)]
+                fn of(a: Aggregate) -> Option<Self> {
+                    match a {
+                        Aggregate::$variant(v) => Some(v),
+                        _ => None,
+                    }
+                }
+            }
+
             impl From<$type> for Value<'_> {
                 fn from(v: $type) -> Self {
-                    Value::Own(Object::Aggregate(Aggregate::$variant(v.into())))
+                    Value::Own(Object::Aggregate(Aggregate::$variant(v)))
                 }
             }
         )*
     };
 }
 
-aggregate_accessors! {
-    List, Quicklist, list, list_mut;
-    Set, Set, set, set_mut;
-    Zset, Zset, zset, zset_mut;
-    Hash, Hash, hash_value, hash_value_mut;
-    Stream, Stream, stream, stream_mut;
+aggregate_types! {
+    List, Box<Quicklist>, OBJ_LIST;
+    Set, Set, OBJ_SET;
+    Zset, Zset, OBJ_ZSET;
+    Hash, Hash, OBJ_HASH;
+    Stream, Box<Stream>, OBJ_STREAM;
+}
+
+impl From<Quicklist> for Value<'_> {
+    fn from(v: Quicklist) -> Self {
+        Box::new(v).into()
+    }
+}
+
+impl From<Stream> for Value<'_> {
+    fn from(v: Stream) -> Self {
+        Box::new(v).into()
+    }
 }
 
 /// A value by itself, outside of the keyspace: what a `robj` is there.
@@ -289,17 +350,12 @@ impl ValueRef<'_> {
     }
 }
 
-/// A value to change in place, as far as its length stays.
+/// A string to change in place, as far as its length stays.
 pub enum ValueMut<'a> {
     /// A string that is a number.
     Int(&'a mut i64),
     /// A string. To make it longer, see [`Keyspace::string_mut`].
     Str(&'a mut [u8]),
-    List(&'a mut Quicklist),
-    Set(&'a mut Set),
-    Zset(&'a mut Zset),
-    Hash(&'a mut Hash),
-    Stream(&'a mut Stream),
 }
 
 /// A value on its way into the keyspace: borrowed bytes go straight into the key's block, without a copy between.
@@ -329,6 +385,39 @@ impl<'a> From<&'a [u8]> for Value<'a> {
 impl From<i64> for Value<'_> {
     fn from(n: i64) -> Self {
         Value::Int(n)
+    }
+}
+
+/// An aggregate on loan from a keyspace, to be changed. When it is dropped the value is back; its entry stays where it is.
+// C: hashes, sets and sorted sets are behind a pointer, always.
+pub struct Changing<'a, T: AggregateType> {
+    keyspace: &'a mut Keyspace,
+    k: KeyRef,
+    value: ManuallyDrop<T>,
+}
+
+impl<T: AggregateType> Deref for Changing<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: AggregateType> DerefMut for Changing<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+impl<T: AggregateType> Drop for Changing<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the value is taken once, here at its end.
+        let value = unsafe { ManuallyDrop::take(&mut self.value) };
+        self.keyspace.put_back(self.k, value.into_aggregate());
     }
 }
 
@@ -393,15 +482,16 @@ fn reserve(v: &mut Vec<u8>, add: usize) {
 #[derive(Clone, Copy)]
 #[repr(C)]
 struct Header {
-    /// Low four bits: the type. High four bits: the encoding of a string; an aggregate knows its own.
+    /// Low four bits: the type. High four bits: the encoding.
     type_encoding: u8,
-    /// Below, and from bit 4 on: offset of the key in units of eight bytes.
+    /// Below, and from bit 4 on: offset of the key in units of eight bytes, rounded up.
     flags: u8,
     /// Length of the key, unless LONG_KEY.
     klen: u16,
     /// 24 bits of access clock or frequency.
     lru: [u8; 3],
-    /// Length of an inline string.
+    /// Length of an inline string; behind a key whose value is at a pointer, room in units of eight bytes. The first byte of
+    /// the key, if SHORT_HEADER.
     vlen: u8,
 }
 
@@ -409,29 +499,29 @@ struct Header {
 const HAS_EXPIRE: u8 = 1;
 /// The key's length is the eight bytes before the key.
 const LONG_KEY: u8 = 2;
-/// The string is in an allocation of its own.
+/// The string or aggregate is in an allocation of its own.
 const OUTSIDE: u8 = 4;
+/// The key starts in the header's last byte. A packed value tells its length itself, and small ones are so many that a
+/// byte counts.
+const SHORT_HEADER: u8 = 8;
 const HEADER: usize = size_of::<Header>();
+/// What stands for the encoding while a value is being changed outside of the keyspace.
+const LENT: u8 = 15;
 
 /// Where a block holds its value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
-    /// Behind the key.
+    /// A string behind the key.
     Inline,
+    /// A packed aggregate behind the key: a [`SelfSized`] as it is.
+    Packed,
     /// An i64 before the key.
     Int,
     /// A `Vec<u8>` before the key.
     Outside,
-    /// A `Box<Quicklist>` before the key.
-    List,
-    /// A [`Set`] before the key.
-    Set,
-    /// A [`Zset`] before the key.
-    Zset,
-    /// A [`Hash`] before the key.
-    Hash,
-    /// A `Box<Stream>` before the key.
-    Stream,
+    /// Before the key, a pointer to an aggregate: one of those of [`write_pointer`]. Behind the key, room in units of eight
+    /// bytes, from when the value was packed there.
+    Pointer,
 }
 
 impl Place {
@@ -439,16 +529,138 @@ impl Place {
     #[inline(always)]
     fn size(self) -> usize {
         match self {
-            Place::Inline => 0,
+            Place::Inline | Place::Packed => 0,
             Place::Int => size_of::<i64>(),
             Place::Outside => size_of::<Vec<u8>>(),
-            Place::List => size_of::<Box<Quicklist>>(),
-            Place::Set => size_of::<Set>(),
-            Place::Zset => size_of::<Zset>(),
-            Place::Hash => size_of::<Hash>(),
-            Place::Stream => size_of::<Box<Stream>>(),
+            Place::Pointer => POINTER,
         }
     }
+}
+
+/// Bytes of any pointer to an aggregate.
+const POINTER: usize = 8;
+
+/// Writes the pointer that an aggregate is.
+///
+/// # Safety
+/// `at` is aligned to eight bytes, with room for a pointer.
+#[inline(always)]
+unsafe fn write_pointer(at: *mut u8, a: Aggregate) {
+    // SAFETY: by contract; each of these is a pointer, as the assertions below have it.
+    unsafe {
+        match a {
+            Aggregate::List(v) => at.cast::<Box<Quicklist>>().write(v),
+            Aggregate::Set(Set::Intset(v)) => at.cast::<Intset>().write(v),
+            Aggregate::Set(Set::Ht(v)) => at.cast::<Box<Dict<SdsEntry>>>().write(v),
+            Aggregate::Zset(Zset::Ziplist(v)) => at.cast::<Ziplist>().write(v),
+            Aggregate::Zset(Zset::Skiplist(v)) => at.cast::<Box<zset>>().write(v),
+            Aggregate::Hash(Hash::Ziplist(v)) => at.cast::<Ziplist>().write(v),
+            Aggregate::Hash(Hash::Ht(v)) => at.cast::<Box<Dict<PairEntry>>>().write(v),
+            Aggregate::Stream(v) => at.cast::<Box<Stream>>().write(v),
+        }
+    }
+}
+
+/// Moves an aggregate out of the pointer that it is.
+///
+/// # Safety
+/// `write_pointer` wrote one of this type and encoding to `at`, and it is not used there again.
+#[inline(always)]
+unsafe fn read_pointer(at: *const u8, type_of: u8, encoding: u8) -> Aggregate {
+    // SAFETY: by contract.
+    unsafe {
+        match (type_of, encoding) {
+            (OBJ_LIST, OBJ_ENCODING_QUICKLIST) => {
+                Aggregate::List(at.cast::<Box<Quicklist>>().read())
+            }
+            (OBJ_SET, OBJ_ENCODING_INTSET) => {
+                Aggregate::Set(Set::Intset(at.cast::<Intset>().read()))
+            }
+            (OBJ_SET, OBJ_ENCODING_HT) => {
+                Aggregate::Set(Set::Ht(at.cast::<Box<Dict<SdsEntry>>>().read()))
+            }
+            (OBJ_ZSET, OBJ_ENCODING_ZIPLIST) => {
+                Aggregate::Zset(Zset::Ziplist(at.cast::<Ziplist>().read()))
+            }
+            (OBJ_ZSET, OBJ_ENCODING_SKIPLIST) => {
+                Aggregate::Zset(Zset::Skiplist(at.cast::<Box<zset>>().read()))
+            }
+            (OBJ_HASH, OBJ_ENCODING_ZIPLIST) => {
+                Aggregate::Hash(Hash::Ziplist(at.cast::<Ziplist>().read()))
+            }
+            (OBJ_HASH, OBJ_ENCODING_HT) => {
+                Aggregate::Hash(Hash::Ht(at.cast::<Box<Dict<PairEntry>>>().read()))
+            }
+            (OBJ_STREAM, OBJ_ENCODING_STREAM) => Aggregate::Stream(at.cast::<Box<Stream>>().read()),
+            _ => lent(),
+        }
+    }
+}
+
+/// An aggregate, to look at, behind the pointer that it is.
+///
+/// # Safety
+/// `write_pointer` wrote one of this type and encoding to `at`, and it stays as it is for 'a.
+#[inline(always)]
+unsafe fn at_pointer<'a>(at: *const u8, type_of: u8, encoding: u8) -> AggregateRef<'a> {
+    // SAFETY: by contract.
+    unsafe {
+        match (type_of, encoding) {
+            (OBJ_LIST, OBJ_ENCODING_QUICKLIST) => AggregateRef::List(&*at.cast::<Box<Quicklist>>()),
+            (OBJ_SET, OBJ_ENCODING_INTSET) => {
+                AggregateRef::Set(SetRef::Intset(&*at.cast::<Intset>()))
+            }
+            (OBJ_SET, OBJ_ENCODING_HT) => {
+                AggregateRef::Set(SetRef::Ht(&*at.cast::<Box<Dict<SdsEntry>>>()))
+            }
+            (OBJ_ZSET, OBJ_ENCODING_ZIPLIST) => {
+                AggregateRef::Zset(ZsetRef::Ziplist(&*at.cast::<Ziplist>()))
+            }
+            (OBJ_ZSET, OBJ_ENCODING_SKIPLIST) => {
+                AggregateRef::Zset(ZsetRef::Skiplist(&*at.cast::<Box<zset>>()))
+            }
+            (OBJ_HASH, OBJ_ENCODING_ZIPLIST) => {
+                AggregateRef::Hash(HashRef::Ziplist(&*at.cast::<Ziplist>()))
+            }
+            (OBJ_HASH, OBJ_ENCODING_HT) => {
+                AggregateRef::Hash(HashRef::Ht(&*at.cast::<Box<Dict<PairEntry>>>()))
+            }
+            (OBJ_STREAM, OBJ_ENCODING_STREAM) => AggregateRef::Stream(&*at.cast::<Box<Stream>>()),
+            _ => lent(),
+        }
+    }
+}
+
+const _: () = {
+    assert!(size_of::<Intset>() == POINTER && size_of::<Ziplist>() == POINTER);
+    assert!(size_of::<Box<Quicklist>>() == POINTER);
+};
+
+#[cold]
+fn lent() -> ! {
+    panic!("a value that was lent to be changed, and never came back");
+}
+
+/// A packed aggregate made from the bytes that [`Place::Packed`] has.
+#[inline(always)]
+fn unpack(bytes: &[u8], type_of: u8) -> Aggregate {
+    let bytes = SelfSized::from(bytes);
+    match type_of {
+        OBJ_SET => Aggregate::Set(Set::Intset(Intset::ofPacked(bytes))),
+        OBJ_ZSET => Aggregate::Zset(Zset::Ziplist(Ziplist::ofPacked(bytes))),
+        _ => Aggregate::Hash(Hash::Ziplist(Ziplist::ofPacked(bytes))),
+    }
+}
+
+/// The bytes that [`Place::Packed`] has of an aggregate; `None` for what belongs behind a pointer.
+#[inline(always)]
+fn pack(a: &Aggregate, klen: usize) -> Option<&SelfSized> {
+    let bytes = match a {
+        Aggregate::Set(Set::Intset(is)) => is.packed(),
+        Aggregate::Zset(Zset::Ziplist(zl)) | Aggregate::Hash(Hash::Ziplist(zl)) => zl.packed(),
+        _ => return None,
+    };
+    (bytes.len() <= INLINE_PACKED_MAX && klen <= INLINE_PACKED_KEY_MAX).then_some(bytes)
 }
 
 /// All that decides a block's layout.
@@ -457,7 +669,8 @@ struct Shape {
     expire: bool,
     place: Place,
     klen: usize,
-    vlen: usize,
+    /// Bytes behind the key: an inline string, a packed aggregate, or room.
+    tail: usize,
 }
 
 impl Shape {
@@ -465,30 +678,69 @@ impl Shape {
         self.klen > u16::MAX as usize
     }
 
-    /// Offset of the value that is not inline.
-    fn value_at(&self) -> usize {
-        HEADER + if self.expire { 8 } else { 0 }
+    fn short_header(&self) -> bool {
+        self.place == Place::Packed && !self.expire
+    }
+
+    /// Offset of what comes behind header and expire: the value that is before the key, or the key.
+    fn body_at(&self) -> usize {
+        match (self.short_header(), self.expire) {
+            (true, _) => HEADER - 1,
+            (_, false) => HEADER,
+            (_, true) => HEADER + 8,
+        }
     }
 
     fn key_at(&self) -> usize {
-        self.value_at() + self.place.size() + if self.long_key() { 8 } else { 0 }
+        self.body_at() + self.place.size() + if self.long_key() { 8 } else { 0 }
     }
 
     fn size(&self) -> usize {
-        size_class(self.key_at() + self.klen + self.vlen)
+        let mut size = self.key_at() + self.klen + self.tail;
+        if self.place == Place::Packed {
+            // At any time its pointer shall find room there.
+            size = size.max(Shape { place: Place::Pointer, tail: 0, ..*self }.size());
+        }
+        size_class(size)
     }
 
     fn layout(&self) -> Layout {
         Layout::from_size_align(self.size(), 8).expect("a key's length fits")
     }
 
-    fn header(&self, type_encoding: u8, lru: [u8; 3]) -> Header {
-        let mut flags = ((self.key_at() / 8) as u8) << 4;
+    /// The shape that a block of this one, with a packed value, takes on when the value leaves for a place of its own: as large
+    /// as before.
+    fn with_pointer(&self) -> Shape {
+        let bare = Shape { place: Place::Pointer, tail: 0, ..*self };
+        Shape { tail: (self.size() - bare.key_at() - bare.klen) & !7, ..bare }
+    }
+
+    /// Writes a header, but for the byte that is the key's.
+    ///
+    /// # Safety
+    /// `p` is a block of our own of this shape.
+    #[inline(always)]
+    unsafe fn write_header(&self, p: *mut u8, type_encoding: u8, lru: [u8; 3]) {
+        let mut flags = (self.key_at().div_ceil(8) as u8) << 4;
         flags |= if self.expire { HAS_EXPIRE } else { 0 };
         flags |= if self.long_key() { LONG_KEY } else { 0 };
-        flags |= if self.place == Place::Outside { OUTSIDE } else { 0 };
+        flags |= if matches!(self.place, Place::Outside | Place::Pointer) { OUTSIDE } else { 0 };
+        flags |= if self.short_header() { SHORT_HEADER } else { 0 };
         let klen = if self.long_key() { 0 } else { self.klen as u16 };
-        Header { type_encoding, flags, klen, lru, vlen: self.vlen as u8 }
+        let vlen = match self.place {
+            Place::Inline => self.tail as u8,
+            Place::Pointer => (self.tail / 8) as u8,
+            _ => 0,
+        };
+        let header = Header { type_encoding, flags, klen, lru, vlen };
+        // SAFETY: a block starts with a header, and is aligned to eight bytes.
+        unsafe {
+            if self.short_header() {
+                copy_nonoverlapping((&raw const header).cast::<u8>(), p, HEADER - 1);
+            } else {
+                p.cast::<Header>().write(header);
+            }
+        }
     }
 }
 
@@ -529,33 +781,26 @@ impl<'a> Put<'a> {
             }
             Value::Own(Object::Raw(v)) => (owned(v), string(OBJ_ENCODING_RAW)),
             Value::Own(Object::Aggregate(a)) => {
-                let t = a.as_ref().type_of();
-                (Put::Aggregate(a), t)
+                let type_encoding = a.type_encoding();
+                (Put::Aggregate(a), type_encoding)
             }
         }
     }
 
-    fn place(&self) -> Place {
-        match self {
-            Put::Int(_) => Place::Int,
-            Put::Inline(_) | Put::InlineOwned(_) => Place::Inline,
-            Put::Outside(_) => Place::Outside,
-            Put::Aggregate(a) => match a {
-                Aggregate::List(_) => Place::List,
-                Aggregate::Set(_) => Place::Set,
-                Aggregate::Zset(_) => Place::Zset,
-                Aggregate::Hash(_) => Place::Hash,
-                Aggregate::Stream(_) => Place::Stream,
+    /// The shape of a block with this value.
+    #[inline(always)]
+    fn shape(&self, expire: bool, klen: usize) -> Shape {
+        let (place, tail) = match self {
+            Put::Int(_) => (Place::Int, 0),
+            Put::Inline(v) => (Place::Inline, v.len()),
+            Put::InlineOwned(v) => (Place::Inline, v.len()),
+            Put::Outside(_) => (Place::Outside, 0),
+            Put::Aggregate(a) => match pack(a, klen) {
+                Some(bytes) => (Place::Packed, bytes.len()),
+                None => (Place::Pointer, 0),
             },
-        }
-    }
-
-    fn inline_len(&self) -> usize {
-        match self {
-            Put::Inline(v) => v.len(),
-            Put::InlineOwned(v) => v.len(),
-            _ => 0,
-        }
+        };
+        Shape { expire, place, klen, tail }
     }
 
     /// Writes the value to a block.
@@ -566,19 +811,16 @@ impl<'a> Put<'a> {
         // SAFETY: by contract the block has room for the value where its shape says. Offsets before the key are multiples
         // of eight, as the block's address is. Borrowed bytes can't lie in a block that is ours exclusively.
         unsafe {
-            let at = p.as_ptr().add(shape.value_at());
+            let at = p.as_ptr().add(shape.body_at());
             let end = p.as_ptr().add(shape.key_at() + shape.klen);
             match self {
                 Put::Int(n) => at.cast::<i64>().write(n),
                 Put::Inline(v) => copy_nonoverlapping(v.as_ptr(), end, v.len()),
                 Put::InlineOwned(v) => copy_nonoverlapping(v.as_ptr(), end, v.len()),
                 Put::Outside(v) => at.cast::<Vec<u8>>().write(v),
-                Put::Aggregate(a) => match a {
-                    Aggregate::List(v) => at.cast::<Box<Quicklist>>().write(v),
-                    Aggregate::Set(v) => at.cast::<Set>().write(v),
-                    Aggregate::Zset(v) => at.cast::<Zset>().write(v),
-                    Aggregate::Hash(v) => at.cast::<Hash>().write(v),
-                    Aggregate::Stream(v) => at.cast::<Box<Stream>>().write(v),
+                Put::Aggregate(a) => match pack(&a, shape.klen) {
+                    Some(bytes) => copy_nonoverlapping(bytes.as_ptr(), end, bytes.len()),
+                    None => write_pointer(at, a),
                 },
             }
         }
@@ -588,11 +830,12 @@ impl<'a> Put<'a> {
 /// A key with all that belongs to it, in one block of its own:
 ///
 /// ```text
-///   [header 8] [expire 8, if any] [i64, Vec or aggregate, unless inline] [length 8, if long] [key] [inline string]
+///   [header 8] [expire 8, if any] [i64, Vec or pointer, unless inline] [length 8, if long] [key] [inline string or packed]
 /// ```
 ///
 /// A 16-byte key with a 16-byte value is 40 bytes. The block's size is a size class, told from its contents; what
-/// fits in the same class is changed in place.
+/// fits in the same class is changed in place. A packed value (ziplist, intset) that outgrows its block leaves for a place of
+/// its own, and comes back with [`Keyspace::settle`].
 ///
 /// As an owned value it is what [`Keyspace::remove`] returns: dropping it frees key and value.
 pub struct KeyEntry {
@@ -611,17 +854,12 @@ const _: () = {
 impl KeyEntry {
     fn new(key: &[u8], expire: Option<i64>, lru: u32, value: Value) -> KeyEntry {
         let (put, type_encoding) = Put::prepare(value);
-        let shape = Shape {
-            expire: expire.is_some(),
-            place: put.place(),
-            klen: key.len(),
-            vlen: put.inline_len(),
-        };
+        let shape = put.shape(expire.is_some(), key.len());
         let e = KeyEntry::alloc(&shape);
         // SAFETY: the block is new and has this shape; offsets before the key are multiples of eight.
         unsafe {
             let p = e.p.as_ptr();
-            p.cast::<Header>().write(shape.header(type_encoding, lru_bytes(lru)));
+            shape.write_header(p, type_encoding, lru_bytes(lru));
             if let Some(at) = expire {
                 p.add(HEADER).cast::<i64>().write(at);
             }
@@ -720,7 +958,7 @@ impl KeyEntry {
                 Place::Int => Object::Int(v.value_ptr().cast::<i64>().read()),
                 Place::Inline => string(v.inline().to_vec()),
                 Place::Outside => string(v.value_ptr().cast::<Vec<u8>>().read()),
-                _ => Object::Aggregate(v.take_aggregate()),
+                Place::Packed | Place::Pointer => Object::Aggregate(v.take_aggregate()),
             }
         }
     }
@@ -731,12 +969,15 @@ impl KeyEntry {
     /// As for [`take_object`](Self::take_object).
     unsafe fn drop_value(&self) {
         let v = self.view();
+        let encoding = v.encoding();
         // SAFETY: the place says what is there, and it is dropped once.
         unsafe {
             match v.place() {
-                Place::Int | Place::Inline => {}
+                Place::Int | Place::Inline | Place::Packed => {}
                 Place::Outside => v.value_ptr().cast::<Vec<u8>>().drop_in_place(),
-                _ => drop(v.take_aggregate()),
+                // A value that was lent, and never came back, is somewhere else.
+                Place::Pointer if encoding == LENT => {}
+                Place::Pointer => drop(v.take_aggregate()),
             }
         }
     }
@@ -775,27 +1016,26 @@ impl<'a> Entry<'a> {
     #[inline(always)]
     fn place(self) -> Place {
         let h = self.header();
-        if h.type_encoding & 15 != OBJ_STRING {
-            match h.type_encoding & 15 {
-                OBJ_LIST => Place::List,
-                OBJ_SET => Place::Set,
-                OBJ_ZSET => Place::Zset,
-                OBJ_HASH => Place::Hash,
-                _ => Place::Stream,
-            }
-        } else if h.type_encoding >> 4 == OBJ_ENCODING_INT {
-            Place::Int
-        } else if h.flags & OUTSIDE != 0 {
-            Place::Outside
-        } else {
-            Place::Inline
+        let string = h.type_encoding & 15 == OBJ_STRING;
+        match (string, h.flags & OUTSIDE != 0) {
+            (true, false) if h.type_encoding >> 4 == OBJ_ENCODING_INT => Place::Int,
+            (true, false) => Place::Inline,
+            (true, true) => Place::Outside,
+            (false, false) => Place::Packed,
+            (false, true) => Place::Pointer,
         }
     }
 
     fn shape(self) -> Shape {
         let h = self.header();
-        let expire = h.flags & HAS_EXPIRE != 0;
-        Shape { expire, place: self.place(), klen: self.key().len(), vlen: h.vlen as usize }
+        let (place, klen) = (self.place(), self.key().len());
+        let tail = match place {
+            Place::Inline => h.vlen as usize,
+            Place::Pointer => h.vlen as usize * 8,
+            Place::Packed => self.packed().len(),
+            Place::Int | Place::Outside => 0,
+        };
+        Shape { expire: h.flags & HAS_EXPIRE != 0, place, klen, tail }
     }
 
     /// Address of a value that is not inline.
@@ -806,13 +1046,22 @@ impl<'a> Entry<'a> {
         unsafe { self.p.as_ptr().add(HEADER + expire) }
     }
 
+    /// Address of the key.
+    #[inline(always)]
+    fn key_ptr(self) -> *mut u8 {
+        let flags = self.header().flags;
+        let short = (flags & SHORT_HEADER) as usize / SHORT_HEADER as usize;
+        // SAFETY: the header tells where the key is, in the same block.
+        unsafe { self.p.as_ptr().add((flags >> 4) as usize * 8 - short) }
+    }
+
     /// The key.
     #[inline(always)]
     pub fn key(self) -> &'a [u8] {
         let h = self.header();
-        // SAFETY: the header tells where the key is and how long, or where its length is; the block lives for 'a.
+        // SAFETY: the header tells how long the key is, or where its length is; the block lives for 'a.
         unsafe {
-            let key = self.p.as_ptr().add((h.flags >> 4) as usize * 8);
+            let key = self.key_ptr();
             let klen = if h.flags & LONG_KEY != 0 {
                 key.sub(8).cast::<usize>().read()
             } else {
@@ -822,11 +1071,19 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Address of an inline string, right behind the key.
+    /// Address of what is right behind the key.
     #[inline(always)]
     fn inline_ptr(self) -> *mut u8 {
         // SAFETY: the key ends within the block, or at its end.
-        unsafe { self.p.as_ptr().add((self.header().flags >> 4) as usize * 8 + self.key().len()) }
+        unsafe { self.key_ptr().add(self.key().len()) }
+    }
+
+    /// The bytes of a packed aggregate behind the key.
+    #[inline(always)]
+    fn packed(self) -> &'a [u8] {
+        let p = self.inline_ptr();
+        // SAFETY: what is there was copied from a `SelfSized`, which starts with its length; the block lives for 'a.
+        unsafe { std::slice::from_raw_parts(p, SelfSized::len_at(p)) }
     }
 
     #[inline(always)]
@@ -844,7 +1101,7 @@ impl<'a> Entry<'a> {
                 Place::Inline => ValueRef::Str(self.inline()),
                 Place::Int => ValueRef::Int(self.value_ptr().cast::<i64>().read()),
                 Place::Outside => ValueRef::Str(&*self.value_ptr().cast::<Vec<u8>>()),
-                _ => ValueRef::Aggregate(self.aggregate()),
+                Place::Packed | Place::Pointer => ValueRef::Aggregate(self.aggregate()),
             }
         }
     }
@@ -852,37 +1109,30 @@ impl<'a> Entry<'a> {
     /// The value, which is no string.
     #[inline(always)]
     fn aggregate(self) -> AggregateRef<'a> {
-        let at = self.value_ptr();
-        // SAFETY: the place says what is there; the block lives for 'a, and is not changed meanwhile.
-        unsafe {
-            match self.place() {
-                Place::List => AggregateRef::List(&*at.cast::<Box<Quicklist>>()),
-                Place::Set => AggregateRef::Set(&*at.cast::<Set>()),
-                Place::Zset => AggregateRef::Zset(&*at.cast::<Zset>()),
-                Place::Hash => AggregateRef::Hash(&*at.cast::<Hash>()),
-                Place::Stream => AggregateRef::Stream(&*at.cast::<Box<Stream>>()),
-                Place::Inline | Place::Int | Place::Outside => unreachable!("a string"),
-            }
+        let type_of = self.type_of();
+        if self.place() == Place::Packed {
+            let bytes = self.packed();
+            return match type_of {
+                OBJ_SET => AggregateRef::Set(SetRef::Intset(Intset::bytesOfPacked(bytes))),
+                OBJ_ZSET => AggregateRef::Zset(ZsetRef::Ziplist(bytes)),
+                _ => AggregateRef::Hash(HashRef::Ziplist(bytes)),
+            };
         }
+        // SAFETY: type and encoding say what is there; the block lives for 'a, and is not changed meanwhile.
+        unsafe { at_pointer(self.value_ptr(), type_of, self.encoding()) }
     }
 
     /// Moves the value, which is no string, out of the block.
     ///
     /// # Safety
     /// The value is not used again through the block.
+    #[inline(always)]
     unsafe fn take_aggregate(self) -> Aggregate {
-        let at = self.value_ptr();
-        // SAFETY: the place says what is there; by contract it is moved, not copied.
-        unsafe {
-            match self.place() {
-                Place::List => Aggregate::List(at.cast::<Box<Quicklist>>().read()),
-                Place::Set => Aggregate::Set(at.cast::<Set>().read()),
-                Place::Zset => Aggregate::Zset(at.cast::<Zset>().read()),
-                Place::Hash => Aggregate::Hash(at.cast::<Hash>().read()),
-                Place::Stream => Aggregate::Stream(at.cast::<Box<Stream>>().read()),
-                Place::Inline | Place::Int | Place::Outside => unreachable!("a string"),
-            }
+        if self.place() == Place::Packed {
+            return unpack(self.packed(), self.type_of());
         }
+        // SAFETY: type and encoding say what is there; by contract it is moved, not copied.
+        unsafe { read_pointer(self.value_ptr(), self.type_of(), self.encoding()) }
     }
 
     /// The time of expiry in milliseconds since 1970, if there is one.
@@ -909,17 +1159,15 @@ impl<'a> Entry<'a> {
     /// `OBJ_ENCODING_RAW` and so on.
     #[inline]
     pub fn encoding(self) -> u8 {
-        match self.value() {
-            ValueRef::Aggregate(a) => a.encoding(),
-            _ => self.header().type_encoding >> 4,
-        }
+        self.header().type_encoding >> 4
     }
 
-    /// Bytes of the block, and of a string outside of it; not of an aggregate.
+    /// Bytes of the block, and of a string or packed value outside of it; not of any other aggregate.
     pub fn alloc_size(self) -> usize {
         let outside = match self.place() {
             // SAFETY: the place says that there is a Vec.
             Place::Outside => unsafe { (*self.value_ptr().cast::<Vec<u8>>()).capacity() },
+            Place::Pointer => self.aggregate().packed_size(),
             _ => 0,
         };
         self.shape().size() + if outside > 0 { size_class(outside) } else { 0 }
@@ -947,6 +1195,8 @@ pub struct Keyspace {
     dict: RawDict,
     expires: RawDict,
     seed: HashSeed,
+    /// Payloads and hashes of packed values that left their blocks, and may come back.
+    unsettled: Vec<(u64, u64)>,
     /// Counts removals and moves. It starts at random, so that a reference to a key of one keyspace is not
     /// taken for one of another.
     epoch: u64,
@@ -990,6 +1240,7 @@ impl Keyspace {
             dict: RawDict::new(),
             expires: RawDict::new(),
             seed,
+            unsettled: Vec::new(),
             epoch: RandomState::new().hash_one(0u8),
         }
     }
@@ -1091,7 +1342,7 @@ impl Keyspace {
         self.entry(k).value()
     }
 
-    /// The value, to change in place.
+    /// The string, to change in place. Panics if it is none.
     #[inline]
     #[track_caller]
     pub fn get_mut(&mut self, k: KeyRef) -> ValueMut<'_> {
@@ -1105,11 +1356,97 @@ impl Keyspace {
                 )),
                 Place::Int => ValueMut::Int(&mut *e.value_ptr().cast::<i64>()),
                 Place::Outside => ValueMut::Str(&mut *e.value_ptr().cast::<Vec<u8>>()),
-                Place::List => ValueMut::List(&mut *e.value_ptr().cast::<Box<Quicklist>>()),
-                Place::Set => ValueMut::Set(&mut *e.value_ptr().cast::<Set>()),
-                Place::Zset => ValueMut::Zset(&mut *e.value_ptr().cast::<Zset>()),
-                Place::Hash => ValueMut::Hash(&mut *e.value_ptr().cast::<Hash>()),
-                Place::Stream => ValueMut::Stream(&mut *e.value_ptr().cast::<Box<Stream>>()),
+                Place::Packed | Place::Pointer => panic!("a string is expected"),
+            }
+        }
+    }
+
+    /// The aggregate, to change where it is. Panics if it is of another type.
+    #[inline]
+    #[track_caller]
+    fn pointed<T>(&mut self, k: KeyRef) -> &mut T
+    where
+        Box<T>: AggregateType,
+    {
+        let e = self.entry(k);
+        assert!(e.type_of() == Box::<T>::TYPE, "the key's value is of another type");
+        // SAFETY: a value of a type that is a box is always one behind a pointer, whatever its size; we hold it exclusively.
+        unsafe { &mut **e.value_ptr().cast::<Box<T>>() }
+    }
+
+    /// The aggregate, to change and perhaps to pack in another way. Panics if it is of another type.
+    #[inline]
+    #[track_caller]
+    fn change<T: AggregateType>(&mut self, k: KeyRef) -> Changing<'_, T> {
+        let e = self.entry(k);
+        assert!(e.type_of() == T::TYPE, "the key's value is of another type");
+        // SAFETY: the value is taken out, and the header says so until it is back; what is packed is copied, and stays.
+        let value = unsafe {
+            let value = e.take_aggregate();
+            if e.place() == Place::Pointer {
+                e.p.write(T::TYPE | LENT << 4);
+            }
+            value
+        };
+        let Some(value) = T::of(value) else { lent() };
+        Changing { keyspace: self, k, value: ManuallyDrop::new(value) }
+    }
+
+    /// Puts a value back that was taken out by [`change`](Self::change). The entry stays where it is.
+    #[inline]
+    fn put_back(&mut self, k: KeyRef, a: Aggregate) {
+        let e = self.entry(k);
+        let type_encoding = a.type_encoding();
+        let is_small = pack(&a, e.key().len()).is_some();
+        // SAFETY: we hold the block exclusively, and it has no value but perhaps packed bytes, which need no drop. A pointer
+        // finds room in any block that has packed bytes; the key may overlap its new place, which `copy` allows.
+        unsafe {
+            let p = e.p.as_ptr();
+            if e.place() == Place::Pointer {
+                p.write(type_encoding);
+                write_pointer(e.value_ptr(), a);
+                if !is_small {
+                    return;
+                }
+            } else {
+                let old = e.shape();
+                if let Some(bytes) = pack(&a, old.klen)
+                    && (Shape { tail: bytes.len(), ..old }).size() == old.size()
+                {
+                    copy_nonoverlapping(bytes.as_ptr(), e.inline_ptr(), bytes.len());
+                    return;
+                }
+                let (new, lru) = (old.with_pointer(), e.header().lru);
+                copy(p.add(old.key_at()), p.add(new.key_at()), old.klen);
+                new.write_header(p, type_encoding, lru);
+                write_pointer(p.add(new.body_at()), a);
+            }
+        }
+        self.unsettled.push((k.payload, k.hash));
+    }
+
+    /// Packs values that were changed and are small into their keys' blocks, and takes the room from those that have outgrown
+    /// theirs. Blocks may move: to be called when a command is done, and no [`KeyRef`] is in use any more.
+    #[inline(always)]
+    pub fn settle(&mut self) {
+        if !self.unsettled.is_empty() {
+            self.settle_all();
+        }
+    }
+
+    fn settle_all(&mut self) {
+        while let Some((payload, hash)) = self.unsettled.pop() {
+            if self.dict.find(hash, |p| p == payload).is_none() {
+                continue;
+            }
+            let k = self.make_ref(payload, hash);
+            let e = self.owned(k);
+            if e.view().place() == Place::Pointer {
+                // SAFETY: the value is taken out, and `put` writes it again at once.
+                unsafe {
+                    let value = e.take_object();
+                    self.put(k, e, Put::prepare(Value::Own(value)));
+                }
             }
         }
     }
@@ -1318,7 +1655,7 @@ impl Keyspace {
         let lru = e.view().header().lru;
         if let Put::Inline(v) = put
             && old.place == Place::Inline
-            && old.vlen == v.len()
+            && old.tail == v.len()
         {
             // As long as before: nothing moves, and the header but for the encoding is as it was.
             // SAFETY: the value lies behind the key, in a block that is ours exclusively and has room for it.
@@ -1328,7 +1665,7 @@ impl Keyspace {
             }
             return k;
         }
-        let new = Shape { place: put.place(), vlen: put.inline_len(), ..old };
+        let new = put.shape(old.expire, old.klen);
         // The key moves with its length, if that is written before it.
         let prefix = if old.long_key() { 8 } else { 0 };
         let (from, to, len) = (old.key_at() - prefix, new.key_at() - prefix, old.klen + prefix);
@@ -1341,13 +1678,13 @@ impl Keyspace {
                 if from != to {
                     copy(p.add(from), p.add(to), len);
                 }
-                p.cast::<Header>().write(new.header(type_encoding, lru));
+                new.write_header(p, type_encoding, lru);
                 put.write(e.p, &new);
                 return k;
             }
             let n = KeyEntry::alloc(&new);
             let (p, q) = (e.p.as_ptr(), n.p.as_ptr());
-            q.cast::<Header>().write(new.header(type_encoding, lru));
+            new.write_header(q, type_encoding, lru);
             if new.expire {
                 copy_nonoverlapping(p.add(HEADER), q.add(HEADER), 8);
             }
@@ -1365,9 +1702,9 @@ impl Keyspace {
         let e = self.owned(k);
         let old = e.view().shape();
         let new = Shape { expire, ..old };
-        let (from, to) = (old.value_at(), new.value_at());
-        let len = old.key_at() + old.klen + old.vlen - from;
-        let header = new.header(e.view().header().type_encoding, e.view().header().lru);
+        let (from, to) = (old.body_at(), new.body_at());
+        let len = old.key_at() + old.klen + old.tail - from;
+        let Header { type_encoding, lru, .. } = e.view().header();
         // SAFETY: all behind the expire is the same in both shapes, at another distance; value and key move as one.
         // Values may be moved by copying their bytes, as long as the old ones are forgotten. The rest as in `put`. The
         // expire itself is written by the caller before anyone reads it; zero until then.
@@ -1375,7 +1712,7 @@ impl Keyspace {
             let p = e.p.as_ptr();
             if old.size() == new.size() {
                 copy(p.add(from), p.add(to), len);
-                p.cast::<Header>().write(header);
+                new.write_header(p, type_encoding, lru);
                 if expire {
                     p.add(HEADER).cast::<i64>().write(0);
                 }
@@ -1383,7 +1720,7 @@ impl Keyspace {
             }
             let n = KeyEntry::alloc(&new);
             let q = n.p.as_ptr();
-            q.cast::<Header>().write(header);
+            new.write_header(q, type_encoding, lru);
             if expire {
                 q.add(HEADER).cast::<i64>().write(0);
             }
@@ -1402,6 +1739,11 @@ impl Keyspace {
         if expires {
             let replaced = self.expires.replace(k.hash, |p| p == k.payload, payload);
             assert!(replaced.is_some(), "an entry with an expire is in both tables");
+        }
+        for (unsettled, _) in &mut self.unsettled {
+            if *unsettled == k.payload {
+                *unsettled = payload;
+            }
         }
         self.epoch = self.epoch.wrapping_add(1);
         self.make_ref(payload, k.hash)
@@ -1594,11 +1936,6 @@ fn stale() -> ! {
     panic!("stale KeyRef: its entry was removed or has moved");
 }
 
-/// The address of something, for a prefetch.
-fn ptr_of<T: ?Sized>(v: &T) -> usize {
-    std::ptr::from_ref(v).addr()
-}
-
 /// Asks for a value that is not in its key's block.
 #[inline(always)]
 fn prefetch_outside(payload: u64) {
@@ -1606,6 +1943,10 @@ fn prefetch_outside(payload: u64) {
     let e = unsafe { entry_at(payload) };
     match e.place() {
         Place::Inline => prefetch(e.inline_ptr().addr() + e.header().vlen as usize),
+        Place::Packed => {
+            prefetch(e.inline_ptr().addr() + 64);
+            prefetch(e.inline_ptr().addr() + 128);
+        }
         Place::Int => {}
         Place::Outside => {
             // SAFETY: the place says that there is a Vec.
@@ -1616,7 +1957,8 @@ fn prefetch_outside(payload: u64) {
                 at += 64;
             }
         }
-        _ => e.aggregate().prefetch(),
+        // SAFETY: the place says that there is a pointer, which is only looked at.
+        Place::Pointer => prefetch(unsafe { e.value_ptr().cast::<usize>().read() }),
     }
 }
 
@@ -1640,6 +1982,12 @@ impl<'a> Iterator for KeyspaceIter<'a> {
 mod tests {
     use super::*;
     use crate::testing::Rng;
+    use crate::types::t_hash::{
+        HashLimits, createHashObject, hashTypeDelete, hashTypeInitIterator, hashTypeLength,
+        hashTypeSet, withEntryBytes,
+    };
+    use crate::types::t_set::{SetLimits, createIntsetObject, createSetObject, setTypeAdd};
+    use crate::types::t_zset::{ZADD_IN_NONE, ZsetLimits, createZsetZiplistObject, zsetAdd};
     use std::collections::BTreeMap;
 
     fn keyspace() -> Keyspace {
@@ -1816,6 +2164,167 @@ mod tests {
             "{} bytes of table a key",
             ks.mem_usage() / ks.len()
         );
+    }
+
+    const HASH_LIMITS: HashLimits =
+        HashLimits { entries: 40, value: 64, resize: dictResizeEnable::DICT_RESIZE_ENABLE };
+
+    fn fields(hash: HashRef) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        let bytes = |e| withEntryBytes(e, <[u8]>::to_vec);
+        hashTypeInitIterator(hash).map(|(field, value)| (bytes(field), bytes(value))).collect()
+    }
+
+    /// Hashes that grow, shrink, become tables, get and lose an expire, and are packed again at some time or other.
+    #[test]
+    fn packed_values_are_the_model() {
+        for seed in 0..8 {
+            let mut r = Rng::seeded(seed);
+            let mut ks = keyspace();
+            let mut model: BTreeMap<Vec<u8>, (BTreeMap<Vec<u8>, Vec<u8>>, Option<i64>)> =
+                BTreeMap::new();
+            for step in 0..20000i64 {
+                let id = r.below(60);
+                let mut key = format!("k{id}").into_bytes();
+                // Beyond the longest key that may have its value inline, and beyond the longest of a short length.
+                let long = [0, 0, 0, 7, 1022, 1023, 70000][id % 7];
+                key.resize(key.len() + long, b'x');
+                let Some(k) = ks.find(&key) else {
+                    ks.add(&key, createHashObject());
+                    model.insert(key, Default::default());
+                    continue;
+                };
+                let (m, expire) = model.get_mut(&key).unwrap();
+                match r.below(16) {
+                    0 => {
+                        *expire = Some(step);
+                        ks.set_expire(k, step);
+                    }
+                    1 => {
+                        *expire = None;
+                        ks.remove_expire(k);
+                    }
+                    2 => {
+                        let e = ks.remove(k);
+                        let Object::Aggregate(Aggregate::Hash(hash)) = e.into_object() else {
+                            panic!("a hash")
+                        };
+                        assert_eq!(&fields(hash.as_ref()), m);
+                        model.remove(&key);
+                    }
+                    3 => {
+                        let (_, old) = ks.replace_value(k, createHashObject());
+                        let Object::Aggregate(old) = old else { panic!("a hash") };
+                        let AggregateRef::Hash(hash) = old.as_ref() else { panic!("a hash") };
+                        assert_eq!(&fields(hash), m);
+                        m.clear();
+                    }
+                    4 => {
+                        // From a hash to a string and back.
+                        let k = ks.set_value(k, &b"string"[..]);
+                        ks.set_value(k, createHashObject());
+                        m.clear();
+                    }
+                    5..=7 => {
+                        let mut hash = ks.hash_value_mut(k);
+                        for n in 0..r.below(60) {
+                            let field = n.to_string().into_bytes();
+                            let deleted = hashTypeDelete(&mut hash, &field, HASH_LIMITS);
+                            assert_eq!(deleted, m.remove(&field).is_some());
+                        }
+                    }
+                    8 => ks.settle(),
+                    _ => {
+                        for _ in 0..r.below(3) {
+                            let mut hash = ks.hash_value_mut(k);
+                            let field = r.below(60).to_string().into_bytes();
+                            let value = vec![b'v'; r.below(20)];
+                            hashTypeSet(&mut hash, &field, &value, HASH_LIMITS);
+                            m.insert(field, value);
+                        }
+                    }
+                }
+                if let (Some(k), Some((m, expire))) = (ks.find(&key), model.get(&key)) {
+                    assert_eq!((&fields(ks.hash_value(k)), &ks.expire(k)), (m, expire));
+                    assert_eq!(ks.key(k), &key[..]);
+                    assert!(ks.alloc_size(k) > key.len());
+                }
+            }
+            ks.settle();
+            for e in ks.iter() {
+                let ValueRef::Aggregate(AggregateRef::Hash(hash)) = e.value() else {
+                    panic!("a hash")
+                };
+                assert_eq!((&fields(hash), &e.expire()), {
+                    let (m, expire) = &model[e.key()];
+                    (m, expire)
+                });
+                assert_eq!(e.place() == Place::Packed, {
+                    let small = AggregateRef::Hash(hash).packed_size() <= INLINE_PACKED_MAX;
+                    matches!(hash, HashRef::Ziplist(_))
+                        && small
+                        && e.key().len() <= INLINE_PACKED_KEY_MAX
+                });
+            }
+            let taken = ks.take();
+            std::thread::scope(|s| s.spawn(move || drop(taken)).join()).unwrap();
+        }
+    }
+
+    #[test]
+    fn small_values_lie_with_their_keys() {
+        let mut ks = keyspace();
+        let (mut hash, mut zset, mut set) =
+            (createHashObject(), createZsetZiplistObject(), createIntsetObject());
+        for n in 0..10 {
+            let (field, value) = (format!("f{n}"), format!("v{n}"));
+            hashTypeSet(&mut hash, field.as_bytes(), value.as_bytes(), HASH_LIMITS);
+            let limits = ZsetLimits { entries: 128, value: 64, resize: HASH_LIMITS.resize };
+            zsetAdd(&mut zset, n as f64, field.as_bytes(), ZADD_IN_NONE, &limits).unwrap();
+            let limits = SetLimits { entries: 128, resize: HASH_LIMITS.resize };
+            setTypeAdd(&mut set, n.to_string().as_bytes(), limits);
+        }
+        // C: 14 bytes of key are 16, and with a dictEntry, an object and the packed bytes it is 152, 136 and 88.
+        let k = ks.add(b"h:000000000000", hash);
+        assert_eq!(ks.alloc_size(k), 112);
+        let k = ks.add(b"z:000000000000", zset);
+        assert_eq!(ks.alloc_size(k), 96);
+        let k = ks.add(b"s:000000000000", set);
+        assert_eq!(ks.alloc_size(k), 56);
+    }
+
+    /// A value that is being changed stays where it is, and so do the references to its key.
+    #[test]
+    fn a_changed_value_moves_when_it_is_settled() {
+        let mut ks = keyspace();
+        let k = ks.add(b"key", createHashObject());
+        let before = ks.alloc_size(k);
+        for n in 0..10 {
+            let field = n.to_string().into_bytes();
+            hashTypeSet(&mut ks.hash_value_mut(k), &field, b"value", HASH_LIMITS);
+            assert_eq!(hashTypeLength(ks.hash_value(k)), n + 1);
+        }
+        assert!(ks.entry(k).place() == Place::Pointer && ks.alloc_size(k) > before);
+        ks.settle();
+        assert!(!ks.contains(k));
+        let k = ks.find(b"key").unwrap();
+        assert!(ks.entry(k).place() == Place::Packed && ks.unsettled.is_empty());
+        // A table takes no more than its pointer.
+        for n in 10..50 {
+            let field = n.to_string().into_bytes();
+            hashTypeSet(&mut ks.hash_value_mut(k), &field, b"value", HASH_LIMITS);
+        }
+        ks.settle();
+        let k = ks.find(b"key").unwrap();
+        assert_eq!((ks.encoding(k), ks.alloc_size(k)), (OBJ_ENCODING_HT, 24));
+    }
+
+    #[test]
+    #[should_panic(expected = "never came back")]
+    fn a_value_that_was_lent_and_forgotten_is_missed() {
+        let mut ks = keyspace();
+        let k = ks.add(b"key", createSetObject());
+        std::mem::forget(ks.set_mut(k));
+        ks.get(k);
     }
 
     #[test]

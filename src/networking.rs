@@ -72,9 +72,9 @@ use crate::sys::alloc::zmalloc_used_memory;
 use crate::sys::clock::ustime;
 use crate::sys::mem::prefetch_bytes;
 use crate::timeout::getTimeoutFromObjectOrReply;
-use crate::types::t_hash::Hash;
-use crate::types::t_set::Set;
-use crate::types::t_zset::Zset;
+use crate::types::t_hash::HashRef;
+use crate::types::t_set::SetRef;
+use crate::types::t_zset::ZsetRef;
 use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, short_eq, string2ll};
 use crate::{bformat, serverLog};
 
@@ -1945,8 +1945,8 @@ fn prefetchMembers(
             last_key = x.found.key_hash;
             value = findAggregate(server, db, qb, args, x.found);
             match value {
-                Some(AggregateRef::Hash(Hash::Ziplist(zl))) => prefetch_bytes(zl),
-                Some(AggregateRef::Zset(Zset::Ziplist(zl))) => prefetch_bytes(zl),
+                Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
+                Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
                 Some(AggregateRef::List(ql)) => ql.prefetch_ends(),
                 _ => {}
             }
@@ -1955,9 +1955,9 @@ fn prefetchMembers(
     }
     for (value, hash) in members.into_iter().flatten() {
         match value {
-            AggregateRef::Set(Set::Ht(ht)) => ht.raw().prefetch_payload(hash),
-            AggregateRef::Hash(Hash::Ht(ht)) => ht.raw().prefetch_payload(hash),
-            AggregateRef::Zset(Zset::Skiplist(zs)) => zs.prefetch_node(hash),
+            AggregateRef::Set(SetRef::Ht(ht)) => ht.raw().prefetch_payload(hash),
+            AggregateRef::Hash(HashRef::Ht(ht)) => ht.raw().prefetch_payload(hash),
+            AggregateRef::Zset(ZsetRef::Skiplist(zs)) => zs.prefetch_node(hash),
             _ => {}
         }
     }
@@ -1995,10 +1995,10 @@ fn prefetchMemberBucket<'a>(
     let ([_, _, first, ..], Some(last)) = (args, args.last()) else { return None };
     let arg = |r: &ArgRange| &qb[r.start..r.start + r.len];
     let (table, hash) = match value {
-        AggregateRef::Set(Set::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
-        AggregateRef::Hash(Hash::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
+        AggregateRef::Set(SetRef::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
+        AggregateRef::Hash(HashRef::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
         // Its score stands before the member.
-        AggregateRef::Zset(Zset::Skiplist(zs)) => (&zs.dict, siphash(arg(last), &zs.seed)),
+        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => (&zs.dict, siphash(arg(last), &zs.seed)),
         _ => return None,
     };
     table.prefetch_bucket(hash);
@@ -3256,8 +3256,8 @@ mod tests {
     use crate::ds::quicklist::{quicklistNew, quicklistPushTail};
     use crate::sys::socket;
     use crate::testing::Rng;
-    use crate::types::t_hash::{HashLimits, createHashObject, hashTypeSet};
-    use crate::types::t_set::{SetLimits, createIntsetObject, setTypeAdd};
+    use crate::types::t_hash::{Hash, HashLimits, createHashObject, hashTypeSet};
+    use crate::types::t_set::{Set, SetLimits, createIntsetObject, setTypeAdd};
     use crate::types::t_zset::{ZADD_IN_NONE, ZsetLimits, createZsetObject, zsetAdd};
 
     /// A server with one client on a socket, and the other end of it.
@@ -3577,9 +3577,9 @@ mod tests {
             let mut candidates = 0;
             let count = |_| candidates += 1;
             match value {
-                AggregateRef::Set(Set::Ht(ht)) => ht.raw().candidates(hash, count),
-                AggregateRef::Hash(Hash::Ht(ht)) => ht.raw().candidates(hash, count),
-                AggregateRef::Zset(Zset::Skiplist(zs)) => zs.dict.candidates(hash, count),
+                AggregateRef::Set(SetRef::Ht(ht)) => ht.raw().candidates(hash, count),
+                AggregateRef::Hash(HashRef::Ht(ht)) => ht.raw().candidates(hash, count),
+                AggregateRef::Zset(ZsetRef::Skiplist(zs)) => zs.dict.candidates(hash, count),
                 _ => panic!("no table"),
             }
             Some(candidates == 1)

@@ -75,9 +75,9 @@ use crate::sys::file::{fileSize, fsync, getcwd, open, rename, unlink};
 use crate::sys::fork::{Fork, getpid, kill};
 use crate::sys::socket::close;
 use crate::types::t_hash::{
-    Hash, createHashObject, hashTypeConvert, hashTypeLength, hashZiplistValidateIntegrity,
+    Hash, HashRef, createHashObject, hashTypeConvert, hashTypeLength, hashZiplistValidateIntegrity,
 };
-use crate::types::t_set::{Set, setTypeConvert};
+use crate::types::t_set::{Set, SetRef, setTypeConvert};
 use crate::types::t_stream::*;
 use crate::types::t_zset::*;
 use crate::util::{
@@ -705,12 +705,12 @@ pub fn rdbSaveObjectType(rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
         ValueRef::Int(_) | ValueRef::Str(_) => RDB_TYPE_STRING,
         ValueRef::Aggregate(a) => match a {
             AggregateRef::List(_) => RDB_TYPE_LIST_QUICKLIST,
-            AggregateRef::Set(Set::Intset(_)) => RDB_TYPE_SET_INTSET,
-            AggregateRef::Set(Set::Ht(_)) => RDB_TYPE_SET,
-            AggregateRef::Zset(Zset::Ziplist(_)) => RDB_TYPE_ZSET_ZIPLIST,
-            AggregateRef::Zset(Zset::Skiplist(_)) => RDB_TYPE_ZSET_2,
-            AggregateRef::Hash(Hash::Ziplist(_)) => RDB_TYPE_HASH_ZIPLIST,
-            AggregateRef::Hash(Hash::Ht(_)) => RDB_TYPE_HASH,
+            AggregateRef::Set(SetRef::Intset(_)) => RDB_TYPE_SET_INTSET,
+            AggregateRef::Set(SetRef::Ht(_)) => RDB_TYPE_SET,
+            AggregateRef::Zset(ZsetRef::Ziplist(_)) => RDB_TYPE_ZSET_ZIPLIST,
+            AggregateRef::Zset(ZsetRef::Skiplist(_)) => RDB_TYPE_ZSET_2,
+            AggregateRef::Hash(HashRef::Ziplist(_)) => RDB_TYPE_HASH_ZIPLIST,
+            AggregateRef::Hash(HashRef::Ht(_)) => RDB_TYPE_HASH,
             AggregateRef::Stream(_) => RDB_TYPE_STREAM_LISTPACKS,
         },
     };
@@ -776,15 +776,15 @@ fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult 
             }
             C_OK
         }
-        AggregateRef::Set(Set::Ht(set)) => {
+        AggregateRef::Set(SetRef::Ht(set)) => {
             rdbSaveLen(rdb, dictSize(set) as u64)?;
             set.iter().try_for_each(|ele| rdbSaveRawString(server, rdb, ele.as_slice()))
         }
-        AggregateRef::Set(Set::Intset(is)) => rdbSaveRawString(server, rdb, is),
-        AggregateRef::Zset(Zset::Ziplist(zl)) | AggregateRef::Hash(Hash::Ziplist(zl)) => {
+        AggregateRef::Set(SetRef::Intset(is)) => rdbSaveRawString(server, rdb, is),
+        AggregateRef::Zset(ZsetRef::Ziplist(zl)) | AggregateRef::Hash(HashRef::Ziplist(zl)) => {
             rdbSaveRawString(server, rdb, zl)
         }
-        AggregateRef::Zset(Zset::Skiplist(zs)) => {
+        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
             rdbSaveLen(rdb, zs.zsl.len() as u64)?;
             // From the greatest to the smallest, so that a loader puts each at the head, which takes no search.
             let mut zn = zs.zsl.last();
@@ -795,7 +795,7 @@ fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult 
             }
             C_OK
         }
-        AggregateRef::Hash(Hash::Ht(hash)) => {
+        AggregateRef::Hash(HashRef::Ht(hash)) => {
             rdbSaveLen(rdb, dictSize(hash) as u64)?;
             for pair in hash.iter() {
                 rdbSaveRawString(server, rdb, pair.field())?;
@@ -1626,7 +1626,7 @@ fn rdbLoadEncoded(
                 return rdbCorrupt(server, line!(), "Zset ziplist integrity check failed.");
             };
             let mut zobj = Zset::Ziplist(zl);
-            let len = zsetLength(&zobj);
+            let len = zsetLength(zobj.as_ref());
             if len == 0 {
                 return Err(RdbLoadErr::EMPTY_KEY);
             }
@@ -1641,7 +1641,7 @@ fn rdbLoadEncoded(
                 return rdbCorrupt(server, line!(), "Hash ziplist integrity check failed.");
             };
             let mut hash = Hash::Ziplist(zl);
-            let len = hashTypeLength(&hash);
+            let len = hashTypeLength(hash.as_ref());
             if len == 0 {
                 return Err(RdbLoadErr::EMPTY_KEY);
             }
@@ -3012,7 +3012,7 @@ mod tests {
         let mut zs = zset::new();
         sorted.iter().for_each(|(score, ele)| _ = zs.insert(*score, ele.as_bytes()));
         let mut small = Zset::Skiplist(Box::new(zs));
-        dict.add(b"zset", small.dup());
+        dict.add(b"zset", small.as_ref().dup());
         zsetConvert(&mut small, OBJ_ENCODING_ZIPLIST);
         dict.add(b"small zset", small);
 

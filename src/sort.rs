@@ -21,10 +21,10 @@ use crate::object::*;
 use crate::server::{CommandSpec, command};
 use crate::server_h::*;
 use crate::sys::locale::strxfrm;
-use crate::types::t_hash::Hash;
+use crate::types::t_hash::HashRef;
 use crate::types::t_list::{listTypeLength, listTypePush};
-use crate::types::t_set::Set;
-use crate::types::t_zset::{Zset, zsetConvert};
+use crate::types::t_set::SetRef;
+use crate::types::t_zset::{ZsetRef, zsetConvert};
 use crate::util::{c_str, eq_ignore_case, ll2string, strtod};
 
 /// SORT.
@@ -75,14 +75,14 @@ impl Found<'_> {
             Found::Element => Some(ValueRef::Str(subst)),
             Found::Key(o) => Some(db.get(o)),
             Found::Field(o, field) => match db.dict.hash_value(o) {
-                Hash::Ziplist(zl) => {
+                HashRef::Ziplist(zl) => {
                     let at = ziplistFind(zl, ziplistIndex(zl, 0)?, field, 1)?;
                     Some(match ziplistGet(zl, ziplistNext(zl, at)?)? {
                         ZiplistEntry::Str(s) => ValueRef::Str(s),
                         ZiplistEntry::Int(n) => ValueRef::Int(n),
                     })
                 }
-                Hash::Ht(d) => dictFind(d, field).map(|pair| ValueRef::Str(pair.value())),
+                HashRef::Ht(d) => dictFind(d, field).map(|pair| ValueRef::Str(pair.value())),
             },
         }
     }
@@ -361,13 +361,13 @@ fn loadElements(
                 push_entry(assertSome!(values.read()));
             }
         }
-        ValueRef::Aggregate(AggregateRef::Set(Set::Intset(is))) => {
+        ValueRef::Aggregate(AggregateRef::Set(SetRef::Intset(is))) => {
             (0..intsetLen(is)).filter_map(|i| intsetGet(is, i)).for_each(|n| push(&ll2string(n)));
         }
-        ValueRef::Aggregate(AggregateRef::Set(Set::Ht(d))) => {
+        ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(d))) => {
             d.iter().for_each(|member| push(member.as_slice()))
         }
-        ValueRef::Aggregate(AggregateRef::Zset(Zset::Skiplist(zs))) => {
+        ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Skiplist(zs))) => {
             let zsl = &zs.zsl;
             let rank = if desc { zsl.len() as i64 - start } else { start + 1 };
             let mut ln = zslGetElementByRank(zsl, rank.max(0) as usize);
@@ -408,13 +408,13 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if let Some(o) = sortval
         && type_ == OBJ_ZSET
     {
-        zsetConvert(server.db[db].dict.zset_mut(o), OBJ_ENCODING_SKIPLIST);
+        zsetConvert(&mut server.db[db].dict.zset_mut(o), OBJ_ENCODING_SKIPLIST);
     }
     let len = sortval.map_or(0, |o| match server.db[db].get(o) {
         ValueRef::Aggregate(AggregateRef::List(ql)) => listTypeLength(ql) as i64,
-        ValueRef::Aggregate(AggregateRef::Set(Set::Intset(is))) => i64::from(intsetLen(is)),
-        ValueRef::Aggregate(AggregateRef::Set(Set::Ht(d))) => d.raw().len() as i64,
-        ValueRef::Aggregate(AggregateRef::Zset(Zset::Skiplist(zs))) => zs.zsl.len() as i64,
+        ValueRef::Aggregate(AggregateRef::Set(SetRef::Intset(is))) => i64::from(intsetLen(is)),
+        ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(d))) => d.raw().len() as i64,
+        ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Skiplist(zs))) => zs.zsl.len() as i64,
         _ => panic!("Bad SORT type"),
     });
 

@@ -13,7 +13,7 @@
 //! Differs: what the C asserts is answered by `None`; nothing here panics on damaged bytes.
 #![forbid(unsafe_code)]
 
-use crate::sys::bytes::ThinBytes;
+use crate::sys::bytes::{SelfSized, ThinBytes};
 use std::ops::Deref;
 
 const INTSET_ENC_INT16: u32 = 2;
@@ -45,15 +45,32 @@ impl Intset {
         self.0.to_vec()
     }
 
-    /// Asks for its first cache line.
-    #[inline(always)]
-    pub fn prefetch(&self) {
-        self.0.prefetch();
+    /// A copy of an intset's bytes.
+    pub(crate) fn of(is: &[u8]) -> Intset {
+        Intset(is.into())
     }
 
-    /// Bytes of its allocation.
-    pub fn alloc_size(&self) -> usize {
-        self.0.alloc_size()
+    /// The bytes as they are owned, with their number in front.
+    #[inline(always)]
+    pub(crate) fn packed(&self) -> &SelfSized {
+        self.0.packed()
+    }
+
+    /// An intset of bytes that were one.
+    #[inline(always)]
+    pub(crate) fn ofPacked(bytes: SelfSized) -> Intset {
+        Intset(ThinBytes::ofPacked(bytes))
+    }
+
+    /// The bytes of an intset in what [`packed`](Self::packed) gives.
+    #[inline(always)]
+    pub(crate) fn bytesOfPacked(packed: &[u8]) -> &[u8] {
+        ThinBytes::bytesOfPacked(packed)
+    }
+
+    /// How many bytes [`packed`](Self::packed) gives for an intset.
+    pub(crate) fn packed_size(is: &[u8]) -> usize {
+        ThinBytes::packed_size(is.len())
     }
 
     #[inline]

@@ -84,15 +84,16 @@ impl Ziplist {
         self.0.to_vec()
     }
 
-    /// Asks for its first cache line.
+    /// The bytes as they are owned.
     #[inline(always)]
-    pub fn prefetch(&self) {
-        self.0.prefetch();
+    pub(crate) fn packed(&self) -> &SelfSized {
+        &self.0
     }
 
-    /// Bytes of its allocation.
-    pub fn alloc_size(&self) -> usize {
-        self.0.alloc_size()
+    /// A ziplist of bytes that were one.
+    #[inline(always)]
+    pub(crate) fn ofPacked(bytes: SelfSized) -> Ziplist {
+        Ziplist(bytes)
     }
 }
 

@@ -5,7 +5,7 @@
 //! does the same, and asks its allocator for the exact size at every change.
 #![allow(unsafe_code)] // a length and bytes in one allocation are laid out by hand
 
-use crate::sys::mem::{prefetch, size_class};
+use crate::sys::mem::size_class;
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
@@ -42,15 +42,14 @@ impl SelfSized {
         SelfSized { p: NonNull::from(&EMPTY) }
     }
 
-    /// Bytes of the allocation.
-    pub fn alloc_size(&self) -> usize {
-        if self.len() == HEADER { 0 } else { layout(self.len()).size() }
-    }
-
-    /// Asks for the first cache line.
+    /// The length of a copy of such bytes at any address.
+    ///
+    /// # Safety
+    /// `p` points to such a copy.
     #[inline(always)]
-    pub fn prefetch(&self) {
-        prefetch(self.p.addr().get());
+    pub(crate) unsafe fn len_at(p: *const u8) -> usize {
+        // SAFETY: by contract.
+        u32::from_le(unsafe { p.cast::<u32>().read_unaligned() }) as usize
     }
 
     /// Makes it so many bytes long, the length among them. New ones are zero.
@@ -187,15 +186,27 @@ impl ThinBytes {
         ThinBytes(SelfSized::new())
     }
 
-    /// Bytes of the allocation.
-    pub fn alloc_size(&self) -> usize {
-        self.0.alloc_size()
+    /// The bytes with their length.
+    #[inline(always)]
+    pub(crate) fn packed(&self) -> &SelfSized {
+        &self.0
     }
 
-    /// Asks for the first cache line.
+    /// From bytes with their length.
     #[inline(always)]
-    pub fn prefetch(&self) {
-        self.0.prefetch();
+    pub(crate) fn ofPacked(bytes: SelfSized) -> ThinBytes {
+        ThinBytes(bytes)
+    }
+
+    /// Without their length, the bytes of what [`packed`](Self::packed) gives.
+    #[inline(always)]
+    pub(crate) fn bytesOfPacked(packed: &[u8]) -> &[u8] {
+        &packed[HEADER..]
+    }
+
+    /// How many bytes [`packed`](Self::packed) gives for so many.
+    pub(crate) fn packed_size(len: usize) -> usize {
+        HEADER + len
     }
 
     /// Makes it so many bytes long. New ones are zero. Panics above 4 GB.
@@ -264,8 +275,6 @@ mod tests {
             );
             assert_eq!((copy.clone(), &copy[4..]), (bytes.0.clone(), &model[..]));
             assert_eq!((bytes.clone(), &bytes[..]), (ThinBytes::from(&model[..]), &model[..]));
-            let size = bytes.alloc_size();
-            assert!(if len == 0 { size == 0 } else { size >= len + 4 && size <= 16 + len / 4 * 5 });
         }
         assert_eq!(size_of::<Option<ThinBytes>>(), 8);
     }

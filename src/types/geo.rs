@@ -96,7 +96,7 @@ fn extractLongLatOrReply(
 }
 
 /// Where a member is. `None`: it is not there.
-fn longLatFromMember(zobj: &Zset, member: &[u8]) -> Option<[f64; 2]> {
+fn longLatFromMember(zobj: ZsetRef, member: &[u8]) -> Option<[f64; 2]> {
     decodeGeohash(zsetScore(zobj, member)?)
 }
 
@@ -188,7 +188,7 @@ fn enough(ga: &geoArray<'_>, limit: usize) -> bool {
 
 /// Adds the members with a score from `min` to below `max` that are within the shape, until there are `limit` in all.
 fn geoGetPointsInRange<'a>(
-    zobj: &'a Zset,
+    zobj: ZsetRef<'a>,
     min: f64,
     max: f64,
     shape: &GeoShape,
@@ -219,7 +219,7 @@ fn scoresOfGeoHashBox(mut hash: GeoHashBits) -> (u64, u64) {
 
 /// Adds the members in a box that are within the shape.
 fn membersOfGeoHashBox<'a>(
-    zobj: &'a Zset,
+    zobj: ZsetRef<'a>,
     hash: GeoHashBits,
     ga: &mut geoArray<'a>,
     shape: &GeoShape,
@@ -231,7 +231,7 @@ fn membersOfGeoHashBox<'a>(
 
 /// Adds the members in a box and in the eight around it that are within the shape.
 fn membersOfAllNeighbors<'a>(
-    zobj: &'a Zset,
+    zobj: ZsetRef<'a>,
     n: &GeoHashRadius,
     shape: &GeoShape,
     ga: &mut geoArray<'a>,

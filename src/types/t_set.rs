@@ -60,25 +60,52 @@ pub enum Set {
     Ht(Box<Dict<SdsEntry>>),
 }
 
+/// A set, to look at.
+#[derive(Clone, Copy)]
+pub enum SetRef<'a> {
+    Intset(&'a [u8]),
+    Ht(&'a Dict<SdsEntry>),
+}
+
 impl Set {
-    /// How many allocations it is to free, about (`lazyfreeGetFreeEffort`).
-    pub fn free_effort(&self) -> usize {
+    /// The set, to look at.
+    #[inline(always)]
+    pub fn as_ref(&self) -> SetRef<'_> {
         match self {
-            Set::Intset(_) => 1,
-            Set::Ht(ht) => dictSize(ht),
+            Set::Intset(is) => SetRef::Intset(is),
+            Set::Ht(ht) => SetRef::Ht(ht),
+        }
+    }
+}
+
+impl SetRef<'_> {
+    /// Whether it is the same set, not just an equal one.
+    fn is(self, other: SetRef) -> bool {
+        match (self, other) {
+            (SetRef::Intset(a), SetRef::Intset(b)) => std::ptr::eq(a, b),
+            (SetRef::Ht(a), SetRef::Ht(b)) => std::ptr::eq(a, b),
+            _ => false,
         }
     }
 
-    /// Bytes that it takes up; members of a table are taken to be like the first `sample_size` (`objectComputeSize`).
-    pub fn mem_usage(&self, sample_size: usize) -> usize {
+    /// How many allocations it is to free, about (`lazyfreeGetFreeEffort`).
+    pub fn free_effort(self) -> usize {
         match self {
-            Set::Intset(is) => is.alloc_size(),
-            Set::Ht(ht) => tableMemUsage(ht, sample_size),
+            SetRef::Intset(_) => 1,
+            SetRef::Ht(ht) => dictSize(ht),
+        }
+    }
+
+    /// Bytes that a table takes up; its members are taken to be like the first `sample_size` (`objectComputeSize`).
+    pub fn mem_usage(self, sample_size: usize) -> usize {
+        match self {
+            SetRef::Intset(_) => 0,
+            SetRef::Ht(ht) => tableMemUsage(ht, sample_size),
         }
     }
 
     /// A copy in the same encoding.
-    pub fn dup(&self) -> Set {
+    pub fn dup(self) -> Set {
         setTypeDup(self)
     }
 }
@@ -263,18 +290,18 @@ pub fn setTypeRemove(setobj: &mut Set, value: &[u8], limits: SetLimits) -> bool 
 
 /// Whether `value` is a member.
 #[inline]
-pub fn setTypeIsMember(subject: &Set, value: &[u8]) -> bool {
+pub fn setTypeIsMember(subject: SetRef, value: &[u8]) -> bool {
     match subject {
-        Set::Ht(ht) => dictFind(ht, value).is_some(),
-        Set::Intset(is) => string2ll(value).is_some_and(|llval| intsetFind(is, llval)),
+        SetRef::Ht(ht) => dictFind(ht, value).is_some(),
+        SetRef::Intset(is) => string2ll(value).is_some_and(|llval| intsetFind(is, llval)),
     }
 }
 
 /// Whether an element of another set is a member.
 #[inline]
-fn setTypeIsMemberElement(subject: &Set, ele: SetElement) -> bool {
+fn setTypeIsMemberElement(subject: SetRef, ele: SetElement) -> bool {
     match (subject, ele) {
-        (Set::Intset(is), SetElement::Int(n)) => intsetFind(is, n),
+        (SetRef::Intset(is), SetElement::Int(n)) => intsetFind(is, n),
         _ => ele.with_bytes(|value| setTypeIsMember(subject, value)),
     }
 }
@@ -293,7 +320,9 @@ pub fn rehashStep<E: DictEntry>(ht: &mut Dict<E>, steps: usize, resize: dictResi
 #[inline]
 fn setTypeRehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, valueResizePolicy(server));
-    if let Set::Ht(ht) = server.db[db].dict.set_mut(o) {
+    if let SetRef::Ht(_) = server.db[db].dict.set(o)
+        && let Set::Ht(ht) = &mut *server.db[db].dict.set_mut(o)
+    {
         rehashStep(ht, steps, resize);
     }
 }
@@ -303,14 +332,14 @@ fn setTypeRehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
 pub enum setTypeIterator<'a> {
     Ht(DictIter<'a, SdsEntry>),
     /// The intset, and the position of its next number.
-    Intset(&'a Intset, u32),
+    Intset(&'a [u8], u32),
 }
 
 /// Starts a walk; `setTypeNext` is the iterator's `next`.
-pub fn setTypeInitIterator(subject: &Set) -> setTypeIterator<'_> {
+pub fn setTypeInitIterator(subject: SetRef<'_>) -> setTypeIterator<'_> {
     match subject {
-        Set::Ht(ht) => setTypeIterator::Ht(ht.iter()),
-        Set::Intset(is) => setTypeIterator::Intset(is, 0),
+        SetRef::Ht(ht) => setTypeIterator::Ht(ht.iter()),
+        SetRef::Intset(is) => setTypeIterator::Intset(is, 0),
     }
 }
 
@@ -331,21 +360,21 @@ impl<'a> Iterator for setTypeIterator<'a> {
 }
 
 /// A random element of a set that has some, each with the same chance.
-pub fn setTypeRandomElement<'a>(setobj: &'a Set, random: &mut Random) -> SetElement<'a> {
+pub fn setTypeRandomElement<'a>(setobj: SetRef<'a>, random: &mut Random) -> SetElement<'a> {
     let ele = match setobj {
-        Set::Ht(ht) => dictGetFairRandomKey(ht, || random.next64())
+        SetRef::Ht(ht) => dictGetFairRandomKey(ht, || random.next64())
             .map(|entry| SetElement::Str(entry.as_slice())),
-        Set::Intset(is) => intsetRandom(is, &mut || random.next31()).map(SetElement::Int),
+        SetRef::Intset(is) => intsetRandom(is, &mut || random.next31()).map(SetElement::Int),
     };
     ele.expect("a set in the keyspace is never empty")
 }
 
 /// The number of members.
 #[inline]
-pub fn setTypeSize(subject: &Set) -> usize {
+pub fn setTypeSize(subject: SetRef) -> usize {
     match subject {
-        Set::Ht(ht) => dictSize(ht),
-        Set::Intset(is) => intsetLen(is) as usize,
+        SetRef::Ht(ht) => dictSize(ht),
+        SetRef::Intset(is) => intsetLen(is) as usize,
     }
 }
 
@@ -364,10 +393,10 @@ pub fn setTypeConvert(setobj: &mut Set) {
 }
 
 /// A copy in the same encoding, for COPY.
-pub fn setTypeDup(o: &Set) -> Set {
+pub fn setTypeDup(o: SetRef) -> Set {
     match o {
-        Set::Intset(is) => Set::Intset(is.clone()),
-        Set::Ht(ht) => {
+        SetRef::Intset(is) => Set::Intset(Intset::of(is)),
+        SetRef::Ht(ht) => {
             let mut d: Box<Dict<SdsEntry>> = Box::default();
             dictExpand(&mut d, dictSize(ht));
             for entry in ht.iter() {
@@ -391,11 +420,12 @@ pub fn saddCommand(server: &mut Server, c: ClientId, argv: &Args) {
         None => dbAdd(server, db, key, setTypeCreate(&argv[2])),
     };
     let limits = SetLimits::of(server);
-    let set = server.db[db].dict.set_mut(o);
+    let mut set = server.db[db].dict.set_mut(o);
     let mut added = 0;
     for value in argv.iter().skip(2) {
-        added += i64::from(setTypeAdd(set, value, limits));
+        added += i64::from(setTypeAdd(&mut set, value, limits));
     }
+    drop(set);
     if added > 0 {
         signalModifiedKey(server, Some(c), db, key);
         notifyKeyspaceEvent(server, NOTIFY_SET, "sadd", key, db);
@@ -412,17 +442,18 @@ pub fn sremCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     let limits = SetLimits::of(server);
-    let set = server.db[db].dict.set_mut(o);
+    let mut set = server.db[db].dict.set_mut(o);
     let (mut deleted, mut keyremoved) = (0, false);
     for value in argv.iter().skip(2) {
-        if setTypeRemove(set, value, limits) {
+        if setTypeRemove(&mut set, value, limits) {
             deleted += 1;
-            if setTypeSize(set) == 0 {
+            if setTypeSize(set.as_ref()) == 0 {
                 keyremoved = true;
                 break;
             }
         }
     }
+    drop(set);
     if keyremoved {
         dbDelete(server, db, key);
     }
@@ -466,12 +497,14 @@ pub fn smoveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 
     let limits = SetLimits::of(server);
-    let set = server.db[db].dict.set_mut(srcset);
-    if !setTypeRemove(set, ele, limits) {
+    let mut set = server.db[db].dict.set_mut(srcset);
+    if !setTypeRemove(&mut set, ele, limits) {
+        drop(set);
         addReply(server, c, shared::czero);
         return;
     }
-    let emptied = setTypeSize(set) == 0;
+    let emptied = setTypeSize(set.as_ref()) == 0;
+    drop(set);
     notifyKeyspaceEvent(server, NOTIFY_SET, "srem", src, db);
     if emptied {
         dbDelete(server, db, src);
@@ -486,7 +519,7 @@ pub fn smoveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 
     // A second key has changed if the member is new to it.
-    if setTypeAdd(server.db[db].dict.set_mut(dstset), ele, limits) {
+    if setTypeAdd(&mut server.db[db].dict.set_mut(dstset), ele, limits) {
         server.dirty += 1;
         signalModifiedKey(server, Some(c), db, dst);
         notifyKeyspaceEvent(server, NOTIFY_SET, "sadd", dst, db);
@@ -578,23 +611,24 @@ fn spopWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if remaining * SPOP_MOVE_STRATEGY_MUL > count {
         // Case 2: few go. They are drawn and taken out one by one.
         for _ in 0..count {
-            let set = server.db[db].dict.set_mut(o);
-            let propargv = sremOf(setTypeRandomElement(set, &mut random));
-            setTypeRemove(set, &propargv[2], limits);
+            let mut set = server.db[db].dict.set_mut(o);
+            let propargv = sremOf(setTypeRandomElement(set.as_ref(), &mut random));
+            setTypeRemove(&mut set, &propargv[2], limits);
+            drop(set);
             addReplyBulkCBuffer(server, c, &propargv[2]);
             alsoPropagate(server, srem, db as i32, propargv, PROPAGATE_AOF | PROPAGATE_REPL);
         }
     } else {
         // Case 3: nearly all go, and to draw them would take long. Those that remain are drawn instead, to be the new set,
         // and what is left of the old one goes to the client.
-        let mut set = std::mem::replace(server.db[db].dict.set_mut(o), createIntsetObject());
+        let mut set = std::mem::replace(&mut *server.db[db].dict.set_mut(o), createIntsetObject());
         let mut newset = None;
         for _ in 0..remaining {
-            let ele = setTypeRandomElement(&set, &mut random).with_bytes(<[u8]>::to_vec);
+            let ele = setTypeRandomElement(set.as_ref(), &mut random).with_bytes(<[u8]>::to_vec);
             setTypeAdd(newset.get_or_insert_with(|| setTypeCreate(&ele)), &ele, limits);
             setTypeRemove(&mut set, &ele, limits);
         }
-        for ele in setTypeInitIterator(&set) {
+        for ele in setTypeInitIterator(set.as_ref()) {
             addReplySetElement(&mut server.clients, c, ele);
             alsoPropagate(server, srem, db as i32, sremOf(ele), PROPAGATE_AOF | PROPAGATE_REPL);
         }
@@ -623,13 +657,14 @@ pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 
     let (limits, mut random) = (SetLimits::of(server), Random::new(server));
-    let set = server.db[db].dict.set_mut(o);
-    let ele = setTypeRandomElement(set, &mut random);
+    let mut set = server.db[db].dict.set_mut(o);
+    let ele = setTypeRandomElement(set.as_ref(), &mut random);
     // To the replicas it is a SREM.
     let srem = ele.with_bytes(|ele| Argv::new(&[b"SREM", key, ele]));
     let ele = &srem[2];
-    setTypeRemove(set, ele, limits);
-    let emptied = setTypeSize(set) == 0;
+    setTypeRemove(&mut set, ele, limits);
+    let emptied = setTypeSize(set.as_ref()) == 0;
+    drop(set);
     notifyKeyspaceEvent(server, NOTIFY_SET, "spop", key, db);
     addReplyBulkCBuffer(server, c, ele);
     replaceClientCommandVector(server, c, srem);
@@ -759,7 +794,7 @@ fn lookupSets<'a>(
 
 /// Stores the result of a SINTERSTORE, SUNIONSTORE or SDIFFSTORE, and replies with its size. An empty result deletes the key.
 fn storeSet(server: &mut Server, c: ClientId, dstkey: &[u8], dstset: Set, event: &str) {
-    let (db, size) = (server[c].db, setTypeSize(&dstset));
+    let (db, size) = (server[c].db, setTypeSize(dstset.as_ref()));
     if size > 0 {
         setKey(server, Some(c), db, dstkey, dstset);
         addReplyLongLong(server, c, size as i64);
@@ -807,12 +842,12 @@ fn sinterGenericCommand<'a>(
     let dict = &dbs[clients[c].db].dict;
 
     // The smallest set first: it has the fewest elements to look for in the others.
-    let mut sets: Vec<&Set> = sets.into_iter().flatten().map(|o| dict.set(o)).collect();
-    sets.sort_by_key(|set| setTypeSize(set));
+    let mut sets: Vec<SetRef> = sets.into_iter().flatten().map(|o| dict.set(o)).collect();
+    sets.sort_by_key(|set| setTypeSize(*set));
     let first = sets[0];
-    let others = || sets[1..].iter().filter(|set| !std::ptr::eq(**set, first));
+    let others = || sets[1..].iter().filter(|set| !set.is(first));
     let inter = setTypeInitIterator(first)
-        .filter(|ele| others().all(|set| setTypeIsMemberElement(set, *ele)));
+        .filter(|ele| others().all(|set| setTypeIsMemberElement(*set, *ele)));
 
     match dstkey {
         None => {
@@ -855,12 +890,12 @@ fn sunionDiffGenericCommand<'a>(
     let Ok(sets) = lookupSets(server, c, setkeys, dstkey.is_some()) else { return };
     let limits = SetLimits::of(server);
     let dict = &server.db[server[c].db].dict;
-    let mut sets: Vec<Option<&Set>> = sets.into_iter().map(|o| o.map(|o| dict.set(o))).collect();
-    let size = |set: &Option<&Set>| set.map_or(0, setTypeSize);
+    let mut sets: Vec<Option<SetRef>> = sets.into_iter().map(|o| o.map(|o| dict.set(o))).collect();
+    let size = |set: &Option<SetRef>| set.map_or(0, setTypeSize);
     let mut dstset = createIntsetObject();
 
     if op == SET_OP_UNION {
-        for ele in sets.iter().flatten().flat_map(|set| setTypeInitIterator(set)) {
+        for ele in sets.iter().flatten().flat_map(|set| setTypeInitIterator(*set)) {
             setTypeAddElement(&mut dstset, ele, limits);
         }
     } else if let Some(first) = sets[0] {
@@ -872,8 +907,7 @@ fn sunionDiffGenericCommand<'a>(
             // A large set is more likely to have an element: the largest first.
             sets[1..].sort_by_key(|set| std::cmp::Reverse(size(set)));
             for ele in setTypeInitIterator(first) {
-                let elsewhere =
-                    |set: &&Set| std::ptr::eq(*set, first) || setTypeIsMemberElement(set, ele);
+                let elsewhere = |set: &SetRef| set.is(first) || setTypeIsMemberElement(*set, ele);
                 if !sets[1..].iter().flatten().any(elsewhere) {
                     setTypeAddElement(&mut dstset, ele, limits);
                 }
@@ -884,10 +918,10 @@ fn sunionDiffGenericCommand<'a>(
                 setTypeAddElement(&mut dstset, ele, limits);
             }
             for set in sets[1..].iter().flatten() {
-                for ele in setTypeInitIterator(set) {
+                for ele in setTypeInitIterator(*set) {
                     ele.with_bytes(|ele| setTypeRemove(&mut dstset, ele, limits));
                 }
-                if setTypeSize(&dstset) == 0 {
+                if setTypeSize(dstset.as_ref()) == 0 {
                     break;
                 }
             }
@@ -896,8 +930,8 @@ fn sunionDiffGenericCommand<'a>(
 
     match dstkey {
         None => {
-            addReplySetLen(server, c, setTypeSize(&dstset));
-            for ele in setTypeInitIterator(&dstset) {
+            addReplySetLen(server, c, setTypeSize(dstset.as_ref()));
+            for ele in setTypeInitIterator(dstset.as_ref()) {
                 addReplySetElement(&mut server.clients, c, ele);
             }
             if server.lazyfree_lazy_server_del {
@@ -950,11 +984,11 @@ mod tests {
 
     fn elements(set: &Set) -> BTreeSet<Vec<u8>> {
         let mut seen = 0;
-        let all = setTypeInitIterator(set)
+        let all = setTypeInitIterator(set.as_ref())
             .inspect(|_| seen += 1)
             .map(|ele| ele.with_bytes(<[u8]>::to_vec))
             .collect();
-        assert_eq!(seen, setTypeSize(set), "each element comes once");
+        assert_eq!(seen, setTypeSize(set.as_ref()), "each element comes once");
         all
     }
 
@@ -988,22 +1022,23 @@ mod tests {
                         assert_eq!(setTypeAdd(&mut set, &value, LIMITS), model.insert(value));
                         assert_eq!(is_intset(&set), stays && model.len() <= LIMITS.entries);
                     }
-                    2 => assert_eq!(setTypeIsMember(&set, &value), model.contains(&value)),
+                    2 => assert_eq!(setTypeIsMember(set.as_ref(), &value), model.contains(&value)),
                     _ => assert_eq!(setTypeRemove(&mut set, &value, LIMITS), model.remove(&value)),
                 }
                 if !model.is_empty() {
-                    let ele = setTypeRandomElement(&set, &mut r).with_bytes(<[u8]>::to_vec);
+                    let ele = setTypeRandomElement(set.as_ref(), &mut r).with_bytes(<[u8]>::to_vec);
                     assert!(model.contains(&ele));
-                    assert!(setTypeIsMemberElement(&set, SetElement::Str(&ele)));
+                    assert!(setTypeIsMemberElement(set.as_ref(), SetElement::Str(&ele)));
                 }
                 if step % 100 == 0 {
                     assert_eq!(elements(&set), model);
-                    let copy = set.dup();
+                    let copy = set.as_ref().dup();
                     assert_eq!(
                         (elements(&copy), is_intset(&copy)),
                         (elements(&set), is_intset(&set))
                     );
-                    assert!(copy.mem_usage(5) >= model.len());
+                    let least = if matches!(copy, Set::Ht(_)) { model.len() } else { 0 };
+                    assert!(copy.as_ref().mem_usage(5) >= least);
                 }
             }
         }
@@ -1021,8 +1056,8 @@ mod tests {
             assert_eq!(is_intset(&set), limit == 100);
             let (mut random, mut drawn) = (Random(7), [0; 50]);
             for _ in 0..50_000 {
-                let n =
-                    setTypeRandomElement(&set, &mut random).with_bytes(|s| string2ll(s).unwrap());
+                let n = setTypeRandomElement(set.as_ref(), &mut random)
+                    .with_bytes(|s| string2ll(s).unwrap());
                 drawn[n as usize] += 1;
             }
             assert!(drawn.iter().all(|n| (800..1200).contains(n)), "{drawn:?}");
