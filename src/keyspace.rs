@@ -1371,7 +1371,7 @@ impl Keyspace {
         let e = self.entry(k);
         assert!(e.type_of() == Box::<T>::TYPE, "the key's value is of another type");
         // SAFETY: a value of a type that is a box is always one behind a pointer, whatever its size; we hold it exclusively.
-        unsafe { &mut **e.value_ptr().cast::<Box<T>>() }
+        unsafe { &mut *e.value_ptr().cast::<Box<T>>() }
     }
 
     /// The aggregate, to change and perhaps to pack in another way. Panics if it is of another type.
@@ -1899,8 +1899,8 @@ impl Keyspace {
     /// Frees all keys. `callback` is called once every 65536 keys.
     pub fn empty(&mut self, mut callback: impl FnMut()) {
         // First the tables let go of the entries; then they are freed, each once.
-        let old = self.take();
-        let old = ManuallyDrop::new(old);
+        self.unsettled = Vec::new();
+        let old = ManuallyDrop::new(self.take());
         // SAFETY: `old` is never dropped, so its tables may be moved out of it.
         let (dict, _expires) = unsafe { (std::ptr::read(&old.dict), std::ptr::read(&old.expires)) };
         for (i, p) in dict.iter().enumerate() {
@@ -2180,8 +2180,8 @@ mod tests {
         for seed in 0..8 {
             let mut r = Rng::seeded(seed);
             let mut ks = keyspace();
-            let mut model: BTreeMap<Vec<u8>, (BTreeMap<Vec<u8>, Vec<u8>>, Option<i64>)> =
-                BTreeMap::new();
+            type Fields = BTreeMap<Vec<u8>, Vec<u8>>;
+            let mut model: BTreeMap<Vec<u8>, (Fields, Option<i64>)> = BTreeMap::new();
             for step in 0..20000i64 {
                 let id = r.below(60);
                 let mut key = format!("k{id}").into_bytes();
