@@ -177,7 +177,7 @@ impl<'a> AggregateRef<'a> {
     /// [`Entry::alloc_size`].
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
-            AggregateRef::List(ql) => ql.mem_usage(),
+            AggregateRef::List(ql) => ql.mem_usage(sample_size),
             AggregateRef::Set(s) => s.mem_usage(sample_size),
             AggregateRef::Zset(z) => z.mem_usage(sample_size),
             AggregateRef::Hash(h) => h.mem_usage(sample_size),

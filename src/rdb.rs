@@ -1502,10 +1502,8 @@ fn rdbLoadHashMetadata(
 fn rdbLoadQuicklist(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
     let len = rdbLoadCount(server, rdb)?;
     let mut ql = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
-    // Nodes are compressed one after the other.
-    ql.lzf = (server.list_compress_depth != 0).then(|| rdb.lzf.take().unwrap_or_default());
     let loaded = rdbLoadQuicklistNodes(server, rdb, len, &mut ql);
-    rdb.lzf = ql.lzf.take().or(rdb.lzf.take());
+    rdb.lzf = ql.return_lzf().or(rdb.lzf.take());
     loaded?;
     if quicklistCount(&ql) == 0 { Err(RdbLoadErr::EMPTY_KEY) } else { Ok(ql) }
 }
@@ -1527,7 +1525,11 @@ fn rdbLoadQuicklistNodes(
             None => return rdbCorrupt(server, line!(), "Ziplist integrity check failed."),
             // An empty node is nothing; only a list of such nodes is an empty key.
             Some(zl) if ziplistLen(&zl) == 0 => {}
-            Some(zl) => quicklistAppendZiplist(ql, zl),
+            Some(zl) => {
+                // Nodes are compressed one after the other.
+                ql.lend_lzf(&mut rdb.lzf);
+                quicklistAppendZiplist(ql, zl);
+            }
         }
     }
     Ok(())

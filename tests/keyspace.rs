@@ -386,6 +386,23 @@ fn object_and_memory() {
     assert!((16..200).contains(&small) && (100_000..140_000).contains(&big), "{small}, {big}");
     assert_eq!(c.ask("MEMORY USAGE big SAMPLES 0"), big.to_string());
     assert_eq!(c.ask("MEMORY USAGE big SAMPLES -1"), "-ERR syntax error");
+    // A value made of many takes up what its elements do, packed or not.
+    for add in ["RPUSH", "SADD", "HSET", "ZADD"] {
+        for (count, low, high) in [(3, 3 * 20, 400), (2000, 2000 * 20, 2000 * 150)] {
+            let key = format!("{add}:{count}");
+            for i in 0..count {
+                let element = format!("element:{i:012}");
+                let score = i.to_string();
+                match add {
+                    "HSET" => c.cmd(&[add, &key, &element, &score]),
+                    "ZADD" => c.cmd(&[add, &key, &score, &element]),
+                    _ => c.cmd(&[add, &key, &element]),
+                };
+            }
+            let usage = c.cmd(&["MEMORY", "USAGE", &key]).int();
+            assert!((low..high).contains(&usage), "{key}: {usage}");
+        }
+    }
     assert!(c.ask("MEMORY DOCTOR").len() > 50);
     assert!(c.ask("MEMORY STATS").starts_with("[peak.allocated "));
     assert_eq!(c.ask("MEMORY PURGE"), "OK");

@@ -7,9 +7,9 @@
 //!
 //! Not here: bookmarks, which serve active defragmentation.
 //!
-//! Differs: nodes live in an arena, or in the list itself while there is one, and are linked by index. An entry tells where a value is, and [`Quicklist::value`] reads
-//! it. Besides the C's iterator, which unpacks nodes in place and so needs the list to itself, there is [`QuicklistReader`],
-//! which unpacks into a buffer of its own and only reads.
+//! Differs: nodes live in an arena and are linked by index; a list that never had more than one node is that node's ziplist
+//! alone. An entry tells where a value is, and [`Quicklist::value`] reads it. Besides the C's iterator, which unpacks nodes in
+//! place and so needs the list to itself, there is [`QuicklistReader`], which unpacks into a buffer of its own and only reads.
 #![forbid(unsafe_code)]
 
 use super::lzf::{LzfState, lzf_compress, lzf_decompress};
@@ -17,8 +17,7 @@ use super::redisassert::assertSome;
 use super::slab::{ChunkedVec, NIL};
 use super::ziplist::*;
 use crate::sys::bytes::ThinBytes;
-use crate::sys::mem::prefetch_bytes;
-use std::ops::{Index, IndexMut};
+use crate::sys::mem::{prefetch_bytes, size_class};
 
 /// Both ends, as [`quicklistPush`] and [`quicklistPop`] take them.
 pub const QUICKLIST_HEAD: i32 = 0;
@@ -61,8 +60,8 @@ impl Content {
 }
 
 /// A ziplist, compressed or not, and its neighbours.
-#[derive(Debug, Clone)]
-pub struct QuicklistNode {
+#[derive(Debug)]
+struct QuicklistNode {
     prev: u32,
     next: u32,
     zl: Content,
@@ -72,140 +71,84 @@ pub struct QuicklistNode {
     count: u32,
 }
 
-impl QuicklistNode {
+/// A node as readers see it.
+#[derive(Debug, Clone, Copy)]
+pub struct QuicklistNodeRef<'a> {
+    stored: &'a [u8],
+    compressed: bool,
+    sz: u32,
+    count: u32,
+}
+
+impl<'a> QuicklistNodeRef<'a> {
     /// Number of elements.
-    pub fn count(&self) -> usize {
+    pub fn count(self) -> usize {
         self.count as usize
     }
 
     /// Size of the ziplist in bytes, uncompressed.
-    pub fn sz(&self) -> usize {
+    pub fn sz(self) -> usize {
         self.sz as usize
     }
 
     /// The ziplist; empty if the node is compressed.
-    pub fn zl(&self) -> &[u8] {
-        match &self.zl {
-            Content::Raw(zl, _) => zl,
-            Content::Lzf(_) => &[],
-        }
-    }
-
-    /// Bytes the content takes as it is.
-    pub fn stored_len(&self) -> usize {
-        match &self.zl {
-            Content::Raw(zl, _) => zl.len(),
-            Content::Lzf(lzf) => lzf.len(),
-        }
-    }
-
-    /// Is it to be compressed again after use?
-    fn recompress(&self) -> bool {
-        matches!(self.zl, Content::Raw(_, true))
-    }
-
-    fn set_recompress(&mut self, on: bool) {
-        if let Content::Raw(_, recompress) = &mut self.zl {
-            *recompress = on;
-        }
-    }
-
-    fn quicklistNodeUpdateSz(&mut self) {
-        self.sz = self.zl().len() as u32;
+    pub fn zl(self) -> &'a [u8] {
+        if self.compressed { &[] } else { self.stored }
     }
 }
 
 /// Is the ziplist of this node compressed?
-pub fn quicklistNodeIsCompressed(node: &QuicklistNode) -> bool {
-    matches!(node.zl, Content::Lzf(_))
+pub fn quicklistNodeIsCompressed(node: QuicklistNodeRef) -> bool {
+    node.compressed
 }
 
 /// The compressed bytes of a node; `None` if it is not compressed.
-pub fn quicklistGetLzf(node: &QuicklistNode) -> Option<&[u8]> {
-    match &node.zl {
-        Content::Lzf(lzf) => Some(lzf),
-        Content::Raw(..) => None,
-    }
+pub fn quicklistGetLzf(node: QuicklistNodeRef<'_>) -> Option<&[u8]> {
+    node.compressed.then_some(node.stored)
 }
 
-/// The nodes of a list: most lists have one, which then needs no arena.
+/// The nodes of a list, and its options.
 #[derive(Debug)]
 enum Nodes {
-    None,
-    One(QuicklistNode),
-    Many(Box<ChunkedVec<QuicklistNode>>),
+    /// No node, when there is no ziplist, or one, of which only the ziplist is kept: it has no neighbours, its values are those
+    /// of the list, and since both ends stay uncompressed, it does too.
+    One { zl: Ziplist, count: u32, fill: i16, compress: u16 },
+    /// A list that came to two nodes; it stays this way until it is empty.
+    Many(Box<Linked>),
 }
 
-impl Nodes {
-    fn push(&mut self, node: QuicklistNode) -> u32 {
-        match std::mem::replace(self, Nodes::None) {
-            Nodes::None => {
-                *self = Nodes::One(node);
-                0
-            }
-            Nodes::One(first) => {
-                let mut nodes = Box::new(ChunkedVec::new());
-                nodes.push(first);
-                let id = nodes.push(node);
-                *self = Nodes::Many(nodes);
+/// Nodes linked by their indices in an arena.
+#[derive(Debug)]
+struct Linked {
+    nodes: ChunkedVec<QuicklistNode>,
+    /// Free nodes, linked by `next`.
+    free: u32,
+    head: u32,
+    tail: u32,
+    len: u32,
+    count: usize,
+    fill: i16,
+    compress: u16,
+    /// The compressor's table, lent by who fills a list with many nodes. Without it each node to be compressed gets a new one.
+    lzf: Option<Box<LzfState>>,
+}
+
+impl Linked {
+    fn add(&mut self, node: QuicklistNode) -> u32 {
+        match self.free {
+            NIL => self.nodes.push(node),
+            id => {
+                self.free = self.nodes[id].next;
+                self.nodes[id] = node;
                 id
             }
-            Nodes::Many(mut nodes) => {
-                let id = nodes.push(node);
-                *self = Nodes::Many(nodes);
-                id
-            }
-        }
-    }
-
-    /// Bytes allocated for nodes.
-    fn mem_usage(&self) -> usize {
-        match self {
-            Nodes::Many(nodes) => size_of_val(&**nodes) + nodes.mem_usage(),
-            Nodes::None | Nodes::One(_) => 0,
-        }
-    }
-}
-
-impl Index<u32> for Nodes {
-    type Output = QuicklistNode;
-
-    #[inline]
-    fn index(&self, id: u32) -> &QuicklistNode {
-        match self {
-            Nodes::Many(nodes) => &nodes[id],
-            Nodes::One(node) if id == 0 => node,
-            _ => panic!("no such quicklist node"),
-        }
-    }
-}
-
-impl IndexMut<u32> for Nodes {
-    #[inline]
-    fn index_mut(&mut self, id: u32) -> &mut QuicklistNode {
-        match self {
-            Nodes::Many(nodes) => &mut nodes[id],
-            Nodes::One(node) if id == 0 => node,
-            _ => panic!("no such quicklist node"),
         }
     }
 }
 
 /// A list of values.
 #[derive(Debug)]
-pub struct Quicklist {
-    nodes: Nodes,
-    /// Free nodes, linked by `next`.
-    free: u32,
-    head: u32,
-    tail: u32,
-    count: usize,
-    len: u32,
-    fill: i16,
-    compress: u16,
-    /// The compressor's table, lent by who fills a list with many nodes. Without it each node to be compressed gets a new one.
-    pub lzf: Option<Box<LzfState>>,
-}
+pub struct Quicklist(Nodes);
 
 /// Where a value is. It is good until the list changes.
 #[derive(Debug, Clone, Copy)]
@@ -228,90 +171,264 @@ pub struct QuicklistIter {
 impl Quicklist {
     /// Number of nodes.
     pub fn len(&self) -> usize {
-        self.len as usize
+        match &self.0 {
+            Nodes::One { zl, .. } => usize::from(!zl.is_none()),
+            Nodes::Many(many) => many.len as usize,
+        }
     }
 
     /// The fill: largest number of elements in a node, or the negative number of a size class.
     pub fn fill(&self) -> i32 {
-        i32::from(self.fill)
+        match &self.0 {
+            Nodes::One { fill, .. } => i32::from(*fill),
+            Nodes::Many(many) => i32::from(many.fill),
+        }
     }
 
     /// The number of nodes at each end that are not compressed; 0 stands for no compression.
     pub fn compress(&self) -> i32 {
-        i32::from(self.compress)
+        match &self.0 {
+            Nodes::One { compress, .. } => i32::from(*compress),
+            Nodes::Many(many) => i32::from(many.compress),
+        }
     }
 
     /// The nodes from head to tail.
-    pub fn nodes(&self) -> impl Iterator<Item = &QuicklistNode> {
-        let mut id = self.head;
+    pub fn nodes(&self) -> impl Iterator<Item = QuicklistNodeRef<'_>> {
+        let mut id = self.head();
         std::iter::from_fn(move || {
-            let node = (id != NIL).then(|| &self.nodes[id])?;
-            id = node.next;
+            let node = (id != NIL).then(|| self.node(id))?;
+            id = self.next(id);
             Some(node)
         })
     }
 
     /// Asks for the memory of both ends, for a use to come.
     pub fn prefetch_ends(&self) {
-        for id in [self.head, self.tail] {
-            if id != NIL {
-                prefetch_bytes(self.nodes[id].zl());
+        match &self.0 {
+            Nodes::One { zl, .. } => prefetch_bytes(zl),
+            Nodes::Many(many) => {
+                for id in [many.head, many.tail] {
+                    if id != NIL {
+                        prefetch_bytes(self.zl(id));
+                    }
+                }
             }
         }
     }
 
-    /// Bytes allocated but for the contents of nodes.
-    pub fn mem_usage(&self) -> usize {
-        size_of::<Self>() + self.nodes.mem_usage()
+    /// Bytes allocated. What nodes hold is told from the first `sample_size` of them, and at least one (`objectComputeSize`).
+    pub fn mem_usage(&self, sample_size: usize) -> usize {
+        let nodes = match &self.0 {
+            Nodes::One { .. } => 0,
+            Nodes::Many(many) => size_of_val(&**many) + many.nodes.mem_usage(),
+        };
+        let (mut samples, mut held) = (0, 0);
+        for node in self.nodes().take(sample_size.max(1)) {
+            held += size_class(node.stored.len());
+            samples += 1;
+        }
+        let held = (held as u128 * self.len() as u128).checked_div(samples).unwrap_or(0) as usize;
+        size_of::<Self>() + nodes + held
+    }
+
+    /// Lends the compressor's table to a list that may have nodes to compress, which is one of several nodes. An empty loan
+    /// is filled.
+    pub fn lend_lzf(&mut self, state: &mut Option<Box<LzfState>>) {
+        if let Nodes::Many(many) = &mut self.0
+            && many.compress != 0
+            && many.lzf.is_none()
+        {
+            many.lzf = Some(state.take().unwrap_or_default());
+        }
+    }
+
+    /// Takes back what was lent.
+    pub fn return_lzf(&mut self) -> Option<Box<LzfState>> {
+        match &mut self.0 {
+            Nodes::One { .. } => None,
+            Nodes::Many(many) => many.lzf.take(),
+        }
     }
 
     /// The value an entry stands for.
     #[inline]
     pub fn value(&self, entry: &QuicklistEntry) -> ZiplistEntry<'_> {
-        assertSome!(ziplistGet(self.nodes[entry.node].zl(), entry.zi))
+        assertSome!(ziplistGet(self.zl(entry.node), entry.zi))
+    }
+
+    #[inline]
+    fn head(&self) -> u32 {
+        match &self.0 {
+            Nodes::One { zl, .. } if zl.is_none() => NIL,
+            Nodes::One { .. } => 0,
+            Nodes::Many(many) => many.head,
+        }
+    }
+
+    #[inline]
+    fn tail(&self) -> u32 {
+        match &self.0 {
+            Nodes::One { .. } => self.head(),
+            Nodes::Many(many) => many.tail,
+        }
+    }
+
+    #[inline]
+    fn next(&self, id: u32) -> u32 {
+        match &self.0 {
+            Nodes::One { .. } => NIL,
+            Nodes::Many(many) => many.nodes[id].next,
+        }
+    }
+
+    #[inline]
+    fn prev(&self, id: u32) -> u32 {
+        match &self.0 {
+            Nodes::One { .. } => NIL,
+            Nodes::Many(many) => many.nodes[id].prev,
+        }
+    }
+
+    #[inline]
+    fn node(&self, id: u32) -> QuicklistNodeRef<'_> {
+        match &self.0 {
+            Nodes::One { zl, count, .. } => QuicklistNodeRef {
+                stored: zl,
+                compressed: false,
+                sz: zl.len() as u32,
+                count: *count,
+            },
+            Nodes::Many(many) => {
+                let QuicklistNode { zl, sz, count, .. } = &many.nodes[id];
+                let (stored, compressed) = match zl {
+                    Content::Raw(zl, _) => (&zl[..], false),
+                    Content::Lzf(lzf) => (&lzf[..], true),
+                };
+                QuicklistNodeRef { stored, compressed, sz: *sz, count: *count }
+            }
+        }
+    }
+
+    /// The ziplist of a node; empty if it is compressed.
+    #[inline]
+    fn zl(&self, id: u32) -> &[u8] {
+        self.node(id).zl()
     }
 
     /// The ziplist of a node that is not compressed.
     #[inline]
     fn zl_mut(&mut self, id: u32) -> &mut Ziplist {
-        match &mut self.nodes[id].zl {
-            Content::Raw(zl, _) => zl,
-            Content::Lzf(_) => panic!("a compressed quicklist node was not unpacked before use"),
+        match &mut self.0 {
+            Nodes::One { zl, .. } => zl,
+            Nodes::Many(many) => match &mut many.nodes[id].zl {
+                Content::Raw(zl, _) => zl,
+                Content::Lzf(_) => {
+                    panic!("a compressed quicklist node was not unpacked before use")
+                }
+            },
         }
     }
 
-    fn next(&self, id: u32) -> u32 {
-        self.nodes[id].next
+    /// The nodes as those of a list of several.
+    fn many(&mut self) -> &mut Linked {
+        if let Nodes::One { zl, count, fill, compress } = &mut self.0 {
+            let mut many = Box::new(Linked {
+                nodes: ChunkedVec::new(),
+                free: NIL,
+                head: NIL,
+                tail: NIL,
+                len: 0,
+                count: *count as usize,
+                fill: *fill,
+                compress: *compress,
+                lzf: None,
+            });
+            if !zl.is_none() {
+                let zl = std::mem::replace(zl, Ziplist::none());
+                many.head = many.add(QuicklistNode {
+                    prev: NIL,
+                    next: NIL,
+                    sz: zl.len() as u32,
+                    zl: Content::Raw(zl, false),
+                    count: *count,
+                });
+                many.tail = many.head;
+                many.len = 1;
+            }
+            self.0 = Nodes::Many(many);
+        }
+        match &mut self.0 {
+            Nodes::Many(many) => many,
+            Nodes::One { .. } => unreachable!("was just replaced"),
+        }
     }
 
-    fn prev(&self, id: u32) -> u32 {
-        self.nodes[id].prev
+    /// Counts values that came with a new node.
+    fn added(&mut self, values: usize) {
+        match &mut self.0 {
+            Nodes::One { count, .. } => *count += values as u32,
+            Nodes::Many(many) => many.count += values,
+        }
     }
 
-    fn quicklistCreateNode(&mut self, zl: Ziplist, count: usize) -> u32 {
-        let node = QuicklistNode {
-            prev: NIL,
-            next: NIL,
-            sz: zl.len() as u32,
-            zl: Content::Raw(zl, false),
-            count: count as u32,
-        };
-        match self.free {
-            NIL => self.nodes.push(node),
-            id => {
-                self.free = self.nodes[id].next;
-                self.nodes[id] = node;
-                id
+    /// Notes that the ziplist of a node has changed, and has `more` values, or less.
+    #[inline]
+    fn quicklistNodeUpdateSz(&mut self, id: u32, more: i32) {
+        match &mut self.0 {
+            Nodes::One { count, .. } => *count = count.saturating_add_signed(more),
+            Nodes::Many(many) => {
+                let node = &mut many.nodes[id];
+                if let Content::Raw(zl, _) = &node.zl {
+                    node.sz = zl.len() as u32;
+                }
+                node.count = node.count.saturating_add_signed(more);
+                many.count = many.count.saturating_add_signed(more as isize);
             }
         }
     }
 
+    /// Is a node to be compressed again after use?
+    #[inline]
+    fn recompress(&self, id: u32) -> bool {
+        match &self.0 {
+            Nodes::One { .. } => false,
+            Nodes::Many(many) => matches!(many.nodes[id].zl, Content::Raw(_, true)),
+        }
+    }
+
+    fn set_recompress(&mut self, id: u32, on: bool) {
+        if let Nodes::Many(many) = &mut self.0
+            && let Content::Raw(_, recompress) = &mut many.nodes[id].zl
+        {
+            *recompress = on;
+        }
+    }
+
+    /// A new node, not linked yet, its values not counted.
+    fn quicklistCreateNode(&mut self, new: Ziplist, count: usize) -> u32 {
+        if let Nodes::One { zl, .. } = &mut self.0
+            && zl.is_none()
+        {
+            *zl = new;
+            return 0;
+        }
+        self.many().add(QuicklistNode {
+            prev: NIL,
+            next: NIL,
+            sz: new.len() as u32,
+            zl: Content::Raw(new, false),
+            count: count as u32,
+        })
+    }
+
     /// Compresses a node that is not. It stays as it is if it is small, or would not get smaller.
     fn quicklistCompressNode(&mut self, id: u32) {
+        let Nodes::Many(many) = &mut self.0 else { return };
         if id == NIL {
             return;
         }
-        let node = &mut self.nodes[id];
+        let node = &mut many.nodes[id];
         let Content::Raw(zl, _) = &node.zl else { return };
         // A ziplist that came damaged is left alone: unpacked again, it would not be taken for one.
         if zl.len() < MIN_COMPRESS_BYTES || !ziplistValidateIntegrity(zl, false, None) {
@@ -319,7 +436,7 @@ impl Quicklist {
         }
         let mut lzf = vec![0; zl.len()];
         let mut own = None;
-        let state = match &mut self.lzf {
+        let state = match &mut many.lzf {
             Some(lent) => lent,
             None => own.insert(Box::default()),
         };
@@ -332,13 +449,15 @@ impl Quicklist {
     }
 
     /// Unpacks a node if it is compressed; true if it was.
+    #[inline]
     fn quicklistDecompressNode(&mut self, id: u32) -> bool {
+        let Nodes::Many(many) = &mut self.0 else { return false };
         if id == NIL {
             return false;
         }
-        let node = &mut self.nodes[id];
+        let node = &mut many.nodes[id];
         let Content::Lzf(lzf) = &node.zl else { return false };
-        let zl = Ziplist::fromSlice(&unpack(lzf, node.sz()));
+        let zl = Ziplist::fromSlice(&unpack(lzf, node.sz as usize));
         node.zl = Content::Raw(zl.expect("a quicklist node unpacks to what was packed"), false);
         true
     }
@@ -347,25 +466,25 @@ impl Quicklist {
     #[inline]
     fn quicklistDecompressNodeForUse(&mut self, id: u32) {
         if self.quicklistDecompressNode(id) {
-            self.nodes[id].set_recompress(true);
+            self.set_recompress(id, true);
         }
     }
 
     /// Keeps the ends of the list uncompressed to the depth asked for, compresses `node` if it is further inside, and the
     /// two nodes next to the ends: those that an insertion may have pushed inside.
     fn __quicklistCompress(&mut self, node: u32) {
-        let compress = u32::from(self.compress);
-        if compress == 0 || self.len < compress * 2 {
+        let compress = self.compress();
+        if compress == 0 || self.len() < compress as usize * 2 {
             return;
         }
-        let (mut forward, mut reverse) = (self.head, self.tail);
+        let (mut forward, mut reverse) = (self.head(), self.tail());
         let mut in_depth = false;
         for _ in 0..compress {
             for id in [forward, reverse] {
                 self.quicklistDecompressNode(id);
                 // C: leaves the flag as it is. A node that LINDEX has unpacked inside the list may come to its end by pops;
                 // the next LINSERT then packs it there, and the next LPUSH writes a ziplist entry into LZF bytes.
-                self.nodes[id].set_recompress(false);
+                self.set_recompress(id, false);
             }
             if forward == node || reverse == node {
                 in_depth = true;
@@ -385,7 +504,7 @@ impl Quicklist {
     }
 
     fn quicklistCompress(&mut self, id: u32) {
-        if self.nodes[id].recompress() {
+        if self.recompress(id) {
             self.quicklistCompressNode(id);
         } else {
             self.__quicklistCompress(id);
@@ -393,30 +512,32 @@ impl Quicklist {
     }
 
     fn quicklistRecompressOnly(&mut self, id: u32) {
-        if self.nodes[id].recompress() {
+        if self.recompress(id) {
             self.quicklistCompressNode(id);
         }
     }
 
     /// Links `new_node` behind `old_node`, or before it. `old_node` may be NIL in an empty list.
     fn __quicklistInsertNode(&mut self, old_node: u32, new_node: u32, after: bool) {
+        // The only one has no neighbours.
+        let Nodes::Many(many) = &mut self.0 else { return };
         let (prev, next) = match (old_node, after) {
             (NIL, _) => (NIL, NIL),
-            (_, true) => (old_node, self.next(old_node)),
-            (_, false) => (self.prev(old_node), old_node),
+            (_, true) => (old_node, many.nodes[old_node].next),
+            (_, false) => (many.nodes[old_node].prev, old_node),
         };
-        self.nodes[new_node].prev = prev;
-        self.nodes[new_node].next = next;
+        many.nodes[new_node].prev = prev;
+        many.nodes[new_node].next = next;
         match prev {
-            NIL => self.head = new_node,
-            _ => self.nodes[prev].next = new_node,
+            NIL => many.head = new_node,
+            _ => many.nodes[prev].next = new_node,
         }
         match next {
-            NIL => self.tail = new_node,
-            _ => self.nodes[next].prev = new_node,
+            NIL => many.tail = new_node,
+            _ => many.nodes[next].prev = new_node,
         }
         // The length comes first, for the compression to know it.
-        self.len += 1;
+        many.len += 1;
         if old_node != NIL {
             self.quicklistCompress(old_node);
         }
@@ -428,7 +549,7 @@ impl Quicklist {
         if id == NIL {
             return false;
         }
-        let node = &self.nodes[id];
+        let node = self.node(id);
         let fill = self.fill();
         // The header of the entry. It may take less: an integer is stored shorter than it is written.
         let prevlen = if sz < 254 { 1 } else { 5 };
@@ -451,7 +572,7 @@ impl Quicklist {
         if a == NIL || b == NIL {
             return false;
         }
-        let (a, b) = (&self.nodes[a], &self.nodes[b]);
+        let (a, b) = (self.node(a), self.node(b));
         let fill = self.fill();
         // One of the two headers and end marks goes.
         let merge_sz = (a.sz() + b.sz()).saturating_sub(11);
@@ -465,26 +586,31 @@ impl Quicklist {
     }
 
     fn __quicklistDelNode(&mut self, id: u32) {
-        let QuicklistNode { prev, next, count, .. } = self.nodes[id];
-        match prev {
-            NIL => self.head = next,
-            _ => self.nodes[prev].next = next,
-        }
-        match next {
-            NIL => self.tail = prev,
-            _ => self.nodes[next].prev = prev,
-        }
-        self.len -= 1;
-        // A damaged ziplist need not hold as many values as were counted.
-        self.count = self.count.saturating_sub(count as usize);
-
-        let node = &mut self.nodes[id];
-        node.zl = Content::none();
-        node.next = self.free;
-        self.free = id;
-        if self.len == 0 {
-            self.nodes = Nodes::None;
-            self.free = NIL;
+        let (fill, compress) = (self.fill() as i16, self.compress() as u16);
+        let last = match &mut self.0 {
+            Nodes::One { .. } => true,
+            Nodes::Many(many) => {
+                let QuicklistNode { prev, next, count, .. } = many.nodes[id];
+                match prev {
+                    NIL => many.head = next,
+                    _ => many.nodes[prev].next = next,
+                }
+                match next {
+                    NIL => many.tail = prev,
+                    _ => many.nodes[next].prev = prev,
+                }
+                many.len -= 1;
+                // A damaged ziplist need not hold as many values as were counted.
+                many.count = many.count.saturating_sub(count as usize);
+                let node = &mut many.nodes[id];
+                node.zl = Content::none();
+                node.next = many.free;
+                many.free = id;
+                many.len == 0
+            }
+        };
+        if last {
+            self.0 = Nodes::One { zl: Ziplist::none(), count: 0, fill, compress };
             return;
         }
 
@@ -495,16 +621,11 @@ impl Quicklist {
     /// Deletes the value at `p` of a node. True if the node went with it.
     fn quicklistDelIndex(&mut self, id: u32, p: usize) -> bool {
         ziplistDelete(self.zl_mut(id), p);
-        let node = &mut self.nodes[id];
-        if node.count > 0 {
-            node.count -= 1;
-            self.count = self.count.saturating_sub(1);
-        }
-        if node.count == 0 {
+        self.quicklistNodeUpdateSz(id, if self.node(id).count > 0 { -1 } else { 0 });
+        if self.node(id).count == 0 {
             self.__quicklistDelNode(id);
             return true;
         }
-        node.quicklistNodeUpdateSz();
         false
     }
 
@@ -512,7 +633,8 @@ impl Quicklist {
     fn _quicklistZiplistMerge(&mut self, a: u32, b: u32) -> u32 {
         self.quicklistDecompressNode(a);
         self.quicklistDecompressNode(b);
-        let mut take = |id: u32| std::mem::replace(&mut self.nodes[id].zl, Content::none());
+        let nodes = &mut self.many().nodes;
+        let mut take = |id: u32| std::mem::replace(&mut nodes[id].zl, Content::none());
         let (Content::Raw(mut first, a_flag), Content::Raw(mut second, b_flag)) =
             (take(a), take(b))
         else {
@@ -522,12 +644,11 @@ impl Quicklist {
             true => (a, b, first, a_flag),
             false => (b, a, second, b_flag),
         };
-        let node = &mut self.nodes[keep];
+        nodes[nokeep].count = 0;
+        let node = &mut nodes[keep];
         node.count = ziplistLen(&zl) as u32;
+        node.sz = zl.len() as u32;
         node.zl = Content::Raw(zl, flag);
-        node.quicklistNodeUpdateSz();
-
-        self.nodes[nokeep].count = 0;
         self.__quicklistDelNode(nokeep);
         self.quicklistCompress(keep);
         keep
@@ -571,9 +692,9 @@ impl Quicklist {
             ziplistDeleteRange(zl, 0, offset);
             ziplistDeleteRange(&mut new_zl, offset as i64, REST);
         }
-        let node = &mut self.nodes[id];
-        node.count = ziplistLen(node.zl()) as u32;
-        node.quicklistNodeUpdateSz();
+        let rest = ziplistLen(zl);
+        self.many().nodes[id].count = rest as u32;
+        self.quicklistNodeUpdateSz(id, 0);
         let count = ziplistLen(&new_zl);
         self.quicklistCreateNode(new_zl, count)
     }
@@ -582,9 +703,7 @@ impl Quicklist {
     fn push_to_node(&mut self, id: u32, value: &[u8], place: i32) {
         self.quicklistDecompressNodeForUse(id);
         ziplistPush(self.zl_mut(id), value, place);
-        let node = &mut self.nodes[id];
-        node.count += 1;
-        node.quicklistNodeUpdateSz();
+        self.quicklistNodeUpdateSz(id, 1);
         self.quicklistRecompressOnly(id);
     }
 
@@ -598,7 +717,7 @@ impl Quicklist {
     fn _quicklistInsert(&mut self, entry: &QuicklistEntry, value: &[u8], after: bool) {
         let node = entry.node;
         let sz = value.len();
-        let count = i64::from(self.nodes[node].count);
+        let count = i64::from(self.node(node).count);
         // C: takes an offset from the end as it is, and then splits at the wrong place. No command asks for it.
         let offset = if entry.offset < 0 { entry.offset + count } else { entry.offset };
         let (prev, next) = (self.prev(node), self.next(node));
@@ -618,9 +737,7 @@ impl Quicklist {
                 Some(p) => ziplistInsert(zl, p, value),
                 None => ziplistPush(zl, value, ZIPLIST_TAIL),
             }
-            let n = &mut self.nodes[node];
-            n.count += 1;
-            n.quicklistNodeUpdateSz();
+            self.quicklistNodeUpdateSz(node, 1);
             self.quicklistRecompressOnly(node);
         } else if at_tail && next != NIL && !full_next {
             self.push_to_node(next, value, ZIPLIST_HEAD);
@@ -630,6 +747,7 @@ impl Quicklist {
             // The neighbour is full as well: a node of its own between the two.
             let new_node = self.node_of(value);
             self.__quicklistInsertNode(node, new_node, after);
+            self.added(1);
         } else {
             self.quicklistDecompressNodeForUse(node);
             let new_node = self._quicklistSplitNode(node, offset.max(0) as usize, after);
@@ -638,26 +756,25 @@ impl Quicklist {
             self.__quicklistInsertNode(node, new_node, after);
             self._quicklistMergeNodes(node);
         }
-        self.count += 1;
     }
 
     /// The node that holds value number `idx`, and its offset there.
     fn find(&self, idx: i64) -> Option<(u32, i64)> {
         let forward = idx >= 0;
         let (index, mut n) =
-            if forward { (idx as u64, self.head) } else { (idx.unsigned_abs() - 1, self.tail) };
-        if index >= self.count as u64 {
+            if forward { (idx as u64, self.head()) } else { (idx.unsigned_abs() - 1, self.tail()) };
+        if index >= quicklistCount(self) as u64 {
             return None;
         }
         let mut left = index;
         while n != NIL {
-            let node = &self.nodes[n];
-            if left < u64::from(node.count) {
+            let count = u64::from(self.node(n).count);
+            if left < count {
                 let left = left as i64;
                 return Some((n, if forward { left } else { -left - 1 }));
             }
-            left -= u64::from(node.count);
-            n = if forward { node.next } else { node.prev };
+            left -= count;
+            n = if forward { self.next(n) } else { self.prev(n) };
         }
         None
     }
@@ -673,27 +790,25 @@ fn unpack(lzf: &[u8], sz: usize) -> Vec<u8> {
 
 /// Creates an empty list: 8 KB nodes, no compression.
 pub fn quicklistCreate() -> Quicklist {
-    Quicklist {
-        nodes: Nodes::None,
-        free: NIL,
-        head: NIL,
-        tail: NIL,
-        count: 0,
-        len: 0,
-        fill: -2,
-        compress: 0,
-        lzf: None,
-    }
+    Quicklist(Nodes::One { zl: Ziplist::none(), count: 0, fill: -2, compress: 0 })
 }
 
 /// Sets the number of nodes at each end that stay uncompressed, within 0 and 65535.
-pub fn quicklistSetCompressDepth(ql: &mut Quicklist, compress: i32) {
-    ql.compress = compress.clamp(0, COMPRESS_MAX) as u16;
+pub fn quicklistSetCompressDepth(ql: &mut Quicklist, depth: i32) {
+    let depth = depth.clamp(0, COMPRESS_MAX) as u16;
+    match &mut ql.0 {
+        Nodes::One { compress, .. } => *compress = depth,
+        Nodes::Many(many) => many.compress = depth,
+    }
 }
 
 /// Sets the fill, within -5 and 32767.
-pub fn quicklistSetFill(ql: &mut Quicklist, fill: i32) {
-    ql.fill = fill.clamp(-5, FILL_MAX) as i16;
+pub fn quicklistSetFill(ql: &mut Quicklist, new: i32) {
+    let new = new.clamp(-5, FILL_MAX) as i16;
+    match &mut ql.0 {
+        Nodes::One { fill, .. } => *fill = new,
+        Nodes::Many(many) => many.fill = new,
+    }
 }
 
 /// Sets fill and compression depth.
@@ -710,8 +825,12 @@ pub fn quicklistNew(fill: i32, compress: i32) -> Quicklist {
 }
 
 /// Number of values.
+#[inline]
 pub fn quicklistCount(ql: &Quicklist) -> usize {
-    ql.count
+    match &ql.0 {
+        Nodes::One { count, .. } => *count as usize,
+        Nodes::Many(many) => many.count,
+    }
 }
 
 /// Is a node of `sz` bytes within the size class of a negative `fill`? False for other fills.
@@ -723,21 +842,17 @@ pub fn _quicklistNodeSizeMeetsOptimizationRequirement(sz: usize, fill: i32) -> b
 /// Adds a value at the head, or at the tail. True if that took a new node.
 #[inline]
 fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
-    let (end, place) = if at_head { (ql.head, ZIPLIST_HEAD) } else { (ql.tail, ZIPLIST_TAIL) };
-    ql.count += 1;
+    let (end, place) = if at_head { (ql.head(), ZIPLIST_HEAD) } else { (ql.tail(), ZIPLIST_TAIL) };
     if !ql._quicklistNodeAllowInsert(end, value.len()) {
         let node = ql.node_of(value);
         ql.__quicklistInsertNode(end, node, !at_head);
+        ql.added(1);
         return true;
     }
     // The ends are not compressed; only a list whose depth was changed may have it otherwise.
     ql.quicklistDecompressNode(end);
-    let node = &mut ql.nodes[end];
-    if let Content::Raw(zl, _) = &mut node.zl {
-        ziplistPush(zl, value, place);
-        node.sz = zl.len() as u32;
-        node.count += 1;
-    }
+    ziplistPush(ql.zl_mut(end), value, place);
+    ql.quicklistNodeUpdateSz(end, 1);
     false
 }
 
@@ -755,8 +870,8 @@ pub fn quicklistPushTail(ql: &mut Quicklist, value: &[u8]) -> bool {
 pub fn quicklistAppendZiplist(ql: &mut Quicklist, zl: Ziplist) {
     let count = ziplistLen(&zl);
     let node = ql.quicklistCreateNode(zl, count);
-    ql.__quicklistInsertNode(ql.tail, node, true);
-    ql.count += count;
+    ql.__quicklistInsertNode(ql.tail(), node, true);
+    ql.added(count);
 }
 
 /// Adds the values of a ziplist one by one behind the last: nodes come out as large as the fill allows.
@@ -782,7 +897,7 @@ pub fn quicklistCreateFromZiplist(fill: i32, compress: i32, zl: &[u8]) -> Quickl
 
 /// Deletes the value an iteration has met; the iteration goes on with the next one.
 pub fn quicklistDelEntry(iter: &mut QuicklistIter, ql: &mut Quicklist, entry: &QuicklistEntry) {
-    let QuicklistNode { prev, next, .. } = ql.nodes[entry.node];
+    let (prev, next) = (ql.prev(entry.node), ql.next(entry.node));
     let deleted_node = ql.quicklistDelIndex(entry.node, entry.zi);
 
     // What follows has moved to where the value was: the offset is still right, the position has to be found again.
@@ -801,19 +916,19 @@ pub fn quicklistDelEntry(iter: &mut QuicklistIter, ql: &mut Quicklist, entry: &Q
 /// Replaces the value an entry stands for.
 pub fn quicklistReplaceEntry(ql: &mut Quicklist, entry: &QuicklistEntry, data: &[u8]) {
     ziplistReplace(ql.zl_mut(entry.node), entry.zi, data);
-    ql.nodes[entry.node].quicklistNodeUpdateSz();
+    ql.quicklistNodeUpdateSz(entry.node, 0);
     ql.quicklistCompress(entry.node);
 }
 
 /// Replaces value number `index`, counted as in [`quicklistIndex`]. False: there is none.
 pub fn quicklistReplaceAtIndex(ql: &mut Quicklist, index: i64, data: &[u8]) -> bool {
     let Some(entry) = quicklistIndex(ql, index) else { return false };
-    if ziplistSafeToAdd(Some(ql.nodes[entry.node].zl()), data.len()) {
+    if ziplistSafeToAdd(Some(ql.zl(entry.node)), data.len()) {
         quicklistReplaceEntry(ql, &entry, data);
     } else {
         // C: huge values set again and again bring a ziplist to 4 GB, and an assertion ends the server. Before that, the new
         // value gets a node of its own.
-        let index = if index < 0 { index + ql.count as i64 } else { index };
+        let index = if index < 0 { index + quicklistCount(ql) as i64 } else { index };
         quicklistInsertBefore(ql, &entry, data);
         quicklistDelRange(ql, index + 1, 1);
     }
@@ -837,7 +952,7 @@ pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
     }
     let mut extent = count as u64;
     if start >= 0 {
-        extent = extent.min((ql.count as u64).saturating_sub(start as u64));
+        extent = extent.min((quicklistCount(ql) as u64).saturating_sub(start as u64));
     } else {
         extent = extent.min(start.unsigned_abs());
     }
@@ -846,7 +961,7 @@ pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
     let mut offset = entry.offset;
     while extent > 0 && node != NIL {
         let next = ql.next(node);
-        let here = u64::from(ql.nodes[node].count);
+        let here = u64::from(ql.node(node).count);
         let entire = offset == 0 && extent >= here;
         let del = if entire {
             here
@@ -861,11 +976,8 @@ pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
         } else {
             ql.quicklistDecompressNodeForUse(node);
             ziplistDeleteRange(ql.zl_mut(node), offset, del as usize);
-            let n = &mut ql.nodes[node];
-            n.quicklistNodeUpdateSz();
-            n.count -= del as u32;
-            ql.count = ql.count.saturating_sub(del as usize);
-            if n.count == 0 {
+            ql.quicklistNodeUpdateSz(node, -(del as i32));
+            if ql.node(node).count == 0 {
                 ql.__quicklistDelNode(node);
             } else {
                 ql.quicklistRecompressOnly(node);
@@ -880,12 +992,13 @@ pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
 
 /// Is the value an entry stands for equal to `value`?
 pub fn quicklistCompare(ql: &Quicklist, entry: &QuicklistEntry, value: &[u8]) -> bool {
-    ziplistCompare(ql.nodes[entry.node].zl(), entry.zi, value)
+    ziplistCompare(ql.zl(entry.node), entry.zi, value)
 }
 
 /// Creates an iterator before the first value in this direction.
 pub fn quicklistGetIterator(ql: &Quicklist, direction: i32) -> QuicklistIter {
-    let (current, offset) = if direction == AL_START_HEAD { (ql.head, 0) } else { (ql.tail, -1) };
+    let (current, offset) =
+        if direction == AL_START_HEAD { (ql.head(), 0) } else { (ql.tail(), -1) };
     QuicklistIter { current, zi: None, offset, direction }
 }
 
@@ -915,10 +1028,10 @@ pub fn quicklistNext(iter: &mut QuicklistIter, ql: &mut Quicklist) -> Option<Qui
         match iter.zi {
             None => {
                 ql.quicklistDecompressNodeForUse(iter.current);
-                iter.zi = ziplistIndex(ql.nodes[iter.current].zl(), iter.offset);
+                iter.zi = ziplistIndex(ql.zl(iter.current), iter.offset);
             }
             Some(zi) => {
-                let zl = ql.nodes[iter.current].zl();
+                let zl = ql.zl(iter.current);
                 iter.zi = if forward { ziplistNext(zl, zi) } else { ziplistPrev(zl, zi) };
                 iter.offset += if forward { 1 } else { -1 };
             }
@@ -942,13 +1055,25 @@ pub fn quicklistNext(iter: &mut QuicklistIter, ql: &mut Quicklist) -> Option<Qui
 /// A copy of a list, compressed where it is.
 pub fn quicklistDup(orig: &Quicklist) -> Quicklist {
     let mut copy = quicklistNew(orig.fill(), orig.compress());
-    for node in orig.nodes() {
-        let id = copy.nodes.push(node.clone());
-        copy.nodes[id].set_recompress(false);
-        copy.nodes[id].prev = NIL;
-        copy.nodes[id].next = NIL;
-        copy.__quicklistInsertNode(copy.tail, id, true);
-        copy.count += node.count();
+    let mut id = orig.head();
+    while id != NIL {
+        let node = orig.node(id);
+        let new = match &orig.0 {
+            Nodes::One { zl, .. } => copy.quicklistCreateNode(zl.clone(), node.count()),
+            Nodes::Many(many) => match &many.nodes[id].zl {
+                Content::Raw(zl, _) => copy.quicklistCreateNode(zl.clone(), node.count()),
+                Content::Lzf(lzf) => copy.many().add(QuicklistNode {
+                    prev: NIL,
+                    next: NIL,
+                    zl: Content::Lzf(lzf.clone()),
+                    sz: node.sz,
+                    count: node.count,
+                }),
+            },
+        };
+        copy.__quicklistInsertNode(copy.tail(), new, true);
+        copy.added(node.count());
+        id = orig.next(id);
     }
     copy
 }
@@ -960,25 +1085,25 @@ pub fn quicklistIndex(ql: &mut Quicklist, idx: i64) -> Option<QuicklistEntry> {
     let (node, offset) = ql.find(idx)?;
     ql.quicklistDecompressNodeForUse(node);
     // A damaged ziplist need not have as many values as it says.
-    let zi = assertSome!(ziplistIndex(ql.nodes[node].zl(), offset));
+    let zi = assertSome!(ziplistIndex(ql.zl(node), offset));
     Some(QuicklistEntry { node, zi, offset })
 }
 
 /// Moves the last value to the head.
 pub fn quicklistRotate(ql: &mut Quicklist) {
-    if ql.count <= 1 {
+    if quicklistCount(ql) <= 1 {
         return;
     }
-    ql.quicklistDecompressNode(ql.tail);
-    let zl = ql.nodes[ql.tail].zl();
+    ql.quicklistDecompressNode(ql.tail());
+    let zl = ql.zl(ql.tail());
     let tail = assertSome!(ziplistIndex(zl, -1));
     let value = match assertSome!(ziplistGet(zl, tail)) {
         ZiplistEntry::Str(value) => value.to_vec(),
         ZiplistEntry::Int(value) => itoa::Buffer::new().format(value).as_bytes().to_vec(),
     };
     quicklistPushHead(ql, &value);
-    let p = assertSome!(ziplistIndex(ql.nodes[ql.tail].zl(), -1));
-    ql.quicklistDelIndex(ql.tail, p);
+    let p = assertSome!(ziplistIndex(ql.zl(ql.tail()), -1));
+    ql.quicklistDelIndex(ql.tail(), p);
 }
 
 /// Takes the value at one end, and gives it to `saver` before it is deleted. `None`: the list is empty.
@@ -987,12 +1112,12 @@ pub fn quicklistPopCustom<T>(
     place: i32,
     saver: impl FnOnce(ZiplistEntry) -> T,
 ) -> Option<T> {
-    let (node, pos) = if place == QUICKLIST_HEAD { (ql.head, 0) } else { (ql.tail, -1) };
+    let (node, pos) = if place == QUICKLIST_HEAD { (ql.head(), 0) } else { (ql.tail(), -1) };
     if node == NIL {
         return None;
     }
     ql.quicklistDecompressNode(node);
-    let zl = ql.nodes[node].zl();
+    let zl = ql.zl(node);
     let p = assertSome!(ziplistIndex(zl, pos));
     let value = saver(assertSome!(ziplistGet(zl, p)));
     ql.quicklistDelIndex(node, p);
@@ -1021,6 +1146,8 @@ pub fn quicklistPush(ql: &mut Quicklist, value: &[u8], place: i32) {
 pub struct QuicklistReader<'a> {
     ql: &'a Quicklist,
     current: u32,
+    /// The ziplist of the current node; empty if that is in the buffer.
+    zl: &'a [u8],
     zi: Option<usize>,
     offset: i64,
     direction: i32,
@@ -1030,7 +1157,7 @@ pub struct QuicklistReader<'a> {
 /// Creates a reader before value number `idx`, counted as in [`quicklistIndex`]; at the end if there is none.
 pub fn quicklistRead(ql: &Quicklist, direction: i32, idx: i64) -> QuicklistReader<'_> {
     let (current, offset) = ql.find(idx).unwrap_or((NIL, 0));
-    QuicklistReader { ql, current, zi: None, offset, direction, buffer: Vec::new() }
+    QuicklistReader { ql, current, zl: &[], zi: None, offset, direction, buffer: Vec::new() }
 }
 
 impl QuicklistReader<'_> {
@@ -1038,32 +1165,35 @@ impl QuicklistReader<'_> {
     pub fn read(&mut self) -> Option<ZiplistEntry<'_>> {
         let forward = self.direction == AL_START_HEAD;
         while self.current != NIL {
-            let node = &self.ql.nodes[self.current];
             self.zi = match self.zi {
                 None => {
-                    if let Content::Lzf(lzf) = &node.zl {
+                    let node = self.ql.node(self.current);
+                    self.zl = node.zl();
+                    if let Some(lzf) = quicklistGetLzf(node) {
                         self.buffer = unpack(lzf, node.sz());
                     }
                     // No node is empty, and this is a place that its count knows.
-                    Some(assertSome!(ziplistIndex(bytes(node, &self.buffer), self.offset)))
+                    Some(assertSome!(ziplistIndex(self.bytes(), self.offset)))
                 }
-                Some(zi) if forward => ziplistNext(bytes(node, &self.buffer), zi),
-                Some(zi) => ziplistPrev(bytes(node, &self.buffer), zi),
+                Some(zi) if forward => ziplistNext(self.bytes(), zi),
+                Some(zi) => ziplistPrev(self.bytes(), zi),
             };
             if let Some(zi) = self.zi {
-                return ziplistGet(bytes(node, &self.buffer), zi);
+                return ziplistGet(self.bytes(), zi);
             }
-            (self.current, self.offset) = if forward { (node.next, 0) } else { (node.prev, -1) };
+            (self.current, self.offset) = if forward {
+                (self.ql.next(self.current), 0)
+            } else {
+                (self.ql.prev(self.current), -1)
+            };
         }
         None
     }
-}
 
-/// The ziplist of a node: its own, or the one unpacked to `buffer`.
-fn bytes<'a>(node: &'a QuicklistNode, buffer: &'a [u8]) -> &'a [u8] {
-    match &node.zl {
-        Content::Raw(zl, _) => zl,
-        Content::Lzf(_) => buffer,
+    /// The ziplist of the current node: its own, or the one unpacked to the buffer.
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        if self.zl.is_empty() { &self.buffer } else { self.zl }
     }
 }
 
@@ -1154,15 +1284,12 @@ mod tests {
 
         fn list(&mut self, ql: &Quicklist, bytes: bool) {
             self.mix(ql.len() as u64);
-            self.mix(ql.count as u64);
-            for node in ql.nodes() {
+            self.mix(quicklistCount(ql) as u64);
+            for (id, node) in ids(ql).zip(ql.nodes()) {
                 self.mix(u64::from(node.count));
                 self.mix(u64::from(node.sz));
-                self.mix(if quicklistNodeIsCompressed(node) {
-                    2
-                } else {
-                    u64::from(node.recompress())
-                });
+                let recompress = u64::from(ql.recompress(id));
+                self.mix(if quicklistNodeIsCompressed(node) { 2 } else { recompress });
                 if !bytes {
                     continue;
                 }
@@ -1175,27 +1302,29 @@ mod tests {
         }
     }
 
+    /// The nodes of a list from head to tail.
+    fn ids(ql: &Quicklist) -> impl Iterator<Item = u32> {
+        let some = |id| (id != NIL).then_some(id);
+        std::iter::successors(some(ql.head()), move |&id| some(ql.next(id)))
+    }
+
     /// Links, counts and sizes agree with what the nodes hold, and the values are those of the model.
     fn check(ql: &Quicklist, model: &[Vec<u8>]) {
-        let (mut prev, mut id, mut len, mut count) = (NIL, ql.head, 0, 0);
-        while id != NIL {
-            let node = &ql.nodes[id];
-            assert_eq!(node.prev, prev);
-            if let Content::Raw(zl, _) = &node.zl {
-                assert_eq!((ziplistLen(zl), zl.len()), (node.count(), node.sz()));
+        let depth = ql.compress() as usize;
+        let (mut prev, mut count) = (NIL, 0);
+        for (i, id) in ids(ql).enumerate() {
+            let node = ql.node(id);
+            assert_eq!(ql.prev(id), prev);
+            let compressed = quicklistNodeIsCompressed(node);
+            if !compressed {
+                assert_eq!((ziplistLen(node.zl()), node.zl().len()), (node.count(), node.sz()));
             }
-            let in_depth = ql.compress == 0 || len < u32::from(ql.compress) || {
-                let behind =
-                    std::iter::successors(Some(node.next), |&n| (n != NIL).then(|| ql.next(n)));
-                behind.take_while(|&n| n != NIL).count() < usize::from(ql.compress)
-            };
-            assert!(!in_depth || !quicklistNodeIsCompressed(node), "an end is compressed");
-            len += 1;
+            let in_depth = depth == 0 || i < depth || ql.len() - 1 - i < depth;
+            assert!(!in_depth || !compressed, "an end is compressed");
             count += node.count();
             prev = id;
-            id = node.next;
         }
-        assert_eq!((ql.tail, ql.len, ql.count), (prev, len, count));
+        assert_eq!((ql.tail(), ql.len(), quicklistCount(ql)), (prev, ids(ql).count(), count));
         for (direction, from) in [(AL_START_HEAD, 0), (AL_START_TAIL, -1)] {
             let mut reader = quicklistRead(ql, direction, from);
             let mut got = vec![];
@@ -1220,11 +1349,12 @@ mod tests {
         let mut t = Trace { shape: 0xcbf2_9ce4_8422_2325, lzf: 0xcbf2_9ce4_8422_2325 };
         let mut ql = quicklistNew(fill, depth);
         // Or much time goes by with clearing new ones.
-        ql.lzf = Some(Box::default());
+        let mut lzf = None;
         let mut model: Vec<Vec<u8>> = vec![];
         for step in 0..steps {
+            ql.lend_lzf(&mut lzf);
             let op = r.below(100);
-            let count = ql.count;
+            let count = quicklistCount(&ql);
             match op {
                 0..25 => {
                     let place = if r.below(2) == 1 { QUICKLIST_HEAD } else { QUICKLIST_TAIL };
@@ -1351,9 +1481,8 @@ mod tests {
                     quicklistReleaseIterator(iter, &mut ql);
                 }
                 93..95 => {
-                    let copy = quicklistDup(&ql);
-                    let old = std::mem::replace(&mut ql, copy);
-                    ql.lzf = old.lzf;
+                    lzf = ql.return_lzf();
+                    ql = quicklistDup(&ql);
                 }
                 _ => {
                     let zl = r.ziplist();
@@ -1369,7 +1498,7 @@ mod tests {
                     }
                 }
             }
-            if ql.count > 400 {
+            if quicklistCount(&ql) > 400 {
                 quicklistDelRange(&mut ql, 0, 200);
                 model.drain(..200);
             }
@@ -1479,7 +1608,40 @@ mod tests {
         for _ in 0..5 {
             quicklistPushTail(&mut ql, &[b'v'; 3000]);
         }
-        assert_eq!(ql.nodes().map(QuicklistNode::count).collect::<Vec<_>>(), [2, 2, 1]);
+        assert_eq!(ql.nodes().map(QuicklistNodeRef::count).collect::<Vec<_>>(), [2, 2, 1]);
+    }
+
+    /// Most lists are small: they cost 16 bytes and their ziplist, and stay so whatever is done to them within one node.
+    #[test]
+    fn one_node_is_its_ziplist() {
+        assert_eq!((size_of::<Quicklist>(), size_of::<QuicklistNode>()), (16, 32));
+        let one = |ql: &Quicklist| matches!(ql.0, Nodes::One { .. });
+        let mut ql = quicklistNew(4, 1);
+        assert!(quicklistIndex(&mut ql, 0).is_none() && ql.nodes().next().is_none());
+        quicklistPushTail(&mut ql, b"a");
+        quicklistPushHead(&mut ql, b"b");
+        let entry = quicklistIndex(&mut ql, -1).unwrap();
+        quicklistInsertBefore(&mut ql, &entry, b"c");
+        quicklistRotate(&mut ql);
+        assert!(quicklistReplaceAtIndex(&mut ql, 1, b"d"));
+        assert!(quicklistDelRange(&mut ql, 0, 1));
+        check(&ql, &[b"d".to_vec(), b"c".to_vec()]);
+        let copy = quicklistDup(&ql);
+        check(&copy, &[b"d".to_vec(), b"c".to_vec()]);
+        assert!(one(&ql) && one(&copy));
+
+        // A second node takes an arena, which goes when the list is empty.
+        let all: Vec<Vec<u8>> = b"dcefh".iter().map(|&letter| vec![letter]).collect();
+        for value in &all[2..] {
+            quicklistPushTail(&mut ql, value);
+        }
+        assert!(!one(&ql));
+        check(&ql, &all);
+        while quicklistPop(&mut ql, QUICKLIST_TAIL).is_some() {}
+        assert!(one(&ql));
+        assert_eq!((ql.fill(), ql.compress(), quicklistCount(&ql)), (4, 1, 0));
+        quicklistPushTail(&mut ql, b"g");
+        check(&ql, &[b"g".to_vec()]);
     }
 
     /// What is damaged either does not matter to what is asked, or ends it by an assertion.
@@ -1496,11 +1658,11 @@ mod tests {
             }
             let Some(zl) = Ziplist::fromSlice(&bytes) else { continue };
             let mut ql = quicklistNew(r.below(4) - 2, r.below(2));
-            ql.lzf = lzf.take().or_else(|| Some(Box::default()));
             quicklistAppendZiplist(&mut ql, r.ziplist());
             quicklistAppendZiplist(&mut ql, zl);
             quicklistAppendZiplist(&mut ql, r.ziplist());
             for _ in 0..20 {
+                ql.lend_lzf(&mut lzf);
                 let done = asserts(|| match r.below(8) {
                     0 => drop(quicklistPop(&mut ql, QUICKLIST_HEAD)),
                     1 => drop(quicklistPop(&mut ql, QUICKLIST_TAIL)),
@@ -1513,9 +1675,8 @@ mod tests {
                         }
                     }
                     6 => {
-                        let copy = quicklistDup(&ql);
-                        let old = std::mem::replace(&mut ql, copy);
-                        ql.lzf = old.lzf;
+                        lzf = ql.return_lzf();
+                        ql = quicklistDup(&ql);
                     }
                     _ => {
                         let mut iter = quicklistGetIterator(&ql, r.direction());
@@ -1531,7 +1692,7 @@ mod tests {
                     break;
                 }
             }
-            lzf = ql.lzf;
+            lzf = ql.return_lzf().or(lzf);
         }
     }
 }

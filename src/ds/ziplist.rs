@@ -79,6 +79,17 @@ impl Ziplist {
         ziplistValidateIntegrity(bytes, false, None).then(|| Ziplist(bytes.into()))
     }
 
+    /// What stands where there is no ziplist: no header, no entries, no allocation.
+    pub fn none() -> Ziplist {
+        Ziplist(SelfSized::new())
+    }
+
+    /// Whether it is [`Ziplist::none`].
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        self.0.len() < ZIPLIST_HEADER_SIZE
+    }
+
     /// The bytes, as they are saved.
     pub fn intoBytes(self) -> Vec<u8> {
         self.0.to_vec()
