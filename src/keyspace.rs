@@ -230,7 +230,10 @@ aggregate_accessors! {
 }
 
 /// A value of a type of its own, as the commands on that type have it.
-pub trait AggregateType: Sized {
+///
+/// # Safety
+/// `TYPE` is the type of what [`into_aggregate`](Self::into_aggregate) gives, and of nothing else that implements this.
+pub unsafe trait AggregateType: Sized {
     /// `OBJ_LIST` and so on.
     const TYPE: u8;
     fn into_aggregate(self) -> Aggregate;
@@ -241,7 +244,8 @@ pub trait AggregateType: Sized {
 macro_rules! aggregate_types {
     ($($variant:ident, $type:ty, $constant:ident;)*) => {
         $(
-            impl AggregateType for $type {
+            // SAFETY: each variant, with its constant, is listed once.
+            unsafe impl AggregateType for $type {
                 const TYPE: u8 = $constant;
 
                 #[inline(always)]
@@ -1397,12 +1401,12 @@ impl Keyspace {
     fn put_back(&mut self, k: KeyRef, a: Aggregate) {
         let e = self.entry(k);
         let type_encoding = a.type_encoding();
-        let is_small = pack(&a, e.key().len()).is_some();
         // SAFETY: we hold the block exclusively, and it has no value but perhaps packed bytes, which need no drop. A pointer
         // finds room in any block that has packed bytes; the key may overlap its new place, which `copy` allows.
         unsafe {
             let p = e.p.as_ptr();
             if e.place() == Place::Pointer {
+                let is_small = pack(&a, e.key().len()).is_some();
                 p.write(type_encoding);
                 write_pointer(e.value_ptr(), a);
                 if !is_small {
