@@ -41,8 +41,10 @@ use crate::aof::aofReadDiffFromParent;
 use crate::args::Args;
 use crate::debug::debugDelay;
 use crate::ds::dict::{
-    DICT_HT_INITIAL_SIZE, Dict, PairEntry, SdsEntry, dictAdd, dictExpand, dictSize,
+    DICT_HT_INITIAL_SIZE, DictBatch, PairEntry, SdsEntry, dictAddBatch, dictAddLater, dictExpand,
+    dictSize,
 };
+
 use crate::ds::intset::*;
 use crate::ds::listpack::*;
 use crate::ds::lzf::{LzfState, lzf_compress, lzf_decompress};
@@ -1292,6 +1294,19 @@ fn rdbCorrupt<T>(server: &mut Server, linenum: u32, reason: &str) -> Result<T, R
     Err(RdbLoadErr::OTHER)
 }
 
+/// A value that was made of what was read. `None`: the bytes are damaged, and this is the reason.
+fn rdbUnlessCorrupt<T>(
+    server: &mut Server,
+    linenum: u32,
+    value: Option<T>,
+    reason: &str,
+) -> Result<T, RdbLoadErr> {
+    match value {
+        Some(value) => Ok(value),
+        None => rdbCorrupt(server, linenum, reason),
+    }
+}
+
 /// Adds an element to a list. `false`: it is too long for one.
 fn rdbAddToList(ql: &mut Quicklist, ele: &[u8]) -> bool {
     if ele.len() >= LIST_ELEMENT_LIMIT {
@@ -1314,48 +1329,70 @@ fn rdbLoadList(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadE
     Ok(ql)
 }
 
-/// Adds a member to a set. `false`: it is there.
-fn rdbAddToSet(set: &mut Set, ele: &[u8], room: usize) -> bool {
-    loop {
-        match set {
-            Set::Ht(d) => return dictAdd(d, SdsEntry::new(ele)).is_ok(),
-            Set::Intset(is) => {
-                if let Some(llval) = string2ll(ele) {
-                    return intsetAdd(is, llval);
-                }
-                setTypeConvert(set);
-                if let Set::Ht(d) = set {
-                    dictExpand(d, room);
-                }
-            }
-        }
-    }
+/// A set that is being put together: of integers as long as it can be.
+struct SetBuilder {
+    set: Set,
+    /// Members that go to the table of `set` soon.
+    waiting: DictBatch<SdsEntry>,
+    /// So many members are likely to come.
+    room: usize,
 }
 
-/// A new set that is going to have `len` members.
-fn rdbNewSet(server: &Server, len: u64, room: usize) -> Set {
-    if len <= server.set_max_intset_entries.min(1 << 30) as u64 {
-        return Set::Intset(intsetNew());
+impl SetBuilder {
+    /// For `len` members, of which `room` are likely to come.
+    fn new(server: &Server, len: u64, room: usize) -> SetBuilder {
+        let mut builder =
+            SetBuilder { set: Set::Intset(intsetNew()), waiting: DictBatch::default(), room };
+        if len > server.set_max_intset_entries.min(1 << 30) as u64 {
+            builder.convert();
+        }
+        builder
     }
-    let mut d: Box<Dict<SdsEntry>> = Box::default();
-    if room > DICT_HT_INITIAL_SIZE {
-        dictExpand(&mut d, room);
+
+    fn convert(&mut self) {
+        setTypeConvert(&mut self.set);
+        if let Set::Ht(d) = &mut self.set
+            && self.room > DICT_HT_INITIAL_SIZE
+        {
+            dictExpand(d, self.room);
+        }
     }
-    Set::Ht(d)
+
+    /// Adds a member. `false`: it, or one before it, is there.
+    fn add(&mut self, ele: &[u8]) -> bool {
+        if let Set::Intset(is) = &mut self.set {
+            if let Some(llval) = string2ll(ele) {
+                return intsetAdd(is, llval);
+            }
+            self.convert();
+        }
+        match &mut self.set {
+            Set::Ht(d) => dictAddLater(d, &mut self.waiting, SdsEntry::new(ele)),
+            Set::Intset(_) => unreachable!("it was converted just now"),
+        }
+    }
+
+    /// The set, unless one of the last members was there.
+    fn finish(mut self) -> Option<Set> {
+        let all_new = match &mut self.set {
+            Set::Ht(d) => dictAddBatch(d, &mut self.waiting),
+            Set::Intset(_) => true,
+        };
+        all_new.then_some(self.set)
+    }
 }
 
 /// A set, one member after the other.
 fn rdbLoadSet(server: &mut Server, rdb: &mut Rio) -> Result<Set, RdbLoadErr> {
     let len = rdbLoadCount(server, rdb)?;
-    let room = rdbRoom(rdb, len, 1);
-    let mut set = rdbNewSet(server, len, room);
+    let mut set = SetBuilder::new(server, len, rdbRoom(rdb, len, 1));
     for _ in 0..len {
         let ele = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
-        if !rdbAddToSet(&mut set, ele.bytes(&mut itoa::Buffer::new()), room) {
+        if !set.add(ele.bytes(&mut itoa::Buffer::new())) {
             return rdbCorrupt(server, line!(), "Duplicate set members detected");
         }
     }
-    Ok(set)
+    rdbUnlessCorrupt(server, line!(), set.finish(), "Duplicate set members detected")
 }
 
 /// A sorted set, one member after the other, from the greatest to the smallest if it was written by version 8 or later.
@@ -1368,7 +1405,7 @@ fn rdbLoadZset(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Result<Zset, 
         zs.dict.try_expand(room);
     }
 
-    let mut ele = Vec::new();
+    let (mut ele, mut waiting) = (Vec::new(), Vec::new());
     for _ in 0..zsetlen {
         ele.clear();
         rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?.append_to(&mut ele);
@@ -1384,9 +1421,12 @@ fn rdbLoadZset(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Result<Zset, 
         }
         maxelelen = ele.len().max(maxelelen);
         totelelen += ele.len();
-        if !zs.add(score, &ele) {
+        if !zs.add_later(&mut waiting, score, &ele) {
             return rdbCorrupt(server, line!(), "Duplicate zset fields detected");
         }
+    }
+    if !zs.add_batch(&mut waiting) {
+        return rdbCorrupt(server, line!(), "Duplicate zset fields detected");
     }
 
     // Only now, as they do not come in the order of a ziplist.
@@ -1400,6 +1440,8 @@ struct HashBuilder {
     hash: Hash,
     /// The fields in the ziplist, if they are looked at.
     fields: Option<HashSet<Vec<u8>>>,
+    /// Pairs that go to the table of `hash` soon.
+    waiting: DictBatch<PairEntry>,
     max_value: usize,
 }
 
@@ -1410,6 +1452,7 @@ impl HashBuilder {
         let mut builder = HashBuilder {
             hash: createHashObject(),
             fields: deep.then(HashSet::new),
+            waiting: DictBatch::default(),
             max_value: server.hash_max_ziplist_value,
         };
         if len > server.hash_max_ziplist_entries as u64 {
@@ -1428,7 +1471,7 @@ impl HashBuilder {
         }
     }
 
-    /// Adds a field and its value; `room` are still to come. `false`: the field is there.
+    /// Adds a field and its value; `room` are still to come. `false`: the field, or one before it, is there.
     fn add(&mut self, field: &[u8], value: &[u8], room: usize) -> bool {
         if let Hash::Ziplist(zl) = &mut self.hash {
             if self.fields.as_mut().is_some_and(|fields| !fields.insert(field.to_vec())) {
@@ -1445,9 +1488,18 @@ impl HashBuilder {
             self.convert(room);
         }
         match &mut self.hash {
-            Hash::Ht(ht) => dictAdd(ht, PairEntry::new(field, value)).is_ok(),
+            Hash::Ht(ht) => dictAddLater(ht, &mut self.waiting, PairEntry::new(field, value)),
             Hash::Ziplist(_) => unreachable!("it was converted just now"),
         }
+    }
+
+    /// The hash, unless one of the last fields was there.
+    fn finish(mut self) -> Option<Hash> {
+        let all_new = match &mut self.hash {
+            Hash::Ht(ht) => dictAddBatch(ht, &mut self.waiting),
+            Hash::Ziplist(_) => true,
+        };
+        all_new.then_some(self.hash)
     }
 }
 
@@ -1466,7 +1518,7 @@ fn rdbLoadHash(server: &mut Server, rdb: &mut Rio) -> Result<Hash, RdbLoadErr> {
             return rdbCorrupt(server, line!(), "Duplicate hash fields detected");
         }
     }
-    Ok(hash.hash)
+    rdbUnlessCorrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
 }
 
 /// A hash whose fields may expire, of 7.4 and later. It is loaded if no field does.
@@ -1495,7 +1547,7 @@ fn rdbLoadHashMetadata(
             return rdbCorrupt(server, line!(), "Duplicate hash fields detected");
         }
     }
-    Ok(hash.hash)
+    rdbUnlessCorrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
 }
 
 /// A list in ziplists, node by node.
@@ -1717,13 +1769,14 @@ fn rdbConvertListpack(
 
     match rdbtype {
         RDB_TYPE_SET_LISTPACK => {
-            let mut set = rdbNewSet(server, len as u64, len);
+            let mut set = SetBuilder::new(server, len as u64, len);
             for ele in elements {
-                if !rdbAddToSet(&mut set, &elementText(ele), len) {
+                if !set.add(&elementText(ele)) {
                     return rdbCorrupt(server, line!(), "Duplicate set members detected");
                 }
             }
-            Ok(Aggregate::Set(set))
+            rdbUnlessCorrupt(server, line!(), set.finish(), "Duplicate set members detected")
+                .map(Aggregate::Set)
         }
         RDB_TYPE_ZSET_LISTPACK => {
             let mut sorted = Vec::with_capacity(len);
@@ -1736,10 +1789,10 @@ fn rdbConvertListpack(
             }
             // In order, which also means that no member is there twice under the same score.
             let in_order = sorted.is_sorted_by(|a, b| zsetOrder(a, b).is_lt());
-            let members = || sorted.iter().map(|(ele, _)| elementText(*ele).to_vec());
+            let mut members: Vec<_> = sorted.iter().map(|&(ele, _)| ele).collect();
             if !in_order
                 || sorted.iter().any(|(_, score)| score.is_nan())
-                || members().collect::<HashSet<_>>().len() != len
+                || !ziplistAllDistinct(&mut members)
             {
                 return rdbCorrupt(server, line!(), what);
             }
@@ -1755,7 +1808,8 @@ fn rdbConvertListpack(
                     return rdbCorrupt(server, line!(), "Duplicate hash fields detected");
                 }
             }
-            Ok(Aggregate::Hash(hash.hash))
+            rdbUnlessCorrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
+                .map(Aggregate::Hash)
         }
     }
 }
@@ -3002,13 +3056,15 @@ mod tests {
         assert!(ql.nodes().any(quicklistNodeIsCompressed));
         dict.add(b"list", ql);
 
-        let mut set = Set::Intset(intsetNew());
-        [1, -5, 70_000].into_iter().for_each(|n| _ = rdbAddToSet(&mut set, &ll2string(n), 0));
-        dict.add(b"intset", set);
-        let mut set = Set::Intset(intsetNew());
-        [&b"1"[..], b"two", b"3"].into_iter().for_each(|ele| _ = rdbAddToSet(&mut set, ele, 3));
-        assert!(matches!(set, Set::Ht(_)));
-        dict.add(b"set", set);
+        let set = |members: [&[u8]; 3]| {
+            let mut builder = SetBuilder::new(&newServer(), 3, 3);
+            assert!(members.iter().all(|ele| builder.add(ele)));
+            builder.finish().unwrap()
+        };
+        dict.add(b"intset", set([b"1", b"-5", b"70000"]));
+        let mixed = set([b"1", b"two", b"3"]);
+        assert!(matches!(mixed, Set::Ht(_)));
+        dict.add(b"set", mixed);
 
         let sorted = [(f64::NEG_INFINITY, "a"), (1.5, "b"), (1.5, "c"), (3.0, "7")];
         let mut zs = zset::new();
@@ -3375,6 +3431,32 @@ mod tests {
             let mut server = newServer();
             assert!(value(&mut server, type_, &bytes), "type {type_}");
             assert_eq!(server.db[0].dict.len(), 0, "type {type_}");
+        }
+    }
+
+    /// Elements of tables are added some at a time, and a duplicate is seen when its turn comes.
+    #[test]
+    fn a_duplicate_among_many_is_found() {
+        let one = 1f64.to_le_bytes();
+        for (type_, behind) in
+            [(RDB_TYPE_SET, &b""[..]), (RDB_TYPE_HASH, b"\x01v"), (RDB_TYPE_ZSET_2, &one)]
+        {
+            for n in [1, 15, 16, 17, 31, 32, 40] {
+                let elements: Vec<_> =
+                    (0..n).map(|i| [&string(&[b'e', i]), behind].concat()).collect();
+                let load = |elements: &[Vec<u8>]| {
+                    let mut server = newServer();
+                    (server.set_max_intset_entries, server.hash_max_ziplist_entries) = (0, 0);
+                    server.zset_max_ziplist_entries = 0;
+                    let bytes = [&[elements.len() as u8][..], &elements.concat()].concat();
+                    value(&mut server, type_, &bytes).then(|| contents(&server))
+                };
+                assert_eq!(load(&elements).unwrap().len(), 1, "type {type_}, {n} elements");
+                for i in [0, n / 2, n - 1] {
+                    let twice = [&elements[..], &elements[i as usize..][..1]].concat();
+                    assert!(load(&twice).is_none(), "type {type_}, {i} after {n} elements");
+                }
+            }
         }
     }
 

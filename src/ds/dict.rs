@@ -1426,6 +1426,43 @@ pub fn dictAdd<E: DictEntry>(d: &mut Dict<E>, e: E) -> Result<(), E> {
     Ok(())
 }
 
+/// Entries on their way into a table, with their hashes. To add one is to wait for its bucket to come from memory; while
+/// some wait here their buckets come together.
+// C: there is no such thing.
+#[derive(Debug)]
+pub struct DictBatch<E>(Vec<(u64, E)>);
+
+/// So many buckets are asked for at a time: about as many as a core fetches side by side.
+const BATCH: usize = 16;
+
+impl<E> Default for DictBatch<E> {
+    fn default() -> Self {
+        DictBatch(Vec::new())
+    }
+}
+
+/// Adds an entry, now or a little later: in the end the caller calls [`dictAddBatch`]. `false`: one of those that were added
+/// just now was there, or was given twice; the table has the first.
+pub fn dictAddLater<E: DictEntry>(d: &mut Dict<E>, batch: &mut DictBatch<E>, e: E) -> bool {
+    let hash = dictGetHash(d, e.key());
+    d.raw.prefetch_bucket(hash);
+    batch.0.push((hash, e));
+    batch.0.len() < BATCH || dictAddBatch(d, batch)
+}
+
+/// Adds the entries that wait. `false`: as [`dictAddLater`] says.
+pub fn dictAddBatch<E: DictEntry>(d: &mut Dict<E>, batch: &mut DictBatch<E>) -> bool {
+    let mut all_new = true;
+    for (hash, e) in batch.0.drain(..) {
+        if d.slot_of(e.key(), hash).is_some() {
+            all_new = false;
+        } else {
+            d.raw.insert_pointer(hash, into_slot(e), Dict::<E>::rehash(d.seed));
+        }
+    }
+    all_new
+}
+
 /// Finds the entry of a key, or adds the one that `make` makes, which must have this key. `true`: it was added.
 pub fn dictAddOrFind<'a, E: DictEntry>(
     d: &'a mut Dict<E>,
@@ -2225,6 +2262,27 @@ mod tests {
     }
 
     /// A table of a few million entries goes without recursion, and within a moment.
+    #[test]
+    fn a_batch_adds_each_key_once() {
+        let mut d: Dict<SdsEntry> = Dict::default();
+        let mut batch = DictBatch::default();
+        let key = |i: u32| SdsEntry::new(&i.to_be_bytes());
+        assert!((0..1000).all(|i| dictAddLater(&mut d, &mut batch, key(i))));
+        assert!(dictAddBatch(&mut d, &mut batch));
+        assert_eq!(dictSize(&d), 1000);
+        assert!((0..1000u32).all(|i| dictFind(&d, &i.to_be_bytes()).is_some()));
+
+        // One that is in the table, and one that waits: neither gets there twice, and those after them get there.
+        for twice in [[5, 1000, 1001], [2000, 2000, 2001]] {
+            let before = dictSize(&d);
+            twice.into_iter().for_each(|i| assert!(dictAddLater(&mut d, &mut batch, key(i))));
+            assert!(!dictAddBatch(&mut d, &mut batch));
+            assert_eq!(dictSize(&d), before + 2);
+        }
+        // What waits when its batch goes is freed.
+        dictAddLater(&mut d, &mut batch, key(3000));
+    }
+
     #[test]
     fn large_table_is_dropped() {
         let mut d: Dict<SdsEntry> = Dict::default();

@@ -118,7 +118,7 @@ impl Deref for Ziplist {
 }
 
 /// The value of an entry; a string is borrowed from the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ZiplistEntry<'a> {
     /// The bytes of a string.
     Str(&'a [u8]),
@@ -1004,6 +1004,21 @@ pub fn ziplistValidateIntegrity(
         && (ZIPLIST_LENGTH(zl) == u16::MAX || ZIPLIST_LENGTH(zl) as usize == count)
 }
 
+/// Whether no two of these values read the same. They may come from a list that another program wrote: the string `12` reads
+/// as the integer does.
+// C: the callers put copies of the values into a table.
+pub fn ziplistAllDistinct(values: &mut [ZiplistEntry]) -> bool {
+    for value in values.iter_mut() {
+        if let ZiplistEntry::Str(s) = *value
+            && let Some(n) = lpStringToInt64(s)
+        {
+            *value = ZiplistEntry::Int(n);
+        }
+    }
+    values.sort_unstable();
+    values.windows(2).all(|pair| pair[0] != pair[1])
+}
+
 /// The two values, field and value or member and score, of the pair whose first entry is at `p`, and
 /// where the next pair starts.
 #[inline]
@@ -1347,6 +1362,21 @@ mod tests {
     /// What is damaged either does not matter to what is asked, or ends it by an assertion: never by
     /// a position outside of the list, and never in a loop without an end. A list keeps its header
     /// true whatever its entries say.
+    #[test]
+    fn distinct_values_read_differently() {
+        use ZiplistEntry::{Int, Str};
+        for (mut values, distinct) in [
+            (vec![], true),
+            (vec![Str(b"b"), Int(7), Str(b"a"), Str(b"ab"), Str(b""), Int(-7)], true),
+            (vec![Str(b"b"), Str(b"a"), Str(b"b")], false),
+            (vec![Int(7), Str(b"b"), Int(7)], false),
+            (vec![Str(b"12"), Str(b"a"), Int(12)], false),
+            (vec![Str(b"012"), Str(b"-0"), Int(12), Int(0)], true),
+        ] {
+            assert_eq!(ziplistAllDistinct(&mut values), distinct, "{values:?}");
+        }
+    }
+
     #[test]
     fn damaged_bytes_are_asserted() {
         let mut rng = Rng::new();

@@ -373,14 +373,17 @@ pub fn hashZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     if !deep {
         return ziplistValidateIntegrity(zl, false, None);
     }
-    let (mut count, mut fields) = (0usize, HashSet::new());
+    let (mut count, mut fields) = (0usize, Vec::with_capacity(16));
     let mut entry_validation = |p: usize| {
         count += 1;
-        count % 2 == 0
-            || ziplistGet(zl, p)
-                .is_some_and(|field| withEntryBytes(field, |f| fields.insert(f.to_vec())))
+        if count % 2 == 1 {
+            fields.extend(ziplistGet(zl, p));
+        }
+        true
     };
-    ziplistValidateIntegrity(zl, true, Some(&mut entry_validation)) && count % 2 == 0
+    ziplistValidateIntegrity(zl, true, Some(&mut entry_validation))
+        && count % 2 == 0
+        && ziplistAllDistinct(&mut fields)
 }
 
 /// Replies with a field or value.

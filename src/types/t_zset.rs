@@ -153,6 +153,27 @@ impl zset {
         is_new
     }
 
+    /// [`add`](Self::add), but it is seen a little later whether the member is there, when its bucket has come from memory: in the
+    /// end the caller calls [`add_batch`](Self::add_batch). `waiting` has the members that are not in the table yet. `false`:
+    /// one was there twice, and this set is of no use any more.
+    pub fn add_later(&mut self, waiting: &mut Vec<(u64, u32)>, score: f64, ele: &[u8]) -> bool {
+        let hash = siphash(ele, &self.seed);
+        self.dict.prefetch_bucket(hash);
+        waiting.push((hash, zslInsert(&mut self.zsl, score, ele)));
+        waiting.len() < 16 || self.add_batch(waiting)
+    }
+
+    /// Puts the members that wait into the table. `false`: as [`add_later`](Self::add_later) says.
+    pub fn add_batch(&mut self, waiting: &mut Vec<(u64, u32)>) -> bool {
+        waiting.drain(..).all(|(hash, node)| {
+            let is_new = self.find_hashed(hash, self.zsl.member(node)).is_none();
+            if is_new {
+                self.dict.insert(hash, u64::from(node), rehash(&self.zsl, &self.seed));
+            }
+            is_new
+        })
+    }
+
     #[inline]
     fn insert_hashed(&mut self, hash: u64, score: f64, ele: &[u8]) -> u32 {
         let node = zslInsert(&mut self.zsl, score, ele);
@@ -1002,18 +1023,20 @@ pub fn zsetZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     if !deep {
         return ziplistValidateIntegrity(zl, false, None);
     }
-    let mut members: HashSet<Vec<u8>> = HashSet::new();
-    let mut count = 0;
+    let (mut count, mut members) = (0usize, Vec::with_capacity(16));
     let mut check = |p: usize| {
         let Some(entry) = ziplistGet(zl, p) else { return false };
         count += 1;
         if count % 2 == 1 {
-            members.insert(elementText(entry).to_vec())
+            members.push(entry);
+            true
         } else {
             !zzlScore(entry).is_nan()
         }
     };
-    ziplistValidateIntegrity(zl, true, Some(&mut check)) && count % 2 == 0
+    ziplistValidateIntegrity(zl, true, Some(&mut check))
+        && count % 2 == 0
+        && ziplistAllDistinct(&mut members)
 }
 
 /// A random element of a set that has `zsetsize` of them, at least one.
