@@ -225,9 +225,6 @@ fn block(s: &mut Session, g: &mut Gen) -> Outcome {
     let key = g.value(kind);
     let mut wait = words(wait);
     wait.iter_mut().filter(|w| *w == b"key").for_each(|w| *w = key.clone());
-    if s.known.avoids(&wait) {
-        return Ok(());
-    }
     let mut feed = match (kind, g.rng.below(8)) {
         (_, 0) => words("DEL key"),
         (_, 1) => words("SET key v"),
@@ -243,6 +240,9 @@ fn block(s: &mut Session, g: &mut Gen) -> Outcome {
         _ => vec![b"XADD".to_vec(), vec![], g.value("newid"), g.value("m"), g.value("v")],
     };
     feed[1] = key;
+    if s.known.avoids(&wait) || s.known.avoids(&feed) {
+        return Ok(());
+    }
     s.block(&wait, &feed, g.rng.pick::<&str>(&["TIMEOUT", "ERROR"]))
 }
 

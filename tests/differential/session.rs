@@ -292,7 +292,8 @@ impl Session {
         let mut seen = [vec![], vec![]];
         for (n, mut reply) in [ours, theirs].into_iter().enumerate() {
             while let [cursor, items] = reply.items() {
-                seen[n].extend(items.items().chunks(pairs).map(|c| c.to_vec()));
+                let elements = items.items().chunks(pairs);
+                seen[n].extend(elements.map(|e| self.known.scanned(argv, e.to_vec())));
                 if cursor.bytes() == b"0" {
                     break;
                 }
@@ -312,11 +313,22 @@ impl Session {
         Err(self.difference(argv, &text(&seen[0]), &text(&seen[1])))
     }
 
-    /// A SORT whose result depends on the order of the elements: compared unless they come out of a hash table.
+    /// A SORT whose result depends on the order of the elements: compared unless they come out of a hash table. If they
+    /// are sorted by nothing but themselves, it does so only where one has a NUL.
     pub fn sort(&mut self, argv: Argv) -> Outcome {
         self.flush()?;
-        let kind = self.ours.main.ask(&vec![b"TYPE".to_vec(), argv[1].clone()])?;
-        if matches!(kind.bytes(), b"set" | b"zset") { Ok(()) } else { self.push(argv) }
+        let key = &argv[1];
+        let elements = match self.ours.main.ask(&vec![b"TYPE".to_vec(), key.clone()])?.bytes() {
+            b"set" => vec![b"SMEMBERS".to_vec(), key.clone()],
+            b"zset" => [&[b"ZRANGE".to_vec(), key.clone()][..], &words("0 -1")].concat(),
+            _ => return self.push(argv),
+        };
+        if argv.iter().any(|a| a.eq_ignore_ascii_case(b"BY"))
+            || self.ours.main.ask(&elements)?.leaves().iter().any(|e| e.contains(&0))
+        {
+            return Ok(());
+        }
+        self.push(argv)
     }
 
     /// A client waits for a key; another one feeds it, or somebody ends the waiting.

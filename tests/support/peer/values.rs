@@ -545,14 +545,14 @@ pub fn is_harmful(argv: &Argv) -> bool {
     }
 }
 
-/// Whether the result of a SORT depends on the order the elements had: equal weights leave it as it was, and so does a
-/// pattern without a star.
+/// Whether the result of a SORT depends on the order the elements had: equal weights leave it as it was, and so do a
+/// pattern without a star, and texts that are the same up to a NUL, which is as far as strcoll looks.
 pub fn is_unordered_sort(argv: &Argv) -> bool {
     let upper: Vec<Vec<u8>> = argv.iter().map(|a| a.to_ascii_uppercase()).collect();
     let has = |word: &[u8]| upper.iter().any(|a| a == word);
     upper[0] == b"SORT"
         && (upper.windows(2).any(|w| w[0] == b"BY" && !w[1].contains(&b'*'))
-            || has(b"BY") && has(b"ALPHA"))
+            || has(b"ALPHA") && (has(b"BY") || !has(b"STORE")))
 }
 
 /// Whether an offset into a string is valid, but would make it a big one.
