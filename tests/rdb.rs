@@ -6,9 +6,13 @@ mod ask;
 #[path = "support/content.rs"]
 mod content;
 mod support;
+#[path = "support/traffic.rs"]
+mod traffic;
 
 use ask::*;
 use content::*;
+use fidelis::crc64::crc64;
+use fidelis::rdb::{RDB_OPCODE_EOF, RDB_OPCODE_SELECTDB};
 use serde_json::Value as Json;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -30,6 +34,46 @@ fn sample() -> Vec<u8> {
     (0..FROM_6_2_16.len() / 2)
         .map(|i| u8::from_str_radix(&FROM_6_2_16[2 * i..2 * i + 2], 16).unwrap())
         .collect()
+}
+
+/// A small file with a value of every type and encoding that is read: those of 6.2, older and newer ones.
+fn every_type() -> Vec<u8> {
+    let limits = ["--hash-max-ziplist-entries", "16", "--zset-max-ziplist-entries", "16"];
+    let policy = ["--maxmemory-policy", "allkeys-lfu"];
+    let server = TestServer::start(&[&limits[..], &policy].concat());
+    let mut c = server.conn();
+    for line in traffic::making().iter().filter(|line| !line.contains(" big")) {
+        assert!(!c.ask(line).starts_with('-'), "{line}");
+    }
+    c.ask("SET text hello PXAT 4102444800123");
+    c.ask("SELECT 9");
+    c.ask("SET other 1");
+    assert_eq!(c.ask("SAVE"), "OK");
+
+    // Before the end mark and the checksum.
+    let mut file = std::fs::read(server.dir.path("dump.rdb")).unwrap();
+    file.truncate(file.len() - 9);
+    file[5..9].copy_from_slice(b"0012");
+    file.extend([RDB_OPCODE_SELECTDB, 0]);
+    let zl = b"\x14\x14\0\0\0\x10\0\0\0\x03\0\0\x01a\x03\xfe\x07\x03\x01c\xff";
+    let lp = b"\x11\x11\0\0\0\x04\0\x81a\x02\x01\x01\x81b\x02\x02\x01\xff";
+    let zipmap = b"\x0d\x02\x01f\x01\0v\0\x02\x0112?\xff";
+    for (type_, value) in [
+        (1, &b"\x03\x01a\xc0\x07\x01b"[..]),
+        (3, b"\x03\x01a\x032.5\x01b\xfe\x01c\xff"),
+        (9, &zipmap[..]),
+        (10, &zl[..]),
+        (16, &lp[..]),
+        (17, &lp[..]),
+        (18, &[&b"\x02\x02"[..], lp, b"\x01\x05plain"].concat()),
+        (20, &lp[..]),
+    ] {
+        file.extend([&[type_, 2, b'k', b'a' + type_], value].concat());
+    }
+    file.push(RDB_OPCODE_EOF);
+    let checksum = crc64(0, &file);
+    file.extend(checksum.to_le_bytes());
+    file
 }
 
 /// The files of a folder that are a child's unfinished work.
@@ -63,7 +107,7 @@ enum Start {
     Exit(i32, String),
 }
 
-/// Starts a server on `rdb`, without a TCP port, and stops it again.
+/// Starts a server on `rdb`, without a TCP port, uses what it has loaded, and stops it again.
 fn start_on(dir: &Path, rdb: &[u8]) -> Start {
     std::fs::write(dir.join("dump.rdb"), rdb).unwrap();
     let log = std::fs::File::create(dir.join("out")).unwrap();
@@ -84,18 +128,13 @@ fn start_on(dir: &Path, rdb: &[u8]) -> Start {
                 String::from_utf8_lossy(&std::fs::read(dir.join("out")).unwrap()).into_owned();
             return Start::Exit(status.code().unwrap_or(-1), said);
         }
-        if let Ok(mut s) = UnixStream::connect(&socket) {
-            s.set_read_timeout(Some(PATIENCE)).unwrap();
-            // It listens before it loads: when the load fails, the connection ends without a word.
-            let mut said = Vec::new();
-            let _ = s
-                .write_all(b"DBSIZE\r\nGET text\r\nQUIT\r\n")
-                .and_then(|()| s.read_to_end(&mut said));
-            if !said.is_empty() && !said.starts_with(b"-LOADING") {
-                child.kill().unwrap();
-                child.wait().unwrap();
-                return Start::Up(String::from_utf8_lossy(&said).into_owned());
-            }
+        // It listens before it loads: when the load fails, the connection ends without a word.
+        let said = say(&socket, b"DBSIZE\r\nGET text\r\nQUIT\r\n");
+        if !said.is_empty() && !said.starts_with("-LOADING") {
+            use_up(&socket, &said);
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return Start::Up(said);
         }
         if start.elapsed() > PATIENCE {
             let _ = child.kill();
@@ -103,6 +142,34 @@ fn start_on(dir: &Path, rdb: &[u8]) -> Start {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+}
+
+/// Sends bytes to a socket and reads until the other side closes. Empty: there is none.
+fn say(socket: &Path, bytes: &[u8]) -> String {
+    let mut said = Vec::new();
+    if let Ok(mut s) = UnixStream::connect(socket) {
+        s.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = s.write_all(bytes).and_then(|()| s.read_to_end(&mut said));
+    }
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+/// Uses every key of a server as its type allows, to the last one.
+fn use_up(socket: &Path, said: &str) {
+    let keys = say(socket, b"KEYS *\r\nQUIT\r\n");
+    // Names that damage has made unreadable are left.
+    let names = || keys.split("\r\n").skip(2).step_by(2).filter(|k| !k.is_empty() && k.is_ascii());
+    let types = names().map(|k| Conn::encode(&["TYPE", k])).collect::<Vec<_>>().concat();
+    let types = say(socket, &[&types[..], b"QUIT\r\n"].concat());
+    let mut commands = Vec::new();
+    for (name, type_) in names().zip(types.split("\r\n")) {
+        for words in traffic::using(type_.trim_start_matches('+'), name) {
+            commands.extend(Conn::encode(&words));
+        }
+    }
+    commands.extend(b"QUIT\r\n");
+    let answers = say(socket, &commands);
+    assert!(answers.ends_with("+OK\r\n"), "it ended after {said}, while {types} were used");
 }
 
 /// Runs `check` on each of `n` cases in as many threads as there are processors.
@@ -181,10 +248,10 @@ fn file_of_6_2_16() {
     assert!(server.log().contains("DB loaded from disk: "));
 }
 
-/// Every prefix of it is refused.
+/// Every prefix of a file is refused.
 #[test]
 fn every_prefix_is_refused() {
-    let file = sample();
+    let file = every_type();
     in_parallel(file.len(), |n, dir| {
         assert_refused(start_on(dir, &file[..n]), &format!("the first {n} bytes"))
     });
@@ -193,7 +260,7 @@ fn every_prefix_is_refused() {
 /// Every byte of it flipped is refused, by the checksum if by nothing else.
 #[test]
 fn every_flipped_byte_is_refused() {
-    let file = sample();
+    let file = every_type();
     in_parallel(file.len(), |n, dir| {
         let mut file = file.clone();
         file[n] ^= [0x01, 0x80, 0xff][n % 3];
@@ -201,12 +268,15 @@ fn every_flipped_byte_is_refused() {
     });
 }
 
-/// With the checksum switched off (eight zero bytes) flipped bytes reach the parser: it loads something or refuses.
+/// With the checksum switched off (eight zero bytes) flipped bytes reach the parser: it loads something that can be used, or
+/// refuses.
 #[test]
 fn flipped_bytes_without_checksum() {
-    let mut file = sample();
+    let mut file = every_type();
     let end = file.len() - 8;
     file[end..].fill(0);
+    let Start::Up(said) = start_on(&Folder::new().0, &file) else { panic!("it is good") };
+    assert!(said.starts_with(":26\r\n$5\r\nhello\r\n"), "{said}");
     let (loaded, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
     in_parallel(end, |n, dir| {
         let mut file = file.clone();
