@@ -2,13 +2,16 @@
 #![no_main]
 
 use fidelis::ds::rax::*;
+use fidelis_fuzz::Input;
 use libfuzzer_sys::fuzz_target;
 use std::collections::BTreeMap;
 
-fuzz_target!(|ops: Vec<(u8, Vec<u8>)>| {
+fuzz_target!(|data: &[u8]| {
+    let mut input = Input(data);
     let mut rax = raxNew();
     let mut map = BTreeMap::new();
-    for (op, key) in ops {
+    while let Some(op) = input.op() {
+        let key = input.string();
         match op % 8 {
             0..3 => assert_eq!(raxInsert(&mut rax, &key, op), map.insert(key.clone(), op)),
             3 => assert_eq!(raxTryInsert(&mut rax, &key, op).is_err(), {

@@ -5,6 +5,7 @@ use fidelis::object::{Keyspace, Value};
 use fidelis::rdb::*;
 use fidelis::rio::*;
 use fidelis::server_h::*;
+use fidelis_fuzz::Input;
 use libfuzzer_sys::fuzz_target;
 
 /// The value of a type, checked in depth.
@@ -18,9 +19,10 @@ fn load(server: &mut Server, keys: &mut Keyspace, type_: u8, bytes: &[u8]) -> bo
     true
 }
 
-fuzz_target!(|input: (u8, u8, Vec<u8>)| {
-    let (type_, limit, bytes) = input;
-    let limit = usize::from(limit);
+fuzz_target!(|data: &[u8]| {
+    let mut input = Input(data);
+    let (limit, type_) = (usize::from(input.byte()), input.byte());
+    let bytes = input.0;
     let mut server = Server {
         db: vec![RedisDb::default()],
         hz: 10,
@@ -36,7 +38,7 @@ fuzz_target!(|input: (u8, u8, Vec<u8>)| {
         ..Default::default()
     };
     let mut keys = Keyspace::default();
-    if !load(&mut server, &mut keys, type_ % 26, &bytes) {
+    if !load(&mut server, &mut keys, type_ % 26, bytes) {
         return;
     }
     let o = keys.find(b"k").expect("it was added just now");

@@ -4,7 +4,9 @@
 
 use fidelis::ds::listpack::Listpack;
 use fidelis::ds::rax::raxInsert;
+use fidelis::server_h::streamID;
 use fidelis::types::t_stream::*;
+use fidelis_fuzz::Input;
 use libfuzzer_sys::fuzz_target;
 
 const LIMITS: NodeLimits = NodeLimits { max_bytes: 4096, max_entries: 10 };
@@ -22,25 +24,28 @@ fn walk(s: &Stream, rev: bool) -> Vec<streamID> {
     ids
 }
 
-fuzz_target!(|input: (Vec<u8>, u8, Vec<(u8, u8, Vec<u8>)>)| {
-    let (bytes, ms, ops) = input;
-    streamValidateListpackIntegrity(&bytes, false);
-    if !streamValidateListpackIntegrity(&bytes, true) {
+fuzz_target!(|data: &[u8]| {
+    let mut input = Input(data);
+    let bytes = input.value();
+    streamValidateListpackIntegrity(bytes, false);
+    if !streamValidateListpackIntegrity(bytes, true) {
         return;
     }
-    let Some(lp) = Listpack::fromBytes(bytes) else { return };
+    let Some(lp) = Listpack::fromBytes(bytes.to_vec()) else { return };
     let mut s = streamNew();
-    let master = streamID { ms: ms.into(), seq: 0 };
+    let master = streamID { ms: input.byte().into(), seq: 0 };
     raxInsert(&mut s.rax, &streamEncodeID(&master), lp);
     let mut back = walk(&s, true);
     back.reverse();
-    assert_eq!(walk(&s, false).len(), back.len());
+    assert_eq!(walk(&s, false), back);
     s.length = back.len() as u64;
     s.last_id = streamID { ms: 1 << 40, seq: 0 };
-    for (op, n, value) in ops {
+    while let Some(op) = input.op() {
+        let n = input.byte();
         let id = streamID { ms: n.into(), seq: 0 };
         match op % 5 {
             0 => {
+                let value = input.string();
                 let item: [&[u8]; 4] = [b"field", &value, &value, b"1"];
                 let fields = 1 + usize::from(n % 2);
                 let _ = streamAppendItem(&mut s, LIMITS, fields, |i| item[i], None);
@@ -50,7 +55,8 @@ fuzz_target!(|input: (Vec<u8>, u8, Vec<(u8, u8, Vec<u8>)>)| {
             3 => drop(streamTrimByID(&mut s, LIMITS, id, op > 127)),
             _ => drop(streamDup(&s)),
         }
-        walk(&s, false);
-        walk(&s, true);
+        let mut back = walk(&s, true);
+        back.reverse();
+        assert_eq!(walk(&s, false), back);
     }
 });
