@@ -1031,6 +1031,9 @@ fn redis_check_aof_tells_and_cuts() {
     assert_eq!(check_aof(&["--fax", name], ""), ("Invalid argument: --fax\n".into(), 1));
     assert_eq!(check_aof(&["a", "b", "c"], ""), ("Invalid arguments\n".into(), 1));
     assert_eq!(check_aof(&[name], ""), (format!("Cannot open file: {name}\n"), 1));
+    // CVE-2025-27151: a name longer than any path.
+    let long = "a".repeat(5000);
+    assert_eq!(check_aof(&[&long], ""), (format!("Cannot open file: {long}\n"), 1));
     fs::write(&path, "").unwrap();
     assert_eq!(check_aof(&[name], ""), (format!("Empty file: {name}\n"), 1));
 

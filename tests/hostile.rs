@@ -766,3 +766,69 @@ fn cve_2021_32761_bits_at_the_edge() {
     assert_eq!(c.ask("BITFIELD k GET u8 #9223372036854775807"), refused);
     assert_eq!(c.ask("EXISTS k"), "0");
 }
+
+/// What 31 and 32 bits cannot count: a HyperLogLog of more than two gigabytes (fixed in 6.2.21), and elements of more than one
+/// and of four (CVE-2021-32627, CVE-2021-32628). It wants ten gigabytes of memory, so only the long form does it.
+#[test]
+fn cve_2021_32627_gigabytes() {
+    if !long() {
+        return;
+    }
+    let huge = "9223372036854775807";
+    let sizes = ["--proto-max-bulk-len", "8gb", "--client-query-buffer-limit", "8gb"];
+    let limits = ["--hash-max-ziplist-value", huge, "--zset-max-ziplist-value", huge];
+    let server = TestServer::start(&[sizes, limits].concat());
+    let mut c = server.conn();
+
+    // The sum that it keeps is marked as outdated, so that its registers are looked at.
+    for encoding in ["\0", "\x01"] {
+        c.cmd(&["SET", "h", &format!("HYLL{encoding}")]);
+        c.cmd(&[&b"SETRANGE"[..], b"h", b"15", b"\x80"]);
+        assert_eq!(c.ask("SETRANGE h 2200000000 x"), "2200000001");
+        for line in ["PFCOUNT h", "PFCOUNT h h", "PFADD h a", "PFMERGE h2 h", "PFDEBUG GETREG h"] {
+            let reply = c.ask(line);
+            let refused =
+                ["-INVALIDOBJ Corrupted HLL", "-WRONGTYPE Key is not a valid HyperLogLog"];
+            // A register before the damage may be set.
+            let set = line.starts_with("PFADD") && reply == "1";
+            assert!(set || refused.iter().any(|r| reply.starts_with(r)), "{line}: {reply}");
+        }
+    }
+    assert_eq!(c.ask("DEL h"), "1");
+
+    // Sends a command with one more argument of so many bytes.
+    let mut send = |line: &str, size: usize| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let command = Conn::encode(&words);
+        let end = command.iter().position(|&b| b == b'\n').unwrap() + 1;
+        c.raw(format!("*{}\r\n", words.len() + 1).as_bytes()).unwrap();
+        c.raw(&command[end..]).unwrap();
+        c.raw(format!("${size}\r\n").as_bytes()).unwrap();
+        let chunk = vec![b'x'; 1 << 20];
+        for at in (0..size).step_by(chunk.len()) {
+            c.raw(&chunk[..chunk.len().min(size - at)]).unwrap();
+        }
+        c.raw(b"\r\n").unwrap();
+        flat(&c.reply())
+    };
+    let size = 1_100_000_000;
+    assert_eq!(send("XADD s 1-1 f", size), "-ERR Elements are too large to be stored");
+    assert_eq!(send("HSET hash f", size), "1");
+    assert_eq!(send("ZADD zset 1", size), "1");
+    assert_eq!(send("RPUSH list", size), "1");
+    assert_eq!(send("LINSERT list BEFORE none", (1 << 32) - 1023), "-ERR Element too large");
+    for (line, want) in [
+        ("XLEN s", "0"),
+        ("OBJECT ENCODING hash", "hashtable"),
+        ("HSTRLEN hash f", "1100000000"),
+        ("OBJECT ENCODING zset", "skiplist"),
+        ("ZADD zset 2 a", "1"),
+        ("ZRANGE zset 1 1", "[a]"),
+        ("RPUSH list a", "2"),
+        ("LINSERT list BEFORE a b", "3"),
+        ("LRANGE list 1 -1", "[b a]"),
+        ("DEL hash zset list", "3"),
+    ] {
+        assert_eq!(server.conn().ask(line), want, "{line}");
+    }
+}
