@@ -4,6 +4,7 @@ use std::path::Path;
 
 use fidelis::ds::listpack::{lpAppend, lpNew};
 use fidelis::ds::ziplist::{ZIPLIST_TAIL, ziplistNew, ziplistPush};
+use fidelis::types::t_stream::streamValidateListpackIntegrity;
 use fidelis_fuzz::{InProcess, input, request, traffic};
 
 /// Writes one input of a target.
@@ -16,11 +17,15 @@ fn seed(target: &str, name: &str, bytes: &[u8]) {
 /// What is done to a packed value: a few operations that are known to all targets.
 const OPS: &[u8] = b"\x00\x00\x01a\x01\x00\x0212\x02\x01\x03xyz\x03\x00\x00\x07\x00\x04last";
 
-/// A value, by its type in an RDB, for those who take such.
+/// A value, by its type in an RDB, for those who take such. It is a good one.
 fn value(name: &str, limits: u8, type_: u8, bytes: &[u8]) {
     let name = format!("{name}-{limits}");
-    let version = [12, 0];
-    seed("restore", &name, &[&[limits, type_], bytes, &version].concat());
+    let payload = [&[type_], bytes, &[12, 0]].concat();
+    InProcess::with(limits, |it| {
+        let restore = it.ask(&[b"RESTORE", &b"k"[..], b"0", &[&payload[..], &[0; 8]].concat()]);
+        assert_eq!(restore, b"+OK\r\n", "{name}");
+    });
+    seed("restore", &name, &[&[limits], &payload[..]].concat());
     seed("rdb_object", &name, &[&[limits, type_], bytes].concat());
     let (head, tail) = (b"REDIS0012\xfe\x00", [&[0xff][..], &[0; 8]].concat());
     seed("rdb_file", &name, &[&[limits][..], head, &[type_, 1, b'k'], bytes, &tail].concat());
@@ -61,9 +66,10 @@ fn other_values() {
     let intset = b"\x02\x00\x00\x00\x03\x00\x00\x00\xff\xff\x05\x00\x07\x00";
     // A message with the fields of the first, one with others, one that was deleted.
     let mut stream = lpNew(0);
-    for word in "2 1 1 f 0 2 0 0 v 4 0 3 0 1 2 g 1 h 2 8 3 5 0 v 4".split(' ') {
+    for word in "2 1 1 f 0 2 0 0 v 4 0 3 0 2 g 1 h 2 8 3 5 0 v 4".split(' ') {
         assert!(lpAppend(&mut stream, word.as_bytes()));
     }
+    assert!(streamValidateListpackIntegrity(&stream, true));
     let id = [string(&[0; 16]), string(&stream)].concat();
     let stream_tail = b"\x02\x05\x00\x00\x00\x00\x00\x03\x00";
 
