@@ -358,23 +358,26 @@ pub fn addReplyProto(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8]) {
     addReplyRaw(clients.as_mut(), c, s);
 }
 
-/// Whether `len` more bytes just follow those in the client's buffer: the case of all replies of a pipeline but the first. Then
-/// there is nothing else to prepare.
+/// Where `len` more bytes go, if they all fit: into the buffer, or into the last block of the list once there is one.
 #[inline(always)]
-fn followsInBuffer(client: &Client, len: usize) -> bool {
-    !client.buf.is_empty()
-        && client.reply.is_empty()
-        && client.flags & (NOT_EVERYTHING_IS_SENT | CLIENT_CLOSE_AFTER_REPLY) == 0
-        && client.conn.is_some()
-        && len <= PROTO_REPLY_CHUNK_BYTES - client.buf.len()
+fn roomForReply(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
+    if client.flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
+        return None;
+    }
+    match client.reply.back_mut() {
+        None => (len <= PROTO_REPLY_CHUNK_BYTES - client.buf.len()).then_some(&mut client.buf),
+        Some(ReplyNode::Block(tail)) => (len <= tail.capacity() - tail.len()).then_some(tail),
+        Some(_) => None,
+    }
 }
 
 fn addReplyRaw(clients: &mut Clients, c: ClientId, s: &[u8]) {
-    let client = &mut clients[c];
-    if followsInBuffer(client, s.len()) {
-        client.buf.extend_from_slice(s);
-    } else if prepareClientToWrite(clients, c).is_ok() {
-        addReplyPrepared(clients, c, s);
+    if prepareClientToWrite(clients, c).is_err() {
+        return;
+    }
+    match roomForReply(&mut clients[c], s.len()) {
+        Some(queued) => queued.extend_from_slice(s),
+        None => addReplyPrepared(clients, c, s),
     }
 }
 
@@ -842,25 +845,23 @@ fn addReplyBulkBytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
     let header = Header::new(b'$', p.len() as i64);
     let header = header.bytes();
     let all = header.len() + p.len() + 2;
-    if !followsInBuffer(&clients[c], all) && prepareClientToWrite(clients, c).is_err() {
+    if prepareClientToWrite(clients, c).is_err() {
         return;
     }
-    // Mostly all of it fits into the buffer.
-    let client = &mut clients[c];
-    if client.flags & CLIENT_CLOSE_AFTER_REPLY == 0
-        && client.reply.is_empty()
-        && all <= PROTO_REPLY_CHUNK_BYTES - client.buf.len()
-    {
-        client.buf.reserve(all);
-        client.buf.extend_from_slice(header);
-        client.buf.extend_from_slice(p);
-        client.buf.extend_from_slice(b"\r\n");
-        return;
+    match roomForReply(&mut clients[c], all) {
+        Some(queued) => {
+            queued.reserve(all);
+            queued.extend_from_slice(header);
+            queued.extend_from_slice(p);
+            queued.extend_from_slice(b"\r\n");
+        }
+        None => {
+            addReplyPrepared(clients, c, header);
+            // Each piece may bring the client over its limit, which ends it.
+            addReplyRaw(clients, c, p);
+            addReplyRaw(clients, c, b"\r\n");
+        }
     }
-    addReplyPrepared(clients, c, header);
-    // Each piece may bring the client over its limit, which ends it.
-    addReplyRaw(clients, c, p);
-    addReplyRaw(clients, c, b"\r\n");
 }
 
 /// Queues a text as a bulk.

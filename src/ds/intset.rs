@@ -252,6 +252,24 @@ pub fn intsetFind(is: &[u8], value: i64) -> bool {
     _intsetValueEncoding(value) <= encodingOf(is) && intsetSearch(is, value).is_ok()
 }
 
+/// [`intsetFind`] for values that are asked for in ascending order: `at` is 0 at first, and then where the last one was found,
+/// or belongs. The search goes on from there, with steps that double until it has gone too far.
+pub fn intsetFindNext(is: &[u8], value: i64, at: &mut usize) -> bool {
+    let (mut step, mut end) = (1, *at);
+    while _intsetGet(is, end).is_some_and(|v| v < value) {
+        *at = end + 1;
+        end += step;
+        step *= 2;
+    }
+    while let Some(middle) = Some((*at + end) / 2).filter(|_| *at < end) {
+        match _intsetGet(is, middle) {
+            Some(v) if v < value => *at = middle + 1,
+            _ => end = middle,
+        }
+    }
+    _intsetGet(is, *at) == Some(value)
+}
+
 /// A random value of the set, `None` if it is empty. `rand` gives numbers like `rand(3)`.
 pub fn intsetRandom(is: &[u8], rand: &mut impl FnMut() -> u32) -> Option<i64> {
     _intsetGet(is, rand().checked_rem(intsetLen(is))? as usize)
@@ -351,6 +369,13 @@ mod tests {
             }
             let values: Vec<i64> = (0..intsetLen(&is)).filter_map(|i| intsetGet(&is, i)).collect();
             assert!(model.iter().eq(&values));
+            let mut at = 0;
+            for v in values.iter().flat_map(|v| [v.saturating_sub(1), *v, v.saturating_add(1)]) {
+                if rng.below(4) == 0 {
+                    assert_eq!(intsetFindNext(&is, v, &mut at), model.contains(&v));
+                }
+            }
+            assert!(!intsetFindNext(&is, i64::MAX, &mut at) || model.contains(&i64::MAX));
             assert_eq!(intsetGet(&is, intsetLen(&is)), None);
             assert_eq!(intsetBlobLen(&is), is.len());
             assert!(intsetValidateIntegrity(&is, true) || model.is_empty());
@@ -393,6 +418,7 @@ mod tests {
             let v = rng.integer();
             intsetValidateIntegrity(&bytes, true);
             intsetFind(&bytes, v);
+            intsetFindNext(&bytes, v, &mut 0);
             intsetBlobLen(&bytes);
             for i in 0..8 {
                 intsetGet(&bytes, i);

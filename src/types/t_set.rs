@@ -845,9 +845,17 @@ fn sinterGenericCommand<'a>(
     let mut sets: Vec<SetRef> = sets.into_iter().flatten().map(|o| dict.set(o)).collect();
     sets.sort_by_key(|set| setTypeSize(*set));
     let first = sets[0];
-    let others = || sets[1..].iter().filter(|set| !set.is(first));
-    let inter = setTypeInitIterator(first)
-        .filter(|ele| others().all(|set| setTypeIsMemberElement(*set, *ele)));
+    // Each with the place that its search has come to: the numbers of an intset are asked for in order.
+    let mut others: Vec<(SetRef, usize)> =
+        sets[1..].iter().filter(|set| !set.is(first)).map(|set| (*set, 0)).collect();
+    let inter = setTypeInitIterator(first).filter(|ele| {
+        others.iter_mut().all(|(set, at)| match (first, set, ele) {
+            (SetRef::Intset(_), SetRef::Intset(is), SetElement::Int(n)) => {
+                intsetFindNext(is, *n, at)
+            }
+            (_, set, ele) => setTypeIsMemberElement(*set, *ele),
+        })
+    });
 
     match dstkey {
         None => {
