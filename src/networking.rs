@@ -597,16 +597,16 @@ impl Header {
     #[inline]
     fn new(prefix: u8, n: i64) -> Header {
         let mut buf = [0; 24];
-        // Nearly every number here has one digit or two.
+        // Nearly every number here has one digit or two. Then the header is put together in a register, and is stored and
+        // read as a whole: single bytes would have to reach the cache before eight of them could be read.
         if (0..100).contains(&n) {
             let (tens, ones) = (b'0' + n as u8 / 10, b'0' + n as u8 % 10);
-            let len = if n < 10 {
-                buf[..4].copy_from_slice(&[prefix, ones, b'\r', b'\n']);
-                4
+            let (word, len) = if n < 10 {
+                (u64::from_le_bytes([prefix, ones, b'\r', b'\n', 0, 0, 0, 0]), 4)
             } else {
-                buf[..5].copy_from_slice(&[prefix, tens, ones, b'\r', b'\n']);
-                5
+                (u64::from_le_bytes([prefix, tens, ones, b'\r', b'\n', 0, 0, 0]), 5)
             };
+            buf[..8].copy_from_slice(&word.to_le_bytes());
             return Header { len, buf };
         }
         let mut text = itoa::Buffer::new();
@@ -621,6 +621,24 @@ impl Header {
     #[inline]
     fn bytes(&self) -> &[u8] {
         &self.buf[..self.len]
+    }
+
+    /// The room that [`appendTo`](Self::appendTo) needs.
+    #[inline(always)]
+    fn room(&self) -> usize {
+        self.len.max(8)
+    }
+
+    #[inline(always)]
+    fn appendTo(&self, out: &mut Vec<u8>) {
+        match self.buf.first_chunk::<8>() {
+            Some(word) if self.len <= 8 => {
+                let end = out.len() + self.len;
+                out.extend_from_slice(word);
+                out.truncate(end);
+            }
+            _ => out.extend_from_slice(self.bytes()),
+        }
     }
 }
 
@@ -843,20 +861,19 @@ pub fn addReplyBulkCBuffer(clients: &mut impl AsMut<Clients>, c: ClientId, p: &[
 
 fn addReplyBulkBytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
     let header = Header::new(b'$', p.len() as i64);
-    let header = header.bytes();
-    let all = header.len() + p.len() + 2;
+    let all = header.room() + p.len() + 2;
     if prepareClientToWrite(clients, c).is_err() {
         return;
     }
     match roomForReply(&mut clients[c], all) {
         Some(queued) => {
             queued.reserve(all);
-            queued.extend_from_slice(header);
+            header.appendTo(queued);
             queued.extend_from_slice(p);
             queued.extend_from_slice(b"\r\n");
         }
         None => {
-            addReplyPrepared(clients, c, header);
+            addReplyPrepared(clients, c, header.bytes());
             // Each piece may bring the client over its limit, which ends it.
             addReplyRaw(clients, c, p);
             addReplyRaw(clients, c, b"\r\n");
