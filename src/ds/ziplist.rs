@@ -221,15 +221,22 @@ impl ZlEntry {
 /// Size of the data of an integer encoding, or `None` if there is no such encoding.
 #[inline]
 fn zipIntSize(encoding: u8) -> Option<usize> {
-    match encoding {
-        ZIP_INT_8B => Some(1),
-        ZIP_INT_16B => Some(2),
-        ZIP_INT_24B => Some(3),
-        ZIP_INT_32B => Some(4),
-        ZIP_INT_64B => Some(8),
-        ZIP_INT_IMM_MIN..=ZIP_INT_IMM_MAX => Some(0),
-        _ => None,
-    }
+    // A table, as entries of all sizes lie side by side: a branch would often be guessed wrong.
+    static SIZES: [Option<u8>; 64] = {
+        let mut sizes = [None; 64];
+        sizes[(ZIP_INT_8B & !ZIP_STR_MASK) as usize] = Some(1);
+        sizes[(ZIP_INT_16B & !ZIP_STR_MASK) as usize] = Some(2);
+        sizes[(ZIP_INT_24B & !ZIP_STR_MASK) as usize] = Some(3);
+        sizes[(ZIP_INT_32B & !ZIP_STR_MASK) as usize] = Some(4);
+        sizes[(ZIP_INT_64B & !ZIP_STR_MASK) as usize] = Some(8);
+        let mut immediate = ZIP_INT_IMM_MIN;
+        while immediate <= ZIP_INT_IMM_MAX {
+            sizes[(immediate & !ZIP_STR_MASK) as usize] = Some(0);
+            immediate += 1;
+        }
+        sizes
+    };
+    SIZES[(encoding & !ZIP_STR_MASK) as usize].map(usize::from)
 }
 
 /// Size of the encoding and length of an entry whose data is `rawlen` bytes long.
@@ -348,24 +355,21 @@ fn zipEntrySafe(zl: &[u8], p: usize, validate_prevlen: bool) -> Option<ZlEntry> 
         return None;
     }
 
-    // Most entries: a short string behind a short entry.
+    // Most entries: a short string or an integer behind a short entry.
     let rest = &zl[p..];
-    if let [prevlen, len, ..] = *rest
+    if let [prevlen, byte, ..] = *rest
         && prevlen < ZIP_BIG_PREVLEN
-        && len < ZIP_STR_14B
+        && !(ZIP_STR_14B..ZIP_STR_MASK).contains(&byte)
     {
-        let (prevrawlen, len) = (prevlen as usize, len as usize);
+        let (encoding, len) = match byte {
+            0..ZIP_STR_14B => (ZIP_STR_06B, byte as usize),
+            _ => (byte, zipIntSize(byte)?),
+        };
+        let prevrawlen = prevlen as usize;
         if validate_prevlen && prevrawlen > p - ZIPLIST_HEADER_SIZE {
             return None;
         }
-        let e = ZlEntry {
-            prevrawlensize: 1,
-            prevrawlen,
-            lensize: 1,
-            len,
-            headersize: 2,
-            encoding: ZIP_STR_06B,
-        };
+        let e = ZlEntry { prevrawlensize: 1, prevrawlen, lensize: 1, len, headersize: 2, encoding };
         return (2 + len <= room).then_some(e);
     }
 
