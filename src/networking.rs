@@ -2261,8 +2261,11 @@ fn readIntoQueryBuffer(server: &mut Server, c: ClientId, conn: ConnId) -> Option
     server.stat_total_reads_processed += 1;
 
     let mut querybuf = take(&mut server[c].querybuf);
-    if querybuf.capacity() == 0 {
-        querybuf = lendReadBuffer(server);
+    if querybuf.capacity() < PROTO_IOBUF_LEN {
+        // There is nothing yet, or the first bytes of a command, which are few.
+        let mut lent = lendReadBuffer(server);
+        lent.extend_from_slice(&querybuf);
+        querybuf = lent;
     }
     let client = &mut server.clients[c];
     client.querybuf_peak = client.querybuf_peak.max(querybuf.len());
@@ -3713,6 +3716,23 @@ mod tests {
         assert!(!f.server.clients.contains(f.c));
         assert_eq!(listLength(&f.server.clients.list), 0);
         assert!(!f.server.net.contains(conn));
+    }
+
+    /// A client whose reads end in the middle of a command does not leave a buffer behind each time.
+    #[test]
+    fn commands_in_halves_are_read_into_one_buffer() {
+        let mut f = Fixture::new();
+        let conn = f.server[f.c].conn.unwrap();
+        let get = multibulk(&[b"GET", b"key"]);
+        let (first, second) = get.split_at(9);
+        socket::write(f.theirs, first).unwrap();
+        for i in 1..10 {
+            readQueryFromClient(&mut f.server, conn);
+            assert!(f.server.net.read_bufs.len() <= 1);
+            assert_eq!(f.server[f.c].querybuf, first);
+            assert_eq!(f.text().matches("unknown command").count(), i - 1);
+            socket::write(f.theirs, &[second, first].concat()).unwrap();
+        }
     }
 
     // ---- output
