@@ -95,6 +95,12 @@ impl Ziplist {
         self.0.to_vec()
     }
 
+    /// Asks for the memory where it starts.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        self.0.prefetch();
+    }
+
     /// The bytes as they are owned.
     #[inline(always)]
     pub(crate) fn packed(&self) -> &SelfSized {
@@ -162,28 +168,34 @@ fn ZIPLIST_LENGTH(zl: &[u8]) -> u16 {
     }
 }
 
+/// Writes `zltail`. `header` are the bytes behind `zlbytes`. A damaged list may ask for more than 32
+/// bits hold; readers check what they find here.
+#[inline]
+fn setTailOffset(header: &mut [u8], offset: usize) {
+    header[..4].copy_from_slice(&(offset as u32).to_le_bytes());
+}
+
+/// Writes `zllen`.
+#[inline]
+fn setLength(header: &mut [u8], len: u16) {
+    header[4..6].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Adds to `zllen`, unless it says that it lost count. One entry is added at a time, so it stops at
+/// `u16::MAX`.
+#[inline]
+fn ZIPLIST_INCR_LENGTH(header: &mut [u8], incr: isize) {
+    let len = u16::from_le_bytes([header[4], header[5]]);
+    if len < u16::MAX {
+        setLength(header, len.wrapping_add(incr as u16));
+    }
+}
+
 impl Ziplist {
-    /// Writes `zltail`. A damaged list may ask for more than 32 bits hold; readers check what they
-    /// find here.
+    /// The bytes behind `zlbytes`.
     #[inline]
-    fn setTailOffset(&mut self, offset: usize) {
-        self.0.tail_mut(4)[..4].copy_from_slice(&(offset as u32).to_le_bytes());
-    }
-
-    /// Writes `zllen`.
-    #[inline]
-    fn setLength(&mut self, len: u16) {
-        self.0.tail_mut(8)[..2].copy_from_slice(&len.to_le_bytes());
-    }
-
-    /// Adds to `zllen`, unless it says that it lost count. One entry is added at a time, so it
-    /// stops at `u16::MAX`.
-    #[inline]
-    fn ZIPLIST_INCR_LENGTH(&mut self, incr: isize) {
-        let len = ZIPLIST_LENGTH(self);
-        if len < u16::MAX {
-            self.setLength(len.wrapping_add(incr as u16));
-        }
+    fn header(&mut self) -> &mut [u8] {
+        self.0.tail_mut(4)
     }
 }
 
@@ -434,16 +446,16 @@ pub fn ziplistNew() -> Ziplist {
     Ziplist(empty[..].into())
 }
 
-/// Makes room or gives it back, and writes the new size and the end mark.
+/// Makes room for `n` bytes at `p`, which lie before the end mark, and writes the new size. Returns
+/// the header behind it with the entries before `p`, and the room with what is behind.
 ///
 /// # Panics
 ///
 /// When the size does not fit 32 bits; callers ask `ziplistSafeToAdd` first.
+// C: `ziplistResize` makes room at the end, and what is behind `p` is moved there. Here the bytes before `p` may move instead.
 #[inline]
-fn ziplistResize(zl: &mut Ziplist, len: usize) {
-    assert!(len < u32::MAX as usize, "a ziplist of {len} bytes");
-    zl.0.resize(len);
-    zl.0.tail_mut(len - 1)[0] = ZIP_END;
+fn ziplistOpen(zl: &mut Ziplist, p: usize, n: usize) -> (&mut [u8], &mut [u8]) {
+    zl.0.open(p, n)
 }
 
 /// Passes on that the entry at `p` has a new size: the prevlen of the next entry is set, and where
@@ -454,7 +466,6 @@ fn ziplistResize(zl: &mut Ziplist, len: usize) {
 fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
     /// What a prevlen grows by.
     const delta: usize = 4;
-    let curlen = zl.len();
     let tail = ZIPLIST_TAIL_OFFSET(zl);
 
     if byteAt(zl, p) == ZIP_END {
@@ -502,12 +513,10 @@ fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
 
     // The tail moves by what the entries before it grow; what it grows by itself does not move it.
     let moved = if tail == prevoffset { extra - delta } else { extra };
-    zl.setTailOffset(tail + moved);
+    setTailOffset(zl.header(), tail + moved);
 
-    // Move what lies behind the last entry that grows, and then these entries, the last one first.
-    let offset = p;
-    ziplistResize(zl, curlen + extra);
-    zl.0.copy_within(offset..curlen - ZIPLIST_END_SIZE, offset + extra);
+    // Make room behind the last entry that grows, and then move these entries, the last one first.
+    ziplistOpen(zl, p, extra);
     p += extra;
 
     while cnt > 0 {
@@ -542,7 +551,6 @@ fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
         return;
     }
 
-    let curlen = zl.len();
     let mut nextdiff = 0;
     let set_tail;
     if zl[p] != ZIP_END {
@@ -551,7 +559,7 @@ fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
         let next = zipEntry(zl, p);
         nextdiff = zipPrevLenByteDiff(&next, first.prevrawlen);
         let start = p.wrapping_add_signed(-nextdiff);
-        assert!(start >= first_p && start < curlen - ZIPLIST_END_SIZE);
+        assert!(start >= first_p && start < zl.len() - ZIPLIST_END_SIZE);
 
         // Unless the entry that stays is the tail itself, the tail moves by the change of its size
         // as well.
@@ -559,16 +567,16 @@ fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
         set_tail = ZIPLIST_TAIL_OFFSET(zl).wrapping_sub(totlen).wrapping_add_signed(moved);
 
         zipStorePrevEntryLength(zl.0.tail_mut(start), first.prevrawlen);
-        zl.0.copy_within(start..curlen - ZIPLIST_END_SIZE, first_p);
+        zl.0.close(first_p, start - first_p);
     } else {
         set_tail = first_p - first.prevrawlen;
+        zl.0.close(first_p, totlen);
     }
 
-    let newlen = (curlen - totlen).saturating_add_signed(nextdiff);
-    ziplistResize(zl, newlen);
-    zl.ZIPLIST_INCR_LENGTH(-(deleted as isize));
-    assert!(set_tail <= newlen - ZIPLIST_END_SIZE);
-    zl.setTailOffset(set_tail);
+    assert!(set_tail <= zl.len() - ZIPLIST_END_SIZE);
+    let header = zl.header();
+    ZIPLIST_INCR_LENGTH(header, -(deleted as isize));
+    setTailOffset(header, set_tail);
     if nextdiff != 0 {
         __ziplistCascadeUpdate(zl, first_p);
     }
@@ -576,21 +584,19 @@ fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
 
 /// Inserts `s` before the entry at `p`, or at the end if `p` is the end mark.
 fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
-    let curlen = zl.len();
+    let bytes = &zl[..];
+    let tail = ZIPLIST_TAIL_OFFSET(bytes);
 
     // The size of the entry before: the next entry knows it, and at the end, the tail is asked for
     // its own.
     let mut next = None;
     let mut prevlen = 0;
-    if zl[p] != ZIP_END {
-        let e = zipEntry(zl, p);
+    if bytes[p] != ZIP_END {
+        let e = zipEntry(bytes, p);
         prevlen = e.prevrawlen;
         next = Some(e);
-    } else {
-        let ptail = ZIPLIST_TAIL_OFFSET(zl);
-        if byteAt(zl, ptail) != ZIP_END {
-            prevlen = zipRawEntryLengthSafe(zl, ptail);
-        }
+    } else if byteAt(bytes, tail) != ZIP_END {
+        prevlen = zipRawEntryLengthSafe(bytes, tail);
     }
 
     let (value, encoding, datalen) = zipEncode(s);
@@ -598,43 +604,41 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
         zipPrevEntryLengthSize(prevlen) + zipEntryEncodingSize(encoding, s.len()) + datalen;
 
     // The next entry's prevlen may have to grow, or could shrink. When the new entry is shorter
-    // than what shrinking saves, the list would end up smaller than it was, with the move below
-    // still to come: then it keeps its size.
+    // than what shrinking saves, the list would end up smaller than it was: then it keeps its size.
     let mut nextdiff = next.map_or(0, |e| zipPrevLenByteDiff(&e, reqlen));
     let forcelarge = nextdiff == -4 && reqlen < 4;
     if forcelarge {
         nextdiff = 0;
     }
 
-    let next_is_tail = next.is_none_or(|e| zl[p + e.rawlen()] == ZIP_END);
-    ziplistResize(zl, (curlen + reqlen).saturating_add_signed(nextdiff));
-    if next.is_some() {
-        zl.0.copy_within(p.wrapping_add_signed(-nextdiff)..curlen - ZIPLIST_END_SIZE, p + reqlen);
-        if forcelarge {
-            zipStorePrevEntryLengthLarge(zl.0.tail_mut(p + reqlen), reqlen);
-        } else {
-            zipStorePrevEntryLength(zl.0.tail_mut(p + reqlen), reqlen);
+    // The tail moves by the new entry, and by the change of the next one unless that is the tail
+    // itself.
+    let new_tail = match next {
+        Some(e) if nextdiff != 0 && bytes[p + e.rawlen()] != ZIP_END => {
+            (tail + reqlen).saturating_add_signed(nextdiff)
         }
+        Some(_) => tail + reqlen,
+        None => p,
+    };
 
-        // The tail moves by the new entry, and by the change of the next one unless that is the
-        // tail itself.
-        let moved = if next_is_tail { 0 } else { nextdiff };
-        let tail = ZIPLIST_TAIL_OFFSET(zl) + reqlen;
-        zl.setTailOffset(tail.saturating_add_signed(moved));
-    } else {
-        zl.setTailOffset(p);
+    // Write the entry, and its size where the next one has it.
+    let (header, entries) = ziplistOpen(zl, p, reqlen.saturating_add_signed(nextdiff));
+    setTailOffset(header, new_tail);
+    ZIPLIST_INCR_LENGTH(header, 1);
+    if next.is_some() {
+        if forcelarge {
+            zipStorePrevEntryLengthLarge(&mut entries[reqlen..], reqlen);
+        } else {
+            zipStorePrevEntryLength(&mut entries[reqlen..], reqlen);
+        }
     }
+    let mut at = zipStorePrevEntryLength(entries, prevlen);
+    at += zipStoreEntryEncoding(&mut entries[at..], encoding, s.len());
+    zipStoreData(&mut entries[at..at + datalen], s, value, encoding);
 
     if nextdiff != 0 {
         __ziplistCascadeUpdate(zl, p + reqlen);
     }
-
-    // Write the entry.
-    let mut p = p;
-    p += zipStorePrevEntryLength(zl.0.tail_mut(p), prevlen);
-    p += zipStoreEntryEncoding(zl.0.tail_mut(p), encoding, s.len());
-    zipStoreData(&mut zl.0.tail_mut(p)[..datalen], s, value, encoding);
-    zl.ZIPLIST_INCR_LENGTH(1);
 }
 
 /// How `s` is stored: its value if it is an integer, its encoding (any string encoding for a
@@ -674,24 +678,22 @@ pub fn ziplistMerge(first: &mut Ziplist, second: &mut Ziplist) -> bool {
     let second_offset = ZIPLIST_TAIL_OFFSET(second);
     let append = first_len >= second_len;
 
-    let zlbytes = first_bytes + second_bytes - ZIPLIST_HEADER_SIZE - ZIPLIST_END_SIZE;
     let seam = first_bytes - ZIPLIST_END_SIZE;
     let target = if append {
-        ziplistResize(first, zlbytes);
-        first.0.tail_mut(seam).copy_from_slice(&second[ZIPLIST_HEADER_SIZE..]);
+        let entries = &second[ZIPLIST_HEADER_SIZE..second_bytes - ZIPLIST_END_SIZE];
+        ziplistOpen(first, seam, entries.len()).1[..entries.len()].copy_from_slice(entries);
         *second = ziplistNew();
         first
     } else {
-        ziplistResize(second, zlbytes);
-        second.0.copy_within(ZIPLIST_HEADER_SIZE..second_bytes, seam);
-        second.0.tail_mut(ZIPLIST_HEADER_SIZE)[..seam - ZIPLIST_HEADER_SIZE]
-            .copy_from_slice(&first[ZIPLIST_HEADER_SIZE..seam]);
+        let entries = &first[ZIPLIST_HEADER_SIZE..seam];
+        let (_, room) = ziplistOpen(second, ZIPLIST_HEADER_SIZE, entries.len());
+        room[..entries.len()].copy_from_slice(entries);
         *first = ziplistNew();
         second
     };
 
-    target.setLength(first_len.saturating_add(second_len));
-    target.setTailOffset((seam + second_offset).saturating_sub(ZIPLIST_HEADER_SIZE));
+    setLength(target.header(), first_len.saturating_add(second_len));
+    setTailOffset(target.header(), (seam + second_offset).saturating_sub(ZIPLIST_HEADER_SIZE));
 
     // The first entry of the second list has now one before it.
     __ziplistCascadeUpdate(target, first_offset);
@@ -901,7 +903,7 @@ pub fn ziplistLen(zl: &[u8]) -> usize {
 pub fn ziplistLenStore(zl: &mut Ziplist) -> usize {
     let len = ziplistLen(zl);
     if ZIPLIST_LENGTH(zl) == u16::MAX && len < u16::MAX as usize {
-        zl.setLength(len as u16);
+        setLength(zl.header(), len as u16);
     }
     len
 }

@@ -5,7 +5,7 @@
 //! does the same, and asks its allocator for the exact size at every change.
 #![allow(unsafe_code)] // a length and bytes in one allocation are laid out by hand
 
-use crate::sys::mem::size_class;
+use crate::sys::mem::{prefetch, size_class};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
@@ -21,8 +21,23 @@ static EMPTY: u32 = (HEADER as u32).to_le();
 /// of exactly the size class that holds them.
 ///
 /// Those four can be read as the others can, and are written here only.
+///
+/// What the size class has to spare lies behind the bytes, or before them, or both: so a list that is pushed to, or popped from,
+/// at its head need not move for it. Where there is a gap in front, the allocation starts with a mark in place of the length,
+/// and the gap's size.
 pub struct SelfSized {
     p: NonNull<u32>,
+}
+
+/// What tells a gap from a length, which is 4 at least.
+const MARK: u32 = 0;
+
+/// Bytes of the mark and the size: what a gap has to hold, unless there is none.
+const GAP_MIN: usize = 2 * size_of::<u32>();
+
+/// As large a gap as `room` allows.
+fn gapOf(room: usize) -> usize {
+    if room < GAP_MIN { 0 } else { room }
 }
 
 // SAFETY: the bytes belong to this value alone.
@@ -52,6 +67,26 @@ impl SelfSized {
         u32::from_le(unsafe { p.cast::<u32>().read_unaligned() }) as usize
     }
 
+    /// Asks for the memory that the first look will be at.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        prefetch(self.p.addr().get());
+    }
+
+    /// The size of the gap in front of the bytes.
+    #[inline(always)]
+    fn gap(&self) -> usize {
+        // SAFETY: an allocation, as EMPTY, starts with a length, or with a mark and the size of the gap.
+        unsafe { if self.p.read() == MARK { self.p.add(1).read() as usize } else { 0 } }
+    }
+
+    /// Where the bytes start, at any address.
+    #[inline(always)]
+    fn start(&self) -> *mut u8 {
+        // SAFETY: the gap and the bytes behind it lie in the allocation.
+        unsafe { self.p.as_ptr().cast::<u8>().add(self.gap()) }
+    }
+
     /// Makes it so many bytes long, the length among them. New ones are zero.
     ///
     /// # Panics
@@ -59,32 +94,158 @@ impl SelfSized {
     #[inline]
     pub fn resize(&mut self, len: usize) {
         let old = self.len();
-        assert!(len >= HEADER);
-        // SAFETY: an allocation has the layout of its length, and EMPTY, which is none, the shortest length; so what is
-        // allocated, moved and freed here is ours, and the new length goes with its layout. The bytes between the old length and
-        // the new one lie in the new allocation.
+        if len > old {
+            self.open(old, len - old);
+        } else {
+            self.close(len, old - len);
+        }
+    }
+
+    /// Makes room for `n` bytes at `at`, which is behind the length. They are zero. Returns the bytes behind the length up to
+    /// `at`, and those from there on.
+    ///
+    /// # Panics
+    /// When it gets longer than 4 GB.
+    #[inline]
+    pub fn open(&mut self, at: usize, n: usize) -> (&mut [u8], &mut [u8]) {
+        let (gap, len) = (self.gap(), self.len());
+        assert!(at >= HEADER && at <= len);
+        let new_len = len.saturating_add(n);
+        assert!(new_len <= u32::MAX as usize, "packed bytes of more than 4 GB");
+        let (class, tail) = (size_class(len), len - at);
+        let at_head = at < tail;
+        let stays = new_len <= class && len > HEADER;
+        // SAFETY: the allocation is of the class of `len`. What is moved stays in it, and the gap is none or large enough; what
+        // moves to another place is left to `rearrange`, with a gap for which there is room beside the new length.
         unsafe {
-            if len == HEADER {
-                if old > HEADER {
-                    dealloc(self.p.as_ptr().cast(), layout(old));
-                    self.p = NonNull::from(&EMPTY);
+            let start = self.start();
+            if stays && !at_head && gap + new_len <= class {
+                match tail {
+                    // The end mark of a ziplist: no call for a byte.
+                    1 => start.add(at + n).write(start.add(at).read()),
+                    _ => start.add(at + n).copy_from(start.add(at), tail),
                 }
+                self.set_len(gap, new_len);
+            } else if stays && at_head && (gap == n || gap >= n + GAP_MIN) {
+                start.sub(n).copy_from(start, at);
+                self.set_len(gap - n, new_len);
+            } else if stays {
+                // The room is at the other side. Half of it stays there, where the next may be asked for.
+                self.rearrange(gapOf((class - new_len) / 2), at, 0, n);
+            } else {
+                // All that a new allocation has to spare goes to this side.
+                let room = size_class(new_len) - new_len;
+                self.rearrange(if at_head { gapOf(room) } else { 0 }, at, 0, n);
+            }
+            let start = self.start();
+            start.add(at).write_bytes(0, n);
+            (
+                std::slice::from_raw_parts_mut(start.add(HEADER), at - HEADER),
+                std::slice::from_raw_parts_mut(start.add(at), n + tail),
+            )
+        }
+    }
+
+    /// Takes away `n` bytes at `at`, which is behind the length.
+    #[inline]
+    pub fn close(&mut self, at: usize, n: usize) {
+        let (gap, len) = (self.gap(), self.len());
+        assert!(at >= HEADER && at <= len && n <= len - at);
+        let (new_len, tail) = (len - n, len - at - n);
+        // SAFETY: as above. What has no allocation has nothing to take away.
+        unsafe {
+            let start = self.start();
+            if new_len == HEADER || size_class(new_len) != size_class(len) {
+                self.rearrange(0, at, n, 0);
+            } else if at < tail && gap + n >= GAP_MIN {
+                start.add(n).copy_from(start, at);
+                self.set_len(gap + n, new_len);
+            } else {
+                start.add(at).copy_from(start.add(at + n), tail);
+                self.set_len(gap, new_len);
+            }
+        }
+    }
+
+    /// Writes the length, and what tells how large the gap in front of it is.
+    ///
+    /// # Safety
+    /// There is an allocation, of this length's class, and the gap and the bytes lie in it. The gap is 0 or at least `GAP_MIN`.
+    #[inline(always)]
+    unsafe fn set_len(&mut self, gap: usize, len: usize) {
+        // SAFETY: by contract.
+        unsafe {
+            if gap > 0 {
+                self.p.write(MARK);
+                self.p.add(1).write(gap as u32);
+            }
+            let start = self.p.as_ptr().cast::<u8>().add(gap).cast::<u32>();
+            start.write_unaligned((len as u32).to_le());
+        }
+    }
+
+    /// Replaces `out` bytes at `at` by `new`, whose contents are open, and leaves a gap of another size; in the same allocation if
+    /// it can be.
+    ///
+    /// # Safety
+    /// `HEADER <= at <= at + out <= len`; the gap is 0 or at least `GAP_MIN`, and lies with the new length in the allocation of
+    /// its size class. The caller fills the new bytes.
+    #[inline(never)]
+    unsafe fn rearrange(&mut self, new_gap: usize, at: usize, out: usize, new: usize) {
+        let (gap, len) = (self.gap(), self.len());
+        let (new_len, tail) = (len - out + new, len - at - out);
+        let old = self.p.as_ptr().cast::<u8>();
+        // SAFETY: an allocation has the layout of its length, and EMPTY, which is none, the shortest length; so what is
+        // allocated, moved and freed here is ours. By contract all that is copied lies in the old allocation and
+        // comes to lie in the new one.
+        unsafe {
+            if new_len == HEADER {
+                if len > HEADER {
+                    dealloc(old, layout(len));
+                }
+                self.p = NonNull::from(&EMPTY);
                 return;
             }
-            let new = layout(len);
-            let p = if old == HEADER {
-                alloc(new)
-            } else if layout(old) == new {
-                self.p.as_ptr().cast()
+            let (from, to) = (layout(len), layout(new_len));
+            let p = if len > HEADER && from == to {
+                // What moves backwards goes first, so that nothing is overwritten.
+                let move_head = || old.add(new_gap).copy_from(old.add(gap), at);
+                let move_tail =
+                    || old.add(new_gap + at + new).copy_from(old.add(gap + at + out), tail);
+                if new_gap > gap {
+                    move_tail();
+                    move_head();
+                } else {
+                    move_head();
+                    move_tail();
+                }
+                old
+            } else if len > HEADER && gap == 0 && new_gap == 0 && at >= tail {
+                // Most of it stays where it is, for which the allocator may need no copy.
+                let move_tail = |p: *mut u8| p.add(at + new).copy_from(p.add(at + out), tail);
+                if new_len < len {
+                    move_tail(old);
+                }
+                let p = realloc(old, from, to.size());
+                if new_len > len && !p.is_null() {
+                    move_tail(p);
+                }
+                p
             } else {
-                realloc(self.p.as_ptr().cast(), layout(old), new.size())
+                let p = alloc(to);
+                if !p.is_null() {
+                    p.add(new_gap).copy_from_nonoverlapping(old.add(gap), at);
+                    p.add(new_gap + at + new)
+                        .copy_from_nonoverlapping(old.add(gap + at + out), tail);
+                    if len > HEADER {
+                        dealloc(old, from);
+                    }
+                }
+                p
             };
-            let Some(p) = NonNull::new(p) else { handle_alloc_error(new) };
+            let Some(p) = NonNull::new(p) else { handle_alloc_error(to) };
             self.p = p.cast();
-            self.p.write((len as u32).to_le());
-            if len > old {
-                p.as_ptr().add(old).write_bytes(0, len - old);
-            }
+            self.set_len(new_gap, new_len);
         }
     }
 
@@ -93,7 +254,7 @@ impl SelfSized {
     fn body_mut(&mut self) -> &mut [u8] {
         let len = self.len() - HEADER;
         // SAFETY: so many bytes are there, and borrowed exclusively; of EMPTY it is none.
-        unsafe { std::slice::from_raw_parts_mut(self.p.as_ptr().add(1).cast(), len) }
+        unsafe { std::slice::from_raw_parts_mut(self.start().add(HEADER), len) }
     }
 
     /// The bytes from `at` on, which is behind the length.
@@ -116,11 +277,9 @@ impl Deref for SelfSized {
 
     #[inline(always)]
     fn deref(&self) -> &[u8] {
+        let start = self.start();
         // SAFETY: the length tells how many bytes there are; they are initialised, and borrowed with `self`.
-        unsafe {
-            let len = u32::from_le(self.p.read()) as usize;
-            std::slice::from_raw_parts(self.p.as_ptr().cast(), len)
-        }
+        unsafe { std::slice::from_raw_parts(start, SelfSized::len_at(start)) }
     }
 }
 
@@ -256,6 +415,7 @@ impl fmt::Debug for ThinBytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Rng;
 
     #[test]
     fn any_length_follows_any_other() {
@@ -277,5 +437,102 @@ mod tests {
             assert_eq!((bytes.clone(), &bytes[..]), (ThinBytes::from(&model[..]), &model[..]));
         }
         assert_eq!(size_of::<Option<ThinBytes>>(), 8);
+    }
+
+    /// The allocation is one of the bytes' size class, and what is in it agrees with itself.
+    fn check(bytes: &SelfSized, model: &[u8]) {
+        let (gap, len) = (bytes.gap(), bytes.len());
+        assert_eq!(
+            (len, u32::from_le_bytes(*bytes.first_chunk().unwrap())),
+            (model.len(), len as u32)
+        );
+        assert_eq!(bytes[HEADER..], model[HEADER..]);
+        assert!(gap == gapOf(gap) && gap + len <= size_class(len), "{gap} {len}");
+    }
+
+    /// Bytes come and go anywhere, most of them at the ends, and those that stay are what they were.
+    #[test]
+    fn room_is_made_anywhere() {
+        let mut r = Rng::new();
+        for round in 0..60 {
+            let (mut bytes, mut model) = (SelfSized::new(), vec![0; HEADER]);
+            let (place, most) = (r.below(4), [8, 40, 300, 5000][r.below(4)]);
+            // Growing, then shrinking, then to and fro.
+            for step in 0..900 {
+                let len = model.len();
+                let at = match place {
+                    0 => HEADER,
+                    1 => len.min(HEADER + 6),
+                    2 => len,
+                    _ => HEADER + r.below(len - HEADER + 1),
+                };
+                let n = r.below(most);
+                if r.below(10) < [8, 2, 5][step / 300] && len < 100_000 {
+                    bytes.open(at, n);
+                    model.splice(at..at, vec![0; n]);
+                    assert!(bytes[at..at + n].iter().all(|&b| b == 0));
+                    for (i, b) in model[at..at + n].iter_mut().enumerate() {
+                        *b = (i * 7 + step + round) as u8;
+                    }
+                    bytes.tail_mut(at)[..n].copy_from_slice(&model[at..at + n]);
+                } else {
+                    let at = if place == 2 { len - n.min(len - HEADER) } else { at };
+                    let n = n.min(len - at);
+                    bytes.close(at, n);
+                    model.drain(at..at + n);
+                }
+                check(&bytes, &model);
+            }
+            let copy = bytes.clone();
+            bytes.resize(model.len() + 9);
+            model.resize(model.len() + 9, 0);
+            check(&bytes, &model);
+            bytes.resize(HEADER);
+            check(&bytes, &model[..HEADER]);
+            assert!(bytes.p == SelfSized::new().p, "nothing is allocated");
+            check(&copy, &model[..copy.len()]);
+        }
+    }
+
+    /// What is pushed or popped at one end moves nothing but the bytes before it, within a size class; and where the other
+    /// end comes in between, both get some of the room.
+    #[test]
+    fn room_is_where_it_is_asked_for() {
+        let mut bytes = SelfSized::from(&[1; 4097][..]);
+        let end = |bytes: &SelfSized| bytes.as_ptr_range().end;
+        assert_eq!(bytes.gap(), 0, "1023 bytes of room are behind");
+        bytes.open(10, 20);
+        assert_eq!(bytes.gap(), 1003 / 2);
+        let still = end(&bytes);
+        for _ in 0..20 {
+            bytes.open(10, 20);
+            assert_eq!(end(&bytes), still);
+        }
+        let still = bytes.as_ptr();
+        for _ in 0..20 {
+            bytes.open(bytes.len(), 20);
+            assert_eq!(bytes.as_ptr(), still);
+        }
+        let still = end(&bytes);
+        for _ in 0..40 {
+            bytes.close(10, 20);
+            assert_eq!(end(&bytes), still);
+        }
+        // Larger than its class: the room of the new one is all in front.
+        bytes.open(10, 5121 - bytes.len());
+        assert_eq!((bytes.len(), bytes.gap()), (5121, 6144 - 5121));
+        bytes.open(10, 1020);
+        assert_eq!((bytes.len(), bytes.gap()), (6141, 0), "3 bytes are too few for a gap");
+        bytes.open(10, 3);
+        bytes.close(10, 7);
+        assert_eq!((bytes.len(), bytes.gap()), (6137, 0), "nor are 7");
+        bytes.close(10, 8);
+        assert_eq!((bytes.len(), bytes.gap()), (6129, 8));
+    }
+
+    #[test]
+    #[should_panic(expected = "more than 4 GB")]
+    fn no_more_than_a_length_can_say() {
+        SelfSized::new().open(HEADER, u32::MAX as usize - 3);
     }
 }
