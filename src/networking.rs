@@ -1871,25 +1871,40 @@ fn parseCommand(
     parsed
 }
 
-/// Looks up a command, and hashes its first argument if that is a key. `last` is the name and command that was looked up last.
+/// What was looked up last for a batch, of which commands are mostly of one kind, and often about one key.
+#[derive(Default)]
+struct FoundLast<'a> {
+    name: &'a [u8],
+    cmd: Option<CommandId>,
+    key: Option<(&'a [u8], u64)>,
+}
+
+/// Looks up a command, and hashes its first argument if that is a key.
 #[inline]
 fn findAhead<'a>(
     server: &Server,
     db: usize,
     qb: &'a [u8],
     args: &[ArgRange],
-    last: &mut (&'a [u8], Option<CommandId>),
+    last: &mut FoundLast<'a>,
 ) -> FoundAhead {
     let [name, key, ..] = args else { return FoundAhead::default() };
     let name = &qb[name.start..name.start + name.len];
-    // Commands of a batch are mostly of one kind.
-    if !short_eq(last.0, name) {
-        *last = (name, lookupCommand(server, name));
+    if !short_eq(last.name, name) {
+        (last.name, last.cmd) = (name, lookupCommand(server, name));
     }
-    let cmd = last.1;
+    let cmd = last.cmd;
     let key_hash = match cmd {
         Some(cmd) if server.commands[cmd].firstkey == 1 => {
-            Some(server.db[db].dict.hash(&qb[key.start..key.start + key.len]))
+            let key = &qb[key.start..key.start + key.len];
+            match last.key {
+                Some((k, hash)) if short_eq(k, key) => Some(hash),
+                _ => {
+                    let hash = server.db[db].dict.hash(key);
+                    last.key = Some((key, hash));
+                    Some(hash)
+                }
+            }
         }
         _ => None,
     };
@@ -1911,7 +1926,7 @@ fn parseAhead(
     ranges.clear();
     batch.clear();
     let db = server[c].db;
-    let mut last = (&[][..], None);
+    let mut last = FoundLast::default();
     let mut pos = server[c].qb_pos;
     while batch.len() < PARSE_AHEAD {
         let first = ranges.len();
@@ -1929,7 +1944,12 @@ fn parseAhead(
 
     // Each stage needs what the one before has asked for, so they go over all commands in turn.
     if batch.len() > 1 {
-        prefetchKeys(server, batch.iter().filter_map(|x| Some((db, x.found.key_hash?))));
+        let mut last = None;
+        let keys = batch.iter().filter_map(move |x| {
+            let hash = x.found.key_hash?;
+            (last.replace(hash) != Some(hash)).then_some((db, hash))
+        });
+        prefetchKeys(server, keys);
         prefetchMembers(server, db, qb, ranges, batch);
     }
     pos
@@ -1949,7 +1969,8 @@ fn prefetchKeys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clon
 }
 
 /// Asks for what the commands will touch within lists, sets, hashes and sorted sets. Large ones but for lists are tables themselves:
-/// the bucket of the member each command names, then the member. Of others all is asked for that a search passes.
+/// the bucket of the member each command names, then the member. Of lists it is the ends, and of others all that a search
+/// passes.
 fn prefetchMembers(
     server: &Server,
     db: usize,
@@ -1968,7 +1989,11 @@ fn prefetchMembers(
             match value {
                 Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                 Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
-                Some(AggregateRef::List(ql)) => ql.prefetch_ends(),
+                Some(AggregateRef::List(ql)) => {
+                    ql.prefetch();
+                    *member = value.map(|value| (value, 0));
+                    continue;
+                }
                 _ => {}
             }
         }
@@ -1979,6 +2004,7 @@ fn prefetchMembers(
             AggregateRef::Set(SetRef::Ht(ht)) => ht.raw().prefetch_payload(hash),
             AggregateRef::Hash(HashRef::Ht(ht)) => ht.raw().prefetch_payload(hash),
             AggregateRef::Zset(ZsetRef::Skiplist(zs)) => zs.prefetch_node(hash),
+            AggregateRef::List(ql) => ql.prefetch_ends(),
             _ => {}
         }
     }
@@ -2392,7 +2418,7 @@ fn firstKey(server: &Server, c: ClientId, qb: &[u8]) -> FoundAhead {
         Some([name, arg(name.start + name.len + 2)?])
     };
     match args() {
-        Some(args) => findAhead(server, server[c].db, qb, &args, &mut (&[], None)),
+        Some(args) => findAhead(server, server[c].db, qb, &args, &mut FoundLast::default()),
         None => FoundAhead::default(),
     }
 }
@@ -3595,7 +3621,7 @@ mod tests {
             let qb = argv.as_args().raw().unwrap().to_vec();
             let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
             parseCommand(&qb, 0, &limits, &mut ranges).unwrap();
-            let found = findAhead(server, 0, &qb, &ranges, &mut (&[], None));
+            let found = findAhead(server, 0, &qb, &ranges, &mut FoundLast::default());
             let value = findAggregate(server, 0, &qb, &ranges, found)?;
             let (_, hash) = prefetchMemberBucket(value, &qb, &ranges)?;
             let mut candidates = 0;

@@ -71,6 +71,17 @@ struct QuicklistNode {
     count: u32,
 }
 
+impl QuicklistNode {
+    /// Unpacks the ziplist if it is compressed; true if it was.
+    #[inline(always)]
+    fn unpack(&mut self) -> bool {
+        let Content::Lzf(lzf) = &self.zl else { return false };
+        let zl = Ziplist::fromSlice(&unpack(lzf, self.sz as usize));
+        self.zl = Content::Raw(zl.expect("a quicklist node unpacks to what was packed"), false);
+        true
+    }
+}
+
 /// A node as readers see it.
 #[derive(Debug, Clone, Copy)]
 pub struct QuicklistNodeRef<'a> {
@@ -203,16 +214,21 @@ impl Quicklist {
         })
     }
 
-    /// Asks for the memory of both ends, for a use to come.
+    /// Asks for what [`prefetch_ends`](Self::prefetch_ends) will look at.
+    pub fn prefetch(&self) {
+        if let Nodes::One { zl, .. } = &self.0 {
+            zl.prefetch();
+        }
+    }
+
+    /// Asks for the memory of both ends, for a use to come: the header with the first values, and the last values.
     pub fn prefetch_ends(&self) {
-        match &self.0 {
-            Nodes::One { zl, .. } => prefetch_bytes(zl),
-            Nodes::Many(many) => {
-                for id in [many.head, many.tail] {
-                    if id != NIL {
-                        prefetch_bytes(self.zl(id));
-                    }
-                }
+        const END: usize = 128;
+        for id in [self.head(), self.tail()] {
+            if id != NIL {
+                let zl = self.zl(id);
+                prefetch_bytes(&zl[..zl.len().min(END)]);
+                prefetch_bytes(&zl[zl.len().saturating_sub(END)..]);
             }
         }
     }
@@ -310,23 +326,41 @@ impl Quicklist {
         }
     }
 
+    /// Number of elements of a node.
+    #[inline]
+    fn count(&self, id: u32) -> u32 {
+        match &self.0 {
+            Nodes::One { count, .. } => *count,
+            Nodes::Many(many) => many.nodes[id].count,
+        }
+    }
+
     /// The ziplist of a node; empty if it is compressed.
     #[inline]
     fn zl(&self, id: u32) -> &[u8] {
         self.node(id).zl()
     }
 
-    /// The ziplist of a node that is not compressed.
+    /// Changes the ziplist of a node that is not compressed, which has `more` values then, or less.
+    // C: `quicklistNodeUpdateSz` comes after each change.
     #[inline]
-    fn zl_mut(&mut self, id: u32) -> &mut Ziplist {
+    fn update<T>(&mut self, id: u32, more: i32, change: impl FnOnce(&mut Ziplist) -> T) -> T {
         match &mut self.0 {
-            Nodes::One { zl, .. } => zl,
-            Nodes::Many(many) => match &mut many.nodes[id].zl {
-                Content::Raw(zl, _) => zl,
-                Content::Lzf(_) => {
-                    panic!("a compressed quicklist node was not unpacked before use")
-                }
-            },
+            Nodes::One { zl, count, .. } => {
+                *count = count.saturating_add_signed(more);
+                change(zl)
+            }
+            Nodes::Many(many) => {
+                let QuicklistNode { zl: Content::Raw(zl, _), sz, count, .. } = &mut many.nodes[id]
+                else {
+                    panic!("a compressed quicklist node was not unpacked before use");
+                };
+                let result = change(zl);
+                *sz = zl.len() as u32;
+                *count = count.saturating_add_signed(more);
+                many.count = many.count.saturating_add_signed(more as isize);
+                result
+            }
         }
     }
 
@@ -369,22 +403,6 @@ impl Quicklist {
         match &mut self.0 {
             Nodes::One { count, .. } => *count += values as u32,
             Nodes::Many(many) => many.count += values,
-        }
-    }
-
-    /// Notes that the ziplist of a node has changed, and has `more` values, or less.
-    #[inline]
-    fn quicklistNodeUpdateSz(&mut self, id: u32, more: i32) {
-        match &mut self.0 {
-            Nodes::One { count, .. } => *count = count.saturating_add_signed(more),
-            Nodes::Many(many) => {
-                let node = &mut many.nodes[id];
-                if let Content::Raw(zl, _) = &node.zl {
-                    node.sz = zl.len() as u32;
-                }
-                node.count = node.count.saturating_add_signed(more);
-                many.count = many.count.saturating_add_signed(more as isize);
-            }
         }
     }
 
@@ -449,17 +467,12 @@ impl Quicklist {
     }
 
     /// Unpacks a node if it is compressed; true if it was.
-    #[inline]
+    #[inline(always)]
     fn quicklistDecompressNode(&mut self, id: u32) -> bool {
-        let Nodes::Many(many) = &mut self.0 else { return false };
-        if id == NIL {
-            return false;
+        match &mut self.0 {
+            Nodes::Many(many) if id != NIL => many.nodes[id].unpack(),
+            _ => false,
         }
-        let node = &mut many.nodes[id];
-        let Content::Lzf(lzf) = &node.zl else { return false };
-        let zl = Ziplist::fromSlice(&unpack(lzf, node.sz as usize));
-        node.zl = Content::Raw(zl.expect("a quicklist node unpacks to what was packed"), false);
-        true
     }
 
     /// Unpacks a node that is to be compressed again after use.
@@ -544,13 +557,14 @@ impl Quicklist {
     }
 
     /// Would an element of `sz` bytes leave this node within its limits?
-    #[inline]
+    #[inline(always)]
     fn _quicklistNodeAllowInsert(&self, id: u32, sz: usize) -> bool {
-        if id == NIL {
-            return false;
-        }
-        let node = self.node(id);
-        let fill = self.fill();
+        let (node_sz, count, fill) = match &self.0 {
+            _ if id == NIL => return false,
+            Nodes::One { zl, count, fill, .. } => (zl.len(), *count, *fill),
+            Nodes::Many(many) => (many.nodes[id].sz as usize, many.nodes[id].count, many.fill),
+        };
+        let fill = i32::from(fill);
         // The header of the entry. It may take less: an integer is stored shorter than it is written.
         let prevlen = if sz < 254 { 1 } else { 5 };
         let encoding = match sz {
@@ -558,13 +572,13 @@ impl Quicklist {
             64..16384 => 2,
             _ => 5,
         };
-        let new_sz = node.sz() + sz + prevlen + encoding;
+        let new_sz = node_sz + sz + prevlen + encoding;
         if _quicklistNodeSizeMeetsOptimizationRequirement(new_sz, fill) {
             true
         } else if new_sz > SIZE_SAFETY_LIMIT {
             false
         } else {
-            (node.count as i32) < fill
+            (count as i32) < fill
         }
     }
 
@@ -620,9 +634,9 @@ impl Quicklist {
 
     /// Deletes the value at `p` of a node. True if the node went with it.
     fn quicklistDelIndex(&mut self, id: u32, p: usize) -> bool {
-        ziplistDelete(self.zl_mut(id), p);
-        self.quicklistNodeUpdateSz(id, if self.node(id).count > 0 { -1 } else { 0 });
-        if self.node(id).count == 0 {
+        let count = self.count(id);
+        self.update(id, if count > 0 { -1 } else { 0 }, |zl| ziplistDelete(zl, p));
+        if count <= 1 {
             self.__quicklistDelNode(id);
             return true;
         }
@@ -683,18 +697,18 @@ impl Quicklist {
     /// The new node is returned, and not linked yet.
     fn _quicklistSplitNode(&mut self, id: u32, offset: usize, after: bool) -> u32 {
         const REST: usize = u32::MAX as usize;
-        let zl = self.zl_mut(id);
-        let mut new_zl = zl.clone();
-        if after {
-            ziplistDeleteRange(zl, offset as i64 + 1, REST);
-            ziplistDeleteRange(&mut new_zl, 0, offset + 1);
-        } else {
-            ziplistDeleteRange(zl, 0, offset);
-            ziplistDeleteRange(&mut new_zl, offset as i64, REST);
-        }
-        let rest = ziplistLen(zl);
+        let (new_zl, rest) = self.update(id, 0, |zl| {
+            let mut new_zl = zl.clone();
+            if after {
+                ziplistDeleteRange(zl, offset as i64 + 1, REST);
+                ziplistDeleteRange(&mut new_zl, 0, offset + 1);
+            } else {
+                ziplistDeleteRange(zl, 0, offset);
+                ziplistDeleteRange(&mut new_zl, offset as i64, REST);
+            }
+            (new_zl, ziplistLen(zl))
+        });
         self.many().nodes[id].count = rest as u32;
-        self.quicklistNodeUpdateSz(id, 0);
         let count = ziplistLen(&new_zl);
         self.quicklistCreateNode(new_zl, count)
     }
@@ -702,8 +716,7 @@ impl Quicklist {
     /// Adds a value at one end of a node, which is unpacked for it and packed again.
     fn push_to_node(&mut self, id: u32, value: &[u8], place: i32) {
         self.quicklistDecompressNodeForUse(id);
-        ziplistPush(self.zl_mut(id), value, place);
-        self.quicklistNodeUpdateSz(id, 1);
+        self.update(id, 1, |zl| ziplistPush(zl, value, place));
         self.quicklistRecompressOnly(id);
     }
 
@@ -717,7 +730,7 @@ impl Quicklist {
     fn _quicklistInsert(&mut self, entry: &QuicklistEntry, value: &[u8], after: bool) {
         let node = entry.node;
         let sz = value.len();
-        let count = i64::from(self.node(node).count);
+        let count = i64::from(self.count(node));
         // C: takes an offset from the end as it is, and then splits at the wrong place. No command asks for it.
         let offset = if entry.offset < 0 { entry.offset + count } else { entry.offset };
         let (prev, next) = (self.prev(node), self.next(node));
@@ -732,12 +745,12 @@ impl Quicklist {
 
         if !full {
             self.quicklistDecompressNodeForUse(node);
-            let zl = self.zl_mut(node);
-            match if after { ziplistNext(zl, entry.zi) } else { Some(entry.zi) } {
-                Some(p) => ziplistInsert(zl, p, value),
-                None => ziplistPush(zl, value, ZIPLIST_TAIL),
-            }
-            self.quicklistNodeUpdateSz(node, 1);
+            self.update(node, 1, |zl| {
+                match if after { ziplistNext(zl, entry.zi) } else { Some(entry.zi) } {
+                    Some(p) => ziplistInsert(zl, p, value),
+                    None => ziplistPush(zl, value, ZIPLIST_TAIL),
+                }
+            });
             self.quicklistRecompressOnly(node);
         } else if at_tail && next != NIL && !full_next {
             self.push_to_node(next, value, ZIPLIST_HEAD);
@@ -768,7 +781,7 @@ impl Quicklist {
         }
         let mut left = index;
         while n != NIL {
-            let count = u64::from(self.node(n).count);
+            let count = u64::from(self.count(n));
             if left < count {
                 let left = left as i64;
                 return Some((n, if forward { left } else { -left - 1 }));
@@ -781,6 +794,7 @@ impl Quicklist {
 }
 
 /// Unpacks `lzf` to `sz` bytes.
+#[cold]
 fn unpack(lzf: &[u8], sz: usize) -> Vec<u8> {
     let mut zl = vec![0; sz];
     let n = lzf_decompress(lzf, &mut zl);
@@ -851,8 +865,7 @@ fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
     }
     // The ends are not compressed; only a list whose depth was changed may have it otherwise.
     ql.quicklistDecompressNode(end);
-    ziplistPush(ql.zl_mut(end), value, place);
-    ql.quicklistNodeUpdateSz(end, 1);
+    ql.update(end, 1, |zl| ziplistPush(zl, value, place));
     false
 }
 
@@ -915,8 +928,7 @@ pub fn quicklistDelEntry(iter: &mut QuicklistIter, ql: &mut Quicklist, entry: &Q
 
 /// Replaces the value an entry stands for.
 pub fn quicklistReplaceEntry(ql: &mut Quicklist, entry: &QuicklistEntry, data: &[u8]) {
-    ziplistReplace(ql.zl_mut(entry.node), entry.zi, data);
-    ql.quicklistNodeUpdateSz(entry.node, 0);
+    ql.update(entry.node, 0, |zl| ziplistReplace(zl, entry.zi, data));
     ql.quicklistCompress(entry.node);
 }
 
@@ -961,7 +973,7 @@ pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
     let mut offset = entry.offset;
     while extent > 0 && node != NIL {
         let next = ql.next(node);
-        let here = u64::from(ql.node(node).count);
+        let here = u64::from(ql.count(node));
         let entire = offset == 0 && extent >= here;
         let del = if entire {
             here
@@ -975,9 +987,8 @@ pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
             ql.__quicklistDelNode(node);
         } else {
             ql.quicklistDecompressNodeForUse(node);
-            ziplistDeleteRange(ql.zl_mut(node), offset, del as usize);
-            ql.quicklistNodeUpdateSz(node, -(del as i32));
-            if ql.node(node).count == 0 {
+            ql.update(node, -(del as i32), |zl| ziplistDeleteRange(zl, offset, del as usize));
+            if ql.count(node) == 0 {
                 ql.__quicklistDelNode(node);
             } else {
                 ql.quicklistRecompressOnly(node);

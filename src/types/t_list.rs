@@ -92,6 +92,7 @@ fn valueOf(entry: ZiplistEntry) -> ValueRef {
 // -----------------------------------------------------------------------------
 
 /// Refuses a value that is too large for a list; true if the error was sent.
+#[inline]
 fn elementTooLarge(server: &mut Server, c: ClientId, value: &[u8]) -> bool {
     let too_large = value.len() > LIST_MAX_ITEM_SIZE;
     if too_large {
@@ -131,8 +132,8 @@ fn addList(server: &mut Server, db: usize, key: &[u8]) -> KeyRef {
 
 /// LPUSH, RPUSH, LPUSHX, RPUSHX. `xx`: only if the key exists.
 fn pushGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32, xx: bool) {
-    for value in argv.iter().skip(2) {
-        if elementTooLarge(server, c, value) {
+    for j in 2..argv.len() {
+        if elementTooLarge(server, c, argv.get(j)) {
             return;
         }
     }
@@ -149,8 +150,8 @@ fn pushGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32
     };
 
     let list = server.db[db].dict.list_mut(lobj);
-    for value in argv.iter().skip(2) {
-        listTypePush(list, value, where_);
+    for j in 2..argv.len() {
+        listTypePush(list, argv.get(j), where_);
     }
     let len = listTypeLength(list);
     server.dirty += argv.len() as i64 - 2;
