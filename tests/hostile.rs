@@ -767,6 +767,30 @@ fn cve_2021_32761_bits_at_the_edge() {
     assert_eq!(c.ask("EXISTS k"), "0");
 }
 
+/// CVE-2021-41099: where any size is allowed, sums of sizes do not wrap, and a size that is only announced takes no memory.
+#[test]
+fn cve_2021_41099_sizes_near_the_largest() {
+    let huge = "9223372036854775807";
+    let server = TestServer::start(&["--proto-max-bulk-len", huge]);
+    let mut c = server.conn();
+    let too_big = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    assert_eq!(c.ask(&format!("SETRANGE k {huge} A")), too_big);
+    assert_eq!(c.ask("SET k abc"), "OK");
+    assert_eq!(c.ask(&format!("SETRANGE k {huge} A")), too_big);
+    assert_eq!(c.ask(&format!("GETRANGE k 1 {huge}")), "bc");
+    assert!(c.ask(&format!("SETBIT k {huge}9 1")).starts_with("-ERR bit offset is not an integer"));
+    for command in ["*2\r\n$3\r\nGET\r\n", "*3\r\n$6\r\nAPPEND\r\n$1\r\nk\r\n"] {
+        let mut waiting = server.conn();
+        waiting.raw(format!("{command}${huge}\r\nabc").as_bytes()).unwrap();
+        waiting.raw(b"def").unwrap();
+        assert_eq!(c.ask("GET k"), "abc");
+    }
+    let mut c = server.conn();
+    c.raw(b"*2\r\n$3\r\nGET\r\n$9223372036854775808\r\n").unwrap();
+    assert_eq!(flat(&c.reply()), "-ERR Protocol error: invalid bulk length");
+    assert!(server.info_i64("used_memory") < 20_000_000);
+}
+
 /// What 31 and 32 bits cannot count: a HyperLogLog of more than two gigabytes (fixed in 6.2.21), and elements of more than one
 /// and of four (CVE-2021-32627, CVE-2021-32628). It wants ten gigabytes of memory, so only the long form does it.
 #[test]
