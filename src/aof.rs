@@ -1220,7 +1220,7 @@ fn rewriteKeys(
 }
 
 /// Writes a key: its value, and when it expires.
-fn rewriteKey(aof: &mut Rio, e: Entry<'_>) -> CResult {
+pub fn rewriteKey(aof: &mut Rio, e: Entry<'_>) -> CResult {
     let key = e.key();
     match e.value() {
         ValueRef::Aggregate(AggregateRef::List(list)) => rewriteListObject(aof, key, list)?,

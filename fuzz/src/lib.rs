@@ -111,7 +111,6 @@ impl InProcess {
         server.skip_checksum_validation = true;
         server.rdb_checksum = false;
         server.sanitize_dump_payload = SANITIZE_DUMP_YES;
-        server.proto_max_bulk_len = 64 * 1024;
         let c = InProcess::client(&mut server);
         InProcess { server, c }
     }
