@@ -17,7 +17,7 @@ pub enum How {
     Shape,
     /// Times of day and idle times within are not compared.
     Times,
-    /// DEBUG OBJECT: without the address and the clock.
+    /// DEBUG OBJECT: without the address, the clock, and what REFCOUNT leaves out.
     DebugObject,
     /// COMMAND INFO: the flags in any order.
     Flags,
@@ -75,8 +75,9 @@ pub fn same(how: How, a: &Reply, b: &Reply) -> bool {
         How::DebugObject => {
             let text = |r: &Reply| {
                 let words = r.bytes().split(|&c| c == b' ').map(|w| w.to_vec());
+                let left_out: [&[u8]; 3] = [b"at:", b"refcount:", b"lru"];
                 words
-                    .filter(|w| !w.starts_with(b"at:") && !w.starts_with(b"lru"))
+                    .filter(|w| !left_out.iter().any(|name| w.starts_with(name)))
                     .collect::<Vec<_>>()
             };
             a.kind() == b.kind() && text(a) == text(b)
