@@ -640,6 +640,21 @@ impl Header {
             _ => out.extend_from_slice(self.bytes()),
         }
     }
+
+    /// Appends itself, `p` and CRLF: a bulk, if this is the header of `p`.
+    #[inline(always)]
+    fn appendWith(&self, p: &[u8], out: &mut Vec<u8>) {
+        out.reserve(self.room() + p.len() + 2);
+        self.appendTo(out);
+        out.extend_from_slice(p);
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends a bulk to replies that are gathered, as `addReplyBulkCBuffer` would queue it.
+#[inline]
+pub fn catReplyBulk(out: &mut Vec<u8>, p: &[u8]) {
+    Header::new(b'$', p.len() as i64).appendWith(p, out);
 }
 
 fn setDeferredAggregateLen(
@@ -866,12 +881,7 @@ fn addReplyBulkBytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
         return;
     }
     match roomForReply(&mut clients[c], all) {
-        Some(queued) => {
-            queued.reserve(all);
-            header.appendTo(queued);
-            queued.extend_from_slice(p);
-            queued.extend_from_slice(b"\r\n");
-        }
+        Some(queued) => header.appendWith(p, queued),
         None => {
             addReplyPrepared(clients, c, header.bytes());
             // Each piece may bring the client over its limit, which ends it.

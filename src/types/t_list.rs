@@ -301,8 +301,8 @@ pub fn addListRangeReply(
     let mut gathered = Vec::with_capacity(REPLY_GATHER.min(rangelen as usize * 32));
     for _ in 0..rangelen {
         match assertSome!(values.read()) {
-            ZiplistEntry::Str(s) if s.len() < REPLY_GATHER / 4 => catBulk(&mut gathered, s),
-            ZiplistEntry::Int(n) => catBulk(&mut gathered, &ll2string(n)),
+            ZiplistEntry::Str(s) if s.len() < REPLY_GATHER / 4 => catReplyBulk(&mut gathered, s),
+            ZiplistEntry::Int(n) => catReplyBulk(&mut gathered, &ll2string(n)),
             value => {
                 addReplyProto(clients, c, &gathered);
                 gathered.clear();
@@ -319,16 +319,6 @@ pub fn addListRangeReply(
 
 /// Bytes of replies that are gathered before they are queued.
 const REPLY_GATHER: usize = 4096;
-
-/// Appends a bulk, as `addReplyBulkCBuffer` would queue it.
-#[inline]
-fn catBulk(out: &mut Vec<u8>, value: &[u8]) {
-    out.push(b'$');
-    out.extend_from_slice(&ll2string(value.len() as i64));
-    out.extend_from_slice(b"\r\n");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
 
 /// What follows when `count` values were popped: events, and no key without values.
 fn listElementsRemoved(
@@ -827,8 +817,8 @@ mod tests {
     #[test]
     fn bulks() {
         let mut out = vec![];
-        catBulk(&mut out, b"");
-        catBulk(&mut out, b"0123456789");
+        catReplyBulk(&mut out, b"");
+        catReplyBulk(&mut out, b"0123456789");
         assert_eq!(out, b"$0\r\n\r\n$10\r\n0123456789\r\n");
     }
 
