@@ -3754,6 +3754,17 @@ mod tests {
         assert!(!f.server.net.contains(conn));
     }
 
+    #[test]
+    fn gathered_bulks() {
+        let mut out = vec![];
+        for len in [0, 9, 10, 99, 100] {
+            catReplyBulk(&mut out, &vec![b'x'; len]);
+            let expected = format!("${len}\r\n{}\r\n", "x".repeat(len));
+            assert_eq!(out, expected.as_bytes());
+            out.clear();
+        }
+    }
+
     /// A client whose reads end in the middle of a command does not leave a buffer behind each time.
     #[test]
     fn commands_in_halves_are_read_into_one_buffer() {

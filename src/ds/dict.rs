@@ -1433,7 +1433,7 @@ pub fn dictAdd<E: DictEntry>(d: &mut Dict<E>, e: E) -> Result<(), E> {
 pub struct DictBatch<E>(Vec<(u64, E)>);
 
 /// So many buckets are asked for at a time: about as many as a core fetches side by side.
-const BATCH: usize = 16;
+pub const DICT_BATCH: usize = 16;
 
 impl<E> Default for DictBatch<E> {
     fn default() -> Self {
@@ -1447,7 +1447,7 @@ pub fn dictAddLater<E: DictEntry>(d: &mut Dict<E>, batch: &mut DictBatch<E>, e: 
     let hash = dictGetHash(d, e.key());
     d.raw.prefetch_bucket(hash);
     batch.0.push((hash, e));
-    batch.0.len() < BATCH || dictAddBatch(d, batch)
+    batch.0.len() < DICT_BATCH || dictAddBatch(d, batch)
 }
 
 /// Adds the entries that wait. `false`: as [`dictAddLater`] says.
@@ -2086,25 +2086,31 @@ mod tests {
     fn no_step_is_long() {
         let mut d = RawDict::new();
         let n = 1_500_000;
-        let mut longest = 0;
-        let mut step = |d: &mut RawDict, f: &mut dyn FnMut(&mut RawDict)| {
+        let step = |d: &mut RawDict, longest: &mut usize, f: &mut dyn FnMut(&mut RawDict)| {
             let before = d.rehashidx;
             f(d);
             // With nothing left to move, the rest of the array is passed a piece at a time.
             if before != NOT_REHASHING && d.is_rehashing() && d.used[0] > 0 {
-                longest = longest.max(d.rehashidx.saturating_sub(before));
+                *longest = d.rehashidx.saturating_sub(before).max(*longest);
             }
         };
+        let mut longest = 0;
         for x in 0..n {
-            step(&mut d, &mut |d| insert(d, x));
+            step(&mut d, &mut longest, &mut |d| insert(d, x));
         }
         check(&d);
         for x in 100..n {
-            step(&mut d, &mut |d| assert!(remove(d, x)));
+            step(&mut d, &mut longest, &mut |d| assert!(remove(d, x)));
         }
+        // One that is moved, and fewer than ten empty ones.
         assert!(longest > 0 && longest <= 10, "{longest} buckets");
-        assert!(d.resize());
-        while d.rehash_steps(100, mix) {}
+        let (mut longest, mut more) = (0, true);
+        step(&mut d, &mut longest, &mut |d| assert!(d.resize()));
+        assert_eq!(longest, 0, "resizing moves nothing");
+        while more {
+            step(&mut d, &mut longest, &mut |d| more = d.rehash_steps(100, mix));
+        }
+        assert!(longest > 0 && longest < 1100, "{longest} buckets in a hundred steps");
         check(&d);
         assert_eq!((d.len(), d.slots()), (100, 192));
         assert!((0..100).all(|x| has(&d, x)));

@@ -254,6 +254,7 @@ pub fn intsetFind(is: &[u8], value: i64) -> bool {
 
 /// [`intsetFind`] for values that are asked for in ascending order: `at` is 0 at first, and then where the last one was found,
 /// or belongs. The search goes on from there, with steps that double until it has gone too far.
+// C: there is no such thing; each search starts anew.
 pub fn intsetFindNext(is: &[u8], value: i64, at: &mut usize) -> bool {
     let (mut step, mut end) = (1, *at);
     while _intsetGet(is, end).is_some_and(|v| v < value) {

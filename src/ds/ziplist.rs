@@ -455,6 +455,8 @@ pub fn ziplistNew() -> Ziplist {
 // C: `ziplistResize` makes room at the end, and what is behind `p` is moved there. Here the bytes before `p` may move instead.
 #[inline]
 fn ziplistOpen(zl: &mut Ziplist, p: usize, n: usize) -> (&mut [u8], &mut [u8]) {
+    let len = zl.len().saturating_add(n);
+    assert!(len < u32::MAX as usize, "a ziplist of {len} bytes");
     zl.0.open(p, n)
 }
 

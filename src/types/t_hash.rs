@@ -375,9 +375,10 @@ pub fn hashZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     }
     let (mut count, mut fields) = (0usize, Vec::with_capacity(16));
     let mut entry_validation = |p: usize| {
+        let Some(entry) = ziplistGet(zl, p) else { return false };
         count += 1;
         if count % 2 == 1 {
-            fields.extend(ziplistGet(zl, p));
+            fields.push(entry);
         }
         true
     };

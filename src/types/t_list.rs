@@ -815,14 +815,6 @@ mod tests {
     }
 
     #[test]
-    fn bulks() {
-        let mut out = vec![];
-        catReplyBulk(&mut out, b"");
-        catReplyBulk(&mut out, b"0123456789");
-        assert_eq!(out, b"$0\r\n\r\n$10\r\n0123456789\r\n");
-    }
-
-    #[test]
     fn both_ends() {
         let mut list = quicklistCreate();
         for (value, end) in [(b"b", LIST_TAIL), (b"c", LIST_TAIL), (b"1", LIST_HEAD)] {

@@ -16,7 +16,7 @@ use crate::blocked::{blockForKeys, unblockClient, updateStatsOnUnblock};
 use crate::clients::Clients;
 use crate::db::*;
 use crate::ds::adlist::*;
-use crate::ds::dict::{Dict, RawDict, SdsEntry, dictFind, dictResizeEnable, dictSize};
+use crate::ds::dict::{DICT_BATCH, Dict, RawDict, SdsEntry, dictFind, dictResizeEnable, dictSize};
 use crate::ds::intset::{intsetFind, intsetGet, intsetLen};
 use crate::ds::redisassert::assertSome;
 use crate::ds::siphash::{HashSeed, siphash};
@@ -160,7 +160,7 @@ impl zset {
         let hash = siphash(ele, &self.seed);
         self.dict.prefetch_bucket(hash);
         waiting.push((hash, zslInsert(&mut self.zsl, score, ele)));
-        waiting.len() < 16 || self.add_batch(waiting)
+        waiting.len() < DICT_BATCH || self.add_batch(waiting)
     }
 
     /// Puts the members that wait into the table. `false`: as [`add_later`](Self::add_later) says.
