@@ -102,14 +102,18 @@ pub fn lookupKey(server: &mut Server, db: usize, key: &[u8], flags: i32) -> Opti
     Some(o)
 }
 
-/// Looks a key up in order to read it. As a side effect
+/// Looks a key up for a command that only reads it; `None` if it is missing. As side effects
 ///
-/// 1. the key is gone if its time has come,
-/// 2. its last access time is updated (but for `LOOKUP_NOTOUCH`),
-/// 3. hits and misses are counted,
-/// 4. a "keymiss" event is told if it is missing (but for `LOOKUP_NONOTIFY`).
+/// 1. an expired key is deleted,
+/// 2. the key's last access time is updated, unless `flags` has `LOOKUP_NOTOUCH`,
+/// 3. `keyspace_hits` or `keyspace_misses`, which INFO reports, goes up by one,
+/// 4. a "keymiss" event is sent for a missing key, unless `flags` has `LOOKUP_NONOTIFY`.
 ///
-/// On a replica a key that is logically expired is not there for a read, even though it is the master who will delete it.
+/// A command that changes the value uses `lookupKeyWrite`: it counts no hit or miss, and on a replica it has to see keys
+/// that a reader is told are gone.
+///
+/// On a replica a key that is logically expired counts as missing, although it still exists: deleting it is up to the
+/// master, and a reader should not depend on how far the master's DEL is behind.
 #[inline]
 pub fn lookupKeyReadWithFlags(
     server: &mut Server,
@@ -136,12 +140,17 @@ fn isMissingForRead(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if !expireIfNeeded(server, db, key) {
         return false;
     }
-    // On a master an expired key is no more.
+    // On a master `expireIfNeeded` deletes what it finds expired, so the key is missing in every sense. (It deletes nothing
+    // while clients are paused, and then, too, the key counts as missing.)
     if server.masterhost.is_none() {
         return true;
     }
-    // On a replica it is still there, and the master's commands must see it. Clients who just read are told the truth: it
-    // is expired. Anybody else works with what there is.
+    // On a replica `expireIfNeeded` only tells the key's logical state. The key still exists, and the commands of the master
+    // must see it, for on the master it still existed when they ran: that keeps both data sets the same.
+    //
+    // A client that is not the master, and whose command is flagged read-only, can be told the truth. This is what makes
+    // GETs on replicas consistent where replicas are used to scale reads. The check of the flag is a safety measure: a
+    // write on a writable replica works with the value that exists.
     match server.current_client {
         Some(c) if server.current_client != server.master => {
             server[c].cmd.is_some_and(|cmd| server.commands[cmd].flags & CMD_READONLY != 0)
@@ -150,13 +159,14 @@ fn isMissingForRead(server: &mut Server, db: usize, key: &[u8]) -> bool {
     }
 }
 
-/// The common case of it.
+/// Looks a key up for a command that only reads it, with all side effects of `lookupKeyReadWithFlags`.
 #[inline]
 pub fn lookupKeyRead(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     lookupKeyReadWithFlags(server, db, key, LOOKUP_NONE)
 }
 
-/// Looks a key up in order to change it; one whose time has come is gone first.
+/// Looks a key up for a command that may change it; `None` if it is missing. An expired key is deleted first, on a master;
+/// on a replica it is returned, since the master has not deleted it yet and what it sends refers to it.
 #[inline]
 pub fn lookupKeyWriteWithFlags(
     server: &mut Server,
@@ -173,13 +183,14 @@ pub fn lookupKeyWriteWithFlags(
     Some(o)
 }
 
-/// The common case of it.
+/// Looks a key up for a command that may change it, and updates its last access time.
 #[inline]
 pub fn lookupKeyWrite(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     lookupKeyWriteWithFlags(server, db, key, LOOKUP_NONE)
 }
 
-/// The reply for a missing key: an error counts as one.
+/// Sends the reply for a missing key. One that is an error goes through the function for errors, so that it is counted in
+/// the error statistics.
 fn SentReplyOnKeyMiss(server: &mut Server, c: ClientId, reply: Shared) {
     if reply.is_error() {
         addReplyErrorObject(server, c, reply);
@@ -219,7 +230,8 @@ pub fn lookupKeyWriteOrReply(
     o
 }
 
-/// Adds a key, which must not be there, and signals it to who waits for it.
+/// Adds a key and wakes up the clients that block on it. The caller has made sure that the key does not exist. Returns the
+/// new entry.
 pub fn dbAdd<'a>(server: &mut Server, db: usize, key: &[u8], val: impl Into<Value<'a>>) -> KeyRef {
     let (hash, lru) = (keyHash(server, db, key), newObjectLru(server));
     let o = server.db[db].dict.add_full(key, hash, val.into(), None, lru);
@@ -230,8 +242,9 @@ pub fn dbAdd<'a>(server: &mut Server, db: usize, key: &[u8], val: impl Into<Valu
     o
 }
 
-/// Adds a key while an RDB is loaded: nobody waits, and a key that is there already is no fault of ours. `None`: it was
-/// there, and was left alone.
+/// Adds a key while an RDB is loaded. Unlike `dbAdd` it leaves the decision about a key that exists already to the caller
+/// (`None`, and the old value stays): a duplicate is then a fault of the file, not of the program. It signals no key as
+/// ready, since no client can be blocked on it at this time.
 pub fn dbAddRDBLoad<'a>(
     server: &mut Server,
     db: usize,
@@ -247,7 +260,7 @@ pub fn dbAddRDBLoad<'a>(
     Some(server.db[db].dict.add_full(key, hash, val.into(), expire, lru))
 }
 
-/// Replaces the value of a key, which must be there. Its time of expiry stays.
+/// Replaces the value of a key that exists. The key keeps its expire. Returns the entry, which may have moved.
 pub fn dbOverwrite<'a>(
     server: &mut Server,
     db: usize,
@@ -258,14 +271,15 @@ pub fn dbOverwrite<'a>(
     dbOverwriteRef(server, db, o, val)
 }
 
-/// The same for a key that was found already.
+/// Replaces the value of an entry that was looked up already: `dbOverwrite` without the search.
 pub fn dbOverwriteRef<'a>(
     server: &mut Server,
     db: usize,
     o: KeyRef,
     val: impl Into<Value<'a>>,
 ) -> KeyRef {
-    // A new value is as old as now; with LFU, it is as popular as the one before.
+    // The new value counts as accessed now. With an LFU policy it inherits the old value's frequency: it is the key that is
+    // popular, and a counter set back by each SET would make the most written keys the first to be evicted.
     let lfu = server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0;
     let lru = if lfu { server.db[db].dict.lru(o) } else { newObjectLru(server) };
     if server.lazyfree_lazy_server_del {
@@ -280,8 +294,13 @@ pub fn dbOverwriteRef<'a>(
     o
 }
 
-/// Sets a key, new or not: the way every new value gets into the keyspace. Who WATCHes it is told (`signal`), and it loses
-/// its time of expiry, unless `keepttl`.
+/// Sets a key to a value, whether it existed or not: the high level operation by which commands put values into the
+/// keyspace.
+///
+/// 1. Clients that WATCH the key are told, if `signal`.
+/// 2. The key becomes persistent, unless `keepttl`.
+///
+/// `c` is the client whose command sets the key, `None` if it is not a client's command.
 pub fn genericSetKey<'a>(
     server: &mut Server,
     c: Option<ClientId>,
@@ -307,7 +326,7 @@ pub fn genericSetKey<'a>(
     }
 }
 
-/// The common case of it.
+/// Sets a key to a value, removes its expire, and tells the clients that WATCH it.
 pub fn setKey<'a>(
     server: &mut Server,
     c: Option<ClientId>,
@@ -355,7 +374,8 @@ pub fn dbSyncDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
     }
 }
 
-/// Deletes a key on the server's own account: `lazyfree-lazy-server-del` says how.
+/// Deletes a key as a side effect of another command, such as RENAME onto it. `lazyfree-lazy-server-del` decides whether the
+/// value is freed at once or by the lazy free thread. False if the key does not exist.
 pub fn dbDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if server.lazyfree_lazy_server_del {
         dbAsyncDelete(server, db, key)
@@ -364,8 +384,8 @@ pub fn dbDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
     }
 }
 
-/// Removes all keys of a db, or of all with `dbnum` -1; how many they were. `callback` is called now and then while the
-/// memory is freed.
+/// Removes all keys of the db with this number, or of all dbs for -1, and returns how many they were. With `async_` the
+/// lazy free thread frees them; otherwise `callback`, if given, is called from time to time while the memory is freed.
 fn emptyDbStructure(
     server: &mut Server,
     dbnum: i32,
@@ -393,8 +413,12 @@ fn emptyDbStructure(
     removed
 }
 
-/// Removes all keys of a db, or of all with `dbnum` -1, in the background with `EMPTYDB_ASYNC`. `callback` is called now
-/// and then to say that work is in progress. Returns how many keys they were, -1 if there is no such db.
+/// Removes all keys of the db with this number, or of all dbs for -1. Returns how many keys were removed, or -1 if there is
+/// no such db.
+///
+/// With `EMPTYDB_ASYNC` in `flags` the memory is freed in the lazy free thread and the function returns at once.
+/// `callback`, if given, is called from time to time while memory is freed: a replica that throws away gigabytes before
+/// it loads uses it to tell its master that it is still there.
 pub fn emptyDb(
     server: &mut Server,
     dbnum: i32,
@@ -406,7 +430,7 @@ pub fn emptyDb(
         return -1;
     }
 
-    // While the keys are still there: only who watches one of them is touched.
+    // WATCH first, while the keys still exist: a transaction that watches a key which did not exist has seen no change.
     signalFlushedDb(server, dbnum, async_);
     let removed = emptyDbStructure(server, dbnum, async_, callback);
     if dbnum == -1 {
@@ -432,16 +456,18 @@ pub fn dbTotalServerKeyCount(server: &Server) -> usize {
 // -----------------------------------------------------------------------------
 // Hooks for key space changes.
 //
-// Every change of a key ends in signalModifiedKey(), every flush of a db in signalFlushedDb().
+// Every command that changes a key calls signalModifiedKey(); every flush of a db calls signalFlushedDb(). Whatever needs
+// to hear of changes (WATCH today, client side caching later in the C) hangs on these two, and not on the commands.
 // -----------------------------------------------------------------------------
 
-/// A key was changed, by `c` or by the server itself.
+/// Tells those who follow a key that it was changed. `c` is the client that changed it, `None` if it was the server itself
+/// (expiration, eviction).
 #[inline]
 pub fn signalModifiedKey(server: &mut Server, _c: Option<ClientId>, db: usize, key: &[u8]) {
     touchWatchedKey(server, db, key);
 }
 
-/// A db is about to be flushed, or all with -1.
+/// Tells those who follow keys of a db, or of all dbs for -1, that it is about to be flushed.
 pub fn signalFlushedDb(server: &mut Server, dbid: i32, _async: bool) {
     let dbs = if dbid == -1 { 0..server.db.len() } else { dbid as usize..dbid as usize + 1 };
     for j in dbs {
@@ -453,8 +479,9 @@ pub fn signalFlushedDb(server: &mut Server, dbid: i32, _async: bool) {
 // Type agnostic commands operating on the key space
 // -----------------------------------------------------------------------------
 
-/// The flags for `emptyDb` that FLUSHALL and FLUSHDB ask for: SYNC, ASYNC, or what `lazyfree-lazy-user-flush` says. On an
-/// error the reply was sent.
+/// Reads the argument of FLUSHALL and FLUSHDB and returns the flags for `emptyDb`: SYNC frees the memory before the reply,
+/// ASYNC in the lazy free thread, and without an argument `lazyfree-lazy-user-flush` decides. `Err`: an error was sent to
+/// the client.
 fn getFlushCommandFlags(server: &mut Server, c: ClientId, argv: &Args) -> Result<i32, ()> {
     let option = (argv.len() == 2).then(|| argv.get(1));
     match option {
@@ -470,22 +497,25 @@ fn getFlushCommandFlags(server: &mut Server, c: ClientId, argv: &Args) -> Result
     }
 }
 
-/// After a flush that waited, memory goes back to the system at once too: with no traffic to come, jemalloc would keep it.
+/// Gives memory back to the system after a synchronous flush. jemalloc returns unused pages bit by bit as a side effect of
+/// later allocations; after a flush there may be none, and the pages would stay.
 fn purgeAfterFlush(flags: i32) {
     if flags & EMPTYDB_ASYNC == 0 {
-        // Nothing depends on it.
+        // Where it fails the pages stay a while longer, as they would have without it.
         let _ = jemalloc_purge();
     }
 }
 
-/// Empties all dbs, stops a save that is no longer wanted, and leaves an RDB of the empty data set if save points are set.
+/// Empties all dbs, kills an RDB child that is saving what no longer exists, and writes an RDB of the empty data set if save
+/// points are configured: otherwise a restart would bring the flushed keys back.
 pub fn flushAllDataAndResetRDB(server: &mut Server, flags: i32) {
     server.dirty += emptyDb(server, -1, flags, None);
     if server.child_type == CHILD_TYPE_RDB {
         killRDBChild(server);
     }
     if !server.saveparams.is_empty() {
-        // `rdbSave` resets the counter of changes, and a FLUSHALL without changes would not be propagated.
+        // `rdbSave` sets the counter of changes to zero, but `call` compares it with its value before the command to see
+        // whether FLUSHALL has to be propagated.
         let saved_dirty = server.dirty;
         let rsi = rdbPopulateSaveInfo(server);
         let filename = server.rdb_filename.clone();
@@ -494,12 +524,13 @@ pub fn flushAllDataAndResetRDB(server: &mut Server, flags: i32) {
         server.dirty = saved_dirty;
     }
 
-    // A FLUSHALL of empty dbs is propagated too.
+    // FLUSHALL is propagated even if there was no key: a replica may have keys where we have none, and this is the last
+    // chance to make both equal.
     server.dirty += 1;
     purgeAfterFlush(flags);
 }
 
-/// FLUSHDB [ASYNC|SYNC]
+/// FLUSHDB [ASYNC|SYNC]: removes all keys of the client's db.
 pub fn flushdbCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(flags) = getFlushCommandFlags(server, c, argv) else { return };
     let db = server[c].db as i32;
@@ -508,14 +539,15 @@ pub fn flushdbCommand(server: &mut Server, c: ClientId, argv: &Args) {
     purgeAfterFlush(flags);
 }
 
-/// FLUSHALL [ASYNC|SYNC]
+/// FLUSHALL [ASYNC|SYNC]: removes all keys of all dbs.
 pub fn flushallCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(flags) = getFlushCommandFlags(server, c, argv) else { return };
     flushAllDataAndResetRDB(server, flags);
     addReply(server, c, shared::ok);
 }
 
-/// DEL and UNLINK.
+/// Implements DEL and UNLINK, which differ in who frees the values: this thread, or with `lazy` the lazy free thread. An
+/// expired key is deleted as expired first, so it does not count in the reply.
 fn delGenericCommand(server: &mut Server, c: ClientId, argv: &Args, lazy: bool) {
     let db = server[c].db;
     let mut numdel = 0;
@@ -556,7 +588,7 @@ pub fn existsCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, count);
 }
 
-/// SELECT index
+/// SELECT index: makes it the client's db.
 pub fn selectCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(id) = getIntFromObjectOrReply(server, c, &argv[1], None) else { return };
     if selectDb(server, c, id).is_err() {
@@ -566,7 +598,7 @@ pub fn selectCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// RANDOMKEY
+/// RANDOMKEY: the name of a random key of the client's db, or a null.
 pub fn randomkeyCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let db = server[c].db;
     match dbRandomKey(server, db) {
@@ -575,7 +607,8 @@ pub fn randomkeyCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     }
 }
 
-/// KEYS pattern
+/// KEYS pattern: all keys of the client's db that match. Expired ones are left out but not deleted, as they are found while
+/// the table is iterated.
 pub fn keysCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let pattern = argv.get(1);
     let allkeys = pattern == b"*";
@@ -595,7 +628,7 @@ pub fn keysCommand(server: &mut Server, c: ClientId, argv: &Args) {
     setDeferredArrayLen(server, c, replylen, numkeys);
 }
 
-/// A SCAN cursor: an unsigned decimal number. On an error the reply was sent.
+/// Parses a SCAN cursor, an unsigned decimal number. `Err`: "invalid cursor" was sent to the client.
 pub fn parseScanCursorOrReply(server: &mut Server, c: ClientId, o: &[u8]) -> Result<u64, ()> {
     // strtoul(3) takes a sign, and "-1" is the largest cursor; white space at the start is refused.
     let (negative, digits) = match o.first() {
@@ -619,8 +652,15 @@ pub fn parseScanCursorOrReply(server: &mut Server, c: ClientId, o: &[u8]) -> Res
     }
 }
 
-/// SCAN from `cursor`, with COUNT, MATCH and TYPE: of the keyspace, or of the elements of `o`, a set, hash or sorted set
-/// (SSCAN, HSCAN, ZSCAN).
+/// Implements SCAN, SSCAN, HSCAN and ZSCAN: one step of an iteration that begins with `cursor` 0 and is over when the reply
+/// has cursor 0 again.
+///
+/// Without `o` it iterates over the keys of the client's db. With `o`, a set, hash or sorted set, over its elements; the
+/// key is then an argument before the cursor, and is skipped to get to the options. For a hash each field comes with its
+/// value, for a sorted set each member with its score.
+///
+/// The server keeps no state between the steps: all that it has to know is in the cursor. What makes this possible, and
+/// what is promised about keys that come and go meanwhile, is explained at `dictScan`.
 pub fn scanGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -633,7 +673,7 @@ pub fn scanGenericCommand(
     let mut pat = None;
     let mut typename = None;
 
-    // Step 1: Parse options. They follow the cursor, before which the key is, if there is one.
+    // Step 1: Parse options.
     let mut i = if o.is_some() { 3 } else { 2 };
     while i < argv.len() {
         let (option, more) = (argv.get(i), argv.len() - i >= 2);
@@ -657,7 +697,8 @@ pub fn scanGenericCommand(
         i += 2;
     }
 
-    // Step 2: Iterate. What is no table has few elements: they all come at once, and the cursor is 0.
+    // Step 2: Iterate the collection. A value in another encoding than a hash table is sure to have few elements, so all of
+    // them are returned in a single call, with cursor 0, which ends the iteration: no state is needed for it.
     let mut keys: Vec<Vec<u8>> = Vec::new();
     let dict = &server.db[db].dict;
     let mut pairs = false;
@@ -714,7 +755,9 @@ pub fn scanGenericCommand(
         Some(_) => panic!("Not handled encoding in SCAN."),
     }
 
-    // Step 3: Filter: the pattern, and for keys the type, and those that are expired. Of pairs only the first is matched.
+    // Step 3: Filter elements. Each has to match the pattern; of a field and its value, or a member and its score, the first
+    // has to. Of keys the type is looked at too, and expired ones are left out, which may delete them: this is why the names
+    // were collected first and are filtered now, when the table is no longer iterated.
     if let Some(pat) = pat.filter(|_| pairs) {
         let matches: Vec<bool> =
             keys.chunks(2).map(|pair| stringmatchlen(pat, &pair[0], false)).collect();
@@ -750,8 +793,9 @@ pub fn scanGenericCommand(
     }
 }
 
-/// Scans a table until there are `count` strings or the cursor is 0 again. A table that is nearly empty has many empty
-/// buckets: at ten times the count it is enough for now.
+/// Scans a table until there are `count` strings or the cursor is 0 again, but for at most ten times `count` buckets: in a
+/// table that is nearly empty (its keys were deleted, and it has not shrunk yet) finding `count` elements could block the
+/// server for long, and a step may return few elements or none.
 fn scanTable(
     cursor: &mut u64,
     count: i64,
@@ -768,25 +812,25 @@ fn scanTable(
     }
 }
 
-/// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]
+/// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step of an iteration over the keys of the client's db.
 pub fn scanCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(cursor) = parseScanCursorOrReply(server, c, &argv[1]) else { return };
     scanGenericCommand(server, c, argv, None, cursor);
 }
 
-/// DBSIZE
+/// DBSIZE: the number of keys in the client's db, those included that are expired and not deleted yet.
 pub fn dbsizeCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let size = server.db[server[c].db].dict.len();
     addReplyLongLong(server, c, size as i64);
 }
 
-/// LASTSAVE
+/// LASTSAVE: the time of the last successful save, in seconds since the epoch.
 pub fn lastsaveCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let lastsave = server.lastsave;
     addReplyLongLong(server, c, lastsave);
 }
 
-/// The name of a type as TYPE shows it; "none" for no key.
+/// Returns the name of a type as TYPE shows it, "none" for a missing key.
 pub fn getObjectTypeName(type_: Option<u8>) -> &'static str {
     match type_ {
         None => "none",
@@ -800,7 +844,7 @@ pub fn getObjectTypeName(type_: Option<u8>) -> &'static str {
     }
 }
 
-/// TYPE key
+/// TYPE key: the name of the type of its value.
 pub fn typeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let o = lookupKeyReadWithFlags(server, db, &argv[1], LOOKUP_NOTOUCH);
@@ -808,7 +852,8 @@ pub fn typeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyStatus(server, c, name.as_bytes());
 }
 
-/// SHUTDOWN [NOSAVE|SAVE]
+/// SHUTDOWN [NOSAVE|SAVE]: ends the process, after a save if one is asked for or save points are configured. There is a
+/// reply only if it can't be done.
 pub fn shutdownCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let flags = match argv.len() {
         1 => SHUTDOWN_NOFLAGS,
@@ -825,11 +870,11 @@ pub fn shutdownCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyError(server, c, b"Errors trying to SHUTDOWN. Check logs.");
 }
 
-/// RENAME and RENAMENX.
+/// Implements RENAME and RENAMENX; with `nx` a destination that exists is left alone and the reply is 0.
 fn renameGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool) {
     let (db, from, to) = (server[c].db, argv.get(1), argv.get(2));
 
-    // A key may be renamed to itself, but it has to be there.
+    // Renaming a key to itself changes nothing, but it is an error if the key does not exist. So the lookup comes first.
     let Some(_) = lookupKeyWriteOrReply(server, c, from, shared::nokeyerr) else { return };
     if from == to {
         addReply(server, c, if nx { shared::czero } else { shared::ok });
@@ -843,7 +888,8 @@ fn renameGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool)
         dbDelete(server, db, to);
     }
 
-    // C: adds the value under the new name, then deletes the old one. Here the value is moved: there is one of it.
+    // C: adds the value under the new name with one more reference, then deletes the old name. Here a value has one owner,
+    // so it is taken out and put in again.
     moveKey(server, c, (db, from), (db, to));
     signalModifiedKey(server, Some(c), db, from);
     signalModifiedKey(server, Some(c), db, to);
@@ -853,8 +899,8 @@ fn renameGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool)
     addReply(server, c, if nx { shared::cone } else { shared::ok });
 }
 
-/// Takes a key, which is there, out of a db, and adds its value with its time of expiry and access time as a key that is
-/// not there yet, in the same db or another.
+/// Moves the value of `from` in `db`, which exists, to `to` in `dst`, which does not. The expire and the access time move
+/// along.
 fn moveKey(
     server: &mut Server,
     c: ClientId,
@@ -871,17 +917,17 @@ fn moveKey(
     }
 }
 
-/// RENAME key newkey
+/// RENAME key newkey: a value that `newkey` had is deleted.
 pub fn renameCommand(server: &mut Server, c: ClientId, argv: &Args) {
     renameGenericCommand(server, c, argv, false);
 }
 
-/// RENAMENX key newkey
+/// RENAMENX key newkey: 1 if the key was renamed, 0 if `newkey` exists.
 pub fn renamenxCommand(server: &mut Server, c: ClientId, argv: &Args) {
     renameGenericCommand(server, c, argv, true);
 }
 
-/// The number of a db from an argument. On an error the reply was sent.
+/// Reads the number of a db from an argument. `Err`: an error was sent to the client.
 fn getDbFromArgument(server: &mut Server, c: ClientId, arg: &[u8]) -> Result<usize, ()> {
     let id = getIntFromObjectOrReply(server, c, arg, None)?;
     if id < 0 || id >= server.db.len() as i32 {
@@ -891,12 +937,12 @@ fn getDbFromArgument(server: &mut Server, c: ClientId, arg: &[u8]) -> Result<usi
     Ok(id as usize)
 }
 
-/// MOVE key db
+/// MOVE key db: 1 if the key was moved to the other db, 0 if it is missing here or exists there.
 pub fn moveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (src, key) = (server[c].db, argv.get(1));
     let Ok(dst) = getDbFromArgument(server, c, &argv[2]) else { return };
 
-    // Moving a key to where it is is probably a mistake.
+    // A client that moves a key to the db it is in has most likely made a mistake, so it gets an error.
     if src == dst {
         addReplyErrorObject(server, c, shared::sameobjecterr);
         return;
@@ -914,7 +960,8 @@ pub fn moveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReply(server, c, shared::cone);
 }
 
-/// COPY source destination [DB destination-db] [REPLACE]
+/// COPY source destination [DB destination-db] [REPLACE]: 1 if the value and its expire were copied, 0 if the source is
+/// missing, or the destination exists and REPLACE is not given.
 pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let src = server[c].db;
     let (mut dst, mut replace) = (src, false);
@@ -940,6 +987,8 @@ pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplyErrorObject(server, c, shared::sameobjecterr);
         return;
     }
+    // The lookup is that of a write, although the source is only read: on a replica, where the master sent the COPY, a
+    // source that is logically expired still exists, as it did on the master.
     let Some(_) = lookupKeyWrite(server, src, key) else {
         addReply(server, c, shared::czero);
         return;
@@ -964,7 +1013,7 @@ pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReply(server, c, shared::cone);
 }
 
-/// Signals the keys of a db that clients wait for and that are there now, after the db was exchanged for another.
+/// Signals as ready the keys of a db on which clients block and which exist: a helper of `dbSwapDatabases`, which says why.
 fn scanDatabaseForReadyLists(server: &mut Server, db: usize) {
     let keys: Vec<Vec<u8>> = server.db[db].blocking_keys.keys().cloned().collect();
     for key in keys {
@@ -975,8 +1024,12 @@ fn scanDatabaseForReadyLists(server: &mut Server, db: usize) {
     }
 }
 
-/// Exchanges the keys of two dbs, so that clients who have one selected see the other at once. Who waits and who watches
-/// stays with the number. `C_ERR`: there is no such db.
+/// Swaps two dbs, so that clients connected to one see the data of the other at once. `C_ERR`: one of the numbers is out of
+/// range.
+///
+/// A client refers to its db by number, so it is the contents of the two that change places: the keys with their expires,
+/// and the state of the expire cycle that belongs to them. The clients that block on keys and those that WATCH them stay
+/// with the number, since they belong to connections and not to data.
 pub fn dbSwapDatabases(server: &mut Server, id1: i32, id2: i32) -> CResult {
     let dbs = server.db.len() as i32;
     if id1 < 0 || id1 >= dbs || id2 < 0 || id2 >= dbs {
@@ -991,8 +1044,10 @@ pub fn dbSwapDatabases(server: &mut Server, id1: i32, id2: i32) -> CResult {
     std::mem::swap(&mut db1.avg_ttl, &mut db2.avg_ttl);
     std::mem::swap(&mut db1.expires_cursor, &mut db2.expires_cursor);
 
-    // A client that waits for a key may have found it. Usually `dbAdd` looks, but nothing was added. And who watches a key
-    // that was there, or is there now, sees a change.
+    // A client that blocks on a key may find that it exists after the swap. Usually `dbAdd` is the one place that looks for
+    // this, when a key is created; here keys appear without being created, so all keys that clients block on are looked up.
+    //
+    // A transaction fails if it watches a key that existed before the swap or exists after it.
     scanDatabaseForReadyLists(server, id1);
     touchAllWatchedKeysInDb(server, id1, Some(id2));
     scanDatabaseForReadyLists(server, id2);
@@ -1000,7 +1055,7 @@ pub fn dbSwapDatabases(server: &mut Server, id1: i32, id2: i32) -> CResult {
     C_OK
 }
 
-/// SWAPDB index1 index2
+/// SWAPDB index1 index2: swaps the data of two dbs.
 pub fn swapdbCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(id1) = getIntFromObjectOrReply(server, c, &argv[1], Some("invalid first DB index"))
     else {
@@ -1022,7 +1077,7 @@ pub fn swapdbCommand(server: &mut Server, c: ClientId, argv: &Args) {
 // Expires API
 // -----------------------------------------------------------------------------
 
-/// Makes a key, which must be there, persistent; false if it was.
+/// Makes a key that exists persistent. False if it had no expire.
 pub fn removeExpire(server: &mut Server, db: usize, key: &[u8]) -> bool {
     let o = dbFind(server, db, key).expect("only a key that exists has an expire");
     let had = server.db[db].dict.expire(o).is_some();
@@ -1030,20 +1085,21 @@ pub fn removeExpire(server: &mut Server, db: usize, key: &[u8]) -> bool {
     had
 }
 
-/// Sets when a key, which must be there, expires: milliseconds since the epoch. `c` is the client whose command does it, if
-/// it is one.
+/// Sets the expire of a key that exists: `when` is in milliseconds since the epoch; after it the key is no longer valid. `c`
+/// is the client whose command sets it, `None` if there is no such client (an RDB is loaded).
 pub fn setExpire(server: &mut Server, c: Option<ClientId>, db: usize, key: &[u8], when: i64) {
     let o = dbFind(server, db, key).expect("only a key that exists can expire");
     server.db[db].dict.set_expire(o, when);
 
-    // The master knows nothing of keys that are made on a writable replica, and will not expire them for us.
+    // On a writable replica clients create keys that the master does not know, so it will never send a DEL for them. The
+    // replica remembers these and expires them itself.
     let writable_slave = server.masterhost.is_some() && !server.repl_slave_ro;
     if writable_slave && c.is_some_and(|c| server[c].flags & CLIENT_MASTER == 0) {
         rememberSlaveKeyWithExpire(server, db, key);
     }
 }
 
-/// When a key expires, in milliseconds since the epoch; -1 if it does not, or is not there.
+/// Returns the expire of a key in milliseconds since the epoch, -1 if it has none or does not exist.
 pub fn getExpire(server: &Server, db: usize, key: &[u8]) -> i64 {
     if server.db[db].dict.expires_len() == 0 {
         return -1;
@@ -1051,7 +1107,7 @@ pub fn getExpire(server: &Server, db: usize, key: &[u8]) -> i64 {
     dbFind(server, db, key).and_then(|o| server.db[db].dict.expire(o)).unwrap_or(-1)
 }
 
-/// Deletes an expired key and tells the replicas.
+/// Deletes an expired key, sends the events of it, and propagates the deletion to the replicas and the AOF.
 pub fn deleteExpiredKeyAndPropagate(server: &mut Server, db: usize, key: &[u8]) {
     let mut expire_latency = latencyStartMonitor(server);
     let lazy = server.lazyfree_lazy_expire;
@@ -1068,14 +1124,16 @@ pub fn deleteExpiredKeyAndPropagate(server: &mut Server, db: usize, key: &[u8]) 
     server.stat_expiredkeys += 1;
 }
 
-/// Sends the DEL or UNLINK of an expired key to the replicas.
+/// Propagates the expiration of a key to the replicas and the AOF, as a DEL, or as an UNLINK with `lazy`.
 ///
-/// Expiry happens in one place, the master, and the stream keeps the order: so every replica sees a key expire at the same
-/// point of the history, even one that is written to while it expires.
+/// Expiration is decided in one place, the master, and the order of operations is that of the stream and of the file. So
+/// every replica deletes the key at the same point of the history, and stays consistent even if there are writes to a key
+/// at the time it expires.
 pub fn propagateExpire(server: &mut Server, db: usize, key: &[u8], lazy: bool) {
     let argv = Argv::new(&[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key]);
 
-    // It has to be propagated, whatever the command that found it is allowed.
+    // The command that came across the key may itself not be allowed to propagate (a script that has switched effects off),
+    // but the expiration has to be propagated all the same.
     let prev_replication_allowed = server.replication_allowed;
     server.replication_allowed = true;
     let del = server.commands.delCommand;
@@ -1083,10 +1141,14 @@ pub fn propagateExpire(server: &mut Server, db: usize, key: &[u8], lazy: bool) {
     server.replication_allowed = prev_replication_allowed;
 }
 
-/// The time against which keys expire, in milliseconds; `None` while nothing expires.
+/// Returns the time against which expires are compared, in milliseconds since the epoch; `None` while nothing expires.
 ///
-/// Nothing expires while we load. Within a command time stands still: a key that was there when the command looked first is
-/// there when it looks again.
+/// Nothing expires while data is loaded: an AOF has its own DELs at the right places, and an RDB's expired keys are
+/// handled by `rdbLoadRio`.
+///
+/// While a command runs, the time is that of its start, which `call` keeps. A command that looks a key up twice, such as
+/// RPOPLPUSH with the same list as source and destination, would otherwise find the value that it holds from the first
+/// lookup deleted by the second.
 fn expireClock(server: &Server) -> Option<i64> {
     if server.loading {
         None
@@ -1097,16 +1159,18 @@ fn expireClock(server: &Server) -> Option<i64> {
     }
 }
 
-/// Whether a key's time has come.
+/// Tells whether a key exists and is logically expired. Deletes nothing.
 pub fn keyIsExpired(server: &Server, db: usize, key: &[u8]) -> bool {
     let when = getExpire(server, db, key);
     when >= 0 && expireClock(server).is_some_and(|now| now > when)
 }
 
-/// Looks whether a key is expired, and if so, deletes it, and tells the replicas; true if it is expired.
+/// Tells whether a key is logically expired, and as a side effect deletes it on a master. Called before any operation on a
+/// key, mostly by the `lookupKey` family.
 ///
-/// A replica deletes nothing: it waits for its master's DEL, so that both have the same data at the same offset. It still
-/// says the truth to the caller. The same goes for a server whose clients are paused: its data must not change.
+/// What it does depends on the role. A master deletes an expired key, and propagates a DEL or UNLINK to its replicas and
+/// the AOF. A replica deletes nothing: it waits for the master's DEL, so that both have the same data at the same offset.
+/// It still returns the truth, so that a reader can be told that the key is gone although the DEL is yet to come.
 pub fn expireIfNeeded(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if !keyIsExpired(server, db, key) {
         return false;
@@ -1114,6 +1178,9 @@ pub fn expireIfNeeded(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if server.masterhost.is_some() {
         return true;
     }
+
+    // While clients are paused the data set stays as it is, and the caller is told the logical state, as on a replica. After
+    // the pause the key will be deleted here, or there was a failover and the new master will send the DEL.
     if checkClientPauseTimeoutAndReturnIfPaused(server) {
         return true;
     }
@@ -1125,8 +1192,8 @@ pub fn expireIfNeeded(server: &mut Server, db: usize, key: &[u8]) -> bool {
 // API to get key arguments from commands
 // -----------------------------------------------------------------------------
 
-/// The keys of a command whose places are in the command table. Places beyond the arguments: no keys, the command will
-/// report the error itself.
+/// Collects the positions of a command's keys as the command table describes them: first key, last key (negative: counted
+/// from the end), step. Returns how many they are.
 pub fn getKeysUsingCommandTable(cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     if cmd.firstkey == 0 {
@@ -1137,6 +1204,9 @@ pub fn getKeysUsingCommandTable(cmd: &redisCommand, argv: &Args, result: &mut Ve
     let mut j = cmd.firstkey;
     while j <= last {
         if j >= argc {
+            // A command with a variable number of arguments was not checked for having all of them when it was dispatched.
+            // A position beyond the end then means that the user passed too few: no keys, and the command itself reports
+            // the error of arity or syntax.
             assert!(cmd.arity < 0, "a command's keys lie beyond its arity");
             result.clear();
             return 0;
@@ -1147,7 +1217,9 @@ pub fn getKeysUsingCommandTable(cmd: &redisCommand, argv: &Args, result: &mut Ve
     result.len()
 }
 
-/// The places of all the keys among the arguments; returns how many.
+/// Collects the positions of all keys among the arguments of a command, and returns how many they are. `argv` has the name
+/// of the command first, `cmd` is its row in the command table. The row's own function is used where there is one, since
+/// the positions may depend on options.
 pub fn getKeysFromCommand(cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     match cmd.getkeys_proc {
         Some(getkeys_proc) => getkeys_proc(cmd, argv, result),
@@ -1155,8 +1227,14 @@ pub fn getKeysFromCommand(cmd: &redisCommand, argv: &Args, result: &mut Vec<usiz
     }
 }
 
-/// The keys of a command that says how many there are: `COMMAND [destkey] numkeys key [key ...] ...`. `storeKeyOfs` is the
-/// place of the destination (0: none), `keyCountOfs` that of the number, `firstKeyOfs` that of the first key.
+/// Collects the key positions of a command that says how many keys there are:
+/// `COMMAND [destkey] numkeys key [key ...] ... options`, such as `ZUNION numkeys key [key ...]` and
+/// `ZUNIONSTORE destkey numkeys key [key ...]`.
+///
+/// - `storeKeyOfs`: the position of the destination, 0 if there is none
+/// - `keyCountOfs`: the position of the number
+/// - `firstKeyOfs`: the position of the first key
+/// - `keyStep`: the distance from one key to the next, usually 1
 pub fn genericGetKeys(
     storeKeyOfs: usize,
     keyCountOfs: usize,
@@ -1167,7 +1245,7 @@ pub fn genericGetKeys(
 ) -> usize {
     result.clear();
     let num = atoi(&argv[keyCountOfs]);
-    // A number that cannot be right: the command will answer with a syntax error.
+    // A number that is larger than the arguments allow, or not positive, is for the command to report: no keys.
     let room = argv.len().saturating_sub(firstKeyOfs) / keyStep;
     if num < 1 || num as usize > room {
         return 0;
@@ -1179,7 +1257,7 @@ pub fn genericGetKeys(
     result.len()
 }
 
-/// ZUNIONSTORE and its like: `COMMAND destkey numkeys key [key ...]`
+/// Collects the key positions of ZUNIONSTORE, ZINTERSTORE and ZDIFFSTORE: `COMMAND destkey numkeys key [key ...]`.
 pub fn zunionInterDiffStoreGetKeys(
     _cmd: &redisCommand,
     argv: &Args,
@@ -1188,12 +1266,12 @@ pub fn zunionInterDiffStoreGetKeys(
     genericGetKeys(1, 2, 3, 1, argv, result)
 }
 
-/// ZUNION and its like: `COMMAND numkeys key [key ...]`
+/// Collects the key positions of ZUNION, ZINTER and ZDIFF: `COMMAND numkeys key [key ...]`.
 pub fn zunionInterDiffGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     genericGetKeys(0, 1, 2, 1, argv, result)
 }
 
-/// MIGRATE: the third argument, or if that is empty, what follows KEYS.
+/// Collects the key positions of MIGRATE: the third argument, or, if that is empty, all that follows the word KEYS.
 pub fn migrateGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     let keys = |i: &usize| eq_ignore_case(&argv[*i], b"keys") && argv[3].is_empty();
@@ -1204,8 +1282,9 @@ pub fn migrateGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>)
     result.len()
 }
 
-/// GEORADIUS and GEORADIUSBYMEMBER: the key, and that of STORE or STOREDIST. If there are several of these the last one
-/// counts, as it does for the command.
+/// Collects the key positions of GEORADIUS and GEORADIUSBYMEMBER: the first argument, and the argument of STORE or
+/// STOREDIST. If both are given, the later one counts, as it does in `georadiusGeneric`: an ACL has to check the key that
+/// is written.
 pub fn georadiusGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     let mut stored_key = None;
@@ -1223,14 +1302,17 @@ pub fn georadiusGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize
     result.len()
 }
 
-/// SORT key ... [STORE destination]. Of several STOREs the last one counts, as it does for SORT.
+/// Collects the key positions of SORT: `SORT key ... [STORE destination]`.
+///
+/// The options are parsed only as far as is needed to find STORE: those with arguments are skipped with them, so that an
+/// argument that reads "store" is not taken for the option, and any other word is taken to have none. Of several STOREs
+/// the last one counts, as it does in `sortCommand`.
 // C: 6.2.16 takes the destination of a STORE for the next option, so that `STORE by STORE secret` hides a key from the ACL.
 pub fn sortGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     result.push(1);
     let mut i = 2;
     while i < argv.len() {
-        // An option this does not know has no arguments.
         if argv[i].eq_ignore_ascii_case(b"limit") {
             i += 2;
         } else if argv[i].eq_ignore_ascii_case(b"get") || argv[i].eq_ignore_ascii_case(b"by") {
@@ -1245,7 +1327,7 @@ pub fn sortGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) ->
     result.len()
 }
 
-/// STRALGO LCS ... KEYS a b
+/// Collects the key positions of STRALGO: the two arguments of KEYS. With STRINGS there are no keys.
 pub fn lcsGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     let mut i = 1;
@@ -1263,7 +1345,7 @@ pub fn lcsGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> 
     result.len()
 }
 
-/// MEMORY USAGE key
+/// Collects the key position of MEMORY, which has one only in the form MEMORY USAGE key.
 pub fn memoryGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     if argv.len() >= 3 && argv[1].eq_ignore_ascii_case(b"usage") {
@@ -1272,7 +1354,10 @@ pub fn memoryGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) 
     result.len()
 }
 
-/// XREAD and XREADGROUP: the first half of what stands behind STREAMS, which may also be the name of a group or a consumer.
+/// Collects the key positions of XREAD and XREADGROUP: the first half of what follows the word STREAMS.
+///
+/// The options before it have to be parsed to find it, since "STREAMS" may also be the name of a consumer group, of a
+/// consumer, or of a stream.
 pub fn xreadGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     let is = |i: usize, name: &[u8]| eq_ignore_case(&argv[i], name);
