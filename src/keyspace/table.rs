@@ -1,0 +1,896 @@
+//! The keys of one database: two tables over blocks, and what may be done to a key.
+#![allow(unsafe_code)] // payloads of the tables are addresses of blocks, and blocks are changed in place
+
+use super::block::*;
+use super::value::*;
+use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
+use crate::ds::quicklist::Quicklist;
+use crate::ds::siphash::{HashSeed, siphash};
+use crate::sys::mem::prefetch;
+use crate::types::t_hash::{Hash, HashRef};
+use crate::types::t_set::{Set, SetRef};
+use crate::types::t_stream::Stream;
+use crate::types::t_zset::{Zset, ZsetRef};
+use crate::util::short_eq;
+use std::hash::{BuildHasher, RandomState};
+use std::marker::PhantomData;
+use std::mem::ManuallyDrop;
+use std::ops::{Deref, DerefMut};
+use std::ptr::{NonNull, copy, copy_nonoverlapping};
+
+/// A key of a [`Keyspace`], found before: what a `robj *` from a lookup is in the C, but checked.
+///
+/// It stays good as long as its entry is there and stays where it is. Methods that may move an entry return its new
+/// reference. Using one whose entry is gone, or in another keyspace, panics with the place that did.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRef {
+    pub(super) payload: u64,
+    hash: u64,
+    /// The keyspace's count of removals and moves when this was made. While they are equal nothing is to be checked.
+    epoch: u64,
+}
+
+/// The keys of one database: `db->dict` and `db->expires`.
+///
+/// `expires` is a second table over the same entries: those that have a time of expiry.
+pub struct Keyspace {
+    dict: RawDict,
+    expires: RawDict,
+    seed: HashSeed,
+    /// Payloads and hashes of packed values that left their blocks, and may come back.
+    pub(super) unsettled: Vec<(u64, u64)>,
+    /// Counts removals and moves. It starts at random, so that a reference to a key of one keyspace is not
+    /// taken for one of another.
+    epoch: u64,
+}
+
+#[inline(always)]
+fn to_payload(e: ManuallyDrop<KeyEntry>) -> u64 {
+    e.p.as_ptr().expose_provenance() as u64
+}
+
+/// The entry that a payload stands for, not to be dropped.
+///
+/// # Safety
+/// `payload` is in a table of a keyspace, or was just taken out of it, and `'a` ends before the entry does.
+#[inline(always)]
+unsafe fn entry_at<'a>(payload: u64) -> Entry<'a> {
+    let p = std::ptr::with_exposed_provenance_mut(payload as usize);
+    // SAFETY: payloads are addresses of blocks, never null.
+    Entry { p: unsafe { NonNull::new_unchecked(p) }, life: PhantomData }
+}
+
+/// What tells a table the hash of an entry that it moves.
+#[inline(always)]
+fn rehash(seed: HashSeed) -> impl Fn(u64) -> u64 {
+    // SAFETY: tables call it with payloads that they hold, which are live entries.
+    move |p| siphash(unsafe { entry_at(p) }.key(), &seed)
+}
+
+impl Default for Keyspace {
+    /// An empty keyspace with a seed of its own.
+    fn default() -> Self {
+        Keyspace::new(HashSeed::random())
+    }
+}
+
+impl Keyspace {
+    /// An empty keyspace whose keys are hashed with `seed`. Give all databases the same one, so that a key's hash
+    /// is known before its database is.
+    pub fn new(seed: HashSeed) -> Keyspace {
+        Keyspace {
+            dict: RawDict::new(),
+            expires: RawDict::new(),
+            seed,
+            unsettled: Vec::new(),
+            epoch: RandomState::new().hash_one(0u8),
+        }
+    }
+
+    /// Number of keys.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.dict.len()
+    }
+
+    /// Number of keys with a time of expiry.
+    #[inline]
+    pub fn expires_len(&self) -> usize {
+        self.expires.len()
+    }
+
+    /// The hash of a key.
+    #[inline(always)]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        siphash(key, &self.seed)
+    }
+
+    // --------------------------------------------------------------------------------------- references and lookups
+
+    /// The entry of a reference; panics when it is stale.
+    #[inline(always)]
+    #[track_caller]
+    pub fn entry(&self, k: KeyRef) -> Entry<'_> {
+        // Something was removed or moved since. Is it still there?
+        if k.epoch != self.epoch && !self.contains(k) {
+            stale();
+        }
+        // SAFETY: the payload is in our table: it was when the reference was made and nothing has left the table since,
+        // or it was found there right now. The entry can't leave while `self` is borrowed.
+        unsafe { entry_at(k.payload) }
+    }
+
+    /// Is the entry of a reference still there, at the same place?
+    #[cold]
+    pub fn contains(&self, k: KeyRef) -> bool {
+        self.dict.find(k.hash, |p| p == k.payload).is_some()
+    }
+
+    #[inline(always)]
+    fn make_ref(&self, payload: u64, hash: u64) -> KeyRef {
+        KeyRef { payload, hash, epoch: self.epoch }
+    }
+
+    /// The reference of a payload that came from one of the tables just now.
+    fn ref_of(&self, payload: u64) -> KeyRef {
+        // SAFETY: by the caller, the payload is in a table.
+        let key = unsafe { entry_at(payload) }.key();
+        self.make_ref(payload, self.hash(key))
+    }
+
+    /// Finds a key.
+    #[inline]
+    pub fn find(&self, key: &[u8]) -> Option<KeyRef> {
+        self.find_hashed(key, self.hash(key))
+    }
+
+    /// Finds a key whose hash is known.
+    #[inline(always)]
+    pub fn find_hashed(&self, key: &[u8], hash: u64) -> Option<KeyRef> {
+        // SAFETY: the table calls with payloads that it holds.
+        let payload = self.dict.find(hash, |p| short_eq(unsafe { entry_at(p) }.key(), key))?;
+        Some(self.make_ref(payload, hash))
+    }
+
+    /// First stage of a lookup to come: asks for the bucket.
+    #[inline(always)]
+    pub fn prefetch_bucket(&self, hash: u64) {
+        self.dict.prefetch_bucket(hash);
+    }
+
+    /// Second stage, when the bucket has come: asks for the entries that may be the one.
+    #[inline(always)]
+    pub fn prefetch_entry(&self, hash: u64) {
+        self.dict.prefetch_payload(hash);
+    }
+
+    /// Third stage, when the entry has come: asks for the value that hangs off it, up to 1 KB of a string.
+    #[inline(always)]
+    pub fn prefetch_value(&self, hash: u64) {
+        self.dict.candidates(hash, prefetch_outside);
+    }
+
+    /// The key.
+    #[inline]
+    #[track_caller]
+    pub fn key(&self, k: KeyRef) -> &[u8] {
+        self.entry(k).key()
+    }
+
+    /// The value.
+    #[inline]
+    #[track_caller]
+    pub fn get(&self, k: KeyRef) -> ValueRef<'_> {
+        self.entry(k).value()
+    }
+
+    /// The string, to change in place. Panics if it is none.
+    #[inline]
+    #[track_caller]
+    pub fn get_mut(&mut self, k: KeyRef) -> ValueMut<'_> {
+        let e = self.entry(k);
+        // SAFETY: the place says what is there. The keyspace is borrowed exclusively, and so are its entries.
+        unsafe {
+            match e.place() {
+                Place::Inline => ValueMut::Str(std::slice::from_raw_parts_mut(
+                    e.inline_ptr(),
+                    e.header().vlen as usize,
+                )),
+                Place::Int => ValueMut::Int(&mut *e.value_ptr().cast::<i64>()),
+                Place::Outside => ValueMut::Str(&mut *e.value_ptr().cast::<Vec<u8>>()),
+                Place::Packed | Place::Pointer => panic!("a string is expected"),
+            }
+        }
+    }
+
+    /// The aggregate, to change where it is. Panics if it is of another type.
+    #[inline]
+    #[track_caller]
+    fn pointed<T>(&mut self, k: KeyRef) -> &mut T
+    where
+        Box<T>: AggregateType,
+    {
+        let e = self.entry(k);
+        assert!(e.type_of() == Box::<T>::TYPE, "the key's value is of another type");
+        // SAFETY: a value of a type that is a box is always one behind a pointer, whatever its size; we hold it exclusively.
+        unsafe { &mut *e.value_ptr().cast::<Box<T>>() }
+    }
+
+    /// The aggregate, to change and perhaps to pack in another way. Panics if it is of another type.
+    #[inline]
+    #[track_caller]
+    fn change<T: AggregateType>(&mut self, k: KeyRef) -> Changing<'_, T> {
+        let e = self.entry(k);
+        assert!(e.type_of() == T::TYPE, "the key's value is of another type");
+        // SAFETY: the value is taken out, and the header says so until it is back; what is packed is copied, and stays.
+        let value = unsafe {
+            let value = e.take_aggregate();
+            if e.place() == Place::Pointer {
+                e.p.write(T::TYPE | LENT << 4);
+            }
+            value
+        };
+        let Some(value) = T::of(value) else { lent() };
+        Changing { keyspace: self, k, value: ManuallyDrop::new(value) }
+    }
+
+    /// Puts a value back that was taken out by [`change`](Self::change). The entry stays where it is.
+    #[inline]
+    fn put_back(&mut self, k: KeyRef, a: Aggregate) {
+        let e = self.entry(k);
+        let type_encoding = a.type_encoding();
+        // SAFETY: we hold the block exclusively, and it has no value but perhaps packed bytes, which need no drop. A pointer
+        // finds room in any block that has packed bytes; the key may overlap its new place, which `copy` allows.
+        unsafe {
+            let p = e.p.as_ptr();
+            if e.place() == Place::Pointer {
+                let is_small = pack(&a, e.key().len()).is_some();
+                p.write(type_encoding);
+                write_pointer(e.value_ptr(), a);
+                if !is_small {
+                    return;
+                }
+            } else {
+                let old = e.shape();
+                if let Some(bytes) = pack(&a, old.klen)
+                    && (Shape { tail: bytes.len(), ..old }).size() == old.size()
+                {
+                    copy_nonoverlapping(bytes.as_ptr(), e.inline_ptr(), bytes.len());
+                    return;
+                }
+                let (new, lru) = (old.with_pointer(), e.header().lru);
+                copy(p.add(old.key_at()), p.add(new.key_at()), old.klen);
+                new.write_header(p, type_encoding, lru);
+                write_pointer(p.add(new.body_at()), a);
+            }
+        }
+        self.unsettled.push((k.payload, k.hash));
+    }
+
+    /// Packs values that were changed and are small into their keys' blocks, and takes the room from those that have outgrown
+    /// theirs. Blocks may move: to be called when a command is done, and no [`KeyRef`] is in use any more.
+    #[inline(always)]
+    pub fn settle(&mut self) {
+        if !self.unsettled.is_empty() {
+            self.settle_all();
+        }
+    }
+
+    fn settle_all(&mut self) {
+        while let Some((payload, hash)) = self.unsettled.pop() {
+            if self.dict.find(hash, |p| p == payload).is_none() {
+                continue;
+            }
+            let k = self.make_ref(payload, hash);
+            let e = self.owned(k);
+            if e.view().place() == Place::Pointer {
+                // SAFETY: the value is taken out, and `put` writes it again at once.
+                unsafe {
+                    let value = e.take_object();
+                    self.put(k, e, Put::prepare(Value::Own(value)));
+                }
+            }
+        }
+    }
+
+    /// `OBJ_STRING` and so on.
+    #[inline]
+    #[track_caller]
+    pub fn type_of(&self, k: KeyRef) -> u8 {
+        self.entry(k).type_of()
+    }
+
+    /// `OBJ_ENCODING_RAW` and so on.
+    #[track_caller]
+    pub fn encoding(&self, k: KeyRef) -> u8 {
+        self.entry(k).encoding()
+    }
+
+    /// The access clock or frequency, 24 bits.
+    #[inline]
+    #[track_caller]
+    pub fn lru(&self, k: KeyRef) -> u32 {
+        self.entry(k).lru()
+    }
+
+    /// Sets the access clock or frequency to the low 24 bits of `lru`.
+    #[inline]
+    #[track_caller]
+    pub fn set_lru(&mut self, k: KeyRef, lru: u32) {
+        let e = self.entry(k);
+        // SAFETY: the block is live and starts with a header; we hold it exclusively.
+        unsafe { (*e.p.cast::<Header>().as_ptr()).lru = lru_bytes(lru) };
+    }
+
+    /// Bytes that a key takes up: its block and a string outside of it; not an aggregate, nor its places in the tables.
+    #[track_caller]
+    pub fn alloc_size(&self, k: KeyRef) -> usize {
+        self.entry(k).alloc_size()
+    }
+
+    // ------------------------------------------------------------------------------------------------------ changes
+
+    /// Adds a key, which must not be there.
+    pub fn add<'a>(&mut self, key: &[u8], value: impl Into<Value<'a>>) -> KeyRef {
+        let hash = self.hash(key);
+        self.add_full(key, hash, value.into(), None, 0)
+    }
+
+    /// Adds a key, which must not be there, with its hash, its time of expiry and its access clock.
+    #[inline]
+    pub fn add_full(
+        &mut self,
+        key: &[u8],
+        hash: u64,
+        value: Value,
+        expire: Option<i64>,
+        lru: u32,
+    ) -> KeyRef {
+        debug_assert!(self.find_hashed(key, hash).is_none(), "the key is there already");
+        let payload = to_payload(ManuallyDrop::new(KeyEntry::new(key, expire, lru, value)));
+        self.dict.insert(hash, payload, rehash(self.seed));
+        if expire.is_some() {
+            self.expires.insert(hash, payload, rehash(self.seed));
+        }
+        self.make_ref(payload, hash)
+    }
+
+    /// Takes a key out of both tables. Dropping the result frees it.
+    #[track_caller]
+    pub fn remove(&mut self, k: KeyRef) -> KeyEntry {
+        let e = self.entry(k);
+        let (p, expires) = (e.p, e.header().flags & HAS_EXPIRE != 0);
+        let removed = self.dict.remove(k.hash, |p| p == k.payload, rehash(self.seed));
+        assert!(removed.is_some(), "an entry is in the table");
+        if expires {
+            self.expires.remove(k.hash, |p| p == k.payload, rehash(self.seed));
+        }
+        self.epoch = self.epoch.wrapping_add(1);
+        KeyEntry { p }
+    }
+
+    /// Puts a value in the place of a key's value, which is freed. Time of expiry and access clock stay.
+    #[inline]
+    #[track_caller]
+    pub fn set_value<'a>(&mut self, k: KeyRef, value: impl Into<Value<'a>>) -> KeyRef {
+        let e = self.owned(k);
+        let put = Put::prepare(value.into());
+        if matches!(e.view().place(), Place::Inline | Place::Int) {
+            // SAFETY: there is nothing to drop in what was there.
+            return unsafe { self.put(k, e, put) };
+        }
+        // SAFETY: the value is taken out, and `put` writes another one at once. The old one is dropped last, when
+        // all is well again.
+        unsafe {
+            let _old = e.take_object();
+            self.put(k, e, put)
+        }
+    }
+
+    /// Puts a value in the place of a key's value, which is returned: for lazy freeing, or GETSET.
+    #[track_caller]
+    pub fn replace_value<'a>(
+        &mut self,
+        k: KeyRef,
+        value: impl Into<Value<'a>>,
+    ) -> (KeyRef, Object) {
+        let e = self.owned(k);
+        let put = Put::prepare(value.into());
+        // SAFETY: the value is taken out, and `put` writes another one at once.
+        unsafe {
+            let old = e.take_object();
+            (self.put(k, e, put), old)
+        }
+    }
+
+    /// Makes a key's value a number, in place if it is one.
+    #[inline]
+    #[track_caller]
+    pub fn set_int(&mut self, k: KeyRef, n: i64) -> KeyRef {
+        if let ValueMut::Int(old) = self.get_mut(k) {
+            *old = n;
+            return k;
+        }
+        self.set_value(k, n)
+    }
+
+    /// Calls `f` with the string of a key, to change it and its length. It becomes raw, and leaves the key's block for an
+    /// allocation of its own that has room to grow (`dbUnshareStringValue`). Panics if it is no string.
+    #[track_caller]
+    pub fn string_mut<R>(
+        &mut self,
+        mut k: KeyRef,
+        f: impl FnOnce(&mut StringBuf) -> R,
+    ) -> (KeyRef, R) {
+        const RAW: u8 = OBJ_STRING | OBJ_ENCODING_RAW << 4;
+        let e = self.owned(k);
+        let string = match e.value() {
+            ValueRef::Int(n) => Some(itoa::Buffer::new().format(n).as_bytes().to_vec()),
+            ValueRef::Str(v) => (e.view().place() == Place::Inline).then(|| v.to_vec()),
+            ValueRef::Aggregate(_) => panic!("a string is expected"),
+        };
+        if let Some(string) = string {
+            // SAFETY: what was there is a number or inline, so there is nothing to drop.
+            k = unsafe { self.put(k, e, (Put::Outside(string), RAW)) };
+        }
+        let e = self.entry(k);
+        // SAFETY: now the block has a Vec; the keyspace is borrowed exclusively, and `f` gets no hold of it.
+        let string = unsafe {
+            (*e.p.cast::<Header>().as_ptr()).type_encoding = RAW;
+            &mut *e.value_ptr().cast::<Vec<u8>>()
+        };
+        (k, f(&mut StringBuf(string)))
+    }
+
+    /// The time of expiry in milliseconds since 1970, if there is one.
+    #[inline]
+    #[track_caller]
+    pub fn expire(&self, k: KeyRef) -> Option<i64> {
+        self.entry(k).expire()
+    }
+
+    /// Sets the time of expiry to `at` milliseconds since 1970.
+    #[track_caller]
+    pub fn set_expire(&mut self, k: KeyRef, at: i64) -> KeyRef {
+        let mut k = k;
+        let has = self.entry(k).expire().is_some();
+        if !has {
+            k = self.reshape_expire(k, true);
+            self.expires.insert(k.hash, k.payload, rehash(self.seed));
+        }
+        let e = self.entry(k);
+        // SAFETY: the block has room for it behind its header, and we hold it exclusively.
+        unsafe { e.p.as_ptr().add(HEADER).cast::<i64>().write(at) };
+        k
+    }
+
+    /// Removes the time of expiry, if there is one.
+    #[inline]
+    #[track_caller]
+    pub fn remove_expire(&mut self, k: KeyRef) -> KeyRef {
+        if self.entry(k).expire().is_none() {
+            return k;
+        }
+        self.expires.remove(k.hash, |p| p == k.payload, rehash(self.seed));
+        self.reshape_expire(k, false)
+    }
+
+    /// The entry of a reference as if we owned it: it is still in the tables, and must not be dropped.
+    #[inline(always)]
+    #[track_caller]
+    fn owned(&mut self, k: KeyRef) -> ManuallyDrop<KeyEntry> {
+        ManuallyDrop::new(KeyEntry { p: self.entry(k).p })
+    }
+
+    /// Writes a value to an entry, in place or in a new block.
+    ///
+    /// # Safety
+    /// `e` is the entry of `k`, and its value was taken out or dropped.
+    #[inline]
+    unsafe fn put(
+        &mut self,
+        k: KeyRef,
+        e: ManuallyDrop<KeyEntry>,
+        (put, type_encoding): (Put, u8),
+    ) -> KeyRef {
+        let old = e.view().shape();
+        let lru = e.view().header().lru;
+        if let Put::Inline(v) = put
+            && old.place == Place::Inline
+            && old.tail == v.len()
+        {
+            // As long as before: nothing moves, and the header but for the encoding is as it was.
+            // SAFETY: the value lies behind the key, in a block that is ours exclusively and has room for it.
+            unsafe {
+                e.p.cast::<u8>().write(type_encoding);
+                copy_nonoverlapping(v.as_ptr(), e.view().inline_ptr(), v.len());
+            }
+            return k;
+        }
+        let new = put.shape(old.expire, old.klen);
+        // The key moves with its length, if that is written before it.
+        let prefix = if old.long_key() { 8 } else { 0 };
+        let (from, to, len) = (old.key_at() - prefix, new.key_at() - prefix, old.klen + prefix);
+        // SAFETY: both shapes have the same key and expire. Within a block the key may overlap its new place, which
+        // `copy` allows; between blocks it can't. A new block is filled whole before the tables know it, and the old one
+        // is freed when they have forgotten it.
+        unsafe {
+            if old.size() == new.size() {
+                let p = e.p.as_ptr();
+                if from != to {
+                    copy(p.add(from), p.add(to), len);
+                }
+                new.write_header(p, type_encoding, lru);
+                put.write(e.p, &new);
+                return k;
+            }
+            let n = KeyEntry::alloc(&new);
+            let (p, q) = (e.p.as_ptr(), n.p.as_ptr());
+            new.write_header(q, type_encoding, lru);
+            if new.expire {
+                copy_nonoverlapping(p.add(HEADER), q.add(HEADER), 8);
+            }
+            copy_nonoverlapping(p.add(from), q.add(to), len);
+            put.write(n.p, &new);
+            let k = self.moved(k, n, new.expire);
+            ManuallyDrop::into_inner(e).free(&old);
+            k
+        }
+    }
+
+    /// Gives an entry room for a time of expiry, or takes it away. The table `expires` is the caller's to change.
+    #[inline(never)]
+    fn reshape_expire(&mut self, k: KeyRef, expire: bool) -> KeyRef {
+        let e = self.owned(k);
+        let old = e.view().shape();
+        let new = Shape { expire, ..old };
+        let (from, to) = (old.body_at(), new.body_at());
+        let len = old.key_at() + old.klen + old.tail - from;
+        let Header { type_encoding, lru, .. } = e.view().header();
+        // SAFETY: all behind the expire is the same in both shapes, at another distance; value and key move as one.
+        // Values may be moved by copying their bytes, as long as the old ones are forgotten. The rest as in `put`. The
+        // expire itself is written by the caller before anyone reads it; zero until then.
+        unsafe {
+            let p = e.p.as_ptr();
+            if old.size() == new.size() {
+                copy(p.add(from), p.add(to), len);
+                new.write_header(p, type_encoding, lru);
+                if expire {
+                    p.add(HEADER).cast::<i64>().write(0);
+                }
+                return k;
+            }
+            let n = KeyEntry::alloc(&new);
+            let q = n.p.as_ptr();
+            new.write_header(q, type_encoding, lru);
+            if expire {
+                q.add(HEADER).cast::<i64>().write(0);
+            }
+            copy_nonoverlapping(p.add(from), q.add(to), len);
+            let k = self.moved(k, n, false);
+            ManuallyDrop::into_inner(e).free(&old);
+            k
+        }
+    }
+
+    /// Puts a new block in the place of an old one in the tables.
+    fn moved(&mut self, k: KeyRef, n: ManuallyDrop<KeyEntry>, expires: bool) -> KeyRef {
+        let payload = to_payload(n);
+        let replaced = self.dict.replace(k.hash, |p| p == k.payload, payload);
+        assert!(replaced.is_some(), "an entry is in the table");
+        if expires {
+            let replaced = self.expires.replace(k.hash, |p| p == k.payload, payload);
+            assert!(replaced.is_some(), "an entry with an expire is in both tables");
+        }
+        for (unsettled, _) in &mut self.unsettled {
+            if *unsettled == k.payload {
+                *unsettled = payload;
+            }
+        }
+        self.epoch = self.epoch.wrapping_add(1);
+        self.make_ref(payload, k.hash)
+    }
+
+    // --------------------------------------------------------------------------------------- walking and sampling
+
+    /// A random key.
+    pub fn random_key(&self, rng: impl FnMut() -> u64) -> Option<KeyRef> {
+        self.dict.random(rng).map(|p| self.ref_of(p))
+    }
+
+    /// A random key among those with a time of expiry.
+    pub fn random_expire(&self, rng: impl FnMut() -> u64) -> Option<KeyRef> {
+        self.expires.random(rng).map(|p| self.ref_of(p))
+    }
+
+    /// Calls `f` for up to `count` keys from somewhere at random; see [`RawDict::get_some`].
+    pub fn get_some_keys(
+        &self,
+        count: usize,
+        rng: impl FnMut() -> u64,
+        mut f: impl FnMut(KeyRef),
+    ) -> usize {
+        self.dict.get_some(count, rng, |p| f(self.ref_of(p)))
+    }
+
+    /// [`get_some_keys`](Self::get_some_keys) among those with a time of expiry.
+    pub fn get_some_expires(
+        &self,
+        count: usize,
+        rng: impl FnMut() -> u64,
+        mut f: impl FnMut(KeyRef),
+    ) -> usize {
+        self.expires.get_some(count, rng, |p| f(self.ref_of(p)))
+    }
+
+    /// Calls `f` for the keys at a cursor, and returns the next one; see [`RawDict::scan`].
+    pub fn scan(&self, cursor: u64, mut f: impl FnMut(KeyRef)) -> u64 {
+        self.dict.scan(cursor, |p| f(self.ref_of(p)))
+    }
+
+    /// [`scan`](Self::scan) of the keys with a time of expiry, with a cursor of its own.
+    pub fn scan_expires(&self, cursor: u64, mut f: impl FnMut(KeyRef)) -> u64 {
+        self.expires.scan(cursor, |p| f(self.ref_of(p)))
+    }
+
+    /// All keys, prefetching ahead.
+    pub fn iter(&self) -> KeyspaceIter<'_> {
+        KeyspaceIter { raw: self.dict.iter() }
+    }
+
+    /// The next key of an iteration during which the key returned last may be removed, between
+    /// [`pause_rehashing`](Self::pause_rehashing) and [`resume_rehashing`](Self::resume_rehashing).
+    pub fn next(&self, c: &mut DictCursor) -> Option<KeyRef> {
+        self.dict.next(c).map(|p| self.ref_of(p))
+    }
+
+    /// Stops rehashing of both tables until resumed as often.
+    pub fn pause_rehashing(&mut self) {
+        self.dict.pause_rehashing();
+        self.expires.pause_rehashing();
+    }
+
+    /// Takes one pause back.
+    pub fn resume_rehashing(&mut self) {
+        self.dict.resume_rehashing();
+        self.expires.resume_rehashing();
+    }
+
+    // ------------------------------------------------------------------------------------------------------ tables
+
+    /// Makes room for so many keys, and so many with a time of expiry, as far as there is memory.
+    pub fn expand(&mut self, keys: usize, expires: usize) {
+        self.dict.try_expand(keys);
+        self.expires.try_expand(expires);
+    }
+
+    /// Shrinks tables that are nearly empty (`tryResizeHashTables`).
+    pub fn resize_if_needed(&mut self) {
+        for d in [&mut self.dict, &mut self.expires] {
+            if d.needs_resize() {
+                d.resize();
+            }
+        }
+    }
+
+    /// Moves one bucket of each table that is rehashing.
+    #[inline]
+    pub fn rehash_step(&mut self) {
+        for d in [&mut self.dict, &mut self.expires] {
+            if d.is_rehashing() {
+                d.rehash_steps(1, rehash(self.seed));
+            }
+        }
+    }
+
+    /// Rehashes one of the tables, if any needs it, for `ms` milliseconds of `clock` (`incrementallyRehash`).
+    /// `true`: there was something to do.
+    pub fn rehash_ms(&mut self, ms: u64, clock: impl FnMut() -> u64) -> bool {
+        for d in [&mut self.dict, &mut self.expires] {
+            if d.is_rehashing() {
+                d.rehash_milliseconds(ms, clock, rehash(self.seed));
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Is one of the tables between two sizes?
+    pub fn is_rehashing(&self) -> bool {
+        self.dict.is_rehashing() || self.expires.is_rehashing()
+    }
+
+    /// Lets both tables resize freely, or only when it is badly needed, as while a child lives.
+    pub fn set_resize_allowed(&mut self, allowed: bool) {
+        use dictResizeEnable::*;
+        self.set_resize_enabled(if allowed { DICT_RESIZE_ENABLE } else { DICT_RESIZE_AVOID });
+    }
+
+    /// Sets the resize policy of both tables (`updateDictResizePolicy`).
+    pub fn set_resize_enabled(&mut self, enable: dictResizeEnable) {
+        self.dict.set_resize_enabled(enable);
+        self.expires.set_resize_enabled(enable);
+    }
+
+    /// Allows or forbids both tables to grow (`dictExpandAllowed`).
+    pub fn set_expand_allowed(&mut self, allowed: bool) {
+        self.dict.set_expand_allowed(allowed);
+        self.expires.set_expand_allowed(allowed);
+    }
+
+    /// The table of all keys, to ask for its size and so on.
+    pub fn dict(&self) -> &RawDict {
+        &self.dict
+    }
+
+    /// The table of keys with a time of expiry, to ask for its size and so on.
+    pub fn expires(&self) -> &RawDict {
+        &self.expires
+    }
+
+    /// The text of DEBUG HTSTATS: of the keys, and of those with a time of expiry.
+    pub fn stats(&self) -> (Vec<u8>, Vec<u8>) {
+        (self.dict.stats(), self.expires.stats())
+    }
+
+    /// Bytes of both tables, without the entries.
+    pub fn mem_usage(&self) -> usize {
+        self.dict.mem_usage() + self.expires.mem_usage()
+    }
+
+    /// Frees all keys. `callback` is called once every 65536 keys.
+    pub fn empty(&mut self, mut callback: impl FnMut()) {
+        // First the tables let go of the entries; then they are freed, each once.
+        self.unsettled = Vec::new();
+        let old = ManuallyDrop::new(self.take());
+        // SAFETY: `old` is never dropped, so its tables may be moved out of it.
+        let (dict, _expires) = unsafe { (std::ptr::read(&old.dict), std::ptr::read(&old.expires)) };
+        for (i, p) in dict.iter().enumerate() {
+            if i & 65535 == 0 {
+                callback();
+            }
+            // SAFETY: each payload is an entry, and comes up once; the tables are only freed from now on.
+            drop(KeyEntry { p: unsafe { entry_at(p) }.p });
+        }
+    }
+
+    /// Takes all keys out, and leaves an empty keyspace with the same settings. What is returned may be dropped by another
+    /// thread: it owns its entries and tables alone.
+    pub fn take(&mut self) -> Keyspace {
+        let mut new = Keyspace::new(self.seed);
+        new.dict.inherit(&self.dict);
+        new.expires.inherit(&self.expires);
+        std::mem::replace(self, new)
+    }
+}
+
+impl Drop for Keyspace {
+    fn drop(&mut self) {
+        if self.len() > 0 {
+            self.empty(|| ());
+        }
+    }
+}
+
+#[cold]
+#[track_caller]
+fn stale() -> ! {
+    panic!("stale KeyRef: its entry was removed or has moved");
+}
+
+/// Asks for a value that is not in its key's block.
+#[inline(always)]
+fn prefetch_outside(payload: u64) {
+    // SAFETY: tables pass payloads that they hold.
+    let e = unsafe { entry_at(payload) };
+    match e.place() {
+        Place::Inline => prefetch(e.inline_ptr().addr() + e.header().vlen as usize),
+        Place::Packed => {
+            prefetch(e.inline_ptr().addr() + 64);
+            prefetch(e.inline_ptr().addr() + 128);
+        }
+        Place::Int => {}
+        Place::Outside => {
+            // SAFETY: the place says that there is a Vec.
+            let v = unsafe { &*e.value_ptr().cast::<Vec<u8>>() };
+            let mut at = 0;
+            while at < v.len().min(1024) {
+                prefetch(v.as_ptr().addr() + at);
+                at += 64;
+            }
+        }
+        // SAFETY: the place says that there is a pointer, which is only looked at.
+        Place::Pointer => prefetch(unsafe { e.value_ptr().cast::<usize>().read() }),
+    }
+}
+
+/// [`Keyspace::iter`]
+pub struct KeyspaceIter<'a> {
+    raw: RawIter<'a>,
+}
+
+impl<'a> Iterator for KeyspaceIter<'a> {
+    type Item = Entry<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let p = self.raw.next_near(prefetch_outside)?;
+        // SAFETY: the payload is in a table that is borrowed for 'a.
+        Some(unsafe { entry_at(p) })
+    }
+}
+
+/// Ways to a value whose type was checked. They panic if it is of another type.
+macro_rules! aggregate_accessors {
+    ($($variant:ident, $get:ident -> $ref:ty, $get_mut:ident -> $mut:ty, $change:ident;)*) => {
+        impl Keyspace {
+            $(
+                #[inline]
+                #[track_caller]
+                pub fn $get(&self, k: KeyRef) -> $ref {
+                    match self.get(k) {
+                        ValueRef::Aggregate(AggregateRef::$variant(v)) => v,
+                        _ => panic!("the key's value is of another type"),
+                    }
+                }
+
+                #[inline]
+                #[track_caller]
+                pub fn $get_mut(&mut self, k: KeyRef) -> $mut {
+                    self.$change(k)
+                }
+            )*
+        }
+    };
+}
+
+aggregate_accessors! {
+    List, list -> &Quicklist, list_mut -> &mut Quicklist, pointed;
+    Set, set -> SetRef<'_>, set_mut -> Changing<'_, Set>, change;
+    Zset, zset -> ZsetRef<'_>, zset_mut -> Changing<'_, Zset>, change;
+    Hash, hash_value -> HashRef<'_>, hash_value_mut -> Changing<'_, Hash>, change;
+    Stream, stream -> &Stream, stream_mut -> &mut Stream, pointed;
+}
+
+/// An aggregate on loan from a keyspace, to be changed. When it is dropped the value is back; its entry stays where it is.
+// C: hashes, sets and sorted sets are behind a pointer, always.
+pub struct Changing<'a, T: AggregateType> {
+    keyspace: &'a mut Keyspace,
+    k: KeyRef,
+    value: ManuallyDrop<T>,
+}
+
+impl<T: AggregateType> Deref for Changing<'_, T> {
+    type Target = T;
+
+    #[inline(always)]
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: AggregateType> DerefMut for Changing<'_, T> {
+    #[inline(always)]
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.value
+    }
+}
+
+#[cfg(test)]
+impl<T: AggregateType> Changing<'_, T> {
+    /// Drops the value and forgets the loan, so that the keyspace never gets it back.
+    pub(super) fn lose(self) {
+        let mut lost = ManuallyDrop::new(self);
+        // SAFETY: the loan is never dropped, so that this is the only time the value is.
+        unsafe { ManuallyDrop::drop(&mut lost.value) };
+    }
+}
+
+impl<T: AggregateType> Drop for Changing<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the value is taken once, here at its end.
+        let value = unsafe { ManuallyDrop::take(&mut self.value) };
+        self.keyspace.put_back(self.k, value.into_aggregate());
+    }
+}
