@@ -17,8 +17,7 @@ use std::ptr::fn_addr_eq;
 
 use crate::ae::*;
 use crate::anet::*;
-use crate::args::ArgRange;
-use crate::networking::ParsedCommand;
+use crate::lookahead::InputScratch;
 use crate::server_h::{C_ERR, C_OK, CResult, Server};
 use crate::sys::clock::mstime;
 use crate::sys::errno::{errnoOf, strerror};
@@ -85,13 +84,6 @@ struct Connection {
 struct Slot {
     generation: u32,
     conn: Option<Connection>,
-}
-
-/// Empty buffers for reading, and the work space of the parser, kept between calls.
-#[derive(Default)]
-pub(crate) struct InputScratch {
-    pub ranges: Vec<ArgRange>,
-    pub batch: Vec<ParsedCommand>,
 }
 
 /// The event loop and the connections it serves.

@@ -61,6 +61,9 @@ pub mod connection;
 /// `networking.c`: clients, queries, replies.
 pub mod networking;
 
+/// Commands are found, and the memory they will want is asked for, before their turn. Ours; the speed of pipelines.
+pub mod lookahead;
+
 /// `server.c`: start, `serverCron`, `processCommand`, `call`, `propagate`, INFO.
 pub mod server;
 

@@ -555,7 +555,7 @@ pub struct Client {
     /// Bytes read before the client's turn in the loop came, and not accounted for yet.
     pub read_ahead: usize,
     /// What was found out about the first command in them.
-    pub read_ahead_found: crate::networking::FoundAhead,
+    pub read_ahead_found: crate::lookahead::FoundAhead,
     /// Of a master: what was received and is not passed on to our replicas yet.
     pub pending_querybuf: Vec<u8>,
     /// How far `pending_querybuf` was passed on; above 0 only while commands run.
