@@ -29,11 +29,11 @@ use crate::ds::listpack::ListpackEntry;
 use crate::ds::quicklist::{AL_START_HEAD, Quicklist, quicklistCount, quicklistRead};
 use crate::ds::rax::*;
 use crate::ds::ziplist::*;
+use crate::keyspace::{AggregateRef, Entry, Keyspace, ValueRef};
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
 use crate::log::{LL_NOTICE, LL_VERBOSE, LL_WARNING};
 use crate::multi::{queueMultiCommand, unwatchAllKeys};
 use crate::networking::{addReplyError, addReplyStatus, processEventsWhileBlocked};
-use crate::object::{AggregateRef, Entry, Keyspace, ValueRef};
 use crate::rdb::{
     loadingProgress, rdbLoadRio, rdbSaveRio, startLoadingFile, startSaving, stopLoading, stopSaving,
 };

@@ -9,10 +9,10 @@ use std::mem::take;
 
 use crate::db::{dbDelete, lookupKeyWrite};
 use crate::ds::adlist::*;
+use crate::keyspace::{KeyRef, OBJ_LIST, OBJ_STREAM, OBJ_ZSET};
 use crate::latency::latencyAddSampleIfNeeded;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
-use crate::object::{KeyRef, OBJ_LIST, OBJ_STREAM, OBJ_ZSET};
 use crate::server::{slowlogPushCurrentCommand, updateCachedTime};
 use crate::server_h::*;
 use crate::sys::clock::{elapsedStart, elapsedUs};

@@ -23,6 +23,7 @@ use crate::db::*;
 use crate::ds::lzf::LzfState;
 use crate::evict::LRU_CLOCK;
 use crate::expire::checkAlreadyExpired;
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;

@@ -15,6 +15,7 @@ use crate::ds::redisassert::assertSome;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext};
 use crate::evict::{LFUDecrAndReturn, LFUGetTimeInMinutes, LFULogIncr, newObjectLru};
 use crate::expire::{flushSlaveKeysWithExpireList, rememberSlaveKeyWithExpire};
+use crate::keyspace::*;
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
 use crate::lazyfree::{dbAsyncDelete, emptyDbAsync, freeObjAsync};
 use crate::multi::{touchAllWatchedKeysInDb, touchWatchedKey};

@@ -44,6 +44,7 @@ use crate::ds::quicklist::{AL_START_HEAD, quicklistCount, quicklistRead};
 use crate::ds::redisassert::assertSome;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext, ziplistRepr};
 use crate::evict::estimateObjectIdleTime;
+use crate::keyspace::*;
 use crate::log::{LL_RAW, LL_WARNING, getLogFile, serverLogFromHandler, serverLogRaw};
 use crate::networking::*;
 use crate::object::*;

@@ -9,6 +9,7 @@ use crate::aof::aofRewriteBufferSize;
 use crate::bio::BIO_LAZY_FREE;
 use crate::db::{dbFind, dbSyncDelete, propagateExpire, signalModifiedKey};
 use crate::ds::adlist::listLength;
+use crate::keyspace::KeyRef;
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
 use crate::lazyfree::dbAsyncDelete;
 use crate::networking::{
@@ -16,7 +17,6 @@ use crate::networking::{
     getClientOutputBufferMemoryUsage,
 };
 use crate::notify::notifyKeyspaceEvent;
-use crate::object::KeyRef;
 use crate::server_h::*;
 use crate::sys::alloc::zmalloc_used_memory;
 use crate::sys::clock::{elapsedStart, elapsedUs, mstime, usleep};

@@ -12,11 +12,12 @@ use std::ops::Bound;
 use crate::addReplyErrorFormat;
 use crate::args::Args;
 use crate::db::*;
+use crate::keyspace::KeyRef;
 use crate::latency::latencyAddSampleIfNeeded;
 use crate::lazyfree::dbAsyncDelete;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
-use crate::object::{KeyRef, getLongLongFromObjectOrReply};
+use crate::object::getLongLongFromObjectOrReply;
 use crate::server_h::*;
 use crate::sys::clock::{mstime, ustime};
 

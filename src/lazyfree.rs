@@ -2,7 +2,7 @@
 //!
 //! Differs: the counters live with the thread, in `Bio`.
 
-use crate::object::{Keyspace, Object};
+use crate::keyspace::{Keyspace, Object};
 use crate::server_h::*;
 
 /// Freeing fewer allocations than this is quicker done than handed over.

@@ -15,7 +15,7 @@ use crate::replication::{feedReplicationBacklog, replicationFeedMonitors};
 use crate::server::{call, propagate};
 use crate::server_h::*;
 use crate::util::B;
-use crate::{addReplyErrorFormat, object::Keyspace};
+use crate::{addReplyErrorFormat, keyspace::Keyspace};
 
 // ================================ MULTI/EXEC ==============================
 

@@ -50,10 +50,11 @@ use crate::connection::*;
 use crate::db::KeyHashHint;
 use crate::ds::adlist::*;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
+use crate::keyspace::ValueRef;
 use crate::log::{LL_VERBOSE, LL_WARNING, getLogLevel};
 use crate::lookahead::*;
 use crate::multi::{discardTransaction, unwatchAllKeys};
-use crate::object::{ValueRef, getLongLongFromObjectOrReply};
+use crate::object::getLongLongFromObjectOrReply;
 use crate::pubsub::{pubsubUnsubscribeAllChannels, pubsubUnsubscribeAllPatterns};
 use crate::rdb::killRDBChild;
 use crate::replication::{

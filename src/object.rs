@@ -1,6 +1,6 @@
 //! `object.c`: values by themselves: what a string says as a number, what a value weighs, and the commands OBJECT and MEMORY.
 //!
-//! Read first: keyspace.rs, which defines what a value is; this file has what the C does with one.
+//! Read first: the folder keyspace, which defines what a value is; this file has what the C does with one.
 //! Differs: there are no reference counts. A value in the keyspace belongs to its key, and a copy is a copy; OBJECT REFCOUNT
 //! answers as the C would. Sizes are those of our own structures.
 
@@ -10,7 +10,7 @@ use crate::db::lookupKeyReadWithFlags;
 use crate::ds::adlist::listLength;
 use crate::ds::longdouble::{LongDouble, string2ld};
 use crate::evict::{LFUDecrAndReturn, LFUGetTimeInMinutes, estimateObjectIdleTime};
-pub use crate::keyspace::*;
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::server_h::*;
 use crate::sys::alloc::{ZMALLOC_LIB, jemalloc_purge, mallocStats, zmalloc_used_memory};

@@ -53,15 +53,15 @@ use crate::ds::rax::*;
 use crate::ds::ziplist::*;
 use crate::ds::zipmap::*;
 use crate::evict::{LFUDecrAndReturn, LRU_CLOCK, estimateObjectIdleTime, newObjectLru};
+use crate::keyspace::{
+    Aggregate, AggregateRef, Entry, Keyspace, OBJ_ENCODING_SKIPLIST, Object, Value, ValueRef,
+};
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
 use crate::log::{LL_DEBUG, LL_NOTICE, LL_VERBOSE, LL_WARNING};
 use crate::networking::{
     addReply, addReplyError, addReplyErrorObject, addReplyStatus, processEventsWhileBlocked, shared,
 };
-use crate::object::{
-    Aggregate, AggregateRef, Entry, Keyspace, OBJ_ENCODING_SKIPLIST, Object, Value, ValueRef,
-    objectSetLRUOrLFU, tryObjectEncoding,
-};
+use crate::object::{objectSetLRUOrLFU, tryObjectEncoding};
 use crate::redis_check_rdb::redis_check_rdb_main;
 use crate::replication::{bg_unlink, replicationSendNewlineToMaster, updateSlavesWaitingBgsave};
 use crate::rio::*;

@@ -13,8 +13,8 @@
 use std::io::Write;
 use std::os::fd::RawFd;
 
+use crate::keyspace::Value;
 use crate::log::LL_WARNING;
-use crate::object::Value;
 use crate::rdb::*;
 use crate::rio::*;
 use crate::server_h::*;

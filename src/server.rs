@@ -50,6 +50,7 @@ use crate::evict::{
     performEvictions,
 };
 use crate::expire::{activeExpireCycle, expireSlaveKeys, getSlaveKeyWithExpireCount};
+use crate::keyspace::Keyspace;
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
 use crate::lazyfree::{lazyfreeGetFreedObjectsCount, lazyfreeGetPendingObjectsCount};
 use crate::log::*;
@@ -58,7 +59,7 @@ use crate::multi::{
     queueMultiCommand,
 };
 use crate::networking::*;
-use crate::object::{Keyspace, getMemoryOverheadData};
+use crate::object::getMemoryOverheadData;
 use crate::rdb::{
     backgroundSaveDoneHandler, killRDBChild, rdbLoad, rdbPopulateSaveInfo, rdbRemoveTempFile,
     rdbSave, rdbSaveBackground,

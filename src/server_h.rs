@@ -15,7 +15,7 @@ use crate::args::{ArgRange, Args, Argv};
 pub use crate::clients::{ClientId, Clients};
 use crate::connection::{ConnId, Net};
 use crate::ds::adlist::{List, ListNode};
-use crate::object::{KeyRef, Keyspace, Object, ValueMut, ValueRef};
+use crate::keyspace::{KeyRef, Keyspace, Object, ValueMut, ValueRef};
 
 /// What a function that can only fail returns: `C_OK` or `C_ERR`.
 pub type CResult = Result<(), ()>;

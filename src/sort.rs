@@ -15,6 +15,7 @@ use crate::ds::quicklist::*;
 use crate::ds::redisassert::assertSome;
 use crate::ds::skiplist::zslGetElementByRank;
 use crate::ds::ziplist::*;
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;

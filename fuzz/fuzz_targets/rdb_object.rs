@@ -1,7 +1,7 @@
 //! A value as RESTORE and files have it: whatever its bytes, it is refused, or can be saved, and what was saved loads again.
 #![no_main]
 
-use fidelis::object::{Keyspace, Value};
+use fidelis::keyspace::{Keyspace, Value};
 use fidelis::rdb::*;
 use fidelis::rio::*;
 use fidelis::server_h::*;

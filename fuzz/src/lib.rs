@@ -9,7 +9,7 @@ use fidelis::connection::connCreateSocket;
 use fidelis::ds::siphash::HashSeed;
 use fidelis::log::{LL_WARNING, setLogFile, setLogLevel};
 use fidelis::networking::{createClient, freeClient, processInputBuffer, unpauseClients};
-use fidelis::object::Keyspace;
+use fidelis::keyspace::Keyspace;
 use fidelis::server::initServerConfig;
 use fidelis::server_h::*;
 

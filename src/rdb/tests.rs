@@ -1,5 +1,5 @@
 use super::*;
-use crate::object::*;
+use crate::keyspace::*;
 use crate::testing::Rng;
 use std::collections::BTreeMap;
 

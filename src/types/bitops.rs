@@ -7,7 +7,7 @@
 
 use crate::args::Args;
 use crate::db::*;
-use crate::keyspace::{Keyspace, Object, ValueMut};
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;

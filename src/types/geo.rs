@@ -12,6 +12,7 @@ use crate::db::*;
 use crate::ds::longdouble::LongDouble;
 use crate::ds::skiplist::{zrangespec, zslValueLteMax};
 use crate::ds::ziplist::ZiplistEntry;
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;

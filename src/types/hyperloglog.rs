@@ -11,7 +11,7 @@ use crate::addReplyErrorFormat;
 use crate::args::Args;
 use crate::db::*;
 use crate::ds::siphash::HashSeed;
-use crate::keyspace::{Keyspace, Object, ValueMut};
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;

@@ -18,6 +18,7 @@ use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode, string2ld};
 use crate::ds::redisassert::assertSome;
 use crate::ds::ziplist::*;
 use crate::expire::commandName;
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;

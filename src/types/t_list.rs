@@ -12,6 +12,7 @@ use crate::db::*;
 use crate::ds::quicklist::*;
 use crate::ds::redisassert::assertSome;
 use crate::ds::ziplist::ZiplistEntry;
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;

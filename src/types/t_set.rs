@@ -12,6 +12,7 @@ use crate::clients::Clients;
 use crate::db::*;
 use crate::ds::dict::*;
 use crate::ds::intset::*;
+use crate::keyspace::*;
 use crate::lazyfree::freeObjAsync;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;

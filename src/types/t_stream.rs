@@ -31,6 +31,7 @@ use crate::ds::adlist::{listNext, listRewind};
 use crate::ds::listpack::*;
 use crate::ds::rax::*;
 use crate::ds::redisassert::assertSome;
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;

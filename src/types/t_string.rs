@@ -9,6 +9,7 @@ use crate::args::{Args, Argv};
 use crate::db::*;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
 use crate::expire::{checkAlreadyExpired, commandName};
+use crate::keyspace::*;
 use crate::lazyfree::dbAsyncDelete;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;

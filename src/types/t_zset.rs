@@ -23,6 +23,7 @@ use crate::ds::siphash::{HashSeed, siphash};
 use crate::ds::skiplist::*;
 use crate::ds::ziplist::*;
 use crate::expire::commandName;
+use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
