@@ -44,7 +44,7 @@ use crate::server::{
     redisSetCpuAffinity, redisSetProcTitle, resetChildState, sendChildCowInfo, sendChildInfo,
 };
 use crate::server_h::*;
-use crate::sys::clock::{mstime, usleep, ustime};
+use crate::sys::clock::{mstime, steady_ms, usleep, ustime};
 use crate::sys::errno::{errnoOf, errorText};
 use crate::sys::file::{
     fileSize, fsync, ftruncate, getcwd, lseek, open, redis_fsync, rename, truncate, unlink,
@@ -229,7 +229,7 @@ pub fn stopAppendOnly(server: &mut Server) {
             serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}", errorText(&e));
         } else {
             server.aof_fsync_offset = server.aof_current_size;
-            server.aof_last_fsync = server.unixtime;
+            server.aof_last_fsync = server.steady_time;
         }
         close(fd);
     }
@@ -284,7 +284,7 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
         }
     }
     server.aof_state = AOF_WAIT_REWRITE;
-    server.aof_last_fsync = server.unixtime;
+    server.aof_last_fsync = server.steady_time;
     server.aof_fd = Some(newfd);
 
     // What went wrong with the file the last time does not count any more.
@@ -338,7 +338,7 @@ pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
         // The last write may have come too soon after an fsync to get one, and no other has come since.
         if server.aof_fsync == AOF_FSYNC_EVERYSEC
             && server.aof_fsync_offset != server.aof_current_size
-            && server.unixtime > server.aof_last_fsync
+            && server.steady_time > server.aof_last_fsync
             && !aofFsyncInProgress(server)
         {
             try_fsync(server, false);
@@ -351,9 +351,9 @@ pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
         if sync_in_progress && !force {
             if server.aof_flush_postponed_start == 0 {
                 // Not now. The cron will see to it, too.
-                server.aof_flush_postponed_start = server.unixtime;
+                server.aof_flush_postponed_start = server.steady_time;
                 return;
-            } else if server.unixtime - server.aof_flush_postponed_start < 2 {
+            } else if server.steady_time - server.aof_flush_postponed_start < 2 {
                 return;
             }
             // That was long enough.
@@ -418,9 +418,9 @@ fn aof_fd(server: &Server) -> RawFd {
 /// the server takes no writes; with `always` it ends.
 #[cold]
 fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
-    let can_log = server.unixtime - server.aof_last_write_error_log > AOF_WRITE_LOG_ERROR_RATE;
+    let can_log = server.steady_time - server.aof_last_write_error_log > AOF_WRITE_LOG_ERROR_RATE;
     if can_log {
-        server.aof_last_write_error_log = server.unixtime;
+        server.aof_last_write_error_log = server.steady_time;
     }
 
     // What is left in the file of a write that came short.
@@ -489,13 +489,13 @@ fn try_fsync(server: &mut Server, sync_in_progress: bool) {
         latencyEndMonitor(server, &mut latency);
         latencyAddSampleIfNeeded(server, "aof-fsync-always", latency);
         server.aof_fsync_offset = server.aof_current_size;
-        server.aof_last_fsync = server.unixtime;
-    } else if server.aof_fsync == AOF_FSYNC_EVERYSEC && server.unixtime > server.aof_last_fsync {
+        server.aof_last_fsync = server.steady_time;
+    } else if server.aof_fsync == AOF_FSYNC_EVERYSEC && server.steady_time > server.aof_last_fsync {
         if !sync_in_progress {
             aof_background_fsync(server, aof_fd(server));
             server.aof_fsync_offset = server.aof_current_size;
         }
-        server.aof_last_fsync = server.unixtime;
+        server.aof_last_fsync = server.steady_time;
     }
 }
 
@@ -1208,7 +1208,7 @@ fn rewriteKeys(
         // Once a second the parent hears of it; the clock is asked every 1024 keys.
         progress.key_count += 1;
         if progress.key_count & 1023 == 1 {
-            let now = mstime();
+            let now = steady_ms();
             if now - progress.updated_time >= 1000 {
                 let keys = progress.key_count;
                 sendChildInfo(server, CHILD_INFO_TYPE_CURRENT_INFO, keys, "AOF rewrite");
@@ -1307,8 +1307,8 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
     // Take in some more while it comes quickly, for a second at most: a busy parent never ends. After 20 ms without
     // anything it is over.
     let mut nodata = 0;
-    let start = mstime();
-    while mstime() - start < 1000 && nodata < 20 {
+    let start = steady_ms();
+    while steady_ms() - start < 1000 && nodata < 20 {
         if aeWait(pipes.read_data_from_parent, AE_READABLE, 1).unwrap_or(0) == 0 {
             nodata += 1;
             continue;
@@ -1339,11 +1339,11 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
     );
 
     // In pieces, so that the parent hears of us once a second.
-    let mut cow_updated_time = mstime();
+    let mut cow_updated_time = steady_ms();
     let key_count = dbTotalServerKeyCount(server);
     for chunk in diff.chunks(8 << 20) {
         rioWrite(aof, chunk).map_err(|()| rioTakeError(aof))?;
-        let now = mstime();
+        let now = steady_ms();
         if now - cow_updated_time >= 1000 {
             sendChildInfo(server, CHILD_INFO_TYPE_CURRENT_INFO, key_count, "AOF rewrite");
             cow_updated_time = now;
@@ -1667,7 +1667,7 @@ fn installRewrittenFile(server: &mut Server) -> Option<Option<RawFd>> {
     aofUpdateCurrentSize(server);
     server.aof_rewrite_base_size = server.aof_current_size;
     server.aof_fsync_offset = server.aof_current_size;
-    server.aof_last_fsync = server.unixtime;
+    server.aof_last_fsync = server.steady_time;
     // What is in the buffer is in the new file already, by way of the rewrite buffer.
     server.aof_buf = Vec::new();
     Some(oldfd)

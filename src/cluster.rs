@@ -223,9 +223,9 @@ fn migrateGetSocket(
     timeout: i64,
 ) -> Option<Vec<u8>> {
     let name = migrateSocketName(argv);
-    let unixtime = server.unixtime;
+    let steady_time = server.steady_time;
     if let Some(cs) = server.migrate_cached_sockets.get_mut(&name) {
-        cs.last_use_time = unixtime;
+        cs.last_use_time = steady_time;
         return Some(name);
     }
 
@@ -247,7 +247,7 @@ fn migrateGetSocket(
         return None;
     }
     let _ = connEnableTcpNoDelay(&server.net, conn);
-    let cs = migrateCachedSocket { conn, last_dbid: -1, last_use_time: unixtime };
+    let cs = migrateCachedSocket { conn, last_dbid: -1, last_use_time: steady_time };
     server.migrate_cached_sockets.insert(name.clone(), cs);
     Some(name)
 }
@@ -261,9 +261,9 @@ fn migrateCloseSocket(server: &mut Server, name: &[u8]) {
 
 /// Closes the connections that were not used for a while. Called once a second.
 pub fn migrateCloseTimedoutSockets(server: &mut Server) {
-    let Server { migrate_cached_sockets, net, unixtime, .. } = server;
+    let Server { migrate_cached_sockets, net, steady_time, .. } = server;
     migrate_cached_sockets.retain(|_, cs| {
-        let keep = *unixtime - cs.last_use_time <= MIGRATE_SOCKET_CACHE_TTL;
+        let keep = *steady_time - cs.last_use_time <= MIGRATE_SOCKET_CACHE_TTL;
         if !keep {
             connClose(net, cs.conn);
         }

@@ -19,7 +19,7 @@ use crate::ae::*;
 use crate::anet::*;
 use crate::lookahead::InputScratch;
 use crate::server_h::{C_ERR, C_OK, CResult, Server};
-use crate::sys::clock::mstime;
+use crate::sys::clock::steady_ms;
 use crate::sys::errno::{errnoOf, strerror};
 use crate::sys::socket;
 
@@ -645,9 +645,9 @@ const SYNCIO__RESOLUTION: i64 = 10;
 
 /// Waits until `fd` is ready for `mask`, or the deadline comes near. `TimedOut`: it has passed.
 fn syncWait(fd: RawFd, mask: i32, start: i64, timeout: i64) -> io::Result<()> {
-    let remaining = timeout.saturating_sub(mstime() - start);
+    let remaining = timeout.saturating_sub(steady_ms() - start);
     aeWait(fd, mask, remaining.max(SYNCIO__RESOLUTION))?;
-    if mstime() - start >= timeout {
+    if steady_ms() - start >= timeout {
         return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
     }
     Ok(())
@@ -655,7 +655,7 @@ fn syncWait(fd: RawFd, mask: i32, start: i64, timeout: i64) -> io::Result<()> {
 
 fn syncWrite(fd: RawFd, mut data: &[u8], timeout: i64) -> io::Result<usize> {
     let size = data.len();
-    let start = mstime();
+    let start = steady_ms();
     loop {
         match socket::write(fd, data) {
             Ok(n) => data = &data[n..],
@@ -672,7 +672,7 @@ fn syncWrite(fd: RawFd, mut data: &[u8], timeout: i64) -> io::Result<usize> {
 /// Fills all of `buf`, within `timeout` milliseconds.
 pub(crate) fn syncRead(fd: RawFd, buf: &mut [u8], timeout: i64) -> io::Result<usize> {
     let size = buf.len();
-    let start = mstime();
+    let start = steady_ms();
     let mut totread = 0;
     if size == 0 {
         return Ok(0);

@@ -350,7 +350,8 @@ pub fn dbRandomKey(server: &mut Server, db: usize) -> Option<Vec<u8>> {
         if dict.expire(o).is_some() {
             // On a replica where every key is expired this would go on for ever: nothing is deleted here. After some tries
             // an expired key it is.
-            if allvolatile && server.masterhost.is_some() {
+            // C: it does go on for ever while clients are paused, for nothing is deleted then either.
+            if allvolatile && (server.masterhost.is_some() || areClientsPaused(server)) {
                 maxtries -= 1;
                 if maxtries == 0 {
                     return Some(key);

@@ -19,7 +19,7 @@ use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::getLongLongFromObjectOrReply;
 use crate::server_h::*;
-use crate::sys::clock::{mstime, ustime};
+use crate::sys::clock::{elapsedMs, elapsedStart, getMonotonicUs, mstime};
 
 // -----------------------------------------------------------------------------
 // Incremental collection of expired keys.
@@ -76,7 +76,7 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
     let config_cycle_slow_time_perc = ACTIVE_EXPIRE_CYCLE_SLOW_TIME_PERC + 2 * effort;
     let config_cycle_acceptable_stale = ACTIVE_EXPIRE_CYCLE_ACCEPTABLE_STALE - effort;
 
-    let start = ustime();
+    let start = getMonotonicUs() as i64;
 
     // While clients are paused the data does not change, by them or by time.
     if checkClientPauseTimeoutAndReturnIfPaused(server) {
@@ -173,7 +173,7 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
             }
 
             // Look at the clock every 16 rounds.
-            if iteration & 0xf == 0 && ustime() - start > timelimit {
+            if iteration & 0xf == 0 && getMonotonicUs() as i64 - start > timelimit {
                 server.active_expire.timelimit_exit = true;
                 server.stat_expired_time_cap_reached_count += 1;
                 break;
@@ -186,7 +186,7 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
         }
     }
 
-    let elapsed = ustime() - start;
+    let elapsed = getMonotonicUs() as i64 - start;
     server.stat_expire_cycle_time_used += elapsed;
     latencyAddSampleIfNeeded(server, "expire-cycle", elapsed / 1000);
 
@@ -209,7 +209,7 @@ pub fn expireSlaveKeys(server: &mut Server) {
         return;
     }
     let (mut cycles, mut noexpire) = (0, 0);
-    let start = mstime();
+    let (start, timer) = (mstime(), elapsedStart());
     loop {
         // The next key in turn.
         let state = &server.active_expire;
@@ -241,7 +241,7 @@ pub fn expireSlaveKeys(server: &mut Server) {
         server.active_expire.lastSlaveKey = keyname;
 
         cycles += 1;
-        if noexpire > 3 || (cycles % 64 == 0 && mstime() - start > 1) {
+        if noexpire > 3 || (cycles % 64 == 0 && elapsedMs(timer) > 1) {
             break;
         }
     }

@@ -8,7 +8,7 @@ use crate::args::Args;
 use crate::networking::*;
 use crate::sdscatprintf;
 use crate::server_h::*;
-use crate::sys::clock::{mstime, ustime};
+use crate::sys::clock::{steady_ms, ustime};
 use crate::sys::proc::THPGetAnonHugePagesSize;
 use crate::util::{B, c_str, eq_ignore_case};
 
@@ -65,14 +65,14 @@ fn unixSeconds() -> i64 {
 /// Begins to measure: the time now, in milliseconds, or 0 if latency is not monitored.
 #[inline]
 pub fn latencyStartMonitor(server: &Server) -> mstime_t {
-    if server.latency_monitor_threshold != 0 { mstime() } else { 0 }
+    if server.latency_monitor_threshold != 0 { steady_ms() } else { 0 }
 }
 
 /// Ends it: makes of a start the time that has passed since.
 #[inline]
 pub fn latencyEndMonitor(server: &Server, var: &mut mstime_t) {
     if server.latency_monitor_threshold != 0 {
-        *var = mstime() - *var;
+        *var = steady_ms() - *var;
     }
 }
 

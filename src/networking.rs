@@ -207,14 +207,14 @@ pub fn authRequired(server: &Server, c: ClientId) -> bool {
 pub fn createClient(server: &mut Server, conn: Option<ConnId>) -> ClientId {
     let id = server.clients.next_client_id;
     server.clients.next_client_id += 1;
-    let now = server.unixtime;
+    let (ctime, lastinteraction) = (server.unixtime, server.steady_time);
     let c = server.clients.insert(Client {
         id,
         conn,
         resp: 2,
         bulklen: -1,
-        ctime: now,
-        lastinteraction: now,
+        ctime,
+        lastinteraction,
         ..Client::default()
     });
 
@@ -1284,7 +1284,7 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
         listDelNode(l, node);
         // The backlog is freed some time after the last replica has gone.
         if getClientType(&server[c]) == CLIENT_TYPE_SLAVE && listLength(&server.slaves) == 0 {
-            server.repl_no_slaves_since = server.unixtime;
+            server.repl_no_slaves_since = server.steady_time;
         }
         refreshGoodSlavesCount(server);
     }
@@ -1407,10 +1407,10 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
         return C_ERR;
     }
     // What we send to a master (acknowledgements) would also go into the buffer of a dead link: it is no sign of life.
-    let unixtime = server.unixtime;
+    let steady_time = server.steady_time;
     let client = &mut server.clients[c];
     if totwritten > 0 && client.flags & CLIENT_MASTER == 0 {
-        client.lastinteraction = unixtime;
+        client.lastinteraction = steady_time;
     }
     if !clientHasPendingReplies(client) {
         client.sentlen = 0;
@@ -1579,9 +1579,9 @@ fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Ar
     };
 
     // A replica that loads a large RDB sends newlines to say that it is there.
-    let unixtime = server.unixtime;
+    let steady_time = server.steady_time;
     if line.is_empty() && getClientType(&server[c]) == CLIENT_TYPE_SLAVE {
-        server[c].repl_ack_time = unixtime;
+        server[c].repl_ack_time = steady_time;
     }
 
     // So does a master. But it never sends commands like this: if it seems to, we have lost the thread of its stream.
@@ -2054,9 +2054,9 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
         nread => nread,
     };
 
-    let unixtime = server.unixtime;
+    let steady_time = server.steady_time;
     let client = &mut server.clients[c];
-    client.lastinteraction = unixtime;
+    client.lastinteraction = steady_time;
     server.stat_net_input_bytes += nread as i64;
     let is_master = client.flags & CLIENT_MASTER != 0;
     if is_master {
@@ -2188,7 +2188,7 @@ pub fn catClientInfoString(server: &mut Server, c: ClientId) -> Vec<u8> {
         B(&connGetInfo(&server.net, client.conn)),
         B(name),
         server.unixtime - client.ctime,
-        server.unixtime - client.lastinteraction,
+        server.steady_time - client.lastinteraction,
         flags,
         client.db,
         client.pubsub_channels.len(),
@@ -2744,7 +2744,7 @@ pub fn getClientTypeName(class: usize) -> &'static str {
 ///
 /// C: 6.2.16 lets everybody leave as much. Who did not authenticate gets hardly anything here.
 pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool {
-    let unixtime = clients.unixtime;
+    let steady_time = clients.steady_time;
     let client = &clients[c];
     let used_mem = getClientOutputBufferMemoryUsage(client);
     if used_mem > REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT
@@ -2767,9 +2767,9 @@ pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool
     let client = &mut clients[c];
     if soft {
         if client.obuf_soft_limit_reached_time == 0 {
-            client.obuf_soft_limit_reached_time = unixtime;
+            client.obuf_soft_limit_reached_time = steady_time;
             soft = false;
-        } else if unixtime - client.obuf_soft_limit_reached_time <= limits.soft_limit_seconds {
+        } else if steady_time - client.obuf_soft_limit_reached_time <= limits.soft_limit_seconds {
             soft = false;
         }
     } else {
@@ -2852,7 +2852,7 @@ pub fn flushSlavesOutputBuffers(server: &mut Server) {
     }
 }
 
-/// Holds back clients, or just their writes, up to `end` (milliseconds since the epoch). Replicas are never held back: this is how a
+/// Holds back clients, or just their writes, up to `end` (milliseconds as `steady_ms` counts them). Replicas are never held back: this is how a
 /// failover is made without losing data. If a pause is on already, the later end and the stricter kind win.
 pub fn pauseClients(server: &mut Server, end: mstime_t, type_: pause_type) {
     server.client_pause_type = server.client_pause_type.max(type_);
@@ -2885,7 +2885,7 @@ pub fn checkClientPauseTimeoutAndReturnIfPaused(server: &mut Server) -> bool {
     if !areClientsPaused(server) {
         return false;
     }
-    if server.client_pause_end_time < server.mstime {
+    if server.client_pause_end_time < server.steady_mstime {
         unpauseClients(server);
     }
     areClientsPaused(server)

@@ -71,7 +71,7 @@ use crate::server::{
 };
 use crate::server_h::*;
 use crate::sys::alloc::zmalloc_used_memory;
-use crate::sys::clock::mstime;
+use crate::sys::clock::{mstime, steady_ms};
 use crate::sys::errno::errorText;
 use crate::sys::file::{fileSize, fsync, getcwd, open, rename, unlink};
 use crate::sys::fork::{Fork, getpid, kill};
@@ -998,7 +998,7 @@ fn rdbSaveKeys(
         // Once a second the parent hears of it; the clock is asked every 1024 keys.
         progress.key_count += 1;
         if progress.key_count & 1023 == 1 {
-            let now = mstime();
+            let now = steady_ms();
             if now - progress.info_updated_time >= 1000 {
                 let keys = progress.key_count;
                 sendChildInfo(server, CHILD_INFO_TYPE_CURRENT_INFO, keys, progress.pname);
@@ -1077,6 +1077,7 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
     serverLog!(LL_NOTICE, "DB saved on disk");
     server.dirty = 0;
     server.lastsave = time();
+    server.lastsave_steady = steady_ms() / 1000;
     server.lastbgsave_status = CStatus::Ok;
     stopSaving(true);
     C_OK
@@ -1093,7 +1094,7 @@ pub fn rdbSaveBackground(
         return C_ERR;
     }
     server.dirty_before_bgsave = server.dirty;
-    server.lastbgsave_try = time();
+    server.lastbgsave_try = steady_ms() / 1000;
 
     match redisFork(server, CHILD_TYPE_RDB) {
         Ok(Fork::Child) => {
@@ -2506,6 +2507,7 @@ fn backgroundSaveDoneHandlerDisk(server: &mut Server, exitcode: i32, bysignal: i
         serverLog!(LL_NOTICE, "Background saving terminated with success");
         server.dirty -= server.dirty_before_bgsave;
         server.lastsave = time();
+        server.lastsave_steady = steady_ms() / 1000;
         server.lastbgsave_status = CStatus::Ok;
     } else if bysignal == 0 {
         serverLog!(LL_WARNING, "Background saving error");

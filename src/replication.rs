@@ -74,7 +74,7 @@ use crate::server::{
     allPersistenceDisabled, hasActiveChildProcess, redisCommunicateSystemd, setOOMScoreAdj,
 };
 use crate::server_h::*;
-use crate::sys::clock::{mstime, usleep, ustime};
+use crate::sys::clock::{steady_ms, usleep, ustime};
 use crate::sys::errno::errorText;
 use crate::sys::file::{
     asPath, fileSize, fsync, ftruncate, lseek, open, rdb_fsync_range, rename, unlink,
@@ -517,7 +517,7 @@ pub fn masterTryPartialResynchronization(
     }
 
     // 1. It is a replica from here on.
-    let now = server.unixtime;
+    let now = server.steady_time;
     let client = &mut server[c];
     client.flags |= CLIENT_SLAVE;
     client.replstate = SLAVE_STATE_ONLINE;
@@ -793,7 +793,7 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 return;
             }
             let Some(offset) = string2ll(value) else { return };
-            let now = server.unixtime;
+            let now = server.steady_time;
             let slave = &mut server[c];
             slave.repl_ack_off = slave.repl_ack_off.max(offset);
             slave.repl_ack_time = now;
@@ -831,7 +831,7 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
 pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
     server[slave].replstate = SLAVE_STATE_ONLINE;
     // It could not acknowledge anything so far, and must not be taken for one that lags.
-    server[slave].repl_ack_time = server.unixtime;
+    server[slave].repl_ack_time = server.steady_time;
 
     if server[slave].flags & CLIENT_REPL_RDBONLY != 0 {
         serverLog!(
@@ -1051,7 +1051,7 @@ pub fn slaveIsInHandshakeState(server: &Server) -> bool {
 ///
 /// A newline is good protocol between two commands, and one byte is sent whole or not at all.
 pub fn replicationSendNewlineToMaster(server: &mut Server) {
-    let now = mstime() / 1000;
+    let now = steady_ms() / 1000;
     if now != server.repl_statics.newline_sent {
         server.repl_statics.newline_sent = now;
         if let Some(conn) = server.repl_transfer_s {
@@ -1202,7 +1202,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                     serverLog!(LL_WARNING, "MASTER aborted replication with an error: {}", B(text));
                     break 'error;
                 }
-                BulkHeader::KeepAlive => server.repl_transfer_lastio = server.unixtime,
+                BulkHeader::KeepAlive => server.repl_transfer_lastio = server.steady_time,
                 BulkHeader::Bad => {
                     serverLog!(
                         LL_WARNING,
@@ -1272,7 +1272,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
             server.repl_statics.eofmark.as_mut().is_some_and(|mark| mark.feed(buf));
 
         // Write it to the file, with the mark if that is what it ends with: the file is cut below.
-        server.repl_transfer_lastio = server.unixtime;
+        server.repl_transfer_lastio = server.steady_time;
         let fd = server.repl_transfer_fd.expect("a transfer has a file");
         let nwritten = write(fd, buf);
         if !nwritten.as_ref().is_ok_and(|&nwritten| nwritten == buf.len()) {
@@ -1444,7 +1444,7 @@ pub fn receiveSynchronousResponse(server: &mut Server, conn: ConnId) -> Vec<u8> 
     match connSyncReadLine(&mut server.net, conn, 256, timeout) {
         Ok(mut line) => {
             line.truncate(c_str(&line).len());
-            server.repl_transfer_lastio = server.unixtime;
+            server.repl_transfer_lastio = server.steady_time;
             line
         }
         Err(e) => bformat!("-Reading from master: {}", errorText(&e)),
@@ -1826,7 +1826,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
             server.repl_transfer_size = -1;
             server.repl_transfer_read = 0;
             server.repl_transfer_last_fsync_off = 0;
-            server.repl_transfer_lastio = server.unixtime;
+            server.repl_transfer_lastio = server.steady_time;
             return;
         };
 
@@ -1926,7 +1926,7 @@ pub fn connectWithMaster(server: &mut Server) -> CResult {
         return C_ERR;
     }
 
-    server.repl_transfer_lastio = server.unixtime;
+    server.repl_transfer_lastio = server.steady_time;
     server.repl_state = REPL_STATE_CONNECTING;
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync started");
     C_OK
@@ -2048,7 +2048,7 @@ pub fn replicationUnsetMaster(server: &mut Server) {
     let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
 
     // The backlog has its time to live from now, or it could be gone before the first replica is back.
-    server.repl_no_slaves_since = server.unixtime;
+    server.repl_no_slaves_since = server.steady_time;
     server.repl_down_since = 0;
 
     // A sync that was going on may have stopped it.
@@ -2063,7 +2063,7 @@ pub fn replicationUnsetMaster(server: &mut Server) {
 pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     server.master = None;
     server.repl_state = REPL_STATE_CONNECT;
-    server.repl_down_since = server.unixtime;
+    server.repl_down_since = server.steady_time;
 
     // At once, since the backlog of a busy master does not last.
     if let Some(masterhost) = &server.masterhost {
@@ -2258,7 +2258,7 @@ pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
     server.master = Some(master);
     server.repl_transfer_s = None; // The connection belongs to the client from here on.
     connSetPrivateData(&mut server.net, conn, master.to_u64());
-    let now = server.unixtime;
+    let now = server.steady_time;
     let client = &mut server[master];
     client.conn = Some(conn);
     client.flags &= !(CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP);
@@ -2303,7 +2303,7 @@ pub fn refreshGoodSlavesCount(server: &mut Server) {
     let good = server.slaves.iter().filter(|&&slave| {
         let slave = &server[slave];
         slave.replstate == SLAVE_STATE_ONLINE
-            && server.unixtime - slave.repl_ack_time <= i64::from(server.repl_min_slaves_max_lag)
+            && server.steady_time - slave.repl_ack_time <= i64::from(server.repl_min_slaves_max_lag)
     });
     server.repl_good_slaves_count = good.count() as i32;
 }
@@ -2326,7 +2326,7 @@ pub fn replicationGetSlaveOffset(server: &Server) -> i64 {
 
 /// What has to be done once a second, on both sides: timeouts, pings, acknowledgements, and what had to wait.
 pub fn replicationCron(server: &mut Server) {
-    let now = mstime() / 1000;
+    let now = steady_ms() / 1000;
     let repl_timeout = i64::from(server.repl_timeout);
 
     // Does the master not answer?
@@ -2412,7 +2412,7 @@ pub fn replicationCron(server: &mut Server) {
         {
             continue;
         }
-        if server.unixtime - server[slave].repl_ack_time > repl_timeout {
+        if server.steady_time - server[slave].repl_ack_time > repl_timeout {
             serverLog!(
                 LL_WARNING,
                 "Disconnecting timedout replica (streaming sync): {}",
@@ -2428,7 +2428,7 @@ pub fn replicationCron(server: &mut Server) {
         && server.repl_backlog.is_some()
         && server.masterhost.is_none()
     {
-        let idle = server.unixtime - server.repl_no_slaves_since;
+        let idle = server.steady_time - server.repl_no_slaves_since;
         if idle > server.repl_backlog_time_limit {
             // Without a backlog the offset stands still while we are written to, so our id must not survive it:
             // 1. We are a master, and a replica of ours is promoted. Our id is its second one.

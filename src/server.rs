@@ -474,7 +474,7 @@ pub fn tryResizeHashTables(server: &mut Server, dbid: usize) {
 ///
 /// Tables move a little with every access. One that nobody uses would stay in two halves for ever.
 pub fn incrementallyRehash(server: &mut Server, dbid: usize) -> bool {
-    server.db[dbid].dict.rehash_ms(1, || mstime() as u64)
+    server.db[dbid].dict.rehash_ms(1, || steady_ms() as u64)
 }
 
 /// Tells the tables whether they may move. Not while a child lives: moving touches memory that the two processes share, and
@@ -535,7 +535,7 @@ pub fn allPersistenceDisabled(server: &Server) -> bool {
 
 /// Adds a sample to a metric: its rate per second since the last sample.
 pub fn trackInstantaneousMetric(server: &mut Server, metric: usize, current_reading: i64) {
-    let now = mstime();
+    let now = steady_ms();
     let m = &mut server.inst_metric[metric];
     let t = now - m.last_sample_time;
     let ops = current_reading - m.last_sample_count;
@@ -553,10 +553,10 @@ pub fn getInstantaneousMetric(server: &Server, metric: usize) -> i64 {
 /// Gives back memory of a client's query buffer that it does not need: because its latest requests were much smaller, or
 /// because it is idle.
 pub fn clientsCronResizeQueryBuffer(server: &mut Server, c: ClientId) {
-    let unixtime = server.unixtime;
+    let steady_time = server.steady_time;
     let client = &mut server[c];
     let querybuf_size = client.querybuf.capacity();
-    let idletime = unixtime - client.lastinteraction;
+    let idletime = steady_time - client.lastinteraction;
     if querybuf_size > PROTO_MBULK_BIG_ARG
         && (querybuf_size / (client.querybuf_peak + 1) > 2 || idletime > 2)
     {
@@ -625,7 +625,7 @@ const CLIENTS_CRON_MIN_ITERATIONS: usize = 5;
 /// What has to be done for clients from time to time. Each is visited about once a second.
 pub fn clientsCron(server: &mut Server) {
     let numclients = listLength(&server.clients.list);
-    let now = mstime();
+    let now = steady_ms();
     let mut iterations =
         (numclients / server.hz as usize).max(CLIENTS_CRON_MIN_ITERATIONS.min(numclients));
 
@@ -699,15 +699,17 @@ fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustim
     server.ustime = ustime;
     server.mstime = ustime / 1000;
     server.unixtime = ustime / 1_000_000;
-    server.clients.unixtime = server.unixtime;
 
     if update_daylight_info {
         server.daylight_active = daylightActive(server.unixtime);
     }
 }
 
-/// Reads the clock into the cached times.
+/// Reads the clocks into the cached times.
 pub fn updateCachedTime(server: &mut Server, update_daylight_info: bool) {
+    server.steady_mstime = steady_ms();
+    server.steady_time = server.steady_mstime / 1000;
+    server.clients.steady_time = server.steady_time;
     updateCachedTimeWithUs(server, update_daylight_info, ustime());
 }
 
@@ -895,8 +897,9 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
         // None does: is it time to save? After a failure not more often than every few seconds.
         for sp in server.saveparams.clone() {
             if server.dirty >= i64::from(sp.changes)
-                && server.unixtime - server.lastsave > sp.seconds
-                && (server.unixtime - server.lastbgsave_try > i64::from(CONFIG_BGSAVE_RETRY_DELAY)
+                && server.steady_time - server.lastsave_steady > sp.seconds
+                && (server.steady_time - server.lastbgsave_try
+                    > i64::from(CONFIG_BGSAVE_RETRY_DELAY)
                     || server.lastbgsave_status == CStatus::Ok)
             {
                 serverLog!(
@@ -957,7 +960,7 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     // A save that had to wait for the end of another child. After replicationCron, since a save for replicas goes first.
     if !hasActiveChildProcess(server)
         && server.rdb_bgsave_scheduled
-        && (server.unixtime - server.lastbgsave_try > i64::from(CONFIG_BGSAVE_RETRY_DELAY)
+        && (server.steady_time - server.lastbgsave_try > i64::from(CONFIG_BGSAVE_RETRY_DELAY)
             || server.lastbgsave_status == CStatus::Ok)
     {
         let rsi = rdbPopulateSaveInfo(server);
@@ -976,7 +979,7 @@ pub fn blockingOperationStarts(server: &mut Server) {
     server.blocking_op_nesting += 1;
     if server.blocking_op_nesting == 1 {
         updateCachedTime(server, false);
-        server.blocked_last_cron = server.mstime;
+        server.blocked_last_cron = server.steady_mstime;
     }
 }
 
@@ -994,14 +997,14 @@ pub fn whileBlockedCron(server: &mut Server) {
     assert!(server.blocked_last_cron != 0);
 
     // Too soon.
-    if server.blocked_last_cron >= server.mstime {
+    if server.blocked_last_cron >= server.steady_mstime {
         return;
     }
     let mut latency = latencyStartMonitor(server);
 
     // The calls may be far apart; make up for the crons that were missed.
     let hz_ms = i64::from(1000 / server.hz);
-    while server.blocked_last_cron < server.mstime {
+    while server.blocked_last_cron < server.steady_mstime {
         server.blocked_last_cron += hz_ms;
         server.cronloops += 1;
     }
@@ -1089,7 +1092,7 @@ pub fn initServerConfig(server: &mut Server) {
 
     // Append only file
     server.aof_state = AOF_OFF;
-    server.aof_last_fsync = unixSeconds();
+    server.aof_last_fsync = steady_ms() / 1000;
     server.aof_rewrite_time_last = -1;
     server.aof_rewrite_time_start = -1;
     server.aof_selected_db = -1;
@@ -1105,7 +1108,7 @@ pub fn initServerConfig(server: &mut Server) {
     server.master_initial_offset = -1;
     server.repl_state = REPL_STATE_NONE;
     server.repl_syncio_timeout = CONFIG_REPL_SYNCIO_TIMEOUT;
-    server.repl_no_slaves_since = unixSeconds();
+    server.repl_no_slaves_since = steady_ms() / 1000;
 
     populateCommandTable(&mut server.commands);
 
@@ -1387,7 +1390,7 @@ pub fn resetServerStats(server: &mut Server) {
     server.stat_sync_partial_err = 0;
     server.stat_total_reads_processed = 0;
     server.stat_total_writes_processed = 0;
-    let now = mstime();
+    let now = steady_ms();
     server.inst_metric =
         [inst_metric { last_sample_time: now, ..inst_metric::default() }; STATS_METRIC_COUNT];
     server.stat_net_input_bytes = 0;
@@ -1474,6 +1477,7 @@ pub fn initServer(server: &mut Server) {
     server.rdb_child_type = RDB_CHILD_TYPE_NONE;
     // At start the data counts as saved, and no background save was ever tried.
     server.lastsave = unixSeconds();
+    server.lastsave_steady = steady_ms() / 1000;
     server.lastbgsave_try = 0;
     server.rdb_save_time_last = -1;
     server.rdb_save_time_start = -1;
@@ -2981,7 +2985,7 @@ fn genReplicationInfo(server: &Server, info: &mut Vec<u8>) {
             B(masterhost),
             server.masterport,
             if server.repl_state == REPL_STATE_CONNECTED { "up" } else { "down" },
-            server.master.map_or(-1, |master| server.unixtime - server[master].lastinteraction),
+            server.master.map_or(-1, |master| server.steady_time - server[master].lastinteraction),
             i32::from(server.repl_state == REPL_STATE_TRANSFER),
             slave_read_repl_offset,
             slave_repl_offset,
@@ -3000,14 +3004,14 @@ fn genReplicationInfo(server: &Server, info: &mut Vec<u8>) {
                 read,
                 size - read,
                 perc,
-                server.unixtime - server.repl_transfer_lastio,
+                server.steady_time - server.repl_transfer_lastio,
             );
         }
         if server.repl_state != REPL_STATE_CONNECTED {
             let down = if server.repl_down_since == 0 {
                 -1
             } else {
-                server.unixtime - server.repl_down_since
+                server.steady_time - server.repl_down_since
             };
             sdscatprintf!(*info, "master_link_down_since_seconds:{}\r\n", down);
         }
@@ -3041,7 +3045,7 @@ fn genReplicationInfo(server: &Server, info: &mut Vec<u8>) {
             _ => continue,
         };
         let lag = if slave.replstate == SLAVE_STATE_ONLINE {
-            unixSeconds() - slave.repl_ack_time
+            steady_ms() / 1000 - slave.repl_ack_time
         } else {
             0
         };

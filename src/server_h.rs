@@ -477,7 +477,7 @@ pub struct streamID {
 /// `blockingState`: why a client is blocked and until when. Which fields count depends on the client's `btype`.
 #[derive(Default)]
 pub struct blockingState {
-    /// Absolute time in milliseconds; 0 is for ever.
+    /// Deadline in milliseconds as `steady_ms` counts them; 0 is for ever.
     pub timeout: mstime_t,
     /// The keys waited for, in the order given, with the last id seen (streams only).
     pub keys: Vec<(Vec<u8>, Option<streamID>)>,
@@ -826,6 +826,7 @@ pub struct Server {
     /// Error replies counted so far, as the innermost `call` knows it.
     pub prev_err_count: i64,
     pub client_pause_type: pause_type,
+    /// In milliseconds as `steady_ms` counts them.
     pub client_pause_end_time: mstime_t,
     pub paused_clients: List<ClientId>,
     pub protected_mode: bool,
@@ -979,6 +980,8 @@ pub struct Server {
     pub rdb_checksum: bool,
     pub rdb_del_sync_files: bool,
     pub lastsave: i64,
+    /// The same moment in `steady_time`: save points count from it.
+    pub lastsave_steady: i64,
     pub lastbgsave_try: i64,
     pub rdb_save_time_last: i64,
     pub rdb_save_time_start: i64,
@@ -1107,6 +1110,10 @@ pub struct Server {
 
     // Time, as last read
     pub unixtime: i64,
+    /// Seconds and milliseconds on the clock that no one can set (`steady_ms`), as the cron read it: for everything that has a
+    /// deadline or a period. Not read anew for each command.
+    pub steady_time: i64,
+    pub steady_mstime: mstime_t,
     pub timezone: i64,
     pub daylight_active: bool,
     pub mstime: mstime_t,

@@ -1,7 +1,7 @@
 //! `timeout.c`: clients that are idle for too long, and blocked clients whose time has come.
 //!
 //! Differs: the table of deadlines is an ordered set of (milliseconds, client), where the C packs both into the key of a
-//! radix tree. A client that blocks on a slot that moved away needs cluster, which is not here.
+//! radix tree. Deadlines are on the clock that no one can set (`steady_ms`). A client that blocks on a slot that moved away needs cluster, which is not here.
 
 use crate::ae::aeLimitSleep;
 use crate::blocked::{replyToBlockedClientTimedOut, unblockClient};
@@ -11,7 +11,7 @@ use crate::networking::{addReplyError, freeClient};
 use crate::object::{getLongDoubleFromObjectOrReply, getLongLongFromObjectOrReply};
 use crate::server_h::*;
 use crate::serverLog;
-use crate::sys::clock::mstime;
+use crate::sys::clock::steady_ms;
 use std::time::Duration;
 
 /// Ends the wait of a blocked client whose deadline has passed: it gets the reply for that, and true is returned. Does
@@ -70,7 +70,7 @@ pub fn handleBlockedClientsTimeout(server: &mut Server) {
     if server.clients_timeout_table.is_empty() {
         return;
     }
-    let now = mstime();
+    let now = steady_ms();
     while let Some(&(timeout, c)) = server.clients_timeout_table.first() {
         if timeout >= now as u64 {
             // A deadline has passed when the clock shows more.
@@ -83,8 +83,8 @@ pub fn handleBlockedClientsTimeout(server: &mut Server) {
     }
 }
 
-/// The timeout of a blocking command, given in `unit`: an absolute time in milliseconds, 0 for "for ever". On an error the
-/// reply was sent.
+/// The timeout of a blocking command, given in `unit`: a deadline in milliseconds as `steady_ms` counts them, 0 for "for ever".
+/// On an error the reply was sent.
 pub fn getTimeoutFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -93,8 +93,9 @@ pub fn getTimeoutFromObjectOrReply(
 ) -> Result<mstime_t, ()> {
     let mut tval = if unit == UNIT_SECONDS {
         let msg = Some("timeout is not a float or out of range");
-        (getLongDoubleFromObjectOrReply(server, c, object, msg)? * LongDouble::from_i64(1000))
-            .to_i64()
+        let ftval = getLongDoubleFromObjectOrReply(server, c, object, msg)?;
+        // C: it rounds down, so that less than a millisecond is 0, which means for ever; 7.0 rounds up.
+        (ftval * LongDouble::from_i64(1000)).ceil_to_i64()
     } else {
         getLongLongFromObjectOrReply(
             server,
@@ -109,7 +110,91 @@ pub fn getTimeoutFromObjectOrReply(
     }
     if tval > 0 {
         // C: the sum may overflow there; a wait that long is a wait for ever.
-        tval = tval.saturating_add(mstime());
+        tval = tval.saturating_add(steady_ms());
     }
     Ok(tval)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocked::blockForKeys;
+    use crate::networking::{
+        areClientsPaused, checkClientPauseTimeoutAndReturnIfPaused, createClient, pauseClients,
+    };
+    use crate::server::updateCachedTime;
+    use crate::sys::clock::{set_wall_clock, usleep};
+
+    fn server_with_client() -> (Server, ClientId) {
+        let mut server = Server::default();
+        server.db.push(RedisDb::default());
+        updateCachedTime(&mut server, false);
+        let c = createClient(&mut server, None);
+        (server, c)
+    }
+
+    fn timeout(server: &mut Server, c: ClientId, seconds: &str) -> mstime_t {
+        getTimeoutFromObjectOrReply(server, c, seconds.as_bytes(), UNIT_SECONDS).unwrap()
+    }
+
+    /// What is not for ever waits for a millisecond at least; what does not fit is negative to a cast.
+    #[test]
+    fn timeouts_are_rounded_up() {
+        let (mut server, c) = server_with_client();
+        for (seconds, ms) in
+            [("0.001", 1), ("0.0001", 1), ("1e-300", 1), ("2", 2000), ("0.0101", 11)]
+        {
+            let before = steady_ms();
+            let deadline = timeout(&mut server, c, seconds);
+            assert!((before + ms..=steady_ms() + ms).contains(&deadline), "{seconds}");
+        }
+        for seconds in ["0", "-0.0001", "-0.0"] {
+            assert_eq!(timeout(&mut server, c, seconds), 0, "{seconds} is for ever");
+        }
+        assert_eq!(
+            timeout(&mut server, c, "9223372036854775"),
+            i64::MAX,
+            "and so is this, in effect"
+        );
+        for wrong in ["-0.0011", "-1", "inf", "-inf", "9223372036854775.809", "nan", "x"] {
+            let r = getTimeoutFromObjectOrReply(&mut server, c, wrong.as_bytes(), UNIT_SECONDS);
+            assert!(r.is_err(), "{wrong}");
+        }
+        for (ms, ok) in [("1", true), ("-1", false), ("9223372036854775807", true), ("0.5", false)]
+        {
+            let r = getTimeoutFromObjectOrReply(&mut server, c, ms.as_bytes(), UNIT_MILLISECONDS);
+            assert_eq!(r.is_ok(), ok, "{ms}");
+        }
+    }
+
+    /// A wall clock that is set back leaves nobody waiting, and one that is set forward ends nobody's time.
+    #[test]
+    fn the_wall_clock_may_be_set() {
+        let (mut server, c) = server_with_client();
+        let (soon, late) = (timeout(&mut server, c, "0.02"), timeout(&mut server, c, "1000"));
+        let other = createClient(&mut server, None);
+        for (c, timeout) in [(c, soon), (other, late)] {
+            blockForKeys(&mut server, c, BLOCKED_LIST, &[b"k"], timeout, None, Some((0, 0)), None);
+        }
+        pauseClients(&mut server, soon, CLIENT_PAUSE_ALL);
+        set_wall_clock(-3600);
+        while server[c].flags & CLIENT_BLOCKED != 0
+            || checkClientPauseTimeoutAndReturnIfPaused(&mut server)
+        {
+            usleep(1000);
+            updateCachedTime(&mut server, false);
+            handleBlockedClientsTimeout(&mut server);
+        }
+
+        pauseClients(&mut server, late, CLIENT_PAUSE_ALL);
+        server.maxidletime = 100;
+        set_wall_clock(2 * 3600);
+        updateCachedTime(&mut server, false);
+        handleBlockedClientsTimeout(&mut server);
+        assert!(server[other].flags & CLIENT_BLOCKED != 0);
+        checkClientPauseTimeoutAndReturnIfPaused(&mut server);
+        assert!(areClientsPaused(&server));
+        let now = server.steady_mstime;
+        assert!(!clientsCronHandleTimeout(&mut server, c, now), "it was not idle for so long");
+    }
 }

@@ -81,6 +81,7 @@ fn a_wait_ends_in_time() {
     let waits = (0..20).map(|_| {
         let start = std::time::Instant::now();
         assert_eq!(c.cmd(&["BLPOP", "none", "0.03"]), Reply::Nil);
+        assert_eq!(c.cmd(&["BLPOP", "none", "0.0004"]), Reply::Nil, "this is not for ever");
         start.elapsed().as_millis()
     });
     // A busy machine may hold up some of them, but not all. The first would begin anywhere between two crons.

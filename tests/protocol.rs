@@ -713,6 +713,24 @@ fn client_pause() {
     wait_for("it goes after the pause", || a.ask("DBSIZE") == "1");
 }
 
+/// Where all keys are expired and none may be deleted, RANDOMKEY ends all the same, and answers with one of them.
+#[test]
+fn randomkey_where_nothing_expires() {
+    let server = TestServer::start(&[]);
+    let (mut a, mut b) = (server.conn(), server.conn());
+    // In one go: no cycle comes between.
+    a.raw(&batch(&["SET e x PX 50", "CLIENT PAUSE 100000 WRITE"])).unwrap();
+    assert_eq!([next(&mut a), next(&mut a)], ["OK", "OK"]);
+    wait_for("its end", || a.ask("GET e") == "(nil)");
+    assert_eq!(b.ask("RANDOMKEY"), "e", "while clients are paused");
+    assert_eq!(b.ask("SCAN 0"), "[0 []]");
+    // On a replica, whose master would send the DEL.
+    b.raw(&batch(&["CLIENT UNPAUSE", "SET e x PX 50", "REPLICAOF 127.0.0.1 1"])).unwrap();
+    assert_eq!([next(&mut b), next(&mut b), next(&mut b)], ["OK"; 3]);
+    wait_for("its end", || a.ask("GET e") == "(nil)");
+    assert_eq!(b.ask("RANDOMKEY"), "e", "on a replica");
+}
+
 /// CLIENT UNBLOCK ends the wait of a blocked client, as a timeout or with an error.
 #[test]
 fn client_unblock() {

@@ -308,7 +308,7 @@ fn a_flush_writes_the_buffer_and_counts_it() {
     let mut server = newServer();
     server.aof_fsync = AOF_FSYNC_ALWAYS;
     server.aof_fd = Some(fd);
-    server.unixtime = 5;
+    server.steady_time = 5;
     feed(&mut server, 0, "SET k v");
     flushAppendOnlyFile(&mut server, false);
     assert_eq!((server.aof_current_size, server.aof_fsync_offset), (50, 50));
@@ -327,7 +327,7 @@ fn a_flush_writes_the_buffer_and_counts_it() {
     let full = open(b"/dev/full", libc::O_WRONLY, 0).unwrap();
     server.aof_fd = Some(full);
     server.aof_fsync = AOF_FSYNC_NO;
-    server.unixtime = 100;
+    server.steady_time = 100;
     feed(&mut server, 0, "DEL k");
     flushAppendOnlyFile(&mut server, false);
     assert_eq!((server.aof_last_write_status, server.aof_buf.len()), (CStatus::Err, 20));

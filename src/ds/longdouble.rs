@@ -496,6 +496,16 @@ impl LongDouble {
         }
     }
 
+    /// The smallest integer that is not below the value, cast in the same way: `(long long) ceill(value)`.
+    pub fn ceil_to_i64(self) -> i64 {
+        let whole = self.to_i64();
+        if whole == i64::MIN || self.negative {
+            return whole; // a cast rounds towards zero
+        }
+        let mask = 1u64.checked_shl(self.exp.unsigned_abs()).map_or(u64::MAX, |bit| bit - 1);
+        if self.mant & mask != 0 { whole.wrapping_add(1) } else { whole }
+    }
+
     /// `isnan`.
     pub fn is_nan(self) -> bool {
         self.class == Class::Nan
@@ -930,6 +940,12 @@ mod tests {
         assert_eq!(ms("9223372036854775.807"), i64::MAX - 1);
         assert_eq!(ms("9223372036854775.809"), i64::MIN);
         assert_eq!(ms("inf"), i64::MIN);
+        // And up.
+        let up = |s: &str| ld(s).ceil_to_i64();
+        assert_eq!([up("0"), up("1e-4000"), up("1"), up("1.0000000001")], [0, 1, 1, 2]);
+        assert_eq!([up("-0.5"), up("-1.5"), up("-1e-4000"), up("1e19")], [0, -1, 0, i64::MIN]);
+        assert_eq!(up("9223372036854775806.5"), i64::MAX);
+        assert_eq!([up("9223372036854775807"), up("9223372036854775807.5")], [i64::MAX, i64::MIN]);
         assert_eq!(ms("-9999999999999999999"), i64::MIN);
     }
 

@@ -652,7 +652,7 @@ fn output_limits() {
     };
     let chunk = vec![b'x'; PROTO_REPLY_CHUNK_BYTES];
     let at = |f: &mut Fixture, time| {
-        f.server.clients.unixtime = time;
+        f.server.clients.steady_time = time;
         addReplyProto(&mut f.server, c, &chunk);
         f.server[c].flags & CLIENT_CLOSE_ASAP != 0
     };

@@ -291,7 +291,7 @@ fn replicas_that_want_no_stream_get_none() {
 
 #[test]
 fn a_good_replica_is_online_and_has_answered_lately() {
-    let mut server = Server { unixtime: 100, ..Server::default() };
+    let mut server = Server { steady_time: 100, ..Server::default() };
     for (replstate, repl_ack_time) in [
         (SLAVE_STATE_ONLINE, 100),
         (SLAVE_STATE_ONLINE, 90),
@@ -358,7 +358,7 @@ impl FakeMaster {
             repl_timeout: 60,
             repl_ping_slave_period: 10,
             unixtime: number,
-            repl_transfer_lastio: mstime() / 1000,
+            repl_transfer_lastio: steady_ms() / 1000,
             ..Server::default()
         };
         assert_eq!(connectWithMaster(&mut server), C_OK);

@@ -353,7 +353,7 @@ fn a_metric_is_the_mean_of_its_samples() {
     let mut server = Server::default();
     server.inst_metric[0].samples = [16; STATS_METRIC_SAMPLES];
     assert_eq!(getInstantaneousMetric(&server, STATS_METRIC_COMMAND), 16);
-    server.inst_metric[0].last_sample_time = mstime() - 1000;
+    server.inst_metric[0].last_sample_time = steady_ms() - 1000;
     trackInstantaneousMetric(&mut server, STATS_METRIC_COMMAND, 3216);
     let sample = server.inst_metric[0].samples[0];
     // A busy machine makes the second longer.

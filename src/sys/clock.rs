@@ -5,11 +5,34 @@
 //! the C uses only when built to.
 #![allow(unsafe_code)] // clock_gettime, tzset and localtime_r fill structures of ours.
 
+use std::sync::OnceLock;
+
 /// Microseconds on a clock that no one can set.
 pub type monotime = u64;
 
 /// Reads `clock` as (seconds, nanoseconds).
 fn now(clock: libc::clockid_t) -> (i64, i64) {
+    #[cfg(test)]
+    if clock == libc::CLOCK_REALTIME {
+        let (sec, nsec) = read(clock);
+        return (sec + WALL_CLOCK_OFFSET.get(), nsec);
+    }
+    read(clock)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// By how many seconds a test has set the wall clock of its thread.
+    static WALL_CLOCK_OFFSET: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+}
+
+/// Sets the wall clock, for this thread and its test: forward, or back.
+#[cfg(test)]
+pub fn set_wall_clock(seconds: i64) {
+    WALL_CLOCK_OFFSET.set(WALL_CLOCK_OFFSET.get() + seconds);
+}
+
+fn read(clock: libc::clockid_t) -> (i64, i64) {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `ts` is a valid place for the answer; the clocks asked for exist on every Linux, so
     // the call cannot fail, and if it did, zeros would be read.
@@ -35,6 +58,17 @@ pub fn mstime() -> i64 {
 pub fn getMonotonicUs() -> monotime {
     let (sec, nsec) = now(libc::CLOCK_MONOTONIC);
     sec as u64 * 1_000_000 + nsec as u64 / 1000
+}
+
+/// Milliseconds on the clock that no one can set: what deadlines and periods are measured in. A wall clock that is set back
+/// would leave everybody waiting, one that is set forward would end their time.
+///
+/// It counts on from the Unix time at which the process first asked, so that 0 is long ago and can mean "never".
+#[inline]
+pub fn steady_ms() -> i64 {
+    static START: OnceLock<i64> = OnceLock::new();
+    let us = getMonotonicUs() as i64;
+    (START.get_or_init(|| ustime() - us) + us) / 1000
 }
 
 /// Unix time in microseconds for who asks every few hundred nanoseconds: counted on from the last
