@@ -44,6 +44,11 @@ pub fn discardTransaction(server: &mut Server, c: ClientId) {
 
 /// Makes EXEC fail, if the client is in a transaction. Called at every error while a command is queued.
 pub fn flagTransaction(server: &mut Server, c: ClientId) {
+    // C: our master's transactions fail as well. But it has executed this one: that we lack one of its commands, as the log
+    // says, is no reason to lose the others.
+    if server[c].flags & CLIENT_MASTER != 0 {
+        return;
+    }
     if server[c].flags & CLIENT_MULTI != 0 {
         server[c].flags |= CLIENT_DIRTY_EXEC;
     }

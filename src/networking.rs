@@ -58,8 +58,9 @@ use crate::object::getLongLongFromObjectOrReply;
 use crate::pubsub::{pubsubUnsubscribeAllChannels, pubsubUnsubscribeAllPatterns};
 use crate::rdb::killRDBChild;
 use crate::replication::{
-    refreshGoodSlavesCount, replicationCacheMaster, replicationFeedSlavesFromMasterStream,
-    replicationGetSlaveName, replicationHandleMasterDisconnection, showLatestBacklog,
+    close_master_link, refreshGoodSlavesCount, replicationCacheMaster,
+    replicationFeedSlavesFromMasterStream, replicationGetSlaveName,
+    replicationHandleMasterDisconnection, showLatestBacklog,
 };
 use crate::sds::{sdscatrepr, sdssplitargs, sdstrim};
 use crate::server::{
@@ -1634,6 +1635,10 @@ fn setProtocolError(server: &mut Server, c: ClientId, errstr: &str, unparsed: &[
         );
     }
     server[c].flags |= CLIENT_CLOSE_AFTER_REPLY | CLIENT_PROTOCOL_ERROR;
+    // C: a master gets no reply, after which it could be closed; its bytes collect until the query buffer is full.
+    if master {
+        close_master_link(server, c);
+    }
 }
 
 /// Parses a command in the multibulk form at the client's position in `qb`, or goes on with one of which a part was parsed before.

@@ -44,6 +44,7 @@
 //! Where a peer's bytes would break the C, they are refused; each place says so.
 
 use std::io;
+use std::mem::take;
 
 use crate::aof::{startAppendOnly, stopAppendOnly};
 use crate::args::{Args, Argv};
@@ -71,7 +72,8 @@ use crate::object::{
 use crate::rdb::{killRDBChild, rdbLoad, rdbPopulateSaveInfo, rdbSaveBackground};
 use crate::sds::sdscatrepr;
 use crate::server::{
-    allPersistenceDisabled, hasActiveChildProcess, redisCommunicateSystemd, setOOMScoreAdj,
+    allPersistenceDisabled, hasActiveChildProcess, lookupCommand, redisCommunicateSystemd,
+    setOOMScoreAdj,
 };
 use crate::server_h::*;
 use crate::sys::clock::{steady_ms, usleep, ustime};
@@ -613,11 +615,6 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if server[c].flags & CLIENT_SLAVE != 0 {
         return;
     }
-    // C: a master that asks this on the link on which it feeds us becomes a replica and a master in one, until something
-    // breaks.
-    if server[c].flags & CLIENT_MASTER != 0 {
-        return;
-    }
     let psync = eq_ignore_case(&argv[0], b"psync");
 
     // Our master hands over to us (its FAILOVER): we become a master, and it our replica.
@@ -1080,12 +1077,12 @@ pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, 
         let _ = connSetReadHandler(&mut server.net, conn, Some(readQueryFromClient));
     }
 
-    // CLIENT_DENY_BLOCKING is not set: a master never sends a command that blocks, and a client that refuses to would
-    // hide it if one did.
+    // C: CLIENT_DENY_BLOCKING is not set, so that a command that blocks shows itself, by an assertion. Here it is logged
+    // (`command_from_master`), and finds its time up.
     let reploff = server.master_initial_offset;
     let replid = server.master_replid.clone();
     let client = &mut server[master];
-    client.flags |= CLIENT_MASTER;
+    client.flags |= CLIENT_MASTER | CLIENT_DENY_BLOCKING;
     client.authenticated = true;
     client.reploff = reploff;
     client.read_reploff = reploff;
@@ -1099,6 +1096,117 @@ pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, 
         // A db that we don't have: the stream will say so itself.
         let _ = selectDb(server, master, dbid);
     }
+}
+
+/// What becomes of a command that our master sent.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum FromMaster {
+    /// It is executed (or queued, or refused with an error in the log) like anybody's.
+    Execute,
+    /// It has no effect. Its bytes count, and go on to our own replicas.
+    Ignore,
+    /// The link is closed before the command: nothing behind it can be applied in the right place.
+    HangUp,
+}
+use FromMaster::*;
+
+/// Decides about each command that our master sends: what it may do here, and what it may not.
+///
+/// What genuine masters of all versions have in their streams is what changed their data, and a handful of commands beside
+/// that. Anything else is no part of a history, and was executed nowhere: a client in the place of our master, or a fault.
+///
+/// | command | what becomes of it | why |
+/// |---|---|---|
+/// | `write`, `may-replicate` | executed | the data; PUBLISH, and PFCOUNT, which writes its result down |
+/// | of these, `@blocking` | executed, logged; nobody waits | the stream must go on. A master sends what it did: LPOP for BLPOP |
+/// | of these, MIGRATE | ignored | it sends our keys to somebody. A master sends the DEL |
+/// | MULTI, EXEC, DISCARD | executed | a transaction |
+/// | SELECT | executed, if we have that db | where the data belongs |
+/// | SELECT of what is no db here | the link is closed | what follows would go to another db |
+/// | PING, REPLCONF GETACK | executed | the link |
+/// | WATCH, UNWATCH | ignored | it could only make a transaction fail that the master has executed |
+/// | other commands of 6.2 (QUIT too) | ignored | read: nobody gets the reply. Administer: not over this link |
+/// | unknown commands, too few arguments | refused, logged as critical | as in the C: a newer master's, perhaps |
+///
+/// C: it executes everything, and a command that blocks, or concerns the connection, ends the process or leaves the link in
+/// a state that no other code expects.
+pub fn command_from_master(server: &mut Server, c: ClientId, argv: &Args) -> FromMaster {
+    let name = argv.get(0);
+    let found = argv.cmd().or_else(|| lookupCommand(server, name));
+    let Some(cmd) = found else {
+        // QUIT is in no table.
+        return if eq_ignore_case(name, b"quit") {
+            ignore_from_master(server, c, "quit")
+        } else {
+            Execute
+        };
+    };
+    let commands = &server.commands;
+    let command = &commands[cmd];
+    let flags = command.flags;
+    if flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0 && cmd != commands.migrateCommand {
+        if flags & CMD_CATEGORY_BLOCKING != 0 {
+            serverLog!(
+                LL_WARNING,
+                "The master sent a blocking command, '{}', before offset {}: it does not block here",
+                command.name,
+                offset_behind_command(server, c)
+            );
+        }
+        return Execute;
+    }
+    if cmd == commands.multiCommand
+        || cmd == commands.execCommand
+        || cmd == commands.discardCommand
+        || cmd == commands.pingCommand
+    {
+        return Execute;
+    }
+    if cmd == commands.selectCommand {
+        let dbs = 0..server.dbnum as i64;
+        if argv.len() == 2 && string2ll(&argv[1]).is_some_and(|id| dbs.contains(&id)) {
+            return Execute;
+        }
+        serverLog!(
+            LL_WARNING,
+            "The master selects db '{}' before offset {}, and there are {} here ('databases'): closing the link",
+            B(argv.iter().nth(1).unwrap_or_default()),
+            offset_behind_command(server, c),
+            server.dbnum
+        );
+        close_master_link(server, c);
+        return HangUp;
+    }
+    let getack = argv.len() == 3 && eq_ignore_case(&argv[1], b"getack");
+    if cmd == commands.replconfCommand && getack {
+        return Execute;
+    }
+    let name = command.name;
+    ignore_from_master(server, c, name)
+}
+
+/// Logs that a command of our master has no effect.
+fn ignore_from_master(server: &Server, c: ClientId, name: &str) -> FromMaster {
+    serverLog!(
+        LL_WARNING,
+        "Ignoring command '{}' from the master, before offset {}: it is not for a replication stream",
+        name,
+        offset_behind_command(server, c)
+    );
+    Ignore
+}
+
+/// The replication offset at which the command that our master's client is about to execute ends.
+fn offset_behind_command(server: &Server, c: ClientId) -> i64 {
+    let client = &server[c];
+    let left = client.querybuf.len() + client.qb_out - client.qb_pos;
+    client.read_reploff - left as i64
+}
+
+/// Closes the link to our master because of what it sent. The next attempt is the cron's: it is likely to end the same way.
+pub fn close_master_link(server: &mut Server, c: ClientId) {
+    server.repl_reconnect_later = true;
+    freeClientAsync(server, c);
 }
 
 /// Turns the append only file on again after a sync, which has stopped it. If that cannot be done, not even after several
@@ -1910,6 +2018,7 @@ fn createTransferFile(server: &Server) -> io::Result<(i32, Vec<u8>)> {
 
 /// Starts to connect with our master; `syncWithMaster` goes on. `C_ERR`: it can't be tried; `replicationCron` will, again.
 pub fn connectWithMaster(server: &mut Server) -> CResult {
+    server.repl_reconnect_later = false;
     let conn = connCreateSocket(&mut server.net);
     server.repl_transfer_s = Some(conn);
     let host = server.masterhost.clone().unwrap_or_default();
@@ -2066,7 +2175,9 @@ pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     server.repl_down_since = server.steady_time;
 
     // At once, since the backlog of a busy master does not last.
-    if let Some(masterhost) = &server.masterhost {
+    if let Some(masterhost) = &server.masterhost
+        && !take(&mut server.repl_reconnect_later)
+    {
         serverLog!(LL_NOTICE, "Reconnecting to MASTER {}:{}", B(masterhost), server.masterport);
         // If it fails, the cron tries again.
         let _ = connectWithMaster(server);
@@ -2075,10 +2186,6 @@ pub fn replicationHandleMasterDisconnection(server: &mut Server) {
 
 /// REPLICAOF <host> <port> and REPLICAOF NO ONE; SLAVEOF is the same.
 pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    // C: a master that sends this on the link on which it feeds us is freed while its command runs.
-    if server[c].flags & CLIENT_MASTER != 0 {
-        return;
-    }
     // C: it is asked for after the fact. A replica that sends NO ONE is gone by then, since all replicas are cut off.
     let client = catClientInfoString(server, c);
 

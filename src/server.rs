@@ -65,8 +65,9 @@ use crate::rdb::{
     rdbSave, rdbSaveBackground,
 };
 use crate::replication::{
-    changeReplicationId, clearReplicationId2, replicationCacheMasterUsingMyself, replicationCron,
-    replicationFeedMonitors, replicationFeedSlaves, replicationStartPendingFork,
+    FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
+    replicationCacheMasterUsingMyself, replicationCron, replicationFeedMonitors,
+    replicationFeedSlaves, replicationStartPendingFork,
 };
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
@@ -272,6 +273,9 @@ pub struct CommandTable {
     pub discardCommand: CommandId,
     pub watchCommand: CommandId,
     pub resetCommand: CommandId,
+    pub selectCommand: CommandId,
+    pub replconfCommand: CommandId,
+    pub migrateCommand: CommandId,
     pub pingCommand: CommandId,
     pub subscribeCommand: CommandId,
     pub unsubscribeCommand: CommandId,
@@ -1611,6 +1615,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
         (id("del"), id("unlink"), id("multi"), id("exec"), id("expire"), id("pexpire"));
     let (set, expireat) = (id("set"), id("expireat"));
     let (discard, watch, reset, ping) = (id("discard"), id("watch"), id("reset"), id("ping"));
+    let (select, replconf, migrate) = (id("select"), id("replconf"), id("migrate"));
     let (subscribe, unsubscribe) = (id("subscribe"), id("unsubscribe"));
     let (psubscribe, punsubscribe) = (id("psubscribe"), id("punsubscribe"));
     let (xclaim, xgroup) = (id("xclaim"), id("xgroup"));
@@ -1627,6 +1632,9 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     table.discardCommand = discard;
     table.watchCommand = watch;
     table.resetCommand = reset;
+    table.selectCommand = select;
+    table.replconfCommand = replconf;
+    table.migrateCommand = migrate;
     table.pingCommand = ping;
     table.subscribeCommand = subscribe;
     table.unsubscribeCommand = unsubscribe;
@@ -1984,10 +1992,19 @@ pub fn cmdHasMovableKeys(cmd: &redisCommand) -> bool {
 
 /// Executes a command that was received whole, or refuses it, or queues it in a transaction.
 ///
-/// `C_ERR`: the client is gone or about to go (QUIT); the caller reads no more of its commands. The reply to a refused
+/// `C_ERR`: the client is gone or about to go (QUIT, the link to our master); the caller reads no more of its commands. The reply to a refused
 /// command was sent, which is no reason to stop: `C_OK`.
 pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     debug_assert!(!server.propagate_in_transaction && !server.in_exec);
+
+    // Not everything that may come from a client may come from a master.
+    if server[c].flags & CLIENT_MASTER != 0 {
+        match command_from_master(server, c, argv) {
+            FromMaster::Execute => {}
+            FromMaster::Ignore => return C_OK,
+            FromMaster::HangUp => return C_ERR,
+        }
+    }
 
     // QUIT is no command like others: nothing may refuse it.
     let name = argv.get(0);

@@ -1063,6 +1063,8 @@ pub struct Server {
     pub repl_slave_ignore_maxmemory: bool,
     pub repl_slave_lazy_flush: bool,
     pub repl_down_since: i64,
+    /// The link was closed because of what the master sent: the cron makes the next one.
+    pub repl_reconnect_later: bool,
     pub repl_disable_tcp_nodelay: bool,
     pub slave_priority: i32,
     pub replica_announced: bool,

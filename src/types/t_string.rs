@@ -22,12 +22,16 @@ use crate::util::{eq_ignore_case, ll2string};
 // String Commands
 // -----------------------------------------------------------------------------
 
-/// Refuses a string that would get longer than `proto-max-bulk-len`; the reply was sent then. The master's word is law.
+/// Refuses a string that would get longer than `proto-max-bulk-len`; the reply was sent then. The master's limit may be
+/// another one, and its word is law, as far as there is memory in this machine.
+///
+/// C: for a master there is no limit, and a length that no memory has ends the process.
 fn checkStringLength(server: &mut Server, c: ClientId, size: i64, append: i64) -> CResult {
+    let mut limit = server.proto_max_bulk_len;
     if server[c].flags & CLIENT_MASTER != 0 {
-        return C_OK;
+        limit = limit.max(server.system_memory_size as i64);
     }
-    if size.checked_add(append).is_none_or(|total| total > server.proto_max_bulk_len) {
+    if size.checked_add(append).is_none_or(|total| total > limit) {
         addReplyError(server, c, b"string exceeds maximum allowed size (proto-max-bulk-len)");
         return C_ERR;
     }

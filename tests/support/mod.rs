@@ -143,7 +143,11 @@ impl Conn {
     }
 
     pub fn try_open(port: u16) -> io::Result<Conn> {
-        let sock = TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), PATIENCE)?;
+        Conn::over(TcpStream::connect_timeout(&SocketAddr::from(([127, 0, 0, 1], port)), PATIENCE)?)
+    }
+
+    /// Speaks over a connection that is there.
+    pub fn over(sock: TcpStream) -> io::Result<Conn> {
         sock.set_nodelay(true)?;
         sock.set_read_timeout(Some(PATIENCE))?;
         sock.set_write_timeout(Some(PATIENCE))?;
