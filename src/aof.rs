@@ -1537,19 +1537,116 @@ fn aofUpdateCurrentSize(server: &mut Server) {
     latencyAddSampleIfNeeded(server, "aof-fstat", latency);
 }
 
-/// The child that rewrote the file has ended, by itself with `exitcode`, or by a signal.
+/// Handles the end of the child that rewrote the append only file: it left with `exitcode`, or was ended by the signal
+/// `bysignal` (0: none). If all went well, its file takes the place of the old one. In any case what was kept for the child
+/// is freed.
 pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal: i32) {
-    if bysignal == 0 && exitcode == 0 {
-        let now = ustime();
-        serverLog!(LL_NOTICE, "Background AOF rewrite terminated with success");
-        // What went wrong with the new file was logged, and the old one stays.
-        if let Some(oldfd) = installRewrittenFile(server) {
+    'cleanup: {
+        if bysignal == 0 && exitcode == 0 {
+            let now = ustime();
+            serverLog!(LL_NOTICE, "Background AOF rewrite terminated with success");
+
+            // Append to the new file what was written meanwhile and has not gone through the pipe.
+            let mut latency = latencyStartMonitor(server);
+            let tmpfile = aofBgTempFile(server.child_pid);
+            let newfd = match open(&tmpfile, libc::O_WRONLY | libc::O_APPEND, 0) {
+                Ok(newfd) => newfd,
+                Err(e) => {
+                    serverLog!(
+                        LL_WARNING,
+                        "Unable to open the temporary AOF produced by the child: {}",
+                        errorText(&e)
+                    );
+                    break 'cleanup;
+                }
+            };
+            if let Err(e) = aofRewriteBufferWrite(server, newfd) {
+                serverLog!(
+                    LL_WARNING,
+                    "Error trying to flush the parent diff to the rewritten AOF: {}",
+                    errorText(&e)
+                );
+                close(newfd);
+                break 'cleanup;
+            }
+            latencyEndMonitor(server, &mut latency);
+            latencyAddSampleIfNeeded(server, "aof-rewrite-diff-write", latency);
+
+            if server.aof_fsync == AOF_FSYNC_EVERYSEC {
+                aof_background_fsync(server, newfd);
+            } else if server.aof_fsync == AOF_FSYNC_ALWAYS {
+                let mut latency = latencyStartMonitor(server);
+                if let Err(e) = redis_fsync(newfd) {
+                    serverLog!(
+                        LL_WARNING,
+                        "Error trying to fsync the parent diff to the rewritten AOF: {}",
+                        errorText(&e)
+                    );
+                    close(newfd);
+                    break 'cleanup;
+                }
+                latencyEndMonitor(server, &mut latency);
+                latencyAddSampleIfNeeded(server, "aof-rewrite-done-fsync", latency);
+            }
+            serverLog!(
+                LL_NOTICE,
+                "Residual parent diff successfully flushed to the rewritten AOF ({:.2} MB)",
+                aofRewriteBufferSize(server) as f64 / (1024.0 * 1024.0)
+            );
+
+            // What is left is to rename the new file and to write to its descriptor from here on. Neither must block the
+            // server, but deleting a large file does: the kernel frees its blocks when the last reference to it goes.
+            // Which is the last one depends:
+            //
+            // 1. The AOF is off, and this was a rewrite for once. A file that is there is deleted by the rename.
+            // 2. The AOF is on. The rename takes the old file's name away, and it is deleted when the descriptor to which
+            //    we wrote is closed.
+            //
+            // To have one case, the first is made like the second: the file that is there is opened before the rename. In
+            // both a background thread closes the descriptor, and the blocks are freed there. The switch is complete by
+            // then, so it does not matter how long that takes.
+            let mut oldfd = match server.aof_fd {
+                // There may be no such file: then there is nothing to delete.
+                None => open(&server.aof_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok(),
+                Some(_) => None,
+            };
+            let mut latency = latencyStartMonitor(server);
+            if let Err(e) = rename(&tmpfile, &server.aof_filename) {
+                serverLog!(
+                    LL_WARNING,
+                    "Error trying to rename the temporary AOF file {} into {}: {}",
+                    B(&tmpfile),
+                    B(&server.aof_filename),
+                    errorText(&e)
+                );
+                close(newfd);
+                if let Some(oldfd) = oldfd {
+                    close(oldfd);
+                }
+                break 'cleanup;
+            }
+            latencyEndMonitor(server, &mut latency);
+            latencyAddSampleIfNeeded(server, "aof-rename", latency);
+
+            if server.aof_fd.is_none() {
+                // The AOF is off: nothing will be written to the new file.
+                close(newfd);
+            } else {
+                oldfd = server.aof_fd.replace(newfd);
+                server.aof_selected_db = -1; // The next command is preceded by a SELECT.
+                aofUpdateCurrentSize(server);
+                server.aof_rewrite_base_size = server.aof_current_size;
+                server.aof_fsync_offset = server.aof_current_size;
+                server.aof_last_fsync = server.steady_time;
+                // What is in the buffer is in the new file already, by way of the rewrite buffer.
+                server.aof_buf = Vec::new();
+            }
+
             server.aof_lastbgrewrite_status = CStatus::Ok;
             serverLog!(LL_NOTICE, "Background AOF rewrite finished successfully");
             if server.aof_state == AOF_WAIT_REWRITE {
                 server.aof_state = AOF_ON;
             }
-            // The last reference to the old file goes elsewhere: freeing its blocks takes long.
             if let Some(oldfd) = oldfd {
                 server.bio.bioCreateCloseJob(oldfd);
             }
@@ -1558,16 +1655,16 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
                 "Background AOF rewrite signal handler took {}us",
                 ustime() - now
             );
-        }
-    } else if bysignal == 0 {
-        server.aof_lastbgrewrite_status = CStatus::Err;
-        serverLog!(LL_WARNING, "Background AOF rewrite terminated with error");
-    } else {
-        // SIGUSR1 is ours: the child was not wanted any more.
-        if bysignal != libc::SIGUSR1 {
+        } else if bysignal == 0 {
             server.aof_lastbgrewrite_status = CStatus::Err;
+            serverLog!(LL_WARNING, "Background AOF rewrite terminated with error");
+        } else {
+            // SIGUSR1 is how we end a child that is no longer wanted. That is no error.
+            if bysignal != libc::SIGUSR1 {
+                server.aof_lastbgrewrite_status = CStatus::Err;
+            }
+            serverLog!(LL_WARNING, "Background AOF rewrite terminated by signal {}", bysignal);
         }
-        serverLog!(LL_WARNING, "Background AOF rewrite terminated by signal {}", bysignal);
     }
 
     aofClosePipes(server);
@@ -1575,102 +1672,10 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
     aofRemoveTempFile(server, server.child_pid);
     server.aof_rewrite_time_last = time() - server.aof_rewrite_time_start;
     server.aof_rewrite_time_start = -1;
-    // Somebody waits for a file to append to: try again.
+    // If the AOF waits for this file to be switched on, another rewrite has to follow the one that failed.
     if server.aof_state == AOF_WAIT_REWRITE {
         server.aof_rewrite_scheduled = true;
     }
-}
-
-/// Puts the child's file in the place of the old one: the rest of the rewrite buffer is appended, it is renamed, and
-/// written to from here on. Returns the old file's descriptor, if there is one, to be closed. `None`: the log says what
-/// went wrong.
-fn installRewrittenFile(server: &mut Server) -> Option<Option<RawFd>> {
-    let tmpfile = aofBgTempFile(server.child_pid);
-    let mut latency = latencyStartMonitor(server);
-    let newfd = match open(&tmpfile, libc::O_WRONLY | libc::O_APPEND, 0) {
-        Ok(newfd) => newfd,
-        Err(e) => {
-            serverLog!(
-                LL_WARNING,
-                "Unable to open the temporary AOF produced by the child: {}",
-                errorText(&e)
-            );
-            return None;
-        }
-    };
-    if let Err(e) = aofRewriteBufferWrite(server, newfd) {
-        serverLog!(
-            LL_WARNING,
-            "Error trying to flush the parent diff to the rewritten AOF: {}",
-            errorText(&e)
-        );
-        close(newfd);
-        return None;
-    }
-    latencyEndMonitor(server, &mut latency);
-    latencyAddSampleIfNeeded(server, "aof-rewrite-diff-write", latency);
-
-    if server.aof_fsync == AOF_FSYNC_EVERYSEC {
-        aof_background_fsync(server, newfd);
-    } else if server.aof_fsync == AOF_FSYNC_ALWAYS {
-        let mut latency = latencyStartMonitor(server);
-        if let Err(e) = redis_fsync(newfd) {
-            serverLog!(
-                LL_WARNING,
-                "Error trying to fsync the parent diff to the rewritten AOF: {}",
-                errorText(&e)
-            );
-            close(newfd);
-            return None;
-        }
-        latencyEndMonitor(server, &mut latency);
-        latencyAddSampleIfNeeded(server, "aof-rewrite-done-fsync", latency);
-    }
-    serverLog!(
-        LL_NOTICE,
-        "Residual parent diff successfully flushed to the rewritten AOF ({:.2} MB)",
-        aofRewriteBufferSize(server) as f64 / (1024.0 * 1024.0)
-    );
-
-    // The rename takes the old file's last name away, and the kernel would free its blocks then and there. So the file is
-    // held open until a background thread closes it: with the AOF on by the descriptor that it was written to, else by one
-    // just for this, if there is a file at all.
-    let held = match server.aof_fd {
-        None => open(&server.aof_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok(),
-        Some(_) => None,
-    };
-    let mut latency = latencyStartMonitor(server);
-    if let Err(e) = rename(&tmpfile, &server.aof_filename) {
-        serverLog!(
-            LL_WARNING,
-            "Error trying to rename the temporary AOF file {} into {}: {}",
-            B(&tmpfile),
-            B(&server.aof_filename),
-            errorText(&e)
-        );
-        close(newfd);
-        if let Some(held) = held {
-            close(held);
-        }
-        return None;
-    }
-    latencyEndMonitor(server, &mut latency);
-    latencyAddSampleIfNeeded(server, "aof-rename", latency);
-
-    if server.aof_fd.is_none() {
-        // The AOF is off, and this was a rewrite for once.
-        close(newfd);
-        return Some(held);
-    }
-    let oldfd = server.aof_fd.replace(newfd);
-    server.aof_selected_db = -1;
-    aofUpdateCurrentSize(server);
-    server.aof_rewrite_base_size = server.aof_current_size;
-    server.aof_fsync_offset = server.aof_current_size;
-    server.aof_last_fsync = server.steady_time;
-    // What is in the buffer is in the new file already, by way of the rewrite buffer.
-    server.aof_buf = Vec::new();
-    Some(oldfd)
 }
 
 #[cfg(test)]

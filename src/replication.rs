@@ -278,7 +278,14 @@ pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
     match argv.raw() {
         Some(raw) => feedStream(server, raw),
         // An inline command, or one with a length written as `$03`.
-        None => feedStream(server, argv.to_argv().as_args().raw().unwrap_or_default()),
+        None => {
+            let argv = argv.to_argv();
+            let argv = argv.as_args();
+            feedStream(
+                server,
+                argv.raw().expect("arguments of our own making are in the one right form"),
+            );
+        }
     }
 }
 
@@ -419,49 +426,10 @@ fn writeAtOnce(server: &mut Server, slave: ClientId, line: &[u8]) -> bool {
     connWrite(&mut server.net, conn, line).is_ok_and(|nwritten| nwritten == line.len())
 }
 
-/// Why a PSYNC can't go on where the replica stopped.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
-enum PsyncRefusal {
-    /// The replica asked for a full resync, by the id `?`.
-    FullResyncWanted,
-    /// It follows a history that is not ours.
-    UnknownReplid,
-    /// It followed our former history farther than we did.
-    BeyondSecondReplid,
-    /// Its next byte is not in the backlog.
-    NotInBacklog,
-}
-
-/// Decides about `PSYNC <master_replid> <psync_offset>`; None is yes.
-fn psyncRefusal(server: &Server, master_replid: &[u8], psync_offset: i64) -> Option<PsyncRefusal> {
-    // Our own id names a history that is good at any offset. The second id names the one we shared with our last master,
-    // and is good only up to the point where we left it.
-    if !eq_ignore_case(master_replid, &server.replid) {
-        if master_replid.first() == Some(&b'?') {
-            return Some(PsyncRefusal::FullResyncWanted);
-        }
-        if !eq_ignore_case(master_replid, &server.replid2) {
-            return Some(PsyncRefusal::UnknownReplid);
-        }
-        if psync_offset > server.second_replid_offset {
-            return Some(PsyncRefusal::BeyondSecondReplid);
-        }
-    }
-
-    // The byte after the last one is good: then there is nothing to send yet.
-    if server.repl_backlog.is_none()
-        || psync_offset < server.repl_backlog_off
-        || psync_offset > server.repl_backlog_off.wrapping_add(server.repl_backlog_histlen)
-    {
-        return Some(PsyncRefusal::NotInBacklog);
-    }
-    None
-}
-
 /// Decides whether a PSYNC can go on where the replica stopped, and if so makes it a replica and sends it what it missed.
 ///
-/// `C_ERR`: a full resync is needed and nothing was sent yet, because `+FULLRESYNC` has to name the offset of an RDB
-/// that does not exist at this point.
+/// `C_ERR`: a full resync is needed. Nothing was sent yet: `+FULLRESYNC` has to name the offset at which the RDB is made,
+/// and that RDB does not exist at this point.
 pub fn masterTryPartialResynchronization(
     server: &mut Server,
     c: ClientId,
@@ -470,16 +438,22 @@ pub fn masterTryPartialResynchronization(
 ) -> CResult {
     let master_replid = c_str(&argv[1]);
 
-    match psyncRefusal(server, master_replid, psync_offset) {
-        Some(PsyncRefusal::FullResyncWanted) => {
+    // Does the replica follow our history? An id that is not ours names another one, and there is no way to continue.
+    //
+    // Two ids may be right. Our own names a history that is good at any offset. The second one names the history that we
+    // shared with our last master, and is good only up to the point where we left it.
+    if !eq_ignore_case(master_replid, &server.replid)
+        && (!eq_ignore_case(master_replid, &server.replid2)
+            || psync_offset > server.second_replid_offset)
+    {
+        // The id "?" is that of a replica which wants a full resync.
+        if master_replid.first() == Some(&b'?') {
             serverLog!(
                 LL_NOTICE,
                 "Full resync requested by replica {}",
                 B(&replicationGetSlaveName(server, c))
             );
-            return C_ERR;
-        }
-        Some(PsyncRefusal::UnknownReplid) => {
+        } else if !eq_ignore_case(master_replid, &server.replid2) {
             serverLog!(
                 LL_NOTICE,
                 "Partial resynchronization not accepted: Replication ID mismatch (Replica asked for '{}', my replication IDs are '{}' and '{}')",
@@ -487,38 +461,44 @@ pub fn masterTryPartialResynchronization(
                 B(&server.replid),
                 B(&server.replid2)
             );
-            return C_ERR;
-        }
-        Some(PsyncRefusal::BeyondSecondReplid) => {
+        } else {
             serverLog!(
                 LL_NOTICE,
                 "Partial resynchronization not accepted: Requested offset for second ID was {}, but I can reply up to {}",
                 psync_offset,
                 server.second_replid_offset
             );
-            return C_ERR;
         }
-        Some(PsyncRefusal::NotInBacklog) => {
-            let name = replicationGetSlaveName(server, c);
-            serverLog!(
-                LL_NOTICE,
-                "Unable to partial resync with replica {} for lack of backlog (Replica request was: {}).",
-                B(&name),
-                psync_offset
-            );
-            if psync_offset > server.master_repl_offset {
-                serverLog!(
-                    LL_WARNING,
-                    "Warning: replica {} tried to PSYNC with an offset that is greater than the master replication offset.",
-                    B(&name)
-                );
-            }
-            return C_ERR;
-        }
-        None => {}
+        return C_ERR;
     }
 
-    // 1. It is a replica from here on.
+    // Do we still have the data that it asks for? The offset after the last byte is fine, too: then it missed nothing.
+    if server.repl_backlog.is_none()
+        || psync_offset < server.repl_backlog_off
+        || psync_offset > server.repl_backlog_off.wrapping_add(server.repl_backlog_histlen)
+    {
+        let name = replicationGetSlaveName(server, c);
+        serverLog!(
+            LL_NOTICE,
+            "Unable to partial resync with replica {} for lack of backlog (Replica request was: {}).",
+            B(&name),
+            psync_offset
+        );
+        if psync_offset > server.master_repl_offset {
+            serverLog!(
+                LL_WARNING,
+                "Warning: replica {} tried to PSYNC with an offset that is greater than the master replication offset.",
+                B(&name)
+            );
+        }
+        return C_ERR;
+    }
+
+    // A partial resync it is:
+    //
+    // 1. The client becomes a replica.
+    // 2. It is told with +CONTINUE that it can go on.
+    // 3. It gets the backlog from its offset to the end.
     let now = server.steady_time;
     let client = &mut server[c];
     client.flags |= CLIENT_SLAVE;
@@ -527,7 +507,9 @@ pub fn masterTryPartialResynchronization(
     let psync2 = client.slave_capa & SLAVE_CAPA_PSYNC2 != 0;
     listAddNodeTail(&mut server.slaves, c);
 
-    // 2. It may go on. One that knows PSYNC2 learns the id it follows now: it may have asked by our second one.
+    // A replica that knows PSYNC2 is told the id that it follows from here on, since it may have asked by our second one.
+    // The line bypasses the output buffer, where new commands gather already. The socket has nothing else to send at this
+    // point, so the write does not really fail.
     let line = if psync2 {
         bformat!("+CONTINUE {}\r\n", B(&server.replid))
     } else {
@@ -538,7 +520,6 @@ pub fn masterTryPartialResynchronization(
         return C_OK;
     }
 
-    // 3. What it missed. There is no need for a SELECT: the replica knows the db from before.
     let psync_len = addReplyReplicationBacklog(server, c, psync_offset);
     serverLog!(
         LL_NOTICE,
@@ -548,6 +529,8 @@ pub fn masterTryPartialResynchronization(
         psync_offset
     );
 
+    // The next command needs no SELECT in front of it (`slaveseldb` stays): the replica knows the db of the stream from
+    // its last connection.
     refreshGoodSlavesCount(server);
     C_OK
 }
@@ -589,9 +572,8 @@ pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
             }
             server[slave].replstate = REPL_STATE_NONE as i32;
             server[slave].flags &= !CLIENT_SLAVE;
-            if let Some(node) = li.node() {
-                listDelNode(&mut server.slaves, node);
-            }
+            let node = li.node().expect("listNext returned what this node holds");
+            listDelNode(&mut server.slaves, node);
             addReplyError(server, slave, b"BGSAVE failed, replication can't continue");
             server[slave].flags |= CLIENT_CLOSE_AFTER_REPLY;
         }

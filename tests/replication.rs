@@ -500,3 +500,50 @@ fn changed_id_means_full_sync() {
     replica.wait_for_link();
     assert_same_data(&master, &replica);
 }
+
+/// Each reason for which a PSYNC does not go on where the replica stopped has its line in the log, and the replica gets a
+/// full resync.
+#[test]
+fn refused_psyncs_say_why() {
+    let former_master = TestServer::start(&[]);
+    let master = TestServer::start(&[]).replica_of(&former_master);
+    former_master.cmd(&["SET", "k", "v"]);
+    wait_for_offset(&former_master, &master);
+    master.cmd(&["REPLICAOF", "NO", "ONE"]);
+    let (own, second) = (master.info("master_replid"), master.info("master_replid2"));
+    let beyond = master.info_i64("second_repl_offset") + 1;
+    let other = "c".repeat(40);
+
+    let reasons = [
+        ("?", -1, "Full resync requested by replica".to_string()),
+        (
+            &other,
+            1,
+            format!(
+                "Partial resynchronization not accepted: Replication ID mismatch (Replica asked for '{other}', my replication IDs are '{own}' and '{second}')"
+            ),
+        ),
+        (
+            &second,
+            beyond,
+            format!(
+                "Partial resynchronization not accepted: Requested offset for second ID was {beyond}, but I can reply up to {}",
+                beyond - 1
+            ),
+        ),
+        (&own, 1_000_000, "for lack of backlog (Replica request was: 1000000).".to_string()),
+        (
+            &own,
+            2_000_000,
+            "tried to PSYNC with an offset that is greater than the master replication offset."
+                .to_string(),
+        ),
+    ];
+    for (replid, offset, line) in reasons {
+        let mut replica = master.conn();
+        replica.send(&["PSYNC", replid, &offset.to_string()]);
+        let answer = replica.line().unwrap();
+        assert!(answer.starts_with(b"+FULLRESYNC "), "{}", String::from_utf8_lossy(&answer));
+        master.wait_for_log(&line);
+    }
+}

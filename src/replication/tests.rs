@@ -89,6 +89,23 @@ fn an_offset_at_the_end_of_its_range_wraps() {
     assert_eq!(server.master_repl_offset, i64::MIN + 2);
 }
 
+/// Asks for a partial resync as a client would; whether it was granted. What the replica is sent then is looked at.
+fn continues(server: &mut Server, replid: &[u8], offset: i64) -> bool {
+    let (c, mut theirs) = peer(server);
+    let argv = Argv::new(&[b"PSYNC", replid, offset.to_string().as_bytes()]);
+    let granted = masterTryPartialResynchronization(server, c, &argv.as_args(), offset).is_ok();
+    assert_eq!(server.slaves.is_empty(), !granted, "a replica if and only if it goes on");
+    if granted {
+        let mut line = [0; 11];
+        theirs.read_exact(&mut line).unwrap();
+        assert_eq!(&line, b"+CONTINUE\r\n");
+        let missed = server.master_repl_offset + 1 - offset;
+        assert_eq!(take_queued_reply(server, c).len() as i64, missed);
+    }
+    freeClient(server, c);
+    granted
+}
+
 #[test]
 fn a_psync_is_decided_by_id_and_offset() {
     // Bytes 101 to 150 are in the backlog, and the second id is good up to 120.
@@ -101,32 +118,32 @@ fn a_psync_is_decided_by_id_and_offset() {
     let own: &[u8] = &[b'a'; 40];
     let own_in_capitals: &[u8] = &[b'A'; 40];
     let second: &[u8] = &[b'b'; 40];
-    let table: &[(&[u8], i64, Option<PsyncRefusal>)] = &[
-        (own, 100, Some(PsyncRefusal::NotInBacklog)),
-        (own, 101, None),
-        (own_in_capitals, 101, None),
-        (own, 150, None),
-        (own, 151, None),
-        (own, 152, Some(PsyncRefusal::NotInBacklog)),
-        (own, -1, Some(PsyncRefusal::NotInBacklog)),
-        (own, i64::MAX, Some(PsyncRefusal::NotInBacklog)),
-        (own, i64::MIN, Some(PsyncRefusal::NotInBacklog)),
-        (second, 100, Some(PsyncRefusal::NotInBacklog)),
-        (second, 101, None),
-        (second, 120, None),
-        (second, 121, Some(PsyncRefusal::BeyondSecondReplid)),
-        (second, i64::MAX, Some(PsyncRefusal::BeyondSecondReplid)),
-        (&[b'c'; 40], 120, Some(PsyncRefusal::UnknownReplid)),
-        (&[b'a'; 39], 120, Some(PsyncRefusal::UnknownReplid)),
-        (b"", 120, Some(PsyncRefusal::UnknownReplid)),
-        (b"?", -1, Some(PsyncRefusal::FullResyncWanted)),
+    let table: &[(&[u8], i64, bool)] = &[
+        (own, 100, false),
+        (own, 101, true),
+        (own_in_capitals, 101, true),
+        (own, 150, true),
+        (own, 151, true),
+        (own, 152, false),
+        (own, -1, false),
+        (own, i64::MAX, false),
+        (own, i64::MIN, false),
+        (second, 100, false),
+        (second, 101, true),
+        (second, 120, true),
+        (second, 121, false),
+        (second, i64::MAX, false),
+        (&[b'c'; 40], 120, false),
+        (&[b'a'; 39], 120, false),
+        (b"", 120, false),
+        (b"?", -1, false),
     ];
     for &(replid, offset, expected) in table {
-        assert_eq!(psyncRefusal(&server, replid, offset), expected, "{:?} {offset}", B(replid));
+        assert_eq!(continues(&mut server, replid, offset), expected, "{:?} {offset}", B(replid));
     }
 
     server.repl_backlog = None;
-    assert_eq!(psyncRefusal(&server, own, 151), Some(PsyncRefusal::NotInBacklog));
+    assert!(!continues(&mut server, own, 151), "there is no backlog");
 }
 
 #[test]
@@ -137,13 +154,9 @@ fn a_promoted_replica_keeps_its_old_id_up_to_the_next_byte() {
     assert_eq!((&server.replid2, server.second_replid_offset), (&old, 51));
     assert_ne!(server.replid, old);
     assert_eq!(server.replid.len(), CONFIG_RUN_ID_SIZE);
-    assert_eq!(psyncRefusal(&server, &old, 51), None);
+    assert!(continues(&mut server, &old, 51));
     feedReplicationBacklog(&mut server, b"x");
-    assert_eq!(
-        psyncRefusal(&server, &old, 52),
-        Some(PsyncRefusal::BeyondSecondReplid),
-        "byte 51 is of the new history"
-    );
+    assert!(!continues(&mut server, &old, 52), "byte 51 is of the new history");
 
     clearReplicationId2(&mut server);
     assert_eq!(server.replid2, [b'0'; 40]);
@@ -553,6 +566,11 @@ fn replyTo(server: &mut Server, c: ClientId, argv: &[&str]) -> Vec<u8> {
         b"REPLICAOF" => replicaofCommand(server, c, &argv.as_args()),
         _ => syncCommand(server, c, &argv.as_args()),
     }
+    take_queued_reply(server, c)
+}
+
+/// Takes what is queued for a client out of its output buffer.
+fn take_queued_reply(server: &mut Server, c: ClientId) -> Vec<u8> {
     let client = &mut server[c];
     let mut reply = std::mem::take(&mut client.buf);
     for node in std::mem::take(&mut client.reply) {
