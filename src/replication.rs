@@ -102,9 +102,11 @@ pub struct ReplicationStatics {
 // Utility functions
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// How the log calls a replica: its address and the port it listens on, as far as they are known.
+/// Returns the name by which the log refers to a replica: its address and the port on which it listens, as far as they are
+/// known, or else its client id.
 ///
-/// The port of the connection would mean nothing to the reader; the one that REPLCONF announced does.
+/// The port is the one that the replica announced by REPLCONF listening-port. That of its connection is an ephemeral port,
+/// which tells the operator nothing.
 pub fn replicationGetSlaveName(server: &Server, c: ClientId) -> Vec<u8> {
     let Some(addr) = slaveAddr(server, c) else {
         return bformat!("client id #{}", server[c].id);
@@ -116,7 +118,7 @@ pub fn replicationGetSlaveName(server: &Server, c: ClientId) -> Vec<u8> {
     }
 }
 
-/// The address a replica announced, or else the one it connects from. None if its socket is gone.
+/// Returns the address that a replica announced, or else the one it connects from. `None` if its socket is gone.
 fn slaveAddr(server: &Server, slave: ClientId) -> Option<Vec<u8>> {
     let client = &server[slave];
     if let Some(addr) = &client.slave_addr {
@@ -126,10 +128,11 @@ fn slaveAddr(server: &Server, slave: ClientId) -> Option<Vec<u8>> {
     (ip != b"?").then_some(ip)
 }
 
-/// Removes a file, in a way that does not hold up the server however large it is.
+/// Removes a file without blocking the server, however large it is.
 ///
-/// The kernel frees a file's blocks when its last reference goes. So the name goes at once, while we hold the file open,
-/// and the reference goes in a background thread. A file that can't be opened is removed right here.
+/// The kernel frees a file's blocks when the last reference to it goes, which takes time. So unlink(2) is called while the
+/// file is open here: it only removes the name. The descriptor is then closed in a background thread, and the blocks are
+/// freed there. A file that can't be opened is unlinked right here. An error is that of unlink(2).
 pub fn bg_unlink(server: &Server, filename: &[u8]) -> io::Result<()> {
     let Ok(fd) = open(filename, libc::O_RDONLY | libc::O_NONBLOCK, 0) else {
         return unlink(filename);
@@ -146,13 +149,14 @@ pub fn bg_unlink(server: &Server, filename: &[u8]) -> io::Result<()> {
 // MASTER
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Makes the backlog, of `server.repl_backlog_size` bytes. There must be none.
+/// Creates the replication backlog, of `server.repl_backlog_size` bytes. There must be none.
 pub fn createReplicationBacklog(server: &mut Server) {
     assert!(server.repl_backlog.is_none());
     allocateReplicationBacklog(server);
 }
 
-/// An empty ring. Its first byte will be the next one of the stream.
+/// Allocates an empty ring for the backlog. It holds no byte yet, so the first byte that it can serve, `repl_backlog_off`, is
+/// the next one of the stream.
 fn allocateReplicationBacklog(server: &mut Server) {
     let size =
         usize::try_from(server.repl_backlog_size).expect("the size of the backlog is above 0");
@@ -162,10 +166,11 @@ fn allocateReplicationBacklog(server: &mut Server) {
     server.repl_backlog_off = server.master_repl_offset.wrapping_add(1);
 }
 
-/// Sets the size of the backlog in bytes, not below `CONFIG_REPL_BACKLOG_MIN_SIZE`. If there is one, its contents are lost.
+/// Changes the size of the backlog, in bytes, when the operator does (CONFIG SET repl-backlog-size); at least
+/// `CONFIG_REPL_BACKLOG_MIN_SIZE`. A backlog that exists is emptied.
 ///
-/// They could be moved, but copying gigabytes takes its time, and both rings would have to be in memory. It fills again
-/// with what comes.
+/// Its contents could be kept. But copying gigabytes adds latency, and worse, both rings would have to be in memory at the
+/// same time. An empty backlog fills again with what is written next.
 pub fn resizeReplicationBacklog(server: &mut Server, newsize: i64) {
     let newsize = newsize.max(CONFIG_REPL_BACKLOG_MIN_SIZE as i64);
     if server.repl_backlog_size == newsize {
@@ -179,20 +184,21 @@ pub fn resizeReplicationBacklog(server: &mut Server, newsize: i64) {
     }
 }
 
-/// Frees the backlog. Replicas need one, so there must be none of them.
+/// Frees the backlog. There must be no replicas: with replicas attached there is always a backlog.
 pub fn freeReplicationBacklog(server: &mut Server) {
     assert_eq!(listLength(&server.slaves), 0);
     server.repl_backlog = None;
 }
 
-/// Appends to the backlog, which must be there, and counts the bytes in `master_repl_offset`.
+/// Appends bytes of the stream to the backlog, which must exist, and moves `master_repl_offset` by as many.
 ///
-/// This is the one place that moves the offset: a byte has a number if and only if it is in the ring.
+/// The two belong together, so this is the one place that moves the offset: there is no case in which bytes are numbered
+/// and not kept, or kept and not numbered.
 #[inline]
 pub fn feedReplicationBacklog(server: &mut Server, p: &[u8]) {
     let ring = server.repl_backlog.as_mut().expect("there is a backlog to feed");
 
-    // Write up to the end of the ring, then go on at its start, as often as it takes.
+    // The ring is circular: write as much as fits before its end, then go on at its start, as often as it takes.
     let mut idx = server.repl_backlog_idx as usize;
     let mut rest = p;
     while !rest.is_empty() {
@@ -214,21 +220,22 @@ pub fn feedReplicationBacklog(server: &mut Server, p: &[u8]) {
         server.master_repl_offset.wrapping_sub(server.repl_backlog_histlen).wrapping_add(1);
 }
 
-/// The last `len` bytes of a ring whose next byte goes to `idx`, oldest first, in the two pieces they lie in.
+/// Returns the last `len` bytes of a ring whose next byte goes to `idx`, oldest first. They may run across the end of the
+/// ring, so they come in two pieces, of which the second may be empty.
 fn latestOfRing(ring: &[u8], idx: usize, len: usize) -> (&[u8], &[u8]) {
     let start = (idx + (ring.len() - len)) % ring.len();
     let first = len.min(ring.len() - start);
     (&ring[start..start + first], &ring[..len - first])
 }
 
-/// Whether a replica gets the stream of writes. Those that only want the RDB do not, nor those whose RDB is not begun:
-/// it will contain what is written until then.
+/// Tells whether a replica gets the stream of writes. Two kinds do not: a replica that only wants the RDB, and one that
+/// waits for a BGSAVE to start, whose RDB will contain all that is written until then.
 #[inline]
 pub fn canFeedReplicaReplBuffer(replica: &Client) -> bool {
     replica.flags & CLIENT_REPL_RDBONLY == 0 && replica.replstate != SLAVE_STATE_WAIT_BGSAVE_START
 }
 
-/// The command that selects a db, for the first dbs.
+/// SELECT in the form of the stream, for the dbs that most servers use. (The C's `shared.select`.)
 const SELECT: [&[u8]; 10] = [
     b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n",
     b"*2\r\n$6\r\nSELECT\r\n$1\r\n1\r\n",
@@ -242,18 +249,19 @@ const SELECT: [&[u8]; 10] = [
     b"*2\r\n$6\r\nSELECT\r\n$1\r\n9\r\n",
 ];
 
-/// Puts a command of db `dictid` into the stream: the backlog and every replica get it, with a SELECT ahead of it where
-/// the stream is in another db.
+/// Propagates a write command, run in db `dictid`, to the backlog and to every replica. A SELECT precedes it if the stream is
+/// in another db.
 ///
-/// This is for a master. A replica has no stream of its own: it hands on that of its master
-/// (`replicationFeedSlavesFromMasterStream`), and nothing is done here.
+/// Only a top-level master makes a stream out of the commands of its clients. A replica proxies the bytes of its master
+/// (`replicationFeedSlavesFromMasterStream`), so that the stream is identical down the chain: this is why a replica can
+/// advertise its master's replication id, share its offsets, and serve its replicas from the same backlog.
 #[inline]
 pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
     if server.masterhost.is_some() {
         return;
     }
     if server.repl_backlog.is_none() {
-        // Nobody listens, and nobody will ask for it later.
+        // No replicas, and no backlog from which one could be served later. (With replicas there is always a backlog.)
         assert!(server.slaves.is_empty(), "there are no replicas without a backlog");
         return;
     }
@@ -289,7 +297,8 @@ pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
     }
 }
 
-/// The same bytes for the backlog and for every replica.
+/// Appends bytes of the stream to the backlog and to the output buffer of every replica that gets the stream. Replicas that
+/// are still waiting for their RDB, or receiving it, collect the bytes there until the RDB is sent.
 #[inline]
 fn feedStream(server: &mut Server, buf: &[u8]) {
     if server.repl_backlog.is_some() {
@@ -302,7 +311,8 @@ fn feedStream(server: &mut Server, buf: &[u8]) {
     }
 }
 
-/// Logs the last 256 bytes of the backlog, for the moment when a peer says that we speak nonsense.
+/// Logs the last 256 bytes of the backlog. Called when a replica reports an error or a protocol error in what we sent: these
+/// bytes are then the best evidence of what went wrong.
 pub fn showLatestBacklog(server: &Server) {
     let Some(ring) = &server.repl_backlog else { return };
     let dumplen = server.repl_backlog_histlen.min(256) as usize;
@@ -316,13 +326,14 @@ pub fn showLatestBacklog(server: &Server) {
     serverLog!(LL_WARNING, "Latest backlog is: '{}'", B(&dump));
 }
 
-/// Hands bytes of our master's stream on to our replicas, and keeps them in the backlog, without a change: so a replica of
-/// ours and one of our master can tell each other apart by nothing.
+/// Proxies bytes of our master's stream to our own replicas and keeps them in the backlog, unchanged: all replicas of a tree
+/// see identical bytes at identical offsets, whoever they are connected to.
 pub fn replicationFeedSlavesFromMasterStream(server: &mut Server, buf: &[u8]) {
     feedStream(server, buf);
 }
 
-/// Shows a command to the clients in MONITOR: the time, the db, who sent it, and its arguments quoted.
+/// Sends a command to the clients in MONITOR: the time, the db, the address of the client that runs it, and the arguments,
+/// quoted.
 pub fn replicationFeedMonitors(server: &mut Server, c: ClientId, dictid: usize, argv: &Args) {
     if server.monitors.is_empty() || server.loading {
         return;
@@ -349,8 +360,8 @@ pub fn replicationFeedMonitors(server: &mut Server, c: ClientId, dictid: usize, 
     }
 }
 
-/// Queues for a replica the backlog from byte `offset` on. The byte must be in it, or be the next to come. Returns how
-/// many bytes that is.
+/// Appends the backlog from byte `offset` on to a replica's output buffer, and returns how many bytes that is. The byte must
+/// be in the backlog, or be the next one of the stream (then there are none to send).
 pub fn addReplyReplicationBacklog(server: &mut Server, c: ClientId, offset: i64) -> i64 {
     serverLog!(LL_DEBUG, "[PSYNC] Replica request offset: {}", offset);
 
@@ -386,17 +397,19 @@ pub fn addReplyReplicationBacklog(server: &mut Server, c: ClientId, offset: i64)
     len
 }
 
-/// The offset that goes with an RDB whose child was forked just now: what is written from here on is not in it.
+/// Returns the offset that belongs to an RDB whose child was forked just now. It is right only between the fork and the next
+/// command of any client: what is written from then on is not in the RDB, but in the stream after this offset.
 pub fn getPsyncInitialOffset(server: &Server) -> i64 {
     server.master_repl_offset
 }
 
-/// Makes a replica wait for the RDB that is being saved, and tells it (+FULLRESYNC) our id and `offset`, the offset of
-/// that RDB. Call it right after the fork, or when the replica joins others that wait for the same file.
+/// Sends a replica +FULLRESYNC with our id and `offset`, the offset of the RDB that is being saved, and sets it up for the
+/// full resync. To be called right after the BGSAVE was started, or when the replica is attached to one in progress.
 ///
-/// 1. The offset is kept with the replica: others that join the same save need it.
-/// 2. From the state WAIT_BGSAVE_END on, writes are queued for it, to be sent after the file.
-/// 3. The next write starts with a SELECT, since this replica has not seen the last one.
+/// 1. The offset is remembered in the client: a replica that is attached to the same BGSAVE later, with a copy of this
+///    one's output buffer, has to be told the same offset.
+/// 2. The state becomes WAIT_BGSAVE_END: from here on writes accumulate in the replica's output buffer.
+/// 3. The next write is preceded by a SELECT, since this replica has not seen the last one.
 ///
 /// `C_ERR`: the line could not be sent; the replica will be freed.
 pub fn replicationSetupSlaveForFullResync(
@@ -535,14 +548,14 @@ pub fn masterTryPartialResynchronization(
     C_OK
 }
 
-/// Starts a BGSAVE for the replicas that wait for one to start, and sets them up for it.
+/// Starts a BGSAVE for replication. The replicas in the state WAIT_BGSAVE_START are set up for a full resync by it.
 ///
-/// `C_ERR`: it could not be started. These replicas got an error and are no replicas any more; their connections are
-/// closed once it is sent.
+/// `C_ERR`: it could not be started. These replicas were sent an error, are no longer in the list of replicas, and their
+/// connections are closed once the error is sent.
 pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
     serverLog!(LL_NOTICE, "Starting BGSAVE for SYNC with target: disk");
 
-    // Without this the file would not say which db the stream is in.
+    // The file has to say in which db the stream is, or the replica would apply it to the wrong one.
     let retval = match rdbPopulateSaveInfo(server) {
         Some(rsi) => {
             let filename = server.rdb_filename.clone();
@@ -557,8 +570,8 @@ pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
         }
     };
 
-    // Remember whom the file is for. Not if the files are to stay: the flag would outlive this, and be taken for that of
-    // another file when the option is turned on.
+    // Remember that the file is there for replication only, so that it can be deleted later. Not while the feature is off:
+    // nothing would clear the flag then, and once the feature is enabled by CONFIG SET it would condemn another file.
     if retval.is_ok() && server.rdb_del_sync_files {
         server.repl_statics.RDBGeneratedByReplication = true;
     }
@@ -591,15 +604,16 @@ pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
     retval
 }
 
-/// SYNC and PSYNC <replid> <offset>: the client becomes a replica.
+/// SYNC, and PSYNC replid offset [FAILOVER]: the client becomes a replica, by a partial resync if that is possible, or else
+/// by a full one.
 pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    // A client that is already a replica, or a monitor, has nothing to ask for.
+    // Ignored from a client that is a replica already, or in MONITOR mode (which has the same flag).
     if server[c].flags & CLIENT_SLAVE != 0 {
         return;
     }
     let psync = eq_ignore_case(&argv[0], b"psync");
 
-    // Our master hands over to us (its FAILOVER): we become a master, and it our replica.
+    // A failover: our master asks to become our replica. If it follows the same history as we do, we become a master.
     if argv.len() > 3 && psync && eq_ignore_case(&argv[3], b"failover") {
         serverLog!(LL_WARNING, "Failover request received for replid {}.", B(c_str(&argv[1])));
         if server.masterhost.is_none() {
@@ -615,13 +629,14 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         serverLog!(LL_NOTICE, "MASTER MODE enabled (failover request from '{}')", B(&client));
     }
 
-    // A replica that is not up to date has nothing to hand on.
+    // While the link to our own master is down, our data may be about to be replaced: nobody can sync with us.
     if server.masterhost.is_some() && server.repl_state != REPL_STATE_CONNECTED {
         addReplyError(server, c, b"-NOMASTERLINK Can't SYNC while not connected with my master");
         return;
     }
 
-    // The output buffer has to hold what is written since the fork and nothing else: it may be copied to another replica.
+    // The output buffer must be empty. From the start of the BGSAVE on it registers the difference between the RDB and the
+    // data set, and nothing else may be in it: it is copied to replicas that are attached to the same BGSAVE.
     if clientHasPendingReplies(&server[c]) {
         addReplyError(server, c, b"SYNC and PSYNC are invalid with pending output");
         return;
@@ -633,8 +648,11 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         B(&replicationGetSlaveName(server, c))
     );
 
-    // Try to go on where the replica stopped. If that can't be, PSYNC is answered by +FULLRESYNC, from which the replica
-    // learns the id and the offset for its next try.
+    // With PSYNC, try a partial resync. If it is not possible the full resync below begins, later, with
+    //
+    //     +FULLRESYNC <replid> <offset>
+    //
+    // from which the replica learns what to ask for if its link breaks.
     if psync {
         let Ok(psync_offset) = getLongLongFromObjectOrReply(server, c, &argv[2], None) else {
             serverLog!(
@@ -648,21 +666,23 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
             server.stat_sync_partial_ok += 1;
             return;
         }
-        // Who asks by `?` did not expect it to work.
+        // Count a failed PSYNC, unless the id is "?": that replica wanted a full resync and knew no other.
         if argv[1].first() != Some(&b'?') {
             server.stat_sync_partial_err += 1;
         }
     } else {
-        // SYNC is from an old replica, or from redis-cli. It will not acknowledge anything.
+        // SYNC is from an implementation that does not know PSYNC, such as redis-cli --rdb. No REPLCONF ACK is to be expected
+        // from it, so it must not be timed out for the lack of them.
         server[c].flags |= CLIENT_PRE_PSYNC;
     }
 
-    // A full resync. It waits for a BGSAVE, unless we find one below.
+    // A full resync. The replica waits for a BGSAVE to start; what follows may find that one is in progress already, and
+    // changes the state.
     server.stat_sync_full += 1;
     server[c].replstate = SLAVE_STATE_WAIT_BGSAVE_START;
     if server.repl_disable_tcp_nodelay {
         if let Some(conn) = server[c].conn {
-            // Not critical if it fails.
+            // If it fails, the replica still works, with smaller packets.
             let _ = connDisableTcpNoDelay(&server.net, conn);
         }
     }
@@ -670,7 +690,8 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server[c].flags |= CLIENT_SLAVE;
     listAddNodeTail(&mut server.slaves, c);
 
-    // The first replica. Without a backlog the offset stood still, so our past has no valid numbers: a new history starts.
+    // The first replica: create the backlog. As long as there was none, writes did not move the offset, so no past history of
+    // ours has valid offsets. Hence a new id, and no second one.
     if listLength(&server.slaves) == 1 && server.repl_backlog.is_none() {
         changeReplicationId(server);
         clearReplicationId2(server);
@@ -683,17 +704,18 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         );
     }
 
+    // CASE 1: BGSAVE is in progress, with disk target.
     if server.child_type == CHILD_TYPE_RDB {
-        // CASE 1: a BGSAVE is under way. It will do if another replica has been collecting the writes since its fork:
-        // then the new one gets a copy of these, and the same file. A replica that only wants the file collects nothing,
-        // and can be joined only by its like.
+        // It is a good one for replication if there is another replica that registers the differences since the server
+        // forked: the new one can then have a copy of these, and the same file. A replica that only wants the RDB registers
+        // nothing, so only another one of its kind can be attached to it.
         let c_rdbonly = server[c].flags & CLIENT_REPL_RDBONLY != 0;
         let other = server.slaves.iter().copied().find(|&slave| {
             let slave = &server[slave];
             slave.replstate == SLAVE_STATE_WAIT_BGSAVE_END
                 && (slave.flags & CLIENT_REPL_RDBONLY == 0 || c_rdbonly)
         });
-        // It must also be able to read whatever the file was made for.
+        // And the new replica must have all the capabilities of the one that triggered the BGSAVE.
         match other.filter(|&slave| {
             let capa = server[slave].slave_capa;
             server[c].slave_capa & capa == capa
@@ -703,12 +725,12 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
                     copyClientOutputBuffer(server, c, slave);
                 }
                 let offset = server[slave].psync_initial_offset;
-                // One that can't be told is freed later, and that is all there is to do.
+                // A replica to which this can't be sent is freed later; there is nothing more to do.
                 let _ = replicationSetupSlaveForFullResync(server, c, offset);
                 serverLog!(LL_NOTICE, "Waiting for end of BGSAVE for SYNC");
             }
             None => {
-                // Nobody noted what was written since the fork: wait for the next one.
+                // Nobody has registered the differences: it has to wait for the next BGSAVE.
                 serverLog!(
                     LL_NOTICE,
                     "Can't attach the replica to the current BGSAVE. Waiting for next BGSAVE for SYNC"
@@ -716,19 +738,20 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
             }
         }
     } else if hasActiveChildProcess(server) {
-        // CASE 2: a child of another kind is at work, and there is to be only one at a time.
+        // CASE 3: no BGSAVE is in progress. But another child is active, and there is only one at a time: the cron starts the
+        // BGSAVE when that has ended. (The C's CASE 2, a BGSAVE with socket target, does not exist here.)
         serverLog!(
             LL_NOTICE,
             "No BGSAVE in progress, but another BG operation is active. BGSAVE for replication delayed"
         );
     } else {
-        // CASE 3: nothing is in the way. If it fails, the replica was told.
+        // CASE 3: no BGSAVE is in progress: start one. If that fails, the replica was sent an error.
         let _ = startBgsaveForReplication(server);
     }
 }
 
-/// REPLCONF <option> <value> ...: what a replica tells about itself before it asks for PSYNC, and what both tell each
-/// other while they are connected.
+/// REPLCONF option value [option value ...]: how a replica configures the replication before it sends PSYNC, and what both
+/// sides tell each other while they are connected.
 ///
 /// From a replica:
 /// - `listening-port <port>`, `ip-address <ip>`: how it can be reached; for INFO and ROLE.
@@ -761,7 +784,7 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
             }
             server[c].slave_addr = Some(c_str(value).to_vec());
         } else if eq_ignore_case(option, b"capa") {
-            // What we don't know we don't mind.
+            // Capabilities that this master does not know are ignored: a newer replica may have more.
             if eq_ignore_case(value, b"eof") {
                 server[c].slave_capa |= SLAVE_CAPA_EOF;
             } else if eq_ignore_case(value, b"psync2") {
@@ -772,6 +795,8 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 return;
             }
             let Some(offset) = string2ll(value) else { return };
+            // A replica reports how much of the stream it has processed. For replicas only; other clients are ignored. There is
+            // no reply: it would be in the way of the stream.
             let now = server.steady_time;
             let slave = &mut server[c];
             slave.repl_ack_off = slave.repl_ack_off.max(offset);
@@ -799,17 +824,18 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReply(server, c, shared::ok);
 }
 
-/// The RDB was sent: the replica gets the stream from here on, starting with what was queued meanwhile.
+/// Puts a replica online after it has received the RDB: it gets the stream from here on, starting with what has accumulated
+/// in its output buffer.
 ///
-/// 1. A replica that only wanted the file is done; its connection is closed when nobody uses it.
-/// 2. The state is ONLINE.
-/// 3. The write handler comes back: since SYNC the output buffer was filled but not sent.
-/// 4. It counts as a good replica.
+/// 1. A replica that only wanted the RDB is no real one: its connection is closed, asynchronously.
+/// 2. The state becomes ONLINE.
+/// 3. The write handler is installed again: since SYNC the output buffer was filled but not sent.
+/// 4. The number of good replicas is counted anew.
 ///
 /// May free the replica.
 pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
     server[slave].replstate = SLAVE_STATE_ONLINE;
-    // It could not acknowledge anything so far, and must not be taken for one that lags.
+    // It had nothing to acknowledge so far. Without this it would time out at once if the RDB took long.
     server[slave].repl_ack_time = server.steady_time;
 
     if server[slave].flags & CLIENT_REPL_RDBONLY != 0 {
@@ -839,10 +865,12 @@ pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
     );
 }
 
-/// Removes the RDB that was made for replicas, once none of them needs it, where the server is to keep nothing on disk
-/// (`rdb-del-sync-files` and no persistence): there are environments in which such a file must not stay around.
+/// Removes the RDB file that was made for replicas, once none of them needs it, if `rdb-del-sync-files` is on and the server
+/// has no persistence otherwise. Called periodically. In some environments a policy forbids an instance without
+/// persistence to leave data on the disk.
 pub fn removeRDBUsedToSyncReplicas(server: &mut Server) {
-    // The flag must not stay while the option is off: later it would be taken for that of another file.
+    // With the feature off, clear the flag as well: if CONFIG SET switched it off and later on again, the flag would be that
+    // of an RDB from long ago, and the file there now may be another one.
     if !server.rdb_del_sync_files {
         server.repl_statics.RDBGeneratedByReplication = false;
         return;
@@ -867,12 +895,13 @@ pub fn removeRDBUsedToSyncReplicas(server: &mut Server) {
     }
 }
 
-/// Write handler of a replica that gets the RDB: sends its length, then 16 KB of the file a call, and puts the replica
-/// online after the last byte. Frees the replica if the file can't be read or the socket is broken.
+/// Sends the RDB file to a replica: the write handler of its connection meanwhile. Sends the length, then 16 KB of the file
+/// in each call, and puts the replica online after the last byte. Frees the replica if the file can't be read or the
+/// connection is broken.
 pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
     let slave = ClientId::from_u64(connGetPrivateData(&server.net, conn));
 
-    // The preamble: the length, as that of any bulk: "$<length>\r\n".
+    // The preamble is the length of the file, in the form "$<length>\r\n" of any bulk.
     if let Some(mut replpreamble) = server[slave].replpreamble.take() {
         let Ok(nwritten) = connWrite(&mut server.net, conn, &replpreamble) else {
             serverLog!(
@@ -891,7 +920,7 @@ pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
         }
     }
 
-    // The file. What was read and not written is read again the next time.
+    // The next part of the file. What is read here and can't be written is read again by the next call.
     let fd = server[slave].repldbfd.expect("a replica in SEND_BULK has the file open");
     let mut buf = [0; PROTO_IOBUF_LEN];
     let nread = lseek(fd, server[slave].repldboff, libc::SEEK_SET).and_then(|_| read(fd, &mut buf));
@@ -929,10 +958,13 @@ pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
     }
 }
 
-/// A BGSAVE has ended, well or not (`bgsaveerr`): replicas that waited for its file get it, or are dropped.
+/// Handles the replicas that wait for a BGSAVE, at the end of each: if it succeeded they are sent its file, otherwise
+/// (`bgsaveerr`) their connections are closed, and they will try again.
 ///
-/// Replicas that wait for the next one are none of its business: `replicationStartPendingFork` starts that.
-/// Frees nobody at once, since it may be called in the middle of a command of one of them.
+/// Replicas that came during the BGSAVE and could not be attached to it wait for the next one, which
+/// `replicationStartPendingFork` starts.
+///
+/// No client is freed at once, since this may be called in the middle of a command of a replica.
 pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
@@ -945,7 +977,8 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
             continue;
         }
 
-        // Every replica reads the file by a descriptor of its own; the next save may replace it meanwhile.
+        // Each replica has a descriptor of its own, as each is at another place in the file. And the file that it refers to
+        // stays, even if another save replaces dump.rdb before all of it is sent.
         let opened = open(&server.rdb_filename, libc::O_RDONLY, 0)
             .and_then(|fd| fileSize(fd).map(|size| (fd, size)).inspect_err(|_| close(fd)));
         let (fd, size) = match opened {
@@ -975,23 +1008,26 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
     }
 }
 
-/// Takes a new replication id: no PSYNC by the old one will succeed. For when our data is not what our former history says.
+/// Changes our replication id to a new, random one, so that no PSYNC by the old one can succeed: for whenever something
+/// happens by which the data set is no longer what the history under the old id says.
 pub fn changeReplicationId(server: &mut Server) {
     server.replid = vec![0; CONFIG_RUN_ID_SIZE];
     getRandomHexChars(&mut server.replid);
 }
 
-/// Forgets the second id. For when a new history starts, as after a full resync.
+/// Invalidates the second replication id: for whenever a new history starts, as after a full resync.
 pub fn clearReplicationId2(server: &mut Server) {
     server.replid2 = vec![b'0'; CONFIG_RUN_ID_SIZE];
     server.second_replid_offset = -1;
 }
 
-/// Takes a new id and keeps the old one as the second. For a replica that becomes a master: those that had the same
-/// master can go on with us by the old id, up to here.
+/// Makes the current replication id and offset the second ones, and starts a new history under a new id: for a replica that
+/// becomes a master, which can then serve PSYNCs of the other replicas of its former master by the id that they know.
 pub fn shiftReplicationId(server: &mut Server) {
     server.replid2.clone_from(&server.replid);
-    // A PSYNC names the first byte that the replica lacks. If the histories agree on 50 bytes, 51 is the last good one.
+    // The offset is one more than that of the last byte, since PSYNC names the first byte that the replica has not got.
+    // If as a replica we had the same history as our master for 50 bytes, we can accept a PSYNC with offset 51: who sends it
+    // has the same 50 bytes, and asks for ours from there on.
     server.second_replid_offset = server.master_repl_offset.wrapping_add(1);
     changeReplicationId(server);
     serverLog!(
@@ -1007,7 +1043,7 @@ pub fn shiftReplicationId(server: &mut Server) {
 // SLAVE
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Whether we are in the middle of the handshake with our master: the socket is connected and PSYNC not answered.
+/// Tells whether we are in the middle of the handshake with our master: the socket is connected, and PSYNC not answered yet.
 pub fn slaveIsInHandshakeState(server: &Server) -> bool {
     match server.repl_state {
         REPL_STATE_RECEIVE_PING_REPLY
@@ -1026,9 +1062,11 @@ pub fn slaveIsInHandshakeState(server: &Server) -> bool {
     }
 }
 
-/// Tells the master that we live, once a second at most, while we empty the dbs or load its RDB and can't do anything else.
+/// Keeps the master from timing us out, while we empty the dbs or load its RDB and can't do anything else: sends a newline,
+/// at most once a second.
 ///
-/// A newline is good protocol between two commands, and one byte is sent whole or not at all.
+/// A newline between two commands is valid protocol, and being a single byte it is sent whole or not at all, so it can't
+/// leave half a command in the socket.
 pub fn replicationSendNewlineToMaster(server: &mut Server) {
     let now = steady_ms() / 1000;
     if now != server.repl_statics.newline_sent {
@@ -1040,22 +1078,23 @@ pub fn replicationSendNewlineToMaster(server: &mut Server) {
     }
 }
 
-/// What `emptyDb` calls from time to time while the old data goes.
+/// Sends the master a newline while a full resync empties the dbs; `emptyDb` calls this from time to time.
 pub fn replicationEmptyDbCallback(server: &mut Server) {
     if server.repl_state == REPL_STATE_TRANSFER {
         replicationSendNewlineToMaster(server);
     }
 }
 
-/// Makes `server.master`, the client that stands for our master, of the connection and what +FULLRESYNC said. Its stream
-/// is in db `dbid`; -1 if that is not known.
+/// Creates `server.master`, the client that represents our master, once we have a link and are synchronized. Its id and
+/// offset are those of +FULLRESYNC (`master_replid`, `master_initial_offset`); `dbid` is the db that its stream is in, -1
+/// if that is not known.
 ///
-/// Without a connection it is to become the cached master (`replicationCacheMasterUsingMyself`).
+/// Without a connection the client is meant to become the cached master (`replicationCacheMasterUsingMyself`).
 pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, dbid: i32) {
     let master = createClient(server, conn);
     server.master = Some(master);
     if let Some(conn) = conn {
-        // `createClient` did the same; here, too, a failure shows as silence on the link.
+        // As in `createClient`. If it fails, nothing is read from the link, and the cron times it out.
         let _ = connSetReadHandler(&mut server.net, conn, Some(readQueryFromClient));
     }
 
@@ -1070,12 +1109,12 @@ pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, 
     client.read_reploff = reploff;
     client.user = None; // It may do everything.
     client.replid = replid;
-    // A master that told no offset knows SYNC only.
+    // A master that told no offset knows only SYNC, and will not be sent any ACK.
     if reploff == -1 {
         client.flags |= CLIENT_PRE_PSYNC;
     }
     if dbid != -1 {
-        // A db that we don't have: the stream will say so itself.
+        // If there are not as many dbs here, the link is closed when the stream selects one of them.
         let _ = selectDb(server, master, dbid);
     }
 }
@@ -1191,8 +1230,8 @@ pub fn close_master_link(server: &mut Server, c: ClientId) {
     freeClientAsync(server, c);
 }
 
-/// Turns the append only file on again after a sync, which has stopped it. If that cannot be done, not even after several
-/// tries, the process ends: nobody relies on a replica that does not keep what it should.
+/// Enables the append only file again after a sync, which has stopped it. If that fails, even after several attempts, the
+/// process exits: a replica that does not persist what it is configured to persist can't be relied on.
 pub fn restartAOFAfterSYNC(server: &mut Server) {
     const MAX_TRIES: usize = 10;
     for _ in 0..MAX_TRIES {
@@ -1212,10 +1251,15 @@ pub fn restartAOFAfterSYNC(server: &mut Server) {
     std::process::exit(1);
 }
 
-/// Looks for the mark that ends a payload of unknown length: 40 bytes that the master drew at random and announced.
+/// Detects the end of a payload of unknown length, as a diskless master sends it.
+///
+/// It does not know the size of the RDB in advance, so it announces a mark with `$EOF:<40 bytes>`, and sends the same 40
+/// bytes after the RDB. They are random, and long enough that they do not occur in the RDB by chance: that has a
+/// probability of 16^-40 at each position, so even a payload of a terabyte (2^40 bytes) collides once in 2^120 transfers.
+/// It also means that nothing may follow the mark until we have answered, or its end could not be told from the stream.
 struct EofMark {
     eofmark: [u8; CONFIG_RUN_ID_SIZE],
-    /// The last bytes received. They start as zeros, which no mark contains.
+    /// The last 40 bytes received. They start as zero bytes, which no mark contains.
     lastbytes: [u8; CONFIG_RUN_ID_SIZE],
 }
 
@@ -1224,7 +1268,7 @@ impl EofMark {
         EofMark { eofmark, lastbytes: [0; CONFIG_RUN_ID_SIZE] }
     }
 
-    /// Takes the next bytes of the payload, in pieces of any size. True if the mark ends exactly here.
+    /// Takes the next bytes of the payload, in pieces of any size. True if they end with the mark.
     fn feed(&mut self, buf: &[u8]) -> bool {
         match buf.last_chunk() {
             Some(last) => self.lastbytes = *last,
@@ -1238,11 +1282,11 @@ impl EofMark {
     }
 }
 
-/// What the line ahead of the RDB may be.
+/// What the line before the RDB says.
 enum BulkHeader<'a> {
     /// `-<text>`
     Error(&'a [u8]),
-    /// An empty line: the master is alive and not ready yet.
+    /// An empty line. At this stage it works as a PING: the master is alive, and not ready yet.
     KeepAlive,
     /// `$EOF:<40 bytes>`: the RDB, then these bytes.
     Mark([u8; CONFIG_RUN_ID_SIZE]),
@@ -1252,7 +1296,7 @@ enum BulkHeader<'a> {
     Bad,
 }
 
-/// Reads the line ahead of the RDB.
+/// Parses the line before the RDB.
 fn bulkHeader(line: &[u8]) -> BulkHeader<'_> {
     match line {
         [] => BulkHeader::KeepAlive,
@@ -1265,14 +1309,14 @@ fn bulkHeader(line: &[u8]) -> BulkHeader<'_> {
     }
 }
 
-/// After so many bytes the part of the RDB that was received is written to the disk.
+/// The number of bytes of the RDB after which what was received is synced to the disk.
 const REPL_MAX_WRITTEN_BEFORE_FSYNC: i64 = 1024 * 1024 * 8;
 
-/// Read handler while the RDB arrives: puts it into a file, and when it is complete, replaces our data by it and goes over
-/// to the stream.
+/// Receives the RDB of a full resync: the read handler of the connection to our master meanwhile. Writes the payload to a
+/// temporary file, and when it is complete, loads it in place of our data, and goes over to the stream.
 pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
     'error: {
-        // The line ahead of the payload.
+        // Still to come is the line that tells the size of the payload.
         if server.repl_transfer_size == -1 {
             let timeout = syncioTimeout(server);
             let line = match connSyncReadLine(&mut server.net, conn, 1024, timeout) {
@@ -1331,7 +1375,8 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
             return;
         }
 
-        // Read a piece of it, not beyond its end: what follows is for the master's client to read.
+        // Read the next piece of the payload, but nothing beyond its end: that is the stream, which the client of our master
+        // reads.
         let mut buf = [0; PROTO_IOBUF_LEN];
         let usemark = server.repl_statics.eofmark.is_some();
         let readlen = if usemark {
@@ -1344,7 +1389,8 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
         let buf = match nread {
             Ok(nread) if nread > 0 => &buf[..nread],
             failed => {
-                // Nothing there after all. An empty read that is no end of file is that of an empty payload.
+                // EAGAIN leaves the connection in its state: there is nothing to read after all. A readlen of 0 is that of an
+                // empty payload (`$0`), for which a read of 0 bytes is no end of file; no RDB is empty, so it is an error.
                 if readlen != 0 && connGetState(&server.net, conn) == CONN_STATE_CONNECTED {
                     return;
                 }
@@ -1361,7 +1407,8 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
         let mut eof_reached =
             server.repl_statics.eofmark.as_mut().is_some_and(|mark| mark.feed(buf));
 
-        // Write it to the file, with the mark if that is what it ends with: the file is cut below.
+        // Note the time of this I/O, by which a transfer that stalls is detected, and write what was read to the file. At the
+        // end of the payload that may be the mark, which is cut off below.
         server.repl_transfer_lastio = server.steady_time;
         let fd = server.repl_transfer_fd.expect("a transfer has a file");
         let nwritten = write(fd, buf);
@@ -1387,10 +1434,11 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
             }
         }
 
-        // Let the disk write as we go, or the fsync at the end would hold us up for long.
+        // Sync to the disk from time to time. Otherwise the fsync at the end would have to write all of the buffers of the
+        // kernel, and block us for long.
         let sync_size = server.repl_transfer_read - server.repl_transfer_last_fsync_off;
         if sync_size >= REPL_MAX_WRITTEN_BEFORE_FSYNC {
-            // It only speeds things up; the fsync is what counts.
+            // It only spreads the work; that of the fsync at the end is what counts, and its error is handled.
             let _ = rdb_fsync_range(fd, server.repl_transfer_last_fsync_off, sync_size);
             server.repl_transfer_last_fsync_off += sync_size;
         }
@@ -1408,12 +1456,13 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
     cancelReplicationHandshake(server, true);
 }
 
-/// The second half of the C's `readSyncBulkPayload`: the file is complete. Takes it for our data, and the connection for
-/// that of our master.
+/// Ends a full resync when the file is complete: loads it in place of our data, and makes the connection that of the client
+/// of our master. (The second half of the C's `readSyncBulkPayload`.)
 fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Flushing old data");
 
-    // The file describes the old data. And a child that rewrites it would have all of them copied.
+    // Stop the append only file: it describes the data that is about to go. And if a child rewrites it, copy-on-write would
+    // duplicate the data set that we now free.
     if server.aof_state != AOF_OFF {
         stopAppendOnly(server);
     }
@@ -1421,11 +1470,12 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
         if server.repl_slave_lazy_flush { EMPTYDB_ASYNC } else { EMPTYDB_NO_FLAGS };
     emptyDb(server, -1, empty_db_flags, Some(replicationEmptyDbCallback));
 
-    // Loading serves events from time to time. This handler must not be among them.
+    // Remove the read handler: `rdbLoad` serves events from time to time, and would call this function recursively.
     let _ = connSetReadHandler(&mut server.net, conn, None);
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Loading DB in memory");
 
-    // A child that saves our old data must not put it in place of the file that we are about to load.
+    // Kill a child that saves our old data. When it is done its file would replace the RDB which we are about to take over,
+    // with data that no longer exists; and as long as it runs, what we free and load is copied page by page.
     if server.child_type == CHILD_TYPE_RDB {
         serverLog!(
             LL_NOTICE,
@@ -1489,18 +1539,20 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
         close(fd);
     }
 
-    // From here on the connection belongs to the master's client.
+    // Synchronized. From here on the connection belongs to the client of our master.
     let conn = server.repl_transfer_s.take();
     replicationCreateMasterClient(server, conn, rsi.repl_stream_db);
     server.repl_state = REPL_STATE_CONNECTED;
     server.repl_down_since = 0;
 
-    // Our history is that of the master: its id, its offset, and no second id.
+    // After a full resync our history is that of the master: its id and its offset. The second id is cleared, since a new
+    // history starts.
     server.replid.clone_from(&server.master_replid);
     server.master_repl_offset = server.master_initial_offset;
     clearReplicationId2(server);
 
-    // We keep a backlog whether or not we have replicas: we may become the master of others.
+    // A replica accumulates a backlog whether it has replicas or not: after a failover it may be the master of others, who
+    // will ask for the bytes that they missed.
     if server.repl_backlog.is_none() {
         createReplicationBacklog(server);
     }
@@ -1512,23 +1564,29 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
         );
     }
 
-    // A diskless master holds the stream back until it hears from us.
+    // A master that sent the mark holds the stream back until our first ACK, so that nothing follows the mark before we have
+    // seen it. Waiting for the cron to send it would cost up to a second.
     if usemark {
         replicationSendAck(server);
     }
 
-    // A rewrite writes the new data to the file; from then on the stream is appended to it.
+    // Restart the append only file. That begins with a rewrite, which writes the new data set; from then on the stream is
+    // appended.
+    //
+    // On none of the failures above it is restarted: there would be no data to log. It will be when a later sync succeeds,
+    // or when this replica is promoted.
     if server.aof_enabled {
         restartAOFAfterSYNC(server);
     }
 }
 
-/// `repl_syncio_timeout` in milliseconds: how long a line of the handshake may take.
+/// Returns `repl_syncio_timeout` in milliseconds: how long a line of the handshake may take.
 fn syncioTimeout(server: &Server) -> i64 {
     i64::from(server.repl_syncio_timeout) * 1000
 }
 
-/// Reads a line of the handshake, without its end; waits for it. An error is a line too: `-Reading from master: ...`.
+/// Reads one line of the handshake, without the end of line, and blocks until it is there. An error is returned as a line,
+/// too: `-Reading from master: ...`.
 pub fn receiveSynchronousResponse(server: &mut Server, conn: ConnId) -> Vec<u8> {
     let timeout = syncioTimeout(server);
     match connSyncReadLine(&mut server.net, conn, 256, timeout) {
@@ -1541,7 +1599,7 @@ pub fn receiveSynchronousResponse(server: &mut Server, conn: ConnId) -> Vec<u8> 
     }
 }
 
-/// Writes a command that is in the multibulk form already; waits until it is written. The error is what the log shows.
+/// Sends a command that is in the multibulk form already, and blocks until it is written. `Err`: the text for the log.
 pub fn sendCommandRaw(server: &mut Server, conn: ConnId, cmd: &[u8]) -> Result<(), Vec<u8>> {
     let timeout = syncioTimeout(server);
     match connSyncWrite(&mut server.net, conn, cmd, timeout) {
@@ -1550,7 +1608,8 @@ pub fn sendCommandRaw(server: &mut Server, conn: ConnId, cmd: &[u8]) -> Result<(
     }
 }
 
-/// Sends a command of the handshake, given word by word. The error is what the log shows.
+/// Sends a command of the handshake, given argument by argument. It goes out as a multibulk, since a password or an address
+/// may contain spaces. `Err`: the text for the log.
 pub fn sendCommand<const N: usize>(
     server: &mut Server,
     conn: ConnId,
@@ -1559,7 +1618,7 @@ pub fn sendCommand<const N: usize>(
     sendCommandArgv(server, conn, &args)
 }
 
-/// The same for a number of arguments that is known only at run time.
+/// Sends a command of the handshake whose number of arguments is known only at run time. `Err`: the text for the log.
 pub fn sendCommandArgv(server: &mut Server, conn: ConnId, argv: &[&[u8]]) -> Result<(), Vec<u8>> {
     let mut cmd = bformat!("*{}\r\n", argv.len());
     for arg in argv {
@@ -1588,30 +1647,37 @@ pub enum PsyncResult {
 }
 use PsyncResult::*;
 
-/// The id and the offset in `+FULLRESYNC <id> <offset>`; None if that is not what the line says.
+/// Parses `+FULLRESYNC <id> <offset>`; `None` if the line is not of that form.
 fn fullResyncReply(reply: &[u8]) -> Option<(&[u8], i64)> {
     let mut words = reply.splitn(3, |&c| c == b' ');
     let (_, replid, offset) = (words.next()?, words.next()?, words.next()?);
     let offset = strtoll(offset, 10).value;
-    // C: any number is taken. One that is out of all proportion makes its offsets overflow, and ours are as wide.
+    // C: takes any number. From one near the end of the range, later additions would overflow an i64.
     let sane = (-1..i64::MAX / 2).contains(&offset);
     (replid.len() == CONFIG_RUN_ID_SIZE && sane).then_some((replid, offset))
 }
 
-/// The id in `+CONTINUE <id>`; None if there is none, as from a master that does not know PSYNC2.
+/// Parses the id in `+CONTINUE <id>`; `None` if there is none: the master does not know PSYNC2.
 fn continueReply(reply: &[u8]) -> Option<&[u8]> {
     let line = reply.strip_prefix(b"+CONTINUE")?;
     let end = line.iter().position(|c| matches!(c, b'\r' | b'\n')).unwrap_or(line.len());
     line.get(1..end).filter(|replid| replid.len() == CONFIG_RUN_ID_SIZE)
 }
 
-/// Asks our master to go on where we stopped, if we have a cached master that says where, or else for a full resync, from
-/// which we learn its id and offset for the next time.
+/// Tries a partial resync with our master, from where the cached master stopped. Without a cached master it sends
+/// `PSYNC ? -1`, which asks for a full resync, in order to learn the master's id and offset for the next time.
 ///
-/// It is called twice, so that nobody waits: without `read_reply` it sends PSYNC (`PSYNC_WRITE_ERROR`, `PSYNC_WAIT_REPLY`),
-/// with it it reads the answer (all the others; `PSYNC_WAIT_REPLY` again for an empty line, by which the master says that
-/// it is still there). Does not close the connection, but once there is an answer, takes its read handler away;
-/// `PSYNC_CONTINUE` gives the connection to `server.master`.
+/// It has two halves, so that no step blocks. Without `read_reply` it sends PSYNC, and returns `PSYNC_WRITE_ERROR`, or
+/// `PSYNC_WAIT_REPLY`: call it again with `read_reply` when there is something to read. Then it reads the reply and returns
+/// one of the other results, or again `PSYNC_WAIT_REPLY` if what came is an empty line, by which a master that has to wait
+/// for a BGSAVE says that it is alive.
+///
+/// Side effects:
+///
+/// 1. The read handler of the connection is removed, unless the result is `PSYNC_WAIT_REPLY`. The connection is not closed.
+/// 2. `server.master_initial_offset` and `server.master_replid` are set to what the master said, and passed on to the client
+///    that will represent it.
+/// 3. With `PSYNC_CONTINUE` the cached master is `server.master` again, and owns the connection.
 pub fn slaveTryPartialResynchronization(
     server: &mut Server,
     conn: ConnId,
@@ -1619,7 +1685,7 @@ pub fn slaveTryPartialResynchronization(
 ) -> PsyncResult {
     // The writing half.
     if !read_reply {
-        // Not known, as long as no +FULLRESYNC says it.
+        // Mark the master's id and offset as not valid. If there is a +FULLRESYNC, they are what it says.
         server.master_initial_offset = -1;
 
         let (psync_replid, psync_offset) = match server.cached_master {
@@ -1670,7 +1736,8 @@ pub fn slaveTryPartialResynchronization(
             }
             None => {
                 serverLog!(LL_WARNING, "Master replied with wrong +FULLRESYNC syntax.");
-                // It does know PSYNC, so the RDB will come. An empty id makes sure that no later PSYNC succeeds by it.
+                // The master supports PSYNC, so it will send an RDB, but its reply can't be used. To stay safe the id is
+                // blanked: no later PSYNC succeeds by it.
                 server.master_replid.clear();
             }
         }
@@ -1682,8 +1749,8 @@ pub fn slaveTryPartialResynchronization(
     if let Some(cached_master) = server.cached_master.filter(|_| reply.starts_with(b"+CONTINUE")) {
         serverLog!(LL_NOTICE, "Successful partial resynchronization with master.");
 
-        // The master may have taken a new id since (it was promoted, say). Then the one we know becomes our second id, good
-        // up to here, so that our replicas can go on with us after they were cut off.
+        // Did the master change its id, because it was promoted, say? Then the new one is ours, too, and the one we know
+        // becomes our second id, good up to the current offset: our replicas will ask for it when they reconnect.
         if let Some(new) = continueReply(&reply) {
             if new != server[cached_master].replid {
                 serverLog!(LL_WARNING, "Master replication ID changed to {}", B(new));
@@ -1693,20 +1760,21 @@ pub fn slaveTryPartialResynchronization(
                 server.replid = new.to_vec();
                 server[cached_master].replid = new.to_vec();
 
-                // Cut off they are: it is how they learn the new id.
+                // Disconnect our replicas, so that they reconnect and learn the new id.
                 disconnectSlaves(server);
             }
         }
         replicationResurrectCachedMaster(server, conn);
 
-        // After a restart the cached master is from the RDB file, and there is no backlog yet.
+        // If the server was restarted, and the cached master was made from the RDB file, there is no backlog yet.
         if server.repl_backlog.is_none() {
             createReplicationBacklog(server);
         }
         return PSYNC_CONTINUE;
     }
 
-    // An error, or something that we don't understand. Two errors are known to pass.
+    // An error, or a reply that we do not understand. Two errors are known to be transient: the master is loading its data
+    // set, or is a replica whose own link is down. For all others PSYNC counts as not supported.
     if reply.starts_with(b"-NOMASTERLINK") || reply.starts_with(b"-LOADING") {
         serverLog!(
             LL_NOTICE,
@@ -1728,12 +1796,13 @@ pub fn slaveTryPartialResynchronization(
     PSYNC_NOT_SUPPORTED
 }
 
-/// Handler of the connection to our master, from connect(2) to the answer to PSYNC: the handshake, a state a step.
+/// Performs the handshake with our master, from connect(2) to the reply to PSYNC: the handler of the connection meanwhile.
 ///
-/// Every step that expects an answer returns to the event loop, and is resumed when there is something to read. A step that
-/// goes wrong closes the connection, and `replicationCron` starts anew.
+/// Each call does as much as is possible without waiting. A step that expects a reply returns to the event loop, which calls
+/// this function again when there is something to read; `repl_state` says where to go on. If a step fails the connection is
+/// closed, and `replicationCron` starts from the beginning.
 pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
-    // REPLICAOF NO ONE came in between.
+    // If the user made us a master with REPLICAOF NO ONE meanwhile, there is nothing to do but to close the connection.
     if server.repl_state == REPL_STATE_NONE {
         connClose(&mut server.net, conn);
         return;
@@ -1741,7 +1810,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
 
     'error: {
         let err = 'write_error: {
-            // connect(2) may have failed in the meantime.
+            // Check for errors of the connection: a non-blocking connect(2) reports its failure here.
             if connGetState(&server.net, conn) != CONN_STATE_CONNECTED {
                 serverLog!(
                     LL_WARNING,
@@ -1751,16 +1820,18 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                 break 'error;
             }
 
-            // An arm that returns waits for the master; one that does not goes on with the state that it has set.
+            // A state that returns waits for the master's reply. One that does not return goes on with the state that it has set,
+            // either because nothing was sent, or because all commands were sent already and their replies come in a row.
             loop {
                 match server.repl_state {
                     REPL_STATE_CONNECTING => {
                         serverLog!(LL_NOTICE, "Non blocking connect for SYNC fired the event.");
-                        // From here on we wait for answers.
+                        // From here on the handler is called when there is a reply to read.
                         let _ = connSetReadHandler(&mut server.net, conn, Some(syncWithMaster));
                         let _ = connSetWriteHandler(&mut server.net, conn, None);
                         server.repl_state = REPL_STATE_RECEIVE_PING_REPLY;
-                        // Is there a server at the other end, and does it answer?
+                        // Send a PING first: a connection can be established with a server that does not answer, because its
+                        // process is stopped, say.
                         if let Err(err) = sendCommand(server, conn, [b"PING"]) {
                             break 'write_error err;
                         }
@@ -1768,7 +1839,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     }
 
                     REPL_STATE_RECEIVE_PING_REPLY => {
-                        // Any status will do, and the errors (of all versions) that say: first a password.
+                        // Valid replies are any status, and the errors by which servers of all versions ask for authentication.
+                        // Those before 2.6 used no code of their own for it.
                         let err = receiveSynchronousResponse(server, conn);
                         if !err.starts_with(b"+")
                             && !err.starts_with(b"-NOAUTH")
@@ -1798,16 +1870,14 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     }
 
                     REPL_STATE_RECEIVE_AUTH_REPLY => {
-                        let asked = server.masterauth.is_some();
-                        if asked {
+                        server.repl_state = REPL_STATE_RECEIVE_PORT_REPLY;
+                        // AUTH was sent only if there is a password. Without one the next reply is that to the port.
+                        if server.masterauth.is_some() {
                             let err = receiveSynchronousResponse(server, conn);
                             if err.starts_with(b"-") {
                                 serverLog!(LL_WARNING, "Unable to AUTH to MASTER: {}", B(&err));
                                 break 'error;
                             }
-                        }
-                        server.repl_state = REPL_STATE_RECEIVE_PORT_REPLY;
-                        if asked {
                             return;
                         }
                     }
@@ -1819,12 +1889,10 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     }
 
                     REPL_STATE_RECEIVE_IP_REPLY => {
-                        let asked = server.slave_announce_ip.is_some();
-                        if asked {
-                            receiveReplconfReply(server, conn, "ip-address");
-                        }
                         server.repl_state = REPL_STATE_RECEIVE_CAPA_REPLY;
-                        if asked {
+                        // The address was sent only if one is configured.
+                        if server.slave_announce_ip.is_some() {
+                            receiveReplconfReply(server, conn, "ip-address");
                             return;
                         }
                     }
@@ -1860,6 +1928,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
 
             match slaveTryPartialResynchronization(server, conn, true) {
                 PSYNC_WAIT_REPLY => return,
+                // A transient error of the master: it is loading its data set, or has no link to its own master. We try to
+                // PSYNC from scratch later, and that is what the error path leads to: the cached master stays as it is.
                 PSYNC_TRY_LATER => break 'error,
                 PSYNC_CONTINUE => {
                     serverLog!(
@@ -1873,7 +1943,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     }
                     return;
                 }
-                // The master knows no PSYNC: SYNC gives us an RDB without an id and an offset.
+                // The master does not know PSYNC: fall back to SYNC, which gives us an RDB without an id and an offset.
                 PSYNC_NOT_SUPPORTED => {
                     disownReplicas(server);
                     serverLog!(LL_NOTICE, "Retrying with SYNC...");
@@ -1887,7 +1957,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                 PSYNC_WRITE_ERROR => unreachable!("reading the answer writes nothing"),
             }
 
-            // A file for the RDB to come.
+            // Prepare a file for the bulk transfer.
             match createTransferFile(server) {
                 Ok((fd, tmpfile)) => {
                     server.repl_transfer_fd = Some(fd);
@@ -1934,8 +2004,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
     server.repl_state = REPL_STATE_CONNECT;
 }
 
-/// Sends all that the master should know, without waiting in between: the password, where we can be reached, and what we
-/// understand. It ignores what it does not know. The error is what the log shows.
+/// Sends the commands of the handshake in one go, without waiting for replies in between: the password, the port and the
+/// address under which we can be reached, and our capabilities. `Err`: the text for the log.
 fn sendHandshake(server: &mut Server, conn: ConnId) -> Result<(), Vec<u8>> {
     if let Some(masterauth) = server.masterauth.clone() {
         let masteruser = server.masteruser.clone();
@@ -1952,15 +2022,22 @@ fn sendHandshake(server: &mut Server, conn: ConnId) -> Result<(), Vec<u8>> {
     let port = ll2string(i64::from(port));
     sendCommand(server, conn, [b"REPLCONF", b"listening-port", port.as_bytes()])?;
 
-    // Only if we are told to: otherwise the master sees where we come from.
+    // The address is for the master's INFO, where port forwarding or NAT hides it. Only if one is configured: otherwise the
+    // master takes the one that it sees.
     if let Some(ip) = server.slave_announce_ip.clone() {
         sendCommand(server, conn, [b"REPLCONF", b"ip-address", &ip])?;
     }
 
+    // Our capabilities:
+    //
+    // - eof: understands a payload that ends with a mark, as diskless masters send it
+    // - psync2: understands +CONTINUE <new replid>
+    //
+    // A master ignores those that it does not know.
     sendCommand(server, conn, [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"])
 }
 
-/// Reads the answer to REPLCONF `option`. An error is logged and ignored: the master may be of a version without it.
+/// Reads the reply to REPLCONF `option`. An error is logged and ignored, since not all versions of Redis know the option.
 fn receiveReplconfReply(server: &mut Server, conn: ConnId, option: &str) {
     let err = receiveSynchronousResponse(server, conn);
     if err.starts_with(b"-") {
@@ -1973,14 +2050,14 @@ fn receiveReplconfReply(server: &mut Server, conn: ConnId, option: &str) {
     }
 }
 
-/// We are about to get other data than our replicas have, which they can't follow: they have to resync with us, and not by
-/// a PSYNC.
+/// Disconnects our replicas and frees the backlog, so that they have to do a full resync with us as well: our master may
+/// transfer an entirely different data set, and there is no way to feed it to them incrementally.
 fn disownReplicas(server: &mut Server) {
     disconnectSlaves(server);
     freeReplicationBacklog(server);
 }
 
-/// Makes the file for the master's RDB, with a name that nobody uses.
+/// Creates the temporary file for the RDB of our master, under a name that nobody uses. Returns its descriptor and its name.
 fn createTransferFile(server: &Server) -> io::Result<(i32, Vec<u8>)> {
     let tmpfile = bformat!("temp-{}.{}.rdb", server.unixtime as i32, std::process::id());
     let mut tries = 5;
@@ -1998,7 +2075,8 @@ fn createTransferFile(server: &Server) -> io::Result<(i32, Vec<u8>)> {
     }
 }
 
-/// Starts to connect with our master; `syncWithMaster` goes on. `C_ERR`: it can't be tried; `replicationCron` will, again.
+/// Starts a non-blocking connection to our master, whose handler is `syncWithMaster`. `C_ERR`: not even that is possible;
+/// the state stays `REPL_STATE_CONNECT`, and `replicationCron` tries again.
 pub fn connectWithMaster(server: &mut Server) -> CResult {
     server.repl_reconnect_later = false;
     let conn = connCreateSocket(&mut server.net);
@@ -2023,14 +2101,14 @@ pub fn connectWithMaster(server: &mut Server) -> CResult {
     C_OK
 }
 
-/// Closes the connection of a handshake. Only for `cancelReplicationHandshake`.
+/// Closes the connection of a handshake in progress. Never call this directly: use `cancelReplicationHandshake`.
 fn undoConnectWithMaster(server: &mut Server) {
     if let Some(conn) = server.repl_transfer_s.take() {
         connClose(&mut server.net, conn);
     }
 }
 
-/// Ends the reception of an RDB and removes what was received. Only for `cancelReplicationHandshake`.
+/// Aborts the transfer of an RDB and removes what was received. Never call this directly: use `cancelReplicationHandshake`.
 fn replicationAbortSyncTransfer(server: &mut Server) {
     assert_eq!(server.repl_state, REPL_STATE_TRANSFER);
     undoConnectWithMaster(server);
@@ -2043,10 +2121,10 @@ fn replicationAbortSyncTransfer(server: &mut Server) {
     }
 }
 
-/// Stops what is under way to synchronize with our master, whether it connects, shakes hands or receives the RDB. Then the
-/// state is `REPL_STATE_CONNECT`, and if `reconnect`, the next attempt begins at once.
+/// Aborts an attempt to synchronize with our master that is in progress, be it at the connection, the handshake or the bulk
+/// transfer. The state becomes `REPL_STATE_CONNECT`; with `reconnect` the next attempt begins at once.
 ///
-/// False if there is nothing of that kind, and nothing is done.
+/// False if there is no attempt in progress; then nothing was done.
 pub fn cancelReplicationHandshake(server: &mut Server, reconnect: bool) -> bool {
     match server.repl_state {
         REPL_STATE_TRANSFER => {
@@ -2080,26 +2158,27 @@ pub fn cancelReplicationHandshake(server: &mut Server, reconnect: bool) -> bool 
     true
 }
 
-/// Makes us a replica of the server at `ip` and `port`.
+/// Makes this server a replica of the one at `ip` and `port`.
 pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     let was_master = server.masterhost.is_none();
 
-    // Freeing the master's client reconnects, if it finds a master's address.
+    // `masterhost` is set only after the client of the former master was freed: `freeClient` calls
+    // `replicationHandleMasterDisconnection`, which would connect at once to the address that it finds.
     server.masterhost = None;
     if let Some(master) = server.master {
         freeClient(server, master);
     }
-    disconnectAllBlockedClients(server); // Clients that a master lets wait, and a replica does not.
+    disconnectAllBlockedClients(server); // Clients blocked on a master: a replica could not serve them.
     server.masterhost = Some(c_str(ip).to_vec());
     server.masterport = port;
 
     let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
 
-    // Our replicas have to learn that the id may change. With luck they can go on after that.
+    // Force our replicas to resync with us: the id may change. They may be able to do it by PSYNC.
     disconnectSlaves(server);
     cancelReplicationHandshake(server, false);
 
-    // As a master we have an id and an offset that our new master may know: if it was our replica, say.
+    // A master knows an id and an offset that the new master may accept in a PSYNC, if that was its replica until now.
     if was_master {
         replicationDiscardCachedMaster(server);
         replicationCacheMasterUsingMyself(server);
@@ -2111,13 +2190,13 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     let _ = connectWithMaster(server);
 }
 
-/// Makes us a master. Nothing happens if we are one.
+/// Makes this server a master. Does nothing if it is one already.
 pub fn replicationUnsetMaster(server: &mut Server) {
     if server.masterhost.is_none() {
         return;
     }
 
-    // Freeing the master's client reconnects, if it finds a master's address.
+    // As in `replicationSetMaster`: with an address left, `freeClient` would reconnect.
     server.masterhost = None;
     if let Some(master) = server.master {
         freeClient(server, master);
@@ -2125,38 +2204,42 @@ pub fn replicationUnsetMaster(server: &mut Server) {
     replicationDiscardCachedMaster(server);
     cancelReplicationHandshake(server, false);
 
-    // The id of our master was ours too. It becomes the second one, and our own history begins. This has to come after
-    // the master's client is gone, which settles our offset.
+    // The current id, which we have from our master, becomes the second one, good up to the current offset, and a new id
+    // begins a history of our own. This has to come after the client of the master was freed, which settles the offset.
     shiftReplicationId(server);
 
-    // Our replicas learn the new id by being cut off, and then go on by the old one.
+    // Disconnect our replicas, so that they learn of the new id. They can go on by the old one, with a partial resync, so
+    // this is short.
     disconnectSlaves(server);
     server.repl_state = REPL_STATE_NONE;
 
-    // Our stream begins with a SELECT. After a full resync that would be so anyway, but there will be none.
+    // The stream of a new master has to start with a SELECT. A full resync sees to that, but with PSYNC2 there is none after
+    // a switch of masters.
     server.slaveseldb = -1;
 
     let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
 
-    // The backlog has its time to live from now, or it could be gone before the first replica is back.
+    // The time to live of the backlog without replicas counts from now. Otherwise it could be freed right after a failover,
+    // before the first replica is back.
     server.repl_no_slaves_since = server.steady_time;
     server.repl_down_since = 0;
 
-    // A sync that was going on may have stopped it.
+    // A sync that failed, or was in progress, has left the append only file stopped.
     if server.aof_enabled && server.aof_state == AOF_OFF {
         restartAOFAfterSYNC(server);
     }
 }
 
-/// The master's client is gone, or put aside, without our wish: connect again.
+/// Handles the loss of the link to our master, whose client was freed or cached: reconnects.
 ///
-/// Our replicas stay: we may be able to go on, and then they have missed nothing.
+/// Our replicas are not disconnected. We may be able to PSYNC with our master, and then they have missed nothing; only a
+/// full resync disconnects them.
 pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     server.master = None;
     server.repl_state = REPL_STATE_CONNECT;
     server.repl_down_since = server.steady_time;
 
-    // At once, since the backlog of a busy master does not last.
+    // Reconnect at once instead of waiting for the cron: the backlog of a busy master covers only a short time.
     if let Some(masterhost) = &server.masterhost
         && !take(&mut server.repl_reconnect_later)
     {
@@ -2166,7 +2249,7 @@ pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     }
 }
 
-/// REPLICAOF <host> <port> and REPLICAOF NO ONE; SLAVEOF is the same.
+/// REPLICAOF host port, and REPLICAOF NO ONE, which makes this server a master. SLAVEOF is an alias.
 pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
     // C: it is asked for after the fact. A replica that sends NO ONE is gone by then, since all replicas are cut off.
     let client = catClientInfoString(server, c);
@@ -2177,7 +2260,7 @@ pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
             serverLog!(LL_NOTICE, "MASTER MODE enabled (user request from '{}')", B(&client));
         }
     } else {
-        // All replicas are about to be cut off, and this would be one of them.
+        // A replica can't run this: all replicas are about to be disconnected, the client itself among them.
         if server[c].flags & CLIENT_SLAVE != 0 {
             addReplyError(server, c, b"Command is not valid when client is a replica.");
             return;
@@ -2208,7 +2291,9 @@ pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// ROLE: of a master its offset and its replicas that are online, of a replica its master, state and offset.
+/// ROLE: the role of this server and its state, in a form that is easy to process. For a master: its offset, and address,
+/// port and offset of each replica that is online. For a replica: address and port of its master, the state of the link,
+/// and the offset.
 pub fn roleCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let Some(masterhost) = server.masterhost.clone() else {
         addReplyArrayLen(server, c, 3);
@@ -2257,10 +2342,10 @@ pub fn roleCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     addReplyLongLong(server, c, reploff);
 }
 
-/// Tells our master the offset up to which we have processed its stream. Nothing happens without a master.
+/// Sends our master REPLCONF ACK with the offset up to which we have processed its stream. Does nothing without a link.
 pub fn replicationSendAck(server: &mut Server) {
     let Some(c) = server.master else { return };
-    // A master gets no replies, other than this.
+    // Replies to a master are suppressed, as nobody asked for them. This one is wanted.
     server[c].flags |= CLIENT_MASTER_FORCE_REPLY;
     let reploff = server[c].reploff;
     addReplyArrayLen(server, c, 3);
@@ -2274,19 +2359,21 @@ pub fn replicationSendAck(server: &mut Server) {
 // MASTER CACHING FOR PSYNC
 // ---------------------------------------------------------------------------------------------------------------------
 
-// When the link to our master breaks, its client is not freed: it knows the id, the offset, the db, and all that is needed
-// to go on. It waits in `server.cached_master` until PSYNC succeeds (`replicationResurrectCachedMaster`) or it is of no use
-// any more (`replicationDiscardCachedMaster`).
+// To be able to do a partial resync after a transient disconnection, the client of our master is not freed, since it has
+// the id, the offset, the db and whatever else is needed to go on. It is cached in `server.cached_master` until a PSYNC
+// succeeds (`replicationResurrectCachedMaster`) or it is of no use any more (`replicationDiscardCachedMaster`).
 
-/// Puts the master's client aside instead of freeing it, and reconnects. It is `freeClient` that calls this, and does
-/// nothing after it, so the client has to be left as one without a connection, in the middle of nothing.
+/// Caches the client of our master instead of freeing it, and reconnects. Called by `freeClient`, which does nothing after
+/// it. So all that keeps a suspended client from doing harm has to be done here: it has no connection any more, no partial
+/// request, and nothing to send.
 pub fn replicationCacheMaster(server: &mut Server, c: ClientId) {
     assert!(server.master.is_some() && server.cached_master.is_none());
     serverLog!(LL_NOTICE, "Caching the disconnected master state.");
 
     unlinkClient(server, c);
 
-    // What was received and not executed will come again. What was executed, counts: a transaction that was begun did not.
+    // Discard the part of the stream that was received and not executed: the master sends it again from `reploff`. The
+    // commands of a transaction that was not ended are part of it, as the offset moves only when EXEC is executed.
     let client = &mut server[c];
     client.querybuf.clear();
     client.qb_pos = 0;
@@ -2304,24 +2391,24 @@ pub fn replicationCacheMaster(server: &mut Server, c: ClientId) {
 
     server.cached_master = server.master;
 
-    // The next connection has other addresses.
+    // The addresses are those of the old connection.
     server[c].peerid = None;
     server[c].sockname = None;
 
     replicationHandleMasterDisconnection(server);
 }
 
-/// Makes a cached master of ourselves: we are a master, and about to become a replica.
+/// Creates a cached master out of this server's own id and offset, when it is a master and about to become a replica.
 ///
-/// If our new master was our replica (we were taken for dead, and it was promoted), it knows our id and, if we have not
-/// written anything since, our offset; then it can go on from there.
+/// After a failover the new master is a former replica of ours. It accepts our id, which is its second one, and our offset,
+/// too, if no write was lost: then a PSYNC with the two succeeds.
 pub fn replicationCacheMasterUsingMyself(server: &mut Server) {
     serverLog!(
         LL_NOTICE,
         "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer."
     );
 
-    // This is where `replicationCreateMasterClient` takes the offset from. The db does not matter: a new master begins its
+    // `replicationCreateMasterClient` takes the offset from this field. The db does not matter: a new master begins its
     // stream with a SELECT.
     server.master_initial_offset = server.master_repl_offset;
     replicationCreateMasterClient(server, None, -1);
@@ -2336,12 +2423,13 @@ pub fn replicationCacheMasterUsingMyself(server: &mut Server) {
 pub fn replicationDiscardCachedMaster(server: &mut Server) {
     let Some(cached_master) = server.cached_master else { return };
     serverLog!(LL_NOTICE, "Discarding previously cached master state.");
-    server[cached_master].flags &= !CLIENT_MASTER; // Or it would be cached.
+    server[cached_master].flags &= !CLIENT_MASTER; // With the flag, `freeClient` would cache it again.
     freeClient(server, cached_master);
     server.cached_master = None;
 }
 
-/// PSYNC succeeded: makes the cached master, which must be there, our master again, with a new connection.
+/// Makes the cached master, which must exist, the current master again, with a new connection: called after a successful
+/// PSYNC, so that the stream goes on exactly where this client stopped.
 pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
     let master = server.cached_master.take().expect("there is a master to continue with");
     server.master = Some(master);
@@ -2366,7 +2454,7 @@ pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
         freeClientAsync(server, master);
     }
 
-    // There may be something to send already.
+    // Something may have been queued for it already.
     if clientHasPendingReplies(&server[master])
         && connSetWriteHandler(&mut server.net, conn, Some(sendReplyToClient)).is_err()
     {
@@ -2383,8 +2471,8 @@ pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
 // MIN-SLAVES-TO-WRITE
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Counts the replicas that are online and acknowledged something in the last `min-replicas-max-lag` seconds. With fewer
-/// than `min-replicas-to-write` of them, writes are refused. Nothing is counted while that is off.
+/// Counts the good replicas: those that are online, with a lag of at most `min-replicas-max-lag` seconds since their last
+/// ACK. With fewer than `min-replicas-to-write` of them the server refuses writes. Nothing is counted while that is off.
 pub fn refreshGoodSlavesCount(server: &mut Server) {
     if server.repl_min_slaves_to_write == 0 || server.repl_min_slaves_max_lag == 0 {
         return;
@@ -2401,7 +2489,8 @@ pub fn refreshGoodSlavesCount(server: &mut Server) {
 // SYNCHRONOUS REPLICATION
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// The offset up to which we have processed our master's stream; 0 for a master, and with a master that tells none.
+/// Returns the offset up to which we have processed our master's stream; 0 on a master. A master that knows no offsets leaves
+/// -1 in the client, which counts as 0 here, since callers want an amount of data.
 pub fn replicationGetSlaveOffset(server: &Server) -> i64 {
     if server.masterhost.is_none() {
         return 0;
@@ -2413,12 +2502,13 @@ pub fn replicationGetSlaveOffset(server: &Server) -> i64 {
 // REPLICATION CRON
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// What has to be done once a second, on both sides: timeouts, pings, acknowledgements, and what had to wait.
+/// Does what replication has to do once a second, on both sides: timeouts, reconnects, pings, acknowledgements, and the BGSAVE
+/// for replicas that wait.
 pub fn replicationCron(server: &mut Server) {
     let now = steady_ms() / 1000;
     let repl_timeout = i64::from(server.repl_timeout);
 
-    // Does the master not answer?
+    // Non-blocking connection or handshake: has it timed out?
     let silence = now - server.repl_transfer_lastio;
     if server.masterhost.is_some()
         && (server.repl_state == REPL_STATE_CONNECTING || slaveIsInHandshakeState(server))
@@ -2428,7 +2518,7 @@ pub fn replicationCron(server: &mut Server) {
         cancelReplicationHandshake(server, true);
     }
 
-    // Or send no more of the RDB?
+    // Bulk transfer: has the master stopped sending?
     let silence = now - server.repl_transfer_lastio;
     if server.masterhost.is_some()
         && server.repl_state == REPL_STATE_TRANSFER
@@ -2441,7 +2531,7 @@ pub fn replicationCron(server: &mut Server) {
         cancelReplicationHandshake(server, true);
     }
 
-    // Or nothing at all, though we are connected?
+    // Established link: have we heard nothing, not even a PING? Freeing the client caches it and reconnects.
     if let Some(master) = server.master {
         if server.masterhost.is_some()
             && server.repl_state == REPL_STATE_CONNECTED
@@ -2452,7 +2542,7 @@ pub fn replicationCron(server: &mut Server) {
         }
     }
 
-    // Connect, if it is time to.
+    // Connect to our master, if that is the next thing to do.
     if server.repl_state == REPL_STATE_CONNECT {
         serverLog!(
             LL_NOTICE,
@@ -2464,14 +2554,15 @@ pub fn replicationCron(server: &mut Server) {
         let _ = connectWithMaster(server);
     }
 
-    // Tell our master how far we are, if it knows offsets.
+    // Send an ACK to our master from time to time. Not to one that does not know PSYNC and offsets.
     if let Some(master) = server.master {
         if server.masterhost.is_some() && server[master].flags & CLIENT_PRE_PSYNC == 0 {
             replicationSendAck(server);
         }
     }
 
-    // Ping our replicas, by way of the stream: a link can break without a trace, and then silence is the only sign.
+    // First, ping our replicas, as part of the stream. A link may be dead although no end of the TCP connection has noticed;
+    // with regular pings the replica can take silence for a broken link.
     let period = i64::from(server.repl_ping_slave_period.max(1));
     if server.repl_statics.replication_cron_loops % period == 0 && !server.slaves.is_empty() {
         let ping = Argv::new(&["PING"]);
@@ -2479,8 +2570,9 @@ pub fn replicationCron(server: &mut Server) {
         replicationFeedSlaves(server, slaveseldb, &ping.as_args());
     }
 
-    // Replicas that wait for their RDB get a newline every second, which is not part of the stream, so that they know that
-    // we are at it.
+    // Second, send a newline to all replicas in the state before the synchronization, which wait for us to create the RDB.
+    // It is not part of the stream, so it does not count in the offset. The replica ignores it, but takes it as a sign that we
+    // are alive. No ping period applies here: some timeouts of the handshake are a few seconds only.
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
         let is_presync = matches!(
@@ -2493,7 +2585,8 @@ pub fn replicationCron(server: &mut Server) {
         }
     }
 
-    // Disconnect replicas that stopped acknowledging. Old ones never began.
+    // Disconnect replicas that timed out: they are online and have sent no ACK for too long. Those that came by SYNC never
+    // send any.
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
         if server[slave].replstate != SLAVE_STATE_ONLINE
@@ -2511,7 +2604,8 @@ pub fn replicationCron(server: &mut Server) {
         }
     }
 
-    // A master that has long had no replicas frees its backlog. A replica keeps it: it may be promoted.
+    // A master that has had no replicas for `repl-backlog-ttl` seconds frees its backlog to reclaim the memory. A replica
+    // keeps accumulating its own: it has to serve PSYNCs if it is promoted.
     if server.slaves.is_empty()
         && server.repl_backlog_time_limit != 0
         && server.repl_backlog.is_some()
@@ -2519,11 +2613,14 @@ pub fn replicationCron(server: &mut Server) {
     {
         let idle = server.steady_time - server.repl_no_slaves_since;
         if idle > server.repl_backlog_time_limit {
-            // Without a backlog the offset stands still while we are written to, so our id must not survive it:
-            // 1. We are a master, and a replica of ours is promoted. Our id is its second one.
-            // 2. We are written to, and our offset does not tell.
-            // 3. We become a replica of it, and PSYNC by our id, with an offset that it takes for good.
-            // 4. It goes on, and we keep what was written in step 2.
+            // With the backlog goes the id, and the second one. Without a backlog writes do not move the offset, and if the
+            // id stayed the same, this could happen:
+            //
+            // 1. We are a master.
+            // 2. A replica of ours is promoted to a master. Its second id is our id.
+            // 3. We, still a master, are written to, which our offset does not show.
+            // 4. We become a replica of the new master, which accepts our PSYNC by its second id, although what was written
+            //    in step 3 is not in its data set: the two differ, and nobody knows.
             changeReplicationId(server);
             clearReplicationId2(server);
             freeReplicationBacklog(server);
@@ -2539,12 +2636,12 @@ pub fn replicationCron(server: &mut Server) {
 
     removeRDBUsedToSyncReplicas(server);
 
-    // Replicas become bad by the mere passing of time.
+    // The count of good replicas changes by the passing of time, too.
     refreshGoodSlavesCount(server);
     server.repl_statics.replication_cron_loops += 1;
 }
 
-/// Starts a BGSAVE if replicas wait for one, and no child is in the way.
+/// Starts a BGSAVE for replication if there are replicas in the state WAIT_BGSAVE_START, and no child is active.
 pub fn replicationStartPendingFork(server: &mut Server) {
     if hasActiveChildProcess(server) {
         return;
