@@ -119,7 +119,37 @@ impl Bio {
     pub fn bioCreateFsyncJob(&self, fd: RawFd) {
         self.bioSubmitJob(BIO_AOF_FSYNC, bio_job::Fsync(fd));
     }
+}
 
+/// The life of a thread: one job after the other, for ever.
+fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
+    // The watchdog's signal is for the main thread alone.
+    crate::sys::alloc::registerThread();
+    crate::sys::signal::blockInThread(libc::SIGALRM);
+    let mut jobs = queue.lock();
+    loop {
+        let Some(job) = jobs.waiting.pop_front() else {
+            jobs = queue.newjob_cond.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+            continue;
+        };
+        // The job is ours alone now: others may queue while we work.
+        drop(jobs);
+        match job {
+            bio_job::Close(fd) => socket::close(fd),
+            bio_job::Fsync(fd) => bioFsync(fd, &results.fsync_errno),
+            bio_job::Free { garbage, objects } => {
+                drop(garbage);
+                results.objects_left.fetch_sub(objects, Ordering::Relaxed);
+                results.objects_freed.fetch_add(objects, Ordering::Relaxed);
+            }
+        }
+        jobs = queue.lock();
+        jobs.pending -= 1;
+        queue.step_cond.notify_all();
+    }
+}
+
+impl Bio {
     /// The number of jobs of a type that are waiting or running.
     pub fn bioPendingJobsOfType(&self, type_: usize) -> usize {
         self.queues[type_].lock().pending
@@ -177,34 +207,6 @@ fn bioFsync(fd: RawFd, fsync_errno: &AtomicI32) {
     let last = fsync_errno.swap(errno, Ordering::Relaxed);
     if errno != 0 && last == 0 {
         serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}", strerror(errno));
-    }
-}
-
-/// The life of a thread: one job after the other, for ever.
-fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
-    // The watchdog's signal is for the main thread alone.
-    crate::sys::alloc::registerThread();
-    crate::sys::signal::blockInThread(libc::SIGALRM);
-    let mut jobs = queue.lock();
-    loop {
-        let Some(job) = jobs.waiting.pop_front() else {
-            jobs = queue.newjob_cond.wait(jobs).unwrap_or_else(PoisonError::into_inner);
-            continue;
-        };
-        // The job is ours alone now: others may queue while we work.
-        drop(jobs);
-        match job {
-            bio_job::Close(fd) => socket::close(fd),
-            bio_job::Fsync(fd) => bioFsync(fd, &results.fsync_errno),
-            bio_job::Free { garbage, objects } => {
-                drop(garbage);
-                results.objects_left.fetch_sub(objects, Ordering::Relaxed);
-                results.objects_freed.fetch_add(objects, Ordering::Relaxed);
-            }
-        }
-        jobs = queue.lock();
-        jobs.pending -= 1;
-        queue.step_cond.notify_all();
     }
 }
 

@@ -1273,6 +1273,31 @@ pub fn zunionInterDiffGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec
     genericGetKeys(0, 1, 2, 1, argv, result)
 }
 
+/// Collects the key positions of SORT: `SORT key ... [STORE destination]`.
+///
+/// The options are parsed only as far as is needed to find STORE: those with arguments are skipped with them, so that an
+/// argument that reads "store" is not taken for the option, and any other word is taken to have none. Of several STOREs
+/// the last one counts, as it does in `sortCommand`.
+// C: 6.2.16 takes the destination of a STORE for the next option, so that `STORE by STORE secret` hides a key from the ACL.
+pub fn sortGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
+    result.clear();
+    result.push(1);
+    let mut i = 2;
+    while i < argv.len() {
+        if argv[i].eq_ignore_ascii_case(b"limit") {
+            i += 2;
+        } else if argv[i].eq_ignore_ascii_case(b"get") || argv[i].eq_ignore_ascii_case(b"by") {
+            i += 1;
+        } else if argv[i].eq_ignore_ascii_case(b"store") && i + 1 < argv.len() {
+            i += 1;
+            result.truncate(1);
+            result.push(i);
+        }
+        i += 1;
+    }
+    result.len()
+}
+
 /// Collects the key positions of MIGRATE: the third argument, or, if that is empty, all that follows the word KEYS.
 pub fn migrateGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
@@ -1301,31 +1326,6 @@ pub fn georadiusGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize
     }
     result.push(1);
     result.extend(stored_key);
-    result.len()
-}
-
-/// Collects the key positions of SORT: `SORT key ... [STORE destination]`.
-///
-/// The options are parsed only as far as is needed to find STORE: those with arguments are skipped with them, so that an
-/// argument that reads "store" is not taken for the option, and any other word is taken to have none. Of several STOREs
-/// the last one counts, as it does in `sortCommand`.
-// C: 6.2.16 takes the destination of a STORE for the next option, so that `STORE by STORE secret` hides a key from the ACL.
-pub fn sortGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
-    result.clear();
-    result.push(1);
-    let mut i = 2;
-    while i < argv.len() {
-        if argv[i].eq_ignore_ascii_case(b"limit") {
-            i += 2;
-        } else if argv[i].eq_ignore_ascii_case(b"get") || argv[i].eq_ignore_ascii_case(b"by") {
-            i += 1;
-        } else if argv[i].eq_ignore_ascii_case(b"store") && i + 1 < argv.len() {
-            i += 1;
-            result.truncate(1);
-            result.push(i);
-        }
-        i += 1;
-    }
     result.len()
 }
 

@@ -51,6 +51,7 @@ pub enum dictResizeEnable {
     /// Never: we are the child.
     DICT_RESIZE_FORBID,
 }
+
 pub use dictResizeEnable::*;
 
 const SLOTS: usize = 7;
@@ -112,6 +113,7 @@ fn match_tag(word: u64, tag: u8) -> u32 {
         };
         (equal as u32 >> 1) & word as u32 & PRESENT as u32
     }
+
     #[cfg(not(target_arch = "x86_64"))]
     match_tag_portable(word, tag)
 }
@@ -1355,12 +1357,6 @@ impl<'a, E: DictEntry> Iterator for DictIter<'a, E> {
     }
 }
 
-/// The hash of a key in this table.
-#[inline]
-pub fn dictGetHash<E: DictEntry>(d: &Dict<E>, key: &[u8]) -> u64 {
-    siphash(key, &d.seed)
-}
-
 /// Number of entries.
 #[inline]
 pub fn dictSize<E: DictEntry>(d: &Dict<E>) -> usize {
@@ -1463,6 +1459,19 @@ pub fn dictAddBatch<E: DictEntry>(d: &mut Dict<E>, batch: &mut DictBatch<E>) -> 
     all_new
 }
 
+/// Adds an entry, or puts it in the place of the one with its key, which is returned.
+pub fn dictReplace<E: DictEntry>(d: &mut Dict<E>, e: E) -> Option<E> {
+    let hash = dictGetHash(d, e.key());
+    match d.slot_of(e.key(), hash) {
+        // SAFETY: the slot holds an E, whose place the new one takes.
+        Some(slot) => Some(unsafe { slot.cast::<E>().replace(e) }),
+        None => {
+            d.raw.insert_pointer(hash, into_slot(e), Dict::<E>::rehash(d.seed));
+            None
+        }
+    }
+}
+
 /// Finds the entry of a key, or adds the one that `make` makes, which must have this key. `true`: it was added.
 pub fn dictAddOrFind<'a, E: DictEntry>(
     d: &'a mut Dict<E>,
@@ -1482,17 +1491,9 @@ pub fn dictAddOrFind<'a, E: DictEntry>(
     (unsafe { slot.cast::<E>().as_mut() }, added)
 }
 
-/// Adds an entry, or puts it in the place of the one with its key, which is returned.
-pub fn dictReplace<E: DictEntry>(d: &mut Dict<E>, e: E) -> Option<E> {
-    let hash = dictGetHash(d, e.key());
-    match d.slot_of(e.key(), hash) {
-        // SAFETY: the slot holds an E, whose place the new one takes.
-        Some(slot) => Some(unsafe { slot.cast::<E>().replace(e) }),
-        None => {
-            d.raw.insert_pointer(hash, into_slot(e), Dict::<E>::rehash(d.seed));
-            None
-        }
-    }
+/// Removes and frees the entry of a key. `false`: there is none.
+pub fn dictDelete<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> bool {
+    dictUnlink(d, key).is_some()
 }
 
 /// Takes the entry of a key out of the table.
@@ -1506,27 +1507,6 @@ pub fn dictUnlink<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> Option<E> {
             Dict::<E>::rehash(d.seed),
         )?;
         Some(from_slot(p))
-    }
-}
-
-/// Removes and frees the entry of a key. `false`: there is none.
-pub fn dictDelete<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> bool {
-    dictUnlink(d, key).is_some()
-}
-
-/// Frees all entries. `callback` is called once every 65536 entries.
-pub fn dictEmpty<E: DictEntry>(d: &mut Dict<E>, mut callback: impl FnMut()) {
-    // The table is emptied first, and its payloads freed from what was it: should a destructor panic, nothing is freed twice.
-    let raw = std::mem::take(&mut d.raw);
-    d.raw.inherit(&raw);
-    if std::mem::needs_drop::<E>() {
-        for (i, p) in raw.iter().enumerate() {
-            if i & 65535 == 0 {
-                callback();
-            }
-            // SAFETY: each payload is an entry, and comes up once; the table that held it is only freed from now on.
-            drop(unsafe { from_slot::<E>(pointer(p)) });
-        }
     }
 }
 
@@ -1559,12 +1539,6 @@ pub fn dictGetRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64)
     d.raw.random_of(SLOTS, &mut rng).map(|s| unsafe { Dict::at(s) })
 }
 
-/// A random entry, each with the same chance.
-pub fn dictGetFairRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
-    // SAFETY: the slot is in use, and the table is borrowed as long as the result.
-    d.raw.random_of(FAIR, &mut rng).map(|s| unsafe { Dict::at(s) })
-}
-
 /// Calls `f` for up to `count` entries from somewhere at random; see [`RawDict::get_some`].
 pub fn dictGetSomeKeys<'a, E: DictEntry>(
     d: &'a Dict<E>,
@@ -1576,10 +1550,38 @@ pub fn dictGetSomeKeys<'a, E: DictEntry>(
     d.raw.get_some_slots(count, rng, |s| f(unsafe { Dict::at(s) }))
 }
 
+/// A random entry, each with the same chance.
+pub fn dictGetFairRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
+    // SAFETY: the slot is in use, and the table is borrowed as long as the result.
+    d.raw.random_of(FAIR, &mut rng).map(|s| unsafe { Dict::at(s) })
+}
+
 /// Calls `f` for the entries at cursor `v`, and returns the next one; see [`RawDict::scan`].
 pub fn dictScan<'a, E: DictEntry>(d: &'a Dict<E>, v: u64, mut f: impl FnMut(&'a E)) -> u64 {
     // SAFETY: the slots are in use, and the table is borrowed for 'a.
     d.raw.scan_slots(v, |s| f(unsafe { Dict::at(s) }))
+}
+
+/// Frees all entries. `callback` is called once every 65536 entries.
+pub fn dictEmpty<E: DictEntry>(d: &mut Dict<E>, mut callback: impl FnMut()) {
+    // The table is emptied first, and its payloads freed from what was it: should a destructor panic, nothing is freed twice.
+    let raw = std::mem::take(&mut d.raw);
+    d.raw.inherit(&raw);
+    if std::mem::needs_drop::<E>() {
+        for (i, p) in raw.iter().enumerate() {
+            if i & 65535 == 0 {
+                callback();
+            }
+            // SAFETY: each payload is an entry, and comes up once; the table that held it is only freed from now on.
+            drop(unsafe { from_slot::<E>(pointer(p)) });
+        }
+    }
+}
+
+/// The hash of a key in this table.
+#[inline]
+pub fn dictGetHash<E: DictEntry>(d: &Dict<E>, key: &[u8]) -> u64 {
+    siphash(key, &d.seed)
 }
 
 /// The text of DEBUG HTSTATS.

@@ -7,19 +7,6 @@
 /// How deep stars may nest before a pattern counts as abusive, and matches nothing.
 const MAX_NESTING: usize = 1000;
 
-/// Whether `string` matches `pattern`; `nocase` ignores the case of ASCII letters.
-///
-/// The time is bounded by the product of the lengths and the number of stars, whatever the pattern.
-pub fn stringmatchlen(pattern: &[u8], string: &[u8], nocase: bool) -> bool {
-    stringmatchlen_impl(pattern, string, nocase, &mut false, 0)
-}
-
-/// [`stringmatchlen`] for strings that end at their first NUL.
-pub fn stringmatch(pattern: &[u8], string: &[u8], nocase: bool) -> bool {
-    let cut = |s| memchr::memchr(0, s).unwrap_or(s.len());
-    stringmatchlen(&pattern[..cut(pattern)], &string[..cut(string)], nocase)
-}
-
 /// Sets `skipLongerMatches` when what follows a star was found nowhere in the rest of the string: stars before it need not
 /// try to take more, since then even less would be left.
 fn stringmatchlen_impl(
@@ -124,6 +111,19 @@ fn stringmatchlen_impl(
         }
     }
     pattern.is_empty() && string.is_empty()
+}
+
+/// Whether `string` matches `pattern`; `nocase` ignores the case of ASCII letters.
+///
+/// The time is bounded by the product of the lengths and the number of stars, whatever the pattern.
+pub fn stringmatchlen(pattern: &[u8], string: &[u8], nocase: bool) -> bool {
+    stringmatchlen_impl(pattern, string, nocase, &mut false, 0)
+}
+
+/// [`stringmatchlen`] for strings that end at their first NUL.
+pub fn stringmatch(pattern: &[u8], string: &[u8], nocase: bool) -> bool {
+    let cut = |s| memchr::memchr(0, s).unwrap_or(s.len());
+    stringmatchlen(&pattern[..cut(pattern)], &string[..cut(string)], nocase)
 }
 
 #[cfg(test)]

@@ -208,26 +208,6 @@ fn lpEncodeInteger(v: i64) -> Encoded<'static> {
     Encoded { head, headlen: 1 + width, body: &[] }
 }
 
-/// The encoding of a string.
-#[inline]
-fn lpEncodeString(s: &[u8]) -> Encoded<'_> {
-    let mut head = [0; 9];
-    let len = s.len();
-    let headlen = if len < 64 {
-        head[0] = len as u8 | LP_ENCODING_6BIT_STR;
-        1
-    } else if len < 4096 {
-        head[0] = (len >> 8) as u8 | LP_ENCODING_12BIT_STR;
-        head[1] = len as u8;
-        2
-    } else {
-        head[0] = LP_ENCODING_32BIT_STR;
-        head[1..5].copy_from_slice(&(len as u32).to_le_bytes());
-        5
-    };
-    Encoded { head, headlen, body: s }
-}
-
 /// Size of the backlen of an element whose encoding and data take `l` bytes.
 #[inline]
 fn lpBacklenSize(l: usize) -> usize {
@@ -266,6 +246,26 @@ fn lpDecodeBacklen(lp: &[u8], p: usize) -> Option<usize> {
         }
     }
     None
+}
+
+/// The encoding of a string.
+#[inline]
+fn lpEncodeString(s: &[u8]) -> Encoded<'_> {
+    let mut head = [0; 9];
+    let len = s.len();
+    let headlen = if len < 64 {
+        head[0] = len as u8 | LP_ENCODING_6BIT_STR;
+        1
+    } else if len < 4096 {
+        head[0] = (len >> 8) as u8 | LP_ENCODING_12BIT_STR;
+        head[1] = len as u8;
+        2
+    } else {
+        head[0] = LP_ENCODING_32BIT_STR;
+        head[1..5].copy_from_slice(&(len as u32).to_le_bytes());
+        5
+    };
+    Encoded { head, headlen, body: s }
 }
 
 /// Size of encoding and data of the element at `p`; 1 for the end mark. `None`: no such encoding,

@@ -113,11 +113,6 @@ pub fn quicklistNodeIsCompressed(node: QuicklistNodeRef) -> bool {
     node.compressed
 }
 
-/// The compressed bytes of a node; `None` if it is not compressed.
-pub fn quicklistGetLzf(node: QuicklistNodeRef<'_>) -> Option<&[u8]> {
-    node.compressed.then_some(node.stored)
-}
-
 /// The nodes of a list, and its options.
 #[derive(Debug)]
 enum Nodes {
@@ -423,23 +418,6 @@ impl Quicklist {
         }
     }
 
-    /// A new node, not linked yet, its values not counted.
-    fn quicklistCreateNode(&mut self, new: Ziplist, count: usize) -> u32 {
-        if let Nodes::One { zl, .. } = &mut self.0
-            && zl.is_none()
-        {
-            *zl = new;
-            return 0;
-        }
-        self.many().add(QuicklistNode {
-            prev: NIL,
-            next: NIL,
-            sz: new.len() as u32,
-            zl: Content::Raw(new, false),
-            count: count as u32,
-        })
-    }
-
     /// Compresses a node that is not. It stays as it is if it is small, or would not get smaller.
     fn quicklistCompressNode(&mut self, id: u32) {
         let Nodes::Many(many) = &mut self.0 else { return };
@@ -483,6 +461,135 @@ impl Quicklist {
         }
     }
 
+    fn quicklistCompress(&mut self, id: u32) {
+        if self.recompress(id) {
+            self.quicklistCompressNode(id);
+        } else {
+            self.__quicklistCompress(id);
+        }
+    }
+
+    fn quicklistRecompressOnly(&mut self, id: u32) {
+        if self.recompress(id) {
+            self.quicklistCompressNode(id);
+        }
+    }
+
+    /// Adds a value at one end of a node, which is unpacked for it and packed again.
+    fn push_to_node(&mut self, id: u32, value: &[u8], place: i32) {
+        self.quicklistDecompressNodeForUse(id);
+        self.update(id, 1, |zl| ziplistPush(zl, value, place));
+        self.quicklistRecompressOnly(id);
+    }
+
+    /// A node of one value.
+    fn node_of(&mut self, value: &[u8]) -> u32 {
+        let mut zl = ziplistNew();
+        ziplistPush(&mut zl, value, ZIPLIST_HEAD);
+        self.quicklistCreateNode(zl, 1)
+    }
+
+    /// The node that holds value number `idx`, and its offset there.
+    fn find(&self, idx: i64) -> Option<(u32, i64)> {
+        let forward = idx >= 0;
+        let (index, mut n) =
+            if forward { (idx as u64, self.head()) } else { (idx.unsigned_abs() - 1, self.tail()) };
+        if index >= quicklistCount(self) as u64 {
+            return None;
+        }
+        let mut left = index;
+        while n != NIL {
+            let count = u64::from(self.count(n));
+            if left < count {
+                let left = left as i64;
+                return Some((n, if forward { left } else { -left - 1 }));
+            }
+            left -= count;
+            n = if forward { self.next(n) } else { self.prev(n) };
+        }
+        None
+    }
+}
+
+/// Unpacks `lzf` to `sz` bytes.
+#[cold]
+fn unpack(lzf: &[u8], sz: usize) -> Vec<u8> {
+    let mut zl = vec![0; sz];
+    let n = lzf_decompress(lzf, &mut zl);
+    assert!(n == sz, "a quicklist node does not unpack");
+    zl
+}
+
+/// Creates an empty list: 8 KB nodes, no compression.
+pub fn quicklistCreate() -> Quicklist {
+    Quicklist(Nodes::One { zl: Ziplist::none(), count: 0, fill: -2, compress: 0 })
+}
+
+/// Sets the number of nodes at each end that stay uncompressed, within 0 and 65535.
+pub fn quicklistSetCompressDepth(ql: &mut Quicklist, depth: i32) {
+    let depth = depth.clamp(0, COMPRESS_MAX) as u16;
+    match &mut ql.0 {
+        Nodes::One { compress, .. } => *compress = depth,
+        Nodes::Many(many) => many.compress = depth,
+    }
+}
+
+/// Sets the fill, within -5 and 32767.
+pub fn quicklistSetFill(ql: &mut Quicklist, new: i32) {
+    let new = new.clamp(-5, FILL_MAX) as i16;
+    match &mut ql.0 {
+        Nodes::One { fill, .. } => *fill = new,
+        Nodes::Many(many) => many.fill = new,
+    }
+}
+
+/// Sets fill and compression depth.
+pub fn quicklistSetOptions(ql: &mut Quicklist, fill: i32, depth: i32) {
+    quicklistSetFill(ql, fill);
+    quicklistSetCompressDepth(ql, depth);
+}
+
+/// Creates an empty list with this fill and compression depth.
+pub fn quicklistNew(fill: i32, compress: i32) -> Quicklist {
+    let mut ql = quicklistCreate();
+    quicklistSetOptions(&mut ql, fill, compress);
+    ql
+}
+
+impl Quicklist {
+    /// A new node, not linked yet, its values not counted.
+    fn quicklistCreateNode(&mut self, new: Ziplist, count: usize) -> u32 {
+        if let Nodes::One { zl, .. } = &mut self.0
+            && zl.is_none()
+        {
+            *zl = new;
+            return 0;
+        }
+        self.many().add(QuicklistNode {
+            prev: NIL,
+            next: NIL,
+            sz: new.len() as u32,
+            zl: Content::Raw(new, false),
+            count: count as u32,
+        })
+    }
+}
+
+/// Number of values.
+#[inline]
+pub fn quicklistCount(ql: &Quicklist) -> usize {
+    match &ql.0 {
+        Nodes::One { count, .. } => *count as usize,
+        Nodes::Many(many) => many.count,
+    }
+}
+
+/// The compressed bytes of a node; `None` if it is not compressed.
+pub fn quicklistGetLzf(node: QuicklistNodeRef<'_>) -> Option<&[u8]> {
+    node.compressed.then_some(node.stored)
+}
+
+impl Quicklist {
     /// Keeps the ends of the list uncompressed to the depth asked for, compresses `node` if it is further inside, and the
     /// two nodes next to the ends: those that an insertion may have pushed inside.
     fn __quicklistCompress(&mut self, node: u32) {
@@ -516,20 +623,6 @@ impl Quicklist {
         self.quicklistCompressNode(reverse);
     }
 
-    fn quicklistCompress(&mut self, id: u32) {
-        if self.recompress(id) {
-            self.quicklistCompressNode(id);
-        } else {
-            self.__quicklistCompress(id);
-        }
-    }
-
-    fn quicklistRecompressOnly(&mut self, id: u32) {
-        if self.recompress(id) {
-            self.quicklistCompressNode(id);
-        }
-    }
-
     /// Links `new_node` behind `old_node`, or before it. `old_node` may be NIL in an empty list.
     fn __quicklistInsertNode(&mut self, old_node: u32, new_node: u32, after: bool) {
         // The only one has no neighbours.
@@ -555,7 +648,15 @@ impl Quicklist {
             self.quicklistCompress(old_node);
         }
     }
+}
 
+/// Is a node of `sz` bytes within the size class of a negative `fill`? False for other fills.
+#[inline]
+pub fn _quicklistNodeSizeMeetsOptimizationRequirement(sz: usize, fill: i32) -> bool {
+    fill < 0 && optimization_level.get((-fill) as usize - 1).is_some_and(|&limit| sz <= limit)
+}
+
+impl Quicklist {
     /// Would an element of `sz` bytes leave this node within its limits?
     #[inline(always)]
     fn _quicklistNodeAllowInsert(&self, id: u32, sz: usize) -> bool {
@@ -598,7 +699,64 @@ impl Quicklist {
             (a.count + b.count) as i32 <= fill
         }
     }
+}
 
+/// Adds a value at the head, or at the tail. True if that took a new node.
+#[inline]
+fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
+    let (end, place) = if at_head { (ql.head(), ZIPLIST_HEAD) } else { (ql.tail(), ZIPLIST_TAIL) };
+    if !ql._quicklistNodeAllowInsert(end, value.len()) {
+        let node = ql.node_of(value);
+        ql.__quicklistInsertNode(end, node, !at_head);
+        ql.added(1);
+        return true;
+    }
+    // The ends are not compressed; only a list whose depth was changed may have it otherwise.
+    ql.quicklistDecompressNode(end);
+    ql.update(end, 1, |zl| ziplistPush(zl, value, place));
+    false
+}
+
+/// Adds a value before the first. True if that took a new node.
+pub fn quicklistPushHead(ql: &mut Quicklist, value: &[u8]) -> bool {
+    push(ql, value, true)
+}
+
+/// Adds a value behind the last. True if that took a new node.
+pub fn quicklistPushTail(ql: &mut Quicklist, value: &[u8]) -> bool {
+    push(ql, value, false)
+}
+
+/// Adds a whole ziplist as a node behind the last, as RDB files hold them.
+pub fn quicklistAppendZiplist(ql: &mut Quicklist, zl: Ziplist) {
+    let count = ziplistLen(&zl);
+    let node = ql.quicklistCreateNode(zl, count);
+    ql.__quicklistInsertNode(ql.tail(), node, true);
+    ql.added(count);
+}
+
+/// Adds the values of a ziplist one by one behind the last: nodes come out as large as the fill allows.
+pub fn quicklistAppendValuesFromZiplist(ql: &mut Quicklist, zl: &[u8]) {
+    let mut p = ziplistIndex(zl, 0);
+    while let Some(at) = p {
+        match assertSome!(ziplistGet(zl, at)) {
+            ZiplistEntry::Str(value) => quicklistPushTail(ql, value),
+            ZiplistEntry::Int(value) => {
+                quicklistPushTail(ql, itoa::Buffer::new().format(value).as_bytes())
+            }
+        };
+        p = ziplistNext(zl, at);
+    }
+}
+
+/// Creates a list from the values of a ziplist.
+pub fn quicklistCreateFromZiplist(fill: i32, compress: i32, zl: &[u8]) -> Quicklist {
+    let mut ql = quicklistNew(fill, compress);
+    quicklistAppendValuesFromZiplist(&mut ql, zl);
+    ql
+}
+
+impl Quicklist {
     fn __quicklistDelNode(&mut self, id: u32) {
         let (fill, compress) = (self.fill() as i16, self.compress() as u16);
         let last = match &mut self.0 {
@@ -642,7 +800,48 @@ impl Quicklist {
         }
         false
     }
+}
 
+/// Deletes the value an iteration has met; the iteration goes on with the next one.
+pub fn quicklistDelEntry(iter: &mut QuicklistIter, ql: &mut Quicklist, entry: &QuicklistEntry) {
+    let (prev, next) = (ql.prev(entry.node), ql.next(entry.node));
+    let deleted_node = ql.quicklistDelIndex(entry.node, entry.zi);
+
+    // What follows has moved to where the value was: the offset is still right, the position has to be found again.
+    iter.zi = None;
+    if deleted_node {
+        if iter.direction == AL_START_HEAD {
+            iter.current = next;
+            iter.offset = 0;
+        } else {
+            iter.current = prev;
+            iter.offset = -1;
+        }
+    }
+}
+
+/// Replaces the value an entry stands for.
+pub fn quicklistReplaceEntry(ql: &mut Quicklist, entry: &QuicklistEntry, data: &[u8]) {
+    ql.update(entry.node, 0, |zl| ziplistReplace(zl, entry.zi, data));
+    ql.quicklistCompress(entry.node);
+}
+
+/// Replaces value number `index`, counted as in [`quicklistIndex`]. False: there is none.
+pub fn quicklistReplaceAtIndex(ql: &mut Quicklist, index: i64, data: &[u8]) -> bool {
+    let Some(entry) = quicklistIndex(ql, index) else { return false };
+    if ziplistSafeToAdd(Some(ql.zl(entry.node)), data.len()) {
+        quicklistReplaceEntry(ql, &entry, data);
+    } else {
+        // C: huge values set again and again bring a ziplist to 4 GB, and an assertion ends the server. Before that, the new
+        // value gets a node of its own.
+        let index = if index < 0 { index + quicklistCount(ql) as i64 } else { index };
+        quicklistInsertBefore(ql, &entry, data);
+        quicklistDelRange(ql, index + 1, 1);
+    }
+    true
+}
+
+impl Quicklist {
     /// Makes one node of two neighbours, `a` before `b`, and returns the one that is left.
     fn _quicklistZiplistMerge(&mut self, a: u32, b: u32) -> u32 {
         self.quicklistDecompressNode(a);
@@ -713,20 +912,6 @@ impl Quicklist {
         self.quicklistCreateNode(new_zl, count)
     }
 
-    /// Adds a value at one end of a node, which is unpacked for it and packed again.
-    fn push_to_node(&mut self, id: u32, value: &[u8], place: i32) {
-        self.quicklistDecompressNodeForUse(id);
-        self.update(id, 1, |zl| ziplistPush(zl, value, place));
-        self.quicklistRecompressOnly(id);
-    }
-
-    /// A node of one value.
-    fn node_of(&mut self, value: &[u8]) -> u32 {
-        let mut zl = ziplistNew();
-        ziplistPush(&mut zl, value, ZIPLIST_HEAD);
-        self.quicklistCreateNode(zl, 1)
-    }
-
     fn _quicklistInsert(&mut self, entry: &QuicklistEntry, value: &[u8], after: bool) {
         let node = entry.node;
         let sz = value.len();
@@ -770,181 +955,6 @@ impl Quicklist {
             self._quicklistMergeNodes(node);
         }
     }
-
-    /// The node that holds value number `idx`, and its offset there.
-    fn find(&self, idx: i64) -> Option<(u32, i64)> {
-        let forward = idx >= 0;
-        let (index, mut n) =
-            if forward { (idx as u64, self.head()) } else { (idx.unsigned_abs() - 1, self.tail()) };
-        if index >= quicklistCount(self) as u64 {
-            return None;
-        }
-        let mut left = index;
-        while n != NIL {
-            let count = u64::from(self.count(n));
-            if left < count {
-                let left = left as i64;
-                return Some((n, if forward { left } else { -left - 1 }));
-            }
-            left -= count;
-            n = if forward { self.next(n) } else { self.prev(n) };
-        }
-        None
-    }
-}
-
-/// Unpacks `lzf` to `sz` bytes.
-#[cold]
-fn unpack(lzf: &[u8], sz: usize) -> Vec<u8> {
-    let mut zl = vec![0; sz];
-    let n = lzf_decompress(lzf, &mut zl);
-    assert!(n == sz, "a quicklist node does not unpack");
-    zl
-}
-
-/// Creates an empty list: 8 KB nodes, no compression.
-pub fn quicklistCreate() -> Quicklist {
-    Quicklist(Nodes::One { zl: Ziplist::none(), count: 0, fill: -2, compress: 0 })
-}
-
-/// Sets the number of nodes at each end that stay uncompressed, within 0 and 65535.
-pub fn quicklistSetCompressDepth(ql: &mut Quicklist, depth: i32) {
-    let depth = depth.clamp(0, COMPRESS_MAX) as u16;
-    match &mut ql.0 {
-        Nodes::One { compress, .. } => *compress = depth,
-        Nodes::Many(many) => many.compress = depth,
-    }
-}
-
-/// Sets the fill, within -5 and 32767.
-pub fn quicklistSetFill(ql: &mut Quicklist, new: i32) {
-    let new = new.clamp(-5, FILL_MAX) as i16;
-    match &mut ql.0 {
-        Nodes::One { fill, .. } => *fill = new,
-        Nodes::Many(many) => many.fill = new,
-    }
-}
-
-/// Sets fill and compression depth.
-pub fn quicklistSetOptions(ql: &mut Quicklist, fill: i32, depth: i32) {
-    quicklistSetFill(ql, fill);
-    quicklistSetCompressDepth(ql, depth);
-}
-
-/// Creates an empty list with this fill and compression depth.
-pub fn quicklistNew(fill: i32, compress: i32) -> Quicklist {
-    let mut ql = quicklistCreate();
-    quicklistSetOptions(&mut ql, fill, compress);
-    ql
-}
-
-/// Number of values.
-#[inline]
-pub fn quicklistCount(ql: &Quicklist) -> usize {
-    match &ql.0 {
-        Nodes::One { count, .. } => *count as usize,
-        Nodes::Many(many) => many.count,
-    }
-}
-
-/// Is a node of `sz` bytes within the size class of a negative `fill`? False for other fills.
-#[inline]
-pub fn _quicklistNodeSizeMeetsOptimizationRequirement(sz: usize, fill: i32) -> bool {
-    fill < 0 && optimization_level.get((-fill) as usize - 1).is_some_and(|&limit| sz <= limit)
-}
-
-/// Adds a value at the head, or at the tail. True if that took a new node.
-#[inline]
-fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
-    let (end, place) = if at_head { (ql.head(), ZIPLIST_HEAD) } else { (ql.tail(), ZIPLIST_TAIL) };
-    if !ql._quicklistNodeAllowInsert(end, value.len()) {
-        let node = ql.node_of(value);
-        ql.__quicklistInsertNode(end, node, !at_head);
-        ql.added(1);
-        return true;
-    }
-    // The ends are not compressed; only a list whose depth was changed may have it otherwise.
-    ql.quicklistDecompressNode(end);
-    ql.update(end, 1, |zl| ziplistPush(zl, value, place));
-    false
-}
-
-/// Adds a value before the first. True if that took a new node.
-pub fn quicklistPushHead(ql: &mut Quicklist, value: &[u8]) -> bool {
-    push(ql, value, true)
-}
-
-/// Adds a value behind the last. True if that took a new node.
-pub fn quicklistPushTail(ql: &mut Quicklist, value: &[u8]) -> bool {
-    push(ql, value, false)
-}
-
-/// Adds a whole ziplist as a node behind the last, as RDB files hold them.
-pub fn quicklistAppendZiplist(ql: &mut Quicklist, zl: Ziplist) {
-    let count = ziplistLen(&zl);
-    let node = ql.quicklistCreateNode(zl, count);
-    ql.__quicklistInsertNode(ql.tail(), node, true);
-    ql.added(count);
-}
-
-/// Adds the values of a ziplist one by one behind the last: nodes come out as large as the fill allows.
-pub fn quicklistAppendValuesFromZiplist(ql: &mut Quicklist, zl: &[u8]) {
-    let mut p = ziplistIndex(zl, 0);
-    while let Some(at) = p {
-        match assertSome!(ziplistGet(zl, at)) {
-            ZiplistEntry::Str(value) => quicklistPushTail(ql, value),
-            ZiplistEntry::Int(value) => {
-                quicklistPushTail(ql, itoa::Buffer::new().format(value).as_bytes())
-            }
-        };
-        p = ziplistNext(zl, at);
-    }
-}
-
-/// Creates a list from the values of a ziplist.
-pub fn quicklistCreateFromZiplist(fill: i32, compress: i32, zl: &[u8]) -> Quicklist {
-    let mut ql = quicklistNew(fill, compress);
-    quicklistAppendValuesFromZiplist(&mut ql, zl);
-    ql
-}
-
-/// Deletes the value an iteration has met; the iteration goes on with the next one.
-pub fn quicklistDelEntry(iter: &mut QuicklistIter, ql: &mut Quicklist, entry: &QuicklistEntry) {
-    let (prev, next) = (ql.prev(entry.node), ql.next(entry.node));
-    let deleted_node = ql.quicklistDelIndex(entry.node, entry.zi);
-
-    // What follows has moved to where the value was: the offset is still right, the position has to be found again.
-    iter.zi = None;
-    if deleted_node {
-        if iter.direction == AL_START_HEAD {
-            iter.current = next;
-            iter.offset = 0;
-        } else {
-            iter.current = prev;
-            iter.offset = -1;
-        }
-    }
-}
-
-/// Replaces the value an entry stands for.
-pub fn quicklistReplaceEntry(ql: &mut Quicklist, entry: &QuicklistEntry, data: &[u8]) {
-    ql.update(entry.node, 0, |zl| ziplistReplace(zl, entry.zi, data));
-    ql.quicklistCompress(entry.node);
-}
-
-/// Replaces value number `index`, counted as in [`quicklistIndex`]. False: there is none.
-pub fn quicklistReplaceAtIndex(ql: &mut Quicklist, index: i64, data: &[u8]) -> bool {
-    let Some(entry) = quicklistIndex(ql, index) else { return false };
-    if ziplistSafeToAdd(Some(ql.zl(entry.node)), data.len()) {
-        quicklistReplaceEntry(ql, &entry, data);
-    } else {
-        // C: huge values set again and again bring a ziplist to 4 GB, and an assertion ends the server. Before that, the new
-        // value gets a node of its own.
-        let index = if index < 0 { index + quicklistCount(ql) as i64 } else { index };
-        quicklistInsertBefore(ql, &entry, data);
-        quicklistDelRange(ql, index + 1, 1);
-    }
-    true
 }
 
 /// Inserts a value before the one an entry stands for.

@@ -185,7 +185,16 @@ impl<V> Rax<V> {
             None => self.nodes.push(Node { data, value }),
         }
     }
+}
 
+/// Creates an empty tree.
+pub fn raxNew<V>() -> Rax<V> {
+    let mut nodes = ChunkedVec::new();
+    nodes.push(Node { data: Data::EMPTY, value: None });
+    Rax { nodes, free: ChunkedVec::new(), numele: 0, epoch: 0 }
+}
+
+impl<V> Rax<V> {
     fn rax_free(&mut self, id: u32) {
         self.nodes[id].data = Data::EMPTY;
         self.free.push(id);
@@ -333,37 +342,11 @@ impl<V> Rax<V> {
         (h, None)
     }
 
-    /// Takes child `child` from node `n`.
-    fn raxRemoveChild(&mut self, n: u32, child: u32) {
-        let node = &mut self.nodes[n];
-        let size = node.size();
-        let Some(pos) = node.position(child) else { return };
-        if size == 1 || node.iscompr() {
-            node.data = Data::EMPTY;
-            return;
-        }
-        let old = &node.data;
-        let link = HDR + size + pos * PTR;
-        let data = Data::new(old.len() - 1 - PTR, |data| {
-            data[..HDR + pos].copy_from_slice(&old[..HDR + pos]);
-            data[HDR + pos..link - 1].copy_from_slice(&old[HDR + pos + 1..link]);
-            data[link - 1..].copy_from_slice(&old[link + PTR..]);
-        });
-        node.data = data;
-    }
-
     /// Can this node be part of a compressed one: a single way on, and no key?
     fn is_link(&self, n: u32) -> bool {
         let node = &self.nodes[n];
         node.value.is_none() && (node.iscompr() || node.size() == 1)
     }
-}
-
-/// Creates an empty tree.
-pub fn raxNew<V>() -> Rax<V> {
-    let mut nodes = ChunkedVec::new();
-    nodes.push(Node { data: Data::EMPTY, value: None });
-    Rax { nodes, free: ChunkedVec::new(), numele: 0, epoch: 0 }
 }
 
 impl<V> Default for Rax<V> {
@@ -386,6 +369,27 @@ pub fn raxTryInsert<V>(rax: &mut Rax<V>, s: &[u8], value: V) -> Result<(), V> {
 /// The value of key `s`.
 pub fn raxFind<'a, V>(rax: &'a Rax<V>, s: &[u8]) -> Option<&'a V> {
     rax.nodes[rax.find_node(s)?].value.as_ref()
+}
+
+impl<V> Rax<V> {
+    /// Takes child `child` from node `n`.
+    fn raxRemoveChild(&mut self, n: u32, child: u32) {
+        let node = &mut self.nodes[n];
+        let size = node.size();
+        let Some(pos) = node.position(child) else { return };
+        if size == 1 || node.iscompr() {
+            node.data = Data::EMPTY;
+            return;
+        }
+        let old = &node.data;
+        let link = HDR + size + pos * PTR;
+        let data = Data::new(old.len() - 1 - PTR, |data| {
+            data[..HDR + pos].copy_from_slice(&old[..HDR + pos]);
+            data[HDR + pos..link - 1].copy_from_slice(&old[HDR + pos + 1..link]);
+            data[link - 1..].copy_from_slice(&old[link + PTR..]);
+        });
+        node.data = data;
+    }
 }
 
 /// The value of key `s`, to be changed.
@@ -469,6 +473,19 @@ pub fn raxRemove<V>(rax: &mut Rax<V>, s: &[u8]) -> Option<V> {
         }
     }
     Some(old)
+}
+
+/// Creates an iterator. It is at the end until [`raxSeek`] gives it a place.
+#[inline]
+pub fn raxStart() -> RaxIterator {
+    RaxIterator {
+        just_seeked: false,
+        eof: true,
+        key: InlineVec::new(),
+        node: NIL,
+        stack: InlineVec::new(),
+        epoch: 0,
+    }
 }
 
 // ----- Iterator -----
@@ -722,19 +739,6 @@ impl RaxIterator {
                 self.key = key;
             }
         }
-    }
-}
-
-/// Creates an iterator. It is at the end until [`raxSeek`] gives it a place.
-#[inline]
-pub fn raxStart() -> RaxIterator {
-    RaxIterator {
-        just_seeked: false,
-        eof: true,
-        key: InlineVec::new(),
-        node: NIL,
-        stack: InlineVec::new(),
-        epoch: 0,
     }
 }
 

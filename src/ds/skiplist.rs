@@ -296,25 +296,6 @@ impl Zskiplist {
         }
     }
 
-    /// The C's `zslDeleteNode`: unlinks the node after the place `path` describes; it keeps its tower and member.
-    fn zslDeleteNode(&mut self, idx: u32, path: &Path) {
-        let tower = self.nodes[idx].tower;
-        for i in 1..self.level {
-            let at = path.tower[i] - i as u32;
-            if tower != NIL && self.towers[at].tower == tower {
-                let mut link = self.towers[tower - i as u32];
-                link.span += self.towers[at].span - 1;
-                self.towers[at] = link;
-            } else {
-                self.towers[at].span -= 1;
-            }
-        }
-        let after = self.nodes[idx].forward;
-        self.join(path.node, after);
-        self.lower_level();
-        self.length -= 1;
-    }
-
     /// Forgets levels that no tower reaches any more.
     fn lower_level(&mut self) {
         while self.level > 1 && self.towers[HEADER - (self.level as u32 - 1)].tower == NIL {
@@ -353,24 +334,6 @@ impl Zskiplist {
             self.nodes[idx].tower = t;
         }
         idx
-    }
-
-    fn zslFreeNode(&mut self, idx: u32) {
-        let tower = self.nodes[idx].tower;
-        if tower != NIL {
-            self.free_tower(tower);
-        }
-        let next = self.free;
-        let node = &mut self.nodes[idx];
-        node.ele = Member::new(b"");
-        node.live = false;
-        node.tower = NIL;
-        node.backward = NIL;
-        node.forward = next;
-        if next != NIL {
-            self.nodes[next].backward = idx;
-        }
-        self.free = idx;
     }
 
     fn unlink_free_node(&mut self, idx: u32) {
@@ -455,6 +418,26 @@ pub fn zslCreate(seed: u64) -> Zskiplist {
     }
 }
 
+impl Zskiplist {
+    fn zslFreeNode(&mut self, idx: u32) {
+        let tower = self.nodes[idx].tower;
+        if tower != NIL {
+            self.free_tower(tower);
+        }
+        let next = self.free;
+        let node = &mut self.nodes[idx];
+        node.ele = Member::new(b"");
+        node.live = false;
+        node.tower = NIL;
+        node.backward = NIL;
+        node.forward = next;
+        if next != NIL {
+            self.nodes[next].backward = idx;
+        }
+        self.free = idx;
+    }
+}
+
 /// Draws a level between 1 and [`ZSKIPLIST_MAXLEVEL`]: each next one a quarter as likely as the one before.
 pub fn zslRandomLevel(zsl: &mut Zskiplist) -> usize {
     zsl.random ^= zsl.random >> 12;
@@ -476,6 +459,27 @@ pub fn zslInsert(zsl: &mut Zskiplist, score: f64, ele: &[u8]) -> u32 {
     let idx = zsl.zslCreateNode(level, score, ele);
     zsl.link(idx, path);
     idx
+}
+
+impl Zskiplist {
+    /// The C's `zslDeleteNode`: unlinks the node after the place `path` describes; it keeps its tower and member.
+    fn zslDeleteNode(&mut self, idx: u32, path: &Path) {
+        let tower = self.nodes[idx].tower;
+        for i in 1..self.level {
+            let at = path.tower[i] - i as u32;
+            if tower != NIL && self.towers[at].tower == tower {
+                let mut link = self.towers[tower - i as u32];
+                link.span += self.towers[at].span - 1;
+                self.towers[at] = link;
+            } else {
+                self.towers[at].span -= 1;
+            }
+        }
+        let after = self.nodes[idx].forward;
+        self.join(path.node, after);
+        self.lower_level();
+        self.length -= 1;
+    }
 }
 
 /// Deletes the element with this score and member. False: there is none.

@@ -357,6 +357,13 @@ fn zipLoadInteger(p: &[u8], encoding: u8) -> i64 {
     }
 }
 
+/// Takes apart the entry at `p`, of which is known that there is one.
+#[inline]
+#[track_caller]
+fn zipEntry(zl: &[u8], p: usize) -> ZlEntry {
+    assertSome!(zipEntrySafe(zl, p, false))
+}
+
 /// Takes apart the entry at `p`. `None`: this is the end mark, or no entry that lies within the
 /// list, or, with `validate_prevlen`, the entry before it would not start within the list.
 #[inline]
@@ -416,13 +423,6 @@ fn zipEntrySafe(zl: &[u8], p: usize, validate_prevlen: bool) -> Option<ZlEntry> 
         return None;
     }
     Some(ZlEntry { prevrawlensize, prevrawlen, lensize, len, headersize, encoding })
-}
-
-/// Takes apart the entry at `p`, of which is known that there is one.
-#[inline]
-#[track_caller]
-fn zipEntry(zl: &[u8], p: usize) -> ZlEntry {
-    assertSome!(zipEntrySafe(zl, p, false))
 }
 
 /// Size of the whole entry at `p`.

@@ -13,28 +13,6 @@ use std::ffi::{CStr, CString, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 
-/// Goes into the background: the parent exits with 0, the child goes on in a session of its own,
-/// with nothing to read from and its output thrown away.
-///
-/// Call it before there are threads and an event loop.
-pub fn daemonize() -> io::Result<()> {
-    if let Fork::Parent(_) = fork()? {
-        std::process::exit(0);
-    }
-    // A child just born leads no group, so this cannot fail.
-    let _ = nix::unistd::setsid();
-    if let Ok(fd) = open(b"/dev/null", libc::O_RDWR, 0) {
-        for standard in 0..=2 {
-            // Best effort, as in the C: the server runs with a terminal, too.
-            let _ = dup2(fd, standard);
-        }
-        if fd > 2 {
-            close(fd);
-        }
-    }
-    Ok(())
-}
-
 /// The lenient number at the start of `text`, as `atoi` reads it.
 fn atoi(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
@@ -88,6 +66,28 @@ pub fn linuxOvercommitMemoryValue() -> i64 {
     numberIn("/proc/sys/vm/overcommit_memory").unwrap_or(-1)
 }
 
+/// Goes into the background: the parent exits with 0, the child goes on in a session of its own,
+/// with nothing to read from and its output thrown away.
+///
+/// Call it before there are threads and an event loop.
+pub fn daemonize() -> io::Result<()> {
+    if let Fork::Parent(_) = fork()? {
+        std::process::exit(0);
+    }
+    // A child just born leads no group, so this cannot fail.
+    let _ = nix::unistd::setsid();
+    if let Ok(fd) = open(b"/dev/null", libc::O_RDWR, 0) {
+        for standard in 0..=2 {
+            // Best effort, as in the C: the server runs with a terminal, too.
+            let _ = dup2(fd, standard);
+        }
+        if fd > 2 {
+            close(fd);
+        }
+    }
+    Ok(())
+}
+
 /// Whether transparent huge pages are on for all. They make a forked child copy 2 MB where 4 KB
 /// changed.
 pub fn THPIsEnabled() -> bool {
@@ -131,11 +131,6 @@ pub fn pageSize() -> usize {
     sysconf(libc::_SC_PAGESIZE)
 }
 
-/// Bytes of memory the machine has.
-pub fn zmalloc_get_memory_size() -> usize {
-    sysconf(libc::_SC_PHYS_PAGES).saturating_mul(pageSize())
-}
-
 /// The sum, in bytes, of one field over all mappings of a process (`pid` -1: this one). `field`
 /// ends with a colon, like `Rss:`. 0 if unknown.
 ///
@@ -165,6 +160,11 @@ pub fn zmalloc_get_smap_bytes_by_field(field: &str, pid: i32) -> usize {
 /// child, what copy-on-write has cost.
 pub fn zmalloc_get_private_dirty(pid: i32) -> usize {
     zmalloc_get_smap_bytes_by_field("Private_Dirty:", pid)
+}
+
+/// Bytes of memory the machine has.
+pub fn zmalloc_get_memory_size() -> usize {
+    sysconf(libc::_SC_PHYS_PAGES).saturating_mul(pageSize())
 }
 
 /// Processor time, in microseconds.
@@ -259,21 +259,6 @@ pub fn syslog(priority: i32, line: &[u8]) {
     unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
 }
 
-/// Lets this thread run only on the processors of `cpulist`, like `0,2,4-10:2` (every second from 4
-/// to 10). A list that can't be read changes nothing, silently, as in the C.
-pub fn setcpuaffinity(cpulist: &[u8]) {
-    let Some(cpus) = parseCpuList(cpulist) else { return };
-    // SAFETY: an all-zero set is the empty one.
-    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
-    for cpu in cpus {
-        // SAFETY: `parseCpuList` gives numbers below CPU_SETSIZE only.
-        unsafe { libc::CPU_SET(cpu, &mut set) };
-    }
-    // A processor that isn't there is no reason to stop.
-    // SAFETY: the set is ours and its size is given.
-    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
-}
-
 /// The processors that `list` names, below CPU_SETSIZE. `None`: it is malformed.
 fn parseCpuList(list: &[u8]) -> Option<Vec<usize>> {
     /// The number at the start, and what follows it.
@@ -299,6 +284,21 @@ fn parseCpuList(list: &[u8]) -> Option<Vec<usize>> {
         cpus.extend((first..=top).step_by(step as usize).map(|cpu| cpu as usize));
     }
     Some(cpus)
+}
+
+/// Lets this thread run only on the processors of `cpulist`, like `0,2,4-10:2` (every second from 4
+/// to 10). A list that can't be read changes nothing, silently, as in the C.
+pub fn setcpuaffinity(cpulist: &[u8]) {
+    let Some(cpus) = parseCpuList(cpulist) else { return };
+    // SAFETY: an all-zero set is the empty one.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    for cpu in cpus {
+        // SAFETY: `parseCpuList` gives numbers below CPU_SETSIZE only.
+        unsafe { libc::CPU_SET(cpu, &mut set) };
+    }
+    // A processor that isn't there is no reason to stop.
+    // SAFETY: the set is ours and its size is given.
+    unsafe { libc::sched_setaffinity(0, size_of::<libc::cpu_set_t>(), &set) };
 }
 
 /// `setproctitle.c`: the title that `ps` shows, written over the memory in which the kernel

@@ -1142,6 +1142,12 @@ impl Deref for StreamIDText {
     }
 }
 
+/// Replies with an id.
+#[inline]
+pub fn addReplyStreamID(clients: &mut impl AsMut<Clients>, c: ClientId, id: &streamID) {
+    addReplyBulkCBuffer(clients, c, &createObjectFromStreamID(id));
+}
+
 /// The text of an id: an argument for propagation, or a reply.
 #[inline]
 pub fn createObjectFromStreamID(id: &streamID) -> StreamIDText {
@@ -1152,12 +1158,6 @@ pub fn createObjectFromStreamID(id: &streamID) -> StreamIDText {
     buf[ms.len()] = b'-';
     buf[ms.len() + 1..len].copy_from_slice(&seq);
     StreamIDText { len, buf }
-}
-
-/// Replies with an id.
-#[inline]
-pub fn addReplyStreamID(clients: &mut impl AsMut<Clients>, c: ClientId, id: &streamID) {
-    addReplyBulkCBuffer(clients, c, &createObjectFromStreamID(id));
 }
 
 /// Whether propagation reaches anybody. If not, what would be propagated need not be written out; but a transaction has to

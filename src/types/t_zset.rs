@@ -187,19 +187,6 @@ impl zset {
         node
     }
 
-    /// Removes a member, without shrinking anything; false if it is not there.
-    fn zsetRemoveFromSkiplist(&mut self, ele: &[u8]) -> bool {
-        let zset { zsl, dict, seed } = self;
-        let hash = siphash(ele, seed);
-        match dict.remove(hash, |node| zsl.member(node as u32) == ele, rehash(zsl, seed)) {
-            Some(node) => {
-                zslDeleteIndex(zsl, node as u32);
-                true
-            }
-            None => false,
-        }
-    }
-
     /// What every function that deletes ranges of the list has to do for each node that goes.
     fn forget(dict: &mut RawDict, seed: &HashSeed, zsl: &Zskiplist, node: u32) {
         let hash = siphash(zsl.member(node), seed);
@@ -975,6 +962,21 @@ pub fn zsetAdd(
     zs.dict.set_resize_enabled(limits.resize);
     zs.insert_hashed(hash, score, ele);
     Ok((ZADD_OUT_ADDED, score))
+}
+
+impl zset {
+    /// Removes a member, without shrinking anything; false if it is not there.
+    fn zsetRemoveFromSkiplist(&mut self, ele: &[u8]) -> bool {
+        let zset { zsl, dict, seed } = self;
+        let hash = siphash(ele, seed);
+        match dict.remove(hash, |node| zsl.member(node as u32) == ele, rehash(zsl, seed)) {
+            Some(node) => {
+                zslDeleteIndex(zsl, node as u32);
+                true
+            }
+            None => false,
+        }
+    }
 }
 
 /// Deletes a member; false if it is not there.
@@ -1988,41 +1990,6 @@ fn limited<'a>(
     walk.take(all(limit))
 }
 
-/// A range of scores.
-fn genericZrangebyscoreCommand(
-    handler: &mut zrange_result_handler,
-    clients: &mut Clients,
-    c: ClientId,
-    zobj: ZsetRef,
-    range: &zrangespec,
-    (offset, limit): (i64, i64),
-    reverse: bool,
-) {
-    let walk = limited(ZsetWalk::in_range(zobj, range, reverse), zobj, offset, limit);
-    let inside = move |item: &(ZiplistEntry<'_>, f64)| {
-        if reverse { zslValueGteMin(item.1, range) } else { zslValueLteMax(item.1, range) }
-    };
-    handler.emit(clients, c, walk.take_while(inside), None, reverse);
-}
-
-/// A range of members.
-fn genericZrangebylexCommand(
-    handler: &mut zrange_result_handler,
-    clients: &mut Clients,
-    c: ClientId,
-    zobj: ZsetRef,
-    range: &zlexrangespec,
-    (offset, limit): (i64, i64),
-    reverse: bool,
-) {
-    let walk = ZsetWalk::in_lex_range(zobj, range, reverse).with_scores(handler.scores());
-    let walk = limited(walk, zobj, offset, limit);
-    let inside = move |item: &(ZiplistEntry<'_>, f64)| {
-        if reverse { lexGteMin(item.0, range) } else { lexLteMax(item.0, range) }
-    };
-    handler.emit(clients, c, walk.take_while(inside), None, reverse);
-}
-
 /// In which direction a range goes.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum zrange_direction {
@@ -2045,6 +2012,23 @@ pub fn zrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// ZREVRANGE key start stop [WITHSCORES]
 pub fn zrevrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_RANK, ZRANGE_DIRECTION_REVERSE);
+}
+
+/// A range of scores.
+fn genericZrangebyscoreCommand(
+    handler: &mut zrange_result_handler,
+    clients: &mut Clients,
+    c: ClientId,
+    zobj: ZsetRef,
+    range: &zrangespec,
+    (offset, limit): (i64, i64),
+    reverse: bool,
+) {
+    let walk = limited(ZsetWalk::in_range(zobj, range, reverse), zobj, offset, limit);
+    let inside = move |item: &(ZiplistEntry<'_>, f64)| {
+        if reverse { zslValueGteMin(item.1, range) } else { zslValueLteMax(item.1, range) }
+    };
+    handler.emit(clients, c, walk.take_while(inside), None, reverse);
 }
 
 /// ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]
@@ -2111,6 +2095,24 @@ pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }),
     };
     addReplyLongLong(server, c, count);
+}
+
+/// A range of members.
+fn genericZrangebylexCommand(
+    handler: &mut zrange_result_handler,
+    clients: &mut Clients,
+    c: ClientId,
+    zobj: ZsetRef,
+    range: &zlexrangespec,
+    (offset, limit): (i64, i64),
+    reverse: bool,
+) {
+    let walk = ZsetWalk::in_lex_range(zobj, range, reverse).with_scores(handler.scores());
+    let walk = limited(walk, zobj, offset, limit);
+    let inside = move |item: &(ZiplistEntry<'_>, f64)| {
+        if reverse { lexGteMin(item.0, range) } else { lexLteMax(item.0, range) }
+    };
+    handler.emit(clients, c, walk.take_while(inside), None, reverse);
 }
 
 /// ZRANGEBYLEX key min max [LIMIT offset count]
