@@ -1,0 +1,19 @@
+# adlist.c, 18 functions. Here: src/ds/adlist.rs
+listCreate
+listEmpty
+listRelease
+listAddNodeHead
+listAddNodeTail
+listInsertNode
+listDelNode
+listGetIterator
+listReleaseIterator
+listRewind
+listRewindTail
+listNext
+listDup
+listSearchKey
+listIndex
+listRotateTailToHead
+listRotateHeadToTail
+listJoin

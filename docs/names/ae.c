@@ -1,0 +1,20 @@
+# ae.c, 19 functions. Here: src/ae.rs
+aeCreateEventLoop
+aeGetSetSize
+aeSetDontWait
+aeResizeSetSize
+aeDeleteEventLoop
+aeStop
+aeCreateFileEvent
+aeDeleteFileEvent
+aeGetFileEvents
+aeCreateTimeEvent
+aeDeleteTimeEvent
+usUntilEarliestTimer
+processTimeEvents
+aeProcessEvents
+aeWait
+aeMain
+aeGetApiName
+aeSetBeforeSleepProc
+aeSetAfterSleepProc

@@ -1,0 +1,22 @@
+# bitops.c, 21 functions. Here: src/types/bitops.rs
+redisPopcount
+redisBitpos
+setUnsignedBitfield
+setSignedBitfield
+getUnsignedBitfield
+getSignedBitfield
+checkUnsignedBitfieldOverflow
+checkSignedBitfieldOverflow
+printBits
+getBitOffsetFromArgument
+getBitfieldTypeFromArgument
+lookupStringForBitCommand
+getObjectReadOnlyString
+setbitCommand
+getbitCommand
+bitopCommand
+bitcountCommand
+bitposCommand
+bitfieldGeneric
+bitfieldCommand
+bitfieldroCommand

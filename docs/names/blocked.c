@@ -1,0 +1,17 @@
+# blocked.c, 16 functions. Here: src/blocked.rs
+blockClient
+updateStatsOnUnblock
+processUnblockedClients
+queueClientForReprocessing
+unblockClient
+replyToBlockedClientTimedOut
+disconnectAllBlockedClients
+serveClientsBlockedOnListKey
+serveClientsBlockedOnSortedSetKey
+serveClientsBlockedOnStreamKey
+serveClientsBlockedOnKeyByModule
+handleClientsBlockedOnKeys
+blockForKeys
+unblockClientWaitingData
+getBlockedTypeByType
+signalKeyAsReady

@@ -1,0 +1,2 @@
+# crc16.c, 1 functions. Not ported yet.
+crc16

@@ -1,0 +1,17 @@
+# evict.c, 16 functions. Here: src/evict.rs
+getLRUClock
+LRU_CLOCK
+estimateObjectIdleTime
+evictionPoolAlloc
+evictionPoolPopulate
+LFUGetTimeInMinutes
+LFUTimeElapsed
+LFULogIncr
+LFUDecrAndReturn
+freeMemoryGetNotCountedMemory
+getMaxmemoryState
+overMaxmemoryAfterAlloc
+evictionTimeProc
+isSafeToPerformEvictions
+evictionTimeLimitUs
+performEvictions

@@ -1,0 +1,18 @@
+# expire.c, 17 functions. Here: src/expire.rs
+activeExpireCycleTryExpire
+activeExpireCycle
+expireSlaveKeys
+rememberSlaveKeyWithExpire
+getSlaveKeyWithExpireCount
+flushSlaveKeysWithExpireList
+checkAlreadyExpired
+expireGenericCommand
+expireCommand
+expireatCommand
+pexpireCommand
+pexpireatCommand
+ttlGenericCommand
+ttlCommand
+pttlCommand
+persistCommand
+touchCommand

@@ -1,0 +1,16 @@
+# geohash.c, 15 functions. Here: src/types/geohash.rs
+interleave64
+deinterleave64
+geohashGetCoordRange
+geohashEncode
+geohashEncodeType
+geohashEncodeWGS84
+geohashDecode
+geohashDecodeType
+geohashDecodeWGS84
+geohashDecodeAreaToLongLat
+geohashDecodeToLongLatType
+geohashDecodeToLongLatWGS84
+geohash_move_x
+geohash_move_y
+geohashNeighbors

@@ -1,0 +1,11 @@
+# geohash_helper.c, 10 functions. Here: src/types/geohash.rs
+deg_rad
+rad_deg
+geohashEstimateStepsByRadius
+geohashBoundingBox
+geohashCalculateAreasByShapeWGS84
+geohashAlign52Bits
+geohashGetDistance
+geohashGetDistanceIfInRadius
+geohashGetDistanceIfInRadiusWGS84
+geohashGetDistanceIfInRectangle

@@ -1,0 +1,3 @@
+# gopher.c, 2 functions. Not ported yet.
+addReplyGopherItem
+processGopherRequest

@@ -1,0 +1,23 @@
+# hyperloglog.c, 22 functions. Here: src/types/hyperloglog.rs
+MurmurHash64A
+hllPatLen
+hllDenseSet
+hllDenseAdd
+hllDenseRegHisto
+hllSparseToDense
+hllSparseSet
+hllSparseAdd
+hllSparseRegHisto
+hllRawRegHisto
+hllSigma
+hllTau
+hllCount
+hllAdd
+hllMerge
+createHLLObject
+isHLLObjectOrReply
+pfaddCommand
+pfcountCommand
+pfmergeCommand
+pfselftestCommand
+pfdebugCommand

@@ -1,0 +1,15 @@
+# latency.c, 14 functions. Here: src/latency.rs, src/sys/proc.rs
+dictStringKeyCompare
+dictStringHash
+THPIsEnabled
+THPDisable
+THPGetAnonHugePagesSize
+latencyMonitorInit
+latencyAddSample
+latencyResetEvent
+analyzeLatencyForEvent
+createLatencyReport
+latencyCommandReplyWithSamples
+latencyCommandReplyWithLatestEvents
+latencyCommandGenSparkeline
+latencyCommand

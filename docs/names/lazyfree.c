@@ -1,0 +1,15 @@
+# lazyfree.c, 14 functions. Here: src/lazyfree.rs
+lazyfreeFreeObject
+lazyfreeFreeDatabase
+lazyfreeFreeSlotsMap
+lazyFreeTrackingTable
+lazyFreeLuaScripts
+lazyfreeGetPendingObjectsCount
+lazyfreeGetFreedObjectsCount
+lazyfreeGetFreeEffort
+dbAsyncDelete
+freeObjAsync
+emptyDbAsync
+freeSlotsToKeysMapAsync
+freeTrackingRadixTreeAsync
+freeLuaScriptsAsync

@@ -1,0 +1,27 @@
+# listpack.c, 26 functions. Here: src/ds/listpack.rs
+lpStringToInt64
+lpNew
+lpFree
+lpShrinkToFit
+lpEncodeGetType
+lpEncodeBacklen
+lpDecodeBacklen
+lpEncodeString
+lpCurrentEncodedSizeUnsafe
+lpCurrentEncodedSizeBytes
+lpSkip
+lpNext
+lpPrev
+lpFirst
+lpLast
+lpLength
+lpGet
+lpInsert
+lpAppend
+lpDelete
+lpBytes
+lpSeek
+lpValidateFirst
+lpValidateNext
+lpAssertValidEntry
+lpValidateIntegrity

@@ -1,0 +1,2 @@
+# lzf_c.c, 1 functions. Here: src/ds/lzf.rs
+lzf_compress

@@ -1,0 +1,13 @@
+# memtest.c, 12 functions. Not ported.
+memtest_progress_start
+memtest_progress_end
+memtest_progress_step
+memtest_addressing
+memtest_fill_random
+memtest_fill_value
+memtest_compare
+memtest_compare_times
+memtest_test
+memtest_preserving_test
+memtest_alloc_and_test
+memtest

@@ -1,0 +1,12 @@
+# monotonic.c, 11 functions. Here: src/sys/clock.rs
+getMonotonicUs_x86
+monotonicInit_x86linux
+__cntvct
+cntfrq_hz
+getMonotonicUs_aarch64
+monotonicInit_aarch64
+getMonotonicUs_posix
+monotonicInit_posix
+monotonicInit
+monotonicInfoString
+monotonicGetType

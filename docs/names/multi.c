@@ -1,0 +1,21 @@
+# multi.c, 20 functions. Here: src/multi.rs
+initClientMultiState
+freeClientMultiState
+queueMultiCommand
+discardTransaction
+flagTransaction
+multiCommand
+discardCommand
+beforePropagateMulti
+afterPropagateExec
+execCommandPropagateMulti
+execCommandPropagateExec
+execCommandAbort
+execCommand
+watchForKey
+unwatchAllKeys
+isWatchedKeyExpired
+touchWatchedKey
+touchAllWatchedKeysInDb
+watchCommand
+unwatchCommand

@@ -1,0 +1,4 @@
+# notify.c, 3 functions. Here: src/notify.rs
+keyspaceEventsStringToFlags
+keyspaceEventsFlagsToString
+notifyKeyspaceEvent

@@ -1,0 +1,21 @@
+# pubsub.c, 20 functions. Here: src/pubsub.rs
+addReplyPubsubMessage
+addReplyPubsubPatMessage
+addReplyPubsubSubscribed
+addReplyPubsubUnsubscribed
+addReplyPubsubPatSubscribed
+addReplyPubsubPatUnsubscribed
+clientSubscriptionsCount
+pubsubSubscribeChannel
+pubsubUnsubscribeChannel
+pubsubSubscribePattern
+pubsubUnsubscribePattern
+pubsubUnsubscribeAllChannels
+pubsubUnsubscribeAllPatterns
+pubsubPublishMessage
+subscribeCommand
+unsubscribeCommand
+psubscribeCommand
+punsubscribeCommand
+publishCommand
+pubsubCommand

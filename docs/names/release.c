@@ -1,0 +1,5 @@
+# release.c, 4 functions. Here: src/server.rs
+redisGitSHA1
+redisGitDirty
+redisBuildId
+redisBuildIdString

@@ -1,0 +1,4 @@
+# setcpuaffinity.c, 3 functions. Here: src/sys/proc.rs
+next_token
+next_num
+setcpuaffinity

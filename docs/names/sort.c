@@ -1,0 +1,5 @@
+# sort.c, 4 functions. Here: src/sort.rs
+createSortOperation
+lookupKeyByPattern
+sortCompare
+sortCommand

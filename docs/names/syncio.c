@@ -1,0 +1,4 @@
+# syncio.c, 3 functions. Here: src/connection.rs
+syncWrite
+syncRead
+syncReadLine

@@ -1,0 +1,9 @@
+# timeout.c, 8 functions. Here: src/timeout.rs
+checkBlockedClientTimeout
+clientsCronHandleTimeout
+encodeTimeoutKey
+decodeTimeoutKey
+addClientToTimeoutTable
+removeClientFromTimeoutTable
+handleBlockedClientsTimeout
+getTimeoutFromObjectOrReply

@@ -1,0 +1,20 @@
+# tracking.c, 19 functions. Not ported yet.
+disableTracking
+stringCheckPrefix
+checkPrefixCollisionsOrReply
+enableBcastTrackingForPrefix
+enableTracking
+trackingRememberKeys
+sendTrackingMessage
+trackingRememberKeyToBroadcast
+trackingInvalidateKey
+trackingHandlePendingKeyInvalidations
+freeTrackingRadixTreeCallback
+freeTrackingRadixTree
+trackingInvalidateKeysOnFlush
+trackingLimitUsedSlots
+trackingBuildBroadcastReply
+trackingBroadcastInvalidationMessages
+trackingGetTotalItems
+trackingGetTotalKeys
+trackingGetTotalPrefixes

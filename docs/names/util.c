@@ -1,0 +1,23 @@
+# util.c, 22 functions. Here: src/util.rs, src/ds/glob.rs, src/ds/longdouble.rs, src/sys/random.rs
+stringmatchlen_impl
+stringmatchlen
+stringmatch
+stringmatchlen_fuzz_test
+memtoll
+mempbrk
+memmapchars
+digits10
+sdigits10
+ll2string
+string2ll
+string2ull
+string2l
+string2ld
+string2d
+d2string
+ld2string
+getRandomBytes
+getRandomHexChars
+getAbsolutePath
+getTimeZone
+pathIsBaseName

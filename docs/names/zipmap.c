@@ -1,0 +1,20 @@
+# zipmap.c, 19 functions. Here: src/ds/zipmap.rs
+zipmapNew
+zipmapDecodeLength
+zipmapGetEncodedLengthSize
+zipmapEncodeLength
+zipmapLookupRaw
+zipmapRequiredLength
+zipmapRawKeyLength
+zipmapRawValueLength
+zipmapRawEntryLength
+zipmapResize
+zipmapSet
+zipmapDel
+zipmapRewind
+zipmapNext
+zipmapGet
+zipmapExists
+zipmapLen
+zipmapBlobLen
+zipmapValidateIntegrity
