@@ -203,7 +203,7 @@ pub fn aeCreateEventLoop<S>(setsize: i32) -> io::Result<EventLoop<S>> {
         timeEvents: Vec::new(),
         stop: false,
         poll: Poll::new()?,
-        polled: Events::with_capacity(setsize.max(1) as usize),
+        polled: events_for(setsize),
         beforesleep: None,
         aftersleep: None,
         flags: 0,
@@ -236,6 +236,11 @@ pub fn aeLimitSleep<S>(el: &mut EventLoop<S>, limit: Duration) {
     el.sleepLimit = Some(limit);
 }
 
+/// Room for what one poll reports. Of more than this the rest is reported by the next poll.
+fn events_for(setsize: i32) -> Events {
+    Events::with_capacity(setsize.clamp(1, 1 << 16) as usize)
+}
+
 /// Changes the number that descriptors must be below. `Err`, and nothing done, when a descriptor
 /// with a handler is not.
 pub fn aeResizeSetSize<S>(el: &mut EventLoop<S>, setsize: i32) -> Result<(), ()> {
@@ -245,7 +250,7 @@ pub fn aeResizeSetSize<S>(el: &mut EventLoop<S>, setsize: i32) -> Result<(), ()>
     if el.maxfd >= setsize {
         return Err(());
     }
-    el.polled = Events::with_capacity(setsize.max(1) as usize);
+    el.polled = events_for(setsize);
     el.setsize = setsize;
     Ok(())
 }

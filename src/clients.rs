@@ -58,8 +58,6 @@ pub struct Clients {
     pub clients_to_close: List<ClientId>,
     /// Output buffer limits by class.
     pub client_obuf_limits: [clientBufferLimitsConfig; CLIENT_TYPE_OBUF_COUNT],
-    /// Copied from `server.steady_time` when that changes: soft limits run on it.
-    pub steady_time: i64,
 }
 
 impl Clients {

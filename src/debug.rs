@@ -635,7 +635,7 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         server.skip_checksum_validation = atoi(&argv[2]) != 0;
         addReply(server, c, shared::ok);
     } else if is("aof-flush-sleep") && argc == 3 {
-        server.aof_flush_sleep = atoi(&argv[2]);
+        server.aof_flush_sleep = atoi(&argv[2]).max(0);
         addReply(server, c, shared::ok);
     } else if is("error") && argc == 3 {
         let mut errstr = bformat!("-{}", B(&argv[2]));

@@ -94,7 +94,7 @@ pub fn estimateObjectIdleTime(server: &Server, lru: u32) -> u64 {
 
 /// Fills the pool from a sample of the keys of a db: of all, or of those that expire.
 pub fn evictionPoolPopulate(server: &mut Server, dbid: usize, allkeys: bool) {
-    let mut samples: Vec<KeyRef> = Vec::with_capacity(server.maxmemory_samples as usize);
+    let mut samples: Vec<KeyRef> = Vec::new();
     let dict = &server.db[dbid].dict;
     let count = server.maxmemory_samples as usize;
     if allkeys {

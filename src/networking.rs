@@ -69,7 +69,7 @@ use crate::server::{
 };
 use crate::server_h::*;
 use crate::sys::alloc::zmalloc_used_memory;
-use crate::sys::clock::ustime;
+use crate::sys::clock::{steady_ms, ustime};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll};
 use crate::{bformat, serverLog};
@@ -284,6 +284,13 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
         clientInstallWriteHandler(clients, c);
     }
     C_OK
+}
+
+/// Whether nothing more that is queued for a client will be sent: it is about to be closed, or gets no replies. Loops whose length
+/// somebody typed end then.
+#[inline]
+pub fn gets_no_replies(clients: &mut Clients, c: ClientId) -> bool {
+    clients[c].flags & CLIENT_CLOSE_AFTER_REPLY != 0 || prepareClientToWrite(clients, c).is_err()
 }
 
 // ---------------------------------------------------------------------------------------------------------------------
@@ -2749,7 +2756,6 @@ pub fn getClientTypeName(class: usize) -> &'static str {
 ///
 /// C: 6.2.16 lets everybody leave as much. Who did not authenticate gets hardly anything here.
 pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool {
-    let steady_time = clients.steady_time;
     let client = &clients[c];
     let used_mem = getClientOutputBufferMemoryUsage(client);
     if used_mem > REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT
@@ -2771,6 +2777,8 @@ pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool
 
     let client = &mut clients[c];
     if soft {
+        // C: the clock as it was before the command, so that a soft limit never ends a reply, however long that takes.
+        let steady_time = steady_ms() / 1000;
         if client.obuf_soft_limit_reached_time == 0 {
             client.obuf_soft_limit_reached_time = steady_time;
             soft = false;

@@ -82,12 +82,12 @@ use crate::sys::file::{Access, access, asPath, redis_fsync, umask, unlink};
 use crate::sys::fork::{ANY_CHILD, Fork, fork, getpid, waitNoHang};
 use crate::sys::proc::{
     THPDisable, THPIsEnabled, Usage, daemonize, execve, getNofile, getrusage,
-    linuxOvercommitMemoryValue, openlog, setNofile, setcpuaffinity, somaxconn, spt_init, syslog,
-    uname, writeOOMScoreAdj, zmalloc_get_memory_size, zmalloc_get_rss,
+    linuxOvercommitMemoryValue, nr_open, openlog, setNofile, setcpuaffinity, somaxconn, spt_init,
+    syslog, uname, writeOOMScoreAdj, zmalloc_get_memory_size, zmalloc_get_rss,
 };
 use crate::sys::random::getRandomHexChars;
 use crate::sys::signal::{self, SignalHooks, watchdogScheduleSignal};
-use crate::sys::socket::{close, setCloexec};
+use crate::sys::socket::{close, close_from, setCloexec};
 use crate::timeout::{clientsCronHandleTimeout, handleBlockedClientsTimeout};
 use crate::util::{B, c_str, eq_ignore_case, getAbsolutePath, memmapchars};
 use crate::{addReplyErrorFormat, sdscatprintf, serverLog};
@@ -713,7 +713,6 @@ fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustim
 pub fn updateCachedTime(server: &mut Server, update_daylight_info: bool) {
     server.steady_mstime = steady_ms();
     server.steady_time = server.steady_mstime / 1000;
-    server.clients.steady_time = server.steady_time;
     updateCachedTimeWithUs(server, update_daylight_info, ustime());
 }
 
@@ -1161,12 +1160,10 @@ pub fn restartServer(server: &mut Server, flags: i32, delay: mstime_t) -> CResul
     }
 
     // All descriptors but the standard ones: a server in the foreground goes on writing to its terminal.
-    for fd in 3..server.maxclients as RawFd + 1024 {
-        close(fd);
-    }
+    close_from(3, server.maxclients.saturating_add(1024));
 
     if delay > 0 {
-        usleep(delay as u64 * 1000);
+        usleep((delay as u64).saturating_mul(1000));
     }
     server.exec_argv[0].clone_from(&executable);
     execve(&executable, &server.exec_argv);
@@ -1210,8 +1207,8 @@ pub fn setOOMScoreAdj(server: &mut Server, process_class: i32) -> CResult {
 pub fn adjustOpenFilesLimit(server: &mut Server) {
     let reserved = CONFIG_MIN_RESERVED_FDS as u64;
     let maxfiles = u64::from(server.maxclients) + reserved;
-    let oldlimit = match getNofile() {
-        Ok((soft, _hard)) => soft,
+    let (oldlimit, hardlimit) = match getNofile() {
+        Ok(limits) => limits,
         Err(e) => {
             serverLog!(
                 LL_WARNING,
@@ -1226,22 +1223,27 @@ pub fn adjustOpenFilesLimit(server: &mut Server) {
         return;
     }
 
-    // As many as we want, or as many as we can get.
+    // As many as we want, or as many as we can get: what the kernel gives to anybody at all, or what it gives to us. C: it tries
+    // 16 less each time, which takes minutes where somebody wants very many; it comes to the same numbers.
+    const DECR_STEP: u64 = 16;
     let mut setrlimit_error = String::new();
-    let mut bestlimit = maxfiles;
-    while bestlimit > oldlimit {
-        const DECR_STEP: u64 = 16;
-        match setNofile(bestlimit) {
-            Ok(()) => break,
+    let mut bestlimit = oldlimit;
+    let nr_open = nr_open().unwrap_or(u64::MAX);
+    for bound in [maxfiles, nr_open, nr_open.min(hardlimit)] {
+        let less = maxfiles.saturating_sub(bound).next_multiple_of(DECR_STEP);
+        let limit = maxfiles.saturating_sub(less);
+        // What we had we still have.
+        if limit <= oldlimit {
+            continue;
+        }
+        match setNofile(limit) {
+            Ok(()) => {
+                bestlimit = limit;
+                break;
+            }
             Err(e) => setrlimit_error = errorText(&e),
         }
-        if bestlimit < DECR_STEP {
-            break;
-        }
-        bestlimit -= DECR_STEP;
     }
-    // What we had we still have, should the last try have been for less.
-    let bestlimit = bestlimit.max(oldlimit);
 
     if bestlimit >= maxfiles {
         serverLog!(

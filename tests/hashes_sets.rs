@@ -28,6 +28,58 @@ fn counts_out_of_range_are_refused() {
     assert_eq!(c.cmd(&["SPOP", "s", "-1"]).text(), positive);
 }
 
+/// As many draws as somebody typed end with the client: when its reply is over the limit, and at once if it gets no replies.
+#[test]
+fn endless_draws_end() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let members: Vec<String> = (0..600).map(|n| format!("m{n}")).collect();
+    for (n, suffix) in [(3, "small"), (600, "large")] {
+        for (command, key) in [("SADD", "s"), ("HSET", "h"), ("ZADD", "z")] {
+            let mut args = vec![command.to_owned(), format!("{key}{suffix}")];
+            for (score, member) in members.iter().take(n).enumerate() {
+                match command {
+                    "SADD" => args.push(member.clone()),
+                    "HSET" => args.extend([member.clone(), "v".into()]),
+                    _ => args.extend([score.to_string(), member.clone()]),
+                }
+            }
+            c.cmd(&args);
+        }
+    }
+    c.cmd(&["SADD", "integers", "1", "2", "3"]);
+    let mut draws = vec![vec!["SRANDMEMBER", "integers"]];
+    draws.extend([["SRANDMEMBER", "ssmall"], ["SRANDMEMBER", "slarge"]].map(Vec::from));
+    draws.extend([["HRANDFIELD", "hsmall"], ["HRANDFIELD", "hlarge"]].map(Vec::from));
+    draws.extend([["ZRANDMEMBER", "zsmall"], ["ZRANDMEMBER", "zlarge"]].map(Vec::from));
+    c.cmd(&["CONFIG", "SET", "client-output-buffer-limit", "normal 10000000 0 0"]);
+    for draw in &draws {
+        let mut other = server.conn();
+        other.send(&[draw[0], draw[1], "-2147483649"]);
+        let _ = other.read_to_end();
+        assert_eq!(c.cmd(&["PING"]).text(), "PONG", "{draw:?}");
+    }
+
+    // Nothing is queued for these, so the limit is not reached.
+    for draw in &draws {
+        let most = [draw[0], draw[1], "-9223372036854775807"];
+        let mut silent = server.conn();
+        silent.send(&["CLIENT", "REPLY", "OFF"]);
+        silent.send(&most);
+        silent.send(&["CLIENT", "REPLY", "ON"]);
+        assert_eq!(silent.reply().text(), "OK", "{draw:?}");
+        // Its own end comes first.
+        let mut killed = server.conn();
+        let id = killed.cmd(&["CLIENT", "ID"]).text();
+        let kill = ["CLIENT", "KILL", "ID", &id, "SKIPME", "no"];
+        for queued in [&["MULTI"][..], &kill, &most, &["EXEC"]] {
+            killed.send(queued);
+        }
+        let _ = killed.read_to_end();
+        assert_eq!(c.cmd(&["PING"]).text(), "PONG", "{draw:?}");
+    }
+}
+
 /// CVE-2023-28856: an increment that cannot be leaves no empty hash behind.
 #[test]
 fn hincrbyfloat_by_infinity_makes_no_key() {

@@ -870,6 +870,12 @@ fn maxclients() {
     for mut c in more {
         assert_eq!(c.ask("PING"), "PONG");
     }
+    // More than any kernel has: the bound is not searched for step by step, which would take minutes.
+    let refused = info.ask("CONFIG SET maxclients 4294967295");
+    assert!(refused.contains("The operating system is not able to handle"), "{refused}");
+    assert_eq!(info.ask("CONFIG GET maxclients"), "[maxclients 100]");
+    let possible = refused.split("try with ").nth(1).unwrap().trim_end_matches('\'').to_owned();
+    assert_eq!(info.ask(&format!("CONFIG SET maxclients {possible}")), "OK", "{refused}");
 }
 
 /// timeout closes idle clients, not subscribers.

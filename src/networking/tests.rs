@@ -2,6 +2,7 @@ use super::*;
 use crate::db::dbAdd;
 use crate::ds::quicklist::{quicklistNew, quicklistPushTail};
 use crate::keyspace::AggregateRef;
+use crate::sys::clock::pass_time;
 use crate::sys::socket;
 use crate::testing::Rng;
 use crate::types::t_hash::{Hash, HashLimits, HashRef, createHashObject, hashTypeSet};
@@ -651,16 +652,16 @@ fn output_limits() {
         soft_limit_seconds: 5,
     };
     let chunk = vec![b'x'; PROTO_REPLY_CHUNK_BYTES];
-    let at = |f: &mut Fixture, time| {
-        f.server.clients.steady_time = time;
+    let after = |f: &mut Fixture, seconds| {
+        pass_time(seconds);
         addReplyProto(&mut f.server, c, &chunk);
         f.server[c].flags & CLIENT_CLOSE_ASAP != 0
     };
-    assert!(!at(&mut f, 1) && !at(&mut f, 1) && !at(&mut f, 10) && !at(&mut f, 15));
-    assert!(at(&mut f, 16));
+    assert!(!after(&mut f, 1) && !after(&mut f, 0) && !after(&mut f, 9) && !after(&mut f, 4));
+    assert!(after(&mut f, 2));
     let mut f = Fixture::new();
     f.server.clients.client_obuf_limits[CLIENT_TYPE_NORMAL].hard_limit_bytes = 100_000;
-    let queued = (0..20).take_while(|_| !at(&mut f, 1)).count();
+    let queued = (0..20).take_while(|_| !after(&mut f, 1)).count();
     assert_eq!(queued, 7);
     assert!(f.server[f.c].obuf_limit_reached);
     assert_eq!(freeClientsInAsyncFreeQueue(&mut f.server), 1);

@@ -17,6 +17,11 @@ fn now(clock: libc::clockid_t) -> (i64, i64) {
         let (sec, nsec) = read(clock);
         return (sec + WALL_CLOCK_OFFSET.get(), nsec);
     }
+    #[cfg(test)]
+    if clock == libc::CLOCK_MONOTONIC {
+        let (sec, nsec) = read(clock);
+        return (sec + TIME_PASSED.get(), nsec);
+    }
     read(clock)
 }
 
@@ -24,12 +29,20 @@ fn now(clock: libc::clockid_t) -> (i64, i64) {
 thread_local! {
     /// By how many seconds a test has set the wall clock of its thread.
     static WALL_CLOCK_OFFSET: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
+    /// How many seconds a test has let its thread's monotonic clock jump ahead.
+    static TIME_PASSED: std::cell::Cell<i64> = const { std::cell::Cell::new(0) };
 }
 
 /// Sets the wall clock, for this thread and its test: forward, or back.
 #[cfg(test)]
 pub fn set_wall_clock(seconds: i64) {
     WALL_CLOCK_OFFSET.set(WALL_CLOCK_OFFSET.get() + seconds);
+}
+
+/// Lets time pass on the clock that no one can set, for this thread and its test.
+#[cfg(test)]
+pub fn pass_time(seconds: i64) {
+    TIME_PASSED.set(TIME_PASSED.get() + seconds);
 }
 
 fn read(clock: libc::clockid_t) -> (i64, i64) {

@@ -55,6 +55,11 @@ pub fn setNofile(n: u64) -> io::Result<()> {
     Ok(nix::sys::resource::setrlimit(Resource::RLIMIT_NOFILE, n, n)?)
 }
 
+/// The kernel's bound on the limit of open files of any process; `None` if unknown.
+pub fn nr_open() -> Option<u64> {
+    numberIn("/proc/sys/fs/nr_open").and_then(|n| u64::try_from(n).ok())
+}
+
 /// The kernel's bound on the backlog of a listening socket; `None` if unknown.
 pub fn somaxconn() -> Option<i64> {
     numberIn("/proc/sys/net/core/somaxconn")

@@ -765,7 +765,7 @@ fn hrandfieldWithCountCommand(
                 for _ in 0..count {
                     let pair = hashTypeRandomElement(hash, size, &mut random);
                     hrandfieldReplyWithPair(clients, c, pair, withvalues);
-                    if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
+                    if gets_no_replies(clients, c) {
                         break;
                     }
                 }
@@ -777,7 +777,7 @@ fn hrandfieldWithCountCommand(
                     for pair in ziplistRandomPairs(zl, sample_count, &mut || random.next31()) {
                         hrandfieldReplyWithPair(clients, c, pair, withvalues);
                     }
-                    if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
+                    if gets_no_replies(clients, c) {
                         break;
                     }
                 }

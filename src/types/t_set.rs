@@ -711,7 +711,8 @@ fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplyArrayLen(clients, c, count);
         for _ in 0..count {
             addReplySetElement(clients, c, setTypeRandomElement(set, &mut random));
-            if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
+            // C: only if it is about to be closed; the count of a client with CLIENT REPLY OFF is counted to its end.
+            if gets_no_replies(clients, c) {
                 break;
             }
         }

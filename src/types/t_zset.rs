@@ -2553,7 +2553,7 @@ fn zrandmemberWithCountCommand(
         addReplyElementsLen(clients, c, count, withscores);
         match zobj {
             ZsetRef::Skiplist(_) => {
-                while count > 0 && clients[c].flags & CLIENT_CLOSE_ASAP == 0 {
+                while count > 0 && !gets_no_replies(clients, c) {
                     let item = zsetTypeRandomElement(zobj, size, &mut random);
                     addReplyElementAndScore(clients, c, item, withscores);
                     count -= 1;
@@ -2561,7 +2561,7 @@ fn zrandmemberWithCountCommand(
             }
             ZsetRef::Ziplist(zl) => {
                 let mut random = randomNumbers31();
-                while count > 0 && clients[c].flags & CLIENT_CLOSE_ASAP == 0 {
+                while count > 0 && !gets_no_replies(clients, c) {
                     let sample_count = count.min(ZRANDMEMBER_RANDOM_SAMPLE_LIMIT);
                     count -= sample_count;
                     for (ele, score) in ziplistRandomPairs(zl, sample_count, &mut random) {
