@@ -19,6 +19,7 @@ use crate::server_h::CStatus;
 use crate::serverLog;
 use crate::sys::errno::{errnoOf, strerror};
 use crate::sys::file;
+use crate::sys::proc::setcpuaffinity;
 use crate::sys::socket;
 
 /// The types of job.
@@ -75,11 +76,13 @@ pub struct Bio {
 }
 
 impl Bio {
-    /// Starts the threads. Without them the server cannot run: ends the process if one cannot be started.
-    pub fn bioInit(&mut self) {
+    /// Starts the threads, on these processors if there is a list (`bio_cpulist`). Without them the server cannot run: ends
+    /// the process if one cannot be started.
+    pub fn bioInit(&mut self, cpulist: Option<&[u8]>) {
         let titles = ["bio_close_file", "bio_aof_fsync", "bio_lazy_free"];
         for (queue, title) in self.queues.iter().zip(titles) {
             let queue = queue.clone();
+            let cpulist = cpulist.map(<[u8]>::to_vec);
             let results = Results {
                 objects_left: self.lazyfree_objects.clone(),
                 objects_freed: self.lazyfreed_objects.clone(),
@@ -88,7 +91,12 @@ impl Bio {
             let started = thread::Builder::new()
                 .name(title.to_string())
                 .stack_size(REDIS_THREAD_STACK_SIZE)
-                .spawn(move || bioProcessBackgroundJobs(&queue, &results));
+                .spawn(move || {
+                    if let Some(cpulist) = cpulist {
+                        setcpuaffinity(&cpulist);
+                    }
+                    bioProcessBackgroundJobs(&queue, &results);
+                });
             if started.is_err() {
                 serverLog!(LL_WARNING, "Fatal: Can't initialize Background Jobs.");
                 std::process::exit(1);
@@ -231,7 +239,7 @@ mod tests {
     #[test]
     fn garbage_is_dropped_elsewhere_and_counted() {
         let mut bio = Bio::default();
-        bio.bioInit();
+        bio.bioInit(None);
         let witness = Arc::new(());
         bio.bioCreateLazyFreeJob(Box::new(witness.clone()), 7);
         while bio.bioWaitStepOfType(BIO_LAZY_FREE) != 0 {}

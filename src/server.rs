@@ -1537,7 +1537,7 @@ pub fn initServer(server: &mut Server) {
 
 /// What has to come last: the threads, and then the memory figure that INFO takes as that of an empty server.
 pub fn InitServerLast(server: &mut Server) {
-    server.bio.bioInit();
+    server.bio.bioInit(server.bio_cpulist.as_deref());
     set_jemalloc_bg_thread(server.jemalloc_bg_thread);
     server.initial_memory_usage = zmalloc_used_memory();
 }

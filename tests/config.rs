@@ -571,6 +571,57 @@ fn process_title() {
     assert!(comm.starts_with("redis-server"), "{comm}");
 }
 
+/// Each kind of thread and child runs on the processors that its list names, and the server on those of its own, which
+/// its children share.
+#[test]
+fn cpu_lists() {
+    let allowed = |task: &str| -> String {
+        let status = std::fs::read_to_string(format!("/proc/{task}/status")).unwrap_or_default();
+        let list = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
+        list.unwrap_or_default().trim().to_string()
+    };
+    // The last one that we may use ourselves: where there are several, a list of one is none that is inherited.
+    let all = allowed("self");
+    let last = all.rsplit([',', '-']).next().unwrap().to_string();
+    for directive in ["server_cpulist", "bio_cpulist", "bgsave_cpulist", "aof_rewrite_cpulist"] {
+        let slow = ["--rdb-key-save-delay", "20000"];
+        let server = TestServer::start(&[&slow[..], &[&format!("--{directive}"), &last]].concat());
+        server.cmd(&["DEBUG", "POPULATE", "1000"]);
+        let expected = |kinds: &[&str]| if kinds.contains(&directive) { &last } else { &all };
+        let pid = server.pid();
+        assert_eq!(&allowed(&pid.to_string()), expected(&["server_cpulist"]), "{directive}");
+
+        let mut threads = 0;
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+            let task = task.unwrap().file_name().into_string().unwrap();
+            let task = format!("{pid}/task/{task}");
+            let name = std::fs::read_to_string(format!("/proc/{task}/comm")).unwrap();
+            if name.starts_with("bio_") {
+                threads += 1;
+                let expected = expected(&["bio_cpulist"]);
+                wait_for("the thread's processors", || &allowed(&task) == expected);
+            }
+        }
+        assert_eq!(threads, 3);
+
+        for (command, own) in
+            [("BGSAVE", "bgsave_cpulist"), ("BGREWRITEAOF", "aof_rewrite_cpulist")]
+        {
+            assert!(!server.cmd(&[command]).is_error());
+            let children = format!("/proc/{pid}/task/{pid}/children");
+            let child = || std::fs::read_to_string(&children).unwrap().trim().to_string();
+            wait_for("a child", || !child().is_empty());
+            let expected = expected(&[own, "server_cpulist"]);
+            wait_for("the child's processors", || &allowed(&child()) == expected);
+            signal("KILL", &child());
+            wait_for("its end", || {
+                server.info("rdb_bgsave_in_progress") == "0"
+                    && server.info("aof_rewrite_in_progress") == "0"
+            });
+        }
+    }
+}
+
 /// SIGTERM and SIGINT save where save points ask for it; SHUTDOWN as it is told.
 #[test]
 fn ways_to_stop() {
