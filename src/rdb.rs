@@ -75,6 +75,7 @@ use crate::sys::clock::{mstime, steady_ms};
 use crate::sys::errno::errorText;
 use crate::sys::file::{fileSize, fsync, getcwd, open, rename, unlink};
 use crate::sys::fork::{Fork, getpid, kill};
+use crate::sys::signal;
 use crate::sys::socket::close;
 use crate::types::t_hash::{
     Hash, HashRef, createHashObject, hashTypeConvert, hashTypeLength, hashZiplistValidateIntegrity,
@@ -250,7 +251,8 @@ pub fn rdbReportError(server: &mut Server, corruption_error: bool, linenum: u32,
         // The checker goes through the file once more, and its exit code is ours. It may find nothing wrong, like a key that
         // is there twice: the load failed all the same.
         serverLog!(LL_WARNING, "{}", B(&msg));
-        std::process::exit(redis_check_rdb_main(server, &[Vec::new(), file]).max(1));
+        let exitcode = redis_check_rdb_main(server, &[Vec::new(), file]).max(1);
+        exitWhileLoading(server, exitcode);
     } else if corruption_error {
         serverLog!(LL_WARNING, "{}. Failure loading rdb format", B(&msg));
     } else {
@@ -262,13 +264,21 @@ pub fn rdbReportError(server: &mut Server, corruption_error: bool, linenum: u32,
         return;
     }
     serverLog!(LL_WARNING, "Terminating server after rdb file reading failure.");
-    std::process::exit(1);
+    exitWhileLoading(server, 1);
+}
+
+/// Ends the process because of what it loads. What a master sent does not stay behind.
+fn exitWhileLoading(server: &Server, exitcode: i32) -> ! {
+    if let Some(tmpfile) = &server.repl_transfer_tmpfile {
+        let _ = unlink(tmpfile);
+    }
+    std::process::exit(exitcode);
 }
 
 /// Ends the process with code 1, if a load is going on; the reason was logged.
 fn exitIfLoading(server: &Server) {
     if server.loading {
-        std::process::exit(1);
+        exitWhileLoading(server, 1);
     }
 }
 
@@ -1175,6 +1185,53 @@ fn deepIntegrityValidation(server: &Server) -> bool {
     server[c].flags & CLIENT_MASTER == 0 && !server[c].user.is_some_and(skips)
 }
 
+/// Whether what is loaded comes from a file or from our master, and not from a client. What genuine servers have written by
+/// mistake is put right then, for it is all that there is; RESTORE can refuse it.
+fn comesFromFileOrMaster(server: &Server) -> bool {
+    let from_master = |c: ClientId| server[c].flags & CLIENT_MASTER != 0;
+    server.loading || server.current_client.is_some_and(from_master)
+}
+
+/// Logs what was put right in a value that comes from a file or from our master.
+macro_rules! rdbReportMended {
+    ($server:expr, $key:expr, $($arg:tt)+) => {
+        if $server.rdb_check.is_none() {
+            serverLog!(LL_WARNING, "Key '{}': {}", B(c_str($key)), B(&bformat!($($arg)+)));
+        }
+    };
+}
+
+/// Reports a packed value that was looked at element by element. `passes` says whether it could be loaded without, and then
+/// the report says so.
+fn rdbReportUnsound(server: &mut Server, linenum: u32, reason: &str, passes: bool) {
+    let way_out = if passes { " It is not looked at with 'sanitize-dump-payload no'." } else { "" };
+    rdbReportError(server, true, linenum, &bformat!("{}{}", reason, way_out));
+}
+
+/// The pairs of a ziplist without those whose first element is there before: the others were never seen. `None`: more is
+/// wrong with it than that, or it has a score that is no number.
+fn rdbDropDuplicates(zl: &[u8], scores: bool) -> Option<Ziplist> {
+    let mut entries = Vec::new();
+    let mut collect = |p: usize| ziplistGet(zl, p).map(|entry| entries.push(entry)).is_some();
+    if !ziplistValidateIntegrity(zl, true, Some(&mut collect)) || entries.len() % 2 != 0 {
+        return None;
+    }
+    let mut seen = HashSet::new();
+    let mut out = ziplistNew();
+    for pair in entries.chunks_exact(2) {
+        if scores && zzlScore(pair[1]).is_nan() {
+            return None;
+        }
+        let first = elementText(pair[0]).to_vec();
+        if !seen.contains(&first) {
+            ziplistPush(&mut out, &first, ZIPLIST_TAIL);
+            ziplistPush(&mut out, &elementText(pair[1]), ZIPLIST_TAIL);
+            seen.insert(first);
+        }
+    }
+    Some(out)
+}
+
 /// Skips the data of a module, which can be read without the module, in redis-check-rdb. `None`: the bytes end, or make no
 /// sense, which was reported.
 pub fn rdbLoadCheckModuleValue(
@@ -1256,7 +1313,7 @@ fn rdbLoadAggregate(
             rdbLoadQuicklist2(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
         }
         RDB_TYPE_STREAM_LISTPACKS | RDB_TYPE_STREAM_LISTPACKS_2 | RDB_TYPE_STREAM_LISTPACKS_3 => {
-            let s = rdbLoadStream(server, rdb, rdbtype).ok_or(RdbLoadErr::OTHER)?;
+            let s = rdbLoadStream(server, rdb, rdbtype, key).ok_or(RdbLoadErr::OTHER)?;
             Ok(Aggregate::Stream(Box::new(s)))
         }
         RDB_TYPE_HASH_METADATA => {
@@ -1575,7 +1632,11 @@ fn rdbLoadQuicklistNodes(
         match Ziplist::fromSlice(zl.bytes(&mut buf))
             .filter(|zl| ziplistValidateIntegrity(zl, deep, None))
         {
-            None => return rdbCorrupt(server, line!(), "Ziplist integrity check failed."),
+            None => {
+                let passes = ziplistValidateIntegrity(zl.bytes(&mut buf), false, None);
+                rdbReportUnsound(server, line!(), "Ziplist integrity check failed.", passes);
+                return Err(RdbLoadErr::OTHER);
+            }
             // An empty node is nothing; only a list of such nodes is an empty key.
             Some(zl) if ziplistLen(&zl) == 0 => {}
             Some(zl) => {
@@ -1677,8 +1738,9 @@ fn rdbLoadEncoded(
         }
         RDB_TYPE_ZSET_ZIPLIST => {
             let sound = |zl: &Ziplist| zsetZiplistValidateIntegrity(zl, deep);
-            let Some(zl) = Ziplist::fromSlice(encoded).filter(sound) else {
-                return rdbCorrupt(server, line!(), "Zset ziplist integrity check failed.");
+            let zl = match Ziplist::fromSlice(encoded).filter(sound) {
+                Some(zl) => zl,
+                None => rdbMendPairs(server, line!(), key, encoded, "Zset", true)?,
             };
             let mut zobj = Zset::Ziplist(zl);
             let len = zsetLength(zobj.as_ref());
@@ -1692,8 +1754,9 @@ fn rdbLoadEncoded(
         }
         RDB_TYPE_HASH_ZIPLIST => {
             let sound = |zl: &Ziplist| hashZiplistValidateIntegrity(zl, deep);
-            let Some(zl) = Ziplist::fromSlice(encoded).filter(sound) else {
-                return rdbCorrupt(server, line!(), "Hash ziplist integrity check failed.");
+            let zl = match Ziplist::fromSlice(encoded).filter(sound) {
+                Some(zl) => zl,
+                None => rdbMendPairs(server, line!(), key, encoded, "Hash", false)?,
             };
             let mut hash = Hash::Ziplist(zl);
             let len = hashTypeLength(hash.as_ref());
@@ -1710,6 +1773,32 @@ fn rdbLoadEncoded(
             rdbConvertListpack(server, rdbtype, rdb, key, rdbver, &encoded)
         }
     }
+}
+
+/// A ziplist of pairs that is not sound. One in which a field or member is there twice, as genuine servers have written
+/// them, loses the second if it comes from a file or our master; anything else is reported.
+fn rdbMendPairs(
+    server: &mut Server,
+    linenum: u32,
+    key: &[u8],
+    zl: &[u8],
+    what: &str,
+    scores: bool,
+) -> Result<Ziplist, RdbLoadErr> {
+    // C: loads them as they are, unless it sanitizes, and ends when the value becomes a table.
+    if comesFromFileOrMaster(server)
+        && let Some(mended) = rdbDropDuplicates(zl, scores)
+    {
+        let dropped = (ziplistLen(zl) - ziplistLen(&mended)) / 2;
+        rdbReportMended!(server, key, "{} pairs that were there before are left out", dropped);
+        return Ok(mended);
+    }
+    // With more pairs it becomes a table at once, and each is looked at all the same.
+    let limit =
+        if scores { server.zset_max_ziplist_entries } else { server.hash_max_ziplist_entries };
+    let passes = ziplistValidateIntegrity(zl, false, None) && ziplistLen(zl) / 2 <= limit;
+    rdbReportUnsound(server, linenum, &format!("{what} ziplist integrity check failed."), passes);
+    Err(RdbLoadErr::OTHER)
 }
 
 /// The hash of a zipmap, which Redis 2.4 and earlier have.
@@ -1839,13 +1928,15 @@ fn rdbOrReadError<T>(
 }
 
 /// A stream. What versions 10 and 11 add to it tells how far groups lag behind, which 6.2 does not show.
-fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Option<Stream> {
+fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) -> Option<Stream> {
     let deep = deepIntegrityValidation(server);
+    let mend = comesFromFileOrMaster(server);
     let mut s = streamNew();
     let listpacks = rdbLoadLen(server, rdb);
     let listpacks =
         rdbOrReadError(server, line!(), listpacks, "Stream listpacks len loading failed.")?;
-    let mut entries = 0u64;
+    // As the listpacks tell it, if all of them do.
+    let mut entries = Some(0u64);
     for _ in 0..listpacks {
         // The master id: the ids in the listpack are told as differences to it.
         let nodekey = rdbLoadStringObject(server, rdb);
@@ -1863,20 +1954,29 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Option<Stre
         let lp = rdbLoadStringObject(server, rdb);
         let lp = rdbOrReadError(server, line!(), lp, "Stream listpacks loading failed.")?;
         server.stat_dump_payload_sanitizations += i64::from(deep);
-        let sound = |lp: &Listpack| streamValidateListpackIntegrity(lp, deep);
-        let Some(lp) = Listpack::fromBytes(lp).filter(sound) else {
+        let Some(mut lp) = Listpack::fromBytes(lp) else {
             rdbReportCorruptRDB!(server, "Stream listpack integrity check failed.");
             return None;
         };
+        if !streamValidateListpackIntegrity(&lp, deep) {
+            if !mend || !streamMendListpack(&mut lp) {
+                let text = "Stream listpack integrity check failed.";
+                rdbReportUnsound(server, line!(), text, true);
+                return None;
+            }
+            rdbReportMended!(
+                server,
+                key,
+                "the deleted entries of a stream's node are counted anew"
+            );
+        }
         // A node without entries is removed by whoever deletes the last one.
         let Some(first) = lpFirst(&lp) else {
             rdbReportCorruptRDB!(server, "Empty listpack inside stream");
             return None;
         };
-        if deep {
-            let count = u64::try_from(lpGetInteger(&lp, first)).unwrap_or(0);
-            entries = entries.saturating_add(count);
-        }
+        let count = lpGetIntegerIfValid(&lp, first).and_then(|n| u64::try_from(n).ok());
+        entries = entries.zip(count).and_then(|(entries, count)| entries.checked_add(count));
         if raxTryInsert(&mut s.rax, &nodekey, lp).is_err() {
             rdbReportCorruptRDB!(server, "Listpack re-added with existing key");
             return None;
@@ -1885,10 +1985,23 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Option<Stre
 
     let metadata = rdbLoadStreamMetadata(server, rdb, rdbtype, &mut s);
     rdbOrReadError(server, line!(), metadata, "Stream object metadata loading failed.")?;
-    // C: takes any number.
-    if deep && s.length != entries {
-        rdbReportCorruptRDB!(server, "Stream length inconsistent with rax elements");
-        return None;
+    // C: takes any number, and servers since 5.0 have written wrong ones.
+    if let Some(entries) = entries.filter(|&entries| entries != s.length) {
+        if mend {
+            rdbReportMended!(
+                server,
+                key,
+                "the stream has {} entries, not {} as is said of it: its length is set to {}",
+                entries,
+                s.length,
+                entries
+            );
+            s.length = entries;
+        } else if deep {
+            let text = "Stream length inconsistent with rax elements";
+            rdbReportUnsound(server, line!(), text, true);
+            return None;
+        }
     }
 
     let cgroups_count = rdbLoadLen(server, rdb);
@@ -1911,7 +2024,7 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Option<Stre
             rdbReportCorruptRDB!(server, "Duplicated consumer group name {}", B(c_str(&cgname)));
             return None;
         };
-        rdbLoadStreamCG(server, rdb, rdbtype, cgroup)?;
+        rdbLoadStreamCG(server, rdb, rdbtype, key, cgroup)?;
     }
     Some(s)
 }
@@ -1939,8 +2052,10 @@ fn rdbLoadStreamCG(
     server: &mut Server,
     rdb: &mut Rio,
     rdbtype: u8,
+    key: &[u8],
     cgroup: &mut streamCG,
 ) -> Option<()> {
+    let mend = comesFromFileOrMaster(server);
     // Whose the messages are, the consumers tell, who come behind.
     let pel_size = rdbLoadLen(server, rdb);
     let pel_size = rdbOrReadError(server, line!(), pel_size, "Stream PEL size loading failed.")?;
@@ -1979,10 +2094,19 @@ fn rdbLoadStreamCG(
         });
         let seen_time =
             rdbOrReadError(server, line!(), seen_time, "Stream short read reading seen time.")?;
-        // C: goes on with the consumer of that name.
-        let Some(consumer) = cgroup.consumers.add(&cname, seen_time) else {
-            rdbReportCorruptRDB!(server, "Duplicate stream consumer detected");
-            return None;
+        let consumer = match cgroup.consumers.add(&cname, seen_time) {
+            Some(consumer) => consumer,
+            // C: goes on with the consumer of that name, whoever sends it.
+            None => match cgroup.consumers.find(&cname).filter(|_| mend) {
+                Some(consumer) => {
+                    cgroup.consumers[consumer].seen_time = seen_time;
+                    consumer
+                }
+                None => {
+                    rdbReportCorruptRDB!(server, "Duplicate stream consumer detected");
+                    return None;
+                }
+            },
         };
 
         let pel_size = rdbLoadLen(server, rdb);
@@ -1996,18 +2120,23 @@ fn rdbLoadStreamCG(
                 rdbReportCorruptRDB!(server, "Consumer entry not found in group global PEL");
                 return None;
             };
+            // C: one message can be pending with two (CVE-2026-63639).
+            if nack.consumer != ConsumerId::NONE && nack.consumer != consumer {
+                if mend {
+                    let text = "a message that is pending with two consumers stays with the first";
+                    rdbReportMended!(server, key, "{}", text);
+                    continue;
+                }
+                rdbReportCorruptRDB!(
+                    server,
+                    "Stream PEL entry already assigned to another consumer"
+                );
+                return None;
+            }
             if raxTryInsert(&mut cgroup.consumers[consumer].pel, &rawid, ()).is_err() {
                 rdbReportCorruptRDB!(
                     server,
                     "Duplicated consumer PEL entry  loading a stream consumer group"
-                );
-                return None;
-            }
-            // C: one message can be pending with two (CVE-2026-63639).
-            if nack.consumer != ConsumerId::NONE {
-                rdbReportCorruptRDB!(
-                    server,
-                    "Stream PEL entry already assigned to another consumer"
                 );
                 return None;
             }
@@ -2018,8 +2147,17 @@ fn rdbLoadStreamCG(
 
     // C: nobody looks unless it sanitizes, and commands follow a null pointer.
     if assigned != raxSize(&cgroup.pel) {
-        rdbReportCorruptRDB!(server, "Stream CG PEL entry without consumer");
-        return None;
+        if !mend {
+            rdbReportCorruptRDB!(server, "Stream CG PEL entry without consumer");
+            return None;
+        }
+        let dropped = streamDropUnownedNACKs(cgroup);
+        rdbReportMended!(
+            server,
+            key,
+            "{} pending messages without a consumer are dropped",
+            dropped
+        );
     }
     Some(())
 }
@@ -2062,6 +2200,10 @@ fn rdbRefuseType(
 /// Loading starts: clients are told so, and INFO shows how far it is of `size` bytes.
 pub fn startLoading(server: &mut Server, size: i64, _rdbflags: i32) {
     server.loading = true;
+    // A temporary file is nobody's until it is loaded.
+    let tmpfile = server.repl_transfer_tmpfile.as_deref();
+    let is_tmpfile = server.rdbFileBeingLoaded.as_deref() == tmpfile;
+    signal::setLoading(true, tmpfile.filter(|_| is_tmpfile).unwrap_or_default());
     server.loading_start_time = time();
     server.loading_loaded_bytes = 0;
     server.loading_total_bytes = size;
@@ -2086,6 +2228,7 @@ pub fn loadingProgress(server: &mut Server, pos: i64) {
 /// Loading has ended.
 pub fn stopLoading(server: &mut Server, _success: bool) {
     server.loading = false;
+    signal::setLoading(false, b"");
     blockingOperationEnds(server);
     server.rdbFileBeingLoaded = None;
 }
@@ -2206,6 +2349,32 @@ pub fn rdbLoadRio(
     }
 }
 
+/// The version that the first bytes of a file tell. `None`: it is no RDB, or one that we can't read, as the log says.
+fn rdbVersionOf(magic: &[u8; 9]) -> Option<i32> {
+    if &magic[..5] != b"REDIS" {
+        serverLog!(LL_WARNING, "Wrong signature trying to load DB from file");
+        return None;
+    }
+    let rdbver = atoi(&magic[5..]);
+    if !(1..=RDB_VERSION_LOAD).contains(&rdbver) {
+        serverLog!(LL_WARNING, "Can't handle RDB format version {}", rdbver);
+        return None;
+    }
+    Some(rdbver)
+}
+
+/// Whether `rdbLoad` would get beyond the first bytes of a file. If not, the log says why.
+pub fn rdbIsLoadable(filename: &[u8]) -> io::Result<bool> {
+    let fd = open(filename, libc::O_RDONLY, 0)?;
+    let size = fileSize(fd).unwrap_or(0);
+    let mut rdb = rioInitWithFile(fd, size as u64);
+    while rioAvailable(&rdb) < 9 && rioFill(&mut rdb).is_ok() {}
+    let magic = rioPeek(&rdb).first_chunk().copied();
+    close(fd);
+    // One that ends so early is for the loader to report.
+    Ok(magic.is_none_or(|magic| rdbVersionOf(&magic).is_some()))
+}
+
 fn rdbLoadRioInner(
     server: &mut Server,
     rdb: &mut Rio,
@@ -2215,15 +2384,7 @@ fn rdbLoadRioInner(
 ) -> Result<(), LoadStop> {
     const EOF: LoadStop = LoadStop::Eof;
     let magic: [u8; 9] = rdbLoadRaw(server, rdb).ok_or(EOF)?;
-    if &magic[..5] != b"REDIS" {
-        serverLog!(LL_WARNING, "Wrong signature trying to load DB from file");
-        return Err(LoadStop::Reported(libc::EINVAL));
-    }
-    let rdbver = atoi(&magic[5..]);
-    if !(1..=RDB_VERSION_LOAD).contains(&rdbver) {
-        serverLog!(LL_WARNING, "Can't handle RDB format version {}", rdbver);
-        return Err(LoadStop::Reported(libc::EINVAL));
-    }
+    let rdbver = rdbVersionOf(&magic).ok_or(LoadStop::Reported(libc::EINVAL))?;
 
     let mut db = 0;
     let (mut empty_keys_skipped, mut expired_keys_skipped, mut keys_loaded) = (0, 0, 0);

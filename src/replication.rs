@@ -69,7 +69,7 @@ use crate::networking::{
 use crate::object::{
     getLongFromObjectOrReply, getLongLongFromObjectOrReply, getRangeLongFromObjectOrReply,
 };
-use crate::rdb::{killRDBChild, rdbLoad, rdbPopulateSaveInfo, rdbSaveBackground};
+use crate::rdb::{killRDBChild, rdbIsLoadable, rdbLoad, rdbPopulateSaveInfo, rdbSaveBackground};
 use crate::sds::sdscatrepr;
 use crate::server::{
     allPersistenceDisabled, hasActiveChildProcess, lookupCommand, redisCommunicateSystemd,
@@ -1458,7 +1458,18 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
 
 /// Ends a full resync when the file is complete: loads it in place of our data, and makes the connection that of the client
 /// of our master. (The second half of the C's `readSyncBulkPayload`.)
+///
+/// It takes the place of our own RDB when it is loaded, not before: what a master sends may be damaged, and then the old one
+/// is all that there is to start from.
+// C: it is renamed first, and loaded from there.
 fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
+    let tmpfile = server.repl_transfer_tmpfile.clone().unwrap_or_default();
+    // C: finds out when the old data are gone.
+    if !rdbIsLoadable(&tmpfile).unwrap_or(false) {
+        serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
+        cancelReplicationHandshake(server, true);
+        return;
+    }
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Flushing old data");
 
     // Stop the append only file: it describes the data that is about to go. And if a child rewrites it, copy-on-write would
@@ -1497,10 +1508,17 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
         return;
     }
 
+    let mut rsi = rdbSaveInfo::default();
+    let loaded = rdbLoad(server, &tmpfile, Some(&mut rsi), RDBFLAGS_REPLICATION);
+    if loaded.is_err() {
+        serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
+        cancelReplicationHandshake(server, true);
+        return;
+    }
+
     // Holding the old file open while its name goes to the new one leaves it to a background thread to free its blocks.
     let old_rdb_fd = open(&server.rdb_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok();
-    let tmpfile = server.repl_transfer_tmpfile.as_deref().unwrap_or_default();
-    if let Err(e) = rename(tmpfile, &server.rdb_filename) {
+    if let Err(e) = rename(&tmpfile, &server.rdb_filename) {
         serverLog!(
             LL_WARNING,
             "Failed trying to rename the temp DB into {} in MASTER <-> REPLICA synchronization: {}",
@@ -1516,23 +1534,12 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
     if let Some(old) = old_rdb_fd {
         server.bio.bioCreateCloseJob(old);
     }
-
-    let mut rsi = rdbSaveInfo::default();
-    let filename = server.rdb_filename.clone();
-    let loaded = rdbLoad(server, &filename, Some(&mut rsi), RDBFLAGS_REPLICATION);
-    if loaded.is_err() {
-        serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
-        cancelReplicationHandshake(server, true);
-    }
     if server.rdb_del_sync_files && allPersistenceDisabled(server) {
         serverLog!(
             LL_NOTICE,
             "Removing the RDB file obtained from the master. This replica has persistence disabled"
         );
         let _ = bg_unlink(server, &server.rdb_filename);
-    }
-    if loaded.is_err() {
-        return;
     }
     server.repl_transfer_tmpfile = None;
     if let Some(fd) = server.repl_transfer_fd.take() {

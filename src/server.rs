@@ -2304,6 +2304,11 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         let _ = unlink(pidfile);
     }
 
+    // C: what a master was sending stays behind.
+    if let Some(tmpfile) = &server.repl_transfer_tmpfile {
+        let _ = unlink(tmpfile);
+    }
+
     // What replicas have not got yet, as far as it goes without waiting.
     flushSlavesOutputBuffers(server);
 

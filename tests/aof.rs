@@ -903,6 +903,8 @@ fn clients_are_served_while_it_loads() {
     // A shutdown while loading does not wait for the end.
     server.signal("TERM");
     assert_eq!(server.wait_exit(), 0);
+    let log = server.log();
+    assert!(log.ends_with("Received shutdown signal during loading, exiting now.\n"), "{log}");
     assert_eq!(aof(&server), file);
     drop(server);
 

@@ -417,6 +417,32 @@ fn cve_2026_63639_shared_pending_entry() {
     }
 }
 
+/// What is put right in a file is refused from a client: a stream's length, a field that is there twice.
+#[test]
+fn what_a_file_may_hold_is_refused_from_a_client() {
+    let server = server(&[]);
+    let mut c = server.conn();
+    c.ask("XADD s 1-1 f v");
+    let mut dump = c.cmd(&["DUMP", "s"]).bytes().to_vec();
+    // Length, last id, groups, and the 10 bytes of version and checksum.
+    let at = dump.len() - 14;
+    assert_eq!(dump[at..at + 4], [1, 1, 1, 0]);
+    dump[at] = 2;
+    assert_eq!(restore(&mut c, "t", &dump), BAD);
+    let twice = string(&ziplist(&[b"a", b"1", b"a", b"2"]));
+    for type_ in [12, 13] {
+        assert_eq!(restore(&mut c, "t", &payload(type_, &twice, 9)), BAD);
+    }
+    // A master that takes it hands it on, and its replica does not refuse what its master has.
+    let mut replica = TestServer::start(&[]).replica_of(&server);
+    c.ask("CONFIG SET sanitize-dump-payload no");
+    assert_eq!(restore(&mut c, "t", &dump), "OK");
+    assert_eq!(c.ask("XLEN t"), "2");
+    wait_for_offset(&server, &replica);
+    assert_eq!(replica.ask("XRANGE t - +"), "[[1-1 [f v]]]");
+    assert_eq!(replica.ask("XLEN t"), "1");
+}
+
 /// redis #15414: a score that is no number in a ziplist, which the skip list does not take.
 #[test]
 fn redis_15414_nan_score() {

@@ -578,7 +578,7 @@ fn loading_answers() {
     let size = std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len();
     server.kill();
     let dir = std::mem::replace(&mut server.dir, Folder::new());
-    let mut server = TestServer::start_in(dir, OURS, &["--key-load-delay", "100"]);
+    let server = TestServer::start_in(dir, OURS, &["--key-load-delay", "100"]);
     let mut c = server.conn();
     c.raw(&batch(&[
         "GET key:1",
@@ -615,16 +615,153 @@ fn loading_answers() {
     assert_eq!(next(&mut c), "-ERR Only CONFIG GET is allowed during loading");
     wait_for("the end", || server.info("loading") == "0");
     assert_eq!(server.digest(), digest);
-    // It can be stopped while it loads.
-    server.restart();
-    assert_eq!(server.cmd(&["GET", "a"]).text(), "-LOADING Redis is loading the dataset in memory");
-    server.signal("TERM");
-    assert_eq!(server.wait_exit(), 0);
-    assert_eq!(
-        std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len(),
-        size,
-        "the file is as it was"
-    );
+}
+
+/// SIGTERM and SIGINT end a server that loads at once: it neither loads to the end nor saves.
+#[test]
+fn signals_while_loading() {
+    let mut server = TestServer::start(&["--rdbcompression", "no"]);
+    server.ask("DEBUG POPULATE 20000 key 1000");
+    assert_eq!(server.ask("SAVE"), "OK");
+    let file = std::fs::read(server.dir.path("dump.rdb")).unwrap();
+    for signal in ["TERM", "INT"] {
+        let dir = Folder::new();
+        std::fs::write(dir.path("dump.rdb"), &file).unwrap();
+        // A minute, and what was loaded would be saved.
+        let slow = ["--key-load-delay", "3000", "--save", "1 1"];
+        let mut server = TestServer::start_in(dir, OURS, &slow);
+        assert_eq!(server.ask("GET a"), "-LOADING Redis is loading the dataset in memory");
+        server.signal(signal);
+        assert_eq!(server.wait_exit(), 0);
+        let log = server.log();
+        assert!(log.ends_with("Received shutdown signal during loading, exiting now.\n"), "{log}");
+        assert!(!log.contains("DB loaded from disk"), "{log}");
+        assert!(std::fs::read(server.dir.path("dump.rdb")).unwrap() == file, "it is as it was");
+    }
+}
+
+/// What genuine servers have written by mistake is put right when it comes from a file, with a word in the log.
+#[test]
+fn what_genuine_servers_wrote_by_mistake_is_mended() {
+    // One entry, and a length of 2.
+    let stream = b"\x0f\x01x\x01\x10\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01\
+        \x1d\x1d\0\0\0\x0a\0\x01\x01\0\x01\x01\x01\x81a\x02\0\x01\x02\x01\0\x01\0\x01\x81b\x02\x04\x01\xff\
+        \x02\x01\x01\0";
+    let load = |body: &[u8], args: &[&str]| {
+        let dir = Folder::new();
+        let file = [&b"REDIS0009\xfe\0"[..], body, b"\xff\0\0\0\0\0\0\0\0"].concat();
+        std::fs::write(dir.path("dump.rdb"), file).unwrap();
+        TestServer::start_in(dir, OURS, args)
+    };
+    for args in [&[][..], &["--sanitize-dump-payload", "no"]] {
+        let mut server = load(stream, args);
+        assert_eq!(server.ask("XLEN x"), "1");
+        assert_eq!(server.ask("XRANGE x - +"), "[[1-1 [a b]]]");
+        let said = "Key 'x': the stream has 1 entries, not 2 as is said of it";
+        assert_eq!(server.log_count(said), 1, "{}", server.log());
+        // It is right from then on.
+        assert_eq!(server.ask("DEBUG RELOAD"), "OK");
+        assert_eq!(server.ask("XADD x 2-1 a c"), "2-1");
+        assert_eq!(server.ask("XLEN x"), "2");
+        assert_eq!(server.log_count(said), 1);
+        // And is so for a replica of a master that has it wrong.
+        let replica = TestServer::start(&[]).replica_of(&server);
+        assert_same_data(&server, &replica);
+    }
+
+    // The one entry that there is was deleted, which its node has not counted.
+    let mut uncounted = stream.to_vec();
+    uncounted[39] |= 1;
+    let mut server = load(&uncounted, &[]);
+    assert_eq!(server.ask("XLEN x"), "0");
+    assert_eq!(server.ask("XRANGE x - +"), "[]");
+    assert_eq!(server.log_count("Key 'x': the deleted entries of a stream's node"), 1);
+    assert_eq!(server.ask("XSETID x 5-5"), "OK");
+    assert_eq!(server.ask("XADD x 6-6 a c"), "6-6");
+    assert_eq!(server.ask("XLEN x"), "1");
+
+    // A message that is pending with two consumers, and then one with none; and a consumer that is there twice.
+    let mut server = TestServer::start(&["--rdbcompression", "no", "--rdbchecksum", "no"]);
+    for line in [
+        "XADD s 1-1 f v",
+        "XADD s 2-2 f v",
+        "XGROUP CREATE s g 0",
+        "XREADGROUP GROUP g alice COUNT 1 STREAMS s >",
+        "XREADGROUP GROUP g bobby COUNT 1 STREAMS s >",
+        "SAVE",
+    ] {
+        assert!(!server.ask(line).starts_with('-'), "{line}");
+    }
+    let file = std::fs::read(server.dir.path("dump.rdb")).unwrap();
+    let bobby = file.windows(5).position(|w| w == b"bobby").unwrap();
+    let mut shared = file.clone();
+    // Behind the name are 8 bytes of time, and the number of ids.
+    shared[bobby + 14..bobby + 30].copy_from_slice(b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x01");
+    let mut twice = file.clone();
+    twice[bobby..bobby + 5].copy_from_slice(b"alice");
+    for (file, pending, said) in [
+        (
+            shared,
+            "[1 1-1 1-1 [[alice 1]]]",
+            &[
+                "a message that is pending with two consumers stays with the first",
+                "1 pending messages without a consumer are dropped",
+            ][..],
+        ),
+        (twice, "[2 1-1 2-2 [[alice 2]]]", &[]),
+    ] {
+        let dir = Folder::new();
+        std::fs::write(dir.path("dump.rdb"), file).unwrap();
+        let mut server = TestServer::start_in(dir, OURS, &[]);
+        assert_eq!(server.ask("XPENDING s g"), pending);
+        for said in said {
+            assert_eq!(server.log_count(&format!("Key 's': {said}")), 1, "{}", server.log());
+        }
+        assert_eq!(server.ask("XGROUP DELCONSUMER s g bobby"), "0");
+        assert_eq!(server.ask("DEBUG RELOAD"), "OK");
+        assert_eq!(server.ask("XPENDING s g"), pending);
+    }
+
+    // A field, and a member, that is there twice: the first is what was seen of it.
+    let mut zl = b"\x17\0\0\0\x12\0\0\0\x04\0\0\x01a\x03\xf2\x02\x01a\x03\xf3\xff".to_vec();
+    zl[0] = zl.len() as u8;
+    zl[4] = zl.len() as u8 - 3;
+    let packed = |type_: u8| [&[type_, 1, b'k', zl.len() as u8], &zl[..]].concat();
+    let mut server = load(&packed(13), &[]);
+    assert_eq!(server.ask("HGETALL k"), "[a 1]");
+    assert_eq!(server.log_count("Key 'k': 1 pairs that were there before are left out"), 1);
+    let mut server = load(&packed(12), &[]);
+    assert_eq!(server.ask("ZRANGE k 0 -1 WITHSCORES"), "[a 1]");
+}
+
+/// The log of a load that was refused names the way to load the file all the same, where there is one.
+#[test]
+fn a_refused_load_names_the_way_out() {
+    // The second element's length reaches beyond the end.
+    let mut zl = b"\0\0\0\0\0\0\0\0\x02\0\0\x01a\x03\x3fb\xff".to_vec();
+    zl[0] = zl.len() as u8;
+    zl[4] = 13;
+    let way_out = "'sanitize-dump-payload no'";
+    let node = [&[1, zl.len() as u8], &zl[..]].concat();
+    let single = [&[zl.len() as u8], &zl[..]].concat();
+    let mut headless = single.clone();
+    headless[1] += 1;
+    for (type_, value, loadable) in
+        [(14u8, &node, true), (13, &single, true), (12, &single, true), (13, &headless, false)]
+    {
+        let body = [&b"REDIS0009\xfe\0"[..], &[type_, 1, b'k'], value, b"\xff\0\0\0\0\0\0\0\0"];
+        let file = body.concat();
+        let dir = Folder::new();
+        let Start::Exit(code, said) = start_on(&dir.0, &file) else {
+            panic!("type {type_} was loaded");
+        };
+        assert_eq!((code, said.contains(way_out)), (1, loadable), "{type_}: {said}");
+        if loadable {
+            std::fs::write(dir.path("dump.rdb"), &file).unwrap();
+            let mut server = TestServer::start_in(dir, OURS, &["--sanitize-dump-payload", "no"]);
+            assert_eq!(server.ask("DBSIZE"), "1");
+        }
+    }
 }
 
 /// DEBUG RELOAD writes and reads back all there is.

@@ -278,8 +278,16 @@ fn garbage_from_the_master() {
         let _ = sock.shutdown(Shutdown::Write);
         let _ = sock.read_to_end(&mut Vec::new());
     };
-    let mut replica = TestServer::start(&[]);
+    let mut replica = TestServer::start(&["--save", "900 1"]);
     replica.cmd(&["SET", "mine", "1"]);
+    assert_eq!(replica.cmd(&["SAVE"]).text(), "OK");
+    let own_file = std::fs::read(replica.dir.path("dump.rdb")).unwrap();
+    let files = |replica: &TestServer| {
+        let names = std::fs::read_dir(&replica.dir.0).unwrap();
+        let mut names: Vec<_> = names.map(|e| e.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
     replica.replicaof_port(port);
     for answer in [&b""[..], b"\r\n", b"nonsense\r\n", b"-ERR no\r\n", b"*-1\r\n", &[0xff; 300]] {
         play(answer, None);
@@ -303,17 +311,72 @@ fn garbage_from_the_master() {
         assert!(replica.is_alive(), "after {shown:?}");
         assert_eq!(replica.cmd(&["PING"]).text(), "PONG", "after {shown:?}");
     }
-    // A file that arrives as announced and is damaged ends a replica, as it does in the C: its old data is gone.
+    // One that is no RDB, or of a version that nobody knows, costs the replica nothing.
+    for (file, why) in [
+        (&b"$18\r\nRADIS0009\xff00000000"[..], "Wrong signature trying to load DB from file"),
+        (b"$18\r\nREDIS0099\xff00000000", "Can't handle RDB format version 99"),
+    ] {
+        play(b"+PONG\r\n", Some(&[&resync[..], file].concat()));
+        replica.wait_for_log(why);
+        assert_eq!(replica.cmd(&["GET", "mine"]).text(), "1");
+    }
+    // A file that arrives as announced and is damaged ends a replica, as it does in the C: its old data are gone from
+    // memory. But its old file is there, and nothing else.
     for (file, why) in [
         (&b"$9\r\nREDIS0009"[..], "Unexpected EOF reading RDB file"),
         (b"$18\r\nREDIS0009\xff00000000garbage", "RDB CRC error"),
+        (b"$18\r\nREDIS0009\xfe\x7f0000000garbage", "FATAL: Data file was created with"),
     ] {
         play(b"+PONG\r\n", Some(&[&resync[..], file].concat()));
         assert_eq!(replica.wait_exit(), 1);
         assert!(replica.log().contains(why), "no {why:?} in {}", replica.log());
-        std::fs::remove_file(replica.dir.path("dump.rdb")).unwrap();
+        assert!(std::fs::read(replica.dir.path("dump.rdb")).unwrap() == own_file, "{why}");
+        assert_eq!(files(&replica), ["dump.rdb", "log"]);
         replica.start_again();
+        assert_eq!(replica.cmd(&["GET", "mine"]).text(), "1");
         replica.replicaof_port(port);
+    }
+}
+
+/// A replica that is stopped while it loads what its master sent ends at once, and comes back with the data that it had.
+#[test]
+fn stopped_while_it_loads_a_full_sync() {
+    let master = TestServer::start(&["--rdbcompression", "no"]);
+    master.cmd(&["DEBUG", "POPULATE", "20000", "key", "1000"]);
+    for signal in ["TERM", "INT", "SHUTDOWN"] {
+        let mut replica = TestServer::start(&["--save", "900 1"]);
+        replica.cmd(&["SET", "mine", "1"]);
+        assert_eq!(replica.cmd(&["SAVE"]).text(), "OK");
+        let own_file = std::fs::read(replica.dir.path("dump.rdb")).unwrap();
+        replica.cmd(&["CONFIG", "SET", "key-load-delay", "3000"]);
+        replica.replicaof_port(master.port);
+        wait_for("it loads", || replica.info("loading") == "1");
+        if signal == "SHUTDOWN" {
+            replica.conn().send(&["SHUTDOWN"]);
+        } else {
+            replica.signal(signal);
+        }
+        assert_eq!(replica.wait_exit(), 0);
+        let log = replica.log();
+        if signal != "SHUTDOWN" {
+            let last = "Received shutdown signal during loading, exiting now.\n";
+            assert!(log.ends_with(last), "{log}");
+        }
+        assert!(std::fs::read(replica.dir.path("dump.rdb")).unwrap() == own_file, "{signal}");
+        let names = std::fs::read_dir(&replica.dir.0).unwrap();
+        assert_eq!(names.count(), 2, "the file and the log");
+        replica.start_again();
+        assert_eq!(replica.cmd(&["GET", "mine"]).text(), "1");
+        // It takes the file of its master when it has loaded it.
+        if signal == "INT" {
+            replica.replicaof_port(master.port);
+            replica.wait_for_link();
+            let file = std::fs::read(replica.dir.path("dump.rdb")).unwrap();
+            assert!(file != own_file);
+            replica.restart();
+            wait_for("its own load", || replica.info("loading") == "0");
+            assert_eq!(replica.cmd(&["DBSIZE"]).int(), 20000);
+        }
     }
 }
 

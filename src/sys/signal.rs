@@ -9,13 +9,17 @@
 #![allow(unsafe_code)] // sigaction, sigaltstack and setitimer; a handler gets raw pointers.
 
 use crate::sys::errno::cvt;
+use crate::sys::file::unlink;
 use crate::sys::fork::{exitFromChild, getpid, kill};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use std::io::{self, IoSliceMut};
 use std::os::fd::RawFd;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI32, AtomicU8, AtomicUsize,
+    Ordering::{Relaxed, SeqCst},
+};
 
 /// What a child that got SIGUSR1 exits with: its parent asked, so it is no error.
 pub const SERVER_CHILD_NOERROR_RETVAL: i32 = 255;
@@ -34,6 +38,9 @@ pub struct SignalHooks {
 static HOOKS: OnceLock<SignalHooks> = OnceLock::new();
 static SHUTDOWN_ASAP: AtomicBool = AtomicBool::new(false);
 static LOADING: AtomicBool = AtomicBool::new(false);
+/// The name of the file that is loaded if it is a temporary one, and zeros behind it. A process that leaves while it loads
+/// has no other use for it.
+static TEMP_FILE: [AtomicU8; 64] = [const { AtomicU8::new(0) }; 64];
 
 fn logFromHandler(line: &'static str) {
     if let Some(hooks) = HOOKS.get() {
@@ -52,9 +59,26 @@ pub fn setShutdownAsap(asap: bool) {
 }
 
 /// Tells the handlers that data is being loaded: there is nothing to save then, so a shutdown exits
-/// at once.
-pub fn setLoading(loading: bool) {
-    LOADING.store(loading, Relaxed);
+/// at once. `temp_file`, the name of a file of at most 63 bytes, is removed before; there is none if it is empty.
+pub fn setLoading(loading: bool, temp_file: &[u8]) {
+    LOADING.store(false, SeqCst);
+    let name = if temp_file.len() < TEMP_FILE.len() { temp_file } else { b"" };
+    for (i, c) in TEMP_FILE.iter().enumerate() {
+        c.store(name.get(i).copied().unwrap_or(0), SeqCst);
+    }
+    LOADING.store(loading, SeqCst);
+}
+
+/// Removes the temporary file that is being loaded, if it is one. Called by a handler: nothing is allocated.
+fn removeTempFileOfLoading() {
+    let mut name = [0; TEMP_FILE.len()];
+    for (c, stored) in name.iter_mut().zip(&TEMP_FILE) {
+        *c = stored.load(SeqCst);
+    }
+    let len = name.iter().position(|&c| c == 0).unwrap_or(0);
+    if len != 0 {
+        let _ = unlink(&name[..len]);
+    }
 }
 
 /// Installs a plain handler.
@@ -83,8 +107,9 @@ extern "C" fn sigShutdownHandler(sig: libc::c_int) {
         }
         // C: exit(), which is not allowed in a handler.
         exitFromChild(1);
-    } else if LOADING.load(Relaxed) {
+    } else if LOADING.load(SeqCst) {
         logFromHandler("Received shutdown signal during loading, exiting now.");
+        removeTempFileOfLoading();
         exitFromChild(0);
     }
     logFromHandler(msg);
@@ -447,6 +472,8 @@ mod tests {
             setupSignalHandlers(TEST_HOOKS, true);
             setupChildSignalHandlers();
             ignoreHupAndPipe();
+            // Another test may load something just now.
+            setLoading(false, b"");
             body();
             exitFromChild(42);
         };
@@ -480,7 +507,7 @@ mod tests {
     #[test]
     fn a_shutdown_while_loading_exits_at_once() {
         let (exit, said) = inChild(|| {
-            setLoading(true);
+            setLoading(true, b"");
             raise(libc::SIGTERM);
         });
         assert_eq!((exit.exitcode, exit.bysignal), (0, 0));

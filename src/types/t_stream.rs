@@ -3042,7 +3042,50 @@ pub fn xinfoCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// Whether bytes are a listpack as a stream has them. Without `deep` only its header and its end are looked at.
 pub fn streamValidateListpackIntegrity(lp: &[u8], deep: bool) -> bool {
-    lpValidateIntegrity(lp, false) && (!deep || validateEntries(lp).is_some())
+    // C: nobody looks which entries are deleted, but the length of a stream comes from the counts: with none left that is
+    // not 0, XSETID ends the process.
+    lpValidateIntegrity(lp, false)
+        && (!deep || validateEntries(lp).is_some_and(|entries| entries.live == entries.count))
+}
+
+/// Counts the entries of a node anew, and those that are deleted. `false`: more than the counts is wrong with it, and nothing
+/// was done.
+pub fn streamMendListpack(lp: &mut Listpack) -> bool {
+    let entries = lpValidateIntegrity(lp, false).then(|| validateEntries(lp)).flatten();
+    let Some(Entries { live, total, .. }) = entries else { return false };
+    let set =
+        |lp: &mut Listpack, p: Option<usize>, n| p.is_some_and(|p| lpReplaceInteger(lp, p, n));
+    let first = lpFirst(lp);
+    set(lp, first, live) && {
+        let deleted = lpFirst(lp).and_then(|p| lpNext(lp, p));
+        set(lp, deleted, total - live)
+    }
+}
+
+/// Drops what is pending in a group with nobody. Returns how much that was.
+pub fn streamDropUnownedNACKs(cg: &mut streamCG) -> usize {
+    let mut it = raxStart();
+    raxSeek(&mut it, &cg.pel, "^", b"");
+    let mut unowned = Vec::new();
+    while raxNext(&mut it, &cg.pel) {
+        if it.data(&cg.pel).is_some_and(|nack| nack.consumer == ConsumerId::NONE) {
+            unowned.push(it.key().to_vec());
+        }
+    }
+    for id in &unowned {
+        raxRemove(&mut cg.pel, id);
+    }
+    unowned.len()
+}
+
+/// What a listpack of a stream holds.
+struct Entries {
+    /// As many as there are, by its own word.
+    count: i64,
+    /// As many as are not deleted.
+    live: i64,
+    /// With those that are.
+    total: i64,
 }
 
 /// Walks over the elements of a listpack and validates each before it is read.
@@ -3080,7 +3123,7 @@ impl Validator<'_> {
 }
 
 /// The deep part of [`streamValidateListpackIntegrity`]: `None` at the first thing that is wrong.
-fn validateEntries(lp: &[u8]) -> Option<()> {
+fn validateEntries(lp: &[u8]) -> Option<Entries> {
     let first = lpValidateFirst(lp);
     let mut v = Validator { lp, p: first, next: first };
     if !lpValidateNext(lp, &mut v.next) {
@@ -3089,7 +3132,7 @@ fn validateEntries(lp: &[u8]) -> Option<()> {
 
     // The master entry. C: a negative number of entries or fields may pass, as any number may that overflows.
     let (entry_count, deleted_count) = (v.integer()?, v.integer()?);
-    let entries = u64::try_from(entry_count.checked_add(deleted_count)?).ok()?;
+    let total = entry_count.checked_add(deleted_count).filter(|&total| total >= 0)?;
     let master_fields = v.count()?;
     v.skip(master_fields)?;
     if v.integer()? != 0 {
@@ -3097,7 +3140,7 @@ fn validateEntries(lp: &[u8]) -> Option<()> {
     }
 
     let mut live = 0;
-    for _ in 0..entries {
+    for _ in 0..total {
         let flags = v.integer()?;
         live += i64::from(flags & STREAM_ITEM_FLAG_DELETED == 0);
         v.integer()?;
@@ -3113,9 +3156,9 @@ fn validateEntries(lp: &[u8]) -> Option<()> {
             return None;
         }
     }
-    // C: any end mark will do, but who walks backwards starts from the last one. And nobody looks which entries are deleted,
-    // but the length of a stream comes from the counts: with none left that is not 0, XSETID ends the process.
-    (v.next.is_none() && v.p == Some(lp.len() - 1) && live == entry_count).then_some(())
+    // C: any end mark will do, but who walks backwards starts from the last one.
+    let at_end = v.next.is_none() && v.p == Some(lp.len() - 1);
+    at_end.then_some(Entries { count: entry_count, live, total })
 }
 
 #[cfg(test)]

@@ -431,7 +431,7 @@ fn zzlStrtod(vstr: &[u8]) -> f64 {
 
 /// The score that an entry holds.
 #[inline]
-fn zzlScore(entry: ZiplistEntry<'_>) -> f64 {
+pub fn zzlScore(entry: ZiplistEntry<'_>) -> f64 {
     match entry {
         ZiplistEntry::Str(s) => zzlStrtod(s),
         ZiplistEntry::Int(n) => n as f64,
