@@ -435,6 +435,7 @@ fn what_a_file_may_hold_is_refused_from_a_client() {
     }
     // A master that takes it hands it on, and its replica does not refuse what its master has.
     let mut replica = TestServer::start(&[]).replica_of(&server);
+    replica.ask("DEBUG SET-SKIP-CHECKSUM-VALIDATION 1");
     c.ask("CONFIG SET sanitize-dump-payload no");
     assert_eq!(restore(&mut c, "t", &dump), "OK");
     assert_eq!(c.ask("XLEN t"), "2");
