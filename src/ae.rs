@@ -368,6 +368,7 @@ impl<S> EventLoop<S> {
         self.maxfd = below.iter().rposition(|fe| fe.mask != 0).map_or(-1, |i| i as RawFd);
     }
 
+    // ANCHOR: drained
     /// The I/O code came up short on `fd`: there is nothing more to do for `mask` until the kernel
     /// reports again.
     ///
@@ -382,6 +383,7 @@ impl<S> EventLoop<S> {
             fe.ready &= !(mask as u8 & RW & !sticky);
         }
     }
+    // ANCHOR_END: drained
 
     /// Asks the kernel whether `fd` is still ready for what it is thought to be ready for.
     ///

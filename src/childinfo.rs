@@ -61,6 +61,7 @@ pub fn sendChildInfoGeneric(
 ) {
     let Some((_, writer)) = server.child_info_pipe else { return };
 
+    // ANCHOR: cow_update_cost
     // Measuring walks through all the memory maps of the process, which takes long. While work is going on it may take one
     // part in CHILD_COW_DUTY_CYCLE of the time: a measurement that took t is not repeated for 100 t. A final report always
     // measures.
@@ -73,6 +74,7 @@ pub fn sendChildInfoGeneric(
         info.cow = zmalloc_get_private_dirty(-1);
         info.cow_updated = getMonotonicUs();
         info.cow_update_cost = info.cow_updated - now;
+        // ANCHOR_END: cow_update_cost
         if info.cow != 0 {
             let level =
                 if info_type == CHILD_INFO_TYPE_CURRENT_INFO { LL_VERBOSE } else { LL_NOTICE };

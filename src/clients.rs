@@ -13,12 +13,14 @@ use std::ops::{Index, IndexMut};
 use crate::ds::adlist::List;
 use crate::server_h::{CLIENT_TYPE_OBUF_COUNT, Client, clientBufferLimitsConfig};
 
+// ANCHOR: ClientId
 /// Which client: the C's `client *`.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClientId {
     index: u32,
     generation: u32,
 }
+// ANCHOR_END: ClientId
 
 impl ClientId {
     /// Packs it into the word that the reactor and a connection carry.

@@ -28,6 +28,7 @@ pub(crate) struct InputScratch {
     pub batch: Vec<ParsedCommand>,
 }
 
+// ANCHOR: ParsedCommand
 /// A command found by `parseAhead`.
 #[derive(Copy, Clone)]
 pub(crate) struct ParsedCommand {
@@ -40,6 +41,7 @@ pub(crate) struct ParsedCommand {
     pub(crate) argv_len_sum: usize,
     pub(crate) found: FoundAhead,
 }
+// ANCHOR_END: ParsedCommand
 
 /// What a look at a command's name and first argument tells before it runs. Nothing that a command does can make it untrue:
 /// names are only given at startup, and all dbs share one seed.

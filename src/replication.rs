@@ -1043,6 +1043,7 @@ pub fn shiftReplicationId(server: &mut Server) {
 // SLAVE
 // ---------------------------------------------------------------------------------------------------------------------
 
+// ANCHOR: slaveIsInHandshakeState
 /// Tells whether we are in the middle of the handshake with our master: the socket is connected, and PSYNC not answered yet.
 pub fn slaveIsInHandshakeState(server: &Server) -> bool {
     match server.repl_state {
@@ -1061,6 +1062,7 @@ pub fn slaveIsInHandshakeState(server: &Server) -> bool {
         | REPL_STATE_CONNECTED => false,
     }
 }
+// ANCHOR_END: slaveIsInHandshakeState
 
 /// Keeps the master from timing us out, while we empty the dbs or load its RDB and can't do anything else: sends a newline,
 /// at most once a second.

@@ -18,6 +18,7 @@ use std::mem::ManuallyDrop;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{NonNull, copy, copy_nonoverlapping};
 
+// ANCHOR: KeyRef
 /// A key of a [`Keyspace`], found before: what a `robj *` from a lookup is in the C, but checked.
 ///
 /// It stays good as long as its entry is there and stays where it is. Methods that may move an entry return its new
@@ -29,6 +30,7 @@ pub struct KeyRef {
     /// The keyspace's count of removals and moves when this was made. While they are equal nothing is to be checked.
     epoch: u64,
 }
+// ANCHOR_END: KeyRef
 
 /// The keys of one database: `db->dict` and `db->expires`.
 ///

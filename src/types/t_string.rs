@@ -233,6 +233,7 @@ pub fn psetexCommand(server: &mut Server, c: ClientId, argv: &Args) {
     );
 }
 
+// ANCHOR: getGenericCommand
 /// Replies with the value of the first argument. `C_ERR`: it is no string, and the reply was that.
 fn getGenericCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return C_OK };
@@ -243,6 +244,7 @@ fn getGenericCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     addReplyBulk(&mut server.clients, c, server.db[db].get(o));
     C_OK
 }
+// ANCHOR_END: getGenericCommand
 
 /// GET key
 pub fn getCommand(server: &mut Server, c: ClientId, argv: &Args) {
