@@ -265,6 +265,16 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
             LL_WARNING,
             "AOF was enabled but there is already another background operation. An AOF background was scheduled to start when possible."
         );
+    } else if server.propagate_in_transaction {
+        // C: it begins at once; see `bgrewriteaofCommand`. A rewrite that is going on is of no use here, either.
+        if server.child_type == CHILD_TYPE_AOF {
+            killAppendOnlyChild(server);
+        }
+        server.aof_rewrite_scheduled = true;
+        serverLog!(
+            LL_NOTICE,
+            "AOF was enabled during a transaction. An AOF background was scheduled to start when possible."
+        );
     } else {
         // A rewrite that is going on is of no use: what changed since it began was not kept.
         if server.child_type == CHILD_TYPE_AOF {
@@ -1499,7 +1509,8 @@ fn time() -> i64 {
 pub fn bgrewriteaofCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     if server.child_type == CHILD_TYPE_AOF {
         addReplyError(server, c, b"Background append only file rewriting already in progress");
-    } else if hasActiveChildProcess(server) {
+    } else if hasActiveChildProcess(server) || server.propagate_in_transaction {
+        // C: it begins in the middle of a transaction, and the new file has the EXEC of it without its MULTI.
         server.aof_rewrite_scheduled = true;
         addReplyStatus(server, c, b"Background append only file rewriting scheduled");
     } else if rewriteAppendOnlyFileBackground(server).is_ok() {

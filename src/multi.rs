@@ -12,7 +12,7 @@ use crate::db::keyIsExpired;
 use crate::ds::adlist::{listAddNodeTail, listDelNode, listLength, listSearchKey};
 use crate::networking::*;
 use crate::replication::{feedReplicationBacklog, replicationFeedMonitors};
-use crate::server::{call, propagate};
+use crate::server::{call, preventCommandPropagation, propagate};
 use crate::server_h::*;
 use crate::util::B;
 use crate::{addReplyErrorFormat, keyspace::Keyspace};
@@ -174,10 +174,17 @@ pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     server[c].cmd = orig_cmd;
     discardTransaction(server, c);
 
-    // If a MULTI was propagated, `call` will propagate this EXEC as well.
-    if server.propagate_in_transaction {
+    // If a MULTI was propagated, `call` has to propagate this EXEC as well, and if none was, it must not.
+    //
+    // C: it looks at the number of changes, like for any command. So a transaction of which everything counts as a change and
+    // nothing is propagated (XREADGROUP of pending messages) brings an EXEC without a MULTI, and a SAVE in it, which sets
+    // the number back, a MULTI without an EXEC.
+    if !server.propagate_in_transaction {
+        preventCommandPropagation(server, c);
+    } else {
         let is_master = server.masterhost.is_none();
         server.dirty += 1;
+        server[c].flags |= CLIENT_FORCE_AOF | CLIENT_FORCE_REPL;
         // A REPLICAOF inside the transaction made a replica of us. The MULTI went into the backlog and what followed did
         // not: at least the transaction has to end there.
         if server.repl_backlog.is_some() && was_master && !is_master {

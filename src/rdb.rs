@@ -2737,8 +2737,9 @@ pub fn bgsaveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let filename = server.rdb_filename.clone();
     if server.child_type == CHILD_TYPE_RDB {
         addReplyError(server, c, b"Background save already in progress");
-    } else if hasActiveChildProcess(server) {
-        if schedule {
+    } else if hasActiveChildProcess(server) || server.propagate_in_transaction {
+        // C: it begins in the middle of a transaction, and the file has half of it, and an offset within it.
+        if schedule || server.propagate_in_transaction {
             server.rdb_bgsave_scheduled = true;
             addReplyStatus(server, c, b"Background saving scheduled");
         } else {

@@ -1217,7 +1217,7 @@ fn streamPropagateGroupID(
     propagate(server, cmd, dbid, &argv.as_args(), PROPAGATE_AOF | PROPAGATE_REPL);
 }
 
-/// Propagates a new consumer as XGROUP CREATECONSUMER: after a NOACK, where no XCLAIM makes it.
+/// Propagates a new consumer as XGROUP CREATECONSUMER, where no XCLAIM makes it.
 pub fn streamPropagateConsumerCreation(
     server: &mut Server,
     c: ClientId,
@@ -1982,7 +1982,8 @@ fn streamServeConsumer(
         .expect("the caller has found the group");
     let (consumer, created) = streamLookupConsumer(group, consumername, SLC_NONE)
         .expect("a consumer that is not there is made");
-    if created && flags & STREAM_RWR_NOACK != 0 {
+    // C: with NOACK alone. But a new consumer that asks for what is pending gets nothing either, and no XCLAIM makes it.
+    if created && flags & (STREAM_RWR_NOACK | STREAM_RWR_HISTORY) != 0 {
         streamPropagateConsumerCreation(server, c, key, groupname, consumername);
     }
     let reader = GroupReader { key, groupname, consumername, consumer };

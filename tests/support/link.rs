@@ -153,6 +153,12 @@ impl Recorder {
         stream
     }
 
+    /// The next `n` bytes.
+    #[track_caller]
+    pub fn take(&mut self, n: usize) -> Vec<u8> {
+        self.conn.take(n).expect("more of the stream")
+    }
+
     /// The commands of the stream, up to and including this one. PINGs are left out.
     #[track_caller]
     pub fn commands_up_to(&mut self, last: &[&str]) -> Vec<Vec<Vec<u8>>> {
