@@ -47,6 +47,8 @@ static DAEMONIZE: AtomicBool = AtomicBool::new(false);
 static SYSLOG_ENABLED: AtomicBool = AtomicBool::new(false);
 static LOGFILE: RwLock<Vec<u8>> = RwLock::new(Vec::new());
 static CLOCK: OnceLock<LogClock> = OnceLock::new();
+/// Whether daylight saving is on (the C's `server.daylight_active`).
+static DAYLIGHT: AtomicBool = AtomicBool::new(false);
 static SYSLOG: OnceLock<LogSyslog> = OnceLock::new();
 
 /// Sets the lowest level that is logged: `server.verbosity`.
@@ -95,6 +97,11 @@ pub fn setLogSyslogHook(hook: LogSyslog) {
     let _ = SYSLOG.set(hook);
 }
 
+/// Tells the log whether daylight saving is on: then local time is an hour ahead of what the clock says.
+pub fn set_log_daylight(active: bool) {
+    DAYLIGHT.store(active, Relaxed);
+}
+
 /// Gives the log its clock. Only the first call counts.
 pub fn setLogClock(clock: LogClock) {
     let _ = CLOCK.set(clock);
@@ -116,7 +123,10 @@ pub use crate::serverLog;
 /// Milliseconds since 1970, and seconds ahead of UTC.
 fn now() -> (i64, i64) {
     match CLOCK.get() {
-        Some(clock) => clock(),
+        Some(clock) => {
+            let (msec, offset) = clock();
+            (msec, if DAYLIGHT.load(Relaxed) { offset + 3600 } else { offset })
+        }
         None => {
             let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             (i64::try_from(since.as_millis()).unwrap_or(0), 0)

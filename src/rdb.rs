@@ -252,7 +252,7 @@ pub fn rdbReportError(server: &mut Server, corruption_error: bool, linenum: u32,
         // is there twice: the load failed all the same.
         serverLog!(LL_WARNING, "{}", B(&msg));
         let exitcode = redis_check_rdb_main(server, &[Vec::new(), file]).max(1);
-        exitWhileLoading(server, exitcode);
+        exit_while_loading(server, exitcode);
     } else if corruption_error {
         serverLog!(LL_WARNING, "{}. Failure loading rdb format", B(&msg));
     } else {
@@ -264,11 +264,11 @@ pub fn rdbReportError(server: &mut Server, corruption_error: bool, linenum: u32,
         return;
     }
     serverLog!(LL_WARNING, "Terminating server after rdb file reading failure.");
-    exitWhileLoading(server, 1);
+    exit_while_loading(server, 1);
 }
 
 /// Ends the process because of what it loads. What a master sent does not stay behind.
-fn exitWhileLoading(server: &Server, exitcode: i32) -> ! {
+fn exit_while_loading(server: &Server, exitcode: i32) -> ! {
     if let Some(tmpfile) = &server.repl_transfer_tmpfile {
         let _ = unlink(tmpfile);
     }
@@ -278,7 +278,7 @@ fn exitWhileLoading(server: &Server, exitcode: i32) -> ! {
 /// Ends the process with code 1, if a load is going on; the reason was logged.
 fn exitIfLoading(server: &Server) {
     if server.loading {
-        exitWhileLoading(server, 1);
+        exit_while_loading(server, 1);
     }
 }
 
@@ -1187,13 +1187,13 @@ fn deepIntegrityValidation(server: &Server) -> bool {
 
 /// Whether what is loaded comes from a file or from our master, and not from a client. What genuine servers have written by
 /// mistake is put right then, for it is all that there is; RESTORE can refuse it.
-fn comesFromFileOrMaster(server: &Server) -> bool {
+fn comes_from_file_or_master(server: &Server) -> bool {
     let from_master = |c: ClientId| server[c].flags & CLIENT_MASTER != 0;
     server.loading || server.current_client.is_some_and(from_master)
 }
 
 /// Logs what was put right in a value that comes from a file or from our master.
-macro_rules! rdbReportMended {
+macro_rules! rdb_report_mended {
     ($server:expr, $key:expr, $($arg:tt)+) => {
         if $server.rdb_check.is_none() {
             serverLog!(LL_WARNING, "Key '{}': {}", B(c_str($key)), B(&bformat!($($arg)+)));
@@ -1203,14 +1203,14 @@ macro_rules! rdbReportMended {
 
 /// Reports a packed value that was looked at element by element. `passes` says whether it could be loaded without, and then
 /// the report says so.
-fn rdbReportUnsound(server: &mut Server, linenum: u32, reason: &str, passes: bool) {
+fn rdb_report_unsound(server: &mut Server, linenum: u32, reason: &str, passes: bool) {
     let way_out = if passes { " It is not looked at with 'sanitize-dump-payload no'." } else { "" };
     rdbReportError(server, true, linenum, &bformat!("{}{}", reason, way_out));
 }
 
 /// The pairs of a ziplist without those whose first element is there before: the others were never seen. `None`: more is
 /// wrong with it than that, or it has a score that is no number.
-fn rdbDropDuplicates(zl: &[u8], scores: bool) -> Option<Ziplist> {
+fn rdb_drop_duplicates(zl: &[u8], scores: bool) -> Option<Ziplist> {
     let mut entries = Vec::new();
     let mut collect = |p: usize| ziplistGet(zl, p).map(|entry| entries.push(entry)).is_some();
     if !ziplistValidateIntegrity(zl, true, Some(&mut collect)) || entries.len() % 2 != 0 {
@@ -1634,7 +1634,7 @@ fn rdbLoadQuicklistNodes(
         {
             None => {
                 let passes = ziplistValidateIntegrity(zl.bytes(&mut buf), false, None);
-                rdbReportUnsound(server, line!(), "Ziplist integrity check failed.", passes);
+                rdb_report_unsound(server, line!(), "Ziplist integrity check failed.", passes);
                 return Err(RdbLoadErr::OTHER);
             }
             // An empty node is nothing; only a list of such nodes is an empty key.
@@ -1740,7 +1740,7 @@ fn rdbLoadEncoded(
             let sound = |zl: &Ziplist| zsetZiplistValidateIntegrity(zl, deep);
             let zl = match Ziplist::fromSlice(encoded).filter(sound) {
                 Some(zl) => zl,
-                None => rdbMendPairs(server, line!(), key, encoded, "Zset", true)?,
+                None => rdb_mend_pairs(server, line!(), key, encoded, "Zset", true)?,
             };
             let mut zobj = Zset::Ziplist(zl);
             let len = zsetLength(zobj.as_ref());
@@ -1756,7 +1756,7 @@ fn rdbLoadEncoded(
             let sound = |zl: &Ziplist| hashZiplistValidateIntegrity(zl, deep);
             let zl = match Ziplist::fromSlice(encoded).filter(sound) {
                 Some(zl) => zl,
-                None => rdbMendPairs(server, line!(), key, encoded, "Hash", false)?,
+                None => rdb_mend_pairs(server, line!(), key, encoded, "Hash", false)?,
             };
             let mut hash = Hash::Ziplist(zl);
             let len = hashTypeLength(hash.as_ref());
@@ -1777,7 +1777,7 @@ fn rdbLoadEncoded(
 
 /// A ziplist of pairs that is not sound. One in which a field or member is there twice, as genuine servers have written
 /// them, loses the second if it comes from a file or our master; anything else is reported.
-fn rdbMendPairs(
+fn rdb_mend_pairs(
     server: &mut Server,
     linenum: u32,
     key: &[u8],
@@ -1786,18 +1786,18 @@ fn rdbMendPairs(
     scores: bool,
 ) -> Result<Ziplist, RdbLoadErr> {
     // C: loads them as they are, unless it sanitizes, and ends when the value becomes a table.
-    if comesFromFileOrMaster(server)
-        && let Some(mended) = rdbDropDuplicates(zl, scores)
+    if comes_from_file_or_master(server)
+        && let Some(mended) = rdb_drop_duplicates(zl, scores)
     {
         let dropped = (ziplistLen(zl) - ziplistLen(&mended)) / 2;
-        rdbReportMended!(server, key, "{} pairs that were there before are left out", dropped);
+        rdb_report_mended!(server, key, "{} pairs that were there before are left out", dropped);
         return Ok(mended);
     }
     // With more pairs it becomes a table at once, and each is looked at all the same.
     let limit =
         if scores { server.zset_max_ziplist_entries } else { server.hash_max_ziplist_entries };
     let passes = ziplistValidateIntegrity(zl, false, None) && ziplistLen(zl) / 2 <= limit;
-    rdbReportUnsound(server, linenum, &format!("{what} ziplist integrity check failed."), passes);
+    rdb_report_unsound(server, linenum, &format!("{what} ziplist integrity check failed."), passes);
     Err(RdbLoadErr::OTHER)
 }
 
@@ -1930,7 +1930,7 @@ fn rdbOrReadError<T>(
 /// A stream. What versions 10 and 11 add to it tells how far groups lag behind, which 6.2 does not show.
 fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) -> Option<Stream> {
     let deep = deepIntegrityValidation(server);
-    let mend = comesFromFileOrMaster(server);
+    let mend = comes_from_file_or_master(server);
     let mut s = streamNew();
     let listpacks = rdbLoadLen(server, rdb);
     let listpacks =
@@ -1959,12 +1959,12 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
             return None;
         };
         if !streamValidateListpackIntegrity(&lp, deep) {
-            if !mend || !streamMendListpack(&mut lp) {
+            if !mend || !stream_mend_listpack(&mut lp) {
                 let text = "Stream listpack integrity check failed.";
-                rdbReportUnsound(server, line!(), text, true);
+                rdb_report_unsound(server, line!(), text, true);
                 return None;
             }
-            rdbReportMended!(
+            rdb_report_mended!(
                 server,
                 key,
                 "the deleted entries of a stream's node are counted anew"
@@ -1988,7 +1988,7 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
     // C: takes any number, and servers since 5.0 have written wrong ones.
     if let Some(entries) = entries.filter(|&entries| entries != s.length) {
         if mend {
-            rdbReportMended!(
+            rdb_report_mended!(
                 server,
                 key,
                 "the stream has {} entries, not {} as is said of it: its length is set to {}",
@@ -1999,7 +1999,7 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
             s.length = entries;
         } else if deep {
             let text = "Stream length inconsistent with rax elements";
-            rdbReportUnsound(server, line!(), text, true);
+            rdb_report_unsound(server, line!(), text, true);
             return None;
         }
     }
@@ -2055,7 +2055,7 @@ fn rdbLoadStreamCG(
     key: &[u8],
     cgroup: &mut streamCG,
 ) -> Option<()> {
-    let mend = comesFromFileOrMaster(server);
+    let mend = comes_from_file_or_master(server);
     // Whose the messages are, the consumers tell, who come behind.
     let pel_size = rdbLoadLen(server, rdb);
     let pel_size = rdbOrReadError(server, line!(), pel_size, "Stream PEL size loading failed.")?;
@@ -2124,7 +2124,7 @@ fn rdbLoadStreamCG(
             if nack.consumer != ConsumerId::NONE && nack.consumer != consumer {
                 if mend {
                     let text = "a message that is pending with two consumers stays with the first";
-                    rdbReportMended!(server, key, "{}", text);
+                    rdb_report_mended!(server, key, "{}", text);
                     continue;
                 }
                 rdbReportCorruptRDB!(
@@ -2151,8 +2151,8 @@ fn rdbLoadStreamCG(
             rdbReportCorruptRDB!(server, "Stream CG PEL entry without consumer");
             return None;
         }
-        let dropped = streamDropUnownedNACKs(cgroup);
-        rdbReportMended!(
+        let dropped = stream_drop_unowned_nacks(cgroup);
+        rdb_report_mended!(
             server,
             key,
             "{} pending messages without a consumer are dropped",
@@ -2350,7 +2350,7 @@ pub fn rdbLoadRio(
 }
 
 /// The version that the first bytes of a file tell. `None`: it is no RDB, or one that we can't read, as the log says.
-fn rdbVersionOf(magic: &[u8; 9]) -> Option<i32> {
+fn rdb_version_of(magic: &[u8; 9]) -> Option<i32> {
     if &magic[..5] != b"REDIS" {
         serverLog!(LL_WARNING, "Wrong signature trying to load DB from file");
         return None;
@@ -2364,7 +2364,7 @@ fn rdbVersionOf(magic: &[u8; 9]) -> Option<i32> {
 }
 
 /// Whether `rdbLoad` would get beyond the first bytes of a file. If not, the log says why.
-pub fn rdbIsLoadable(filename: &[u8]) -> io::Result<bool> {
+pub fn rdb_is_loadable(filename: &[u8]) -> io::Result<bool> {
     let fd = open(filename, libc::O_RDONLY, 0)?;
     let size = fileSize(fd).unwrap_or(0);
     let mut rdb = rioInitWithFile(fd, size as u64);
@@ -2372,7 +2372,7 @@ pub fn rdbIsLoadable(filename: &[u8]) -> io::Result<bool> {
     let magic = rioPeek(&rdb).first_chunk().copied();
     close(fd);
     // One that ends so early is for the loader to report.
-    Ok(magic.is_none_or(|magic| rdbVersionOf(&magic).is_some()))
+    Ok(magic.is_none_or(|magic| rdb_version_of(&magic).is_some()))
 }
 
 fn rdbLoadRioInner(
@@ -2384,7 +2384,7 @@ fn rdbLoadRioInner(
 ) -> Result<(), LoadStop> {
     const EOF: LoadStop = LoadStop::Eof;
     let magic: [u8; 9] = rdbLoadRaw(server, rdb).ok_or(EOF)?;
-    let rdbver = rdbVersionOf(&magic).ok_or(LoadStop::Reported(libc::EINVAL))?;
+    let rdbver = rdb_version_of(&magic).ok_or(LoadStop::Reported(libc::EINVAL))?;
 
     let mut db = 0;
     let (mut empty_keys_skipped, mut expired_keys_skipped, mut keys_loaded) = (0, 0, 0);

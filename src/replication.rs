@@ -69,7 +69,7 @@ use crate::networking::{
 use crate::object::{
     getLongFromObjectOrReply, getLongLongFromObjectOrReply, getRangeLongFromObjectOrReply,
 };
-use crate::rdb::{killRDBChild, rdbIsLoadable, rdbLoad, rdbPopulateSaveInfo, rdbSaveBackground};
+use crate::rdb::{killRDBChild, rdb_is_loadable, rdbLoad, rdbPopulateSaveInfo, rdbSaveBackground};
 use crate::sds::sdscatrepr;
 use crate::server::{
     allPersistenceDisabled, hasActiveChildProcess, lookupCommand, redisCommunicateSystemd,
@@ -1467,7 +1467,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
 fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
     let tmpfile = server.repl_transfer_tmpfile.clone().unwrap_or_default();
     // C: finds out when the old data are gone.
-    if !rdbIsLoadable(&tmpfile).unwrap_or(false) {
+    if !rdb_is_loadable(&tmpfile).unwrap_or(false) {
         serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
         cancelReplicationHandshake(server, true);
         return;

@@ -705,7 +705,7 @@ fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustim
     server.unixtime = ustime / 1_000_000;
 
     if update_daylight_info {
-        server.daylight_active = daylightActive(server.unixtime);
+        set_log_daylight(daylightActive(server.unixtime));
     }
 }
 
@@ -1078,7 +1078,6 @@ pub fn afterSleep(server: &mut Server) {
 /// The values of a server before its configuration is read: what is no option, then the defaults of the options. Fills
 /// the command table too, since the configuration may rename commands.
 pub fn initServerConfig(server: &mut Server) {
-    server.timezone = getTimeZone();
     updateCachedTime(server, true);
     server.runid = vec![0; CONFIG_RUN_ID_SIZE];
     getRandomHexChars(&mut server.runid);
@@ -2205,7 +2204,6 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         addReply(server, c, shared::queued);
     } else {
         call(server, c, argv, CMD_CALL_FULL);
-        server[c].woff = server.master_repl_offset;
         if !server.ready_keys.is_empty() {
             handleClientsBlockedOnKeys(server);
         }
@@ -3562,15 +3560,11 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     registerThread();
     // Before `initServer` there is no server, and whoever logs shows as a child (`C`).
     setLogPid(u32::MAX);
-    // The log's local time, with daylight saving or without.
-    // C: notices when that changes; here it is as it was at the start.
+    // The log's local time. Whether daylight saving begins or ends is seen by `updateCachedTime`.
     crate::sys::locale::localeInit();
     tzInit();
-    setLogClock(if daylightActive(unixSeconds()) {
-        || (mstime(), 3600 - getTimeZone())
-    } else {
-        || (mstime(), -getTimeZone())
-    });
+    set_log_daylight(daylightActive(unixSeconds()));
+    setLogClock(|| (mstime(), -getTimeZone()));
     crate::debug::setupPanicHook();
 
     // What these would be for is not here. Better no server than one that is taken for another.

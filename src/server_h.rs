@@ -624,8 +624,6 @@ pub struct Client {
     /// BLOCKED_*
     pub btype: usize,
     pub bpop: blockingState,
-    /// Replication offset after this client's last write.
-    pub woff: i64,
     pub watched_keys: Vec<watchedKey>,
     pub pubsub_channels: HashSet<Vec<u8>>,
     pub pubsub_patterns: Vec<Vec<u8>>,
@@ -785,7 +783,6 @@ pub struct Server {
     /// What `setproctitle` writes over; `None` where the title cannot be changed.
     pub proc_title: Option<crate::sys::proc::ProcTitle>,
     pub runid: Vec<u8>,
-    pub sentinel_mode: bool,
     pub initial_memory_usage: usize,
     pub always_show_logo: bool,
     pub in_exec: bool,
@@ -1116,8 +1113,6 @@ pub struct Server {
     /// deadline or a period. Not read anew for each command.
     pub steady_time: i64,
     pub steady_mstime: mstime_t,
-    pub timezone: i64,
-    pub daylight_active: bool,
     pub mstime: mstime_t,
     pub ustime: ustime_t,
     pub blocking_op_nesting: usize,

@@ -571,6 +571,35 @@ fn process_title() {
     assert!(comm.starts_with("redis-server"), "{comm}");
 }
 
+/// The log's time follows daylight saving while the server runs.
+#[test]
+fn daylight_saving_begins() {
+    let utc = || {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        now.as_secs()
+    };
+    // It begins two seconds from now, by seconds since the start of this day, and lasts.
+    let days = |day: &str| format!("date -u +{day} | sed 's/^0*//'");
+    let script = format!(
+        "#!/bin/sh\n[ -n \"$TZ\" ] || export TZ=AAA0BBB,J$({})/{}:{}:{},J365/23\nexec {OURS} \"$@\"\n",
+        days("%j"),
+        (utc() + 2) % 86400 / 3600,
+        (utc() + 2) % 3600 / 60,
+        (utc() + 2) % 60,
+    );
+    let dir = Folder::new();
+    let path = dir.path("server");
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let server = TestServer::start_in(dir, &path, &[]);
+    wait_for("a line that is an hour ahead", || {
+        server.cmd(&["DEBUG", "LOG", "hello"]);
+        let ahead = format!(" {:02}:", (utc() / 3600 + 1) % 24);
+        let log = server.log();
+        log.lines().last().unwrap().contains(&ahead)
+    });
+}
+
 /// Each kind of thread and child runs on the processors that its list names, and the server on those of its own, which
 /// its children share.
 #[test]

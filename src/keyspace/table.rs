@@ -702,12 +702,6 @@ impl Keyspace {
         self.dict.is_rehashing() || self.expires.is_rehashing()
     }
 
-    /// Lets both tables resize freely, or only when it is badly needed, as while a child lives.
-    pub fn set_resize_allowed(&mut self, allowed: bool) {
-        use dictResizeEnable::*;
-        self.set_resize_enabled(if allowed { DICT_RESIZE_ENABLE } else { DICT_RESIZE_AVOID });
-    }
-
     /// Sets the resize policy of both tables (`updateDictResizePolicy`).
     pub fn set_resize_enabled(&mut self, enable: dictResizeEnable) {
         self.dict.set_resize_enabled(enable);

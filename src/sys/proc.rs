@@ -233,12 +233,6 @@ pub fn execve(program: &[u8], argv: &[Vec<u8>]) -> io::Error {
     run().err().unwrap_or_else(|| io::Error::from(nix::Error::EINVAL))
 }
 
-/// Takes a variable out of the environment. Only before there are threads.
-pub fn unsetenv(name: &str) {
-    // SAFETY: the caller has no other thread, which could read the environment meanwhile.
-    unsafe { std::env::remove_var(name) };
-}
-
 /// Names this thread, as `top -H` and debuggers show it; 15 bytes are shown.
 pub fn redis_set_thread_title(name: &CStr) {
     // SAFETY: the name ends with NUL and is copied by the kernel.

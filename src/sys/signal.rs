@@ -70,7 +70,7 @@ pub fn setLoading(loading: bool, temp_file: &[u8]) {
 }
 
 /// Removes the temporary file that is being loaded, if it is one. Called by a handler: nothing is allocated.
-fn removeTempFileOfLoading() {
+fn remove_temp_file_of_loading() {
     let mut name = [0; TEMP_FILE.len()];
     for (c, stored) in name.iter_mut().zip(&TEMP_FILE) {
         *c = stored.load(SeqCst);
@@ -109,7 +109,7 @@ extern "C" fn sigShutdownHandler(sig: libc::c_int) {
         exitFromChild(1);
     } else if LOADING.load(SeqCst) {
         logFromHandler("Received shutdown signal during loading, exiting now.");
-        removeTempFileOfLoading();
+        remove_temp_file_of_loading();
         exitFromChild(0);
     }
     logFromHandler(msg);

@@ -3051,7 +3051,7 @@ pub fn streamValidateListpackIntegrity(lp: &[u8], deep: bool) -> bool {
 
 /// Counts the entries of a node anew, and those that are deleted. `false`: more than the counts is wrong with it, and nothing
 /// was done.
-pub fn streamMendListpack(lp: &mut Listpack) -> bool {
+pub fn stream_mend_listpack(lp: &mut Listpack) -> bool {
     let entries = lpValidateIntegrity(lp, false).then(|| validateEntries(lp)).flatten();
     let Some(Entries { live, total, .. }) = entries else { return false };
     let set =
@@ -3064,7 +3064,7 @@ pub fn streamMendListpack(lp: &mut Listpack) -> bool {
 }
 
 /// Drops what is pending in a group with nobody. Returns how much that was.
-pub fn streamDropUnownedNACKs(cg: &mut streamCG) -> usize {
+pub fn stream_drop_unowned_nacks(cg: &mut streamCG) -> usize {
     let mut it = raxStart();
     raxSeek(&mut it, &cg.pel, "^", b"");
     let mut unowned = Vec::new();
