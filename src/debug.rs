@@ -5,13 +5,16 @@
 //!
 //! # The crash report
 //!
-//! There are three ways into it, which know more or less:
-//! - DEBUG PANIC, ASSERT and OOM come with the server in hand and report all of it (`_serverPanic`, `_serverAssertWithInfo`).
+//! There are four ways into it, which know more or less:
+//! - DEBUG PANIC and ASSERT come with the server in hand and report all of it (`_serverPanic`, `_serverAssertWithInfo`).
 //! - Any other panic comes through the panic hook, which has no server: there is no global one. It reports what failed, where,
 //!   and the calls that led there, with names; not INFO, the clients and the command that ran.
+//! - An allocation that fails comes through sys/alloc.rs (`redisOutOfMemoryHandler`), and finds no memory for a report: it says
+//!   how much was asked for, and by which functions.
 //! - A signal comes through sys/signal.rs. It may have interrupted anything, the allocator too, so nothing here allocates or
 //!   waits: lines are made on the stack, memory is read through the kernel, which answers "no" where a load would fault.
-//!   The report has addresses (`addr2line` turns them into lines of code), registers, the stack and the code.
+//!   The report has the functions (sys/symbols.rs; `addr2line` turns addresses into lines of code), registers, the stack and
+//!   the code.
 //!
 //! What the hook and the handlers must know all the same is this file's only state (`CrashSettings`).
 //!
@@ -45,7 +48,9 @@ use crate::ds::redisassert::assertSome;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext, ziplistRepr};
 use crate::evict::estimateObjectIdleTime;
 use crate::keyspace::*;
-use crate::log::{LL_RAW, LL_WARNING, getLogFile, serverLogFromHandler, serverLogRaw};
+use crate::log::{
+    LL_RAW, LL_WARNING, getLogFile, serverLogFromHandler, serverLogRaw, setLogSyslog,
+};
 use crate::networking::*;
 use crate::object::*;
 use crate::rand::Rand48;
@@ -56,7 +61,7 @@ use crate::server::{
     RESTART_SERVER_CONFIG_REWRITE, RESTART_SERVER_GRACEFULLY, genRedisInfoString, restartServer,
 };
 use crate::server_h::*;
-use crate::sys::alloc::zmalloc_good_size;
+use crate::sys::alloc::{zmalloc_good_size, zmalloc_set_oom_handler};
 use crate::sys::clock::{usleep, ustime};
 use crate::sys::fork::getpid;
 use crate::sys::proc::pageSize;
@@ -378,9 +383,7 @@ fn debugPopulate(server: &mut Server, c: ClientId, argv: &Args) {
         }
         let mut val = bformat!("value:{}", j);
         if valsize != 0 {
-            if val.try_reserve_exact(valsize.saturating_sub(val.len())).is_err() {
-                redisOutOfMemoryHandler(server, argv, valsize);
-            }
+            val.reserve_exact(valsize.saturating_sub(val.len()));
             val.resize(valsize, 0);
         }
         dbAdd(server, db, &key, Object::Str(val));
@@ -556,10 +559,7 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplyError(server, c, b"failed to restart the server. Check server logs.");
     } else if is("oom") {
         // More than there can be.
-        if Vec::<u8>::new().try_reserve_exact(usize::MAX).is_err() {
-            redisOutOfMemoryHandler(server, argv, usize::MAX);
-        }
-        addReply(server, c, shared::ok);
+        redisOutOfMemoryHandler(usize::MAX);
     } else if is("assert") {
         _serverAssertWithInfo(server, c, argv, &argv[0], "1 == 2", file!(), line!());
     } else if is("log") && argc == 3 {
@@ -810,11 +810,38 @@ fn logPanic(msg: &str, file: &str, line: u32) {
     serverLog!(LL_WARNING, "Guru Meditation: {} #{}:{}", msg, file, line);
 }
 
-/// Memory is out: the end.
-fn redisOutOfMemoryHandler(server: &mut Server, argv: &Args, allocation_size: usize) -> ! {
-    serverLog!(LL_WARNING, "Out Of Memory allocating {} bytes!", allocation_size);
-    let msg = format!("Redis aborting for OUT OF MEMORY. Allocating {allocation_size} bytes!");
-    _serverPanic(server, argv, file!(), line!(), &msg)
+/// Memory is out: the end. Called by the allocator, wherever that was, so that nothing here allocates either; and so the report
+/// has no INFO and no clients.
+pub fn redisOutOfMemoryHandler(allocation_size: usize) -> ! {
+    static REPORTED: AtomicBool = AtomicBool::new(false);
+    if REPORTED.swap(true, Relaxed) {
+        signal::removeSignalHandlers();
+        std::process::abort();
+    }
+    // To send a line to syslog takes memory.
+    setLogSyslog(false);
+    logLine(format_args!("Out Of Memory allocating {allocation_size} bytes!"));
+    bugReportStart();
+    logLine(format_args!("------------------------------------------------"));
+    logLine(format_args!("!!! Software Failure. Press left mouse button to continue"));
+    logLine(format_args!(
+        "Guru Meditation: Redis aborting for OUT OF MEMORY. Allocating {allocation_size} bytes! #{}:{}",
+        file!(),
+        line!()
+    ));
+    if !CRASH.no_crashlog.load(Relaxed) {
+        logStackTrace(None, 0);
+    }
+    signal::removeSignalHandlers();
+    bugReportEnd();
+    die()
+}
+
+/// Logs a line as `serverLog!` does, without allocating.
+fn logLine(args: fmt::Arguments) {
+    let mut line = Line::new();
+    let _ = line.write_fmt(args);
+    serverLogRaw(LL_WARNING, line.bytes());
 }
 
 /// The common end of the reports that have a server: what led here, what there is, and out.
@@ -846,6 +873,7 @@ fn die() -> ! {
 pub fn setupPanicHook() {
     // Where it fails there are no backtraces, that's all.
     let _ = signal::prepareBacktrace();
+    zmalloc_set_oom_handler(redisOutOfMemoryHandler);
     std::panic::set_hook(Box::new(|info| {
         reportPanic(info);
         signal::removeSignalHandlers();
@@ -993,7 +1021,8 @@ fn openDirectLogFiledes() -> Option<DirectLog> {
 }
 
 /// Logs the calls that led here, the innermost `uplevel` left out. `eip` is the instruction at which a signal came. May be
-/// called in a signal handler.
+/// called in a signal handler. It is a call of its own, which is counted.
+#[inline(never)]
 fn logStackTrace(eip: Option<usize>, uplevel: usize) {
     let Some(log) = openDirectLogFiledes() else { return };
     log.write(b"\n------ STACK TRACE ------\n");
@@ -1007,7 +1036,6 @@ fn logStackTrace(eip: Option<usize>, uplevel: usize) {
 
 /// The same calls by name and line, as far as the program has that information. Not for signal handlers.
 ///
-/// C: its backtrace has the names. Those of a Rust program are not where libc looks for them.
 fn logNamedCalls() {
     serverLogRaw(
         LL_WARNING | LL_RAW,

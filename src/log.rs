@@ -10,7 +10,7 @@
 //! Differs: the clock, the time zone and syslog come through hooks, which `sys/` fills in; without them times are UTC.
 
 use std::fmt;
-use std::io::{Cursor, Write};
+use std::io::{Cursor, IoSlice, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, Ordering::Relaxed};
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -19,6 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
+use nix::sys::uio::writev;
 use nix::unistd::write;
 
 /// Everything, for development.
@@ -181,10 +182,9 @@ pub fn serverLogRaw(level: i32, msg: &[u8]) {
         return;
     }
 
-    let mut line = Vec::with_capacity(msg.len() + 64);
-    if rawmode {
-        line.extend_from_slice(msg);
-    } else {
+    // Nothing is allocated: this may be about memory that is out.
+    let mut head = Cursor::new([0u8; 96]);
+    if !rawmode {
         let (msec, offset) = now();
         let pid = std::process::id();
         let server_pid = SERVER_PID.load(Relaxed);
@@ -199,21 +199,21 @@ pub fn serverLogRaw(level: i32, msg: &[u8]) {
             LL_NOTICE => '*',
             _ => '#',
         };
-        let _ = write!(line, "{pid}:{role_char} {} {sign} ", LogTime { msec, offset });
-        line.extend_from_slice(msg);
-        line.push(b'\n');
+        let _ = write!(head, "{pid}:{role_char} {} {sign} ", LogTime { msec, offset });
     }
+    let head_len = head.position() as usize;
+    let line = [&head.get_ref()[..head_len], msg, if rawmode { b"" } else { b"\n" }];
 
     {
         let logfile = LOGFILE.read().unwrap_or_else(PoisonError::into_inner);
         if logfile.is_empty() {
             // Unit tests are quiet: what they make a server say is nobody's news. One that looks at the log names a file.
             if !cfg!(test) {
-                write_all(std::io::stdout(), &line);
+                write_line(std::io::stdout(), line);
             }
         } else {
             match open_append(&logfile, Mode::from_bits_truncate(0o666)) {
-                Some(fd) => write_all(fd, &line),
+                Some(fd) => write_line(fd, line),
                 None => return,
             }
         }
@@ -264,6 +264,17 @@ pub fn serverLogFromHandler(level: i32, msg: &[u8]) {
 
 fn open_append(path: &[u8], mode: Mode) -> Option<OwnedFd> {
     open(path, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_APPEND | OFlag::O_CLOEXEC, mode).ok()
+}
+
+/// Writes a line in one go, so that lines of several processes do not mix.
+fn write_line(fd: impl AsFd, parts: [&[u8]; 3]) {
+    let mut written = writev(&fd, &parts.map(IoSlice::new)).unwrap_or(0);
+    // What is left, where a signal or a full disk came between.
+    for part in parts {
+        let done = written.min(part.len());
+        written -= done;
+        write_all(&fd, &part[done..]);
+    }
 }
 
 /// Writes past std's buffer and its lock, which a forked child might find held for ever. Errors are dropped: there is

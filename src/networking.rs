@@ -68,7 +68,7 @@ use crate::server::{
     whileBlockedCron,
 };
 use crate::server_h::*;
-use crate::sys::alloc::zmalloc_used_memory;
+use crate::sys::alloc::{fallibly, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll};
@@ -2013,7 +2013,7 @@ fn readIntoQueryBuffer(server: &mut Server, c: ClientId, conn: ConnId) -> Option
             readlen = remaining.min(MAX_BIG_READ);
             if querybuf.capacity() < needed {
                 // The length is only a promise; if there is no memory for it, that shows when it is kept.
-                let _ = querybuf.try_reserve_exact(remaining);
+                let _ = fallibly(|| querybuf.try_reserve_exact(remaining));
             }
         }
     }

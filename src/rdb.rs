@@ -70,7 +70,7 @@ use crate::server::{
     redisFork, redisSetCpuAffinity, redisSetProcTitle, sendChildCowInfo, sendChildInfo,
 };
 use crate::server_h::*;
-use crate::sys::alloc::zmalloc_used_memory;
+use crate::sys::alloc::{fallibly, zmalloc_used_memory};
 use crate::sys::clock::{mstime, steady_ms};
 use crate::sys::errno::errorText;
 use crate::sys::file::{fileSize, fsync, getcwd, open, rename, unlink};
@@ -320,7 +320,7 @@ fn rdbLoadLong(server: &mut Server, rdb: &mut Rio, len: u64) -> Option<Vec<u8>> 
     let known = rioRemaining(rdb).unwrap_or(0).max(LONG_STRING_STEP as u64);
     let mut out = Vec::new();
     let allocated = usize::try_from(len)
-        .is_ok_and(|len| out.try_reserve_exact(len.min(known as usize)).is_ok());
+        .is_ok_and(|len| fallibly(|| out.try_reserve_exact(len.min(known as usize))).is_ok());
     if !allocated {
         let level = if server.loading { LL_WARNING } else { LL_VERBOSE };
         serverLog!(level, "rdbGenericLoadStringObject failed allocating {} bytes", len);
@@ -502,7 +502,7 @@ fn rdbLoadLzfStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<R
         if plausible(c.len()) {
             let len = len as usize;
             let mut val = Vec::new();
-            if val.try_reserve_exact(len).is_err() {
+            if fallibly(|| val.try_reserve_exact(len)).is_err() {
                 let level = if server.loading { LL_WARNING } else { LL_VERBOSE };
                 serverLog!(level, "rdbLoadLzfStringObject failed allocating {} bytes", len);
                 return None;

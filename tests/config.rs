@@ -6,6 +6,7 @@ mod support;
 
 use ask::*;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -719,6 +720,7 @@ fn crash_reports() {
                 "REDIS BUG REPORT START",
                 "Redis 6.2.16 crashed by signal: 11",
                 "STACK TRACE",
+                "(fidelis::debug::debugCommand+0x",
                 "REDIS BUG REPORT END",
             ][..],
         ),
@@ -726,6 +728,16 @@ fn crash_reports() {
             &["DEBUG", "PANIC"],
             -6,
             &["REDIS BUG REPORT START", "DEBUG PANIC called at Unix time", "REDIS BUG REPORT END"],
+        ),
+        (
+            &["DEBUG", "OOM"],
+            -6,
+            &[
+                "# Out Of Memory allocating 18446744073709551615 bytes!",
+                "Guru Meditation: Redis aborting for OUT OF MEMORY. Allocating 18446744073709551615 bytes! #",
+                "(fidelis::debug::debugCommand+0x",
+                "REDIS BUG REPORT END",
+            ],
         ),
     ] {
         let mut server = TestServer::start(&[]);
@@ -745,6 +757,46 @@ fn crash_reports() {
     server.signal("SEGV");
     assert_eq!(server.wait_exit(), -11);
     assert!(server.log().contains("Killed by PID: "), "{}", server.log());
+}
+
+/// An allocation that fails says so in the log before the process ends, whoever asked for it.
+#[test]
+fn out_of_memory() {
+    for (commands, function) in [
+        (&["SETRANGE k 400000000 x"][..], "setrangeCommand"),
+        (&["DEBUG POPULATE 1 k 400000000"], "debugPopulate"),
+        (&["SETBIT k 3200000000 1"], "setbitCommand"),
+    ] {
+        let dir = Folder::new();
+        let limited = dir.path("limited");
+        let script = format!("#!/bin/sh\nulimit -v 420000\nexec {OURS} \"$@\"\n");
+        std::fs::write(&limited, script).unwrap();
+        std::fs::set_permissions(&limited, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut server = TestServer::start_in(dir, &limited, &[]);
+        let mut c = server.conn();
+        for command in commands {
+            c.send(&command.split(' ').collect::<Vec<_>>());
+        }
+        assert_eq!(server.wait_exit(), -6, "{}", server.log());
+        let log = server.log();
+        for words in
+            ["# Out Of Memory allocating 40", "STACK TRACE", function, "REDIS BUG REPORT END"]
+        {
+            assert!(log.contains(words), "{commands:?}: no {words:?} in\n{log}");
+        }
+    }
+}
+
+/// The watchdog names the command that takes so long.
+#[test]
+fn watchdog() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    assert_eq!(c.ask("CONFIG SET watchdog-period 200"), "OK");
+    let mut other = server.conn();
+    other.send(&["DEBUG", "SLEEP", "1000000"]);
+    server.wait_for_log("(fidelis::debug::debugCommand+0x");
+    assert!(server.log().contains("--- WATCHDOG TIMER EXPIRED ---"));
 }
 
 /// Under systemd the service manager is told when the server is ready.

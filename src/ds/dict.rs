@@ -21,6 +21,7 @@
 #![allow(unsafe_code)] // buckets are raw memory, and a bucket's last slot is sometimes a pointer to the next one
 
 use super::siphash::{HashSeed, siphash};
+use crate::sys::alloc::zmalloc_oom;
 use crate::sys::mem;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -385,7 +386,7 @@ impl RawDict {
             let grown = self.try_expand(self.used[0] + 1);
             // Without memory a full table chains on; the first bucket is another matter.
             if !grown && self.table[0].is_null() {
-                handle_alloc_error(Layout::new::<Bucket>());
+                zmalloc_oom(size_of::<Bucket>());
             }
         }
     }

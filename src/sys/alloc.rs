@@ -13,8 +13,10 @@
 
 use crate::sys::mem::mapped_bytes;
 use std::alloc::{GlobalAlloc, Layout};
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use tikv_jemalloc_ctl::{background_thread, epoch, raw, stats};
 use tikv_jemalloc_sys::{
@@ -42,13 +44,16 @@ unsafe impl GlobalAlloc for Jemalloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the size is not 0, as `GlobalAlloc` demands of its callers.
-        unsafe { mallocx(layout.size(), flagsOf(layout)).cast() }
+        or_oom(unsafe { mallocx(layout.size(), flagsOf(layout)).cast() }, layout.size())
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
-        unsafe { mallocx(layout.size(), flagsOf(layout) | MALLOCX_ZERO).cast() }
+        or_oom(
+            unsafe { mallocx(layout.size(), flagsOf(layout) | MALLOCX_ZERO).cast() },
+            layout.size(),
+        )
     }
 
     #[inline]
@@ -60,8 +65,51 @@ unsafe impl GlobalAlloc for Jemalloc {
     #[inline]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller says that `ptr` was allocated with this layout, and that `new_size` is not 0.
-        unsafe { rallocx(ptr.cast(), new_size, flagsOf(layout)).cast() }
+        or_oom(unsafe { rallocx(ptr.cast(), new_size, flagsOf(layout)).cast() }, new_size)
     }
+}
+
+/// What is called when an allocation fails, with its size (`zmalloc_oom_handler`). It must not allocate, nor return.
+static zmalloc_oom_handler: OnceLock<fn(usize) -> !> = OnceLock::new();
+
+thread_local! {
+    /// Whether this thread is in [`fallibly`].
+    static FALLIBLE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says what is to be called when memory is out. Without it an allocation that fails ends the process with a line on standard
+/// error, which a server in the background does not have.
+pub fn zmalloc_set_oom_handler(oom_handler: fn(usize) -> !) {
+    let _ = zmalloc_oom_handler.set(oom_handler);
+}
+
+/// Ends the process, since `size` bytes could not be had.
+#[cold]
+pub fn zmalloc_oom(size: usize) -> ! {
+    if let Some(oom_handler) = zmalloc_oom_handler.get() {
+        oom_handler(size);
+    }
+    let layout = Layout::from_size_align(size, 1).unwrap_or(Layout::new::<u8>());
+    std::alloc::handle_alloc_error(layout)
+}
+
+/// Calls `try_alloc`, which can do without the memory it asks for: `try_reserve` and the like (`ztrymalloc`). Anywhere else an
+/// allocation that fails is the end.
+pub fn fallibly<T>(try_alloc: impl FnOnce() -> T) -> T {
+    let outer = FALLIBLE.replace(true);
+    let result = try_alloc();
+    FALLIBLE.set(outer);
+    result
+}
+
+/// The result of an allocation. The standard library reports a failed one to a hook that stable Rust cannot set; so it is
+/// caught here.
+#[inline]
+fn or_oom(ptr: *mut u8, size: usize) -> *mut u8 {
+    if ptr.is_null() && !FALLIBLE.get() && zmalloc_oom_handler.get().is_some() {
+        zmalloc_oom(size);
+    }
+    ptr
 }
 
 /// The allocator's name and version, for INFO (`mem_allocator`) and `--version`.

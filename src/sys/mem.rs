@@ -5,6 +5,7 @@
 //! done a piece at a time by [`release`], for the same reason.
 #![allow(unsafe_code)] // mmap, munmap, madvise and the global allocator are what this file is for
 
+use crate::sys::alloc::fallibly;
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -36,7 +37,7 @@ pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
     if !is_mapped(bytes) {
         let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
         // SAFETY: `bytes` is not 0, so the layout has a size.
-        return NonNull::new(unsafe { alloc_zeroed(layout) });
+        return NonNull::new(fallibly(|| unsafe { alloc_zeroed(layout) }));
     }
     // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no memory of ours.
     let p = unsafe {

@@ -13,3 +13,4 @@ pub mod proc;
 pub mod random;
 pub mod signal;
 pub mod socket;
+pub mod symbols;

@@ -11,6 +11,7 @@
 use crate::sys::errno::cvt;
 use crate::sys::file::unlink;
 use crate::sys::fork::{exitFromChild, getpid, kill};
+use crate::sys::symbols::{self, write_function};
 use nix::sys::uio::{RemoteIoVec, process_vm_readv};
 use std::io::{self, IoSliceMut};
 use std::os::fd::RawFd;
@@ -350,17 +351,26 @@ pub fn readMemory(address: usize, buf: &mut [u8]) -> usize {
 }
 
 /// Writes the calls that led here to `fd`, one a line, the innermost `skip` left out.
+#[inline(never)]
 pub fn writeBacktrace(fd: RawFd, skip: usize) {
     let mut trace = [ptr::null_mut(); 100];
     // SAFETY: the array's size is given.
     let n = unsafe { libc::backtrace(trace.as_mut_ptr(), trace.len() as i32) };
-    let calls = trace.get(skip + 1..n.max(0) as usize).unwrap_or(&[]);
-    // SAFETY: the entries are addresses of code; the lines are written without allocating.
-    unsafe { libc::backtrace_symbols_fd(calls.as_ptr(), calls.len() as i32, fd) };
+    for &call in trace.get(skip + 1..n.max(0) as usize).unwrap_or(&[]) {
+        writePlace(fd, call.addr(), true);
+    }
 }
 
 /// Writes the place of one instruction to `fd`, like a line of [`writeBacktrace`].
 pub fn writeSymbol(fd: RawFd, address: usize) {
+    writePlace(fd, address, false);
+}
+
+/// Functions of this program by name; others as libc knows them.
+fn writePlace(fd: RawFd, address: usize, is_return: bool) {
+    if write_function(fd, address, is_return) {
+        return;
+    }
     let address: *mut libc::c_void = ptr::without_provenance_mut(address);
     // SAFETY: one entry; any address may be asked for.
     unsafe { libc::backtrace_symbols_fd(&address, 1, fd) };
@@ -425,8 +435,10 @@ pub fn disableWatchdog() {
 }
 
 /// Makes sure that the functions of the crash report are loaded: libc loads its unwinder at the
-/// first use, which allocates, and that must not happen in a handler.
+/// first use, which allocates, and that must not happen in a handler. Nor can names be looked for
+/// there.
 pub fn prepareBacktrace() -> io::Result<()> {
+    symbols::prepare();
     let mut trace = [ptr::null_mut(); 4];
     // SAFETY: the array's size is given.
     cvt(unsafe { libc::backtrace(trace.as_mut_ptr(), trace.len() as i32) }).map(drop)
@@ -594,6 +606,7 @@ mod tests {
             writeSymbol(1, invalidFunctionWasCalled as *const () as usize);
         });
         assert_eq!(exit.exitcode, 42);
-        assert!(said.lines().count() > 2 && said.contains("fidelis"), "{said}");
+        assert!(said.contains("tests::a_backtrace_names_this_program"), "{said}");
+        assert!(said.lines().last().unwrap().contains("fidelis"), "{said}");
     }
 }

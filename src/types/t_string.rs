@@ -15,6 +15,7 @@ use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
 use crate::server_h::*;
+use crate::sys::alloc::fallibly;
 use crate::sys::clock::mstime;
 use crate::util::{eq_ignore_case, ll2string};
 
@@ -691,7 +692,7 @@ fn stralgoLCS(server: &mut Server, c: ClientId, argv: &Args) {
     let (alen, blen) = (a.len(), b.len());
     let mut lcs: Vec<u32> = Vec::new();
     let cells = (alen + 1).checked_mul(blen + 1);
-    if cells.is_none_or(|cells| lcs.try_reserve_exact(cells).is_err()) {
+    if cells.is_none_or(|cells| fallibly(|| lcs.try_reserve_exact(cells)).is_err()) {
         addReplyError(server, c, b"Insufficient memory");
         return;
     }
