@@ -1,16 +1,18 @@
-//! `aof.c`: the append only file: what changed the data is written to it, and read back at the start; when it has grown
-//! long, a child writes a short one.
+//! `aof.c`: the append only file: what changed the data is written to it, and read back at the
+//! start; when it has grown long, a child writes a short one.
 //!
-//! Read first: `feedAppendOnlyFile` and `flushAppendOnlyFile` (a write on its way to the disk), `loadAppendOnlyFile`, then
-//! the rewrite: `rewriteAppendOnlyFileBackground`, `rewriteAppendOnlyFile` (the child), `aofChildWriteDiffData` (the parent
-//! meanwhile), `backgroundRewriteDoneHandler`. The book tells the story in "The life of the append only file".
+//! Read first: `feedAppendOnlyFile` and `flushAppendOnlyFile` (a write on its way to the disk),
+//! `loadAppendOnlyFile`, then the rewrite: `rewriteAppendOnlyFileBackground`,
+//! `rewriteAppendOnlyFile` (the child), `aofChildWriteDiffData` (the parent meanwhile),
+//! `backgroundRewriteDoneHandler`. The book tells the story in "The life of the append only file".
 //!
 //! Absent: modules' values.
 //!
-//! Differs: stdio's part in reading is done by rio.rs. A command is appended to `server.aof_buf` directly, and the bytes it
-//! arrived as are copied where they are in the one right form. The six descriptors of the pipes are one field,
-//! `server.aof_pipes`. A block of the rewrite buffer remembers how far it was sent instead of being moved. A file whose
-//! commands have too few arguments, or make no sense without a connection, ends the load; the C reads past the arguments.
+//! Differs: stdio's part in reading is done by rio.rs. A command is appended to `server.aof_buf`
+//! directly, and the bytes it arrived as are copied where they are in the one right form. The six
+//! descriptors of the pipes are one field, `server.aof_pipes`. A block of the rewrite buffer
+//! remembers how far it was sent instead of being moved. A file whose commands have too few
+//! arguments, or make no sense without a connection, ends the load; the C reads past the arguments.
 
 use std::collections::VecDeque;
 use std::io;
@@ -59,13 +61,14 @@ use crate::types::t_zset::{ZsetRef, zsetLength, zzlGetScore};
 use crate::util::{B, atoi, c_str, eq_ignore_case, ll2string, strtoll};
 use crate::{bformat, serverLog};
 
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // AOF rewrite buffer implementation.
 //
-// While the child writes the new file, everything that changes gathers here, in blocks: one buffer would be copied each
-// time it grew. Most of it goes to the child through a pipe as it comes; what is left when the child ends, the parent
-// appends to the new file itself, and the less that is the better.
-// ----------------------------------------------------------------------------
+// While the child writes the new file, everything that changes gathers here, in blocks: one buffer
+// would be copied each time it grew. Most of it goes to the child through a pipe as it comes; what
+// is left when the child ends, the parent appends to the new file itself, and the less that is the
+// better.
+// -----------------------------------------------------------------------------
 
 /// The size of a block in bytes.
 const AOF_RW_BUF_BLOCK_SIZE: usize = 1024 * 1024 * 10;
@@ -109,7 +112,8 @@ pub fn aofRewriteBufferSize(server: &Server) -> usize {
     server.aof_rewrite_buf_blocks.iter().map(|block| block.used().len()).sum()
 }
 
-/// The write handler of the data pipe: sends the child as much of the rewrite buffer as the pipe takes.
+/// The write handler of the data pipe: sends the child as much of the rewrite buffer as the pipe
+/// takes.
 pub fn aofChildWriteDiffData(server: &mut Server, fd: RawFd, _clientData: u64, _mask: i32) {
     while let Some(block) = server.aof_rewrite_buf_blocks.front_mut() {
         if server.aof_stop_sending_diff {
@@ -173,7 +177,8 @@ pub fn aofRewriteBufferAppend(server: &mut Server, mut s: &[u8]) {
     }
 }
 
-/// Writes the rewrite buffer to a file. Returns how many bytes that were; a short write is an error.
+/// Writes the rewrite buffer to a file. Returns the number of bytes written. A short write is an
+/// error.
 fn aofRewriteBufferWrite(server: &Server, fd: RawFd) -> io::Result<usize> {
     let mut count = 0;
     for block in &server.aof_rewrite_buf_blocks {
@@ -189,28 +194,28 @@ fn aofRewriteBufferWrite(server: &Server, fd: RawFd) -> io::Result<usize> {
     Ok(count)
 }
 
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // AOF file implementation
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Whether the background thread still has an fsync to do.
+/// Tells whether an fsync of the append only file is in progress in a background thread.
 pub fn aofFsyncInProgress(server: &Server) -> bool {
     server.bio.bioPendingJobsOfType(BIO_AOF_FSYNC) != 0
 }
 
-/// Has the background thread fsync the file.
+/// Starts an fsync of the file in a background thread.
 fn aof_background_fsync(server: &Server, fd: RawFd) {
     server.bio.bioCreateFsyncJob(fd);
 }
 
-/// Kills the child that rewrites the file, if there is one, and waits for its end.
+/// Kills the child that rewrites the file, if there is one, and waits until it has ended.
 pub fn killAppendOnlyChild(server: &mut Server) {
     if server.child_type != CHILD_TYPE_AOF {
         return;
     }
     serverLog!(LL_NOTICE, "Killing running AOF rewrite child: {}", server.child_pid);
     if kill(server.child_pid, libc::SIGUSR1).is_ok() {
-        // It cannot be gone before it is waited for.
+        // The pid can't belong to another process: it is free only when its end was waited for.
         let _ = waitFor(server.child_pid);
     }
     aofRewriteBufferReset(server);
@@ -220,7 +225,8 @@ pub fn killAppendOnlyChild(server: &mut Server) {
     aofClosePipes(server);
 }
 
-/// CONFIG SET appendonly no: what is in the buffer goes to the file, which is closed.
+/// Stops the append only file, at CONFIG SET appendonly no: flushes the buffer, closes the file,
+/// and kills a child that rewrites it.
 pub fn stopAppendOnly(server: &mut Server) {
     assert_ne!(server.aof_state, AOF_OFF);
     flushAppendOnlyFile(server, true);
@@ -240,8 +246,9 @@ pub fn stopAppendOnly(server: &mut Server) {
     server.aof_buf = Vec::new();
 }
 
-/// CONFIG SET appendonly yes: opens the file and starts the rewrite that fills it. Only when that is done, writes are
-/// appended to it. `C_ERR`: the log says why it stays off.
+/// Starts the append only file, at CONFIG SET appendonly yes: opens the file and starts a rewrite
+/// that writes the present data set. Only when that has ended writes are appended to the file.
+/// `C_ERR`: it stays off, and the log says why.
 pub fn startAppendOnly(server: &mut Server) -> CResult {
     let newfd = openAppendOnlyFile(server);
     assert_eq!(server.aof_state, AOF_OFF);
@@ -276,7 +283,8 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
             "AOF was enabled during a transaction. An AOF background was scheduled to start when possible."
         );
     } else {
-        // A rewrite that is going on is of no use: what changed since it began was not kept.
+        // A rewrite in progress can't be used, since it was not accumulating what changed since it
+        // began. Stop it and start another.
         if server.child_type == CHILD_TYPE_AOF {
             serverLog!(
                 LL_WARNING,
@@ -297,7 +305,7 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
     server.aof_last_fsync = server.steady_time;
     server.aof_fd = Some(newfd);
 
-    // What went wrong with the file the last time does not count any more.
+    // Forget an error of the last time that the file was on.
     if server.bio.aof_bio_fsync_status() == CStatus::Err {
         serverLog!(LL_WARNING, "AOF reopen, just ignore the AOF fsync error in bio job");
         server.bio.reset_aof_bio_fsync_status();
@@ -309,13 +317,16 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
     C_OK
 }
 
-/// Opens the file that writes are appended to, and makes it if it is not there.
+/// Opens the append only file for writing, and creates it if it does not exist.
 pub fn openAppendOnlyFile(server: &Server) -> io::Result<RawFd> {
     open(&server.aof_filename, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT, 0o644)
 }
 
-/// Writes all of `buf`, in several calls if need be: a short write is no error yet, the next call may succeed, or tell what
-/// is wrong. Returns how many bytes were written, fewer if an error came after some.
+/// Writes all of `buf`, and retries after a short write. Returns how many bytes were written: fewer
+/// than all if an error came after some of them.
+///
+/// A short write of a file mostly means that the disk is full, so that the next one fails. But not
+/// always, and it is more resilient to try again; if there is an error, the next call returns it.
 fn aofWrite(fd: RawFd, buf: &[u8]) -> io::Result<usize> {
     let mut totwritten = 0;
     while totwritten < buf.len() {
@@ -329,23 +340,30 @@ fn aofWrite(fd: RawFd, buf: &[u8]) -> io::Result<usize> {
     Ok(totwritten)
 }
 
-/// Seconds between two log lines about writes that fail.
+/// The number of seconds between two lines of the log about failing writes.
 const AOF_WRITE_LOG_ERROR_RATE: i64 = 30;
-/// A buffer up to this size, in bytes, is used again.
-// C: 4000, what fits into its allocator's pages. A busy server fills that in each turn of the loop.
+/// The size in bytes up to which a buffer is used again after it was flushed.
+// C: 4000, which is what fits into a page of its allocator. A busy server fills that in each turn
+// of the loop.
 const AOF_BUF_REUSED: usize = 64 * 1024;
 
-/// Writes the buffer to the file, and fsyncs that by the policy (`appendfsync`).
+/// Writes the buffer to the append only file, and syncs the file as the policy asks for it
+/// (`appendfsync`).
 ///
-/// It is called before the loop sleeps, and replies are sent after that. So all that a client has heard of was written.
+/// What is executed has to be in the file before the client gets the reply. Replies are written
+/// only when control is back in the event loop. So all writes of a turn are accumulated in a
+/// buffer, and written at once by this function, just before the loop sleeps and sends the replies.
 ///
-/// With `everysec`, an fsync that a background thread is still busy with would block the write; it is put off then, for up
-/// to two seconds, unless `force` is given. With `always`, what cannot be written ends the process.
+/// With `everysec`, the flush is delayed while an fsync is in progress in the background thread,
+/// since write(2) would block until it is done. It is then tried again by the cron, and is done
+/// anyway after two seconds, or if `force` is given. With `always`, an error ends the process.
 pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
     let mut sync_in_progress = false;
 
     if server.aof_buf.is_empty() {
-        // The last write may have come too soon after an fsync to get one, and no other has come since.
+        // With `everysec` an fsync may be due although the buffer is empty: the last write may have
+        // come less than a second after an fsync, and if no other one followed, its data is still
+        // only in the cache of the kernel.
         if server.aof_fsync == AOF_FSYNC_EVERYSEC
             && server.aof_fsync_offset != server.aof_current_size
             && server.steady_time > server.aof_last_fsync
@@ -360,13 +378,13 @@ pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
         sync_in_progress = aofFsyncInProgress(server);
         if sync_in_progress && !force {
             if server.aof_flush_postponed_start == 0 {
-                // Not now. The cron will see to it, too.
+                // Postpone the flush, and note since when. The cron tries it again, too.
                 server.aof_flush_postponed_start = server.steady_time;
                 return;
             } else if server.steady_time - server.aof_flush_postponed_start < 2 {
                 return;
             }
-            // That was long enough.
+            // More than two seconds: write in spite of the fsync, which may block.
             server.aof_delayed_fsync += 1;
             serverLog!(
                 LL_NOTICE,
@@ -375,7 +393,8 @@ pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
         }
     }
 
-    // One write, which is as good as atomic on a real file system: if the server is killed, the file is whole.
+    // A single write should be atomic on a real file system. That protects the file if the server
+    // is killed, though not if the power fails.
     if server.aof_flush_sleep > 0 {
         usleep(server.aof_flush_sleep as u64);
     }
@@ -383,7 +402,8 @@ pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
     let mut latency = latencyStartMonitor(server);
     let written = aofWrite(fd, &server.aof_buf);
     latencyEndMonitor(server, &mut latency);
-    // Its time counts under the name of what may have made it long, and under a common one.
+    // Writes that take long are recorded under the event that may have delayed them: a pending
+    // fsync, an active child, or neither. And all of them under one more event, for graphs.
     let event = if sync_in_progress {
         "aof-write-pending-fsync"
     } else if hasActiveChildProcess(server) {
@@ -419,13 +439,13 @@ pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
     try_fsync(server, sync_in_progress);
 }
 
-/// The descriptor of the file, which is open.
+/// Returns the descriptor of the file, which is open.
 fn aof_fd(server: &Server) -> RawFd {
     server.aof_fd.expect("the append only file is open")
 }
 
-/// A write came short (`Ok`), or failed at once. What is not written stays in the buffer for the next time, and until then
-/// the server takes no writes; with `always` it ends.
+/// Handles a write that was short (`Ok`), or failed. What was not written stays in the buffer for
+/// the next time, and until then the server rejects writes. With `always` the process exits.
 #[cold]
 fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
     let can_log = server.steady_time - server.aof_last_write_error_log > AOF_WRITE_LOG_ERROR_RATE;
@@ -433,7 +453,7 @@ fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
         server.aof_last_write_error_log = server.steady_time;
     }
 
-    // What is left in the file of a write that came short.
+    // Remove from the file what a short write has left there, so that it ends with a whole command.
     let mut partial = 0;
     match written {
         Err(e) => {
@@ -466,8 +486,9 @@ fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
     }
 
     if server.aof_fsync == AOF_FSYNC_ALWAYS {
-        // The replies are in the clients' buffers, and the data has changed: neither can be taken back, and both say that
-        // the write is on the disk.
+        // With `always` there is no way to recover. The replies are in the output buffers of
+        // clients, and the changes of the data can't be undone. The user was promised that a write
+        // which is acknowledged, or seen by others, is on the disk.
         serverLog!(
             LL_WARNING,
             "Can't recover from AOF write error when the AOF fsync policy is 'always'. Exiting..."
@@ -479,9 +500,10 @@ fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
     server.aof_buf.drain(..partial);
 }
 
-/// Fsyncs the file if it is time to: the end of `flushAppendOnlyFile`.
+/// Syncs the file if it is time to: the end of `flushAppendOnlyFile`.
 fn try_fsync(server: &mut Server, sync_in_progress: bool) {
-    // With `no-appendfsync-on-rewrite`, not while a child keeps the disk busy.
+    // With `no-appendfsync-on-rewrite`, do not sync while a child is writing to the disk: it could
+    // take very long.
     if server.aof_no_fsync_on_rewrite && hasActiveChildProcess(server) {
         return;
     }
@@ -509,7 +531,7 @@ fn try_fsync(server: &mut Server, sync_in_progress: bool) {
     }
 }
 
-/// Appends a command in the multibulk form.
+/// Appends a command in the multibulk form to `buf`.
 pub fn catAppendOnlyGenericCommand<'a>(
     dst: &mut Vec<u8>,
     argv: impl ExactSizeIterator<Item = &'a [u8]>,
@@ -529,8 +551,9 @@ fn catHeader(dst: &mut Vec<u8>, prefix: u8, n: usize) {
     dst.extend_from_slice(b"\r\n");
 }
 
-/// Appends the PEXPIREAT that a command with a time to live comes to: the file is read later, so times in it are absolute,
-/// and in milliseconds. `seconds` is what the command `cmd` says, in its own unit.
+/// Appends the PEXPIREAT which is equivalent to the command `cmd` with a time to live. The file is
+/// read later, so a time in it is absolute, and in milliseconds, so that no precision is lost.
+/// `seconds` is the argument of `cmd`, in the unit of `cmd`.
 pub fn catAppendOnlyExpireAtCommand(
     buf: &mut Vec<u8>,
     commands: &CommandTable,
@@ -549,8 +572,12 @@ pub fn catAppendOnlyExpireAtCommand(
     catAppendOnlyGenericCommand(buf, [b"PEXPIREAT", key, &when[..]].into_iter());
 }
 
-/// Puts a command of db `dictid` into the buffer that is written before the next sleep, and into the rewrite buffer if a
-/// child rewrites the file. A SELECT comes ahead of it where the file is in another db.
+/// Appends a command, run in db `dictid`, to the buffer that is written before the event loop
+/// sleeps and replies are sent. A SELECT precedes it if the file is in another db.
+///
+/// If a child is rewriting the file, the command is also appended to the rewrite buffer. The child
+/// writes the data set as it was when it was forked, and what has changed since has to follow it in
+/// the new file.
 pub fn feedAppendOnlyFile(server: &mut Server, cmd: CommandId, dictid: i32, argv: &Args) {
     let start = server.aof_buf.len();
     let buf = &mut server.aof_buf;
@@ -567,7 +594,8 @@ pub fn feedAppendOnlyFile(server: &mut Server, cmd: CommandId, dictid: i32, argv
     {
         catAppendOnlyExpireAtCommand(buf, commands, cmd, &argv[1], &argv[2]);
     } else if cmd == commands.setCommand && argv.len() > 4 && eq_ignore_case(&argv[3], b"px") {
-        // SET with a relative time was rewritten to this form. Here it gets the point in time.
+        // SET with a relative time was rewritten to PX with milliseconds. In the file the time is
+        // absolute.
         let when = strtoll(c_str(&argv[4]), 10).value.wrapping_add(mstime());
         let when = ll2string(when);
         let newargs = [&argv[0], &argv[1], &argv[2], b"PXAT", &when[..]];
@@ -584,31 +612,35 @@ pub fn feedAppendOnlyFile(server: &mut Server, cmd: CommandId, dictid: i32, argv
         aofRewriteBufferAppend(server, &buf[start..]);
         server.aof_buf = buf;
     }
-    // Before the first rewrite is done there is no file to append to.
+    // While the first rewrite is in progress (`AOF_WAIT_REWRITE`) there is no file to which
+    // commands can be appended yet.
     if server.aof_state != AOF_ON {
         server.aof_buf.truncate(start);
     }
 }
 
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // AOF loading
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Makes the client in whose name the commands of the file are executed. It has no connection, so it gets no replies, and
-/// it must not block: nobody would unblock it.
+/// Creates the client in whose context the commands of the file are executed, as each command needs
+/// one. It has no connection, so it is sent no replies.
+///
+/// It must not block. Nobody might ever unblock it, and even if somebody did, later commands of the
+/// file would have been executed before it.
 fn createAOFClient(server: &mut Server) -> ClientId {
     server.clients.insert(Client {
         id: CLIENT_ID_AOF,
         resp: 2,
         bulklen: -1,
         flags: CLIENT_DENY_BLOCKING,
-        // A replica that waits for its RDB is sent nothing, either.
+        // With the state of a replica that waits for its RDB, nothing is ever written to it.
         replstate: SLAVE_STATE_WAIT_BGSAVE_START,
         ..Client::default()
     })
 }
 
-/// Forgets the arguments that the command has rewritten.
+/// Frees the arguments that the command has rewritten.
 fn freeFakeClientArgv(server: &mut Server, c: ClientId) {
     let client = &mut server[c];
     client.argv = None;
@@ -621,39 +653,40 @@ fn freeFakeClient(server: &mut Server, c: ClientId) {
     server.clients.remove(c);
 }
 
-/// Why a load ends before the end of the file (the C's labels).
+/// Why loading ends before the end of the file (the C's labels).
 enum LoadStop {
-    /// A read failed, or met the end.
+    /// A read failed, or met the end of the file.
     readerr,
-    /// The end came too early.
+    /// The file ends within a command or a transaction.
     uxeof,
-    /// These are no commands.
+    /// The format of the file is wrong.
     fmterr,
 }
 use LoadStop::*;
 
-/// A file on its way into the data.
+/// The state of loading an append only file.
 struct Loading {
     fp: Rio,
-    /// Where the last command that was executed ends.
+    /// The offset in the file behind the last command that was executed.
     valid_up_to: i64,
-    /// Where the last MULTI begins.
+    /// The offset in the file of the last MULTI.
     valid_before_multi: i64,
-    /// The arguments of a command, one after the other, and where each lies.
+    /// The arguments of the current command, one behind the other, and where each of them is.
     buf: Vec<u8>,
     ranges: Vec<ArgRange>,
 }
 
-/// A buffer for arguments larger than this, in bytes, is not kept for the next command.
+/// The size in bytes above which the buffer of arguments is not kept for the next command.
 const LOAD_BUF_REUSED: usize = 1024 * 1024;
-/// The longest line of a header, in bytes: the C's buffer, without the NUL.
+/// The longest line of a header, in bytes: the size of the C's buffer without the NUL.
 const LOAD_LINE_MAX: usize = 127;
 
-/// Executes the commands of the file. `C_ERR`: it is empty. What cannot be helped ends the process with 1; the log says
-/// why, and what to do.
+/// Loads the append only file by executing its commands. `C_ERR`: the file is empty. A fatal error
+/// is logged, with what can be done about it, and the process exits with 1.
 ///
-/// `C_OK` also where the end was cut off in the middle of a command or a transaction and `aof-load-truncated` allows for
-/// it: the file ends before that then.
+/// `C_OK` is returned, too, if the end of the file is missing, in the middle of a command or of a
+/// transaction, and `aof-load-truncated` allows that: the file is truncated behind its last whole
+/// command.
 pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
     let fd = match open(filename, libc::O_RDONLY, 0) {
         Ok(fd) => fd,
@@ -667,7 +700,8 @@ pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
         }
     };
 
-    // A server without a write leaves an empty file, and that is a good one.
+    // An empty file is valid: the server creates it at start, and it stays empty as long as nothing
+    // is written.
     if let Ok(0) = fileSize(fd) {
         server.aof_current_size = 0;
         server.aof_fsync_offset = server.aof_current_size;
@@ -675,7 +709,7 @@ pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
         return C_ERR;
     }
 
-    // Off for now, or EXEC would put a MULTI into the file that we are reading.
+    // Disable the file while it is read, or EXEC would append a MULTI to it.
     let old_aof_state = std::mem::replace(&mut server.aof_state, AOF_OFF);
     let fakeClient = createAOFClient(server);
     let size = startLoadingFile(server, fd, filename, RDBFLAGS_AOF_PREAMBLE);
@@ -691,7 +725,7 @@ pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
     let loaded_ok = match loaded {
         Ok(()) => true,
         Err(readerr) if !rioAtEof(&l.fp) => {
-            // A line that is only a `*` is no failed read.
+            // A line that is nothing but `*` is no failed read.
             let error = rioError(&l.fp).map_or_else(|| "Success".to_string(), errorText);
             serverLog!(LL_WARNING, "Unrecoverable error reading the append only file: {}", error);
             std::process::exit(1);
@@ -725,7 +759,8 @@ pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
     C_OK
 }
 
-/// Cuts a file whose end is missing behind its last whole command. `false`: that failed, as the log says.
+/// Truncates a file whose end is missing behind its last whole command. False: that failed, as the
+/// log says.
 fn truncateAfterShortRead(server: &Server, filename: &[u8], valid_up_to: i64) -> bool {
     serverLog!(LL_WARNING, "!!! Warning: short read while loading the AOF file !!!");
     serverLog!(LL_WARNING, "!!! Truncating the AOF at offset {} !!!", valid_up_to);
@@ -733,7 +768,7 @@ fn truncateAfterShortRead(server: &Server, filename: &[u8], valid_up_to: i64) ->
         serverLog!(LL_WARNING, "Error truncating the AOF file: {}", errorText(&e));
         return false;
     }
-    // The descriptor that is written to has to stand at the new end.
+    // The descriptor to which commands will be appended has to be at the new end.
     if let Some(fd) = server.aof_fd
         && let Err(e) = lseek(fd, 0, libc::SEEK_END)
     {
@@ -744,13 +779,13 @@ fn truncateAfterShortRead(server: &Server, filename: &[u8], valid_up_to: i64) ->
     true
 }
 
-/// The two parts of the file: an RDB, if it begins with one, and commands.
+/// Loads the two parts of the file: an RDB, if it begins with one, and commands.
 fn loadCommands(
     server: &mut Server,
     l: &mut Loading,
     fakeClient: ClientId,
 ) -> Result<(), LoadStop> {
-    // An RDB preamble is loaded as any RDB; the commands follow right behind it.
+    // An RDB preamble is loaded as any RDB is. The commands follow right behind it.
     while rioAvailable(&l.fp) < 5 && rioFill(&mut l.fp).is_ok() {}
     if rioPeek(&l.fp).starts_with(b"REDIS") {
         serverLog!(LL_NOTICE, "Reading RDB preamble from AOF file...");
@@ -763,7 +798,8 @@ fn loadCommands(
         }
         l.fp.update_cksum = false;
         l.fp.max_processing_chunk = 0;
-        // C: if the first command is cut off it truncates the file at 0, and the RDB is lost with it.
+        // C: if the first command is cut off it truncates the file at 0, and the RDB is lost with
+        // it.
         l.valid_up_to = rioTell(&l.fp) as i64;
         l.valid_before_multi = l.valid_up_to;
         serverLog!(LL_NOTICE, "Reading the remaining AOF tail...");
@@ -771,7 +807,7 @@ fn loadCommands(
 
     let mut loops = 0u64;
     loop {
-        // Serve the clients from time to time.
+        // Serve clients from time to time, with a -LOADING error.
         if loops.is_multiple_of(1000) {
             loadingProgress(server, rioTell(&l.fp) as i64);
             processEventsWhileBlocked(server);
@@ -795,7 +831,7 @@ fn loadCommands(
             l.valid_before_multi = l.valid_up_to;
         }
 
-        // Run it, or queue it.
+        // Execute the command, or queue it within a transaction.
         let client = &mut server[fakeClient];
         client.cmd = Some(cmd);
         client.lastcmd = Some(cmd);
@@ -823,7 +859,9 @@ fn loadCommands(
         }
     }
 
-    // The end, where it belongs. But a transaction without its EXEC is undone: it was not executed, and leaves the file.
+    // The end of the file, behind a whole command. If the client is in a transaction, its EXEC is
+    // missing: that is handled as a short read, although the format is right, so that the rest
+    // without an EXEC, which was not executed, is removed.
     if server[fakeClient].flags & CLIENT_MULTI != 0 {
         serverLog!(LL_WARNING, "Revert incomplete MULTI/EXEC transaction in AOF file");
         l.valid_up_to = l.valid_before_multi;
@@ -832,7 +870,7 @@ fn loadCommands(
     Ok(())
 }
 
-/// Reads the next command into `l.buf` and `l.ranges`. `false`: the file ends here.
+/// Reads the next command into `l.buf` and `l.ranges`. False: the file ends here.
 fn readCommand(l: &mut Loading) -> Result<bool, LoadStop> {
     let mut line = [0; LOAD_LINE_MAX];
     let Ok(len) = rioGets(&mut l.fp, &mut line) else {
@@ -873,7 +911,8 @@ fn readCommand(l: &mut Loading) -> Result<bool, LoadStop> {
 /// Appends the next `len` bytes to `l.buf`.
 fn readBytes(l: &mut Loading, len: usize) -> Result<(), LoadStop> {
     let end = l.buf.len().saturating_add(len);
-    // A length that the file cannot hold is read up to the end of the file, as far as it matters: not at all.
+    // A length which is larger than the file ends in a short read. The buffer grows with what is
+    // read, not by what the file claims.
     if rioRemaining(&l.fp).is_some_and(|bytes| bytes < len as u64) {
         return Err(uxeof);
     }
@@ -884,14 +923,14 @@ fn readBytes(l: &mut Loading, len: usize) -> Result<(), LoadStop> {
     Ok(())
 }
 
-/// Ends the process if the command cannot be executed: it has too few arguments, or is about a connection, which its client
-/// has not.
+/// Exits the process if the command can't be executed: it has too few arguments, or is about a
+/// connection, which this client does not have.
 ///
-/// C: it does not look, and what happens then is up to the command.
+/// C: does not check, and what happens is up to the command.
 fn checkCommand(server: &Server, cmd: CommandId, argv: &Args) {
     let commands = &server.commands;
     let command = &commands[cmd];
-    // More than it takes do no harm: a newer server's XSETID has more.
+    // More arguments than the arity do no harm: XSETID of a newer server has more.
     if argv.len() < command.arity.unsigned_abs() as usize {
         serverLog!(
             LL_WARNING,
@@ -919,9 +958,9 @@ fn checkCommand(server: &Server, cmd: CommandId, argv: &Args) {
     }
 }
 
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // AOF rewrite
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Writes a string value, as a bulk string.
 pub fn rioWriteBulkObject(r: &mut Rio, obj: ValueRef) -> CResult {
@@ -940,12 +979,13 @@ fn rioWriteBulkEntry(r: &mut Rio, entry: ZiplistEntry) -> CResult {
     }
 }
 
-/// The commands that a value with many elements is written as: no command has more than `AOF_REWRITE_ITEMS_PER_CMD` of
-/// them, so that none takes too long or too much memory when it is read back.
+/// Splits a value with many elements into variadic commands. To keep the file short each command
+/// has as many elements as possible, but at most `AOF_REWRITE_ITEMS_PER_CMD`, so that none takes
+/// too long or too much memory when it is read back.
 struct ItemsPerCmd<'a> {
     cmd: &'a [u8],
     key: &'a [u8],
-    /// Arguments for each element.
+    /// The number of arguments for each element.
     args: usize,
     count: usize,
     items: usize,
@@ -956,7 +996,7 @@ impl<'a> ItemsPerCmd<'a> {
         ItemsPerCmd { cmd: cmd.as_bytes(), key, args, count: 0, items }
     }
 
-    /// An element comes: begins a command if it is the first in it.
+    /// Begins a command, if the element that is to be written is the first in it.
     fn next(&mut self, r: &mut Rio) -> CResult {
         if self.count == 0 {
             let cmd_items = self.items.min(AOF_REWRITE_ITEMS_PER_CMD);
@@ -1017,7 +1057,9 @@ pub fn rewriteSortedSetObject(r: &mut Rio, key: &[u8], zobj: ZsetRef) -> CResult
                 eptr = ziplistNext(zl, sptr);
             }
         }
-        // C: in the order of the hash table. From the end, each member that is read back goes to the head of the list.
+        // C: writes members in the order of the hash table. Here from the last one to the first:
+        // each member that is read back is then inserted at the head of the skip list, which needs
+        // no search.
         ZsetRef::Skiplist(zs) => {
             let mut zn = zs.zsl.last();
             while let Some(node) = zn {
@@ -1060,7 +1102,7 @@ pub fn rewriteHashObject(r: &mut Rio, key: &[u8], hash: HashRef) -> CResult {
     C_OK
 }
 
-/// Writes the id of a stream's entry, as a bulk string.
+/// Writes the id of an entry of a stream, as a bulk string.
 fn rioWriteBulkStreamID(r: &mut Rio, id: &streamID) -> CResult {
     rioWriteBulkString(r, &createObjectFromStreamID(id)).map(drop)
 }
@@ -1070,8 +1112,9 @@ fn rioWriteBulkStrings<const N: usize>(r: &mut Rio, args: [&[u8]; N]) -> CResult
     args.into_iter().try_for_each(|arg| rioWriteBulkString(r, arg).map(drop))
 }
 
-/// Writes the XCLAIM that makes the entry `id` pending with a consumer: when it was last delivered, and how often, without a
-/// look at the entry, which may be deleted.
+/// Writes the XCLAIM that adds the entry `id` to the pending entries of a consumer: with the time
+/// of its last delivery and the number of deliveries, and by FORCE, as the entry itself may have
+/// been deleted.
 fn rioWriteStreamPendingEntry(
     r: &mut Rio,
     key: &[u8],
@@ -1090,7 +1133,8 @@ fn rioWriteStreamPendingEntry(
     rioWriteBulkStrings(r, [b"JUSTID", b"FORCE"])
 }
 
-/// Writes the command that makes a consumer with whom nothing is pending: no XCLAIM would.
+/// Writes the XGROUP CREATECONSUMER that creates a consumer without pending entries: consumers that
+/// have some are created by their XCLAIM.
 fn rioWriteStreamEmptyConsumer(
     r: &mut Rio,
     key: &[u8],
@@ -1101,8 +1145,8 @@ fn rioWriteStreamEmptyConsumer(
     rioWriteBulkStrings(r, [b"XGROUP", b"CREATECONSUMER", key, groupname, &consumer.name])
 }
 
-/// Writes the commands that make this stream: its entries, its last id, its groups with their consumers, and what is
-/// pending with those.
+/// Writes the commands that make this stream: its entries, its last id, its groups with their
+/// consumers, and what is pending with those.
 pub fn rewriteStreamObject(r: &mut Rio, key: &[u8], s: &Stream) -> CResult {
     if s.length != 0 {
         let mut si = streamIteratorStart(s, None, None, false);
@@ -1121,12 +1165,14 @@ pub fn rewriteStreamObject(r: &mut Rio, key: &[u8], s: &Stream) -> CResult {
             }
         }
     } else {
-        // A stream may be empty. One entry that is trimmed away at once leaves such a one.
+        // A stream may be empty, but there is no command that creates an empty one. An XADD with
+        // MAXLEN 0 does: its entry is trimmed at once.
         rioWriteBulkCount(r, b'*', 7)?;
         rioWriteBulkStrings(r, [b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"])?;
     }
 
-    // The last entries may have been deleted; their ids are not given again all the same.
+    // The last entries may have been deleted, and their ids must not be given again. XSETID
+    // restores the last id.
     rioWriteBulkCount(r, b'*', 3)?;
     rioWriteBulkStrings(r, [b"XSETID", key])?;
     rioWriteBulkStreamID(r, &s.last_id)?;
@@ -1158,12 +1204,12 @@ pub fn rewriteStreamObject(r: &mut Rio, key: &[u8], s: &Stream) -> CResult {
     C_OK
 }
 
-/// The child takes in what the parent has sent of what changed since the fork. It goes to the end of the new file. Returns
-/// how many bytes came.
+/// Reads, in the child, what the parent has sent of what has changed since the fork. It will be
+/// appended to the new file. Returns the number of bytes.
 pub fn aofReadDiffFromParent(server: &mut Server) -> usize {
     let Some(pipes) = server.aof_pipes else { return 0 };
     let mut total = 0;
-    // As much as a pipe holds on most systems.
+    // The size of a pipe on most Linux systems.
     while let Ok(nread @ 1..) =
         readAppend(pipes.read_data_from_parent, &mut server.aof_child_diff, 65536)
     {
@@ -1172,7 +1218,7 @@ pub fn aofReadDiffFromParent(server: &mut Server) -> usize {
     total
 }
 
-/// How a rewrite goes on.
+/// The state of a rewrite.
 #[derive(Default)]
 struct RewriteProgress {
     processed: u64,
@@ -1180,7 +1226,7 @@ struct RewriteProgress {
     updated_time: i64,
 }
 
-/// Writes all data to a stream, as commands.
+/// Writes the whole data set to a stream, as commands.
 fn rewriteAppendOnlyFileRio(server: &mut Server, aof: &mut Rio) -> CResult {
     let mut progress = RewriteProgress::default();
     for j in 0..server.db.len() {
@@ -1190,7 +1236,8 @@ fn rewriteAppendOnlyFileRio(server: &mut Server, aof: &mut Rio) -> CResult {
         rioWrite(aof, b"*2\r\n$6\r\nSELECT\r\n")?;
         rioWriteBulkLongLong(aof, j as i64)?;
 
-        // The keys are out of the server as long as they are borrowed: the parent is listened to and talked to meanwhile.
+        // The keys are taken out of the server while they are iterated, since the server is needed
+        // to read from the parent and to report to it.
         let dict = take(&mut server.db[j].dict);
         let written = rewriteKeys(server, aof, &dict, &mut progress);
         server.db[j].dict = dict;
@@ -1208,14 +1255,16 @@ fn rewriteKeys(
     for e in dict.iter() {
         rewriteKey(aof, e)?;
 
-        // A pipe holds little, and what is in it cannot become more.
+        // Read from the parent now and then, or the pipe would be full, and what accumulates in the
+        // parent would become more and more.
         let processed_bytes = rioTell(aof);
         if processed_bytes > progress.processed + AOF_READ_DIFF_INTERVAL_BYTES {
             progress.processed = processed_bytes;
             aofReadDiffFromParent(server);
         }
 
-        // Once a second the parent hears of it; the clock is asked every 1024 keys.
+        // Report progress to the parent about once a second. To save readings of the clock it is
+        // looked at only every 1024 keys.
         progress.key_count += 1;
         if progress.key_count & 1023 == 1 {
             let now = steady_ms();
@@ -1229,7 +1278,7 @@ fn rewriteKeys(
     C_OK
 }
 
-/// Writes a key: its value, and when it expires.
+/// Writes a key: its value and its expire.
 pub fn rewriteKey(aof: &mut Rio, e: Entry<'_>) -> CResult {
     let key = e.key();
     match e.value() {
@@ -1252,10 +1301,10 @@ pub fn rewriteKey(aof: &mut Rio, e: Entry<'_>) -> CResult {
     C_OK
 }
 
-/// The child's part of a rewrite: writes all data to the file `filename`, and behind it what the parent has changed since
-/// the fork. `C_ERR`: what was wrong is in the log.
+/// Writes commands that rebuild the whole data set to the file `filename`, in the child, and behind
+/// them what the parent has changed since the fork. `C_ERR`: the log says what went wrong.
 fn rewriteAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
-    // Another temporary name than that of the result, which is the parent's.
+    // The temporary name differs from that of the result, which the parent takes over.
     let tmpfile = aofTempFile(getpid());
     let fd = match open(&tmpfile, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o666) {
         Ok(fd) => fd,
@@ -1300,7 +1349,7 @@ fn rewriteAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
     C_OK
 }
 
-/// What of `rewriteAppendOnlyFile` ends at the C's `werr` if it fails.
+/// The part of `rewriteAppendOnlyFile` whose errors lead to the C's label `werr`.
 fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<()> {
     let pipes = server.aof_pipes.expect("a child that rewrites has its pipes");
     if server.aof_use_rdb_preamble {
@@ -1310,12 +1359,14 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
     }
     aof.update_cksum = false;
 
-    // The long fsync is done now, as long as the parent goes on sending.
+    // Do the fsync of the large part now, while the parent still goes on sending what changes, to
+    // make the last one short.
     rioFlush(aof).map_err(|()| rioTakeError(aof))?;
     fsync(fd)?;
 
-    // Take in some more while it comes quickly, for a second at most: a busy parent never ends. After 20 ms without
-    // anything it is over.
+    // Read some more from the parent, as long as there is a good chance that more will come. Not
+    // for ever: a parent may be written to faster than it can send. For one second at most, and no
+    // more if nothing has come for 20 ms.
     let mut nodata = 0;
     let start = steady_ms();
     while steady_ms() - start < 1000 && nodata < 20 {
@@ -1327,7 +1378,9 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
         aofReadDiffFromParent(server);
     }
 
-    // Ask the parent to stop, and wait for its word, for five seconds: if it does not come, there is no parent.
+    // Ask the parent to stop sending, and wait for its acknowledgement. It should answer at once.
+    // The timeout of five seconds is there so that the child ends in any case, even if the answer
+    // is lost.
     if write(pipes.write_ack_to_parent, b"!")? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EIO));
     }
@@ -1339,7 +1392,7 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
     }
     serverLog!(LL_NOTICE, "Parent agreed to stop sending diffs. Finalizing AOF...");
 
-    // What it sent before that word is in the pipe.
+    // What the parent had sent before it answered is still in the pipe.
     aofReadDiffFromParent(server);
     let diff = take(&mut server.aof_child_diff);
     serverLog!(
@@ -1348,7 +1401,8 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
         diff.len() as f64 / (1024.0 * 1024.0)
     );
 
-    // In pieces, so that the parent hears of us once a second.
+    // Write it in pieces, so that the size of copy-on-write can be reported to the parent about
+    // once a second.
     let mut cow_updated_time = steady_ms();
     let key_count = dbTotalServerKeyCount(server);
     for chunk in diff.chunks(8 << 20) {
@@ -1360,16 +1414,18 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
         }
     }
 
-    // Nothing may be left in our buffers, or the system's.
+    // Make sure that nothing is left in our buffers or in those of the kernel.
     rioFlush(aof).map_err(|()| rioTakeError(aof))?;
     fsync(fd)
 }
 
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // AOF rewrite pipes for IPC
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// The read handler of the child's pipe: it asks for no more of what changes. From here on that stays in the rewrite buffer.
+/// Handles the request of the child not to be sent any more of what changes (a single `!`), and
+/// acknowledges it in the same way. From here on that stays in the rewrite buffer. The read handler
+/// of the pipe.
 pub fn aofChildPipeReadable(server: &mut Server, fd: RawFd, _clientData: u64, _mask: i32) {
     let mut byte = [0];
     if read(fd, &mut byte).is_ok_and(|nread| nread == 1) && byte == *b"!" {
@@ -1379,7 +1435,7 @@ pub fn aofChildPipeReadable(server: &mut Server, fd: RawFd, _clientData: u64, _m
             Some(pipes) => write(pipes.write_ack_to_child, b"!"),
             None => Ok(0),
         };
-        // It is not tried again: the child gives up after a while, or is gone.
+        // It is not tried again: the child has a timeout, or has ended.
         if !acked.as_ref().is_ok_and(|&nwritten| nwritten == 1) {
             serverLog!(
                 LL_WARNING,
@@ -1388,11 +1444,13 @@ pub fn aofChildPipeReadable(server: &mut Server, fd: RawFd, _clientData: u64, _m
             );
         }
     }
-    // It asks once.
+    // The child asks once.
     aeDeleteFileEvent(&mut server.net.el, fd, AE_READABLE);
 }
 
-/// Makes the pipes. `C_ERR`: there are none, and the log says why.
+/// Creates the pipes between parent and child for a rewrite: one for the data that has changed, one
+/// by which the child says that it needs no more, and one by which the parent acknowledges that.
+/// `C_ERR`: the log says why not.
 fn aofCreatePipes(server: &mut Server) -> CResult {
     let mut fds = Vec::with_capacity(6);
     let created = (|| {
@@ -1425,7 +1483,7 @@ fn aofCreatePipes(server: &mut Server) -> CResult {
 /// Closes the pipes.
 fn aofClosePipes(server: &mut Server) {
     let Some(pipes) = server.aof_pipes.take() else { return };
-    // The loop forgets those that it may have watched.
+    // Remove the handlers first.
     for fd in [pipes.read_ack_from_child, pipes.write_data_to_child] {
         server.net.el.aeClosing(fd);
     }
@@ -1440,26 +1498,30 @@ fn aofClosePipes(server: &mut Server) {
     fds.into_iter().for_each(close);
 }
 
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // AOF background rewrite
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// The name that the child `pid` gives to its result.
+/// Returns the name of the file that the child `pid` produces.
 fn aofBgTempFile(pid: i32) -> Vec<u8> {
     bformat!("temp-rewriteaof-bg-{}.aof", pid)
 }
 
-/// The name of its file as long as it writes.
+/// Returns the name of the file to which the process `pid` writes, before it is renamed to its
+/// result.
 fn aofTempFile(pid: i32) -> Vec<u8> {
     bformat!("temp-rewriteaof-{}.aof", pid)
 }
 
-/// Starts a rewrite. `C_ERR`: there is a child already, or none could be made, as the log says.
+/// Starts a rewrite of the append only file in the background. `C_ERR`: there is a child already,
+/// or it could not be forked, as the log says.
 ///
 /// 1. We fork.
-/// 2. The child writes the data to a temporary file; the parent keeps what changes, and sends it to the child.
-/// 3. The child writes that, too, and ends.
-/// 4. The parent appends the rest, and gives the file its name (`backgroundRewriteDoneHandler`).
+/// 2. The child writes the data set to a temporary file. The parent accumulates what changes in the
+///    rewrite buffer, and sends it to the child bit by bit.
+/// 3. The child appends what it was sent, and exits.
+/// 4. The parent notices its end, appends the rest, and renames the file
+///    (`backgroundRewriteDoneHandler`). From there on it is the file that commands are appended to.
 pub fn rewriteAppendOnlyFileBackground(server: &mut Server) -> CResult {
     if hasActiveChildProcess(server) {
         return C_ERR;
@@ -1493,14 +1555,15 @@ pub fn rewriteAppendOnlyFileBackground(server: &mut Server) -> CResult {
             );
             server.aof_rewrite_scheduled = false;
             server.aof_rewrite_time_start = time();
-            // What gathers from now on begins with a SELECT, so that it can stand behind the child's data.
+            // Force a SELECT in front of the next command, so that what accumulates from now on can
+            // follow the data that the child writes.
             server.aof_selected_db = -1;
             C_OK
         }
     }
 }
 
-/// Seconds since the epoch, from the clock.
+/// Returns the seconds since the epoch, from the clock.
 fn time() -> i64 {
     ustime() / 1_000_000
 }
@@ -1524,14 +1587,15 @@ pub fn bgrewriteaofCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     }
 }
 
-/// Removes the files of a child that did not come to its end.
+/// Removes the temporary files of a child that has not finished its work.
 pub fn aofRemoveTempFile(server: &Server, childpid: i32) {
-    // Mostly they are not there.
+    // Mostly at least one of them does not exist.
     let _ = bg_unlink(server, &aofBgTempFile(childpid));
     let _ = bg_unlink(server, &aofTempFile(childpid));
 }
 
-/// Asks the system for the size of the file. As a rule it is counted; this is for a file that we did not write to.
+/// Updates the size of the file by asking the kernel. Needed after a rewrite or a restart;
+/// otherwise the size is counted with each write, which is much faster.
 fn aofUpdateCurrentSize(server: &mut Server) {
     let mut latency = latencyStartMonitor(server);
     let size = match server.aof_fd {
@@ -1548,9 +1612,9 @@ fn aofUpdateCurrentSize(server: &mut Server) {
     latencyAddSampleIfNeeded(server, "aof-fstat", latency);
 }
 
-/// Handles the end of the child that rewrote the append only file: it left with `exitcode`, or was ended by the signal
-/// `bysignal` (0: none). If all went well, its file takes the place of the old one. In any case what was kept for the child
-/// is freed.
+/// Handles the end of the child that rewrote the append only file: it left with `exitcode`, or was
+/// ended by the signal `bysignal` (0: none). If all went well, its file takes the place of the old
+/// one. In any case what was kept for the child is freed.
 pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal: i32) {
     'cleanup: {
         if bysignal == 0 && exitcode == 0 {
@@ -1605,17 +1669,19 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
                 aofRewriteBufferSize(server) as f64 / (1024.0 * 1024.0)
             );
 
-            // What is left is to rename the new file and to write to its descriptor from here on. Neither must block the
-            // server, but deleting a large file does: the kernel frees its blocks when the last reference to it goes.
-            // Which is the last one depends:
+            // What is left is to rename the new file and to write to its descriptor from here on.
+            // Neither must block the server, but deleting a large file does: the kernel frees its
+            // blocks when the last reference to it goes. Which is the last one depends:
             //
-            // 1. The AOF is off, and this was a rewrite for once. A file that is there is deleted by the rename.
-            // 2. The AOF is on. The rename takes the old file's name away, and it is deleted when the descriptor to which
-            //    we wrote is closed.
+            // 1. The AOF is off, and this was a rewrite for once. A file that is there is deleted
+            //    by the rename.
+            // 2. The AOF is on. The rename takes the old file's name away, and it is deleted when
+            //    the descriptor to which we wrote is closed.
             //
-            // To have one case, the first is made like the second: the file that is there is opened before the rename. In
-            // both a background thread closes the descriptor, and the blocks are freed there. The switch is complete by
-            // then, so it does not matter how long that takes.
+            // To have one case, the first is made like the second: the file that is there is opened
+            // before the rename. In both a background thread closes the descriptor, and the blocks
+            // are freed there. The switch is complete by then, so it does not matter how long that
+            // takes.
             let mut oldfd = match server.aof_fd {
                 // There may be no such file: then there is nothing to delete.
                 None => open(&server.aof_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok(),
@@ -1683,7 +1749,8 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
     aofRemoveTempFile(server, server.child_pid);
     server.aof_rewrite_time_last = time() - server.aof_rewrite_time_start;
     server.aof_rewrite_time_start = -1;
-    // If the AOF waits for this file to be switched on, another rewrite has to follow the one that failed.
+    // If the AOF waits for this file to be switched on, another rewrite has to follow the one that
+    // failed.
     if server.aof_state == AOF_WAIT_REWRITE {
         server.aof_rewrite_scheduled = true;
     }
