@@ -1,17 +1,22 @@
-//! `acl.c`, as far as the user `default` and its password go: AUTH, and the categories of commands.
+//! `acl.c`, as far as the user `default` and its passwords go: AUTH, the `user` line of config files, and the categories of
+//! commands.
 //!
-//! Read first: `ACLCheckUserCredentials` and `authCommand`.
+//! Read first: `ACLCheckUserCredentials` and `authCommand`; `ACLSetUser` for the rules.
 //!
 //! Absent: all other users, and so the ACL command, the rules of who may run what on which keys and channels, the ACL log and
-//! ACL files. The one user there is may do everything; it may need a password. Until a client has given it, `processCommand`
-//! lets it run commands flagged `no-auth` alone.
+//! ACL files. The one user there is may do everything; it may need a password, and have several. Until a client has given one,
+//! `processCommand` lets it run commands flagged `no-auth` alone. A config file may say so much of it (`user default on ...
+//! ~* &* +@all`, as CONFIG REWRITE writes it); that it should be allowed less is an error.
 
 use sha2::{Digest, Sha256};
 
 use crate::args::Args;
+use crate::log::*;
 use crate::networking::*;
+use crate::server::CommandTable;
 use crate::server_h::*;
-use crate::util::{eq_ignore_case, hex};
+use crate::util::{B, eq_ignore_case, hex};
+use crate::{bformat, serverLog};
 
 /// The categories of commands by name, in the order in which COMMAND INFO lists them.
 const ACLCommandCategories: [(&str, u64); 21] = [
@@ -37,6 +42,18 @@ const ACLCommandCategories: [(&str, u64); 21] = [
     ("transaction", CMD_CATEGORY_TRANSACTION),
     ("scripting", CMD_CATEGORY_SCRIPTING),
 ];
+
+/// What a user is besides its passwords, keys, channels and commands, by name, in the order in which it is told.
+const ACLUserFlags: [(&str, u64); 5] = [
+    ("on", USER_FLAG_ENABLED),
+    ("off", USER_FLAG_DISABLED),
+    ("nopass", USER_FLAG_NOPASS),
+    ("skip-sanitize-payload", USER_FLAG_SANITIZE_PAYLOAD_SKIP),
+    ("sanitize-payload", USER_FLAG_SANITIZE_PAYLOAD),
+];
+
+/// The length of a hashed password in hex.
+const HASH_PASSWORD_LEN: usize = 64;
 
 // =============================================================================
 // Helper functions
@@ -78,74 +95,186 @@ pub fn ACLGetCommandCategoryFlagByName(name: &[u8]) -> u64 {
         .map_or(0, |&(_, flag)| flag)
 }
 
+/// Whether this is a hashed password: 64 hex digits in lower case.
+fn ACLCheckPasswordHash(hash: &[u8]) -> CResult {
+    let is_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
+    if hash.len() == HASH_PASSWORD_LEN && hash.iter().all(is_hex) { C_OK } else { C_ERR }
+}
+
+/// Whether there is white space or a NUL in a name or a pattern, which no file could hold.
+fn ACLStringHasSpaces(s: &[u8]) -> bool {
+    s.iter().any(|b| b.is_ascii_whitespace() || *b == 0x0b || *b == 0)
+}
+
+/// A user who may nothing yet, but for the channels that `acl-pubsub-default` gives.
+fn new_user(name: &[u8], acl_pubsub_default: i32) -> User {
+    let flags = USER_FLAG_DISABLED | acl_pubsub_default as u64;
+    User { name: name.to_vec(), flags, passwords: Vec::new() }
+}
+
 /// Adds a user who may nothing yet, and returns its number; `None` if the name is taken.
 fn ACLCreateUser(server: &mut Server, name: &[u8]) -> Option<UserId> {
     if ACLGetUserByName(server, name).is_some() {
         return None;
     }
-    let flags = USER_FLAG_DISABLED | USER_FLAG_ALLCHANNELS;
-    server.users.push(User { name: name.to_vec(), flags, passwords: Vec::new() });
+    server.users.push(new_user(name, server.acl_pubsub_default));
     Some(server.users.len() - 1)
 }
 
-/// A change of what a user may do.
+/// A user as the rules that make it, in the form of config files.
 ///
-/// C: rules are parsed from text. Here nobody can write them, and these are the ones the server itself applies.
-enum AclRule<'a> {
-    /// `on`: it may log in.
-    On,
-    /// `~*`: all keys.
-    AllKeys,
-    /// `&*`: all channels.
-    AllChannels,
-    /// `+@all`: all commands, and those to come.
-    AllCommands,
-    /// `nopass`: any password will do.
-    NoPass,
-    /// `resetpass`: none will do, until one is added.
-    ResetPass,
-    /// `>password`: this one will do too.
-    Password(&'a [u8]),
-}
-
-/// Applies a rule to a user.
-fn ACLSetUser(u: &mut User, rule: AclRule) {
-    match rule {
-        AclRule::On => {
-            u.flags |= USER_FLAG_ENABLED;
-            u.flags &= !USER_FLAG_DISABLED;
-        }
-        AclRule::AllKeys => u.flags |= USER_FLAG_ALLKEYS,
-        AclRule::AllChannels => u.flags |= USER_FLAG_ALLCHANNELS,
-        AclRule::AllCommands => u.flags |= USER_FLAG_ALLCOMMANDS,
-        AclRule::NoPass => {
-            u.flags |= USER_FLAG_NOPASS;
-            u.passwords.clear();
-        }
-        AclRule::ResetPass => {
-            u.flags &= !USER_FLAG_NOPASS;
-            u.passwords.clear();
-        }
-        AclRule::Password(password) => {
-            let newpass = ACLHashPassword(password);
-            if !u.passwords.contains(&newpass) {
-                u.passwords.push(newpass);
-            }
-            u.flags &= !USER_FLAG_NOPASS;
+/// C: tells which keys, channels and commands a user may use. Here every user may use all of them (see `may_everything`).
+pub fn ACLDescribeUser(u: &User) -> Vec<u8> {
+    let mut res = Vec::new();
+    for (name, flag) in ACLUserFlags {
+        if u.flags & flag != 0 {
+            res.extend_from_slice(name.as_bytes());
+            res.push(b' ');
         }
     }
+    for password in &u.passwords {
+        res.push(b'#');
+        res.extend_from_slice(password);
+        res.push(b' ');
+    }
+    res.extend_from_slice(b"~* &* +@all");
+    res
+}
+
+/// Applies a rule to a user: `on`, `~*`, `+@all`, `>password`, `#hash` and so on.
+///
+/// Errors are numbers of errno(3), for `ACLSetUserStringError`: ENOENT, there is no such command or category; EEXIST, a
+/// pattern after `~*`; EISDIR, a channel after `&*`; ENODEV, a password to remove that the user does not have; EBADMSG, no
+/// hash of a password; EINVAL, no rule.
+///
+/// C: keeps the patterns and the commands of each user. Here what matters is whether they are all of them: any other rule
+/// about keys, channels or commands only takes that away.
+fn ACLSetUser(
+    u: &mut User,
+    op: &[u8],
+    commands: &CommandTable,
+    acl_pubsub_default: i32,
+) -> Result<(), i32> {
+    let is = |rule: &str| op.eq_ignore_ascii_case(rule.as_bytes());
+    let hash_of = |op: &[u8]| match op[0] {
+        b'>' | b'<' => Ok(ACLHashPassword(&op[1..])),
+        _ if ACLCheckPasswordHash(&op[1..]).is_ok() => Ok(op[1..].to_vec()),
+        _ => Err(libc::EBADMSG),
+    };
+    let pattern = |taken: bool, error: i32| match taken {
+        true => Err(error),
+        false if ACLStringHasSpaces(&op[1..]) => Err(libc::EINVAL),
+        false => Ok(()),
+    };
+    if op.is_empty() {
+        // The empty rule changes nothing.
+    } else if is("on") {
+        u.flags |= USER_FLAG_ENABLED;
+        u.flags &= !USER_FLAG_DISABLED;
+    } else if is("off") {
+        u.flags |= USER_FLAG_DISABLED;
+        u.flags &= !USER_FLAG_ENABLED;
+    } else if is("skip-sanitize-payload") {
+        u.flags |= USER_FLAG_SANITIZE_PAYLOAD_SKIP;
+        u.flags &= !USER_FLAG_SANITIZE_PAYLOAD;
+    } else if is("sanitize-payload") {
+        u.flags &= !USER_FLAG_SANITIZE_PAYLOAD_SKIP;
+        u.flags |= USER_FLAG_SANITIZE_PAYLOAD;
+    } else if is("allkeys") || is("~*") {
+        u.flags |= USER_FLAG_ALLKEYS;
+    } else if is("resetkeys") {
+        u.flags &= !USER_FLAG_ALLKEYS;
+    } else if is("allchannels") || is("&*") {
+        u.flags |= USER_FLAG_ALLCHANNELS;
+    } else if is("resetchannels") {
+        u.flags &= !USER_FLAG_ALLCHANNELS;
+    } else if is("allcommands") || is("+@all") {
+        u.flags |= USER_FLAG_ALLCOMMANDS;
+    } else if is("nocommands") || is("-@all") {
+        u.flags &= !USER_FLAG_ALLCOMMANDS;
+    } else if is("nopass") {
+        u.flags |= USER_FLAG_NOPASS;
+        u.passwords.clear();
+    } else if is("resetpass") {
+        u.flags &= !USER_FLAG_NOPASS;
+        u.passwords.clear();
+    } else if is("reset") {
+        // All that a new user has: nothing, and the checks of what it restores.
+        u.passwords.clear();
+        u.flags = USER_FLAG_DISABLED | USER_FLAG_SANITIZE_PAYLOAD | acl_pubsub_default as u64;
+    } else if matches!(op[0], b'>' | b'#') {
+        let newpass = hash_of(op)?;
+        if !u.passwords.contains(&newpass) {
+            u.passwords.push(newpass);
+        }
+        u.flags &= !USER_FLAG_NOPASS;
+    } else if matches!(op[0], b'<' | b'!') {
+        let delpass = hash_of(op)?;
+        let place = u.passwords.iter().position(|pass| *pass == delpass).ok_or(libc::ENODEV)?;
+        u.passwords.remove(place);
+    } else if op[0] == b'~' {
+        pattern(u.flags & USER_FLAG_ALLKEYS != 0, libc::EEXIST)?;
+    } else if op[0] == b'&' {
+        pattern(u.flags & USER_FLAG_ALLCHANNELS != 0, libc::EISDIR)?;
+    } else if let Some(category) = op.strip_prefix(b"+@").or_else(|| op.strip_prefix(b"-@")) {
+        if ACLGetCommandCategoryFlagByName(category) == 0 {
+            return Err(libc::ENOENT);
+        }
+        if op[0] == b'-' {
+            u.flags &= !USER_FLAG_ALLCOMMANDS;
+        }
+    } else if let Some(name) = op.strip_prefix(b"+") {
+        // A command, or one of its subcommands, which may be anything but nothing.
+        let (name, sub) = match name.iter().position(|b| *b == b'|') {
+            Some(bar) => (&name[..bar], Some(&name[bar + 1..])),
+            None => (name, None),
+        };
+        commands.lookupOriginal(name).ok_or(libc::ENOENT)?;
+        if sub.is_some_and(<[u8]>::is_empty) {
+            return Err(libc::EINVAL);
+        }
+    } else if let Some(name) = op.strip_prefix(b"-") {
+        commands.lookupOriginal(name).ok_or(libc::ENOENT)?;
+        u.flags &= !USER_FLAG_ALLCOMMANDS;
+    } else {
+        return Err(libc::EINVAL);
+    }
+    Ok(())
+}
+
+/// What an error of `ACLSetUser` means, in words.
+fn ACLSetUserStringError(errno: i32) -> &'static str {
+    match errno {
+        libc::ENOENT => "Unknown command or category name in ACL",
+        libc::EINVAL => "Syntax error",
+        libc::EEXIST => {
+            "Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns"
+        }
+        libc::EISDIR => {
+            "Adding a pattern after the * pattern (or the 'allchannels' flag) is not valid and does not have any effect. Try 'resetchannels' to start with an empty list of channels"
+        }
+        libc::ENODEV => "The password you are trying to remove from the user does not exist",
+        libc::EBADMSG => {
+            "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters"
+        }
+        _ => "Wrong format",
+    }
+}
+
+/// Applies a rule that is one of ours, and so right, to the user `default`.
+fn set_default_user(server: &mut Server, rule: &[u8]) {
+    let Server { users, commands, acl_pubsub_default, .. } = server;
+    let result = ACLSetUser(&mut users[DefaultUser], rule, commands, *acl_pubsub_default);
+    assert_eq!(result, Ok(()), "a rule of the server's own");
 }
 
 /// Makes the user `default`, who is there as long as the process: it may do everything and needs no password.
 fn ACLInitDefaultUser(server: &mut Server) {
     let u = ACLCreateUser(server, b"default");
     assert_eq!(u, Some(DefaultUser), "the first user is `default`");
-    let u = &mut server.users[DefaultUser];
-    ACLSetUser(u, AclRule::AllCommands);
-    ACLSetUser(u, AclRule::AllKeys);
-    ACLSetUser(u, AclRule::AllChannels);
-    ACLSetUser(u, AclRule::On);
-    ACLSetUser(u, AclRule::NoPass);
+    for rule in ["+@all", "~*", "&*", "on", "nopass"] {
+        set_default_user(server, rule.as_bytes());
+    }
 }
 
 /// Makes the users there are at the start. To be called once, before the first client.
@@ -189,6 +318,81 @@ pub fn ACLAuthenticateUser(
 /// The user of this name.
 pub fn ACLGetUserByName(server: &Server, name: &[u8]) -> Option<UserId> {
     server.users.iter().position(|u| u.name == name)
+}
+
+/// Whether a user may do all there is, once it is logged in. There are no others here: nothing asks what a user may do.
+fn may_everything(u: &User) -> bool {
+    let all = USER_FLAG_ENABLED | USER_FLAG_ALLKEYS | USER_FLAG_ALLCHANNELS | USER_FLAG_ALLCOMMANDS;
+    u.flags & all == all
+}
+
+/// Why a user who may not do everything cannot be.
+const NOT_EVERYTHING: &str = "access control lists are not supported by this server: 'default' has to be 'on' and to be given everything, as in 'on nopass ~* &* +@all' or 'on #<hash of the password> ~* &* +@all'";
+
+/// Looks at a line `user <name> <rule>...` of a config file, and keeps it for `ACLLoadConfiguredUsers`. The error is the
+/// text below the line in the report.
+///
+/// C: takes any user. Here it has to be `default`, and the line has to give it everything.
+pub fn ACLAppendUserForLoading(server: &mut Server, argv: &[Vec<u8>]) -> Result<(), Vec<u8>> {
+    let declaration =
+        |word: &[u8], why: &str| Err(bformat!("Error in user declaration '{}': {}", B(word), why));
+    if argv[1] != b"default" {
+        return declaration(&argv[1], "only the user 'default' is supported by this server");
+    }
+    let mut fakeuser = new_user(b"", server.acl_pubsub_default);
+    for rule in &argv[2..] {
+        // A command that is not known is an error later, as in the C, where a module may bring it.
+        match ACLSetUser(&mut fakeuser, rule, &server.commands, server.acl_pubsub_default) {
+            Ok(()) | Err(libc::ENOENT) => {}
+            Err(errno) => return declaration(rule, ACLSetUserStringError(errno)),
+        }
+    }
+    if !may_everything(&fakeuser) {
+        return declaration(&argv[1], NOT_EVERYTHING);
+    }
+    server.UsersToLoad.push(argv[1..].to_vec());
+    Ok(())
+}
+
+/// Makes the users of the config file. `C_ERR`: a rule is wrong; the log says which.
+fn ACLLoadConfiguredUsers(server: &mut Server) -> CResult {
+    for aclrules in std::mem::take(&mut server.UsersToLoad) {
+        set_default_user(server, b"reset");
+        for rule in &aclrules[1..] {
+            let Server { users, commands, acl_pubsub_default, .. } = server;
+            if let Err(errno) =
+                ACLSetUser(&mut users[DefaultUser], rule, commands, *acl_pubsub_default)
+            {
+                serverLog!(
+                    LL_WARNING,
+                    "Error loading ACL rule '{}' for the user named '{}': {}",
+                    B(rule),
+                    B(&aclrules[0]),
+                    ACLSetUserStringError(errno)
+                );
+                return C_ERR;
+            }
+        }
+        // `acl-pubsub-default` may come after the line, and have the last word about the channels.
+        if !may_everything(&server.users[DefaultUser]) {
+            serverLog!(
+                LL_WARNING,
+                "Error loading the user named '{}': {}",
+                B(&aclrules[0]),
+                NOT_EVERYTHING
+            );
+            return C_ERR;
+        }
+    }
+    C_OK
+}
+
+/// Makes the users of the configuration, before the first client comes. If one is wrong, the process ends with 1.
+pub fn ACLLoadUsersAtStartup(server: &mut Server) {
+    if ACLLoadConfiguredUsers(server).is_err() {
+        serverLog!(LL_WARNING, "Critical error while loading ACLs. Exiting.");
+        std::process::exit(1);
+    }
 }
 
 /// Queues the set of categories that a command is in.
@@ -241,17 +445,22 @@ pub fn authCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// Makes `password` the one password of the user `default` (`requirepass`); with `None` it needs none. Who is logged in stays so.
 pub fn ACLUpdateDefaultUserPassword(server: &mut Server, password: Option<&[u8]>) {
-    let u = &mut server.users[DefaultUser];
-    ACLSetUser(u, AclRule::ResetPass);
-    ACLSetUser(u, password.map_or(AclRule::NoPass, AclRule::Password));
+    set_default_user(server, b"resetpass");
+    match password {
+        Some(password) => set_default_user(server, &[b">", password].concat()),
+        None => set_default_user(server, b"nopass"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::populateCommandTable;
 
     fn server() -> Server {
         let mut server = Server::default();
+        server.acl_pubsub_default = USER_FLAG_ALLCHANNELS as i32;
+        populateCommandTable(&mut server.commands);
         ACLInit(&mut server);
         server
     }
@@ -316,6 +525,80 @@ mod tests {
         ACLUpdateDefaultUserPassword(&mut server, Some(b""));
         assert_eq!(ACLCheckUserCredentials(&server, b"default", b"x"), C_ERR);
         assert_eq!(ACLCheckUserCredentials(&server, b"default", b""), C_OK);
+    }
+
+    /// The rules as 6.2 to 8 write them and people type them: with what they leave of the passwords and flags.
+    #[test]
+    fn a_user_line_that_gives_everything_is_taken() {
+        let (one, two) = (ACLHashPassword(b"one"), ACLHashPassword(b"two"));
+        let (one, two) = (str::from_utf8(&one).unwrap(), str::from_utf8(&two).unwrap());
+        for (rules, want) in [
+            ("on nopass ~* &* +@all", "on nopass sanitize-payload ~* &* +@all".to_string()),
+            (
+                "+@all &* ~* skip-sanitize-payload nopass ON",
+                "on nopass skip-sanitize-payload ~* &* +@all".to_string(),
+            ),
+            (
+                &format!(
+                    "on sanitize-payload #{one} >two ~* resetchannels allchannels allcommands"
+                ),
+                format!("on sanitize-payload #{one} #{two} ~* &* +@all"),
+            ),
+            (
+                &format!(
+                    "reset off on >one >one ~a* allkeys -get -@all +@all +get +@read #{two} !{one}"
+                ),
+                format!("on sanitize-payload #{two} ~* &* +@all"),
+            ),
+        ] {
+            let mut server = server();
+            let argv: Vec<Vec<u8>> =
+                format!("user default {rules}").split(' ').map(|w| w.into()).collect();
+            assert_eq!(ACLAppendUserForLoading(&mut server, &argv), Ok(()), "{rules}");
+            assert_eq!(ACLLoadConfiguredUsers(&mut server), C_OK);
+            assert_eq!(ACLDescribeUser(&server.users[DefaultUser]), want.as_bytes(), "{rules}");
+        }
+    }
+
+    #[test]
+    fn any_other_user_line_says_why_not() {
+        let mut server = server();
+        server.acl_pubsub_default = 0;
+        let bad_hash = format!("on #{} ~* &* +@all", "A".repeat(64));
+        for (rules, word, why) in [
+            ("alice on nopass ~* &* +@all", "alice", "only the user 'default'"),
+            ("default", "default", "has to be 'on'"),
+            ("default off nopass ~* &* +@all", "default", "has to be 'on'"),
+            ("default on nopass ~* +@all", "default", "given everything"),
+            ("default on nopass ~a* &* +@all", "default", "given everything"),
+            ("default on nopass ~* &* +@all -debug", "default", "given everything"),
+            ("default on nopass ~* &* +@all -@dangerous", "default", "given everything"),
+            (
+                "default on nopass ~* ~a &* +@all",
+                "~a",
+                "Adding a pattern after the * pattern (or the 'allkeys'",
+            ),
+            (
+                "default on nopass ~* &* &a +@all",
+                "&a",
+                "Adding a pattern after the * pattern (or the 'allchannels'",
+            ),
+            ("default on <x ~* &* +@all", "<x", "The password you are trying to remove"),
+            (
+                &format!("default {bad_hash}"),
+                &bad_hash[3..68],
+                "The password hash must be exactly 64",
+            ),
+            ("default on nopass ~* &* +@all (+@all)", "(+@all)", "Syntax error"),
+            ("default on nopass ~* &* +@all +config|", "+config|", "Syntax error"),
+        ] {
+            let argv: Vec<Vec<u8>> = format!("user {rules}").split(' ').map(|w| w.into()).collect();
+            let error = ACLAppendUserForLoading(&mut server, &argv).unwrap_err();
+            let error = String::from_utf8(error).unwrap();
+            let head = format!("Error in user declaration '{word}': ");
+            assert!(error.starts_with(&head) && error.contains(why), "{rules}: {error}");
+        }
+        assert!(server.UsersToLoad.is_empty());
     }
 
     #[test]

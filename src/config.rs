@@ -2,14 +2,15 @@
 //!
 //! Read first: `configs`, the table at the end; then `loadServerConfigFromString` and `rewriteConfig`.
 //! Differs: where the C keeps a pointer to a field of the server, an entry keeps two functions that read and write it.
-//! Directives of parts that are not here (cluster, scripting, ...) are in a table of their own,
-//! `absentConfigs`: a config file that only repeats their defaults is accepted, one that asks for the part is refused.
+//! Directives of parts that are not here (cluster, scripting, ...) have no fields: what was said about them is kept by name
+//! (`absent_number`, `absent_text`), within the C's bounds, for CONFIG GET and CONFIG REWRITE. One that asks for the part is
+//! refused (`not_supported_but`); one that only asks for speed is taken with a warning (`warn_absent_configs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::acl::ACLUpdateDefaultUserPassword;
+use crate::acl::{ACLAppendUserForLoading, ACLDescribeUser, ACLUpdateDefaultUserPassword};
 use crate::ae::{aeGetSetSize, aeResizeSetSize};
 use crate::aof::{startAppendOnly, stopAppendOnly};
 use crate::args::Args;
@@ -74,6 +75,12 @@ pub const oom_score_adj_enum: configEnum = &[
     ("absolute", OOM_SCORE_ADJ_ABSOLUTE),
 ];
 
+pub const acl_pubsub_default_enum: configEnum =
+    &[("allchannels", USER_FLAG_ALLCHANNELS as i32), ("resetchannels", 0)];
+
+/// C: numbers of its own. Only the first has an effect here.
+const repl_diskless_load_enum: configEnum = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
+
 pub const sanitize_dump_payload_enum: configEnum =
     &[("no", SANITIZE_DUMP_NO), ("yes", SANITIZE_DUMP_YES), ("clients", SANITIZE_DUMP_CLIENTS)];
 
@@ -97,8 +104,8 @@ pub const configOOMScoreAdjValuesDefaults: [i32; CONFIG_OOM_COUNT] = [0, 200, 80
 
 /// Why a value was refused, in the words of the reply.
 type ConfigError = Vec<u8>;
-/// Looks at a new value, which is of type `T`.
-type IsValid<T> = Option<fn(T) -> Result<(), ConfigError>>;
+/// Looks at a new value, which is of type `T`. The flag says that it comes from CONFIG SET.
+type IsValid<T> = Option<fn(T, bool) -> Result<(), ConfigError>>;
 /// Acts on a change, given the new value and the old one.
 type Update<T> = Option<fn(&mut Server, T, T) -> Result<(), ConfigError>>;
 /// The same for text, which is borrowed, and for text that may be absent, which is read from the server.
@@ -135,6 +142,7 @@ pub enum typeData {
         set: fn(&mut Server, i32),
         values: configEnum,
         default: i32,
+        is_valid: IsValid<i32>,
         update: Update<i32>,
     },
     Numeric {
@@ -301,13 +309,6 @@ fn loadConfigLine(
         }
         return config.set(server, &argv[1], false);
     }
-    if let Some(config) = absentConfigs.iter().find(|config| config.name.as_bytes() == name) {
-        if argc != 2 {
-            return Err(b"wrong number of arguments".to_vec());
-        }
-        return config.set(server, &argv[1]);
-    }
-
     // The directives that are not one name and one value.
     match (name.as_slice(), argc) {
         (b"bind", 2..) => {
@@ -399,11 +400,53 @@ fn loadConfigLine(
             Some(flags) => server.notify_keyspace_events = flags,
             None => return Err(b"Invalid event class character. Use 'g$lshzxeA'.".to_vec()),
         },
-        (b"sentinel", 2..) => return Err(b"sentinel directive while not in sentinel mode".to_vec()),
+        (b"user", 2..) => ACLAppendUserForLoading(server, argv)?,
+        (b"cluster-config-file", 2) => {
+            server.absent_texts.insert("cluster-config-file", argv[1].clone());
+        }
+        // C: does not know it. It is the one line that CONFIG REWRITE of every 7.x writes and 6.2 has no meaning for: such a
+        // file shall not be lost for it.
+        (b"latency-tracking-info-percentiles", _) => {
+            serverLog!(LL_WARNING, "WARNING: '{}' has no effect in this server", B(&name));
+        }
+        (b"loadmodule", 2..) => return Err(b"Modules are not supported by this server".to_vec()),
+        // Alone it stands on a command line, where it does nothing either.
+        (b"sentinel", 1) => {}
+        (b"sentinel", _) => return Err(b"sentinel directive while not in sentinel mode".to_vec()),
+        (_, 2) if let Some((_, off)) = tls_configs.iter().find(|(n, _)| n.as_bytes() == name) => {
+            if let Some(off) = off.filter(|off| !argv[1].eq_ignore_ascii_case(off.as_bytes())) {
+                return Err(not_supported_but(&name, off));
+            }
+        }
         _ => return Err(b"Bad directive or wrong number of arguments".to_vec()),
     }
     Ok(())
 }
+
+/// The directives of a server that is built with TLS, and what leaves TLS off where that is said. The others say how it
+/// would be done. None of them is shown or rewritten, as in a server that is built without.
+const tls_configs: &[(&str, Option<&str>)] = &[
+    ("tls-port", Some("0")),
+    ("tls-cluster", Some("no")),
+    ("tls-replication", Some("no")),
+    ("tls-session-cache-size", None),
+    ("tls-session-cache-timeout", None),
+    ("tls-auth-clients", None),
+    ("tls-prefer-server-ciphers", None),
+    ("tls-session-caching", None),
+    ("tls-cert-file", None),
+    ("tls-key-file", None),
+    ("tls-key-file-pass", None),
+    ("tls-client-cert-file", None),
+    ("tls-client-key-file", None),
+    ("tls-client-key-file-pass", None),
+    ("tls-dh-params-file", None),
+    ("tls-ca-cert-file", None),
+    ("tls-ca-cert-dir", None),
+    ("tls-protocols", None),
+    ("tls-ciphers", None),
+    ("tls-ciphersuites", None),
+];
 
 /// chdir(2) to a path in bytes.
 fn changeDir(path: &[u8]) -> std::io::Result<()> {
@@ -588,9 +631,6 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
             redactClientCommandArgument(server, c, argv, 3);
         }
         config.set(server, value, true).map_err(SetError::from)
-    } else if let Some(config) = absentConfigs.iter().find(|config| config.name.as_bytes() == lower)
-    {
-        config.set(server, value).map_err(SetError::from)
     } else {
         // The name goes into the error as it was given.
         match setSpecialConfig(server, &lower, value) {
@@ -684,9 +724,6 @@ fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         {
             found.push((name, config.get(server)));
         }
-    }
-    for config in absentConfigs.iter().filter(|config| matches(config.name)) {
-        found.push((config.name, config.get(server)));
     }
     for (name, value) in specialConfigs(server) {
         // The one directive with two names that is shown once: by the old name if that matches.
@@ -825,6 +862,14 @@ fn rewriteConfigSaveOption(server: &Server, state: &mut rewriteConfigState) {
     }
     for p in &server.saveparams {
         rewriteConfigRewriteLine(state, "save", bformat!("save {} {}", p.seconds, p.changes), true);
+    }
+}
+
+/// Rewrites the users, a line each.
+fn rewriteConfigUserOption(server: &Server, state: &mut rewriteConfigState) {
+    for u in &server.users {
+        let line = bformat!("user {} {}", B(&u.name), B(&ACLDescribeUser(u)));
+        rewriteConfigRewriteLine(state, "user", line, true);
     }
 }
 
@@ -978,9 +1023,16 @@ pub fn rewriteConfig(server: &mut Server, path: &[u8], force_all: bool) -> std::
     rewriteConfigRewriteLine(&mut state, "unixsocketperm", line, server.unixsocketperm != 0);
     rewriteConfigStringOption(&mut state, "logfile", Some(&server.logfile), Some(b""));
     rewriteConfigSaveOption(server, &mut state);
+    rewriteConfigUserOption(server, &mut state);
     let dir = currentDir();
     rewriteConfigStringOption(&mut state, "dir", (!dir.is_empty()).then_some(&dir), None);
     rewriteConfigSlaveofOption(server, &mut state, "replicaof");
+    rewriteConfigStringOption(
+        &mut state,
+        "cluster-config-file",
+        Some(absent_text(server, "cluster-config-file").unwrap_or(b"nodes.conf")),
+        Some(b"nodes.conf"),
+    );
     rewriteConfigNotifykeyspaceeventsOption(server, &mut state);
     rewriteConfigClientoutputbufferlimitOption(server, &mut state);
     rewriteConfigOOMScoreAdjValuesOption(server, &mut state);
@@ -1024,7 +1076,7 @@ impl standardConfig {
                     yn => yn == 1,
                 };
                 if let Some(is_valid) = is_valid {
-                    is_valid(yn)?;
+                    is_valid(yn, update)?;
                 }
                 let prev = get(server);
                 set(server, yn);
@@ -1049,7 +1101,7 @@ impl standardConfig {
                     act(server).inspect_err(|_| set(server, prev.clone()))?;
                 }
             }
-            typeData::Enum { get, set, values, update: act, .. } => {
+            typeData::Enum { get, set, values, is_valid, update: act, .. } => {
                 let Some(enumval) = configEnumGetValue(values, value) else {
                     let names: Vec<&str> = values.iter().map(|(name, _)| *name).collect();
                     return Err(bformat!(
@@ -1057,6 +1109,9 @@ impl standardConfig {
                         names.join(", ")
                     ));
                 };
+                if let Some(is_valid) = is_valid {
+                    is_valid(enumval, update)?;
+                }
                 let prev = get(server);
                 set(server, enumval);
                 if update && let Some(act) = act {
@@ -1304,6 +1359,109 @@ fn updateRequirePass(server: &mut Server) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// The number said about a part that is not here, or the default.
+fn absent_number(server: &Server, name: &str, default: i64) -> i64 {
+    server.absent_numbers.get(name).copied().unwrap_or(default)
+}
+
+/// The text said about a part that is not here.
+fn absent_text<'a>(server: &'a Server, name: &str) -> Option<&'a [u8]> {
+    server.absent_texts.get(name).map(Vec::as_slice)
+}
+
+/// The error of a directive that asks for a part that is not here.
+fn not_supported_but(name: &[u8], only: &str) -> ConfigError {
+    bformat!("this is not supported: the only value of '{}' is '{}'", B(name), only)
+}
+
+fn is_valid_gopher_enabled(val: bool, _update: bool) -> Result<(), ConfigError> {
+    if val { Err(not_supported_but(b"gopher-enabled", "no")) } else { Ok(()) }
+}
+
+fn is_valid_cluster_enabled(val: bool, _update: bool) -> Result<(), ConfigError> {
+    if val { Err(not_supported_but(b"cluster-enabled", "no")) } else { Ok(()) }
+}
+
+fn is_valid_aclfile(val: &[u8]) -> Result<(), ConfigError> {
+    if val.is_empty() { Ok(()) } else { Err(not_supported_but(b"aclfile", "")) }
+}
+
+/// A file that asks for it is obeyed without it: what is replicated is the same. Who asks by CONFIG SET is told.
+fn is_valid_repl_diskless_sync(val: bool, update: bool) -> Result<(), ConfigError> {
+    if val && update { Err(not_supported_but(b"repl-diskless-sync", "no")) } else { Ok(()) }
+}
+
+/// As `is_valid_repl_diskless_sync`.
+fn is_valid_repl_diskless_load(val: i32, update: bool) -> Result<(), ConfigError> {
+    if val != 0 && update {
+        Err(not_supported_but(b"repl-diskless-load", "disabled"))
+    } else {
+        Ok(())
+    }
+}
+
+/// As `is_valid_repl_diskless_sync`.
+/// C: a server without defragmentation does not start with it.
+fn isValidActiveDefrag(val: bool, update: bool) -> Result<(), ConfigError> {
+    if val && update {
+        return Err(b"Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the one shipped by default with the Redis source distribution".to_vec());
+    }
+    Ok(())
+}
+
+/// Warns of each thing the configuration asks for that would make the server faster or smaller, and that is not here.
+pub fn warn_absent_configs(server: &Server) {
+    for (name, default, why) in [
+        ("io-threads", 1, "there are no I/O threads: one thread does it all"),
+        ("repl-diskless-sync", 0, "replicas get an RDB file that is written to the disk first"),
+        ("repl-diskless-load", 0, "a replica writes the RDB to the disk before it loads it"),
+        ("activedefrag", 0, "there is no active defragmentation"),
+    ] {
+        if absent_number(server, name, default) != default {
+            serverLog!(LL_WARNING, "WARNING: '{}' has no effect in this server: {}", name, why);
+        }
+    }
+}
+
+/// A directive of a part that is not here: yes or no.
+macro_rules! absent_bool {
+    ($name:literal, $alias:expr, $flags:expr, $default:expr, $is_valid:expr) => {
+        standardConfig {
+            name: $name,
+            alias: $alias,
+            flags: $flags,
+            data: typeData::YesNo {
+                get: |s| absent_number(s, $name, $default as i64) != 0,
+                set: |s, v| _ = s.absent_numbers.insert($name, i64::from(v)),
+                default: $default,
+                is_valid: $is_valid,
+                update: None,
+            },
+        }
+    };
+}
+
+/// A directive of a part that is not here: a number.
+macro_rules! absent_numeric {
+    ($name:literal, $alias:expr, $flags:expr, $lower:expr, $upper:expr, $default:expr, $is_memory:expr, $is_unsigned:expr) => {
+        standardConfig {
+            name: $name,
+            alias: $alias,
+            flags: $flags,
+            data: typeData::Numeric {
+                get: |s| absent_number(s, $name, $default),
+                set: |s, v| _ = s.absent_numbers.insert($name, v),
+                lower_bound: $lower,
+                upper_bound: $upper,
+                default: $default,
+                is_memory: $is_memory,
+                is_unsigned: $is_unsigned,
+                update: None,
+            },
+        }
+    };
+}
+
 macro_rules! bool_config {
     ($name:literal, $alias:expr, $flags:expr, $field:ident, $default:expr, $is_valid:expr, $update:expr) => {
         standardConfig {
@@ -1354,7 +1512,7 @@ macro_rules! opt_string_config {
 }
 
 macro_rules! enum_config {
-    ($name:literal, $alias:expr, $flags:expr, $values:expr, $field:ident, $default:expr, $update:expr) => {
+    ($name:literal, $alias:expr, $flags:expr, $values:expr, $field:ident, $default:expr, $is_valid:expr, $update:expr) => {
         standardConfig {
             name: $name,
             alias: $alias,
@@ -1364,6 +1522,7 @@ macro_rules! enum_config {
                 set: |s, v| s.$field = v,
                 values: $values,
                 default: $default,
+                is_valid: $is_valid,
                 update: $update,
             },
         }
@@ -1406,6 +1565,8 @@ const ULLONG_MAX: i64 = -1;
 pub const configs: &[standardConfig] = &[
     bool_config!("rdbchecksum", None, IMMUTABLE_CONFIG, rdb_checksum, true, None, None),
     bool_config!("daemonize", None, IMMUTABLE_CONFIG, daemonize, false, None, None),
+    absent_bool!("io-threads-do-reads", None, IMMUTABLE_CONFIG, false, None),
+    absent_bool!("lua-replicate-commands", None, MODIFIABLE_CONFIG, true, None),
     bool_config!("always-show-logo", None, IMMUTABLE_CONFIG, always_show_logo, false, None, None),
     bool_config!("protected-mode", None, MODIFIABLE_CONFIG, protected_mode, true, None, None),
     bool_config!("rdbcompression", None, MODIFIABLE_CONFIG, rdb_compression, true, None, None),
@@ -1420,27 +1581,51 @@ pub const configs: &[standardConfig] = &[
     bool_config!("lazyfree-lazy-user-del", None, MODIFIABLE_CONFIG, lazyfree_lazy_user_del, false, None, None),
     bool_config!("lazyfree-lazy-user-flush", None, MODIFIABLE_CONFIG, lazyfree_lazy_user_flush, false, None, None),
     bool_config!("repl-disable-tcp-nodelay", None, MODIFIABLE_CONFIG, repl_disable_tcp_nodelay, false, None, None),
-    bool_config!("rdb-save-incremental-fsync", None, MODIFIABLE_CONFIG, rdb_save_incremental_fsync, true, None, None),
+    absent_bool!("repl-diskless-sync", None, MODIFIABLE_CONFIG, false, Some(is_valid_repl_diskless_sync)),
+    absent_bool!("gopher-enabled", None, MODIFIABLE_CONFIG, false, Some(is_valid_gopher_enabled)),
     bool_config!("aof-rewrite-incremental-fsync", None, MODIFIABLE_CONFIG, aof_rewrite_incremental_fsync, true, None, None),
     bool_config!("no-appendfsync-on-rewrite", None, MODIFIABLE_CONFIG, aof_no_fsync_on_rewrite, false, None, None),
+    absent_bool!("cluster-require-full-coverage", None, MODIFIABLE_CONFIG, true, None),
+    bool_config!("rdb-save-incremental-fsync", None, MODIFIABLE_CONFIG, rdb_save_incremental_fsync, true, None, None),
     bool_config!("aof-load-truncated", None, MODIFIABLE_CONFIG, aof_load_truncated, true, None, None),
     bool_config!("aof-use-rdb-preamble", None, MODIFIABLE_CONFIG, aof_use_rdb_preamble, true, None, None),
+    absent_bool!("cluster-replica-no-failover", Some("cluster-slave-no-failover"), MODIFIABLE_CONFIG, false, None),
     bool_config!("replica-lazy-flush", Some("slave-lazy-flush"), MODIFIABLE_CONFIG, repl_slave_lazy_flush, false, None, None),
     bool_config!("replica-serve-stale-data", Some("slave-serve-stale-data"), MODIFIABLE_CONFIG, repl_serve_stale_data, true, None, None),
     bool_config!("replica-read-only", Some("slave-read-only"), MODIFIABLE_CONFIG, repl_slave_ro, true, None, None),
     bool_config!("replica-ignore-maxmemory", Some("slave-ignore-maxmemory"), MODIFIABLE_CONFIG, repl_slave_ignore_maxmemory, true, None, None),
     bool_config!("jemalloc-bg-thread", None, MODIFIABLE_CONFIG, jemalloc_bg_thread, true, None, Some(updateJemallocBgThread)),
-    bool_config!("appendonly", None, MODIFIABLE_CONFIG, aof_enabled, false, None, Some(updateAppendonly)),
+    absent_bool!("activedefrag", None, MODIFIABLE_CONFIG, false, Some(isValidActiveDefrag)),
     bool_config!("syslog-enabled", None, IMMUTABLE_CONFIG, syslog_enabled, false, None, None),
+    absent_bool!("cluster-enabled", None, IMMUTABLE_CONFIG, false, Some(is_valid_cluster_enabled)),
+    bool_config!("appendonly", None, MODIFIABLE_CONFIG, aof_enabled, false, None, Some(updateAppendonly)),
+    absent_bool!("cluster-allow-reads-when-down", None, MODIFIABLE_CONFIG, false, None),
     bool_config!("crash-log-enabled", None, MODIFIABLE_CONFIG, crashlog_enabled, true, None, Some(updateSighandlerEnabled)),
     bool_config!("crash-memcheck-enabled", None, MODIFIABLE_CONFIG, memcheck_enabled, true, None, None),
     bool_config!("use-exit-on-panic", None, MODIFIABLE_CONFIG, use_exit_on_panic, false, None, Some(updateUseExitOnPanic)),
     bool_config!("disable-thp", None, MODIFIABLE_CONFIG, disable_thp, true, None, None),
+    absent_bool!("cluster-allow-replica-migration", None, MODIFIABLE_CONFIG, true, None),
     bool_config!("replica-announced", None, MODIFIABLE_CONFIG, replica_announced, true, None, None),
+    standardConfig {
+        name: "aclfile", alias: None, flags: IMMUTABLE_CONFIG,
+        // Nothing but its default can be said.
+        data: typeData::Text { get: |_| b"", set: |_, _| (), default: b"", is_valid: Some(is_valid_aclfile), update: None },
+    },
     opt_string_config!("unixsocket", None, IMMUTABLE_CONFIG, unixsocket, None),
     opt_string_config!("pidfile", None, IMMUTABLE_CONFIG, pidfile, None),
     opt_string_config!("replica-announce-ip", Some("slave-announce-ip"), MODIFIABLE_CONFIG, slave_announce_ip, None),
     opt_string_config!("masteruser", None, SENSITIVE_CONFIG, masteruser, None),
+    standardConfig {
+        name: "cluster-announce-ip", alias: None, flags: MODIFIABLE_CONFIG,
+        data: typeData::OptText {
+            get: |s| absent_text(s, "cluster-announce-ip"),
+            set: |s, v| match v {
+                Some(v) => _ = s.absent_texts.insert("cluster-announce-ip", v),
+                None => _ = s.absent_texts.remove("cluster-announce-ip"),
+            },
+            update: None,
+        },
+    },
     string_config!("syslog-ident", None, IMMUTABLE_CONFIG, syslog_ident, b"redis", None, None),
     string_config!("dbfilename", None, MODIFIABLE_CONFIG, rdb_filename, b"dump.rdb", Some(isValidDBfilename), None),
     string_config!("appendfilename", None, IMMUTABLE_CONFIG, aof_filename, b"appendonly.aof", Some(isValidAOFfilename), None),
@@ -1452,30 +1637,50 @@ pub const configs: &[standardConfig] = &[
     string_config!("proc-title-template", None, MODIFIABLE_CONFIG, proc_title_template, CONFIG_DEFAULT_PROC_TITLE_TEMPLATE, Some(isValidProcTitleTemplate), Some(updateProcTitleTemplate)),
     opt_string_config!("masterauth", None, SENSITIVE_CONFIG, masterauth, None),
     opt_string_config!("requirepass", None, SENSITIVE_CONFIG, requirepass, Some(updateRequirePass)),
-    enum_config!("supervised", None, IMMUTABLE_CONFIG, supervised_mode_enum, supervised_mode, SUPERVISED_NONE, None),
-    enum_config!("syslog-facility", None, IMMUTABLE_CONFIG, syslog_facility_enum, syslog_facility, libc::LOG_LOCAL0, None),
+    enum_config!("supervised", None, IMMUTABLE_CONFIG, supervised_mode_enum, supervised_mode, SUPERVISED_NONE, None, None),
+    enum_config!("syslog-facility", None, IMMUTABLE_CONFIG, syslog_facility_enum, syslog_facility, libc::LOG_LOCAL0, None, None),
+    standardConfig {
+        name: "repl-diskless-load", alias: None, flags: MODIFIABLE_CONFIG,
+        data: typeData::Enum {
+            get: |s| absent_number(s, "repl-diskless-load", 0) as i32,
+            set: |s, v| _ = s.absent_numbers.insert("repl-diskless-load", i64::from(v)),
+            values: repl_diskless_load_enum, default: 0, is_valid: Some(is_valid_repl_diskless_load), update: None,
+        },
+    },
     standardConfig {
         name: "loglevel", alias: None, flags: MODIFIABLE_CONFIG,
         // The logger is process-wide and keeps its own copy.
-        data: typeData::Enum { get: |s| s.verbosity, set: |s, v| { s.verbosity = v; setLogLevel(v) }, values: loglevel_enum, default: LL_NOTICE, update: None },
+        data: typeData::Enum { get: |s| s.verbosity, set: |s, v| { s.verbosity = v; setLogLevel(v) }, values: loglevel_enum, default: LL_NOTICE, is_valid: None, update: None },
     },
-    enum_config!("maxmemory-policy", None, MODIFIABLE_CONFIG, maxmemory_policy_enum, maxmemory_policy, MAXMEMORY_NO_EVICTION, None),
-    enum_config!("appendfsync", None, MODIFIABLE_CONFIG, aof_fsync_enum, aof_fsync, AOF_FSYNC_EVERYSEC, None),
-    enum_config!("oom-score-adj", None, MODIFIABLE_CONFIG, oom_score_adj_enum, oom_score_adj, OOM_SCORE_ADJ_NO, Some(updateOOMScoreAdj)),
-    enum_config!("sanitize-dump-payload", None, MODIFIABLE_CONFIG, sanitize_dump_payload_enum, sanitize_dump_payload, SANITIZE_DUMP_YES, None),
+    enum_config!("maxmemory-policy", None, MODIFIABLE_CONFIG, maxmemory_policy_enum, maxmemory_policy, MAXMEMORY_NO_EVICTION, None, None),
+    enum_config!("appendfsync", None, MODIFIABLE_CONFIG, aof_fsync_enum, aof_fsync, AOF_FSYNC_EVERYSEC, None, None),
+    enum_config!("oom-score-adj", None, MODIFIABLE_CONFIG, oom_score_adj_enum, oom_score_adj, OOM_SCORE_ADJ_NO, None, Some(updateOOMScoreAdj)),
+    enum_config!("acl-pubsub-default", None, MODIFIABLE_CONFIG, acl_pubsub_default_enum, acl_pubsub_default, USER_FLAG_ALLCHANNELS as i32, None, None),
+    enum_config!("sanitize-dump-payload", None, MODIFIABLE_CONFIG, sanitize_dump_payload_enum, sanitize_dump_payload, SANITIZE_DUMP_YES, None, None),
     numeric_config!("databases", None, IMMUTABLE_CONFIG, 1, INT_MAX, dbnum, 16, INTEGER_CONFIG, false, None),
     numeric_config!("port", None, MODIFIABLE_CONFIG, 0, 65535, port, 6379, INTEGER_CONFIG, false, Some(updatePort)),
+    absent_numeric!("io-threads", None, IMMUTABLE_CONFIG, 1, 128, 1, INTEGER_CONFIG, false),
+    numeric_config!("auto-aof-rewrite-percentage", None, MODIFIABLE_CONFIG, 0, INT_MAX, aof_rewrite_perc, 100, INTEGER_CONFIG, false, None),
+    absent_numeric!("cluster-replica-validity-factor", Some("cluster-slave-validity-factor"), MODIFIABLE_CONFIG, 0, INT_MAX, 10, INTEGER_CONFIG, false),
     numeric_config!("list-max-ziplist-size", None, MODIFIABLE_CONFIG, INT_MIN, INT_MAX, list_max_ziplist_size, -2, INTEGER_CONFIG, false, None),
     numeric_config!("tcp-keepalive", None, MODIFIABLE_CONFIG, 0, INT_MAX, tcpkeepalive, 300, INTEGER_CONFIG, false, None),
+    absent_numeric!("cluster-migration-barrier", None, MODIFIABLE_CONFIG, 0, INT_MAX, 1, INTEGER_CONFIG, false),
+    absent_numeric!("active-defrag-cycle-min", None, MODIFIABLE_CONFIG, 1, 99, 1, INTEGER_CONFIG, false),
+    absent_numeric!("active-defrag-cycle-max", None, MODIFIABLE_CONFIG, 1, 99, 25, INTEGER_CONFIG, false),
+    absent_numeric!("active-defrag-threshold-lower", None, MODIFIABLE_CONFIG, 0, 1000, 10, INTEGER_CONFIG, false),
+    absent_numeric!("active-defrag-threshold-upper", None, MODIFIABLE_CONFIG, 0, 1000, 100, INTEGER_CONFIG, false),
     numeric_config!("lfu-log-factor", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_log_factor, 10, INTEGER_CONFIG, false, None),
     numeric_config!("lfu-decay-time", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_decay_time, 1, INTEGER_CONFIG, false, None),
     numeric_config!("replica-priority", Some("slave-priority"), MODIFIABLE_CONFIG, 0, INT_MAX, slave_priority, 100, INTEGER_CONFIG, false, None),
+    absent_numeric!("repl-diskless-sync-delay", None, MODIFIABLE_CONFIG, 0, INT_MAX, 5, INTEGER_CONFIG, false),
     numeric_config!("maxmemory-samples", None, MODIFIABLE_CONFIG, 1, INT_MAX, maxmemory_samples, 5, INTEGER_CONFIG, false, None),
     numeric_config!("maxmemory-eviction-tenacity", None, MODIFIABLE_CONFIG, 0, 100, maxmemory_eviction_tenacity, 10, INTEGER_CONFIG, false, None),
     numeric_config!("timeout", None, MODIFIABLE_CONFIG, 0, INT_MAX, maxidletime, 0, INTEGER_CONFIG, false, None),
     numeric_config!("replica-announce-port", Some("slave-announce-port"), MODIFIABLE_CONFIG, 0, 65535, slave_announce_port, 0, INTEGER_CONFIG, false, None),
-    numeric_config!("auto-aof-rewrite-percentage", None, MODIFIABLE_CONFIG, 0, INT_MAX, aof_rewrite_perc, 100, INTEGER_CONFIG, false, None),
     numeric_config!("tcp-backlog", None, IMMUTABLE_CONFIG, 0, INT_MAX, tcp_backlog, 511, INTEGER_CONFIG, false, None),
+    absent_numeric!("cluster-announce-bus-port", None, MODIFIABLE_CONFIG, 0, 65535, 0, INTEGER_CONFIG, false),
+    absent_numeric!("cluster-announce-port", None, MODIFIABLE_CONFIG, 0, 65535, 0, INTEGER_CONFIG, false),
+    absent_numeric!("cluster-announce-tls-port", None, MODIFIABLE_CONFIG, 0, 65535, 0, INTEGER_CONFIG, false),
     numeric_config!("repl-timeout", None, MODIFIABLE_CONFIG, 1, INT_MAX, repl_timeout, 60, INTEGER_CONFIG, false, None),
     numeric_config!("repl-ping-replica-period", Some("repl-ping-slave-period"), MODIFIABLE_CONFIG, 1, INT_MAX, repl_ping_slave_period, 10, INTEGER_CONFIG, false, None),
     numeric_config!("list-compress-depth", None, MODIFIABLE_CONFIG, 0, INT_MAX, list_compress_depth, 0, INTEGER_CONFIG, false, None),
@@ -1486,7 +1691,11 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("min-replicas-to-write", Some("min-slaves-to-write"), MODIFIABLE_CONFIG, 0, INT_MAX, repl_min_slaves_to_write, 0, INTEGER_CONFIG, false, Some(updateGoodSlaves)),
     numeric_config!("min-replicas-max-lag", Some("min-slaves-max-lag"), MODIFIABLE_CONFIG, 0, INT_MAX, repl_min_slaves_max_lag, 10, INTEGER_CONFIG, false, Some(updateGoodSlaves)),
     numeric_config!("maxclients", None, MODIFIABLE_CONFIG, 1, UINT_MAX, maxclients, 10000, INTEGER_CONFIG, true, Some(updateMaxclients)),
+    absent_numeric!("active-defrag-max-scan-fields", None, MODIFIABLE_CONFIG, 1, LONG_MAX, 1000, INTEGER_CONFIG, false),
     numeric_config!("slowlog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, slowlog_max_len, 128, INTEGER_CONFIG, false, None),
+    absent_numeric!("acllog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 128, INTEGER_CONFIG, false),
+    absent_numeric!("lua-time-limit", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 5000, INTEGER_CONFIG, false),
+    absent_numeric!("cluster-node-timeout", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 15000, INTEGER_CONFIG, false),
     numeric_config!("slowlog-log-slower-than", None, MODIFIABLE_CONFIG, -1, LONG_MAX, slowlog_log_slower_than, 10000, INTEGER_CONFIG, false, None),
     numeric_config!("latency-monitor-threshold", None, MODIFIABLE_CONFIG, 0, LONG_MAX, latency_monitor_threshold, 0, INTEGER_CONFIG, false, None),
     numeric_config!("proto-max-bulk-len", None, MODIFIABLE_CONFIG, 1024*1024, LONG_MAX, proto_max_bulk_len, 512*1024*1024, MEMORY_CONFIG, false, None),
@@ -1496,103 +1705,15 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("hash-max-ziplist-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hash_max_ziplist_entries, 512, INTEGER_CONFIG, true, None),
     numeric_config!("set-max-intset-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, set_max_intset_entries, 512, INTEGER_CONFIG, true, None),
     numeric_config!("zset-max-ziplist-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, zset_max_ziplist_entries, 128, INTEGER_CONFIG, true, None),
+    absent_numeric!("active-defrag-ignore-bytes", None, MODIFIABLE_CONFIG, 1, LONG_MAX, 100 << 20, MEMORY_CONFIG, true),
     numeric_config!("hash-max-ziplist-value", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hash_max_ziplist_value, 64, MEMORY_CONFIG, true, None),
     numeric_config!("stream-node-max-bytes", None, MODIFIABLE_CONFIG, 0, LONG_MAX, stream_node_max_bytes, 4096, MEMORY_CONFIG, true, None),
     numeric_config!("zset-max-ziplist-value", None, MODIFIABLE_CONFIG, 0, LONG_MAX, zset_max_ziplist_value, 64, MEMORY_CONFIG, true, None),
     numeric_config!("hll-sparse-max-bytes", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hll_sparse_max_bytes, 3000, MEMORY_CONFIG, true, None),
+    absent_numeric!("tracking-table-max-keys", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 1000000, INTEGER_CONFIG, true),
     numeric_config!("client-query-buffer-limit", None, MODIFIABLE_CONFIG, 1024*1024, LONG_MAX, client_max_querybuf_len, 1024*1024*1024, MEMORY_CONFIG, true, None),
     numeric_config!("repl-backlog-ttl", None, MODIFIABLE_CONFIG, 0, LONG_MAX, repl_backlog_time_limit, 60*60, INTEGER_CONFIG, false, None),
     numeric_config!("auto-aof-rewrite-min-size", None, MODIFIABLE_CONFIG, 0, LONG_MAX, aof_rewrite_min_size, 64*1024*1024, MEMORY_CONFIG, false, None),
-];
-
-/// What an absent part lets be said about it.
-enum AbsentValue {
-    /// Only that it is off.
-    Only(&'static str),
-    YesNo,
-    Number,
-    Memory,
-    Enum(&'static [&'static str]),
-}
-
-/// A directive of a part that is not here. It changes nothing; files that carry it along with its defaults load, and CONFIG
-/// GET shows what was said.
-struct absentConfig {
-    name: &'static str,
-    default: &'static str,
-    value: AbsentValue,
-}
-
-impl absentConfig {
-    fn get(&self, server: &Server) -> Vec<u8> {
-        server
-            .absent_configs
-            .get(self.name)
-            .cloned()
-            .unwrap_or_else(|| self.default.as_bytes().to_vec())
-    }
-
-    fn set(&self, server: &mut Server, value: &[u8]) -> Result<(), ConfigError> {
-        let valid = match &self.value {
-            AbsentValue::Only(word) => {
-                if !value.eq_ignore_ascii_case(word.as_bytes()) {
-                    return Err(bformat!(
-                        "this is not supported: the only value of '{}' is '{}'",
-                        self.name,
-                        word
-                    ));
-                }
-                true
-            }
-            AbsentValue::YesNo => yesnotoi(value) != -1,
-            AbsentValue::Number => string2ll(value).is_some(),
-            AbsentValue::Memory => memtoll(value).is_some_and(|n| n >= 0),
-            AbsentValue::Enum(names) => {
-                names.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(value))
-            }
-        };
-        if !valid {
-            return Err(b"invalid value".to_vec());
-        }
-        server.absent_configs.insert(self.name, value.to_vec());
-        Ok(())
-    }
-}
-
-macro_rules! absent {
-    ($name:literal, $default:literal, $value:expr) => {
-        absentConfig { name: $name, default: $default, value: $value }
-    };
-}
-
-#[rustfmt::skip]
-const absentConfigs: &[absentConfig] = &[
-    // Replication without a disk.
-    absent!("repl-diskless-sync", "no", AbsentValue::Only("no")),
-    absent!("repl-diskless-sync-delay", "5", AbsentValue::Number),
-    absent!("repl-diskless-load", "disabled", AbsentValue::Only("disabled")),
-    // Threads for I/O.
-    absent!("io-threads", "1", AbsentValue::Only("1")),
-    absent!("io-threads-do-reads", "no", AbsentValue::YesNo),
-    // Scripting.
-    absent!("lua-time-limit", "5000", AbsentValue::Number),
-    absent!("lua-replicate-commands", "yes", AbsentValue::YesNo),
-    // Users other than the default one.
-    absent!("aclfile", "", AbsentValue::Only("")),
-    absent!("acllog-max-len", "128", AbsentValue::Number),
-    absent!("acl-pubsub-default", "allchannels", AbsentValue::Enum(&["allchannels", "resetchannels"])),
-    // Defragmentation.
-    absent!("activedefrag", "no", AbsentValue::Only("no")),
-    absent!("active-defrag-ignore-bytes", "104857600", AbsentValue::Memory),
-    absent!("active-defrag-threshold-lower", "10", AbsentValue::Number),
-    absent!("active-defrag-threshold-upper", "100", AbsentValue::Number),
-    absent!("active-defrag-cycle-min", "1", AbsentValue::Number),
-    absent!("active-defrag-cycle-max", "25", AbsentValue::Number),
-    absent!("active-defrag-max-scan-fields", "1000", AbsentValue::Number),
-    // Cluster, client side caching, gopher.
-    absent!("cluster-enabled", "no", AbsentValue::Only("no")),
-    absent!("tracking-table-max-keys", "1000000", AbsentValue::Number),
-    absent!("gopher-enabled", "no", AbsentValue::Only("no")),
 ];
 
 // -----------------------------------------------------------------------------

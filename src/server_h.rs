@@ -890,8 +890,10 @@ pub struct Server {
     pub inst_metric: [inst_metric; STATS_METRIC_COUNT],
 
     // Configuration
-    /// What was said about parts that are not here (see `absentConfigs` in config.rs).
-    pub absent_configs: BTreeMap<&'static str, Vec<u8>>,
+    /// What was said about parts that are not here, by the name of the directive: numbers, and texts (see `absent_number`
+    /// and `absent_text` in config.rs).
+    pub absent_numbers: BTreeMap<&'static str, i64>,
+    pub absent_texts: BTreeMap<&'static str, Vec<u8>>,
     pub verbosity: i32,
     pub maxidletime: i32,
     pub tcpkeepalive: i32,
@@ -1133,6 +1135,10 @@ pub struct Server {
     // Users
     pub users: Vec<User>,
     pub requirepass: Option<Vec<u8>>,
+    /// The channels a new user may use: `USER_FLAG_ALLCHANNELS` or 0.
+    pub acl_pubsub_default: i32,
+    /// The `user` lines of the config file: a name and rules each.
+    pub UsersToLoad: Vec<Vec<Vec<u8>>>,
 
     // The machine
     pub system_memory_size: usize,

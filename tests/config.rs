@@ -37,9 +37,13 @@ struct Bare {
 impl Bare {
     /// `PORT` in the arguments and in the input stands for a free port.
     fn start(dir: Folder, args: &[&str], input: &str) -> Bare {
+        Bare::start_binary(OURS, dir, args, input)
+    }
+
+    fn start_binary(binary: &str, dir: Folder, args: &[&str], input: &str) -> Bare {
         let port = free_port();
         let fill = |s: &str| s.replace("PORT", &port.to_string());
-        let mut child = Command::new(OURS)
+        let mut child = Command::new(binary)
             .args(args.iter().map(|a| fill(a)))
             .current_dir(&dir.0)
             .stdin(Stdio::piped())
@@ -186,6 +190,69 @@ fn configuration_errors() {
             1,
             "notify-keyspace-events Kq",
             "Invalid event class character. Use 'g$lshzxeA'.",
+        ),
+        // What is not here says so.
+        (
+            "user alice on nopass ~* &* +@all\n",
+            1,
+            "user alice on nopass ~* &* +@all",
+            "Error in user declaration 'alice': only the user 'default' is supported by this server",
+        ),
+        (
+            "user default off nopass ~* &* +@all\n",
+            1,
+            "user default off nopass ~* &* +@all",
+            "Error in user declaration 'default': access control lists are not supported by this server: 'default' has to be 'on'",
+        ),
+        (
+            "user default on nopass ~* &* +@all -debug\n",
+            1,
+            "user default on nopass ~* &* +@all -debug",
+            "and to be given everything",
+        ),
+        (
+            "user default on #12 ~* &* +@all\n",
+            1,
+            "user default on #12 ~* &* +@all",
+            "Error in user declaration '#12': The password hash must be exactly 64 characters",
+        ),
+        ("user\n", 1, "user", "Bad directive or wrong number of arguments"),
+        ("loadmodule m.so x\n", 1, "loadmodule m.so x", "Modules are not supported by this server"),
+        (
+            "sentinel monitor m 127.0.0.1 1 2\n",
+            1,
+            "sentinel monitor m 127.0.0.1 1 2",
+            "sentinel directive while not in sentinel mode",
+        ),
+        (
+            "tls-port 6380\n",
+            1,
+            "tls-port 6380",
+            "this is not supported: the only value of 'tls-port' is '0'",
+        ),
+        (
+            "tls-replication yes\n",
+            1,
+            "tls-replication yes",
+            "this is not supported: the only value of 'tls-replication' is 'no'",
+        ),
+        (
+            "aclfile users.acl\n",
+            1,
+            "aclfile users.acl",
+            "this is not supported: the only value of 'aclfile' is ''",
+        ),
+        (
+            "cluster-enabled yes\n",
+            1,
+            "cluster-enabled yes",
+            "this is not supported: the only value of 'cluster-enabled' is 'no'",
+        ),
+        (
+            "gopher-enabled yes\n",
+            1,
+            "gopher-enabled yes",
+            "this is not supported: the only value of 'gopher-enabled' is 'no'",
         ),
     ] {
         std::fs::write(dir.path("bad.conf"), conf).unwrap();
@@ -895,4 +962,401 @@ fn other_signals() {
         std::thread::sleep(Duration::from_millis(50));
         assert_eq!(server.ask("PING"), "PONG", "{signal}");
     }
+}
+
+/// The line that says who `default` is, as CONFIG REWRITE of 6.2 and later ends a file: each password gets in, also after a
+/// rewrite and a restart, and `requirepass` beside it does not count.
+#[test]
+fn the_users_of_a_rewritten_configuration() {
+    // SHA-256 of "one" and of "two".
+    let one = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+    let two = "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3";
+    for (line, passwords, rewritten) in [
+        ("user default on nopass ~* &* +@all", &[][..], "on nopass sanitize-payload".to_string()),
+        (
+            "user default on nopass sanitize-payload ~* &* +@all",
+            &[],
+            "on nopass sanitize-payload".to_string(),
+        ),
+        (
+            &format!("user default on #{one} ~* &* +@all"),
+            &["one"],
+            format!("on sanitize-payload #{one}"),
+        ),
+        (
+            &format!("user default on sanitize-payload #{one} #{two} ~* &* +@all"),
+            &["one", "two"],
+            format!("on sanitize-payload #{one} #{two}"),
+        ),
+        (
+            &format!(
+                "USER default allcommands allchannels allkeys >two skip-sanitize-payload #{one} ON"
+            ),
+            &["one", "two"],
+            format!("on skip-sanitize-payload #{two} #{one}"),
+        ),
+    ] {
+        let dir = Folder::new();
+        let conf = format!("bind 127.0.0.1\nsave \"\"\nrequirepass \"three\"\n{line}\n");
+        std::fs::write(dir.path("c"), conf).unwrap();
+        // Once as it came, once as it was rewritten.
+        let mut dir = Some(dir);
+        for _ in 0..2 {
+            let server = Bare::start(dir.take().unwrap(), &["c", "--port", "PORT"], "");
+            let mut c = server.conn();
+            if !passwords.is_empty() {
+                assert_eq!(c.ask("PING"), "-NOAUTH Authentication required.", "{line}");
+                for wrong in ["three", one, ""] {
+                    assert_eq!(
+                        c.cmd(&["AUTH", wrong]).text(),
+                        "-WRONGPASS invalid username-password pair or user is disabled.",
+                        "{line}"
+                    );
+                }
+            }
+            for password in passwords {
+                assert_eq!(server.conn().cmd(&["AUTH", password]).text(), "OK", "{line}");
+                assert_eq!(c.cmd(&["AUTH", "default", password]).text(), "OK", "{line}");
+            }
+            assert_eq!(c.ask("SET a 1"), "OK", "{line}");
+            assert_eq!(c.ask("CONFIG REWRITE"), "OK");
+            let conf = std::fs::read_to_string(server.dir.path("c")).unwrap();
+            let users: Vec<&str> = conf.lines().filter(|l| l.contains("user ")).collect();
+            assert_eq!(users, [format!("user default {rewritten} ~* &* +@all")], "{line}");
+            let next = Folder::new();
+            std::fs::write(next.path("c"), conf.replace(&format!("dir {:?}\n", server.dir.0), ""))
+                .unwrap();
+            dir = Some(next);
+        }
+    }
+
+    // CONFIG SET requirepass gives one password, and the rewrite keeps it.
+    let dir = Folder::new();
+    std::fs::write(dir.path("c"), format!("save \"\"\nuser default on #{one} ~* &* +@all\n"))
+        .unwrap();
+    let server = Bare::start(dir, &["c", "--port", "PORT"], "");
+    let mut c = server.conn();
+    assert_eq!([c.ask("AUTH one"), c.ask("CONFIG SET requirepass two")], ["OK", "OK"]);
+    assert_eq!(c.ask("CONFIG REWRITE"), "OK");
+    assert_eq!(c.cmd(&["CONFIG", "SET", "requirepass", ""]).text(), "OK");
+    let conf = std::fs::read_to_string(server.dir.path("c")).unwrap();
+    assert!(
+        conf.contains("requirepass \"two\"\n")
+            && conf.contains(&format!("user default on sanitize-payload #{two} ~* &* +@all\n")),
+        "{conf}"
+    );
+    assert_eq!([server.conn().ask("PING"), c.ask("CONFIG REWRITE")], ["PONG", "OK"]);
+    let conf = std::fs::read_to_string(server.dir.path("c")).unwrap();
+    assert!(conf.contains("user default on nopass sanitize-payload ~* &* +@all\n"), "{conf}");
+}
+
+/// A file that Debian's server rewrote, with a password and a master, is one to start with.
+#[test]
+fn a_configuration_that_a_7_0_wrote() {
+    let dir = Folder::new();
+    std::fs::write(dir.path("c"), "bind 127.0.0.1\nsave \"\"\n").unwrap();
+    let theirs = Bare::start_binary(DEBIAN, dir, &["c", "--port", "PORT"], "");
+    let mut c = theirs.conn();
+    for line in [
+        "CONFIG SET requirepass one",
+        "AUTH one",
+        "ACL SETUSER default >two",
+        "REPLICAOF 127.0.0.1 1",
+        "CONFIG SET replica-read-only no",
+        "CONFIG REWRITE",
+    ] {
+        assert_eq!(c.ask(line), "OK", "{line}");
+    }
+    let conf = std::fs::read_to_string(theirs.dir.path("c")).unwrap();
+    drop(theirs);
+
+    let dir = Folder::new();
+    std::fs::write(
+        dir.path("c"),
+        conf.lines()
+            .filter(|l| !l.starts_with("dir "))
+            .fold(String::new(), |all, l| all + l + "\n"),
+    )
+    .unwrap();
+    let server = Bare::start(dir, &["c", "--port", "PORT"], "");
+    let mut c = server.conn();
+    assert_eq!(
+        [c.ask("AUTH three"), c.ask("AUTH one"), c.ask("AUTH two")],
+        ["-WRONGPASS invalid username-password pair or user is disabled.", "OK", "OK"]
+    );
+    assert!(c.ask("ROLE").starts_with("[slave 127.0.0.1 1 "));
+    assert_eq!(c.ask("CONFIG GET replica-read-only"), "[replica-read-only no]");
+}
+
+/// What CONFIG REWRITE of a 6.2.16 writes for each directive that does not have its default: it is taken, shown, and written
+/// again. Speed that is not to be had here is a warning.
+#[test]
+fn every_line_a_rewrite_writes() {
+    let lines = [
+        ("rdbchecksum", "no"),
+        ("io-threads-do-reads", "yes"),
+        ("lua-replicate-commands", "no"),
+        ("always-show-logo", "yes"),
+        ("protected-mode", "no"),
+        ("rdbcompression", "no"),
+        ("rdb-del-sync-files", "yes"),
+        ("activerehashing", "no"),
+        ("stop-writes-on-bgsave-error", "no"),
+        ("set-proc-title", "no"),
+        ("dynamic-hz", "no"),
+        ("lazyfree-lazy-eviction", "yes"),
+        ("lazyfree-lazy-expire", "yes"),
+        ("lazyfree-lazy-server-del", "yes"),
+        ("lazyfree-lazy-user-del", "yes"),
+        ("lazyfree-lazy-user-flush", "yes"),
+        ("repl-disable-tcp-nodelay", "yes"),
+        ("repl-diskless-sync", "yes"),
+        ("aof-rewrite-incremental-fsync", "no"),
+        ("no-appendfsync-on-rewrite", "yes"),
+        ("cluster-require-full-coverage", "no"),
+        ("rdb-save-incremental-fsync", "no"),
+        ("aof-load-truncated", "no"),
+        ("aof-use-rdb-preamble", "no"),
+        ("cluster-replica-no-failover", "yes"),
+        ("replica-lazy-flush", "yes"),
+        ("replica-serve-stale-data", "no"),
+        ("replica-read-only", "no"),
+        ("replica-ignore-maxmemory", "no"),
+        ("jemalloc-bg-thread", "no"),
+        ("activedefrag", "yes"),
+        ("syslog-enabled", "no"),
+        ("appendonly", "yes"),
+        ("cluster-allow-reads-when-down", "yes"),
+        ("crash-log-enabled", "no"),
+        ("crash-memcheck-enabled", "no"),
+        ("use-exit-on-panic", "yes"),
+        ("disable-thp", "no"),
+        ("cluster-allow-replica-migration", "no"),
+        ("replica-announced", "no"),
+        ("unixsocket", "the socket"),
+        ("pidfile", "the pid"),
+        ("replica-announce-ip", "1.2.3.4"),
+        ("masteruser", "u"),
+        ("cluster-announce-ip", "1.2.3.4"),
+        ("syslog-ident", "y"),
+        ("dbfilename", "other.rdb"),
+        ("appendfilename", "other.aof"),
+        ("server_cpulist", "0"),
+        ("bio_cpulist", "0"),
+        ("aof_rewrite_cpulist", "0"),
+        ("bgsave_cpulist", "0"),
+        ("ignore-warnings", "ARM64-COW-BUG"),
+        ("proc-title-template", "{title} x"),
+        ("masterauth", "a \" b"),
+        ("supervised", "auto"),
+        ("syslog-facility", "local3"),
+        ("repl-diskless-load", "swapdb"),
+        ("loglevel", "verbose"),
+        ("maxmemory-policy", "volatile-ttl"),
+        ("appendfsync", "always"),
+        ("oom-score-adj", "no"),
+        ("acl-pubsub-default", "resetchannels"),
+        ("sanitize-dump-payload", "clients"),
+        ("databases", "17"),
+        ("io-threads", "4"),
+        ("auto-aof-rewrite-percentage", "101"),
+        ("cluster-replica-validity-factor", "11"),
+        ("list-max-ziplist-size", "-3"),
+        ("tcp-keepalive", "301"),
+        ("cluster-migration-barrier", "2"),
+        ("active-defrag-cycle-min", "2"),
+        ("active-defrag-cycle-max", "26"),
+        ("active-defrag-threshold-lower", "11"),
+        ("active-defrag-threshold-upper", "101"),
+        ("lfu-log-factor", "11"),
+        ("lfu-decay-time", "2"),
+        ("replica-priority", "101"),
+        ("repl-diskless-sync-delay", "6"),
+        ("maxmemory-samples", "6"),
+        ("maxmemory-eviction-tenacity", "11"),
+        ("timeout", "1000"),
+        ("replica-announce-port", "1"),
+        ("tcp-backlog", "100"),
+        ("cluster-announce-bus-port", "1"),
+        ("cluster-announce-port", "1"),
+        ("cluster-announce-tls-port", "1"),
+        ("repl-timeout", "61"),
+        ("repl-ping-replica-period", "11"),
+        ("list-compress-depth", "1"),
+        ("rdb-key-save-delay", "1"),
+        ("key-load-delay", "1"),
+        ("active-expire-effort", "2"),
+        ("hz", "11"),
+        ("min-replicas-max-lag", "11"),
+        ("maxclients", "100"),
+        ("active-defrag-max-scan-fields", "1001"),
+        ("slowlog-max-len", "129"),
+        ("acllog-max-len", "129"),
+        ("lua-time-limit", "5001"),
+        ("cluster-node-timeout", "15001"),
+        ("slowlog-log-slower-than", "10001"),
+        ("latency-monitor-threshold", "1"),
+        ("proto-max-bulk-len", "536870913"),
+        ("stream-node-max-entries", "101"),
+        ("repl-backlog-size", "1048577"),
+        ("maxmemory", "1073741825"),
+        ("hash-max-ziplist-entries", "513"),
+        ("set-max-intset-entries", "513"),
+        ("zset-max-ziplist-entries", "129"),
+        ("active-defrag-ignore-bytes", "104857601"),
+        ("hash-max-ziplist-value", "65"),
+        ("stream-node-max-bytes", "4097"),
+        ("zset-max-ziplist-value", "65"),
+        ("hll-sparse-max-bytes", "3001"),
+        ("tracking-table-max-keys", "1000001"),
+        ("client-query-buffer-limit", "1073741825"),
+        ("repl-backlog-ttl", "3601"),
+        ("auto-aof-rewrite-min-size", "67108865"),
+    ];
+    let quoted = |value: &str| format!("\"{}\"", value.replace('"', "\\\""));
+    let mut conf: String =
+        lines.iter().map(|(name, value)| format!("{name} {}\n", quoted(value))).collect();
+    let others = [
+        "bind 127.0.0.1",
+        "unixsocketperm 700",
+        "logfile \"\"",
+        "save 900 1",
+        "user default on nopass ~* resetchannels &* +@all",
+        "replicaof 127.0.0.1 1",
+        "cluster-config-file \"mine.conf\"",
+        "notify-keyspace-events \"AKE\"",
+        "client-output-buffer-limit replica 1gb 64mb 60",
+        "oom-score-adj-values 0 100 200",
+        // These are no lines of a rewrite, but those people wrote, and so they stay.
+        "tls-port 0",
+        "tls-cert-file /nosuch.crt",
+        "tls-protocols \"TLSv1.2 TLSv1.3\"",
+        "tls-session-cache-size 5000",
+        "rename-command EVAL \"\"",
+        "rename-command MODULE hidden",
+        "rename-command KEYS k",
+        "list-max-ziplist-entries 512",
+        "latency-tracking-info-percentiles 50 99 99.9",
+    ];
+    others.iter().for_each(|line| conf += &format!("{line}\n"));
+    let dir = Folder::new();
+    std::fs::write(dir.path("c"), &conf).unwrap();
+    let server = Bare::start(dir, &["c", "--port", "PORT"], "");
+    let mut c = server.conn();
+    for (name, value) in lines {
+        assert_eq!(c.ask(&format!("CONFIG GET {name}")), format!("[{name} {value}]"));
+    }
+    let shown = c.cmd(&["CONFIG", "GET", "*"]);
+    let (names, values) =
+        (shown.array().iter().step_by(2), shown.array().iter().skip(1).step_by(2));
+    for (name, value) in names.zip(values) {
+        assert!(!name.text().starts_with("tls-") && !value.is_error(), "{name:?}");
+    }
+    for name in [
+        "io-threads",
+        "repl-diskless-sync",
+        "repl-diskless-load",
+        "activedefrag",
+        "latency-tracking-info-percentiles",
+    ] {
+        let warnings = server
+            .out()
+            .matches(&format!("WARNING: '{name}' has no effect in this server"))
+            .count();
+        assert_eq!(warnings, 1, "{name}: {}", server.out());
+    }
+    assert_eq!(c.ask("CONFIG REWRITE"), "OK");
+    let new = std::fs::read_to_string(server.dir.path("c")).unwrap();
+    for line in conf.lines() {
+        let plain = line
+            .replace('"', "")
+            .replace("on nopass ~* resetchannels &*", "on nopass sanitize-payload ~* &*");
+        assert!(new.lines().any(|l| l.replace('"', "") == plain), "{line}: {new}");
+    }
+
+    // What is asked for by hand, and would be believed to work, is refused.
+    for (set, why) in [
+        ("repl-diskless-sync yes", "'repl-diskless-sync' is 'no'"),
+        ("repl-diskless-load swapdb", "'repl-diskless-load' is 'disabled'"),
+        ("activedefrag yes", "Active defragmentation cannot be enabled"),
+        ("gopher-enabled yes", "'gopher-enabled' is 'no'"),
+    ] {
+        let reply = c.ask(&format!("CONFIG SET {set}"));
+        assert!(reply.starts_with("-ERR Invalid argument") && reply.contains(why), "{reply}");
+    }
+    for immutable in [
+        "io-threads 2",
+        "io-threads-do-reads yes",
+        "aclfile x",
+        "cluster-enabled no",
+        "tls-port 0",
+        "cluster-config-file x",
+    ] {
+        let name = immutable.split(' ').next().unwrap();
+        assert_eq!(
+            c.ask(&format!("CONFIG SET {immutable}")),
+            format!("-ERR Unsupported CONFIG parameter: {name}")
+        );
+    }
+}
+
+/// Numbers keep the bounds that they have in the C, whether what they are for is here or not.
+#[test]
+fn bounds_of_numbers() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    const INT_MAX: i128 = i32::MAX as i128;
+    const LONG_MAX: i128 = i64::MAX as i128;
+    for (name, lower, upper, is_memory) in [
+        ("lua-time-limit", 0, LONG_MAX, false),
+        ("acllog-max-len", 0, LONG_MAX, false),
+        ("tracking-table-max-keys", 0, LONG_MAX, false),
+        ("repl-diskless-sync-delay", 0, INT_MAX, false),
+        ("active-defrag-cycle-min", 1, 99, false),
+        ("active-defrag-cycle-max", 1, 99, false),
+        ("active-defrag-threshold-lower", 0, 1000, false),
+        ("active-defrag-threshold-upper", 0, 1000, false),
+        ("active-defrag-max-scan-fields", 1, LONG_MAX, false),
+        ("active-defrag-ignore-bytes", 1, LONG_MAX, true),
+        ("cluster-node-timeout", 0, LONG_MAX, false),
+        ("cluster-migration-barrier", 0, INT_MAX, false),
+        ("cluster-slave-validity-factor", 0, INT_MAX, false),
+        ("cluster-announce-port", 0, 65535, false),
+        ("timeout", 0, INT_MAX, false),
+        ("list-max-ziplist-size", -INT_MAX - 1, INT_MAX, false),
+        ("proto-max-bulk-len", 1 << 20, LONG_MAX, true),
+        ("maxmemory-eviction-tenacity", 0, 100, false),
+        ("slowlog-log-slower-than", -1, LONG_MAX, false),
+        ("hash-max-ziplist-entries", 0, LONG_MAX, false),
+    ] {
+        for inside in [lower, upper] {
+            assert_eq!(c.ask(&format!("CONFIG SET {name} {inside}")), "OK", "{name}");
+            assert_eq!(c.ask(&format!("CONFIG GET {name}")), format!("[{name} {inside}]"));
+        }
+        let no_number = match is_memory {
+            true => "argument must be a memory value",
+            false => "argument couldn't be parsed into an integer",
+        };
+        // A memory value has no upper end: what is too large for a number counts as the largest.
+        let above = (!is_memory).then_some(upper + 1);
+        for outside in [Some(lower - 1), above].into_iter().flatten() {
+            let why = match i64::try_from(outside) {
+                Ok(_) => format!("argument must be between {lower} and {upper} inclusive"),
+                Err(_) => no_number.to_string(),
+            };
+            assert_eq!(
+                c.ask(&format!("CONFIG SET {name} {outside}")),
+                format!("-ERR Invalid argument '{outside}' for CONFIG SET '{name}' - {why}")
+            );
+        }
+        assert_eq!(
+            c.ask(&format!("CONFIG SET {name} 1x")),
+            format!("-ERR Invalid argument '1x' for CONFIG SET '{name}' - {no_number}")
+        );
+    }
+    assert_eq!(c.ask("CONFIG SET active-defrag-ignore-bytes 2mb"), "OK");
+    assert_eq!(
+        c.ask("CONFIG GET active-defrag-ignore-bytes"),
+        "[active-defrag-ignore-bytes 2097152]"
+    );
 }
