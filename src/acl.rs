@@ -458,8 +458,8 @@ mod tests {
     use crate::server::populateCommandTable;
 
     fn server() -> Server {
-        let mut server = Server::default();
-        server.acl_pubsub_default = USER_FLAG_ALLCHANNELS as i32;
+        let mut server =
+            Server { acl_pubsub_default: USER_FLAG_ALLCHANNELS as i32, ..Server::default() };
         populateCommandTable(&mut server.commands);
         ACLInit(&mut server);
         server

@@ -31,7 +31,7 @@ use crate::sys::random::randomU64;
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
 use crate::types::t_zset::ZsetRef;
-use crate::util::{atoi, eq_ignore_case, format_17g, ll2string, ull2string};
+use crate::util::{atoi, c_str, eq_ignore_case, format_17g, ll2string, ull2string};
 
 // -----------------------------------------------------------------------------
 // C-level DB API
@@ -632,7 +632,8 @@ pub fn keysCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// Parses a SCAN cursor, an unsigned decimal number. `Err`: "invalid cursor" was sent to the client.
 pub fn parseScanCursorOrReply(server: &mut Server, c: ClientId, o: &[u8]) -> Result<u64, ()> {
-    // strtoul(3) takes a sign, and "-1" is the largest cursor; white space at the start is refused.
+    // strtoul(3) ends at a NUL, and takes a sign, so that "-1" is the largest cursor; white space at the start is refused.
+    let o = c_str(o);
     let (negative, digits) = match o.first() {
         Some(b'-') => (true, &o[1..]),
         Some(b'+') => (false, &o[1..]),

@@ -150,6 +150,9 @@ pub mod replication;
 /// `debug.c`: DEBUG, digests, the crash report.
 pub mod debug;
 
+/// `memtest.c`: the test of the machine's memory.
+pub mod memtest;
+
 /// `slowlog.c`: commands that took long.
 pub mod slowlog;
 

@@ -89,7 +89,7 @@ use crate::sys::random::getRandomHexChars;
 use crate::sys::signal::{self, SignalHooks, watchdogScheduleSignal};
 use crate::sys::socket::{close, close_from, setCloexec};
 use crate::timeout::{clientsCronHandleTimeout, handleBlockedClientsTimeout};
-use crate::util::{B, c_str, eq_ignore_case, getAbsolutePath, memmapchars};
+use crate::util::{B, atoi, c_str, eq_ignore_case, getAbsolutePath, memmapchars};
 use crate::{addReplyErrorFormat, sdscatprintf, serverLog};
 
 // ================================ The command table ================================
@@ -3621,7 +3621,12 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
             b"-v" | b"--version" => version(),
             b"--help" | b"-h" => usage(),
             b"--test-memory" => {
-                eprintln!("The memory test is not supported by this server.");
+                if argv.len() == 3 {
+                    crate::memtest::memtest(atoi(&argv[2]) as usize, 50);
+                }
+                eprint!(
+                    "Please specify the amount of memory to test in megabytes.\nExample: ./redis-server --test-memory 4096\n\n"
+                );
                 return 1;
             }
             _ => {}

@@ -102,6 +102,50 @@ fn version_and_help() {
     }
 }
 
+/// --test-memory: all of a run's passes, or what is missing.
+#[test]
+fn test_memory() {
+    let dir = Folder::new();
+    let out = run(&dir.0, &["--test-memory", "1"], "");
+    assert_eq!((out.status.code(), out.stderr.as_slice()), (Some(0), &b""[..]));
+    let said = String::from_utf8(out.stdout).unwrap();
+    // No terminal counts as one of 80 columns and 20 rows.
+    let start = |title: &str, pass: i32| {
+        format!(
+            "\x1b[H\x1b[2J{}Please keep the test running several minutes per GB of memory.\nAlso check http://www.memtest86.com/ and http://pyropus.ca/software/memtester/\x1b[H\x1b[2K{title} [{pass}]\n",
+            ".".repeat(80 * 18)
+        )
+    };
+    for pass in [1, 50] {
+        for (title, times) in [
+            ("Addressing test", 1),
+            ("Random fill", 1),
+            ("Solid fill", 1),
+            ("Checkerboard fill", 1),
+            ("Compare", 12),
+        ] {
+            assert_eq!(said.matches(&start(title, pass)).count(), times, "{title}");
+        }
+    }
+    assert!(!said.contains("[51]"));
+    assert!(said.ends_with("\nYour memory passed this test.\nPlease if you are still in doubt use the following two tools:\n1) memtest86: http://www.memtest86.com/\n2) memtester: http://pyropus.ca/software/memtester/\n"), "{said}");
+
+    for args in [&["--test-memory"][..], &["--test-memory", "1", "2"]] {
+        let out = run(&dir.0, args, "");
+        assert_eq!(out.status.code(), Some(1));
+        assert_eq!(
+            String::from_utf8(out.stderr).unwrap(),
+            "Please specify the amount of memory to test in megabytes.\nExample: ./redis-server --test-memory 4096\n\n"
+        );
+    }
+    let out = run(&dir.0, &["--test-memory", "-1"], "");
+    assert_eq!(out.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8(out.stderr).unwrap(),
+        "Unable to allocate 18446744073709551615 megabytes: Cannot allocate memory"
+    );
+}
+
 /// File, then standard input, then arguments: the last one counts.
 #[test]
 fn file_input_and_arguments() {

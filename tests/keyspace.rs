@@ -105,8 +105,15 @@ fn scan_options() {
     assert_eq!(all("SCAN 0 TYPE string COUNT 100").len(), 5);
     assert_eq!(all("SCAN 0 TYPE list COUNT 100").len(), 0);
     assert_eq!(all("SCAN 0 COUNT 100 MATCH * TYPE string").len(), 5);
+    // A cursor ends at a NUL, and the empty one is 0.
+    for cursor in ["0\0junk", "\0", "\0\0", "", "-0\0"] {
+        assert_eq!(all(&format!("SCAN {cursor} COUNT 100")).len(), 5, "{cursor:?}");
+    }
     for (line, want) in [
         ("SCAN abc", "-ERR invalid cursor"),
+        ("SCAN -", "-ERR invalid cursor"),
+        ("SCAN 1x\0", "-ERR invalid cursor"),
+        ("HSCAN nokey x\0", "-ERR invalid cursor"),
         ("SCAN 0 COUNT x", "-ERR value is not an integer or out of range"),
         ("SCAN 0 COUNT", "-ERR syntax error"),
         ("SCAN 0 FOO x", "-ERR syntax error"),

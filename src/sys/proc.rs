@@ -383,6 +383,15 @@ impl ProcTitle {
     }
 }
 
+/// Columns and rows of the window that standard output is. `None`: it is none.
+pub fn window_size() -> Option<(u16, u16)> {
+    let mut ws = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: this request writes a `winsize` and nothing else, and `ws` is one that lives until the call is over. A descriptor
+    // that is no terminal, or none at all, is an error.
+    let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut ws) };
+    (result != -1).then_some((ws.ws_col, ws.ws_row))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
