@@ -945,10 +945,12 @@ fn checkCommand(server: &Server, cmd: CommandId, argv: &Args) {
         commands.discardCommand,
         commands.watchCommand,
     ];
-    if command.flags & CMD_NOSCRIPT != 0
+    let connection = command.flags & CMD_NOSCRIPT != 0
         && command.flags & (CMD_WRITE | CMD_MAY_REPLICATE) == 0
-        && !transaction.contains(&cmd)
-    {
+        && !transaction.contains(&cmd);
+    // The names of HTTP close the connection; MIGRATE opens one, and sends our keys to whom the file names.
+    let http = matches!(command.name, "post" | "host:");
+    if connection || http || cmd == commands.migrateCommand {
         serverLog!(
             LL_WARNING,
             "Command '{}' has no business in the append only file",

@@ -772,7 +772,7 @@ fn a_truncated_tail_does_not_take_the_preamble_along() {
 fn a_damaged_file_is_refused() {
     let head = batch(&["SELECT 0", "SET a 1"]);
     let format = "Bad file format reading the append only file: make a backup of your AOF file";
-    let cases: [(&[u8], &str); 14] = [
+    let cases: [(&[u8], &str); 17] = [
         (b"!!!", format),
         (b"*0\r\n", format),
         (b"*-5\r\n", format),
@@ -786,6 +786,12 @@ fn a_damaged_file_is_refused() {
         (b"*1\r\n$3\r\nSET\r\n", "Too few arguments for 'set' reading"),
         (b"*1\r\n$7\r\nMONITOR\r\n", "Command 'monitor' has no business in the append only file"),
         (b"*1\r\n$4\r\nSYNC\r\n", "Command 'sync' has no business in the append only file"),
+        (b"*1\r\n$4\r\nPOST\r\n", "Command 'post' has no business in the append only file"),
+        (b"*1\r\n$5\r\nHost:\r\n", "Command 'host:' has no business in the append only file"),
+        (
+            b"*6\r\n$7\r\nMIGRATE\r\n$1\r\nh\r\n$1\r\n1\r\n$1\r\nk\r\n$1\r\n0\r\n$1\r\n1\r\n",
+            "Command 'migrate' has no business in the append only file",
+        ),
         (
             b"*2\r\n$9\r\nSUBSCRIBE\r\n$1\r\na\r\n",
             "Command 'subscribe' has no business in the append only file",
