@@ -86,8 +86,8 @@ const BARRIER: u8 = AE_BARRIER as u8;
 const STICKY_READ: u8 = 8;
 /// Writable for good: writing fails at once.
 const STICKY_WRITE: u8 = 16;
-/// Counts as readable until its turn has come, whatever `drained` says; see `aeHoldFired`.
-const HELD: u8 = 32;
+/// Counts as readable until its turn has come, whatever `drained` says; see `mark_preread`.
+const PREREAD: u8 = 32;
 
 /// What the loop knows of one descriptor.
 struct aeFileEvent<S> {
@@ -121,7 +121,7 @@ impl<S> aeFileEvent<S> {
 
     /// Ready bits as a handler sees them.
     fn fired(&self) -> u8 {
-        if self.ready & HELD != 0 { self.ready & RW | READABLE } else { self.ready & RW }
+        if self.ready & PREREAD != 0 { self.ready & RW | READABLE } else { self.ready & RW }
     }
 
     /// Ready for something that is wanted.
@@ -427,21 +427,21 @@ impl<S> EventLoop<S> {
     }
 
     /// Looks ahead in the current turn: the next descriptor after position `*at` whose read handler
-    /// is `proc` and will be called in this turn, with its `clientData`; those held already are
+    /// is `proc` and will be called in this turn, with its `clientData`; those marked already are
     /// passed over. Start with `*at` 0; `None` ends it.
     ///
     /// Made for a read handler that wants to read several clients, prefetch what their commands
     /// touch, and only then execute. It looks ahead, reads each descriptor that it wants to, tells
-    /// the loop so by [`EventLoop::aeHoldFired`], and executes its *own* client. The others have
+    /// the loop so by [`EventLoop::mark_preread`], and executes its *own* client. The others have
     /// their turn as usual, and find that their bytes are read already. So killing a client, a
     /// nested turn or a new handler in between need no care.
-    pub fn aeNextFired(&self, at: &mut usize, proc: aeFileProc<S>) -> Option<(RawFd, u64)> {
+    pub fn next_fired(&self, at: &mut usize, proc: aeFileProc<S>) -> Option<(RawFd, u64)> {
         let end = usize::try_from(self.turnEnd.saturating_sub(self.head)).unwrap_or(usize::MAX);
         while *at < end {
             let fd = *self.queue.get(*at)?;
             *at += 1;
             let fe = &self.events[fd as usize];
-            if fe.ready & HELD == 0
+            if fe.ready & PREREAD == 0
                 && fe.fired() & fe.mask & READABLE != 0
                 && fe.rfileProc.is_some_and(|rfileProc| fn_addr_eq(rfileProc, proc))
             {
@@ -451,12 +451,12 @@ impl<S> EventLoop<S> {
         None
     }
 
-    /// `fd`, got from [`EventLoop::aeNextFired`], was read ahead of its turn: it counts as readable
+    /// `fd`, got from [`EventLoop::next_fired`], was read ahead of its turn: it counts as readable
     /// until that turn has come, even when drained. If its handler is taken away before, then until
     /// it has one again.
-    pub fn aeHoldFired(&mut self, fd: RawFd) {
+    pub fn mark_preread(&mut self, fd: RawFd) {
         if let Some(fe) = self.event(fd) {
-            fe.ready |= HELD;
+            fe.ready |= PREREAD;
         }
     }
 
@@ -670,16 +670,16 @@ fn processFileEvent<S: AeState>(state: &mut S, fd: RawFd) -> i32 {
     if !fe.isDue() {
         return 0;
     }
-    // This is the turn it was held for.
-    el.events[i].ready &= !HELD;
-    let held = if fe.ready & HELD != 0 { READABLE } else { 0 };
+    // This is the turn it was read ahead for.
+    el.events[i].ready &= !PREREAD;
+    let preread = if fe.ready & PREREAD != 0 { READABLE } else { 0 };
     el.dispatching.push(fd);
 
     // Each handler may change, remove or close anything. So what the next one needs is read anew,
     // and is nothing if the number now means another file.
     let refresh = |state: &mut S| {
         let now = state.el().events[i];
-        let mask = if now.generation == fe.generation { now.fired() | held } else { 0 };
+        let mask = if now.generation == fe.generation { now.fired() | preread } else { 0 };
         (now, mask)
     };
 

@@ -22,8 +22,17 @@ pub struct Args<'a> {
     buf: &'a [u8],
     ranges: &'a [ArgRange],
     raw: Option<&'a [u8]>,
-    cmd: Option<CommandId>,
-    key_hash: Option<u64>,
+    prefetch: CommandPrefetch,
+}
+
+/// What a look at a command's name and first argument told before its turn. Nothing that runs in between can make it untrue:
+/// commands get their names at startup, and all dbs hash with one seed.
+#[derive(Copy, Clone, Default)]
+pub struct CommandPrefetch {
+    /// The command that `argv[0]` names.
+    pub cmd: Option<CommandId>,
+    /// The keyspace hash of `argv[1]`, if that is a key.
+    pub key_hash: Option<u64>,
 }
 
 impl<'a> Args<'a> {
@@ -31,13 +40,13 @@ impl<'a> Args<'a> {
     /// command would be propagated as.
     #[inline]
     pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>) -> Self {
-        Args { buf, ranges, raw, cmd: None, key_hash: None }
+        Args { buf, ranges, raw, prefetch: CommandPrefetch { cmd: None, key_hash: None } }
     }
 
-    /// The same with what the parser found out ahead: the command that `argv[0]` names, and the keyspace hash of `argv[1]`.
+    /// These arguments, with what was looked up before their command's turn.
     #[inline]
-    pub fn found(self, cmd: Option<CommandId>, key_hash: Option<u64>) -> Self {
-        Args { cmd, key_hash, ..self }
+    pub fn with_prefetch(self, prefetch: CommandPrefetch) -> Self {
+        Args { prefetch, ..self }
     }
 
     /// `argc`: the number of arguments, with the name.
@@ -66,16 +75,16 @@ impl<'a> Args<'a> {
         self.raw
     }
 
-    /// The command, where the parser looked it up ahead.
+    /// The command that `argv[0]` names, where it was looked up ahead.
     #[inline]
     pub fn cmd(&self) -> Option<CommandId> {
-        self.cmd
+        self.prefetch.cmd
     }
 
-    /// The hash of `argv[1]` as a key, where the parser computed it ahead.
+    /// The hash of `argv[1]` as a key, where it was computed ahead.
     #[inline]
     pub fn key_hash(&self) -> Option<u64> {
-        self.key_hash
+        self.prefetch.key_hash
     }
 
     /// An owned copy.

@@ -17,7 +17,6 @@ use std::ptr::fn_addr_eq;
 
 use crate::ae::*;
 use crate::anet::*;
-use crate::lookahead::InputScratch;
 use crate::server_h::{C_ERR, C_OK, CResult, Server};
 use crate::sys::clock::steady_ms;
 use crate::sys::errno::{errnoOf, strerror};
@@ -91,8 +90,6 @@ pub struct Net {
     pub el: EventLoop<Server>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    pub(crate) read_bufs: Vec<Vec<u8>>,
-    pub(crate) scratch: InputScratch,
 }
 
 impl Default for Net {
@@ -109,8 +106,6 @@ impl Net {
             el: aeCreateEventLoop(setsize).expect("an event loop needs an epoll set"),
             slots: Vec::new(),
             free: Vec::new(),
-            read_bufs: Vec::new(),
-            scratch: InputScratch::default(),
         }
     }
 

@@ -1,6 +1,27 @@
 //! Ours: commands are found in the query buffer, and the memory that they will want is asked for, before their turn comes.
+//!
+//! A lookup in a large keyspace waits for memory three or four times: for the bucket, the entry, the value, a member's bucket. One
+//! command after the other, these waits add up. Looked at together, the commands of a pipeline wait at the same time: all buckets are
+//! asked for, then all entries, then all values. That is most of what makes a pipeline fast here.
+//!
+//! Read first: [`Lookahead`], which `processInputBuffer` asks for the next command; then [`prefetch_ready_clients`], which does the
+//! same across clients that send one command at a time.
+//!
+//! # Why nothing is decided by it
+//!
+//! The C executes a command before it parses the next one, and so a command may change what the next one is: by CLIENT KILL, a
+//! blocking command, AUTH, SELECT, a smaller `proto-max-bulk-len`. Therefore
+//!
+//! - only plain, well-formed, whole commands within the limits are taken; a partial command, an inline command and each error are
+//!   left to `processMultibulkBuffer` and `processInlineBuffer`, which have the C's shape;
+//! - before each command `processInputBuffer` asks for the client's flags, and [`Lookahead::has_next`] whether the limits are the
+//!   same as when the command was parsed. If not, the rest is forgotten, and simply found again;
+//! - what is known of a command (a [`CommandPrefetch`]) can't become untrue; and a prefetch for a key in a db that is no longer the
+//!   client's, or of a value that is gone, costs time and nothing else.
 
-use crate::args::ArgRange;
+use std::mem::{swap, take};
+
+use crate::args::{ArgRange, Args, CommandPrefetch};
 use crate::connection::*;
 use crate::ds::dict::dictGetHash;
 use crate::ds::siphash::siphash;
@@ -16,58 +37,61 @@ use crate::util::short_eq;
 
 /// How many commands of a client are parsed before the first of them runs: enough for memory to come meanwhile, few enough for
 /// all of it to be in the cache still. A pipeline of 100 is four times as many.
-pub(crate) const PARSE_AHEAD: usize = 25;
+const PARSE_AHEAD: usize = 25;
 /// How many clients are read before the first has its turn.
 pub(crate) const READ_AHEAD: usize = 16;
-/// The work space of the parser, kept between calls.
+/// Places of arguments for which the parser keeps room between calls.
+const KEPT_ARGS: usize = 4096;
+/// The flags of a client at which `processInputBuffer` stops, and leaves what is in the query buffer for later.
+const CLIENT_STOPS_INPUT: u64 =
+    CLIENT_BLOCKED | CLIENT_PENDING_COMMAND | CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP;
+
+/// What reading and parsing keep between calls, so that they allocate nothing.
 #[derive(Default)]
 pub(crate) struct InputScratch {
-    /// Where the arguments lie in the query buffer, those of one command after those of another.
-    pub ranges: Vec<ArgRange>,
-    /// The commands that were found.
-    pub batch: Vec<ParsedCommand>,
+    /// Empty buffers to read into.
+    pub(crate) read_bufs: Vec<Vec<u8>>,
+    /// Empty room for the arguments of [`Lookahead`].
+    args: Vec<ArgRange>,
+    /// Empty room for the commands of [`Lookahead`].
+    batch: Vec<ParsedCommand>,
 }
 
 // ANCHOR: ParsedCommand
-/// A command found by `parseAhead`.
+/// A command that was found ahead of its turn.
 #[derive(Copy, Clone)]
-pub(crate) struct ParsedCommand {
-    /// Where it lies in the query buffer.
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-    /// Its first argument in the list of places, their number, and the sum of their lengths.
-    pub(crate) first: usize,
-    pub(crate) argc: usize,
-    pub(crate) argv_len_sum: usize,
-    pub(crate) found: FoundAhead,
+struct ParsedCommand {
+    /// Where in the query buffer it begins.
+    start: usize,
+    /// Where in the query buffer it ends, and the next one begins.
+    end: usize,
+    /// The place of its first argument in the list of all.
+    first: usize,
+    /// The number of its arguments.
+    argc: usize,
+    /// The sum of the lengths of its arguments.
+    argv_len_sum: usize,
+    prefetch: CommandPrefetch,
 }
 // ANCHOR_END: ParsedCommand
 
-/// What a look at a command's name and first argument tells before it runs. Nothing that a command does can make it untrue:
-/// names are only given at startup, and all dbs share one seed.
-#[derive(Copy, Clone, Default)]
-pub struct FoundAhead {
-    pub(crate) cmd: Option<CommandId>,
-    /// The keyspace hash of `argv[1]`, if that is a key.
-    pub(crate) key_hash: Option<u64>,
-}
-
 /// The limits under which commands were parsed ahead. When they are others, so may be the result.
 #[derive(Copy, Clone, PartialEq, Eq)]
-pub(crate) struct ParseLimits {
+struct ParseLimits {
     multibulklen: i64,
     bulklen: i64,
 }
 
 impl ParseLimits {
+    /// The limits that hold for a client now.
     #[inline(always)]
-    pub(crate) fn of(server: &Server, client: &Client) -> ParseLimits {
+    fn of(server: &Server, client: &Client) -> ParseLimits {
         let mut limits =
             ParseLimits { multibulklen: MAX_MULTIBULK_LEN, bulklen: server.proto_max_bulk_len };
         if client.flags & CLIENT_MASTER != 0 {
             limits.bulklen = i64::MAX;
         }
-        if !client.authenticated && !defaultUserIsOpen(server) {
+        if !client.authenticated && !default_user_is_open(server) {
             limits.multibulklen = UNAUTHENTICATED_MULTIBULK_LEN;
             limits.bulklen = limits.bulklen.min(UNAUTHENTICATED_BULK_LEN);
         }
@@ -75,10 +99,133 @@ impl ParseLimits {
     }
 }
 
+/// The commands found ahead in the query buffer of one client, for the time of one `processInputBuffer`.
+pub(crate) struct Lookahead {
+    /// Where the arguments lie in the query buffer, those of one command behind those of another.
+    args: Vec<ArgRange>,
+    /// The commands of which the next ones to be executed are `batch[next..]`.
+    batch: Vec<ParsedCommand>,
+    next: usize,
+    /// What the batch was parsed under.
+    limits: ParseLimits,
+    /// The position at which the last search found something that is no plain, whole command. There it need not search again.
+    stopped_at: usize,
+    /// What was known of the first command in the buffer before the client's turn came.
+    known: CommandPrefetch,
+}
+
+impl Lookahead {
+    /// Nothing is found yet, but that a command may be there of which a part was parsed in an earlier call.
+    pub(crate) fn begin(server: &mut Server, c: ClientId) -> Lookahead {
+        let scratch = &mut server.input_scratch;
+        let (mut args, batch) = (take(&mut scratch.args), take(&mut scratch.batch));
+        let client = &mut server.clients[c];
+        if client.multibulklen > 0 {
+            swap(&mut args, &mut client.input.qb_args);
+        }
+        let known = take(&mut client.input.prefetch);
+        let limits = ParseLimits { multibulklen: 0, bulklen: 0 };
+        Lookahead { args, batch, next: 0, limits, stopped_at: usize::MAX, known }
+    }
+
+    /// Gives the work space back.
+    pub(crate) fn end(self, server: &mut Server) {
+        let Lookahead { mut args, mut batch, .. } = self;
+        // A command of a hundred thousand arguments is rare; its work space is not kept for it to come again.
+        if args.capacity() > KEPT_ARGS {
+            args = Vec::new();
+        }
+        args.clear();
+        batch.clear();
+        server.input_scratch.args = args;
+        server.input_scratch.batch = batch;
+    }
+
+    /// The places of arguments, for the parser that takes what this one leaves.
+    pub(crate) fn args_mut(&mut self) -> &mut Vec<ArgRange> {
+        &mut self.args
+    }
+
+    /// Whether the next command in `qb`, the client's query buffer, is one that was found ahead. It searches when all that it had
+    /// found are executed, or may not be executed as they were parsed.
+    #[inline]
+    pub(crate) fn has_next(&mut self, server: &Server, c: ClientId, qb: &[u8]) -> bool {
+        let client = &server.clients[c];
+        let limits = ParseLimits::of(server, client);
+        if self.next < self.batch.len() && self.limits == limits {
+            return true;
+        }
+        self.batch.clear();
+        let pos = client.input.qb_pos;
+        if client.reqtype != 0 || qb[pos] != b'*' || pos == self.stopped_at {
+            return false;
+        }
+        self.limits = limits;
+        self.search(server, c, qb);
+        !self.batch.is_empty()
+    }
+
+    /// The next command of those that were found, after `has_next` has said that there is one.
+    #[inline]
+    pub(crate) fn take_next<'a>(
+        &'a mut self,
+        server: &mut Server,
+        c: ClientId,
+        qb: &'a [u8],
+    ) -> Args<'a> {
+        let x = &self.batch[self.next];
+        self.next += 1;
+        let client = &mut server.clients[c];
+        client.input.qb_pos = x.end;
+        client.argv_len_sum = x.argv_len_sum;
+        let args = &self.args[x.first..x.first + x.argc];
+        Args::new(qb, args, Some(&qb[x.start..x.end])).with_prefetch(x.prefetch)
+    }
+
+    /// Finds the next commands in `qb`, up to `PARSE_AHEAD`, and asks for the memory they will want. Nothing is decided by this, and
+    /// nothing changes but the work space.
+    fn search(&mut self, server: &Server, c: ClientId, qb: &[u8]) {
+        let Lookahead { args: ranges, batch, next, limits, stopped_at, known } = self;
+        ranges.clear();
+        *next = 0;
+        let known = take(known);
+        let db = server[c].db;
+        let mut last = LastLookup::default();
+        let mut pos = server[c].input.qb_pos;
+        while batch.len() < PARSE_AHEAD {
+            let first = ranges.len();
+            let Some((end, argv_len_sum)) = parse_command(qb, pos, limits, ranges) else {
+                *stopped_at = pos;
+                break;
+            };
+            let args = &ranges[first..];
+            let prefetch = if pos == 0 && known.cmd.is_some() {
+                known
+            } else {
+                prefetch_command(server, db, qb, args, &mut last)
+            };
+            let argc = args.len();
+            batch.push(ParsedCommand { start: pos, end, first, argc, argv_len_sum, prefetch });
+            pos = end;
+        }
+
+        // Each stage needs what the one before has asked for, so they go over all commands in turn.
+        if batch.len() > 1 {
+            let mut last = None;
+            let keys = batch.iter().filter_map(move |x| {
+                let hash = x.prefetch.key_hash?;
+                (last.replace(hash) != Some(hash)).then_some((db, hash))
+            });
+            prefetch_keys(server, keys);
+            prefetch_members(server, db, qb, ranges, batch);
+        }
+    }
+}
+
 /// The number in a header line at `pos`, and where the next line begins. `None`: the line is not complete, or not exactly as we
 /// would write it.
 #[inline(always)]
-pub(crate) fn parseHeader(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usize)> {
+fn parse_header(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usize)> {
     let rest = qb.get(pos..)?;
     // Nearly every number here has one digit or two, the first of two being no zero.
     if let Some(&[first, a, b, c, d]) = rest.first_chunk::<5>()
@@ -120,7 +267,7 @@ pub(crate) fn parseHeader(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usi
 /// Parses one plain and complete multibulk command at `pos`, and adds its arguments to `args`. Returns where it ends and the sum
 /// of the lengths of its arguments. `None`: there is no such thing here; `args` is as before.
 #[inline(always)]
-pub(crate) fn parseCommand(
+fn parse_command(
     qb: &[u8],
     pos: usize,
     limits: &ParseLimits,
@@ -128,13 +275,13 @@ pub(crate) fn parseCommand(
 ) -> Option<(usize, usize)> {
     let before = args.len();
     let parsed = (|| {
-        let (argc, mut pos) = parseHeader(qb, pos, b'*')?;
+        let (argc, mut pos) = parse_header(qb, pos, b'*')?;
         if argc == 0 || argc > limits.multibulklen {
             return None;
         }
         let mut argv_len_sum = 0;
         for _ in 0..argc {
-            let (len, start) = parseHeader(qb, pos, b'$')?;
+            let (len, start) = parse_header(qb, pos, b'$')?;
             if len > limits.bulklen {
                 return None;
             }
@@ -156,22 +303,22 @@ pub(crate) fn parseCommand(
 
 /// What was looked up last for a batch, of which commands are mostly of one kind, and often about one key.
 #[derive(Default)]
-pub(crate) struct FoundLast<'a> {
+struct LastLookup<'a> {
     name: &'a [u8],
-    pub(crate) cmd: Option<CommandId>,
+    cmd: Option<CommandId>,
     key: Option<(&'a [u8], u64)>,
 }
 
 /// Looks up a command, and hashes its first argument if that is a key.
 #[inline]
-pub(crate) fn findAhead<'a>(
+fn prefetch_command<'a>(
     server: &Server,
     db: usize,
     qb: &'a [u8],
     args: &[ArgRange],
-    last: &mut FoundLast<'a>,
-) -> FoundAhead {
-    let [name, key, ..] = args else { return FoundAhead::default() };
+    last: &mut LastLookup<'a>,
+) -> CommandPrefetch {
+    let [name, key, ..] = args else { return CommandPrefetch::default() };
     let name = &qb[name.start..name.start + name.len];
     if !short_eq(last.name, name) {
         (last.name, last.cmd) = (name, lookupCommand(server, name));
@@ -191,55 +338,11 @@ pub(crate) fn findAhead<'a>(
         }
         _ => None,
     };
-    FoundAhead { cmd, key_hash }
-}
-
-/// Finds the next commands in `qb`, up to `PARSE_AHEAD`, and asks for the memory they will want. Returns where it stopped. Nothing
-/// is decided by this, and nothing changes but `scratch`. `known` is what is known already of one at the
-/// start of the buffer.
-pub(crate) fn parseAhead(
-    server: &Server,
-    c: ClientId,
-    qb: &[u8],
-    limits: &ParseLimits,
-    known: FoundAhead,
-    scratch: &mut InputScratch,
-) -> usize {
-    let InputScratch { ranges, batch } = scratch;
-    ranges.clear();
-    batch.clear();
-    let db = server[c].db;
-    let mut last = FoundLast::default();
-    let mut pos = server[c].qb_pos;
-    while batch.len() < PARSE_AHEAD {
-        let first = ranges.len();
-        let Some((end, argv_len_sum)) = parseCommand(qb, pos, limits, ranges) else { break };
-        let args = &ranges[first..];
-        let found = if pos == 0 && known.cmd.is_some() {
-            known
-        } else {
-            findAhead(server, db, qb, args, &mut last)
-        };
-        let argc = args.len();
-        batch.push(ParsedCommand { start: pos, end, first, argc, argv_len_sum, found });
-        pos = end;
-    }
-
-    // Each stage needs what the one before has asked for, so they go over all commands in turn.
-    if batch.len() > 1 {
-        let mut last = None;
-        let keys = batch.iter().filter_map(move |x| {
-            let hash = x.found.key_hash?;
-            (last.replace(hash) != Some(hash)).then_some((db, hash))
-        });
-        prefetchKeys(server, keys);
-        prefetchMembers(server, db, qb, ranges, batch);
-    }
-    pos
+    CommandPrefetch { cmd, key_hash }
 }
 
 /// Asks for what looking up these keys (db, hash) will touch.
-pub(crate) fn prefetchKeys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clone) {
+fn prefetch_keys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clone) {
     for (db, hash) in keys.clone() {
         server.db[db].dict.prefetch_bucket(hash);
     }
@@ -254,7 +357,7 @@ pub(crate) fn prefetchKeys(server: &Server, keys: impl Iterator<Item = (usize, u
 /// Asks for what the commands will touch within lists, sets, hashes and sorted sets. Large ones but for lists are tables themselves:
 /// the bucket of the member each command names, then the member. Of lists it is the ends, and of others all that a search
 /// passes.
-pub(crate) fn prefetchMembers(
+fn prefetch_members(
     server: &Server,
     db: usize,
     qb: &[u8],
@@ -266,9 +369,9 @@ pub(crate) fn prefetchMembers(
     let (mut last_key, mut value) = (None, None);
     for (member, x) in members.iter_mut().zip(batch) {
         let args = &ranges[x.first..x.first + x.argc];
-        if x.found.key_hash != last_key {
-            last_key = x.found.key_hash;
-            value = findAggregate(server, db, qb, args, x.found);
+        if x.prefetch.key_hash != last_key {
+            last_key = x.prefetch.key_hash;
+            value = find_aggregate(server, db, qb, args, x.prefetch);
             match value {
                 Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                 Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
@@ -280,7 +383,7 @@ pub(crate) fn prefetchMembers(
                 _ => {}
             }
         }
-        *member = value.and_then(|value| prefetchMemberBucket(value, qb, args));
+        *member = value.and_then(|value| prefetch_member_bucket(value, qb, args));
     }
     for (value, hash) in members.into_iter().flatten() {
         match value {
@@ -294,21 +397,21 @@ pub(crate) fn prefetchMembers(
 }
 
 /// The value that a command is about, if it is a command on values with members and there is such a value.
-pub(crate) fn findAggregate<'a>(
+fn find_aggregate<'a>(
     server: &'a Server,
     db: usize,
     qb: &[u8],
     args: &[ArgRange],
-    found: FoundAhead,
+    prefetch: CommandPrefetch,
 ) -> Option<AggregateRef<'a>> {
     const HAVE_MEMBERS: u64 =
         CMD_CATEGORY_LIST | CMD_CATEGORY_SET | CMD_CATEGORY_HASH | CMD_CATEGORY_SORTEDSET;
     let key = args.get(1)?;
-    if server.commands[found.cmd?].flags & HAVE_MEMBERS == 0 {
+    if server.commands[prefetch.cmd?].flags & HAVE_MEMBERS == 0 {
         return None;
     }
     let dict = &server.db[db].dict;
-    let o = dict.find_hashed(&qb[key.start..key.start + key.len], found.key_hash?)?;
+    let o = dict.find_hashed(&qb[key.start..key.start + key.len], prefetch.key_hash?)?;
     match dict.get(o) {
         ValueRef::Aggregate(value) => Some(value),
         _ => None,
@@ -317,7 +420,7 @@ pub(crate) fn findAggregate<'a>(
 
 /// Asks for the bucket of the member that a command names; returns the value with the member's hash. `None`: the value is
 /// no table, or no member is named.
-pub(crate) fn prefetchMemberBucket<'a>(
+fn prefetch_member_bucket<'a>(
     value: AggregateRef<'a>,
     qb: &[u8],
     args: &[ArgRange],
@@ -337,13 +440,13 @@ pub(crate) fn prefetchMemberBucket<'a>(
 
 /// Reads other clients that have their turn after this one's, and asks for the memory that the first command of each will want, and
 /// that of client `c`. Their turn comes as it would have, and finds the bytes in the buffer.
-pub(crate) fn readAheadOfTurn(server: &mut Server, c: ClientId) {
+pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
     let mut keys = [(0, 0); READ_AHEAD];
     let mut nkeys = 0;
     let mut nread = 0;
     let mut at = 0;
     while nread < READ_AHEAD - 1 {
-        let Some((fd, word)) = server.net.el.aeNextFired(&mut at, connSocketEventHandler) else {
+        let Some((fd, word)) = server.net.el.next_fired(&mut at, connSocketEventHandler) else {
             break;
         };
         let conn = ConnId::from_u64(word);
@@ -352,66 +455,69 @@ pub(crate) fn readAheadOfTurn(server: &mut Server, c: ClientId) {
         {
             continue;
         }
-        // Only those in the middle of nothing.
+        // Only clients with no request in progress, so that the bytes read begin a command.
         let other = ClientId::from_u64(connGetPrivateData(&server.net, conn));
         let Some(client) = server.clients.get(other) else { continue };
-        if client.flags & (CLIENT_MASTER | CLIENT_SLAVE | NOT_NOW) != 0
+        if client.flags & (CLIENT_MASTER | CLIENT_SLAVE | CLIENT_STOPS_INPUT) != 0
             || client.querybuf.capacity() != 0
-            || client.qb_out != 0
+            || client.input.querybuf_lent_len != 0
             || client.reqtype != 0
         {
             continue;
         }
-        let mut querybuf = lendReadBuffer(server);
+        let mut querybuf = lend_read_buffer(server);
         match connReadAppend(&mut server.net, conn, &mut querybuf, PROTO_IOBUF_LEN) {
             Ok(n) if n > 0 => {
                 server.stat_total_reads_processed += 1;
-                server.net.el.aeHoldFired(fd);
-                let found = firstKey(server, other, &querybuf);
+                server.net.el.mark_preread(fd);
+                let prefetch = prefetch_first_command(server, other, &querybuf);
                 let client = &mut server.clients[other];
-                if let Some(hash) = found.key_hash {
+                if let Some(hash) = prefetch.key_hash {
                     keys[nkeys] = (client.db, hash);
                     nkeys += 1;
                 }
                 client.querybuf = querybuf;
-                client.read_ahead = n;
-                client.read_ahead_found = found;
+                client.input.read_ahead = n;
+                client.input.prefetch = prefetch;
                 nread += 1;
             }
             // The end, or an error: it will be found again when its turn comes.
-            _ => releaseReadBuffer(server, querybuf),
+            _ => release_read_buffer(server, querybuf),
         }
     }
     if nkeys > 0 {
         let client = &server.clients[c];
         if client.reqtype == 0 && client.flags & CLIENT_MASTER == 0 {
-            let found = firstKey(server, c, &client.querybuf);
-            if let Some(hash) = found.key_hash {
+            let prefetch = prefetch_first_command(server, c, &client.querybuf);
+            if let Some(hash) = prefetch.key_hash {
                 keys[nkeys] = (client.db, hash);
                 nkeys += 1;
             }
-            server[c].read_ahead_found = found;
+            server[c].input.prefetch = prefetch;
         }
-        prefetchKeys(server, keys[..nkeys].iter().copied());
+        prefetch_keys(server, keys[..nkeys].iter().copied());
     }
 }
 
 /// What can be known of the first command in `qb`, the client's query buffer, if it is a plain command with a key.
-pub(crate) fn firstKey(server: &Server, c: ClientId, qb: &[u8]) -> FoundAhead {
+fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPrefetch {
     let arg = |pos| {
-        let (len, start) = parseHeader(qb, pos, b'$')?;
+        let (len, start) = parse_header(qb, pos, b'$')?;
         let range = ArgRange { start, len: len as usize };
         qb.get(start..start + range.len)?;
         Some(range)
     };
     // Name and key are enough.
     let args = || {
-        let (_, pos) = parseHeader(qb, 0, b'*').filter(|(argc, _)| *argc >= 2)?;
+        let (_, pos) = parse_header(qb, 0, b'*').filter(|(argc, _)| *argc >= 2)?;
         let name = arg(pos)?;
         Some([name, arg(name.start + name.len + 2)?])
     };
     match args() {
-        Some(args) => findAhead(server, server[c].db, qb, &args, &mut FoundLast::default()),
-        None => FoundAhead::default(),
+        Some(args) => prefetch_command(server, server[c].db, qb, &args, &mut LastLookup::default()),
+        None => CommandPrefetch::default(),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,14 +11,9 @@
 //! A command that is only partly there stays in the client's own buffer, with a note of how far it was parsed, so that its bytes
 //! are looked at once, however many pieces it comes in.
 //!
-//! Whole commands are found up to `PARSE_AHEAD` at a time (`parseAhead`), so that the memory that they will want can be asked for
-//! before the first of them runs: the key's, and within values that have members what a search for one passes. This decides nothing: only plain, well-formed commands within the limits are
-//! taken, everything else (an error, a partial command, inline commands) is left to the parser of the C's shape, and after each
-//! command all is asked again that could have changed: the client, its flags, the limits. What was found and not executed is
-//! simply found again.
-//!
-//! Likewise across clients: before the first of several ready clients has its turn, the others are read, and what their first
-//! command will want is asked for. Their turns come as they would have.
+//! A client's position in its buffer is drawn at [`InputState`]. Whole commands are found many at a time, and those of several ready
+//! clients together, so that the memory they will want can be asked for before the first of them runs: lookahead.rs tells how, and
+//! why nothing is decided by it.
 //!
 //! # Output
 //!
@@ -183,14 +178,14 @@ pub fn linkClient(server: &mut Server, c: ClientId) {
 
 /// The user `default`, and whether that is enough.
 fn clientSetDefaultAuth(server: &mut Server, c: ClientId) {
-    let nopass = defaultUserIsOpen(server);
+    let nopass = default_user_is_open(server);
     let client = &mut server[c];
     client.user = Some(DefaultUser);
     client.authenticated = nopass;
 }
 
 /// Whether the user `default` may come in without a password.
-pub(crate) fn defaultUserIsOpen(server: &Server) -> bool {
+pub(crate) fn default_user_is_open(server: &Server) -> bool {
     server
         .users
         .get(DefaultUser)
@@ -200,7 +195,7 @@ pub(crate) fn defaultUserIsOpen(server: &Server) -> bool {
 /// Whether the client has yet to authenticate.
 #[inline]
 pub fn authRequired(server: &Server, c: ClientId) -> bool {
-    !server[c].authenticated && !defaultUserIsOpen(server)
+    !server[c].authenticated && !default_user_is_open(server)
 }
 
 /// Makes a client for a connection and starts to read from it. Without one it is a client that only executes: the cached
@@ -1208,12 +1203,12 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
     let client = &mut server.clients[c];
     client.flags &= !CLIENT_PENDING_WRITE;
 
-    // If its commands run right now, their buffer will not come back; and it is in the middle of nothing.
-    client.qb_out = 0;
-    client.qb_out_free = 0;
-    client.qb_pos = 0;
+    // If its commands run right now, their query buffer will not come back; no request is in progress any more.
+    client.input.querybuf_lent_len = 0;
+    client.input.querybuf_lent_free = 0;
+    client.input.qb_pos = 0;
     client.pending_pos = 0;
-    client.read_ahead = 0;
+    client.input.read_ahead = 0;
 
     if client.flags & CLIENT_UNBLOCKED != 0 {
         client.flags &= !CLIENT_UNBLOCKED;
@@ -1511,11 +1506,11 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
 
 /// Makes the client ready for its next command.
 pub fn resetClient(server: &mut Server, c: ClientId) {
-    resetForNextCommand(&mut server[c]);
+    reset_for_next_command(&mut server[c]);
 }
 
 #[inline(always)]
-fn resetForNextCommand(client: &mut Client) {
+fn reset_for_next_command(client: &mut Client) {
     client.argv = None;
     client.cmd = None;
     client.argv_len_sum = 0;
@@ -1560,7 +1555,7 @@ pub fn unprotectClient(server: &mut Server, c: ClientId) {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /// The first `byte` of `s`, if no NUL comes before it: the C searches with strchr.
-fn findInLine(s: &[u8], byte: u8) -> Option<usize> {
+fn find_in_line(s: &[u8], byte: u8) -> Option<usize> {
     memchr2(byte, 0, s).filter(|&i| s[i] == byte)
 }
 
@@ -1568,10 +1563,10 @@ fn findInLine(s: &[u8], byte: u8) -> Option<usize> {
 ///
 /// `Err`: the line is not complete, or it is an error; then the client was told and will be closed.
 fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Argv, ()> {
-    let pos = server[c].qb_pos;
+    let pos = server[c].input.qb_pos;
     let rest = &qb[pos..];
 
-    let Some(newline) = findInLine(rest, b'\n') else {
+    let Some(newline) = find_in_line(rest, b'\n') else {
         if rest.len() > PROTO_INLINE_MAX_SIZE {
             addReplyError(server, c, b"Protocol error: too big inline request");
             setProtocolError(server, c, "too big inline request", rest);
@@ -1603,7 +1598,7 @@ fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Ar
     }
 
     let client = &mut server[c];
-    client.qb_parsed = pos + newline + 1;
+    client.input.qb_parsed = pos + newline + 1;
     client.argv_len_sum = argv.iter().map(Vec::len).sum();
     Ok(argv.iter().map(Vec::as_slice).collect())
 }
@@ -1661,9 +1656,9 @@ fn processMultibulkBuffer(
 ) -> CResult {
     if server[c].multibulklen == 0 {
         args.clear();
-        let pos = server[c].qb_pos;
+        let pos = server[c].input.qb_pos;
         let rest = &qb[pos..];
-        let Some(newline) = findInLine(rest, b'\r') else {
+        let Some(newline) = find_in_line(rest, b'\r') else {
             if rest.len() > PROTO_INLINE_MAX_SIZE {
                 addReplyError(server, c, b"Protocol error: too big mbulk count string");
                 setProtocolError(server, c, "too big mbulk count string", rest);
@@ -1690,23 +1685,23 @@ fn processMultibulkBuffer(
             return C_ERR;
         }
         let client = &mut server[c];
-        client.qb_parsed = pos + newline + 2;
+        client.input.qb_parsed = pos + newline + 2;
         if ll <= 0 {
             return C_OK;
         }
         client.multibulklen = ll;
         client.bulklen = -1;
         client.argv_len_sum = 0;
-        client.qb_canonical = rest[newline + 1] == b'\n';
+        client.input.qb_canonical = rest[newline + 1] == b'\n';
     }
 
     while server[c].multibulklen > 0 {
         let client = &server.clients[c];
-        let rest = &qb[client.qb_parsed..];
+        let rest = &qb[client.input.qb_parsed..];
 
         // The length of the next argument.
         if client.bulklen == -1 {
-            let Some(newline) = findInLine(rest, b'\r') else {
+            let Some(newline) = find_in_line(rest, b'\r') else {
                 if rest.len() > PROTO_INLINE_MAX_SIZE {
                     addReplyError(server, c, b"Protocol error: too big bulk count string");
                     setProtocolError(server, c, "too big bulk count string", rest);
@@ -1737,22 +1732,22 @@ fn processMultibulkBuffer(
                 return C_ERR;
             }
             let client = &mut server.clients[c];
-            client.qb_parsed += newline + 2;
+            client.input.qb_parsed += newline + 2;
             client.bulklen = ll;
-            client.qb_canonical &= rest[newline + 1] == b'\n';
+            client.input.qb_canonical &= rest[newline + 1] == b'\n';
         }
 
         // The argument, and the end of its line.
         let client = &mut server.clients[c];
-        let rest = &qb[client.qb_parsed..];
+        let rest = &qb[client.input.qb_parsed..];
         let len = client.bulklen as usize;
         if rest.len() < len + 2 {
             return C_ERR;
         }
-        args.push(ArgRange { start: client.qb_parsed, len });
-        client.qb_canonical &= &rest[len..len + 2] == b"\r\n";
+        args.push(ArgRange { start: client.input.qb_parsed, len });
+        client.input.qb_canonical &= &rest[len..len + 2] == b"\r\n";
         client.argv_len_sum += len;
-        client.qb_parsed += len + 2;
+        client.input.qb_parsed += len + 2;
         client.bulklen = -1;
         client.multibulklen -= 1;
     }
@@ -1760,9 +1755,13 @@ fn processMultibulkBuffer(
 }
 
 /// Bytes of the query buffer that were not parsed yet: what the C has in it.
-fn querybufLen(client: &Client) -> usize {
-    let parsed = if client.multibulklen > 0 && client.qb_out == 0 { client.qb_parsed } else { 0 };
-    (client.querybuf.len() + client.qb_out).saturating_sub(parsed)
+fn querybuf_len(client: &Client) -> usize {
+    let parsed = if client.multibulklen > 0 && client.input.querybuf_lent_len == 0 {
+        client.input.qb_parsed
+    } else {
+        0
+    };
+    (client.querybuf.len() + client.input.querybuf_lent_len).saturating_sub(parsed)
 }
 
 /// What comes after a command: the client is made ready for the next, unless it waits; and of the master's stream, what has taken
@@ -1773,7 +1772,7 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
     if client.flags & CLIENT_BLOCKED != 0 {
         return;
     }
-    resetForNextCommand(client);
+    reset_for_next_command(client);
     if client.flags & CLIENT_MASTER == 0 {
         return;
     }
@@ -1781,7 +1780,7 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
     let prev_offset = client.reploff;
     // In a transaction nothing has taken effect before EXEC.
     if client.flags & CLIENT_MULTI == 0 {
-        let left = client.querybuf.len() + client.qb_out - client.qb_pos;
+        let left = client.querybuf.len() + client.input.querybuf_lent_len - client.input.qb_pos;
         client.reploff = client.read_reploff - left as i64;
     }
     let applied = client.reploff - prev_offset;
@@ -1830,173 +1829,167 @@ pub fn processPendingCommandsAndResetClient(server: &mut Server, c: ClientId) ->
     processCommandAndResetClient(server, c, &argv.as_args())
 }
 
-/// What keeps the next command of a client from being executed now.
-pub(crate) const NOT_NOW: u64 =
-    CLIENT_BLOCKED | CLIENT_PENDING_COMMAND | CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP;
-
 /// Executes the commands in the client's query buffer, because there are more bytes in it, or because the client was blocked and is no
 /// longer. The client may be gone afterwards.
 pub fn processInputBuffer(server: &mut Server, c: ClientId) {
-    processInputBufferWith(server, c, processCommandAndResetClient);
+    process_input_with(server, c, processCommandAndResetClient);
 }
 
-/// `processInputBuffer`, with the function that executes.
-fn processInputBufferWith(
+/// The loop of `processInputBuffer`. `execute` is what it does with a command, which unit tests replace; `C_ERR` from it: the client
+/// is gone.
+fn process_input_with(
     server: &mut Server,
     c: ClientId,
-    execute: impl FnMut(&mut Server, ClientId, &Args) -> CResult,
-) {
-    // Take the buffer out of the client: the arguments will borrow it.
-    let auth_required = authRequired(server, c);
-    let client = &mut server.clients[c];
-    if client.querybuf.is_empty() {
-        return;
-    }
-    let mut qb = take(&mut client.querybuf);
-    client.qb_out = qb.len();
-    client.qb_out_free = qb.capacity() - qb.len();
-    client.auth_required = auth_required;
-    let mut scratch = take(&mut server.net.scratch);
-    if client.multibulklen > 0 {
-        swap(&mut scratch.ranges, &mut client.qb_args);
-    }
-
-    if processQueryBuffer(server, c, &qb, &mut scratch, execute).is_ok() {
-        // Trim it to what is left, and give it back.
-        let client = &mut server.clients[c];
-        let pos = take(&mut client.qb_pos);
-        client.qb_out = 0;
-        client.qb_out_free = 0;
-        if client.multibulklen > 0 {
-            client.qb_parsed -= pos;
-            if pos > 0 {
-                scratch.ranges.iter_mut().for_each(|r| r.start -= pos);
-            }
-            swap(&mut scratch.ranges, &mut client.qb_args);
-        }
-        if client.pending_pos > 0 {
-            let applied = take(&mut client.pending_pos);
-            client.pending_querybuf.drain(..applied);
-        }
-        let left = qb.len() - pos;
-        if left == 0 {
-            qb.clear();
-        } else if left <= qb.capacity() / 2 && pos > 0 {
-            client.querybuf = qb[pos..].to_vec();
-            qb.clear();
-        } else {
-            qb.drain(..pos);
-            client.querybuf = take(&mut qb);
-        }
-    } else {
-        qb.clear();
-    }
-    releaseReadBuffer(server, qb);
-    // A command of a hundred thousand arguments is rare; its work space is not kept for it to come again.
-    if scratch.ranges.capacity() > KEPT_RANGES {
-        scratch.ranges = Vec::new();
-    }
-    server.net.scratch = scratch;
-}
-
-/// Places of arguments for which the parser keeps room between calls.
-const KEPT_RANGES: usize = 4096;
-
-/// The loop of `processInputBuffer`: executes commands from `qb`, the client's query buffer, from `qb_pos` on, which moves with them.
-///
-/// `C_ERR`: the client is gone.
-fn processQueryBuffer(
-    server: &mut Server,
-    c: ClientId,
-    qb: &[u8],
-    scratch: &mut InputScratch,
     mut execute: impl FnMut(&mut Server, ClientId, &Args) -> CResult,
-) -> CResult {
-    let mut stopped_at = usize::MAX;
-    let mut known = take(&mut server[c].read_ahead_found);
-    loop {
-        let client = &server[c];
-        let pos = client.qb_pos;
-        if pos >= qb.len() || client.flags & NOT_NOW != 0 {
+) {
+    let Some(qb) = lend_querybuf(server, c) else { return };
+    let mut lookahead = Lookahead::begin(server, c);
+
+    // Keep processing while there is something in the input buffer.
+    while server.clients[c].input.qb_pos < qb.len() {
+        let client = &server.clients[c];
+        // The client waits (BLPOP, a pause): what it sent behind the command that waits is to be executed after it.
+        if client.flags & CLIENT_BLOCKED != 0 {
             break;
         }
 
-        // Find whole commands, and execute them in order as long as nothing has changed for those after them.
-        if client.reqtype == 0 && qb[pos] == b'*' && pos != stopped_at {
-            let limits = ParseLimits::of(server, &server[c]);
-            stopped_at = parseAhead(server, c, qb, &limits, take(&mut known), scratch);
-            for (i, x) in scratch.batch.iter().enumerate() {
-                let client = &server.clients[c];
-                if i > 0
-                    && (client.flags & NOT_NOW != 0 || ParseLimits::of(server, client) != limits)
-                {
-                    break;
-                }
-                let client = &mut server.clients[c];
-                client.qb_pos = x.end;
-                client.argv_len_sum = x.argv_len_sum;
-                let ranges = &scratch.ranges[x.first..x.first + x.argc];
-                let argv = Args::new(qb, ranges, Some(&qb[x.start..x.end]));
-                execute(server, c, &argv.found(x.found.cmd, x.found.key_hash))?;
-            }
-            if !scratch.batch.is_empty() {
-                continue;
-            }
+        // A whole command of it is in `argv` already, and has not been executed. It comes first.
+        if client.flags & CLIENT_PENDING_COMMAND != 0 {
+            break;
         }
 
-        // What is left is something else: parse it as the C does.
-        let client = &mut server.clients[c];
-        if client.reqtype == 0 {
-            client.reqtype = if qb[pos] == b'*' { PROTO_REQ_MULTIBULK } else { PROTO_REQ_INLINE };
+        // CLIENT_CLOSE_AFTER_REPLY: the connection is closed once the replies queued so far are sent, and no more may be
+        // added to them. With CLIENT_CLOSE_ASAP nobody will read another reply.
+        if client.flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP) != 0 {
+            break;
         }
+
+        // C: commands are parsed one by one. Here plain and whole ones have been found ahead, and only what is left goes to the
+        // C's parsers: inline commands, errors, and a command of which a part is still to come.
         let inline;
-        let argv = if client.reqtype == PROTO_REQ_INLINE {
-            match processInlineBuffer(server, c, qb) {
-                Ok(argv) => inline = argv,
-                Err(()) => break,
-            }
-            inline.as_args()
+        let argv = if lookahead.has_next(server, c, &qb) {
+            lookahead.take_next(server, c, &qb)
         } else {
-            if processMultibulkBuffer(server, c, qb, &mut scratch.ranges).is_err() {
-                break;
+            // Determine the request's type when it is unknown.
+            let client = &mut server.clients[c];
+            let pos = client.input.qb_pos;
+            if client.reqtype == 0 {
+                client.reqtype =
+                    if qb[pos] == b'*' { PROTO_REQ_MULTIBULK } else { PROTO_REQ_INLINE };
             }
-            let raw = &qb[pos..server[c].qb_parsed];
-            Args::new(qb, &scratch.ranges, server[c].qb_canonical.then_some(raw))
+
+            let argv = if client.reqtype == PROTO_REQ_INLINE {
+                match processInlineBuffer(server, c, &qb) {
+                    Ok(argv) => inline = argv,
+                    Err(()) => break, // The line is not complete, or it was an error and the client will be closed.
+                }
+                inline.as_args()
+            } else {
+                let args = lookahead.args_mut();
+                if processMultibulkBuffer(server, c, &qb, args).is_err() {
+                    break; // Likewise: to be continued with the next read, or an error.
+                }
+                let input = &server.clients[c].input;
+                let raw = &qb[pos..input.qb_parsed];
+                Args::new(&qb, args, input.qb_canonical.then_some(raw))
+            };
+            let input = &mut server.clients[c].input;
+            input.qb_pos = input.qb_parsed;
+            argv
         };
-        server[c].qb_pos = server[c].qb_parsed;
+
+        // A multibulk may have no arguments, or a negative number of them; an empty line has none either.
         if argv.len() == 0 {
             resetClient(server, c);
-        } else {
-            execute(server, c, &argv)?;
+        } else if execute(server, c, &argv).is_err() {
+            // There is no client any more whose buffer could be trimmed and given back.
+            lookahead.end(server);
+            free_querybuf(server, qb);
+            return;
         }
     }
-    C_OK
+
+    return_querybuf(server, c, qb, lookahead);
+}
+
+/// Takes the query buffer out of the client, since the arguments of its commands will borrow it. `None`: it is empty.
+fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<Vec<u8>> {
+    let auth_required = authRequired(server, c);
+    let client = &mut server.clients[c];
+    if client.querybuf.is_empty() {
+        return None;
+    }
+    let qb = take(&mut client.querybuf);
+    client.input.querybuf_lent_len = qb.len();
+    client.input.querybuf_lent_free = qb.capacity() - qb.len();
+    client.auth_required = auth_required;
+    Some(qb)
+}
+
+/// The end of what `lend_querybuf` began: gives the client its query buffer back, trimmed to what was not executed. With nothing left,
+/// the client goes without a buffer until its next read.
+fn return_querybuf(server: &mut Server, c: ClientId, mut qb: Vec<u8>, mut lookahead: Lookahead) {
+    let client = &mut server.clients[c];
+    let pos = take(&mut client.input.qb_pos);
+    client.input.querybuf_lent_len = 0;
+    client.input.querybuf_lent_free = 0;
+    if client.multibulklen > 0 {
+        // Its arguments so far move with the bytes.
+        client.input.qb_parsed -= pos;
+        let args = lookahead.args_mut();
+        if pos > 0 {
+            args.iter_mut().for_each(|r| r.start -= pos);
+        }
+        swap(args, &mut client.input.qb_args);
+    }
+    if client.pending_pos > 0 {
+        let applied = take(&mut client.pending_pos);
+        client.pending_querybuf.drain(..applied);
+    }
+    let left = qb.len() - pos;
+    if left == 0 {
+        qb.clear();
+    } else if left <= qb.capacity() / 2 && pos > 0 {
+        client.querybuf = qb[pos..].to_vec();
+        qb.clear();
+    } else {
+        qb.drain(..pos);
+        client.querybuf = take(&mut qb);
+    }
+    lookahead.end(server);
+    free_querybuf(server, qb);
+}
+
+/// Forgets the bytes of a query buffer, and keeps it for other clients.
+fn free_querybuf(server: &mut Server, mut qb: Vec<u8>) {
+    qb.clear();
+    release_read_buffer(server, qb);
 }
 
 /// An empty buffer to read into.
-pub(crate) fn lendReadBuffer(server: &mut Server) -> Vec<u8> {
-    server.net.read_bufs.pop().unwrap_or_else(|| Vec::with_capacity(PROTO_IOBUF_LEN))
+pub(crate) fn lend_read_buffer(server: &mut Server) -> Vec<u8> {
+    server.input_scratch.read_bufs.pop().unwrap_or_else(|| Vec::with_capacity(PROTO_IOBUF_LEN))
 }
 
 /// Takes back a buffer that is empty. Large ones, and too many, are freed.
-pub(crate) fn releaseReadBuffer(server: &mut Server, buf: Vec<u8>) {
+pub(crate) fn release_read_buffer(server: &mut Server, buf: Vec<u8>) {
     if buf.is_empty()
         && (PROTO_IOBUF_LEN..=4 * PROTO_IOBUF_LEN).contains(&buf.capacity())
-        && server.net.read_bufs.len() < READ_AHEAD
+        && server.input_scratch.read_bufs.len() < READ_AHEAD
     {
-        server.net.read_bufs.push(buf);
+        server.input_scratch.read_bufs.push(buf);
     }
 }
 
 /// Reads what a client has sent, up to 16 KB, or more of a large argument, into its query buffer. Returns how many bytes. `None`: there
 /// was nothing to read, or the client is gone and will be freed.
-fn readIntoQueryBuffer(server: &mut Server, c: ClientId, conn: ConnId) -> Option<usize> {
+fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<usize> {
     server.stat_total_reads_processed += 1;
 
     let mut querybuf = take(&mut server[c].querybuf);
     if querybuf.capacity() < PROTO_IOBUF_LEN {
         // There is nothing yet, or the first bytes of a command, which are few.
-        let mut lent = lendReadBuffer(server);
+        let mut lent = lend_read_buffer(server);
         lent.extend_from_slice(&querybuf);
         querybuf = lent;
     }
@@ -2006,7 +1999,7 @@ fn readIntoQueryBuffer(server: &mut Server, c: ClientId, conn: ConnId) -> Option
     // Of a large argument just the rest, into a buffer that is large enough for it.
     let mut readlen = PROTO_IOBUF_LEN;
     if client.multibulklen > 0 && client.bulklen >= PROTO_MBULK_BIG_ARG as i64 {
-        let needed = client.qb_parsed + client.bulklen as usize + 2;
+        let needed = client.input.qb_parsed + client.bulklen as usize + 2;
         let remaining = needed.saturating_sub(querybuf.len());
         // There may be none, after a pause.
         if remaining > 0 {
@@ -2024,7 +2017,7 @@ fn readIntoQueryBuffer(server: &mut Server, c: ClientId, conn: ConnId) -> Option
         _ => connReadAppend(&mut server.net, conn, &mut querybuf, readlen),
     };
     if querybuf.is_empty() {
-        releaseReadBuffer(server, querybuf);
+        release_read_buffer(server, querybuf);
     } else {
         server[c].querybuf = querybuf;
     }
@@ -2053,14 +2046,14 @@ fn readIntoQueryBuffer(server: &mut Server, c: ClientId, conn: ConnId) -> Option
 pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     let c = ClientId::from_u64(connGetPrivateData(&server.net, conn));
     // The loop was entered again from within a command of this very client: what it has sent since can wait.
-    if server[c].qb_out != 0 {
+    if server[c].input.querybuf_lent_len != 0 {
         return;
     }
 
-    let nread = match take(&mut server[c].read_ahead) {
+    let nread = match take(&mut server[c].input.read_ahead) {
         0 => {
-            let Some(nread) = readIntoQueryBuffer(server, c, conn) else { return };
-            readAheadOfTurn(server, c);
+            let Some(nread) = read_into_querybuf(server, c, conn) else { return };
+            prefetch_ready_clients(server, c);
             nread
         }
         nread => nread,
@@ -2079,7 +2072,7 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     }
     // C: arguments of a partial command that are complete don't count. Here they are in the buffer, and count, but for a
     // master, whose commands must not be refused.
-    let qblen = if is_master { querybufLen(client) } else { client.querybuf.len() };
+    let qblen = if is_master { querybuf_len(client) } else { client.querybuf.len() };
     if qblen > server.client_max_querybuf_len {
         let ci = catClientInfoString(server, c);
         let mut bytes = Vec::new();
@@ -2102,7 +2095,7 @@ pub fn getClientsMaxBuffers(server: &Server) -> (usize, usize) {
     let (mut lol, mut bib) = (0, 0);
     for &c in &server.clients.list {
         lol = lol.max(server[c].reply.len());
-        bib = bib.max(querybufLen(&server[c]));
+        bib = bib.max(querybuf_len(&server[c]));
     }
     (lol, bib)
 }
@@ -2177,16 +2170,17 @@ pub fn catClientInfoString(server: &mut Server, c: ClientId) -> Vec<u8> {
     }
 
     let obufmem = getClientOutputBufferMemoryUsage(client);
-    let qbuf = querybufLen(client);
-    let qbuf_free = client.qb_out_free + client.querybuf.capacity() - client.querybuf.len();
+    let qbuf = querybuf_len(client);
+    let qbuf_free =
+        client.input.querybuf_lent_free + client.querybuf.capacity() - client.querybuf.len();
     let total_mem = obufmem
         + size_of::<Client>()
         + client.buf.capacity()
-        + client.qb_out
-        + client.qb_out_free
+        + client.input.querybuf_lent_len
+        + client.input.querybuf_lent_free
         + client.querybuf.capacity()
         + client.argv_len_sum
-        + client.qb_args.capacity() * size_of::<ArgRange>()
+        + client.input.qb_args.capacity() * size_of::<ArgRange>()
         + client.argv.as_ref().map_or(0, Argv::mem_usage);
 
     let name = client.name.as_deref().unwrap_or_default();
@@ -2927,4 +2921,4 @@ pub fn processEventsWhileBlocked(server: &mut Server) {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -424,7 +424,7 @@ pub fn replicationSetupSlaveForFullResync(
     // SYNC, the command from before PSYNC, has no such reply.
     if server[slave].flags & CLIENT_PRE_PSYNC == 0 {
         let buf = bformat!("+FULLRESYNC {} {}\r\n", B(&server.replid), offset);
-        if !writeAtOnce(server, slave, &buf) {
+        if !write_bypassing_obuf(server, slave, &buf) {
             freeClientAsync(server, slave);
             return C_ERR;
         }
@@ -434,7 +434,7 @@ pub fn replicationSetupSlaveForFullResync(
 
 /// Writes a line to a replica past its output buffer, which already holds what comes later. Its socket has nothing else to
 /// send at this point, so that a line fits.
-fn writeAtOnce(server: &mut Server, slave: ClientId, line: &[u8]) -> bool {
+fn write_bypassing_obuf(server: &mut Server, slave: ClientId, line: &[u8]) -> bool {
     let conn = server[slave].conn.expect("a replica has a connection");
     connWrite(&mut server.net, conn, line).is_ok_and(|nwritten| nwritten == line.len())
 }
@@ -528,7 +528,7 @@ pub fn masterTryPartialResynchronization(
     } else {
         b"+CONTINUE\r\n".to_vec()
     };
-    if !writeAtOnce(server, c, &line) {
+    if !write_bypassing_obuf(server, c, &line) {
         freeClientAsync(server, c);
         return C_OK;
     }
@@ -2385,7 +2385,7 @@ pub fn replicationCacheMaster(server: &mut Server, c: ClientId) {
     // commands of a transaction that was not ended are part of it, as the offset moves only when EXEC is executed.
     let client = &mut server[c];
     client.querybuf.clear();
-    client.qb_pos = 0;
+    client.input.qb_pos = 0;
     client.pending_querybuf.clear();
     client.read_reploff = client.reploff;
     if client.flags & CLIENT_MULTI != 0 {

@@ -11,7 +11,7 @@ use std::ops::{Index, IndexMut};
 use std::os::fd::RawFd;
 
 use crate::ae::{AeState, EventLoop};
-use crate::args::{ArgRange, Args, Argv};
+use crate::args::{ArgRange, Args, Argv, CommandPrefetch};
 pub use crate::clients::{ClientId, Clients};
 use crate::connection::{ConnId, Net};
 use crate::ds::adlist::{List, ListNode};
@@ -529,6 +529,44 @@ pub enum ReplyNode {
     Deferred(u32),
 }
 
+/// How far a client's input has come: positions in its query buffer, and what is known of the command behind them.
+///
+/// ```text
+///   querybuf
+///   +-------------------+----------------------------------+----------------------+
+///   | executed          | a command of which a part is     | not looked at yet    |
+///   |                   | here: its arguments so far lie   |                      |
+///   |                   | at `qb_args`, in this part       |                      |
+///   +-------------------+----------------------------------+----------------------+
+///   0                   qb_pos                             qb_parsed              querybuf.len()
+/// ```
+///
+/// Between calls of `processInputBuffer` everything executed was cut off, so that `qb_pos` is 0; and `qb_parsed`, `qb_args` and
+/// `qb_canonical` mean something only while `multibulklen` says that arguments are missing. While the commands run, the buffer is
+/// out of the client, since their arguments borrow it: `querybuf` is empty, and the two `querybuf_lent_*` stand for it.
+///
+/// C: the arguments that are complete are objects in `argv`, and `qb_pos` is behind them.
+#[derive(Default)]
+pub struct InputState {
+    /// Where the next command begins. Above 0 only while commands run.
+    pub qb_pos: usize,
+    /// How far the command at `qb_pos` was parsed.
+    pub qb_parsed: usize,
+    /// Where its arguments so far lie.
+    pub qb_args: Vec<ArgRange>,
+    /// Whether all its lines so far end in CRLF, as those we send do, so that it can be propagated as it came.
+    pub qb_canonical: bool,
+    /// Length of the query buffer that is out of the client; 0 when it is not. A reader of the socket finds by this that it
+    /// was called from within a command of the same client.
+    pub querybuf_lent_len: usize,
+    /// Room left in the query buffer that is out of the client.
+    pub querybuf_lent_free: usize,
+    /// Bytes in `querybuf` that were read before the client's turn in the event loop came, and not accounted for yet.
+    pub read_ahead: usize,
+    /// What is known already of the command at the start of `querybuf`.
+    pub prefetch: CommandPrefetch,
+}
+
 /// `client`: a connection, or one of the clients without one (the cached master, a loader's).
 #[derive(Default)]
 pub struct Client {
@@ -542,20 +580,8 @@ pub struct Client {
     pub name: Option<Vec<u8>>,
     /// Bytes received and not executed yet. Taken out of the client while its commands run.
     pub querybuf: Vec<u8>,
-    /// How far `querybuf` has been executed.
-    pub qb_pos: usize,
-    /// Of a command that is only partly there: how far in `querybuf` it was parsed, and where its arguments so far lie.
-    pub qb_parsed: usize,
-    pub qb_args: Vec<ArgRange>,
-    /// Whether all its lines so far end in CRLF, as those we send do.
-    pub qb_canonical: bool,
-    /// While the query buffer is out of the client: how many bytes it holds, and has room for.
-    pub qb_out: usize,
-    pub qb_out_free: usize,
-    /// Bytes read before the client's turn in the loop came, and not accounted for yet.
-    pub read_ahead: usize,
-    /// What was found out about the first command in them.
-    pub read_ahead_found: crate::lookahead::FoundAhead,
+    /// How far the bytes in `querybuf` have been parsed and executed.
+    pub input: InputState,
     /// Of a master: what was received and is not passed on to our replicas yet.
     pub pending_querybuf: Vec<u8>,
     /// How far `pending_querybuf` was passed on; above 0 only while commands run.
@@ -767,6 +793,8 @@ pub struct Server {
     pub commands: crate::server::CommandTable,
     /// The event loop and the connections it serves (the C's `server.el`).
     pub net: Net,
+    /// What reading and parsing keep between calls.
+    pub(crate) input_scratch: crate::lookahead::InputScratch,
     /// Error replies by their first word, for INFO errorstats.
     pub errors: BTreeMap<Vec<u8>, i64>,
     pub lruclock: u32,

@@ -492,9 +492,9 @@ fn readsAhead(t: &mut Test, fd: RawFd, _: u64, mask: i32) {
         return; // was read ahead: only executes
     }
     let (mut at, mut batch) = (0, vec![fd]);
-    while let Some((next, clientData)) = t.el.aeNextFired(&mut at, readsAhead) {
+    while let Some((next, clientData)) = t.el.next_fired(&mut at, readsAhead) {
         assert_eq!(clientData, next as u64 * 10);
-        t.el.aeHoldFired(next);
+        t.el.mark_preread(next);
         batch.push(next);
     }
     for &fd in &batch {
@@ -527,7 +527,7 @@ fn a_turn_can_be_looked_ahead_and_everyone_still_has_his() {
     aeApiPoll(&mut t.el, None);
     t.el.turnEnd = t.el.head + t.el.queue.len() as u64;
     let first = t.el.dequeue().unwrap();
-    let second = t.el.aeNextFired(&mut 0, readsAhead).unwrap().0;
+    let second = t.el.next_fired(&mut 0, readsAhead).unwrap().0;
     processFileEvent(&mut t, first);
     aeDeleteFileEvent(&mut t.el, second, AE_READABLE);
     assert_eq!(t.turn(), 0);

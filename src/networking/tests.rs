@@ -1,23 +1,17 @@
 use super::*;
-use crate::db::dbAdd;
-use crate::ds::quicklist::{quicklistNew, quicklistPushTail};
-use crate::keyspace::AggregateRef;
 use crate::sys::clock::pass_time;
 use crate::sys::socket;
 use crate::testing::Rng;
-use crate::types::t_hash::{Hash, HashLimits, HashRef, createHashObject, hashTypeSet};
-use crate::types::t_set::{Set, SetLimits, SetRef, createIntsetObject, setTypeAdd};
-use crate::types::t_zset::{ZADD_IN_NONE, ZsetLimits, ZsetRef, createZsetObject, zsetAdd};
 
 /// A server with one client on a socket, and the other end of it.
-struct Fixture {
-    server: Server,
-    c: ClientId,
+pub(crate) struct Fixture {
+    pub(crate) server: Server,
+    pub(crate) c: ClientId,
     theirs: RawFd,
 }
 
 impl Fixture {
-    fn new() -> Fixture {
+    pub(crate) fn new() -> Fixture {
         let mut server = Server::default();
         server.clients.next_client_id = 1;
         server.proto_max_bulk_len = 512 * 1024 * 1024;
@@ -41,7 +35,7 @@ impl Fixture {
     fn feed(&mut self, bytes: &[u8]) -> Vec<Command> {
         let mut seen = Vec::new();
         self.server[self.c].querybuf.extend_from_slice(bytes);
-        processInputBufferWith(&mut self.server, self.c, |server, c, argv| {
+        process_input_with(&mut self.server, self.c, |server, c, argv| {
             seen.push((argv.iter().map(<[u8]>::to_vec).collect(), argv.raw().map(<[u8]>::to_vec)));
             resetClient(server, c);
             C_OK
@@ -226,7 +220,7 @@ fn a_change_of_limits_in_a_batch_counts_for_the_commands_behind_it() {
     f.server[f.c].authenticated = true;
     f.server[f.c].querybuf = stream.clone();
     let mut seen = 0;
-    processInputBufferWith(&mut f.server, f.c, |server, c, _| {
+    process_input_with(&mut f.server, f.c, |server, c, _| {
         server.users[DefaultUser].flags = 0;
         server[c].authenticated = false;
         seen += 1;
@@ -240,7 +234,7 @@ fn a_change_of_limits_in_a_batch_counts_for_the_commands_behind_it() {
     f.require_auth();
     f.server[f.c].querybuf = stream;
     let mut seen = 0;
-    processInputBufferWith(&mut f.server, f.c, |server, c, _| {
+    process_input_with(&mut f.server, f.c, |server, c, _| {
         server[c].authenticated = true;
         seen += 1;
         resetClient(server, c);
@@ -260,7 +254,7 @@ fn a_batch_stops_where_its_client_may_not_go_on_and_leaves_the_rest() {
             let mut f = Fixture::new();
             f.server[f.c].querybuf = stream.clone();
             let mut seen = Vec::new();
-            processInputBufferWith(&mut f.server, f.c, |server, c, argv| {
+            process_input_with(&mut f.server, f.c, |server, c, argv| {
                 seen.push(argv[1].to_vec());
                 if seen.len() == stop + 1 {
                     server[c].flags |= flag;
@@ -281,7 +275,7 @@ fn a_batch_stops_where_its_client_may_not_go_on_and_leaves_the_rest() {
     let mut f = Fixture::new();
     f.server[f.c].querybuf = stream;
     let mut seen = 0;
-    processInputBufferWith(&mut f.server, f.c, |server, c, _| {
+    process_input_with(&mut f.server, f.c, |server, c, _| {
         seen += 1;
         if seen == 3 {
             unlinkClient(server, c);
@@ -291,85 +285,6 @@ fn a_batch_stops_where_its_client_may_not_go_on_and_leaves_the_rest() {
         C_OK
     });
     assert_eq!(seen, 3);
-}
-
-#[test]
-fn members_are_looked_for_ahead_in_tables_only() {
-    let mut f = Fixture::new();
-    let (server, c) = (&mut f.server, f.c);
-    crate::server::populateCommandTable(&mut server.commands);
-    let mut set = Set::Ht(Box::default());
-    setTypeAdd(&mut set, b"m", SetLimits::of(server));
-    dbAdd(server, 0, b"set", set);
-    dbAdd(server, 0, b"intset", createIntsetObject());
-    let mut hash = Hash::Ht(Box::default());
-    hashTypeSet(&mut hash, b"m", b"value", HashLimits::of(server));
-    dbAdd(server, 0, b"hash", hash);
-    dbAdd(server, 0, b"small hash", createHashObject());
-    let mut zs = createZsetObject();
-    zsetAdd(&mut zs, 1.0, b"m", ZADD_IN_NONE, &ZsetLimits::of(server)).unwrap();
-    dbAdd(server, 0, b"zset", zs);
-    dbAdd(server, 0, b"string", &b"value"[..]);
-
-    // Whether the member that is looked for is the one that is there.
-    let look = |command: &[&str]| {
-        let argv = Argv::new(command);
-        let qb = argv.as_args().raw().unwrap().to_vec();
-        let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
-        parseCommand(&qb, 0, &limits, &mut ranges).unwrap();
-        let found = findAhead(server, 0, &qb, &ranges, &mut FoundLast::default());
-        let value = findAggregate(server, 0, &qb, &ranges, found)?;
-        let (_, hash) = prefetchMemberBucket(value, &qb, &ranges)?;
-        let mut candidates = 0;
-        let count = |_| candidates += 1;
-        match value {
-            AggregateRef::Set(SetRef::Ht(ht)) => ht.raw().candidates(hash, count),
-            AggregateRef::Hash(HashRef::Ht(ht)) => ht.raw().candidates(hash, count),
-            AggregateRef::Zset(ZsetRef::Skiplist(zs)) => zs.dict.candidates(hash, count),
-            _ => panic!("no table"),
-        }
-        Some(candidates == 1)
-    };
-    let lookups: [&[&str]; 6] = [
-        &["SADD", "set", "m"],
-        &["SREM", "set", "m", "n"],
-        &["HGET", "hash", "m"],
-        &["HSET", "hash", "m", "x", "n", "x"],
-        &["ZSCORE", "zset", "m"],
-        &["ZADD", "zset", "NX", "1", "m"],
-    ];
-    for command in lookups {
-        assert_eq!(look(command), Some(true), "{command:?}");
-    }
-    assert_eq!(look(&["SISMEMBER", "set", "another one"]), Some(false));
-    for command in [
-        &["SADD", "intset", "1"][..],
-        &["HGET", "small hash", "m"],
-        &["HGET", "string", "m"],
-        &["HGET", "missing", "m"],
-        &["HGETALL", "hash"],
-        &["APPEND", "set", "m"],
-        &["NOSUCH", "set", "m"],
-    ] {
-        assert_eq!(look(command), None, "{command:?}");
-    }
-
-    // A batch about values of all kinds.
-    dbAdd(server, 0, b"list", quicklistNew(-2, 0));
-    let mut list = quicklistNew(-2, 0);
-    quicklistPushTail(&mut list, b"value");
-    dbAdd(server, 0, b"long list", list);
-    let mut qb = Vec::new();
-    for command in [["LPUSH", "list", "x"], ["RPUSH", "long list", "x"], ["SADD", "set", "m"]]
-        .into_iter()
-        .chain([["ZADD", "zset", "m"], ["HGET", "small hash", "m"], ["LPOP", "missing", "1"]])
-    {
-        qb.extend_from_slice(Argv::new(&command).as_args().raw().unwrap());
-    }
-    let limits = ParseLimits::of(server, &server[c]);
-    let known = FoundAhead::default();
-    let end = parseAhead(server, c, &qb, &limits, known, &mut InputScratch::default());
-    assert_eq!(end, qb.len());
 }
 
 #[test]
@@ -396,7 +311,7 @@ fn the_query_buffer_is_shown_as_the_command_in_it_runs() {
     let mut f = Fixture::new();
     f.server[f.c].querybuf = multibulk(&[b"CLIENT", b"LIST"]);
     let mut info = Vec::new();
-    processInputBufferWith(&mut f.server, f.c, |server, c, _| {
+    process_input_with(&mut f.server, f.c, |server, c, _| {
         info = catClientInfoString(server, c);
         resetClient(server, c);
         C_OK
@@ -419,13 +334,13 @@ fn a_read_fills_the_buffer_and_the_end_of_the_stream_frees_the_client() {
     socket::write(f.theirs, b"*2\r\n$3\r\nGET\r\n$40000\r\nabc").unwrap();
     readQueryFromClient(&mut f.server, conn);
     let client = &f.server[f.c];
-    assert_eq!((client.multibulklen, client.bulklen, querybufLen(client)), (1, 40_000, 3));
+    assert_eq!((client.multibulklen, client.bulklen, querybuf_len(client)), (1, 40_000, 3));
     assert_eq!(client.argv_len_sum, 3);
     // The next read makes room for the argument, and no more.
     socket::write(f.theirs, b"def").unwrap();
     readQueryFromClient(&mut f.server, conn);
     let client = &f.server[f.c];
-    assert_eq!(client.querybuf.capacity(), client.qb_parsed + 40_002);
+    assert_eq!(client.querybuf.capacity(), client.input.qb_parsed + 40_002);
     // Nothing to read is nothing.
     readQueryFromClient(&mut f.server, conn);
     assert_eq!(f.server[f.c].flags & CLIENT_CLOSE_ASAP, 0);
@@ -459,7 +374,7 @@ fn commands_in_halves_are_read_into_one_buffer() {
     socket::write(f.theirs, first).unwrap();
     for i in 1..10 {
         readQueryFromClient(&mut f.server, conn);
-        assert!(f.server.net.read_bufs.len() <= 1);
+        assert!(f.server.input_scratch.read_bufs.len() <= 1);
         assert_eq!(f.server[f.c].querybuf, first);
         assert_eq!(f.text().matches("unknown command").count(), i - 1);
         socket::write(f.theirs, &[second, first].concat()).unwrap();
