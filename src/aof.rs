@@ -839,7 +839,7 @@ fn loadCommands(
             queueMultiCommand(server, fakeClient, &argv);
         } else {
             (server.commands[cmd].proc_)(server, fakeClient, &argv);
-            server.db[server.clients[fakeClient].db].dict.settle();
+            server.db[server.clients[fakeClient].db].dict.repack_small();
         }
 
         let client = &server[fakeClient];

@@ -215,7 +215,7 @@ pub fn handleClientsBlockedOnKeys(server: &mut Server) {
             updateCachedTime(server, false);
             if let Some(o) = lookupKeyWrite(server, rl.db, &rl.key) {
                 serveClientsBlockedOnKey(server, &rl, o);
-                server.db[rl.db].dict.settle();
+                server.db[rl.db].dict.repack_small();
             }
             server.fixed_time_expire -= 1;
         }

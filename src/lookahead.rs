@@ -148,7 +148,7 @@ impl Lookahead {
 
     /// Whether the next command in `qb`, the client's query buffer, is one that was found ahead. It searches when all that it had
     /// found are executed, or may not be executed as they were parsed.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_next(&mut self, server: &Server, c: ClientId, qb: &[u8]) -> bool {
         let client = &server.clients[c];
         let limits = ParseLimits::of(server, client);
@@ -166,7 +166,7 @@ impl Lookahead {
     }
 
     /// The next command of those that were found, after `has_next` has said that there is one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn take_next<'a>(
         &'a mut self,
         server: &mut Server,
@@ -184,6 +184,7 @@ impl Lookahead {
 
     /// Finds the next commands in `qb`, up to `PARSE_AHEAD`, and asks for the memory they will want. Nothing is decided by this, and
     /// nothing changes but the work space.
+    #[inline(never)]
     fn search(&mut self, server: &Server, c: ClientId, qb: &[u8]) {
         let Lookahead { args: ranges, batch, next, limits, stopped_at, known } = self;
         ranges.clear();

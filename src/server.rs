@@ -1830,7 +1830,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     server.in_nested_call += 1;
     (server.commands[real_cmd].proc_)(server, c, argv);
     server.in_nested_call -= 1;
-    server.db[server.clients[c].db].dict.settle();
+    server.db[server.clients[c].db].dict.repack_small();
     let now = server.tick_clock.now();
     server.command_clock = now;
     let duration = now - call_timer;

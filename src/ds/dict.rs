@@ -59,7 +59,7 @@ const SLOTS: usize = 7;
 const CHAINED: u8 = 0x80;
 const PRESENT: u8 = 0x7f;
 /// No bucket has that many payloads, or as good as none.
-const FAIR: usize = 4 * SLOTS;
+const MAX_CHAIN_SAMPLED: usize = 4 * SLOTS;
 const NOT_REHASHING: usize = usize::MAX;
 const BUCKET: usize = size_of::<Bucket>();
 
@@ -1013,7 +1013,7 @@ impl RawDict {
     /// A random payload, each with the same chance (`dictGetFairRandomKey`).
     pub fn fair_random(&self, mut rng: impl FnMut() -> u64) -> Option<u64> {
         // SAFETY: random_of returns a used slot.
-        self.random_of(FAIR, &mut rng).map(|s| unsafe { load(s) })
+        self.random_of(MAX_CHAIN_SAMPLED, &mut rng).map(|s| unsafe { load(s) })
     }
 
     /// Calls `f` for up to `count` payloads that lie together somewhere at random (`dictGetSomeKeys`), and returns how
@@ -1554,7 +1554,7 @@ pub fn dictGetSomeKeys<'a, E: DictEntry>(
 /// A random entry, each with the same chance.
 pub fn dictGetFairRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
     // SAFETY: the slot is in use, and the table is borrowed as long as the result.
-    d.raw.random_of(FAIR, &mut rng).map(|s| unsafe { Dict::at(s) })
+    d.raw.random_of(MAX_CHAIN_SAMPLED, &mut rng).map(|s| unsafe { Dict::at(s) })
 }
 
 /// Calls `f` for the entries at cursor `v`, and returns the next one; see [`RawDict::scan`].

@@ -58,14 +58,14 @@ impl Intset {
 
     /// An intset of bytes that were one.
     #[inline(always)]
-    pub(crate) fn ofPacked(bytes: SelfSized) -> Intset {
-        Intset(ThinBytes::ofPacked(bytes))
+    pub(crate) fn of_packed(bytes: SelfSized) -> Intset {
+        Intset(ThinBytes::of_packed(bytes))
     }
 
     /// The bytes of an intset in what [`packed`](Self::packed) gives.
     #[inline(always)]
-    pub(crate) fn bytesOfPacked(packed: &[u8]) -> &[u8] {
-        ThinBytes::bytesOfPacked(packed)
+    pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
+        ThinBytes::bytes_of_packed(packed)
     }
 
     /// How many bytes [`packed`](Self::packed) gives for an intset.

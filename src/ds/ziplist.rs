@@ -109,8 +109,20 @@ impl Ziplist {
 
     /// A ziplist of bytes that were one.
     #[inline(always)]
-    pub(crate) fn ofPacked(bytes: SelfSized) -> Ziplist {
+    pub(crate) fn of_packed(bytes: SelfSized) -> Ziplist {
         Ziplist(bytes)
+    }
+
+    /// The bytes of a ziplist in what [`packed`](Self::packed) gives: all of them.
+    #[inline(always)]
+    pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
+        packed
+    }
+
+    /// How many bytes [`packed`](Self::packed) gives for a ziplist.
+    #[inline(always)]
+    pub(crate) fn packed_size(zl: &[u8]) -> usize {
+        zl.len()
     }
 }
 

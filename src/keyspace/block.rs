@@ -103,11 +103,11 @@ pub(super) const OUTSIDE: u8 = 4;
 pub(super) const SHORT_HEADER: u8 = 8;
 pub(super) const HEADER: usize = size_of::<Header>();
 /// What stands for the encoding while a value is being changed outside of the keyspace.
-pub(super) const LENT: u8 = 15;
+pub(super) const CHECKED_OUT: u8 = 15;
 
 /// Where a block holds its value.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum ValueLocation {
     /// A string behind the key.
     Inline,
     /// A packed aggregate behind the key: a [`SelfSized`] as it is.
@@ -121,15 +121,15 @@ pub(super) enum Place {
     Pointer,
 }
 
-impl Place {
+impl ValueLocation {
     /// Bytes before the key.
     #[inline(always)]
     pub(super) fn size(self) -> usize {
         match self {
-            Place::Inline | Place::Packed => 0,
-            Place::Int => size_of::<i64>(),
-            Place::Outside => size_of::<Vec<u8>>(),
-            Place::Pointer => POINTER,
+            ValueLocation::Inline | ValueLocation::Packed => 0,
+            ValueLocation::Int => size_of::<i64>(),
+            ValueLocation::Outside => size_of::<Vec<u8>>(),
+            ValueLocation::Pointer => POINTER,
         }
     }
 }
@@ -137,146 +137,137 @@ impl Place {
 /// Bytes of any pointer to an aggregate.
 pub(super) const POINTER: usize = 8;
 
-/// Writes the pointer that an aggregate is.
-///
-/// # Safety
-/// `at` is aligned to eight bytes, with room for a pointer.
-#[inline(always)]
-pub(super) unsafe fn write_pointer(at: *mut u8, a: Aggregate) {
-    // SAFETY: by contract; each of these is a pointer, as the assertions below have it.
-    unsafe {
-        match a {
-            Aggregate::List(v) => at.cast::<Box<Quicklist>>().write(v),
-            Aggregate::Set(Set::Intset(v)) => at.cast::<Intset>().write(v),
-            Aggregate::Set(Set::Ht(v)) => at.cast::<Box<Dict<SdsEntry>>>().write(v),
-            Aggregate::Zset(Zset::Ziplist(v)) => at.cast::<Ziplist>().write(v),
-            Aggregate::Zset(Zset::Skiplist(v)) => at.cast::<Box<zset>>().write(v),
-            Aggregate::Hash(Hash::Ziplist(v)) => at.cast::<Ziplist>().write(v),
-            Aggregate::Hash(Hash::Ht(v)) => at.cast::<Box<Dict<PairEntry>>>().write(v),
-            Aggregate::Stream(v) => at.cast::<Box<Stream>>().write(v),
+// Each is generated from the one list of forms in value.rs, so that a header's type and encoding mean the same to all of them.
+macro_rules! pointer_matches {
+    ($($kind:ident $type:ident $(($own:ident, $borrowed:ident, $form:ident))? : $obj:ident, $encoding:ident, $pointer:ty;)*) => {
+        /// Writes the pointer that an aggregate is.
+        ///
+        /// # Safety
+        /// `at` is aligned to eight bytes, with room for a pointer.
+        #[inline(always)]
+        pub(super) unsafe fn write_pointer(at: *mut u8, a: Aggregate) {
+            match a {
+                $(Aggregate::$type(within!(v $(, $own::$form)?)) => {
+                    // SAFETY: there is room for a pointer, and this is one, as the assertions below have it.
+                    unsafe { at.cast::<$pointer>().write(v) }
+                })*
+            }
         }
-    }
-}
 
-/// Moves an aggregate out of the pointer that it is.
-///
-/// # Safety
-/// `write_pointer` wrote one of this type and encoding to `at`, and it is not used there again.
-#[inline(always)]
-pub(super) unsafe fn read_pointer(at: *const u8, type_of: u8, encoding: u8) -> Aggregate {
-    // SAFETY: by contract.
-    unsafe {
-        match (type_of, encoding) {
-            (OBJ_LIST, OBJ_ENCODING_QUICKLIST) => {
-                Aggregate::List(at.cast::<Box<Quicklist>>().read())
+        /// Moves an aggregate out of the pointer that it is.
+        ///
+        /// # Safety
+        /// `type_encoding` is of a header, and if that is of an aggregate that is not checked out, `write_pointer` wrote this
+        /// aggregate to `at`. It is not used there again.
+        #[inline(always)]
+        pub(super) unsafe fn read_pointer(at: *const u8, type_encoding: u8) -> Aggregate {
+            match type_encoding {
+                $(header if header == $obj | $encoding << 4 => {
+                    // SAFETY: type and encoding are those of this line, under which `write_pointer` wrote this type of pointer.
+                    // By contract it is moved, not copied.
+                    let v = unsafe { at.cast::<$pointer>().read() };
+                    Aggregate::$type(within!(v $(, $own::$form)?))
+                })*
+                header => no_aggregate(header),
             }
-            (OBJ_SET, OBJ_ENCODING_INTSET) => {
-                Aggregate::Set(Set::Intset(at.cast::<Intset>().read()))
-            }
-            (OBJ_SET, OBJ_ENCODING_HT) => {
-                Aggregate::Set(Set::Ht(at.cast::<Box<Dict<SdsEntry>>>().read()))
-            }
-            (OBJ_ZSET, OBJ_ENCODING_ZIPLIST) => {
-                Aggregate::Zset(Zset::Ziplist(at.cast::<Ziplist>().read()))
-            }
-            (OBJ_ZSET, OBJ_ENCODING_SKIPLIST) => {
-                Aggregate::Zset(Zset::Skiplist(at.cast::<Box<zset>>().read()))
-            }
-            (OBJ_HASH, OBJ_ENCODING_ZIPLIST) => {
-                Aggregate::Hash(Hash::Ziplist(at.cast::<Ziplist>().read()))
-            }
-            (OBJ_HASH, OBJ_ENCODING_HT) => {
-                Aggregate::Hash(Hash::Ht(at.cast::<Box<Dict<PairEntry>>>().read()))
-            }
-            (OBJ_STREAM, OBJ_ENCODING_STREAM) => Aggregate::Stream(at.cast::<Box<Stream>>().read()),
-            _ => lent(),
         }
-    }
-}
 
-/// An aggregate, to look at, behind the pointer that it is.
-///
-/// # Safety
-/// `write_pointer` wrote one of this type and encoding to `at`, and it stays as it is for 'a.
-#[inline(always)]
-pub(super) unsafe fn at_pointer<'a>(at: *const u8, type_of: u8, encoding: u8) -> AggregateRef<'a> {
-    // SAFETY: by contract.
-    unsafe {
-        match (type_of, encoding) {
-            (OBJ_LIST, OBJ_ENCODING_QUICKLIST) => AggregateRef::List(&*at.cast::<Box<Quicklist>>()),
-            (OBJ_SET, OBJ_ENCODING_INTSET) => {
-                AggregateRef::Set(SetRef::Intset(&*at.cast::<Intset>()))
+        /// An aggregate, to look at, behind the pointer that it is.
+        ///
+        /// # Safety
+        /// As for [`read_pointer`], but that it stays where and as it is for 'a.
+        #[inline(always)]
+        pub(super) unsafe fn at_pointer<'a>(at: *const u8, type_encoding: u8) -> AggregateRef<'a> {
+            match type_encoding {
+                $(header if header == $obj | $encoding << 4 => {
+                    // SAFETY: type and encoding are those of this line, under which `write_pointer` wrote this type of pointer.
+                    // By contract nobody changes it for 'a.
+                    let v = unsafe { &*at.cast::<$pointer>() };
+                    AggregateRef::$type(within!(v $(, $borrowed::$form)?))
+                })*
+                header => no_aggregate(header),
             }
-            (OBJ_SET, OBJ_ENCODING_HT) => {
-                AggregateRef::Set(SetRef::Ht(&*at.cast::<Box<Dict<SdsEntry>>>()))
-            }
-            (OBJ_ZSET, OBJ_ENCODING_ZIPLIST) => {
-                AggregateRef::Zset(ZsetRef::Ziplist(&*at.cast::<Ziplist>()))
-            }
-            (OBJ_ZSET, OBJ_ENCODING_SKIPLIST) => {
-                AggregateRef::Zset(ZsetRef::Skiplist(&*at.cast::<Box<zset>>()))
-            }
-            (OBJ_HASH, OBJ_ENCODING_ZIPLIST) => {
-                AggregateRef::Hash(HashRef::Ziplist(&*at.cast::<Ziplist>()))
-            }
-            (OBJ_HASH, OBJ_ENCODING_HT) => {
-                AggregateRef::Hash(HashRef::Ht(&*at.cast::<Box<Dict<PairEntry>>>()))
-            }
-            (OBJ_STREAM, OBJ_ENCODING_STREAM) => AggregateRef::Stream(&*at.cast::<Box<Stream>>()),
-            _ => lent(),
         }
-    }
-}
 
-const _: () = {
-    assert!(size_of::<Intset>() == POINTER && size_of::<Ziplist>() == POINTER);
-    assert!(size_of::<Box<Quicklist>>() == POINTER);
-};
+        /// A packed aggregate made from the bytes that [`ValueLocation::Packed`] has.
+        #[inline(always)]
+        fn unpack(bytes: &[u8], type_encoding: u8) -> Aggregate {
+            match type_encoding {
+                $(header if header == $obj | $encoding << 4 => if_packed!(
+                    $kind,
+                    {
+                        let v = <$pointer>::of_packed(SelfSized::from(bytes));
+                        Aggregate::$type(within!(v $(, $own::$form)?))
+                    },
+                    no_aggregate(header)
+                ),)*
+                header => no_aggregate(header),
+            }
+        }
 
-#[cold]
-pub(super) fn lent() -> ! {
-    panic!("a value that was lent to be changed, and never came back");
-}
+        /// A packed aggregate, to look at, in the bytes that [`ValueLocation::Packed`] has.
+        #[inline(always)]
+        fn at_packed(bytes: &[u8], type_encoding: u8) -> AggregateRef<'_> {
+            match type_encoding {
+                $(header if header == $obj | $encoding << 4 => if_packed!(
+                    $kind,
+                    {
+                        let v = <$pointer>::bytes_of_packed(bytes);
+                        AggregateRef::$type(within!(v $(, $borrowed::$form)?))
+                    },
+                    no_aggregate(header)
+                ),)*
+                header => no_aggregate(header),
+            }
+        }
 
-/// A packed aggregate made from the bytes that [`Place::Packed`] has.
-#[inline(always)]
-pub(super) fn unpack(bytes: &[u8], type_of: u8) -> Aggregate {
-    let bytes = SelfSized::from(bytes);
-    match type_of {
-        OBJ_SET => Aggregate::Set(Set::Intset(Intset::ofPacked(bytes))),
-        OBJ_ZSET => Aggregate::Zset(Zset::Ziplist(Ziplist::ofPacked(bytes))),
-        _ => Aggregate::Hash(Hash::Ziplist(Ziplist::ofPacked(bytes))),
-    }
-}
+        /// The bytes that [`ValueLocation::Packed`] has of an aggregate; `None` for what belongs behind a pointer.
+        #[inline(always)]
+        pub(super) fn pack(a: &Aggregate, klen: usize) -> Option<&SelfSized> {
+            let bytes = match a {
+                $(Aggregate::$type(within!(_v $(, $own::$form)?)) => {
+                    if_packed!($kind, _v.packed(), return None)
+                })*
+            };
+            (bytes.len() <= INLINE_PACKED_MAX && klen <= INLINE_PACKED_KEY_MAX).then_some(bytes)
+        }
 
-/// The bytes that [`Place::Packed`] has of an aggregate; `None` for what belongs behind a pointer.
-#[inline(always)]
-pub(super) fn pack(a: &Aggregate, klen: usize) -> Option<&SelfSized> {
-    let bytes = match a {
-        Aggregate::Set(Set::Intset(is)) => is.packed(),
-        Aggregate::Zset(Zset::Ziplist(zl)) | Aggregate::Hash(Hash::Ziplist(zl)) => zl.packed(),
-        _ => return None,
+        const _: () = {
+            $(assert!(size_of::<$pointer>() == POINTER && align_of::<$pointer>() <= POINTER);)*
+        };
     };
-    (bytes.len() <= INLINE_PACKED_MAX && klen <= INLINE_PACKED_KEY_MAX).then_some(bytes)
+}
+
+for_all_aggregates!(pointer_matches);
+
+/// Ends the server for a header in which no aggregate can be: there is no value to go on with.
+#[cold]
+fn no_aggregate(type_encoding: u8) -> ! {
+    match type_encoding >> 4 {
+        // An `AggregateGuard` that was forgotten instead of dropped: the value is somewhere else, or leaked.
+        CHECKED_OUT => panic!("a value that was checked out to be changed never came back"),
+        // Headers are written from the same list of forms, and a block is `Packed` only with a packed one.
+        _ => unreachable!("a header of an aggregate with type and encoding {type_encoding:#x}"),
+    }
 }
 
 /// All that decides a block's layout.
 #[derive(Clone, Copy)]
-pub(super) struct Shape {
+pub(super) struct BlockLayout {
     pub(super) expire: bool,
-    pub(super) place: Place,
+    pub(super) location: ValueLocation,
     pub(super) klen: usize,
     /// Bytes behind the key: an inline string, a packed aggregate, or room.
     pub(super) tail: usize,
 }
 
-impl Shape {
+impl BlockLayout {
     pub(super) fn long_key(&self) -> bool {
         self.klen > u16::MAX as usize
     }
 
     pub(super) fn short_header(&self) -> bool {
-        self.place == Place::Packed && !self.expire
+        self.location == ValueLocation::Packed && !self.expire
     }
 
     /// Offset of what comes behind header and expire: the value that is before the key, or the key.
@@ -289,27 +280,28 @@ impl Shape {
     }
 
     pub(super) fn key_at(&self) -> usize {
-        self.body_at() + self.place.size() + if self.long_key() { 8 } else { 0 }
+        self.body_at() + self.location.size() + if self.long_key() { 8 } else { 0 }
     }
 
     pub(super) fn size(&self) -> usize {
         let mut size = self.key_at() + self.klen + self.tail;
-        if self.place == Place::Packed {
+        if self.location == ValueLocation::Packed {
             // At any time its pointer shall find room there.
-            size = size.max(Shape { place: Place::Pointer, tail: 0, ..*self }.size());
+            size =
+                size.max(BlockLayout { location: ValueLocation::Pointer, tail: 0, ..*self }.size());
         }
         size_class(size)
     }
 
-    pub(super) fn layout(&self) -> Layout {
+    pub(super) fn alloc_layout(&self) -> Layout {
         Layout::from_size_align(self.size(), 8).expect("a key's length fits")
     }
 
     /// The shape that a block of this one, with a packed value, takes on when the value leaves for a place of its own: as large
     /// as before.
-    pub(super) fn with_pointer(&self) -> Shape {
-        let bare = Shape { place: Place::Pointer, tail: 0, ..*self };
-        Shape { tail: (self.size() - bare.key_at() - bare.klen) & !7, ..bare }
+    pub(super) fn with_pointer(&self) -> BlockLayout {
+        let bare = BlockLayout { location: ValueLocation::Pointer, tail: 0, ..*self };
+        BlockLayout { tail: (self.size() - bare.key_at() - bare.klen) & !7, ..bare }
     }
 
     /// Writes a header, but for the byte that is the key's.
@@ -321,12 +313,16 @@ impl Shape {
         let mut flags = (self.key_at().div_ceil(8) as u8) << 4;
         flags |= if self.expire { HAS_EXPIRE } else { 0 };
         flags |= if self.long_key() { LONG_KEY } else { 0 };
-        flags |= if matches!(self.place, Place::Outside | Place::Pointer) { OUTSIDE } else { 0 };
+        flags |= if matches!(self.location, ValueLocation::Outside | ValueLocation::Pointer) {
+            OUTSIDE
+        } else {
+            0
+        };
         flags |= if self.short_header() { SHORT_HEADER } else { 0 };
         let klen = if self.long_key() { 0 } else { self.klen as u16 };
-        let vlen = match self.place {
-            Place::Inline => self.tail as u8,
-            Place::Pointer => (self.tail / 8) as u8,
+        let vlen = match self.location {
+            ValueLocation::Inline => self.tail as u8,
+            ValueLocation::Pointer => (self.tail / 8) as u8,
             _ => 0,
         };
         let header = Header { type_encoding, flags, klen, lru, vlen };
@@ -342,7 +338,7 @@ impl Shape {
 }
 
 /// A value made ready to be written to a block.
-pub(super) enum Put<'a> {
+pub(super) enum PreparedValue<'a> {
     Int(i64),
     Inline(&'a [u8]),
     InlineOwned(Vec<u8>),
@@ -350,26 +346,32 @@ pub(super) enum Put<'a> {
     Aggregate(Aggregate),
 }
 
-impl<'a> Put<'a> {
+impl<'a> PreparedValue<'a> {
     /// The value ready to be written, with its type and encoding.
     #[inline]
-    pub(super) fn prepare(v: Value<'a>) -> (Put<'a>, u8) {
+    pub(super) fn prepare(v: Value<'a>) -> (PreparedValue<'a>, u8) {
         let string = |encoding: u8| OBJ_STRING | encoding << 4;
         let owned = |mut v: Vec<u8>| {
             if v.len() <= INLINE_MAX {
-                return Put::InlineOwned(v);
+                return PreparedValue::InlineOwned(v);
             }
             // A value that stays shall not hold more than a tenth too much.
             if v.capacity() - v.len() > v.len() / 10 {
                 v.shrink_to_fit();
             }
-            Put::Outside(v)
+            PreparedValue::Outside(v)
         };
         let borrowed = |v: &'a [u8]| {
-            if v.len() <= INLINE_MAX { Put::Inline(v) } else { Put::Outside(v.to_vec()) }
+            if v.len() <= INLINE_MAX {
+                PreparedValue::Inline(v)
+            } else {
+                PreparedValue::Outside(v.to_vec())
+            }
         };
         match v {
-            Value::Int(n) | Value::Own(Object::Int(n)) => (Put::Int(n), string(OBJ_ENCODING_INT)),
+            Value::Int(n) | Value::Own(Object::Int(n)) => {
+                (PreparedValue::Int(n), string(OBJ_ENCODING_INT))
+            }
             Value::Str(v) => (borrowed(v), string(string_encoding(v.len()))),
             Value::Raw(v) => (borrowed(v), string(OBJ_ENCODING_RAW)),
             Value::Own(Object::Str(v)) => {
@@ -379,43 +381,43 @@ impl<'a> Put<'a> {
             Value::Own(Object::Raw(v)) => (owned(v), string(OBJ_ENCODING_RAW)),
             Value::Own(Object::Aggregate(a)) => {
                 let type_encoding = a.type_encoding();
-                (Put::Aggregate(a), type_encoding)
+                (PreparedValue::Aggregate(a), type_encoding)
             }
         }
     }
 
     /// The shape of a block with this value.
     #[inline(always)]
-    pub(super) fn shape(&self, expire: bool, klen: usize) -> Shape {
-        let (place, tail) = match self {
-            Put::Int(_) => (Place::Int, 0),
-            Put::Inline(v) => (Place::Inline, v.len()),
-            Put::InlineOwned(v) => (Place::Inline, v.len()),
-            Put::Outside(_) => (Place::Outside, 0),
-            Put::Aggregate(a) => match pack(a, klen) {
-                Some(bytes) => (Place::Packed, bytes.len()),
-                None => (Place::Pointer, 0),
+    pub(super) fn layout(&self, expire: bool, klen: usize) -> BlockLayout {
+        let (location, tail) = match self {
+            PreparedValue::Int(_) => (ValueLocation::Int, 0),
+            PreparedValue::Inline(v) => (ValueLocation::Inline, v.len()),
+            PreparedValue::InlineOwned(v) => (ValueLocation::Inline, v.len()),
+            PreparedValue::Outside(_) => (ValueLocation::Outside, 0),
+            PreparedValue::Aggregate(a) => match pack(a, klen) {
+                Some(bytes) => (ValueLocation::Packed, bytes.len()),
+                None => (ValueLocation::Pointer, 0),
             },
         };
-        Shape { expire, place, klen, tail }
+        BlockLayout { expire, location, klen, tail }
     }
 
     /// Writes the value to a block.
     ///
     /// # Safety
     /// `p` is a block of our own of this shape, which is the shape for this value, and holds no other value.
-    pub(super) unsafe fn write(self, p: NonNull<u8>, shape: &Shape) {
+    pub(super) unsafe fn write(self, p: NonNull<u8>, layout: &BlockLayout) {
         // SAFETY: by contract the block has room for the value where its shape says. Offsets before the key are multiples
         // of eight, as the block's address is. Borrowed bytes can't lie in a block that is ours exclusively.
         unsafe {
-            let at = p.as_ptr().add(shape.body_at());
-            let end = p.as_ptr().add(shape.key_at() + shape.klen);
+            let at = p.as_ptr().add(layout.body_at());
+            let end = p.as_ptr().add(layout.key_at() + layout.klen);
             match self {
-                Put::Int(n) => at.cast::<i64>().write(n),
-                Put::Inline(v) => copy_nonoverlapping(v.as_ptr(), end, v.len()),
-                Put::InlineOwned(v) => copy_nonoverlapping(v.as_ptr(), end, v.len()),
-                Put::Outside(v) => at.cast::<Vec<u8>>().write(v),
-                Put::Aggregate(a) => match pack(&a, shape.klen) {
+                PreparedValue::Int(n) => at.cast::<i64>().write(n),
+                PreparedValue::Inline(v) => copy_nonoverlapping(v.as_ptr(), end, v.len()),
+                PreparedValue::InlineOwned(v) => copy_nonoverlapping(v.as_ptr(), end, v.len()),
+                PreparedValue::Outside(v) => at.cast::<Vec<u8>>().write(v),
+                PreparedValue::Aggregate(a) => match pack(&a, layout.klen) {
                     Some(bytes) => copy_nonoverlapping(bytes.as_ptr(), end, bytes.len()),
                     None => write_pointer(at, a),
                 },
@@ -432,7 +434,7 @@ impl<'a> Put<'a> {
 ///
 /// A 16-byte key with a 16-byte value is 40 bytes. The block's size is a size class, told from its contents; what
 /// fits in the same class is changed in place. A packed value (ziplist, intset) that outgrows its block leaves for a place of
-/// its own, and comes back with [`Keyspace::settle`].
+/// its own, and comes back with [`Keyspace::repack_small`].
 ///
 /// As an owned value it is what [`Keyspace::remove`] returns: dropping it frees key and value.
 pub struct KeyEntry {
@@ -450,28 +452,28 @@ const _: () = {
 
 impl KeyEntry {
     pub(super) fn new(key: &[u8], expire: Option<i64>, lru: u32, value: Value) -> KeyEntry {
-        let (put, type_encoding) = Put::prepare(value);
-        let shape = put.shape(expire.is_some(), key.len());
-        let e = KeyEntry::alloc(&shape);
+        let (put, type_encoding) = PreparedValue::prepare(value);
+        let layout = put.layout(expire.is_some(), key.len());
+        let e = KeyEntry::alloc(&layout);
         // SAFETY: the block is new and has this shape; offsets before the key are multiples of eight.
         unsafe {
             let p = e.p.as_ptr();
-            shape.write_header(p, type_encoding, lru_bytes(lru));
+            layout.write_header(p, type_encoding, lru_bytes(lru));
             if let Some(at) = expire {
                 p.add(HEADER).cast::<i64>().write(at);
             }
-            if shape.long_key() {
-                p.add(shape.key_at() - 8).cast::<usize>().write(key.len());
+            if layout.long_key() {
+                p.add(layout.key_at() - 8).cast::<usize>().write(key.len());
             }
-            copy_nonoverlapping(key.as_ptr(), p.add(shape.key_at()), key.len());
-            put.write(e.p, &shape);
+            copy_nonoverlapping(key.as_ptr(), p.add(layout.key_at()), key.len());
+            put.write(e.p, &layout);
         }
         ManuallyDrop::into_inner(e)
     }
 
     /// A block of this shape with nothing in it yet, not even a header.
-    pub(super) fn alloc(shape: &Shape) -> ManuallyDrop<KeyEntry> {
-        let layout = shape.layout();
+    pub(super) fn alloc(layout: &BlockLayout) -> ManuallyDrop<KeyEntry> {
+        let layout = layout.alloc_layout();
         // SAFETY: a block has at least a header.
         let p =
             NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
@@ -482,10 +484,10 @@ impl KeyEntry {
     ///
     /// # Safety
     /// `shape` is the block's, its value was taken out, and it is not used any more.
-    pub(super) unsafe fn free(self, shape: &Shape) {
+    pub(super) unsafe fn free(self, layout: &BlockLayout) {
         let e = ManuallyDrop::new(self);
         // SAFETY: by contract; blocks are allocated with the layout of their shape.
-        unsafe { dealloc(e.p.as_ptr(), shape.layout()) };
+        unsafe { dealloc(e.p.as_ptr(), layout.alloc_layout()) };
     }
 
     #[inline(always)]
@@ -525,11 +527,11 @@ impl KeyEntry {
 
     /// The value by itself.
     pub fn into_object(self) -> Object {
-        let shape = self.view().shape();
+        let layout = self.view().layout();
         // SAFETY: the value is taken once, and the block freed without it.
         unsafe {
             let o = self.take_object();
-            self.free(&shape);
+            self.free(&layout);
             o
         }
     }
@@ -551,11 +553,13 @@ impl KeyEntry {
         };
         // SAFETY: the place says what is there; by contract it is moved, not copied.
         unsafe {
-            match v.place() {
-                Place::Int => Object::Int(v.value_ptr().cast::<i64>().read()),
-                Place::Inline => string(v.inline().to_vec()),
-                Place::Outside => string(v.value_ptr().cast::<Vec<u8>>().read()),
-                Place::Packed | Place::Pointer => Object::Aggregate(v.take_aggregate()),
+            match v.location() {
+                ValueLocation::Int => Object::Int(v.value_ptr().cast::<i64>().read()),
+                ValueLocation::Inline => string(v.inline().to_vec()),
+                ValueLocation::Outside => string(v.value_ptr().cast::<Vec<u8>>().read()),
+                ValueLocation::Packed | ValueLocation::Pointer => {
+                    Object::Aggregate(v.take_aggregate())
+                }
             }
         }
     }
@@ -569,12 +573,12 @@ impl KeyEntry {
         let encoding = v.encoding();
         // SAFETY: the place says what is there, and it is dropped once.
         unsafe {
-            match v.place() {
-                Place::Int | Place::Inline | Place::Packed => {}
-                Place::Outside => v.value_ptr().cast::<Vec<u8>>().drop_in_place(),
+            match v.location() {
+                ValueLocation::Int | ValueLocation::Inline | ValueLocation::Packed => {}
+                ValueLocation::Outside => v.value_ptr().cast::<Vec<u8>>().drop_in_place(),
                 // A value that was lent, and never came back, is somewhere else.
-                Place::Pointer if encoding == LENT => {}
-                Place::Pointer => drop(v.take_aggregate()),
+                ValueLocation::Pointer if encoding == CHECKED_OUT => {}
+                ValueLocation::Pointer => drop(v.take_aggregate()),
             }
         }
     }
@@ -582,11 +586,11 @@ impl KeyEntry {
 
 impl Drop for KeyEntry {
     fn drop(&mut self) {
-        let shape = self.view().shape();
+        let layout = self.view().layout();
         // SAFETY: the entry is at its end: its value is dropped, then its block.
         unsafe {
             self.drop_value();
-            dealloc(self.p.as_ptr(), shape.layout());
+            dealloc(self.p.as_ptr(), layout.alloc_layout());
         }
     }
 }
@@ -611,28 +615,28 @@ impl<'a> Entry<'a> {
     }
 
     #[inline(always)]
-    pub(super) fn place(self) -> Place {
+    pub(super) fn location(self) -> ValueLocation {
         let h = self.header();
         let string = h.type_encoding & 15 == OBJ_STRING;
         match (string, h.flags & OUTSIDE != 0) {
-            (true, false) if h.type_encoding >> 4 == OBJ_ENCODING_INT => Place::Int,
-            (true, false) => Place::Inline,
-            (true, true) => Place::Outside,
-            (false, false) => Place::Packed,
-            (false, true) => Place::Pointer,
+            (true, false) if h.type_encoding >> 4 == OBJ_ENCODING_INT => ValueLocation::Int,
+            (true, false) => ValueLocation::Inline,
+            (true, true) => ValueLocation::Outside,
+            (false, false) => ValueLocation::Packed,
+            (false, true) => ValueLocation::Pointer,
         }
     }
 
-    pub(super) fn shape(self) -> Shape {
+    pub(super) fn layout(self) -> BlockLayout {
         let h = self.header();
-        let (place, klen) = (self.place(), self.key().len());
-        let tail = match place {
-            Place::Inline => h.vlen as usize,
-            Place::Pointer => h.vlen as usize * 8,
-            Place::Packed => self.packed().len(),
-            Place::Int | Place::Outside => 0,
+        let (location, klen) = (self.location(), self.key().len());
+        let tail = match location {
+            ValueLocation::Inline => h.vlen as usize,
+            ValueLocation::Pointer => h.vlen as usize * 8,
+            ValueLocation::Packed => self.packed().len(),
+            ValueLocation::Int | ValueLocation::Outside => 0,
         };
-        Shape { expire: h.flags & HAS_EXPIRE != 0, place, klen, tail }
+        BlockLayout { expire: h.flags & HAS_EXPIRE != 0, location, klen, tail }
     }
 
     /// Address of a value that is not inline.
@@ -694,42 +698,41 @@ impl<'a> Entry<'a> {
     pub fn value(self) -> ValueRef<'a> {
         // SAFETY: the place says what is there; the block lives for 'a, and is not changed meanwhile.
         unsafe {
-            match self.place() {
-                Place::Inline => ValueRef::Str(self.inline()),
-                Place::Int => ValueRef::Int(self.value_ptr().cast::<i64>().read()),
-                Place::Outside => ValueRef::Str(&*self.value_ptr().cast::<Vec<u8>>()),
-                Place::Packed | Place::Pointer => ValueRef::Aggregate(self.aggregate()),
+            match self.location() {
+                ValueLocation::Inline => ValueRef::Str(self.inline()),
+                ValueLocation::Int => ValueRef::Int(self.value_ptr().cast::<i64>().read()),
+                ValueLocation::Outside => ValueRef::Str(&*self.value_ptr().cast::<Vec<u8>>()),
+                ValueLocation::Packed | ValueLocation::Pointer => {
+                    ValueRef::Aggregate(self.aggregate())
+                }
             }
         }
     }
 
-    /// The value, which is no string.
+    /// The value, which is an aggregate, to look at.
     #[inline(always)]
-    pub(super) fn aggregate(self) -> AggregateRef<'a> {
-        let type_of = self.type_of();
-        if self.place() == Place::Packed {
-            let bytes = self.packed();
-            return match type_of {
-                OBJ_SET => AggregateRef::Set(SetRef::Intset(Intset::bytesOfPacked(bytes))),
-                OBJ_ZSET => AggregateRef::Zset(ZsetRef::Ziplist(bytes)),
-                _ => AggregateRef::Hash(HashRef::Ziplist(bytes)),
-            };
+    fn aggregate(self) -> AggregateRef<'a> {
+        let type_encoding = self.header().type_encoding;
+        if self.location() == ValueLocation::Packed {
+            return at_packed(self.packed(), type_encoding);
         }
-        // SAFETY: type and encoding say what is there; the block lives for 'a, and is not changed meanwhile.
-        unsafe { at_pointer(self.value_ptr(), type_of, self.encoding()) }
+        // SAFETY: a block without packed bytes has an aggregate at its pointer, of the type and encoding that its header tells;
+        // it lives for 'a, and is not changed meanwhile.
+        unsafe { at_pointer(self.value_ptr(), type_encoding) }
     }
 
-    /// Moves the value, which is no string, out of the block.
+    /// Moves the value, which is an aggregate, out of the block.
     ///
     /// # Safety
     /// The value is not used again through the block.
     #[inline(always)]
     pub(super) unsafe fn take_aggregate(self) -> Aggregate {
-        if self.place() == Place::Packed {
-            return unpack(self.packed(), self.type_of());
+        let type_encoding = self.header().type_encoding;
+        if self.location() == ValueLocation::Packed {
+            return unpack(self.packed(), type_encoding);
         }
-        // SAFETY: type and encoding say what is there; by contract it is moved, not copied.
-        unsafe { read_pointer(self.value_ptr(), self.type_of(), self.encoding()) }
+        // SAFETY: as for `aggregate`; by contract it is moved, not copied.
+        unsafe { read_pointer(self.value_ptr(), type_encoding) }
     }
 
     /// The time of expiry in milliseconds since 1970, if there is one.
@@ -761,12 +764,12 @@ impl<'a> Entry<'a> {
 
     /// Bytes of the block, and of a string or packed value outside of it; not of any other aggregate.
     pub fn alloc_size(self) -> usize {
-        let outside = match self.place() {
+        let outside = match self.location() {
             // SAFETY: the place says that there is a Vec.
-            Place::Outside => unsafe { (*self.value_ptr().cast::<Vec<u8>>()).capacity() },
-            Place::Pointer => self.aggregate().packed_size(),
+            ValueLocation::Outside => unsafe { (*self.value_ptr().cast::<Vec<u8>>()).capacity() },
+            ValueLocation::Pointer => self.aggregate().packed_size(),
             _ => 0,
         };
-        self.shape().size() + if outside > 0 { size_class(outside) } else { 0 }
+        self.layout().size() + if outside > 0 { size_class(outside) } else { 0 }
     }
 }

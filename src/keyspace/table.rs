@@ -40,7 +40,7 @@ pub struct Keyspace {
     expires: RawDict,
     seed: HashSeed,
     /// Payloads and hashes of packed values that left their blocks, and may come back.
-    pub(super) unsettled: Vec<(u64, u64)>,
+    pub(super) pending_repack: Vec<(u64, u64)>,
     /// Counts removals and moves. It starts at random, so that a reference to a key of one keyspace is not
     /// taken for one of another.
     epoch: u64,
@@ -84,7 +84,7 @@ impl Keyspace {
             dict: RawDict::new(),
             expires: RawDict::new(),
             seed,
-            unsettled: Vec::new(),
+            pending_repack: Vec::new(),
             epoch: RandomState::new().hash_one(0u8),
         }
     }
@@ -193,14 +193,14 @@ impl Keyspace {
         let e = self.entry(k);
         // SAFETY: the place says what is there. The keyspace is borrowed exclusively, and so are its entries.
         unsafe {
-            match e.place() {
-                Place::Inline => ValueMut::Str(std::slice::from_raw_parts_mut(
+            match e.location() {
+                ValueLocation::Inline => ValueMut::Str(std::slice::from_raw_parts_mut(
                     e.inline_ptr(),
                     e.header().vlen as usize,
                 )),
-                Place::Int => ValueMut::Int(&mut *e.value_ptr().cast::<i64>()),
-                Place::Outside => ValueMut::Str(&mut *e.value_ptr().cast::<Vec<u8>>()),
-                Place::Packed | Place::Pointer => panic!("a string is expected"),
+                ValueLocation::Int => ValueMut::Int(&mut *e.value_ptr().cast::<i64>()),
+                ValueLocation::Outside => ValueMut::Str(&mut *e.value_ptr().cast::<Vec<u8>>()),
+                ValueLocation::Packed | ValueLocation::Pointer => panic!("a string is expected"),
             }
         }
     }
@@ -208,7 +208,7 @@ impl Keyspace {
     /// The aggregate, to change where it is. Panics if it is of another type.
     #[inline]
     #[track_caller]
-    fn pointed<T>(&mut self, k: KeyRef) -> &mut T
+    fn boxed_mut<T>(&mut self, k: KeyRef) -> &mut T
     where
         Box<T>: AggregateType,
     {
@@ -221,19 +221,22 @@ impl Keyspace {
     /// The aggregate, to change and perhaps to pack in another way. Panics if it is of another type.
     #[inline]
     #[track_caller]
-    fn change<T: AggregateType>(&mut self, k: KeyRef) -> Changing<'_, T> {
+    fn change<T: AggregateType>(&mut self, k: KeyRef) -> AggregateGuard<'_, T> {
         let e = self.entry(k);
         assert!(e.type_of() == T::TYPE, "the key's value is of another type");
         // SAFETY: the value is taken out, and the header says so until it is back; what is packed is copied, and stays.
         let value = unsafe {
             let value = e.take_aggregate();
-            if e.place() == Place::Pointer {
-                e.p.write(T::TYPE | LENT << 4);
+            if e.location() == ValueLocation::Pointer {
+                e.p.write(T::TYPE | CHECKED_OUT << 4);
             }
             value
         };
-        let Some(value) = T::of(value) else { lent() };
-        Changing { keyspace: self, k, value: ManuallyDrop::new(value) }
+        let Some(value) = T::of(value) else {
+            // The header's type is `T::TYPE`, and values are read by their header.
+            unreachable!("a value of type {} is of another type", T::TYPE)
+        };
+        AggregateGuard { keyspace: self, k, value: ManuallyDrop::new(value) }
     }
 
     /// Puts a value back that was taken out by [`change`](Self::change). The entry stays where it is.
@@ -245,7 +248,7 @@ impl Keyspace {
         // finds room in any block that has packed bytes; the key may overlap its new place, which `copy` allows.
         unsafe {
             let p = e.p.as_ptr();
-            if e.place() == Place::Pointer {
+            if e.location() == ValueLocation::Pointer {
                 let is_small = pack(&a, e.key().len()).is_some();
                 p.write(type_encoding);
                 write_pointer(e.value_ptr(), a);
@@ -253,9 +256,9 @@ impl Keyspace {
                     return;
                 }
             } else {
-                let old = e.shape();
+                let old = e.layout();
                 if let Some(bytes) = pack(&a, old.klen)
-                    && (Shape { tail: bytes.len(), ..old }).size() == old.size()
+                    && (BlockLayout { tail: bytes.len(), ..old }).size() == old.size()
                 {
                     copy_nonoverlapping(bytes.as_ptr(), e.inline_ptr(), bytes.len());
                     return;
@@ -266,30 +269,30 @@ impl Keyspace {
                 write_pointer(p.add(new.body_at()), a);
             }
         }
-        self.unsettled.push((k.payload, k.hash));
+        self.pending_repack.push((k.payload, k.hash));
     }
 
     /// Packs values that were changed and are small into their keys' blocks, and takes the room from those that have outgrown
     /// theirs. Blocks may move: to be called when a command is done, and no [`KeyRef`] is in use any more.
     #[inline(always)]
-    pub fn settle(&mut self) {
-        if !self.unsettled.is_empty() {
-            self.settle_all();
+    pub fn repack_small(&mut self) {
+        if !self.pending_repack.is_empty() {
+            self.repack_all();
         }
     }
 
-    fn settle_all(&mut self) {
-        while let Some((payload, hash)) = self.unsettled.pop() {
+    fn repack_all(&mut self) {
+        while let Some((payload, hash)) = self.pending_repack.pop() {
             if self.dict.find(hash, |p| p == payload).is_none() {
                 continue;
             }
             let k = self.make_ref(payload, hash);
             let e = self.owned(k);
-            if e.view().place() == Place::Pointer {
+            if e.view().location() == ValueLocation::Pointer {
                 // SAFETY: the value is taken out, and `put` writes it again at once.
                 unsafe {
                     let value = e.take_object();
-                    self.put(k, e, Put::prepare(Value::Own(value)));
+                    self.put(k, e, PreparedValue::prepare(Value::Own(value)));
                 }
             }
         }
@@ -376,8 +379,8 @@ impl Keyspace {
     #[track_caller]
     pub fn set_value<'a>(&mut self, k: KeyRef, value: impl Into<Value<'a>>) -> KeyRef {
         let e = self.owned(k);
-        let put = Put::prepare(value.into());
-        if matches!(e.view().place(), Place::Inline | Place::Int) {
+        let put = PreparedValue::prepare(value.into());
+        if matches!(e.view().location(), ValueLocation::Inline | ValueLocation::Int) {
             // SAFETY: there is nothing to drop in what was there.
             return unsafe { self.put(k, e, put) };
         }
@@ -397,7 +400,7 @@ impl Keyspace {
         value: impl Into<Value<'a>>,
     ) -> (KeyRef, Object) {
         let e = self.owned(k);
-        let put = Put::prepare(value.into());
+        let put = PreparedValue::prepare(value.into());
         // SAFETY: the value is taken out, and `put` writes another one at once.
         unsafe {
             let old = e.take_object();
@@ -428,12 +431,12 @@ impl Keyspace {
         let e = self.owned(k);
         let string = match e.value() {
             ValueRef::Int(n) => Some(itoa::Buffer::new().format(n).as_bytes().to_vec()),
-            ValueRef::Str(v) => (e.view().place() == Place::Inline).then(|| v.to_vec()),
+            ValueRef::Str(v) => (e.view().location() == ValueLocation::Inline).then(|| v.to_vec()),
             ValueRef::Aggregate(_) => panic!("a string is expected"),
         };
         if let Some(string) = string {
             // SAFETY: what was there is a number or inline, so there is nothing to drop.
-            k = unsafe { self.put(k, e, (Put::Outside(string), RAW)) };
+            k = unsafe { self.put(k, e, (PreparedValue::Outside(string), RAW)) };
         }
         let e = self.entry(k);
         // SAFETY: now the block has a Vec; the keyspace is borrowed exclusively, and `f` gets no hold of it.
@@ -457,7 +460,7 @@ impl Keyspace {
         let mut k = k;
         let has = self.entry(k).expire().is_some();
         if !has {
-            k = self.reshape_expire(k, true);
+            k = self.resize_for_expire(k, true);
             self.expires.insert(k.hash, k.payload, rehash(self.seed));
         }
         let e = self.entry(k);
@@ -474,7 +477,7 @@ impl Keyspace {
             return k;
         }
         self.expires.remove(k.hash, |p| p == k.payload, rehash(self.seed));
-        self.reshape_expire(k, false)
+        self.resize_for_expire(k, false)
     }
 
     /// The entry of a reference as if we owned it: it is still in the tables, and must not be dropped.
@@ -493,12 +496,12 @@ impl Keyspace {
         &mut self,
         k: KeyRef,
         e: ManuallyDrop<KeyEntry>,
-        (put, type_encoding): (Put, u8),
+        (put, type_encoding): (PreparedValue, u8),
     ) -> KeyRef {
-        let old = e.view().shape();
+        let old = e.view().layout();
         let lru = e.view().header().lru;
-        if let Put::Inline(v) = put
-            && old.place == Place::Inline
+        if let PreparedValue::Inline(v) = put
+            && old.location == ValueLocation::Inline
             && old.tail == v.len()
         {
             // As long as before: nothing moves, and the header but for the encoding is as it was.
@@ -509,7 +512,7 @@ impl Keyspace {
             }
             return k;
         }
-        let new = put.shape(old.expire, old.klen);
+        let new = put.layout(old.expire, old.klen);
         // The key moves with its length, if that is written before it.
         let prefix = if old.long_key() { 8 } else { 0 };
         let (from, to, len) = (old.key_at() - prefix, new.key_at() - prefix, old.klen + prefix);
@@ -542,10 +545,10 @@ impl Keyspace {
 
     /// Gives an entry room for a time of expiry, or takes it away. The table `expires` is the caller's to change.
     #[inline(never)]
-    fn reshape_expire(&mut self, k: KeyRef, expire: bool) -> KeyRef {
+    fn resize_for_expire(&mut self, k: KeyRef, expire: bool) -> KeyRef {
         let e = self.owned(k);
-        let old = e.view().shape();
-        let new = Shape { expire, ..old };
+        let old = e.view().layout();
+        let new = BlockLayout { expire, ..old };
         let (from, to) = (old.body_at(), new.body_at());
         let len = old.key_at() + old.klen + old.tail - from;
         let Header { type_encoding, lru, .. } = e.view().header();
@@ -584,9 +587,9 @@ impl Keyspace {
             let replaced = self.expires.replace(k.hash, |p| p == k.payload, payload);
             assert!(replaced.is_some(), "an entry with an expire is in both tables");
         }
-        for (unsettled, _) in &mut self.unsettled {
-            if *unsettled == k.payload {
-                *unsettled = payload;
+        for (pending, _) in &mut self.pending_repack {
+            if *pending == k.payload {
+                *pending = payload;
             }
         }
         self.epoch = self.epoch.wrapping_add(1);
@@ -737,7 +740,7 @@ impl Keyspace {
     /// Frees all keys. `callback` is called once every 65536 keys.
     pub fn empty(&mut self, mut callback: impl FnMut()) {
         // First the tables let go of the entries; then they are freed, each once.
-        self.unsettled = Vec::new();
+        self.pending_repack = Vec::new();
         let old = ManuallyDrop::new(self.take());
         // SAFETY: `old` is never dropped, so its tables may be moved out of it.
         let (dict, _expires) = unsafe { (std::ptr::read(&old.dict), std::ptr::read(&old.expires)) };
@@ -779,14 +782,14 @@ fn stale() -> ! {
 fn prefetch_outside(payload: u64) {
     // SAFETY: tables pass payloads that they hold.
     let e = unsafe { entry_at(payload) };
-    match e.place() {
-        Place::Inline => prefetch(e.inline_ptr().addr() + e.header().vlen as usize),
-        Place::Packed => {
+    match e.location() {
+        ValueLocation::Inline => prefetch(e.inline_ptr().addr() + e.header().vlen as usize),
+        ValueLocation::Packed => {
             prefetch(e.inline_ptr().addr() + 64);
             prefetch(e.inline_ptr().addr() + 128);
         }
-        Place::Int => {}
-        Place::Outside => {
+        ValueLocation::Int => {}
+        ValueLocation::Outside => {
             // SAFETY: the place says that there is a Vec.
             let v = unsafe { &*e.value_ptr().cast::<Vec<u8>>() };
             let mut at = 0;
@@ -796,7 +799,7 @@ fn prefetch_outside(payload: u64) {
             }
         }
         // SAFETY: the place says that there is a pointer, which is only looked at.
-        Place::Pointer => prefetch(unsafe { e.value_ptr().cast::<usize>().read() }),
+        ValueLocation::Pointer => prefetch(unsafe { e.value_ptr().cast::<usize>().read() }),
     }
 }
 
@@ -841,22 +844,22 @@ macro_rules! aggregate_accessors {
 }
 
 aggregate_accessors! {
-    List, list -> &Quicklist, list_mut -> &mut Quicklist, pointed;
-    Set, set -> SetRef<'_>, set_mut -> Changing<'_, Set>, change;
-    Zset, zset -> ZsetRef<'_>, zset_mut -> Changing<'_, Zset>, change;
-    Hash, hash_value -> HashRef<'_>, hash_value_mut -> Changing<'_, Hash>, change;
-    Stream, stream -> &Stream, stream_mut -> &mut Stream, pointed;
+    List, list -> &Quicklist, list_mut -> &mut Quicklist, boxed_mut;
+    Set, set -> SetRef<'_>, set_mut -> AggregateGuard<'_, Set>, change;
+    Zset, zset -> ZsetRef<'_>, zset_mut -> AggregateGuard<'_, Zset>, change;
+    Hash, hash_value -> HashRef<'_>, hash_value_mut -> AggregateGuard<'_, Hash>, change;
+    Stream, stream -> &Stream, stream_mut -> &mut Stream, boxed_mut;
 }
 
 /// An aggregate on loan from a keyspace, to be changed. When it is dropped the value is back; its entry stays where it is.
 // C: hashes, sets and sorted sets are behind a pointer, always.
-pub struct Changing<'a, T: AggregateType> {
+pub struct AggregateGuard<'a, T: AggregateType> {
     keyspace: &'a mut Keyspace,
     k: KeyRef,
     value: ManuallyDrop<T>,
 }
 
-impl<T: AggregateType> Deref for Changing<'_, T> {
+impl<T: AggregateType> Deref for AggregateGuard<'_, T> {
     type Target = T;
 
     #[inline(always)]
@@ -865,7 +868,7 @@ impl<T: AggregateType> Deref for Changing<'_, T> {
     }
 }
 
-impl<T: AggregateType> DerefMut for Changing<'_, T> {
+impl<T: AggregateType> DerefMut for AggregateGuard<'_, T> {
     #[inline(always)]
     fn deref_mut(&mut self) -> &mut T {
         &mut self.value
@@ -873,7 +876,7 @@ impl<T: AggregateType> DerefMut for Changing<'_, T> {
 }
 
 #[cfg(test)]
-impl<T: AggregateType> Changing<'_, T> {
+impl<T: AggregateType> AggregateGuard<'_, T> {
     /// Drops the value and forgets the loan, so that the keyspace never gets it back.
     pub(super) fn lose(self) {
         let mut lost = ManuallyDrop::new(self);
@@ -882,7 +885,7 @@ impl<T: AggregateType> Changing<'_, T> {
     }
 }
 
-impl<T: AggregateType> Drop for Changing<'_, T> {
+impl<T: AggregateType> Drop for AggregateGuard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the value is taken once, here at its end.

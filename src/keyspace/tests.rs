@@ -250,7 +250,7 @@ fn packed_values_are_the_model() {
                         assert_eq!(deleted, m.remove(&field).is_some());
                     }
                 }
-                8 => ks.settle(),
+                8 => ks.repack_small(),
                 _ => {
                     for _ in 0..r.below(3) {
                         let mut hash = ks.hash_value_mut(k);
@@ -267,14 +267,14 @@ fn packed_values_are_the_model() {
                 assert!(ks.alloc_size(k) > key.len());
             }
         }
-        ks.settle();
+        ks.repack_small();
         for e in ks.iter() {
             let ValueRef::Aggregate(AggregateRef::Hash(hash)) = e.value() else { panic!("a hash") };
             assert_eq!((&fields(hash), &e.expire()), {
                 let (m, expire) = &model[e.key()];
                 (m, expire)
             });
-            assert_eq!(e.place() == Place::Packed, {
+            assert_eq!(e.location() == ValueLocation::Packed, {
                 let small = AggregateRef::Hash(hash).packed_size() <= INLINE_PACKED_MAX;
                 matches!(hash, HashRef::Ziplist(_))
                     && small
@@ -319,17 +319,17 @@ fn a_changed_value_moves_when_it_is_settled() {
         hashTypeSet(&mut ks.hash_value_mut(k), &field, b"value", HASH_LIMITS);
         assert_eq!(hashTypeLength(ks.hash_value(k)), n + 1);
     }
-    assert!(ks.entry(k).place() == Place::Pointer && ks.alloc_size(k) > before);
-    ks.settle();
+    assert!(ks.entry(k).location() == ValueLocation::Pointer && ks.alloc_size(k) > before);
+    ks.repack_small();
     assert!(!ks.contains(k));
     let k = ks.find(b"key").unwrap();
-    assert!(ks.entry(k).place() == Place::Packed && ks.unsettled.is_empty());
+    assert!(ks.entry(k).location() == ValueLocation::Packed && ks.pending_repack.is_empty());
     // A table takes no more than its pointer.
     for n in 10..50 {
         let field = n.to_string().into_bytes();
         hashTypeSet(&mut ks.hash_value_mut(k), &field, b"value", HASH_LIMITS);
     }
-    ks.settle();
+    ks.repack_small();
     let k = ks.find(b"key").unwrap();
     assert_eq!((ks.encoding(k), ks.alloc_size(k)), (OBJ_ENCODING_HT, 24));
 }

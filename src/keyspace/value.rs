@@ -1,7 +1,12 @@
-//! What a value is: by itself, to look at, to change, and on its way into the keyspace.
+//! What a value is: by itself ([`Object`]), borrowed to look at ([`ValueRef`]) or to change ([`ValueMut`], [`StringBuf`]), and on
+//! its way into the keyspace ([`Value`]).
+//!
+//! The C has a `robj` for all of these. Its type and encoding are the variants of enums here, and its `ptr` is what they hold. The
+//! numbers of types and encodings are the C's: RDB files, DEBUG OBJECT and the crash report show them.
 
 use crate::ds::intset::Intset;
 use crate::ds::quicklist::{Quicklist, quicklistDup};
+use crate::ds::ziplist::Ziplist;
 use crate::types::t_hash::{Hash, HashRef};
 use crate::types::t_set::{Set, SetRef};
 use crate::types::t_stream::Stream;
@@ -23,23 +28,23 @@ pub const OBJ_MODULE: u8 = 5;
 /// The type of a stream.
 pub const OBJ_STREAM: u8 = 6;
 
-/// A string in an allocation of its own, or one that would be.
+/// A string in an allocation of its own, or what is to be shown as one: a long string, or one that was changed in place.
 pub const OBJ_ENCODING_RAW: u8 = 0;
 /// A string that is a number.
 pub const OBJ_ENCODING_INT: u8 = 1;
-/// A hash table.
+/// A hash table: of a set or a hash.
 pub const OBJ_ENCODING_HT: u8 = 2;
 /// Zipmaps are converted when they are loaded.
 pub const OBJ_ENCODING_ZIPMAP: u8 = 3;
 /// No longer used: the old encoding of lists.
 pub const OBJ_ENCODING_LINKEDLIST: u8 = 4;
-/// A ziplist.
+/// A ziplist: of a hash or a sorted set.
 pub const OBJ_ENCODING_ZIPLIST: u8 = 5;
-/// A sorted array of integers.
+/// A sorted array of integers: of a set.
 pub const OBJ_ENCODING_INTSET: u8 = 6;
 /// A skiplist with a hash table beside it.
 pub const OBJ_ENCODING_SKIPLIST: u8 = 7;
-/// A short string.
+/// A short string, which the C has in one allocation with its object.
 pub const OBJ_ENCODING_EMBSTR: u8 = 8;
 /// A linked list of ziplists.
 pub const OBJ_ENCODING_QUICKLIST: u8 = 9;
@@ -52,8 +57,52 @@ pub const OBJ_ENCODING_EMBSTR_SIZE_LIMIT: usize = 44;
 /// Above this size a string that grows gets 1 MB more than it needs instead of twice as much (`SDS_MAX_PREALLOC`).
 pub(super) const MAX_PREALLOC: usize = 1024 * 1024;
 
-/// A value made of many: what is behind a key that is no string. Each is an enum or a structure of its own, in the file of its
-/// type, and two words at most, which lie in the key's block.
+/// The forms that an aggregate has in memory, one a line: the list from which all matches over forms are generated, here and in
+/// block.rs. A form that its type's enum has and that is missing here is a match that is not exhaustive, and does not compile.
+///
+/// `boxed` is what hangs off the key's block behind a pointer, whatever its size; `packed` is bytes that lie in the key's block as
+/// long as they are few. Then: the variant of `Aggregate`, and where that is an enum of forms (owned, borrowed, variant) which of
+/// them; type and encoding as OBJECT ENCODING and the RDB know them; and what the pointer is.
+macro_rules! for_all_aggregates {
+    ($generate:ident) => {
+        $generate! {
+            boxed List: OBJ_LIST, OBJ_ENCODING_QUICKLIST, Box<Quicklist>;
+            packed Set(Set, SetRef, Intset): OBJ_SET, OBJ_ENCODING_INTSET, Intset;
+            boxed Set(Set, SetRef, Ht): OBJ_SET, OBJ_ENCODING_HT, Box<Dict<SdsEntry>>;
+            packed Zset(Zset, ZsetRef, Ziplist): OBJ_ZSET, OBJ_ENCODING_ZIPLIST, Ziplist;
+            boxed Zset(Zset, ZsetRef, Skiplist): OBJ_ZSET, OBJ_ENCODING_SKIPLIST, Box<zset>;
+            packed Hash(Hash, HashRef, Ziplist): OBJ_HASH, OBJ_ENCODING_ZIPLIST, Ziplist;
+            boxed Hash(Hash, HashRef, Ht): OBJ_HASH, OBJ_ENCODING_HT, Box<Dict<PairEntry>>;
+            boxed Stream: OBJ_STREAM, OBJ_ENCODING_STREAM, Box<Stream>;
+        }
+    };
+}
+pub(super) use for_all_aggregates;
+
+/// A variable, or the variant of an enum of forms around it: as a pattern or as an expression.
+macro_rules! within {
+    ($v:ident) => {
+        $v
+    };
+    ($v:ident, $of:ident :: $form:ident) => {
+        $of::$form($v)
+    };
+}
+pub(super) use within;
+
+/// The first expression for a packed form, the second for a boxed one.
+macro_rules! if_packed {
+    (packed, $packed:expr, $boxed:expr) => {
+        $packed
+    };
+    (boxed, $packed:expr, $boxed:expr) => {
+        $boxed
+    };
+}
+pub(super) use if_packed;
+
+/// An aggregate value, one that is made of elements: what is behind a key that is no string. Each variant is an enum of forms or a
+/// structure of its own, in the file of its type. A form is one pointer, and it is this pointer that a key's block holds.
 pub enum Aggregate {
     List(Box<Quicklist>),
     Set(Set),
@@ -62,7 +111,7 @@ pub enum Aggregate {
     Stream(Box<Stream>),
 }
 
-/// A value made of many, to look at.
+/// An aggregate value, borrowed: as the keyspace lends it to look at.
 #[derive(Clone, Copy)]
 pub enum AggregateRef<'a> {
     List(&'a Quicklist),
@@ -73,7 +122,7 @@ pub enum AggregateRef<'a> {
 }
 
 impl Aggregate {
-    /// The value, to look at.
+    /// Borrows the aggregate.
     pub fn as_ref(&self) -> AggregateRef<'_> {
         match self {
             Aggregate::List(ql) => AggregateRef::List(ql),
@@ -83,10 +132,8 @@ impl Aggregate {
             Aggregate::Stream(s) => AggregateRef::Stream(s),
         }
     }
-}
 
-impl Aggregate {
-    /// A header's type and encoding.
+    /// What a header says of the aggregate: its type, and its encoding in the high four bits.
     #[inline(always)]
     pub(super) fn type_encoding(&self) -> u8 {
         let a = self.as_ref();
@@ -94,35 +141,41 @@ impl Aggregate {
     }
 }
 
-impl<'a> AggregateRef<'a> {
-    /// `OBJ_LIST` and so on.
-    pub fn type_of(self) -> u8 {
-        match self {
-            AggregateRef::List(_) => OBJ_LIST,
-            AggregateRef::Set(_) => OBJ_SET,
-            AggregateRef::Zset(_) => OBJ_ZSET,
-            AggregateRef::Hash(_) => OBJ_HASH,
-            AggregateRef::Stream(_) => OBJ_STREAM,
-        }
-    }
+// Generated from the list of forms, so that what OBJECT ENCODING shows and what a header says can't differ.
 
-    /// `OBJ_ENCODING_QUICKLIST` and so on: what it is right now.
-    pub fn encoding(self) -> u8 {
-        match self {
-            AggregateRef::List(_) => OBJ_ENCODING_QUICKLIST,
-            AggregateRef::Set(SetRef::Intset(_)) => OBJ_ENCODING_INTSET,
-            AggregateRef::Set(SetRef::Ht(_)) | AggregateRef::Hash(HashRef::Ht(_)) => {
-                OBJ_ENCODING_HT
+macro_rules! aggregate_matches {
+    ($($kind:ident $type:ident $(($own:ident, $borrowed:ident, $form:ident))? : $obj:ident, $encoding:ident, $pointer:ty;)*) => {
+        impl AggregateRef<'_> {
+            /// The aggregate's type: `OBJ_LIST` and so on.
+            pub fn type_of(self) -> u8 {
+                match self {
+                    $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => $obj,)*
+                }
             }
-            AggregateRef::Zset(ZsetRef::Ziplist(_)) | AggregateRef::Hash(HashRef::Ziplist(_)) => {
-                OBJ_ENCODING_ZIPLIST
-            }
-            AggregateRef::Zset(ZsetRef::Skiplist(_)) => OBJ_ENCODING_SKIPLIST,
-            AggregateRef::Stream(_) => OBJ_ENCODING_STREAM,
-        }
-    }
 
-    /// How many allocations it takes, about, for lazy freeing.
+            /// The aggregate's encoding, `OBJ_ENCODING_QUICKLIST` and so on: the form that it has right now.
+            pub fn encoding(self) -> u8 {
+                match self {
+                    $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => $encoding,)*
+                }
+            }
+
+            /// Bytes that a packed form takes up in its key's block or at its pointer; 0 for a boxed one.
+            pub(super) fn packed_size(self) -> usize {
+                match self {
+                    $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => {
+                        if_packed!($kind, <$pointer>::packed_size(_v), 0)
+                    })*
+                }
+            }
+        }
+    };
+}
+
+for_all_aggregates!(aggregate_matches);
+
+impl AggregateRef<'_> {
+    /// How many allocations the aggregate takes, about. Lazy freeing hands what takes many to another thread.
     pub fn free_effort(self) -> usize {
         match self {
             AggregateRef::List(ql) => ql.len(),
@@ -133,18 +186,7 @@ impl<'a> AggregateRef<'a> {
         }
     }
 
-    /// Bytes of a packed value; 0 for all others.
-    pub(super) fn packed_size(self) -> usize {
-        match self {
-            AggregateRef::Set(SetRef::Intset(is)) => Intset::packed_size(is),
-            AggregateRef::Zset(ZsetRef::Ziplist(zl)) | AggregateRef::Hash(HashRef::Ziplist(zl)) => {
-                zl.len()
-            }
-            _ => 0,
-        }
-    }
-
-    /// Bytes that what it points to takes up, from a sample of its elements. The bytes of a packed value are its key's: see
+    /// Bytes that the aggregate's elements take up, from a sample of its elements. The bytes of a packed value are its key's: see
     /// [`Entry::alloc_size`].
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
@@ -156,7 +198,7 @@ impl<'a> AggregateRef<'a> {
         }
     }
 
-    /// A copy of it (`listTypeDup`, `setTypeDup`, ...).
+    /// A copy of the aggregate (`listTypeDup`, `setTypeDup`, ...).
     pub fn dup(self) -> Aggregate {
         match self {
             AggregateRef::List(ql) => Aggregate::List(Box::new(quicklistDup(ql))),
@@ -188,17 +230,17 @@ pub enum Object {
     Str(Vec<u8>),
     /// A string that is raw even if it is short, because it was changed in place.
     Raw(Vec<u8>),
-    /// Anything else.
+    /// A list, set, sorted set, hash or stream.
     Aggregate(Aggregate),
 }
 
 impl Object {
-    /// `OBJ_STRING` and so on.
+    /// The value's type: `OBJ_STRING` and so on.
     pub fn type_of(&self) -> u8 {
         self.as_ref().type_of()
     }
 
-    /// `OBJ_ENCODING_RAW` and so on.
+    /// The value's encoding: `OBJ_ENCODING_RAW` and so on.
     pub fn encoding(&self) -> u8 {
         match self {
             Object::Int(_) => OBJ_ENCODING_INT,
@@ -208,7 +250,7 @@ impl Object {
         }
     }
 
-    /// The value, to look at.
+    /// Borrows the value.
     pub fn as_ref(&self) -> ValueRef<'_> {
         match self {
             Object::Int(n) => ValueRef::Int(*n),
@@ -222,19 +264,19 @@ pub(super) fn string_encoding(len: usize) -> u8 {
     if len <= OBJ_ENCODING_EMBSTR_SIZE_LIMIT { OBJ_ENCODING_EMBSTR } else { OBJ_ENCODING_RAW }
 }
 
-/// A value to look at.
+/// A value, borrowed: as the keyspace lends it to look at.
 #[derive(Clone, Copy)]
 pub enum ValueRef<'a> {
     /// A string that is a number.
     Int(i64),
     /// A string.
     Str(&'a [u8]),
-    /// Anything else.
+    /// A list, set, sorted set, hash or stream.
     Aggregate(AggregateRef<'a>),
 }
 
 impl ValueRef<'_> {
-    /// `OBJ_STRING` and so on.
+    /// The value's type: `OBJ_STRING` and so on.
     pub fn type_of(self) -> u8 {
         match self {
             ValueRef::Int(_) | ValueRef::Str(_) => OBJ_STRING,

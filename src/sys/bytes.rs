@@ -353,13 +353,13 @@ impl ThinBytes {
 
     /// From bytes with their length.
     #[inline(always)]
-    pub(crate) fn ofPacked(bytes: SelfSized) -> ThinBytes {
+    pub(crate) fn of_packed(bytes: SelfSized) -> ThinBytes {
         ThinBytes(bytes)
     }
 
     /// Without their length, the bytes of what [`packed`](Self::packed) gives.
     #[inline(always)]
-    pub(crate) fn bytesOfPacked(packed: &[u8]) -> &[u8] {
+    pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
         &packed[HEADER..]
     }
 

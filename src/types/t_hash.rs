@@ -356,7 +356,7 @@ pub fn hashTypeConvert(o: &mut Hash) {
 /// A copy in the same encoding, for COPY.
 pub fn hashTypeDup(o: HashRef) -> Hash {
     match o {
-        HashRef::Ziplist(zl) => Hash::Ziplist(Ziplist::ofPacked(zl.into())),
+        HashRef::Ziplist(zl) => Hash::Ziplist(Ziplist::of_packed(zl.into())),
         HashRef::Ht(ht) => {
             let mut d: Box<Dict<PairEntry>> = Box::default();
             dictExpand(&mut d, dictSize(ht));

@@ -289,7 +289,7 @@ impl ZsetRef<'_> {
     /// A copy, in the same encoding (`zsetDup`).
     pub fn dup(self) -> Zset {
         match self {
-            ZsetRef::Ziplist(zl) => Zset::Ziplist(Ziplist::ofPacked(zl.into())),
+            ZsetRef::Ziplist(zl) => Zset::Ziplist(Ziplist::of_packed(zl.into())),
             ZsetRef::Skiplist(zs) => {
                 let mut new_zs = zset::new();
                 new_zs.dict.try_expand(zs.dict.len());
