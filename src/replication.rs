@@ -1222,7 +1222,7 @@ fn ignore_from_master(server: &Server, c: ClientId, name: &str) -> FromMaster {
 /// The replication offset at which the command that our master's client is about to execute ends.
 fn offset_behind_command(server: &Server, c: ClientId) -> i64 {
     let client = &server[c];
-    let left = client.querybuf.len() + client.qb_out - client.qb_pos;
+    let left = client.querybuf.len() + client.input.querybuf_lent_len - client.input.qb_pos;
     client.read_reploff - left as i64
 }
 
