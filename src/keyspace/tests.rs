@@ -310,7 +310,7 @@ fn small_values_lie_with_their_keys() {
 
 /// A value that is being changed stays where it is, and so do the references to its key.
 #[test]
-fn a_changed_value_moves_when_it_is_settled() {
+fn a_changed_value_moves_when_it_is_repacked() {
     let mut ks = keyspace();
     let k = ks.add(b"key", createHashObject());
     let before = ks.alloc_size(k);
