@@ -5,6 +5,9 @@
 #![allow(dead_code)] // each test binary uses its own part of this
 #![allow(clippy::disallowed_methods)] // a load and a proxy run beside the test
 
+mod incoming;
+
+pub use incoming::Incoming;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -132,8 +135,7 @@ impl Reply {
 /// A connection that speaks the protocol, and can speak garbage too.
 pub struct Conn {
     pub sock: TcpStream,
-    buf: Vec<u8>,
-    pos: usize,
+    incoming: Incoming,
 }
 
 impl Conn {
@@ -151,7 +153,7 @@ impl Conn {
         sock.set_nodelay(true)?;
         sock.set_read_timeout(Some(PATIENCE))?;
         sock.set_write_timeout(Some(PATIENCE))?;
-        Ok(Conn { sock, buf: Vec::new(), pos: 0 })
+        Ok(Conn { sock, incoming: Incoming::default() })
     }
 
     /// The multibulk form of a command.
@@ -214,8 +216,7 @@ impl Conn {
                 if n < 0 {
                     return Ok(Reply::Nil);
                 }
-                let body = self.take(n as usize)?;
-                self.take(2)?;
+                let body = self.incoming.take(&mut self.sock, n as usize, true)?;
                 if *kind == b'=' {
                     Reply::Verbatim(body[..3].to_vec(), body[4..].to_vec())
                 } else {
@@ -252,30 +253,18 @@ impl Conn {
 
     /// The next line, without its CRLF.
     pub fn line(&mut self) -> io::Result<Vec<u8>> {
-        loop {
-            if let Some(n) = self.buf[self.pos..].windows(2).position(|w| w == b"\r\n") {
-                let line = self.buf[self.pos..self.pos + n].to_vec();
-                self.pos += n + 2;
-                return Ok(line);
-            }
-            self.fill()?;
-        }
+        self.incoming.line(&mut self.sock)
     }
 
     /// Exactly `n` bytes.
     pub fn take(&mut self, n: usize) -> io::Result<Vec<u8>> {
-        while self.buf.len() - self.pos < n {
-            self.fill()?;
-        }
-        let out = self.buf[self.pos..self.pos + n].to_vec();
-        self.pos += n;
-        Ok(out)
+        self.incoming.take(&mut self.sock, n, false)
     }
 
     /// Everything until the server closes.
     pub fn read_to_end(&mut self) -> Vec<u8> {
         while self.fill().is_ok() {}
-        self.buf[self.pos..].to_vec()
+        self.incoming.rest().to_vec()
     }
 
     /// Whether the server closes this connection (without a reply in between being an error).
@@ -312,18 +301,7 @@ impl Conn {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        if self.pos > 1 << 16 {
-            self.buf.drain(..self.pos);
-            self.pos = 0;
-        }
-        let mut chunk = [0; 1 << 16];
-        match self.sock.read(&mut chunk)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                self.buf.extend_from_slice(&chunk[..n]);
-                Ok(())
-            }
-        }
+        self.incoming.fill(&mut self.sock)
     }
 }
 

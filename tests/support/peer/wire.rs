@@ -1,7 +1,8 @@
 //! One connection to a server, and replies as they came: the two nils of RESP2 are not the same reply.
 
+use crate::support::Incoming;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -103,8 +104,7 @@ pub fn words(line: &str) -> Argv {
 /// A connection to one of the two servers.
 pub struct Peer {
     sock: TcpStream,
-    buf: Vec<u8>,
-    pos: usize,
+    incoming: Incoming,
 }
 
 impl Peer {
@@ -115,7 +115,7 @@ impl Peer {
         let sock = TcpStream::connect(addr)?;
         sock.set_nodelay(true)?;
         sock.set_read_timeout(Some(Duration::from_secs(30)))?;
-        Ok(Peer { sock, buf: vec![], pos: 0 })
+        Ok(Peer { sock, incoming: Incoming::default() })
     }
 
     /// Sends commands in one write.
@@ -133,7 +133,7 @@ impl Peer {
     }
 
     pub fn reply(&mut self) -> io::Result<Reply> {
-        let line = self.line()?;
+        let line = self.incoming.line(&mut self.sock)?;
         let (&kind, rest) = line.split_first().ok_or_else(|| io::Error::other("an empty line"))?;
         if !b"$=*~>%".contains(&kind) {
             return Ok(Reply::Line(kind, rest.to_vec()));
@@ -145,8 +145,7 @@ impl Peer {
         Ok(match kind {
             b'$' | b'=' if n < 0 => Reply::Bulk(kind, None),
             b'$' | b'=' => {
-                let mut body = self.take(n as usize + 2)?;
-                body.truncate(n as usize);
+                let body = self.incoming.take(&mut self.sock, n as usize, true)?;
                 Reply::Bulk(kind, Some(body))
             }
             _ if n < 0 => Reply::Many(kind, None),
@@ -165,7 +164,7 @@ impl Peer {
 
     /// Whether a reply has come that was not read yet.
     pub fn has_more(&mut self) -> io::Result<bool> {
-        if self.pos < self.buf.len() {
+        if !self.incoming.rest().is_empty() {
             return Ok(true);
         }
         self.sock.set_nonblocking(true)?;
@@ -174,44 +173,6 @@ impl Peer {
         match peeked {
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(false),
             other => other.map(|_| true),
-        }
-    }
-
-    fn line(&mut self) -> io::Result<Vec<u8>> {
-        let mut seen = 0;
-        loop {
-            let open = &self.buf[self.pos + seen..];
-            if let Some(n) = memchr::memmem::find(open, b"\r\n") {
-                let end = self.pos + seen + n;
-                let line = self.buf[self.pos..end].to_vec();
-                self.pos = end + 2;
-                return Ok(line);
-            }
-            seen += open.len().saturating_sub(1);
-            self.fill()?;
-        }
-    }
-
-    fn take(&mut self, n: usize) -> io::Result<Vec<u8>> {
-        while self.buf.len() - self.pos < n {
-            self.fill()?;
-        }
-        self.pos += n;
-        Ok(self.buf[self.pos - n..self.pos].to_vec())
-    }
-
-    fn fill(&mut self) -> io::Result<()> {
-        if self.pos == self.buf.len() {
-            self.buf.clear();
-            self.pos = 0;
-        }
-        let mut chunk = [0; 1 << 16];
-        match self.sock.read(&mut chunk)? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                self.buf.extend_from_slice(&chunk[..n]);
-                Ok(())
-            }
         }
     }
 }
