@@ -193,9 +193,10 @@ impl Zskiplist {
         }
     }
 
-    /// Goes down the list past all nodes that are `before` the place looked for.
+    /// Goes down the list past all nodes that are `before` the place looked for. What says so gets the rank of a node, counted
+    /// from 1, its score, and where it is.
     #[inline]
-    fn descend(&self, before: impl Fn(f64, Place) -> bool) -> Path {
+    fn descend(&self, before: impl Fn(u32, f64, Place) -> bool) -> Path {
         let mut path = Path {
             tower: [HEADER; ZSKIPLIST_MAXLEVEL],
             rank: [0; ZSKIPLIST_MAXLEVEL],
@@ -207,7 +208,8 @@ impl Zskiplist {
         for i in (1..self.level).rev() {
             loop {
                 let link = self.towers[x - i as u32];
-                if link.tower == NIL || !before(link.score, Place::Tower(link.tower)) {
+                let to = Place::Tower(link.tower);
+                if link.tower == NIL || !before(rank + link.span, link.score, to) {
                     break;
                 }
                 rank += link.span;
@@ -222,7 +224,7 @@ impl Zskiplist {
         }
         while path.next != NIL {
             let n = &self.nodes[path.next];
-            if !before(n.score, Place::Node(path.next)) {
+            if !before(rank + 1, n.score, Place::Node(path.next)) {
                 break;
             }
             rank += 1;
@@ -235,7 +237,7 @@ impl Zskiplist {
 
     /// The place of an element, present or not.
     fn locate(&self, score: f64, ele: &[u8]) -> Path {
-        self.descend(|s, at| s < score || (s == score && self.member_at(at) < ele))
+        self.descend(|_, s, at| s < score || (s == score && self.member_at(at) < ele))
     }
 
     /// The path to a node that is in the list.
@@ -570,7 +572,7 @@ pub fn zslFirstInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
     if !zslIsInRange(zsl, range) {
         return None;
     }
-    let x = some(zsl.descend(|score, _| !zslValueGteMin(score, range)).next)?;
+    let x = some(zsl.descend(|_, score, _| !zslValueGteMin(score, range)).next)?;
     zslValueLteMax(zsl.score(x), range).then_some(x)
 }
 
@@ -579,7 +581,7 @@ pub fn zslLastInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
     if !zslIsInRange(zsl, range) {
         return None;
     }
-    let x = some(zsl.descend(|score, _| zslValueLteMax(score, range)).node)?;
+    let x = some(zsl.descend(|_, score, _| zslValueLteMax(score, range)).node)?;
     zslValueGteMin(zsl.score(x), range).then_some(x)
 }
 
@@ -612,7 +614,7 @@ pub fn zslDeleteRangeByScore(
     range: &zrangespec,
     removed: impl FnMut(&Zskiplist, u32),
 ) -> usize {
-    let path = zsl.descend(|score, _| !zslValueGteMin(score, range));
+    let path = zsl.descend(|_, score, _| !zslValueGteMin(score, range));
     delete_while(zsl, &path, |zsl, x| zslValueLteMax(zsl.score(x), range), removed)
 }
 
@@ -622,7 +624,7 @@ pub fn zslDeleteRangeByLex(
     range: &zlexrangespec,
     removed: impl FnMut(&Zskiplist, u32),
 ) -> usize {
-    let path = zsl.descend(|_, at| !zslLexValueGteMin(zsl.member_at(at), range));
+    let path = zsl.descend(|_, _, at| !zslLexValueGteMin(zsl.member_at(at), range));
     delete_while(zsl, &path, |zsl, x| zslLexValueLteMax(zsl.member(x), range), removed)
 }
 
@@ -646,38 +648,7 @@ pub fn zslDeleteRangeByRank(
 impl Zskiplist {
     /// Goes down the list past `skip` nodes.
     fn descend_by_rank(&self, skip: usize) -> Path {
-        // The spans are not what `descend` shows, so this is its twin.
-        let mut path = Path {
-            tower: [HEADER; ZSKIPLIST_MAXLEVEL],
-            rank: [0; ZSKIPLIST_MAXLEVEL],
-            node: NIL,
-            next: self.head,
-        };
-        let mut x = HEADER;
-        let mut rank = 0;
-        for i in (1..self.level).rev() {
-            loop {
-                let link = self.towers[x - i as u32];
-                if link.tower == NIL || rank + link.span as usize > skip {
-                    break;
-                }
-                rank += link.span as usize;
-                x = link.tower;
-            }
-            path.tower[i] = x;
-            path.rank[i] = rank as u32;
-        }
-        if x != HEADER {
-            path.node = self.towers[x].tower;
-            path.next = self.nodes[path.node].forward;
-        }
-        while rank < skip && path.next != NIL {
-            rank += 1;
-            path.node = path.next;
-            path.next = self.nodes[path.node].forward;
-        }
-        path.rank[0] = rank as u32;
-        path
+        self.descend(|rank, _, _| rank as usize <= skip)
     }
 }
 
@@ -778,7 +749,7 @@ pub fn zslFirstInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32>
     if !zslIsInLexRange(zsl, range) {
         return None;
     }
-    let x = some(zsl.descend(|_, at| !zslLexValueGteMin(zsl.member_at(at), range)).next)?;
+    let x = some(zsl.descend(|_, _, at| !zslLexValueGteMin(zsl.member_at(at), range)).next)?;
     zslLexValueLteMax(zsl.member(x), range).then_some(x)
 }
 
@@ -787,7 +758,7 @@ pub fn zslLastInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32> 
     if !zslIsInLexRange(zsl, range) {
         return None;
     }
-    let x = some(zsl.descend(|_, at| zslLexValueLteMax(zsl.member_at(at), range)).node)?;
+    let x = some(zsl.descend(|_, _, at| zslLexValueLteMax(zsl.member_at(at), range)).node)?;
     zslLexValueGteMin(zsl.member(x), range).then_some(x)
 }
 
