@@ -139,23 +139,28 @@ pub fn disconnectAllBlockedClients(server: &mut Server) {
     }
 }
 
+/// The client that waits longest for a key, if it waits for a value of that type (`BLOCKED_LIST`, `BLOCKED_ZSET`). If it does not,
+/// it goes to the tail, or the caller would meet it again at once.
+///
+/// Who is unblocked leaves the list, and an empty list leaves the db: so it is looked up each time.
+pub fn first_waiting(server: &mut Server, rl: &readyList, btype: usize) -> Option<ClientId> {
+    let clients =
+        server.db[rl.db].blocking_keys.get_mut(&rl.key).expect("somebody still waits for this key");
+    let first = listFirst(clients).expect("a list of waiting clients is never empty");
+    let receiver = listNodeValue(clients, first);
+    if server.clients[receiver].btype != btype {
+        listRotateHeadToTail(clients);
+        return None;
+    }
+    Some(receiver)
+}
+
 /// Serves the clients that wait for the list `o`, in the order in which they began to wait, as long as it has elements.
 pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyRef) {
     let mut numclients = server.db[rl.db].blocking_keys.get(&rl.key).map_or(0, listLength);
     while numclients > 0 {
         numclients -= 1;
-        // Who is unblocked leaves the list, and an empty list leaves the db: it is looked up each time.
-        let clients = server.db[rl.db]
-            .blocking_keys
-            .get_mut(&rl.key)
-            .expect("somebody still waits for this key");
-        let first = listFirst(clients).expect("a list of waiting clients is never empty");
-        let receiver = listNodeValue(clients, first);
-        if server.clients[receiver].btype != BLOCKED_LIST {
-            // To the tail, or we would meet it again at once.
-            listRotateHeadToTail(clients);
-            continue;
-        }
+        let Some(receiver) = first_waiting(server, rl, BLOCKED_LIST) else { continue };
 
         let (wherefrom, whereto) = (server[receiver].bpop.wherefrom, server[receiver].bpop.whereto);
         let Some(value) = listTypePop(server.db[rl.db].dict.list_mut(o), wherefrom) else { break };

@@ -12,7 +12,7 @@ use std::ops::Deref;
 
 use crate::addReplyErrorFormat;
 use crate::args::Args;
-use crate::blocked::{blockForKeys, unblockClient, updateStatsOnUnblock};
+use crate::blocked::{blockForKeys, first_waiting, unblockClient, updateStatsOnUnblock};
 use crate::clients::Clients;
 use crate::db::*;
 use crate::ds::adlist::*;
@@ -2486,18 +2486,7 @@ pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o:
     let mut zcard = zsetLength(server.db[rl.db].dict.zset(o));
     while numclients > 0 && zcard > 0 {
         numclients -= 1;
-        // Who is unblocked leaves the list, and an empty list leaves the db: it is looked up each time.
-        let clients = server.db[rl.db]
-            .blocking_keys
-            .get_mut(&rl.key)
-            .expect("somebody still waits for this key");
-        let first = listFirst(clients).expect("a list of waiting clients is never empty");
-        let receiver = listNodeValue(clients, first);
-        if server.clients[receiver].btype != BLOCKED_ZSET {
-            // To the tail, or we would meet it again at once.
-            listRotateHeadToTail(clients);
-            continue;
-        }
+        let Some(receiver) = first_waiting(server, rl, BLOCKED_ZSET) else { continue };
 
         let lastcmd = server[receiver].lastcmd.map(|cmd| server.commands[cmd].name);
         let (end, name) =
