@@ -1,36 +1,58 @@
-//! `rdb.c`: the snapshot of all data in one file, both ways, and the child that writes it.
+//! `rdb.c`: the RDB format, in which all data is saved to one file and loaded from it, and the
+//! child process that saves in the background.
 //!
 //! # The file
 //!
 //! ```text
-//! REDIS0009                                 magic and version
-//! FA <name> <value> ...                     AUX: who wrote it, and where its master's stream stood
-//! FE <db> FB <keys> <keys that expire>      SELECTDB, RESIZEDB
-//! [FC <ms>] [F8 <idle> | F9 <freq>] <type> <key> <value> ...
-//! FF <crc64>
+//!     REDIS0009                                 magic and version
+//!     FA <name> <value> ...                     AUX: the writer, the replication offset
+//!     FE <db> FB <keys> <keys that expire>      SELECTDB, RESIZEDB
+//!     [FC <ms>] [F8 <idle> | F9 <freq>] <type> <key> <value> ...
+//!     FF <crc64>
 //! ```
 //!
-//! A length takes 1, 2, 5 or 9 bytes, by its first two bits. The fourth value of these says that a string follows in another
-//! form: as an integer of 1, 2 or 4 bytes, or compressed.
+//! A length takes 1, 2, 5 or 9 bytes; the first two bits of its first byte tell which. Their fourth
+//! value says that no length follows but a string in a special encoding: an integer of 1, 2 or 4
+//! bytes, or a string compressed by LZF.
+//!
+//! # Saving
+//!
+//! SAVE writes the file in the server itself, which serves nobody meanwhile. BGSAVE, the save
+//! points of the configuration and the first synchronization of a replica fork a child, whose
+//! memory is a snapshot of the data by copy-on-write. The child writes a temporary file, and
+//! renames it when it is complete; the parent learns of it from the exit code (`checkChildrenDone`
+//! calls `backgroundSaveDoneHandler`). The child sends its progress and the size of the memory that
+//! was copied through a pipe (`childinfo.rs`).
+//!
+//! # Loading
+//!
+//! A file is loaded at the start, by DEBUG RELOAD, on a replica when its master has sent it, and as
+//! the first part of an AOF. A server with part of its data would pass for one with all of it, so
+//! an error in a file ends the process. The payload of a RESTORE is parsed by the same functions;
+//! there, an error is only a reply. Events are processed while a file is loaded, so that clients
+//! get `-LOADING` instead of no reply at all.
 //!
 //! # Read first
 //!
-//! `rdbSaveRio` with `rdbSaveKeyValuePair`, then `rdbLoadRio`. Each value type has its place in `rdbSaveObjectType`,
-//! `rdbSaveObject` and `rdbLoadObject`, and nowhere else.
+//! `rdbSaveRio` with `rdbSaveKeyValuePair`, then `rdbLoadRio`. Each value type is handled in
+//! `rdbSaveObjectType`, `rdbSaveObject` and `rdbLoadObject`, and nowhere else.
 //!
 //! # Absent
 //!
-//! Modules, the script cache, and the transfer to sockets (a diskless master).
+//! Modules, the script cache, and the transfer to and from sockets (diskless replication).
 //!
 //! # Differs
 //!
-//! Version 9 is written, and 1 to 12 are read as far as values have a form of Redis 6.2, which they are converted to; the C
-//! ends at 9. `sanitize-dump-payload` is `yes` unless it is configured, so that a packed value is read element by element
-//! before it is used: a damaged one would end the process in the midst of a command (`redisassert.rs`). What costs little is
-//! checked even with `no`, where it can do worse than that.
-//! A string is lent from the read buffer and goes straight into its key's block, and keys are added in batches, so that their places in the table are
-//! fetched from memory side by side. The sizes that a file claims are not trusted: memory is asked for as bytes arrive.
-//! Functions that may have to wait for bytes take the server, because clients are served meanwhile.
+//! - Version 9 is written. Versions 1 to 12 are read, as far as their values can be converted to
+//!   the encodings of Redis 6.2; the C reads up to 9.
+//! - `sanitize-dump-payload` is `yes` by default: packed values are validated element by element
+//!   when they are loaded. A corrupt one would otherwise abort the process when a command reads it
+//!   (`redisassert.rs`). A few cheap checks are made even with `no`, where the damage could do
+//!   worse than abort.
+//! - A string is borrowed from the read buffer and copied once, into its key's block. Keys are
+//!   added in batches, so that the cache misses of their buckets overlap.
+//! - Sizes that the file claims are not trusted: memory is allocated as bytes arrive.
+//! - Functions that may wait for bytes take the server, because they process events meanwhile.
 
 use std::collections::HashSet;
 use std::io;
@@ -88,57 +110,94 @@ use crate::util::{
 };
 use crate::{bformat, serverLog};
 
-/// The version that is written.
+/// The version of the format that this server writes.
 pub const RDB_VERSION: i32 = 9;
-/// The last version that is read.
+/// The newest version of the format that this server reads.
 pub const RDB_VERSION_LOAD: i32 = 12;
 
-// Lengths: the first two bits of the first byte, or all of it.
+// How a length is encoded. Values up to 3 are the first two bits of its first byte, the larger ones
+// the whole byte:
+//
+// - `00|LLLLLL`: the length is in these six bits.
+// - `01|LLLLLL LLLLLLLL`: 14 bits, the high ones first.
+// - `10|000000` and four bytes, big endian.
+// - `10|000001` and eight bytes, big endian.
+// - `11|EEEEEE`: no length; a string in the encoding `RDB_ENC_*` follows.
 pub const RDB_6BITLEN: u8 = 0;
 pub const RDB_14BITLEN: u8 = 1;
 pub const RDB_32BITLEN: u8 = 0x80;
 pub const RDB_64BITLEN: u8 = 0x81;
 pub const RDB_ENCVAL: u8 = 3;
-/// No length: too large for anything.
+/// The length that stands for an error: no data structure can have so many elements.
 pub const RDB_LENERR: u64 = u64::MAX;
 
-// The other forms of a string.
+// Special encodings of a string.
+/// An integer of 8 bits.
 pub const RDB_ENC_INT8: u8 = 0;
+/// An integer of 16 bits, little endian.
 pub const RDB_ENC_INT16: u8 = 1;
+/// An integer of 32 bits, little endian.
 pub const RDB_ENC_INT32: u8 = 2;
+/// Compressed by LZF: the compressed length, the original length, and the compressed bytes.
 pub const RDB_ENC_LZF: u8 = 3;
 
-// Value types.
+// Value types, as they are written to the file. A number once given is never used for another type,
+// so that old files stay readable.
+/// A string.
 pub const RDB_TYPE_STRING: u8 = 0;
+/// The number of elements, and each as a string.
 pub const RDB_TYPE_LIST: u8 = 1;
+/// The number of members, and each as a string.
 pub const RDB_TYPE_SET: u8 = 2;
+/// The number of members, and each as a string with its score as text.
 pub const RDB_TYPE_ZSET: u8 = 3;
+/// The number of fields, and each as two strings, the field and its value.
 pub const RDB_TYPE_HASH: u8 = 4;
+/// The number of members, and each as a string with its score in binary, from version 8 on.
 pub const RDB_TYPE_ZSET_2: u8 = 5;
+/// A module's value in the module's own format, which can't be skipped without the module.
 pub const RDB_TYPE_MODULE: u8 = 6;
+/// A module's value with an opcode before each part (`RDB_MODULE_OPCODE_*`).
 pub const RDB_TYPE_MODULE_2: u8 = 7;
+/// A zipmap as one string, before version 4.
 pub const RDB_TYPE_HASH_ZIPMAP: u8 = 9;
+/// A ziplist of all elements as one string.
 pub const RDB_TYPE_LIST_ZIPLIST: u8 = 10;
+/// An intset as one string.
 pub const RDB_TYPE_SET_INTSET: u8 = 11;
+/// A ziplist of members and scores as one string.
 pub const RDB_TYPE_ZSET_ZIPLIST: u8 = 12;
+/// A ziplist of fields and values as one string.
 pub const RDB_TYPE_HASH_ZIPLIST: u8 = 13;
+/// The number of nodes, and each as a ziplist in one string.
 pub const RDB_TYPE_LIST_QUICKLIST: u8 = 14;
+/// A stream: see `rdbSaveStream`.
 pub const RDB_TYPE_STREAM_LISTPACKS: u8 = 15;
 // From version 10 on.
+/// A listpack of fields and values as one string.
 pub const RDB_TYPE_HASH_LISTPACK: u8 = 16;
+/// A listpack of members and scores as one string.
 pub const RDB_TYPE_ZSET_LISTPACK: u8 = 17;
+/// The number of nodes, and each as its container and a string.
 pub const RDB_TYPE_LIST_QUICKLIST_2: u8 = 18;
+/// A stream, with more ids and counts of entries.
 pub const RDB_TYPE_STREAM_LISTPACKS_2: u8 = 19;
 // From version 11 on.
+/// A listpack of members as one string.
 pub const RDB_TYPE_SET_LISTPACK: u8 = 20;
+/// A stream as before, whose consumers also have the time of their last activity.
 pub const RDB_TYPE_STREAM_LISTPACKS_3: u8 = 21;
-// From version 12 on: hashes whose fields expire.
+// From version 12 on: hashes whose fields may have an expiration time.
+/// A hash as the release candidates of 7.4 wrote it, which is not loaded.
 pub const RDB_TYPE_HASH_METADATA_PRE_GA: u8 = 22;
+/// A hash in a listpack as the release candidates of 7.4 wrote it, which is not loaded.
 pub const RDB_TYPE_HASH_LISTPACK_EX_PRE_GA: u8 = 23;
+/// The earliest expiration time, the number of fields, and each with its expiration time.
 pub const RDB_TYPE_HASH_METADATA: u8 = 24;
+/// The earliest expiration time, and a listpack of fields, values and expiration times.
 pub const RDB_TYPE_HASH_LISTPACK_EX: u8 = 25;
 
-/// The types by their numbers, for messages.
+/// The names of the value types by number, as error messages and redis-check-rdb show them.
 pub const RDB_TYPE_NAMES: [&str; 26] = [
     "string",
     "list-linked",
@@ -168,21 +227,35 @@ pub const RDB_TYPE_NAMES: [&str; 26] = [
     "hash-listpack-md",
 ];
 
-// What stands where a type can stand. 244 comes with version 12, 245 and 246 with version 10.
+// Opcodes, which stand where a value type could stand, and count down from 255 so that the two do
+// not meet. 244 is new in version 12, 245 and 246 in version 10.
+/// A cluster's slot, and the sizes of its tables: three lengths.
 pub const RDB_OPCODE_SLOT_INFO: u8 = 244;
+/// A function library: its code as a string.
 pub const RDB_OPCODE_FUNCTION2: u8 = 245;
+/// A function library as the release candidates of 7.0 wrote it.
 pub const RDB_OPCODE_FUNCTION_PRE_GA: u8 = 246;
+/// Data of a module outside of the keyspace: module id, when it is loaded, and the data.
 pub const RDB_OPCODE_MODULE_AUX: u8 = 247;
+/// The idle time of the next key in seconds, as a length.
 pub const RDB_OPCODE_IDLE: u8 = 248;
+/// The access frequency of the next key: the LFU counter in one byte.
 pub const RDB_OPCODE_FREQ: u8 = 249;
+/// An AUX field: two strings, its name and its value.
 pub const RDB_OPCODE_AUX: u8 = 250;
+/// The number of keys, and of those with an expiration time, in the db that follows: two lengths.
 pub const RDB_OPCODE_RESIZEDB: u8 = 251;
+/// The expiration time of the next key in milliseconds: eight bytes.
 pub const RDB_OPCODE_EXPIRETIME_MS: u8 = 252;
+/// The expiration time of the next key in seconds: four bytes.
 pub const RDB_OPCODE_EXPIRETIME: u8 = 253;
+/// The number of the db to which the following keys belong, as a length.
 pub const RDB_OPCODE_SELECTDB: u8 = 254;
+/// The end of the data; the checksum follows, eight bytes, from version 5 on.
 pub const RDB_OPCODE_EOF: u8 = 255;
 
-// What follows within the data of a module.
+// Opcodes within the serialized value of a module. They make it possible to skip the value without
+// the module.
 const RDB_MODULE_OPCODE_EOF: u64 = 0;
 const RDB_MODULE_OPCODE_SINT: u64 = 1;
 const RDB_MODULE_OPCODE_UINT: u64 = 2;
@@ -190,27 +263,30 @@ const RDB_MODULE_OPCODE_FLOAT: u64 = 3;
 const RDB_MODULE_OPCODE_DOUBLE: u64 = 4;
 const RDB_MODULE_OPCODE_STRING: u64 = 5;
 
-// How a node of a list is kept, from version 10 on.
+// How a node of a list is encoded, from version 10 on: as one plain element, or as a listpack.
 const QUICKLIST_NODE_CONTAINER_PLAIN: u64 = 1;
 const QUICKLIST_NODE_CONTAINER_PACKED: u64 = 2;
 
-/// No list has an element of this length, which has to fit 32 bits with its overhead.
+/// The length in bytes from which on an element does not fit into a list: a ziplist keeps its own
+/// size, overhead included, in 32 bits.
 const LIST_ELEMENT_LIMIT: usize = (1 << 32) - 1024;
 
-/// Strings up to this length are put in their key's block, and wait there for their batch.
+/// The length in bytes up to which a string value is copied to the batch next to its key. A longer
+/// one gets an allocation of its own at once.
 const BATCH_VALUE_MAX: usize = 64;
-/// Keys that are added at once.
+/// The number of keys that a batch adds to the tables.
 const BATCH: usize = 32;
-/// What is asked for at once for a long string of which nobody knows whether it is there.
+/// The number of bytes that is allocated in advance for a long string, when it is not known whether
+/// so many bytes will come.
 const LONG_STRING_STEP: usize = 1024 * 1024;
 
-/// The wall clock, in seconds.
+/// Returns the wall clock time, in seconds since the epoch.
 fn time() -> i64 {
     mstime() / 1000
 }
 
-/// Whether a type is one of a value, in this version of RDB (`rdbIsObjectType`).
-// C: it knows no version but its own.
+/// Tells whether `t` is a value type that version `rdbver` of the format has.
+// C: `rdbIsObjectType` is a macro, and knows the types of its own version alone.
 pub fn rdbIsObjectType(t: u8, rdbver: i32) -> bool {
     match t {
         0..=7 | 9..=15 => true,
@@ -221,20 +297,29 @@ pub fn rdbIsObjectType(t: u8, rdbver: i32) -> bool {
     }
 }
 
-/// Reports that the bytes make no sense.
+/// Reports corrupt data, with the line of the source: [`rdbReportError`].
 macro_rules! rdbReportCorruptRDB {
     ($server:expr, $($arg:tt)+) => { rdbReportError($server, true, line!(), &bformat!($($arg)+)) };
 }
-/// Reports that bytes are missing, or are none of ours.
+/// Reports missing or unknown data, with the line of the source: [`rdbReportError`].
 macro_rules! rdbReportReadError {
     ($server:expr, $($arg:tt)+) => { rdbReportError($server, false, line!(), &bformat!($($arg)+)) };
 }
 
-/// Logs what is wrong with an RDB. While a file is loaded that ends the process with code 1. It returns where the bytes
-/// came from a client (RESTORE), where a connection broke, and in redis-check-rdb, which tells of the first error when it
-/// hears that there is one.
+/// Logs an error in RDB data, and ends the process if a file is being loaded, since a server must
+/// not start with part of its data. `corruption_error` tells corrupt data from data that ends too
+/// early.
+///
+/// It returns in two cases:
+///
+/// - Nothing is being loaded: the data is the payload of a RESTORE. The error is logged as verbose,
+///   and the client gets a reply from the caller.
+/// - redis-check-rdb reads the file. The first error is kept, for the checker to show.
+///
+/// Otherwise the checker is run over the file, so that the log says where it is damaged, and the
+/// process exits with the checker's exit code.
 pub fn rdbReportError(server: &mut Server, corruption_error: bool, linenum: u32, reason: &[u8]) {
-    // C: it names a line of rdb.c.
+    // C: the message names a line of rdb.c.
     let msg = bformat!(
         "Internal error in RDB reading offset {}, function at rdb.rs:{} -> {}",
         server.loading_loaded_bytes,
@@ -248,8 +333,8 @@ pub fn rdbReportError(server: &mut Server, corruption_error: bool, linenum: u32,
         check.error.get_or_insert(msg);
         return;
     } else if let Some(file) = server.rdbFileBeingLoaded.take() {
-        // The checker goes through the file once more, and its exit code is ours. It may find nothing wrong, like a key that
-        // is there twice: the load failed all the same.
+        // The load has failed even if the checker finds nothing wrong, such as with a duplicate
+        // key, so the exit code is never 0.
         serverLog!(LL_WARNING, "{}", B(&msg));
         let exitcode = redis_check_rdb_main(server, &[Vec::new(), file]).max(1);
         exit_while_loading(server, exitcode);
@@ -267,7 +352,8 @@ pub fn rdbReportError(server: &mut Server, corruption_error: bool, linenum: u32,
     exit_while_loading(server, 1);
 }
 
-/// Ends the process because of what it loads. What a master sent does not stay behind.
+/// Ends the process because the data could not be loaded. Removes the temporary file with the RDB
+/// that a master sent, which has not replaced the server's own file yet.
 fn exit_while_loading(server: &Server, exitcode: i32) -> ! {
     if let Some(tmpfile) = &server.repl_transfer_tmpfile {
         let _ = unlink(tmpfile);
@@ -275,23 +361,27 @@ fn exit_while_loading(server: &Server, exitcode: i32) -> ! {
     std::process::exit(exitcode);
 }
 
-/// Ends the process with code 1, if a load is going on; the reason was logged.
+/// Ends the process with exit code 1 if data is being loaded. The caller has logged the reason.
 fn exitIfLoading(server: &Server) {
     if server.loading {
         exit_while_loading(server, 1);
     }
 }
 
+/// Writes bytes as they are. `C_ERR`: the stream has failed, see `rioTakeError`.
 fn rdbWriteRaw(rdb: &mut Rio, p: &[u8]) -> CResult {
     rioWrite(rdb, p)
 }
 
-/// Makes `n` bytes available, up to `RIO_TAKE_MAX`. `false`: there are not so many.
+/// Makes `n` bytes available in the read buffer, at most `RIO_TAKE_MAX`. Returns `false` if the
+/// stream ends before, or fails.
 #[inline(always)]
 fn rdbNeed(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
     rioAvailable(rdb) >= n || rdbFill(server, rdb, n)
 }
 
+/// Reads until `n` bytes are available: the slow path of [`rdbNeed`]. Processes events now and
+/// then, see [`rdbLoadProgressCallback`].
 #[cold]
 #[inline(never)]
 fn rdbFill(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
@@ -306,7 +396,8 @@ fn rdbFill(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
     true
 }
 
-/// The next bytes, a number of them that is known when this is compiled.
+/// Reads `N` bytes. Returns `None` if the stream ends before, or fails. The caller can tell an
+/// error from any value, so no call is needed that asks the stream whether it failed.
 #[inline(always)]
 fn rdbLoadRaw<const N: usize>(server: &mut Server, rdb: &mut Rio) -> Option<[u8; N]> {
     if !rdbNeed(server, rdb, N) {
@@ -315,7 +406,11 @@ fn rdbLoadRaw<const N: usize>(server: &mut Server, rdb: &mut Rio) -> Option<[u8;
     rioTake(rdb, N).first_chunk().copied()
 }
 
-/// The next `len` bytes by themselves. Memory is asked for at once only if so many bytes are there.
+/// Reads `len` bytes into a buffer of their own. Returns `None` if they are not all there, or if
+/// there is no memory for them, which is logged.
+///
+/// All the memory is allocated at once only if so many bytes are known to be there. Otherwise the
+/// buffer grows as they arrive, so that a corrupt length allocates nothing that is not filled.
 fn rdbLoadLong(server: &mut Server, rdb: &mut Rio, len: u64) -> Option<Vec<u8>> {
     let known = rioRemaining(rdb).unwrap_or(0).max(LONG_STRING_STEP as u64);
     let mut out = Vec::new();
@@ -329,7 +424,7 @@ fn rdbLoadLong(server: &mut Server, rdb: &mut Rio, len: u64) -> Option<Vec<u8>> 
     let len = len as usize;
     while out.len() < len {
         let before = rioTell(rdb) + rioAvailable(rdb) as u64;
-        // Without a step, reading would reserve all that is missing.
+        // Read step by step: a single read would reserve memory for all that is missing.
         let step = (out.capacity() - out.len()).max(LONG_STRING_STEP).min(len - out.len());
         rioReadAppend(rdb, &mut out, step).ok()?;
         rdbLoadProgressCallback(server, rdb, before);
@@ -337,34 +432,39 @@ fn rdbLoadLong(server: &mut Server, rdb: &mut Rio, len: u64) -> Option<Vec<u8>> 
     Some(out)
 }
 
-/// Writes a byte: a value type or an opcode.
+/// Writes one byte: a value type or an opcode.
 pub fn rdbSaveType(rdb: &mut Rio, type_: u8) -> CResult {
     rdbWriteRaw(rdb, &[type_])
 }
 
-/// A byte: a value type or an opcode. `None` at the end.
+/// Reads one byte: a value type, or an opcode such as that of the end of the file or of an
+/// expiration time. Returns `None` at the end of the stream.
 #[inline]
 pub fn rdbLoadType(server: &mut Server, rdb: &mut Rio) -> Option<u8> {
     rdbLoadRaw::<1>(server, rdb).map(|[type_]| type_)
 }
 
-/// A time of expiry in seconds, as versions before 3 have it.
+/// Reads an expiration time in seconds, 32 bits, which follows `RDB_OPCODE_EXPIRETIME`. Only old
+/// files have it; what is written today is in milliseconds.
 pub fn rdbLoadTime(server: &mut Server, rdb: &mut Rio) -> Option<i64> {
     rdbLoadRaw(server, rdb).map(|t32| i64::from(i32::from_le_bytes(t32)))
 }
 
-/// Writes a time of expiry, in milliseconds since 1970.
+/// Writes an expiration time, or another time, in milliseconds since the epoch: eight bytes, little
+/// endian.
 pub fn rdbSaveMillisecondTime(rdb: &mut Rio, t: i64) -> CResult {
     rdbWriteRaw(rdb, &t.to_le_bytes())
 }
 
-/// A time of expiry in milliseconds.
-// C: versions before 9 have it in the byte order of the machine that wrote it. Ours is that of all files in practice.
+/// Reads a time in milliseconds since the epoch.
+// C: versions before 9 have it in the byte order of the machine that wrote the file, by mistake.
+// The C still reads them so, in order that a big endian machine can load its own old files. Here
+// they are read as little endian, which all but those are.
 pub fn rdbLoadMillisecondTime(server: &mut Server, rdb: &mut Rio) -> Option<i64> {
     rdbLoadRaw(server, rdb).map(i64::from_le_bytes)
 }
 
-/// Writes a length in as few bytes as there is a form for.
+/// Writes a length in the shortest encoding that holds it (`RDB_6BITLEN` and the following).
 #[inline]
 pub fn rdbSaveLen(rdb: &mut Rio, len: u64) -> CResult {
     if len < 1 << 6 {
@@ -372,6 +472,7 @@ pub fn rdbSaveLen(rdb: &mut Rio, len: u64) -> CResult {
     } else if len < 1 << 14 {
         rdbWriteRaw(rdb, &[(len >> 8) as u8 | RDB_14BITLEN << 6, len as u8])
     } else if let Ok(len) = u32::try_from(len) {
+        // The longer lengths are big endian. Times and binary doubles are little endian.
         let [a, b, c, d] = len.to_be_bytes();
         rdbWriteRaw(rdb, &[RDB_32BITLEN, a, b, c, d])
     } else {
@@ -380,13 +481,16 @@ pub fn rdbSaveLen(rdb: &mut Rio, len: u64) -> CResult {
     }
 }
 
-/// A length, and whether it is none but the form (`RDB_ENC_*`) of the string that follows.
+/// Reads a length. Returns it with `false`, or, with `true`, the special encoding (`RDB_ENC_*`) of
+/// the string that follows instead. Returns `None` if bytes are missing, or if the encoding of the
+/// length is unknown, which was reported.
 #[inline]
 pub fn rdbLoadLenByRef(server: &mut Server, rdb: &mut Rio) -> Option<(u64, bool)> {
     let [first] = rdbLoadRaw(server, rdb)?;
     let low = u64::from(first & 0x3f);
     Some(match first >> 6 {
         RDB_6BITLEN => (low, false),
+        // The six bits are not a length, but the encoding of the string that follows.
         RDB_ENCVAL => (low, true),
         RDB_14BITLEN => {
             let [second] = rdbLoadRaw(server, rdb)?;
@@ -403,12 +507,14 @@ pub fn rdbLoadLenByRef(server: &mut Server, rdb: &mut Rio) -> Option<(u64, bool)
     })
 }
 
-/// A length alone. `None`: there is none, or no thing can be so long.
+/// Reads a length, for callers that expect no special encoding. Returns `None` on an error, and
+/// also for `RDB_LENERR`, which no data structure can hold.
 pub fn rdbLoadLen(server: &mut Server, rdb: &mut Rio) -> Option<u64> {
     rdbLoadLenByRef(server, rdb).map(|(len, _)| len).filter(|&len| len != RDB_LENERR)
 }
 
-/// An integer in its shortest form, as bytes and their number. `None` if it takes more than 32 bits.
+/// Encodes an integer as a string in a special encoding, of 8, 16 or 32 bits. Returns a buffer and
+/// the number of bytes used in it; `None` if the integer takes more than 32 bits.
 #[inline]
 pub fn rdbEncodeInteger(value: i64) -> Option<([u8; 5], usize)> {
     let form = |enc: u8| RDB_ENCVAL << 6 | enc;
@@ -424,7 +530,8 @@ pub fn rdbEncodeInteger(value: i64) -> Option<([u8; 5], usize)> {
     }
 }
 
-/// An integer in one of these forms.
+/// Reads an integer in the special encoding `enctype`. Returns `None` if bytes are missing, or if
+/// the encoding is unknown, which was reported.
 pub fn rdbLoadIntegerObject(server: &mut Server, rdb: &mut Rio, enctype: u64) -> Option<i64> {
     const INT8: u64 = RDB_ENC_INT8 as u64;
     const INT16: u64 = RDB_ENC_INT16 as u64;
@@ -440,13 +547,16 @@ pub fn rdbLoadIntegerObject(server: &mut Server, rdb: &mut Rio, enctype: u64) ->
     }
 }
 
-/// The form of a string that is the canonical text of an integer of up to 32 bits.
+/// Encodes a string as an integer, if it is the canonical text of one of at most 32 bits. Texts
+/// such as `+1`, `01` or ` 1` are not: the loader would not get the same bytes back. Returns as
+/// [`rdbEncodeInteger`] does.
 #[inline]
 pub fn rdbTryIntegerEncoding(s: &[u8]) -> Option<([u8; 5], usize)> {
     rdbEncodeInteger(string2ll(s)?)
 }
 
-/// Writes a string that is compressed already; `original_len` is its length before.
+/// Writes a string that is already compressed. `original_len` is its length in bytes when it is
+/// decompressed. The node of a list that is compressed in memory is saved this way.
 pub fn rdbSaveLzfBlob(rdb: &mut Rio, data: &[u8], original_len: usize) -> CResult {
     rdbWriteRaw(rdb, &[RDB_ENCVAL << 6 | RDB_ENC_LZF])?;
     rdbSaveLen(rdb, data.len() as u64)?;
@@ -454,9 +564,10 @@ pub fn rdbSaveLzfBlob(rdb: &mut Rio, data: &[u8], original_len: usize) -> CResul
     rdbWriteRaw(rdb, data)
 }
 
-/// Compresses and writes a string. `Ok(false)`: it is not worth it, and nothing was written.
+/// Compresses a string with LZF and writes it. Returns `Ok(false)`, with nothing written, if that
+/// does not make it shorter.
 pub fn rdbSaveLzfStringObject(rdb: &mut Rio, s: &[u8]) -> Result<bool, ()> {
-    // Four bytes are the least to be saved.
+    // At least four bytes have to be saved, or it is not worth the time.
     if s.len() <= 4 {
         return Ok(false);
     }
@@ -476,18 +587,24 @@ pub fn rdbSaveLzfStringObject(rdb: &mut Rio, s: &[u8]) -> Result<bool, ()> {
     saved
 }
 
-/// A compressed string, decompressed.
+/// Reads a string compressed with LZF. It is returned as a slice of the stream's scratch buffer if
+/// it is short, else in a buffer of its own. Returns `None` if bytes are missing or there is no
+/// memory, or if it can't be decompressed, which was reported.
 fn rdbLoadLzfStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<RdbString<'a>> {
     let clen = rdbLoadLen(server, rdb)?;
     let len = rdbLoadLen(server, rdb)?;
 
-    // Three bytes say 264 at most, so a length beyond that is a lie, and nothing to allocate memory for.
+    // Three bytes of LZF expand to 264 at most. A length beyond that is corrupt, and no memory is
+    // allocated for it.
+    // `len` comes from the file, and decompression needs a buffer of that size.
     let plausible = |clen: usize| len <= clen as u64 * 88 + 264;
     if clen <= RIO_TAKE_MAX as u64 && len <= RIO_TAKE_MAX as u64 {
         let (clen, len) = (clen as usize, len as usize);
         if !rdbNeed(server, rdb, clen) {
             return None;
         }
+        // Both fit into the buffers of the stream, so that loading many short strings allocates
+        // nothing.
         let mut val = take(&mut rdb.scratch);
         if val.len() < len {
             val.resize(len, 0);
@@ -498,6 +615,8 @@ fn rdbLoadLzfStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<R
             return Some(RdbString::Slice(&rdb.scratch[..len]));
         }
     } else {
+        // A long string is read first: only when so many bytes have come is the size of the result
+        // believed.
         let c = rdbLoadLong(server, rdb, clen)?;
         if plausible(c.len()) {
             let len = len as usize;
@@ -517,16 +636,18 @@ fn rdbLoadLzfStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<R
     None
 }
 
-/// Writes a string: as an integer if it is one, compressed if that pays, else as it is.
+/// Writes a string in the shortest form: as an integer if it is the text of one, compressed if
+/// `rdbcompression` is set and it gets shorter, else as its length and its bytes.
 #[inline]
 pub fn rdbSaveRawString(server: &Server, rdb: &mut Rio, s: &[u8]) -> CResult {
-    // The longest integer of 32 bits has 11 characters.
+    // The text of an integer of 32 bits has 11 characters at most.
     if s.len() <= 11
         && let Some((enc, enclen)) = rdbTryIntegerEncoding(s)
     {
         return rdbWriteRaw(rdb, &enc[..enclen]);
     }
-    // Up to 20 bytes, not even one letter repeated gets shorter by enough.
+    // Compression is not tried up to 20 bytes: even a run of one letter does not become shorter by
+    // enough.
     if s.len() > 20 && server.rdb_compression && rdbSaveLzfStringObject(rdb, s)? {
         return C_OK;
     }
@@ -534,7 +655,7 @@ pub fn rdbSaveRawString(server: &Server, rdb: &mut Rio, s: &[u8]) -> CResult {
     rdbWriteRaw(rdb, s)
 }
 
-/// Writes an integer, as one or, beyond 32 bits, as its text.
+/// Writes an integer as a string: in a special encoding, or as text if it takes more than 32 bits.
 pub fn rdbSaveLongLongAsStringObject(rdb: &mut Rio, value: i64) -> CResult {
     match rdbEncodeInteger(value) {
         Some((enc, enclen)) => rdbWriteRaw(rdb, &enc[..enclen]),
@@ -546,7 +667,7 @@ pub fn rdbSaveLongLongAsStringObject(rdb: &mut Rio, value: i64) -> CResult {
     }
 }
 
-/// Writes a string value.
+/// Writes a value of type string. Panics on a value of any other type.
 #[inline]
 pub fn rdbSaveStringObject(server: &Server, rdb: &mut Rio, obj: ValueRef<'_>) -> CResult {
     match obj {
@@ -556,18 +677,19 @@ pub fn rdbSaveStringObject(server: &Server, rdb: &mut Rio, obj: ValueRef<'_>) ->
     }
 }
 
-/// A string as it came: what the flags of the C's `rdbGenericLoadStringObject` choose from.
+/// A string that was read, in the form in which the stream has it. The methods convert it to what
+/// the flags of the C's `rdbGenericLoadStringObject` choose from.
 pub enum RdbString<'a> {
-    /// It was written as an integer.
+    /// The string is the text of this integer, and was encoded as one.
     Int(i64),
-    /// Its bytes, lent by the stream until the next read.
+    /// The bytes, borrowed from the stream until the next read.
     Slice(&'a [u8]),
-    /// Its bytes, too many to be lent.
+    /// The bytes, which are too many for the stream's buffer.
     Own(Vec<u8>),
 }
 
 impl<'a> RdbString<'a> {
-    /// Its bytes, by themselves (`RDB_LOAD_SDS`).
+    /// Returns the bytes in a buffer of their own (the C's `RDB_LOAD_SDS`).
     pub fn into_vec(self) -> Vec<u8> {
         match self {
             RdbString::Int(n) => ll2string(n).to_vec(),
@@ -576,7 +698,7 @@ impl<'a> RdbString<'a> {
         }
     }
 
-    /// Its bytes; a number is spelled in `buf`.
+    /// Returns the bytes. The text of an integer is written to `buf`.
     #[inline]
     pub fn bytes<'b>(&'b self, buf: &'b mut itoa::Buffer) -> &'b [u8] {
         match self {
@@ -586,7 +708,7 @@ impl<'a> RdbString<'a> {
         }
     }
 
-    /// Appends its bytes.
+    /// Appends the bytes to `out`.
     #[inline]
     pub fn append_to(&self, out: &mut Vec<u8>) {
         match self {
@@ -596,7 +718,8 @@ impl<'a> RdbString<'a> {
         }
     }
 
-    /// As a value of a key: a number if it is one (`RDB_LOAD_ENC`, then `tryObjectEncoding`).
+    /// Returns the value of a key: an integer if the string is the text of one, else the string. It
+    /// stands for `RDB_LOAD_ENC` and a call of `tryObjectEncoding`.
     #[inline]
     fn into_value(self) -> Value<'a> {
         match self {
@@ -607,7 +730,8 @@ impl<'a> RdbString<'a> {
     }
 }
 
-/// Reads a string. `None`: it is not all there, or makes no sense, which was reported.
+/// Reads a string in any encoding. Returns `None` if bytes are missing, or if it is corrupt, which
+/// was reported.
 #[inline]
 pub fn rdbGenericLoadStringObject<'a>(
     server: &mut Server,
@@ -615,8 +739,10 @@ pub fn rdbGenericLoadStringObject<'a>(
 ) -> Option<RdbString<'a>> {
     let (len, isencoded) = rdbLoadLenByRef(server, rdb)?;
     if isencoded {
+        // `len` is the encoding here.
         return rdbLoadSpecialString(server, rdb, len);
     }
+    // A string of this size does not fit into the read buffer.
     if len > RIO_TAKE_MAX as u64 {
         if len == RDB_LENERR {
             return None;
@@ -630,7 +756,8 @@ pub fn rdbGenericLoadStringObject<'a>(
     Some(RdbString::Slice(rioTake(rdb, len)))
 }
 
-/// A string in another form than its bytes.
+/// Reads a string in the special encoding `enctype`. Returns `None` as
+/// [`rdbGenericLoadStringObject`] does.
 fn rdbLoadSpecialString<'a>(
     server: &mut Server,
     rdb: &'a mut Rio,
@@ -647,18 +774,20 @@ fn rdbLoadSpecialString<'a>(
     }
 }
 
-/// Reads a string as bytes.
+/// Reads a string and returns its bytes, whatever its encoding was (see
+/// [`rdbGenericLoadStringObject`]).
 pub fn rdbLoadStringObject(server: &mut Server, rdb: &mut Rio) -> Option<Vec<u8>> {
     rdbGenericLoadStringObject(server, rdb).map(RdbString::into_vec)
 }
 
-/// Reads a string as the value of a key.
+/// Reads a string and returns it as the value of a key, encoded as an integer if it can be.
 #[inline]
 pub fn rdbLoadEncodedStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<Value<'a>> {
     rdbGenericLoadStringObject(server, rdb).map(RdbString::into_value)
 }
 
-/// Writes a double as text behind its length; 253, 254 and 255 in place of a length are NaN and the infinities.
+/// Writes a double as text, preceded by its length in one byte. In place of the length, 253 is NaN,
+/// 254 infinity and 255 minus infinity. Sorted sets were written like this before version 8.
 pub fn rdbSaveDoubleValue(rdb: &mut Rio, val: f64) -> CResult {
     if val.is_nan() {
         return rdbWriteRaw(rdb, &[253]);
@@ -666,7 +795,8 @@ pub fn rdbSaveDoubleValue(rdb: &mut Rio, val: f64) -> CResult {
     if val.is_infinite() {
         return rdbWriteRaw(rdb, &[if val < 0.0 { 255 } else { 254 }]);
     }
-    // Below 2^52 a double that is whole is printed faster, and the same, as an integer.
+    // A whole number below 2^52 is exact both as a double and as an i64. It is printed as an
+    // integer, which is much faster and gives the same text.
     const LIMIT: f64 = (1i64 << 52) as f64;
     let whole = val > 1.0 - LIMIT && val < LIMIT && val == val as i64 as f64;
     let text = if whole { ll2string(val as i64) } else { format_17g(val) };
@@ -674,7 +804,8 @@ pub fn rdbSaveDoubleValue(rdb: &mut Rio, val: f64) -> CResult {
     rdbWriteRaw(rdb, &text)
 }
 
-/// Reads such a double.
+/// Reads a double that [`rdbSaveDoubleValue`] has written. Returns `None` if bytes are missing, or
+/// if the text is not a number.
 pub fn rdbLoadDoubleValue(server: &mut Server, rdb: &mut Rio) -> Option<f64> {
     match rdbLoadRaw(server, rdb)? {
         [255] => Some(f64::NEG_INFINITY),
@@ -690,32 +821,34 @@ pub fn rdbLoadDoubleValue(server: &mut Server, rdb: &mut Rio) -> Option<f64> {
     }
 }
 
-/// Writes a double as its eight bytes.
+/// Writes a double in the IEEE 754 binary64 format: eight bytes, little endian.
 pub fn rdbSaveBinaryDoubleValue(rdb: &mut Rio, val: f64) -> CResult {
     rdbWriteRaw(rdb, &val.to_le_bytes())
 }
 
-/// Reads such a double.
+/// Reads a double that [`rdbSaveBinaryDoubleValue`] has written.
 pub fn rdbLoadBinaryDoubleValue(server: &mut Server, rdb: &mut Rio) -> Option<f64> {
     rdbLoadRaw(server, rdb).map(f64::from_le_bytes)
 }
 
-/// Writes a float as its four bytes.
+/// Writes a float in the IEEE 754 binary32 format: four bytes, little endian.
 pub fn rdbSaveBinaryFloatValue(rdb: &mut Rio, val: f32) -> CResult {
     rdbWriteRaw(rdb, &val.to_le_bytes())
 }
 
-/// Reads such a float.
+/// Reads a float that [`rdbSaveBinaryFloatValue`] has written.
 pub fn rdbLoadBinaryFloatValue(server: &mut Server, rdb: &mut Rio) -> Option<f32> {
     rdbLoadRaw(server, rdb).map(f32::from_le_bytes)
 }
 
-/// Writes the type of a value, by what it is and how it is kept.
+/// Writes the value type of `o`, which depends on its type and its encoding in memory: a small
+/// hash, for instance, is saved as one ziplist.
 #[inline]
 pub fn rdbSaveObjectType(rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
     let type_ = match o {
         ValueRef::Int(_) | ValueRef::Str(_) => RDB_TYPE_STRING,
         ValueRef::Aggregate(a) => match a {
+            // An aggregate has one type for each encoding.
             AggregateRef::List(_) => RDB_TYPE_LIST_QUICKLIST,
             AggregateRef::Set(SetRef::Intset(_)) => RDB_TYPE_SET_INTSET,
             AggregateRef::Set(SetRef::Ht(_)) => RDB_TYPE_SET,
@@ -729,13 +862,18 @@ pub fn rdbSaveObjectType(rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
     rdbSaveType(rdb, type_)
 }
 
-/// A byte that is the type of a value (DUMP payloads). `None`: it is none, or missing.
+/// Reads a value type, at the start of the payload of a DUMP. Returns `None` if the byte is
+/// missing, or not a value type in version `rdbver`.
 pub fn rdbLoadObjectType(server: &mut Server, rdb: &mut Rio, rdbver: i32) -> Option<u8> {
     rdbLoadType(server, rdb).filter(|&type_| rdbIsObjectType(type_, rdbver))
 }
 
-/// Writes the pending messages of a group or a consumer: their ids, and with what `nack` gives also when and how often they
-/// were delivered. To whom, a loader learns from the consumers, of which only the ids are written.
+/// Writes a pending entries list (PEL): the ids, and with each the time and number of its
+/// deliveries if `nack` returns them.
+///
+/// The list of the group is written with them, without the names of the consumers. The list of a
+/// consumer is written as ids alone: the loader looks each up in the group's list, and so learns
+/// which consumer the entry belongs to.
 fn rdbSaveStreamPEL<V>(
     rdb: &mut Rio,
     pel: &Rax<V>,
@@ -745,7 +883,7 @@ fn rdbSaveStreamPEL<V>(
     let mut ri = raxStart();
     raxSeek(&mut ri, pel, "^", b"");
     while raxNext(&mut ri, pel) {
-        // As in the tree: 128 bits, big endian.
+        // An id is written as the radix tree has it: 128 bits, big endian.
         rdbWriteRaw(rdb, ri.key())?;
         if let Some(nack) = ri.data(pel).and_then(&nack) {
             rdbSaveMillisecondTime(rdb, nack.delivery_time)?;
@@ -755,7 +893,8 @@ fn rdbSaveStreamPEL<V>(
     C_OK
 }
 
-/// Writes the consumers of a group, each with what is pending with it.
+/// Writes the consumers of a group: for each its name, when it was last seen, and the ids in its
+/// pending entries list.
 fn rdbSaveStreamConsumers(server: &Server, rdb: &mut Rio, cg: &streamCG) -> CResult {
     rdbSaveLen(rdb, cg.consumers.len())?;
     for consumer in cg.consumers.iter() {
@@ -766,7 +905,7 @@ fn rdbSaveStreamConsumers(server: &Server, rdb: &mut Rio, cg: &streamCG) -> CRes
     C_OK
 }
 
-/// Writes a value, without its type.
+/// Writes a value. Its type is written before the key, by [`rdbSaveObjectType`].
 #[inline]
 pub fn rdbSaveObject(server: &Server, rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
     match o {
@@ -775,12 +914,15 @@ pub fn rdbSaveObject(server: &Server, rdb: &mut Rio, o: ValueRef<'_>) -> CResult
     }
 }
 
-/// Writes a value that has elements.
+/// Writes a value that has elements. An encoding that is a single blob in memory (ziplist, intset)
+/// is written as it is, as one string. That is fast, and the loader gets the same encoding back.
 fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult {
     match a {
         AggregateRef::List(ql) => {
             rdbSaveLen(rdb, ql.len() as u64)?;
             for node in ql.nodes() {
+                // A node that is compressed in memory is written as it is, without decompressing
+                // it.
                 match quicklistGetLzf(node) {
                     Some(data) => rdbSaveLzfBlob(rdb, data, node.sz())?,
                     None => rdbSaveRawString(server, rdb, node.zl())?,
@@ -798,7 +940,9 @@ fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult 
         }
         AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
             rdbSaveLen(rdb, zs.zsl.len() as u64)?;
-            // From the greatest to the smallest, so that a loader puts each at the head, which takes no search.
+            // From the greatest element to the smallest: each element that is loaded is then
+            // smaller than all before it and is inserted at the head of the skip list, in O(1)
+            // instead of O(log(N)).
             let mut zn = zs.zsl.last();
             while let Some(node) = zn {
                 rdbSaveRawString(server, rdb, zs.zsl.member(node))?;
@@ -819,7 +963,8 @@ fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult 
     }
 }
 
-/// Writes a stream: its listpacks as they are, and its groups.
+/// Writes a stream: its listpacks as they are, each with its key in the radix tree, then its length
+/// and last id, and its consumer groups with their pending entries lists and consumers.
 fn rdbSaveStream(server: &Server, rdb: &mut Rio, s: &Stream) -> CResult {
     rdbSaveLen(rdb, raxSize(&s.rax))?;
     let mut ri = raxStart();
@@ -831,7 +976,8 @@ fn rdbSaveStream(server: &Server, rdb: &mut Rio, s: &Stream) -> CResult {
         }
     }
 
-    // To count the entries again would take a look at every listpack.
+    // The length is saved, since the loader could only get it by reading the header of every
+    // listpack.
     rdbSaveLen(rdb, s.length)?;
     rdbSaveLen(rdb, s.last_id.ms)?;
     rdbSaveLen(rdb, s.last_id.seq)?;
@@ -850,14 +996,17 @@ fn rdbSaveStream(server: &Server, rdb: &mut Rio, s: &Stream) -> CResult {
     C_OK
 }
 
-/// How many bytes a value takes in a file.
+/// Returns the number of bytes that a value takes in a file: it is written to a stream that only
+/// counts.
 pub fn rdbSavedObjectLen(server: &Server, o: ValueRef<'_>) -> usize {
     let mut rdb = rioInitWithNull();
     rdbSaveObject(server, &mut rdb, o).expect("counting does not fail");
     rioTell(&rdb) as usize
 }
 
-/// Writes a key with all that belongs to it. `lru` is its access clock, `expiretime` -1 if it has none.
+/// Writes a key: its expiration time in milliseconds (`expiretime`, -1 for none), its idle time or
+/// access frequency (from `lru`, as the `maxmemory-policy` asks for one of them), its type, name
+/// and value.
 #[inline]
 pub fn rdbSaveKeyValuePair(
     server: &Server,
@@ -872,12 +1021,13 @@ pub fn rdbSaveKeyValuePair(
         rdbSaveMillisecondTime(rdb, expiretime)?;
     }
     if server.maxmemory_policy & MAXMEMORY_FLAG_LRU != 0 {
-        // Seconds will do, and take less room.
+        // In seconds, which are precise enough and take fewer bytes.
         rdbSaveType(rdb, RDB_OPCODE_IDLE)?;
         rdbSaveLen(rdb, estimateObjectIdleTime(server, lru) / 1000)?;
     }
     if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
-        // The counter alone: that the time of its last decrement is lost makes little difference.
+        // The opcode and the 8 bit counter, which is logarithmic. The time of its last decrement is
+        // not saved: to reset it once, at loading, changes the frequency little.
         rdbWriteRaw(rdb, &[RDB_OPCODE_FREQ, LFUDecrAndReturn(server, lru) as u8])?;
     }
 
@@ -891,24 +1041,27 @@ pub fn rdbSaveKeyValuePair(
     C_OK
 }
 
-/// Writes an AUX field.
+/// Writes an AUX field: a name and a value, both strings. A loader skips the fields that it does
+/// not know, so fields can be added without a new version of the format.
 pub fn rdbSaveAuxField(server: &Server, rdb: &mut Rio, key: &[u8], val: &[u8]) -> CResult {
     rdbSaveType(rdb, RDB_OPCODE_AUX)?;
     rdbSaveRawString(server, rdb, key)?;
     rdbSaveRawString(server, rdb, val)
 }
 
-/// The same from text.
+/// Writes an AUX field whose value is a text: [`rdbSaveAuxField`].
 pub fn rdbSaveAuxFieldStrStr(server: &Server, rdb: &mut Rio, key: &str, val: &str) -> CResult {
     rdbSaveAuxField(server, rdb, key.as_bytes(), val.as_bytes())
 }
 
-/// The same from a number.
+/// Writes an AUX field whose value is a number: [`rdbSaveAuxField`].
 pub fn rdbSaveAuxFieldStrInt(server: &Server, rdb: &mut Rio, key: &str, val: i64) -> CResult {
     rdbSaveAuxField(server, rdb, key.as_bytes(), &ll2string(val))
 }
 
-/// Writes the AUX fields that every file has, and with `rsi` those that tell a replica where it stood.
+/// Writes the default AUX fields: version, time and memory usage. With `rsi`, also the replication
+/// ID, the offset and the selected db, with which a server that loads the file can ask for a
+/// partial resynchronization.
 pub fn rdbSaveInfoAuxFields(
     server: &Server,
     rdb: &mut Rio,
@@ -930,17 +1083,20 @@ pub fn rdbSaveInfoAuxFields(
     rdbSaveAuxFieldStrInt(server, rdb, "aof-preamble", aof_preamble)
 }
 
-/// How a save goes on, for the parent.
+/// The progress of a save in a child process, which reports it to the parent.
 struct SaveProgress {
     key_count: usize,
     info_updated_time: i64,
     pname: &'static str,
     aof_preamble: bool,
-    /// Bytes written when the parent was last listened to.
+    /// The number of bytes written when the parent's diff was last read.
     processed: u64,
 }
 
-/// Writes all data to a stream. `Err`: what went wrong; part of it may have been written. The stream is not flushed.
+/// Writes the whole data set to a stream in the RDB format. It is not flushed.
+///
+/// `rdbflags` has `RDBFLAGS_AOF_PREAMBLE` when this is the head of an AOF. `Err` is the error of
+/// the stream; then some, or all, of the output is missing.
 pub fn rdbSaveRio(
     server: &mut Server,
     rdb: &mut Rio,
@@ -950,6 +1106,7 @@ pub fn rdbSaveRio(
     rdbSaveRioInner(server, rdb, rdbflags, rsi).map_err(|()| rioTakeError(rdb))
 }
 
+/// Does the work of [`rdbSaveRio`]. `C_ERR`: the stream has failed and holds the error.
 fn rdbSaveRioInner(
     server: &mut Server,
     rdb: &mut Rio,
@@ -966,17 +1123,21 @@ fn rdbSaveRioInner(
     rdbSaveInfoAuxFields(server, rdb, rdbflags, rsi)?;
 
     for j in 0..server.db.len() {
+        // An empty db is skipped: neither its number nor its sizes are written.
         let dict = &server.db[j].dict;
         if dict.len() == 0 {
             continue;
         }
         rdbSaveType(rdb, RDB_OPCODE_SELECTDB)?;
         rdbSaveLen(rdb, j as u64)?;
+        // The sizes are hints: a loader makes its tables so large at once that they need not grow
+        // while it adds the keys.
         rdbSaveType(rdb, RDB_OPCODE_RESIZEDB)?;
         rdbSaveLen(rdb, dict.len() as u64)?;
         rdbSaveLen(rdb, dict.expires_len() as u64)?;
 
-        // The keys are out of the server as long as they are borrowed, since reporting takes the server.
+        // The table is taken out of the server while it is iterated, since reporting the progress
+        // borrows the server.
         let dict = take(&mut server.db[j].dict);
         let saved = rdbSaveKeys(server, rdb, &dict, &mut progress);
         server.db[j].dict = dict;
@@ -984,11 +1145,12 @@ fn rdbSaveRioInner(
     }
 
     rdbSaveType(rdb, RDB_OPCODE_EOF)?;
-    // Without a checksum this is 0, and nobody will check.
+    // The checksum is 0 if `rdbchecksum` is off, and then a loader skips the check.
     let cksum = rioChecksum(rdb);
     rioWrite(rdb, &cksum.to_le_bytes())
 }
 
+/// Writes the keys of one db, and reports the progress to the parent.
 fn rdbSaveKeys(
     server: &mut Server,
     rdb: &mut Rio,
@@ -998,18 +1160,23 @@ fn rdbSaveKeys(
     for e in dict.iter() {
         rdbSaveEntry(server, rdb, e)?;
 
-        // As a part of an AOF rewrite: the pipe from the parent holds little.
+        // As part of an AOF rewrite: move the diff that the parent has accumulated to this child
+        // from time to time. Less of it is then left to write at the end, and the pipe, which is
+        // small, does not fill up.
         if progress.aof_preamble && rioTell(rdb) > progress.processed + AOF_READ_DIFF_INTERVAL_BYTES
         {
             progress.processed = rioTell(rdb);
             aofReadDiffFromParent(server);
         }
 
-        // Once a second the parent hears of it; the clock is asked every 1024 keys.
+        // Report to the parent about once a second. Reading the clock for each key would be slow,
+        // so it is read every 1024 keys.
         progress.key_count += 1;
         if progress.key_count & 1023 == 1 {
             let now = steady_ms();
             if now - progress.info_updated_time >= 1000 {
+                // The parent shows them in INFO (`current_save_keys_processed`), and adds the
+                // memory that was copied so far.
                 let keys = progress.key_count;
                 sendChildInfo(server, CHILD_INFO_TYPE_CURRENT_INFO, keys, progress.pname);
                 progress.info_updated_time = now;
@@ -1019,25 +1186,30 @@ fn rdbSaveKeys(
     C_OK
 }
 
+/// Writes an entry of the keyspace: [`rdbSaveKeyValuePair`].
 #[inline]
 fn rdbSaveEntry(server: &Server, rdb: &mut Rio, e: Entry<'_>) -> CResult {
     rdbSaveKeyValuePair(server, rdb, e.key(), e.value(), e.lru(), e.expire().unwrap_or(-1))
 }
 
-/// The working directory, for messages.
+/// Returns the working directory, for log messages.
 fn rootDir() -> Vec<u8> {
     getcwd().unwrap_or_else(|_| b"unknown".to_vec())
 }
 
-/// The file that the process `pid` saves to before it gets its name.
+/// Returns the name of the temporary file to which process `pid` saves. It is renamed when it is
+/// complete.
 fn rdbTempFile(pid: i32) -> Vec<u8> {
     bformat!("temp-{}.rdb", pid)
 }
 
-/// Saves all data to the file `filename`, which is replaced when the new one is complete and on the disk. `C_ERR`: what
-/// was wrong is in the log, and the old file is as it was.
+/// Saves the data set to the file `filename`. The data is written to a temporary file, which
+/// replaces `filename` when it is complete and synced, so that a crash at any time leaves one whole
+/// file. `C_ERR`: the log says why, and the old file is as it was.
 pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) -> CResult {
     let tmpfile = rdbTempFile(getpid());
+    // The name has the pid of the process in it, so that a SAVE and a child that is being killed do
+    // not write to the same file.
     let fd = match open(&tmpfile, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o666) {
         Ok(fd) => fd,
         Err(e) => {
@@ -1054,11 +1226,14 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
 
     let mut rdb = rioInitWithFile(fd, 0);
     startSaving(RDBFLAGS_NONE);
+    // Sync every few megabytes instead of all at the end: one large fsync would saturate the disk,
+    // and delay those of the AOF in the parent.
     if server.rdb_save_incremental_fsync {
         rioSetAutoSync(&mut rdb, REDIS_AUTOSYNC_BYTES);
     }
 
-    // The bytes have to be on the disk before the name is: nothing may be left in our buffers, or the system's.
+    // Sync before the rename: otherwise a power failure could leave the name with a file whose data
+    // is still in the buffers of the kernel.
     let saved = rdbSaveRio(server, &mut rdb, RDBFLAGS_NONE, rsi)
         .and_then(|()| rioFlush(&mut rdb).map_err(|()| rioTakeError(&mut rdb)))
         .and_then(|()| fsync(fd));
@@ -1093,8 +1268,9 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
     C_OK
 }
 
-/// Saves in a child. `C_ERR`: there is one already, or it could not be made. How it ended, `backgroundSaveDoneHandler`
-/// hears.
+/// Saves the data set in a child process, which has a snapshot of the memory by copy-on-write.
+/// `C_ERR`: a child process is active already, or fork failed. [`backgroundSaveDoneHandler`] is
+/// called when the child has exited.
 pub fn rdbSaveBackground(
     server: &mut Server,
     filename: &[u8],
@@ -1103,6 +1279,8 @@ pub fn rdbSaveBackground(
     if hasActiveChildProcess(server) {
         return C_ERR;
     }
+    // The writes up to the fork are in the snapshot. When the child succeeds they are subtracted
+    // from `dirty`, and those that came meanwhile stay.
     server.dirty_before_bgsave = server.dirty;
     server.lastbgsave_try = steady_ms() / 1000;
 
@@ -1112,6 +1290,7 @@ pub fn rdbSaveBackground(
             redisSetCpuAffinity(server.bgsave_cpulist.as_deref());
             let retval = rdbSave(server, filename, rsi);
             if retval.is_ok() {
+                // How much memory copy-on-write has duplicated, for INFO and the log.
                 sendChildCowInfo(server, CHILD_INFO_TYPE_RDB_COW_SIZE, "RDB");
             }
             exitFromChild(if retval.is_ok() { 0 } else { 1 })
@@ -1130,10 +1309,12 @@ pub fn rdbSaveBackground(
     }
 }
 
-/// Removes the file of a child that saved. `from_signal`: we are in a signal handler, on our way out, and nothing is
-/// allocated.
-// C: outside of a handler a background thread frees the blocks; here that is `backgroundSaveDoneHandlerDisk`'s concern,
-// and who else calls this is about to end.
+/// Removes the temporary file of the child `childpid`. `from_signal` says that a signal handler
+/// calls this, in which only async-signal-safe functions may be called: the name is put together on
+/// the stack, without an allocation.
+// C: outside of a signal handler `bg_unlink` is called, so that a background thread frees the
+// blocks. Here `backgroundSaveDoneHandlerDisk` does that itself, and the other callers are about to
+// exit.
 pub fn rdbRemoveTempFile(childpid: i32, from_signal: bool) {
     if from_signal {
         let mut buf = [0; 32];
@@ -1149,16 +1330,18 @@ pub fn rdbRemoveTempFile(childpid: i32, from_signal: bool) {
     }
 }
 
-/// Why a value could not be loaded (`RDB_LOAD_ERR_*`).
+/// The reason why a value could not be loaded (`RDB_LOAD_ERR_*`).
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum RdbLoadErr {
-    /// It has no elements, which old versions wrote by mistake. The key is skipped.
+    /// The value has no elements. Bugs of older versions have left such keys in files, so a load
+    /// skips the key and goes on.
     EMPTY_KEY,
-    /// All else. If it was not reported, bytes are missing.
+    /// Any other error. If it was not reported, bytes are missing.
     OTHER,
 }
 
-/// The name of a module, which its number is made of.
+/// Returns the name of a module's type, which is encoded in its 64 bit id: nine characters of six
+/// bits each, followed by ten bits of version.
 pub fn moduleTypeNameByID(moduleid: u64) -> [u8; 9] {
     const CHARSET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut name = [0; 9];
@@ -1170,9 +1353,10 @@ pub fn moduleTypeNameByID(moduleid: u64) -> [u8; 9] {
     name
 }
 
-/// Whether a packed value that is loaded now is checked element by element, and searched for duplicates: by
-/// `sanitize-dump-payload` always, never, or if it comes from a client (RESTORE), and neither from our master nor from a user
-/// who is trusted with it.
+/// Tells whether a packed value that is being loaded is validated element by element, and checked
+/// for duplicates. `sanitize-dump-payload` says so: always, never, or, with `clients`, only for a
+/// RESTORE by a client other than the master, whose user does not have the flag
+/// `skip-sanitize-payload`.
 fn deepIntegrityValidation(server: &Server) -> bool {
     if server.sanitize_dump_payload != SANITIZE_DUMP_CLIENTS {
         return server.sanitize_dump_payload == SANITIZE_DUMP_YES;
@@ -1185,14 +1369,18 @@ fn deepIntegrityValidation(server: &Server) -> bool {
     server[c].flags & CLIENT_MASTER == 0 && !server[c].user.is_some_and(skips)
 }
 
-/// Whether what is loaded comes from a file or from our master, and not from a client. What genuine servers have written by
-/// mistake is put right then, for it is all that there is; RESTORE can refuse it.
+/// Tells whether the data comes from a file or from the master, rather than from a client.
+///
+/// Genuine servers have written some inconsistent values, through bugs. In a file or from the
+/// master these are repaired, because there is no other copy of the data. From a client they are
+/// refused: RESTORE can reply with an error.
 fn comes_from_file_or_master(server: &Server) -> bool {
     let from_master = |c: ClientId| server[c].flags & CLIENT_MASTER != 0;
     server.loading || server.current_client.is_some_and(from_master)
 }
 
-/// Logs what was put right in a value that comes from a file or from our master.
+/// Logs a repair of a value that comes from a file or from the master. Nothing is logged in
+/// redis-check-rdb.
 macro_rules! rdb_report_mended {
     ($server:expr, $key:expr, $($arg:tt)+) => {
         if $server.rdb_check.is_none() {
@@ -1201,18 +1389,20 @@ macro_rules! rdb_report_mended {
     };
 }
 
-/// Reports a packed value that was looked at element by element. `passes` says whether it could be loaded without, and then
-/// the report says so.
+/// Reports a packed value that failed its validation. `passes` says that it would be loaded without
+/// the deep validation; the message then names the directive that turns it off.
 fn rdb_report_unsound(server: &mut Server, linenum: u32, reason: &str, passes: bool) {
     let way_out = if passes { " It is not looked at with 'sanitize-dump-payload no'." } else { "" };
     rdbReportError(server, true, linenum, &bformat!("{}{}", reason, way_out));
 }
 
-/// The pairs of a ziplist without those whose first element is there before: the others were never seen. `None`: more is
-/// wrong with it than that, or it has a score that is no number.
+/// Returns a copy of a ziplist of pairs without the duplicates: of pairs with the same first
+/// element (field or member) the first is kept, which is the one that commands have found. Returns
+/// `None` if the ziplist is corrupt otherwise, or, with `scores`, has a score that is NaN.
 fn rdb_drop_duplicates(zl: &[u8], scores: bool) -> Option<Ziplist> {
     let mut entries = Vec::new();
     let mut collect = |p: usize| ziplistGet(zl, p).map(|entry| entries.push(entry)).is_some();
+    // A pair that is incomplete is not repaired either.
     if !ziplistValidateIntegrity(zl, true, Some(&mut collect)) || entries.len() % 2 != 0 {
         return None;
     }
@@ -1232,8 +1422,8 @@ fn rdb_drop_duplicates(zl: &[u8], scores: bool) -> Option<Ziplist> {
     Some(out)
 }
 
-/// Skips the data of a module, which can be read without the module, in redis-check-rdb. `None`: the bytes end, or make no
-/// sense, which was reported.
+/// Skips the serialized value of a module, in redis-check-rdb. The opcodes in it say how to parse
+/// it without the module. Returns `None` if bytes are missing or it is corrupt, which was reported.
 pub fn rdbLoadCheckModuleValue(
     server: &mut Server,
     rdb: &mut Rio,
@@ -1250,7 +1440,7 @@ pub fn rdbLoadCheckModuleValue(
             }
             RDB_MODULE_OPCODE_FLOAT => ("float", rdbLoadBinaryFloatValue(server, rdb).is_some()),
             RDB_MODULE_OPCODE_DOUBLE => ("double", rdbLoadBinaryDoubleValue(server, rdb).is_some()),
-            // C: it goes on after any other number as well.
+            // C: an unknown opcode is skipped, too.
             _ => continue,
         };
         if !read {
@@ -1265,7 +1455,12 @@ pub fn rdbLoadCheckModuleValue(
     }
 }
 
-/// Reads a value of a type. `rdbver` is the version of the file or payload. A string is lent by the stream where it can be.
+/// Reads a value of type `rdbtype`. `rdbver` is the version of the file or payload, and `key` is
+/// for messages. A short string is borrowed from the stream.
+///
+/// `Err` is [`RdbLoadErr`]; corrupt data was reported. How deeply a packed value is validated
+/// depends on [`deepIntegrityValidation`]: one that is corrupt and accepted here aborts the process
+/// when a command reads that part of it.
 #[inline]
 pub fn rdbLoadObject<'a>(
     server: &mut Server,
@@ -1289,7 +1484,7 @@ pub fn rdbLoadObject<'a>(
     }
 }
 
-/// Reads a value that has elements.
+/// Reads a value that has elements: [`rdbLoadObject`] for all types other than strings.
 #[inline(never)]
 fn rdbLoadAggregate(
     server: &mut Server,
@@ -1332,12 +1527,14 @@ fn rdbLoadAggregate(
     }
 }
 
-/// Room to make for `len` elements of at least `size` bytes each: a length that the bytes to come cannot hold is a lie.
+/// Returns for how many of `len` elements, each of which takes at least `size` bytes in the file,
+/// room is made in advance. A corrupt length allocates no more than the bytes that are left could
+/// fill.
 fn rdbRoom(rdb: &Rio, len: u64, size: u64) -> usize {
     len.min(rioRemaining(rdb).map_or(1 << 20, |bytes| bytes / size)) as usize
 }
 
-/// The number of elements of a value.
+/// Reads the number of elements of a value. 0 is `EMPTY_KEY`.
 fn rdbLoadCount(server: &mut Server, rdb: &mut Rio) -> Result<u64, RdbLoadErr> {
     match rdbLoadLen(server, rdb) {
         None => Err(RdbLoadErr::OTHER),
@@ -1346,13 +1543,13 @@ fn rdbLoadCount(server: &mut Server, rdb: &mut Rio) -> Result<u64, RdbLoadErr> {
     }
 }
 
-/// Reports what is wrong with a value.
+/// Reports a corrupt value, and returns the error.
 fn rdbCorrupt<T>(server: &mut Server, linenum: u32, reason: &str) -> Result<T, RdbLoadErr> {
     rdbReportError(server, true, linenum, reason.as_bytes());
     Err(RdbLoadErr::OTHER)
 }
 
-/// A value that was made of what was read. `None`: the bytes are damaged, and this is the reason.
+/// Returns `value`, or reports `reason` if it is `None`.
 fn rdbUnlessCorrupt<T>(
     server: &mut Server,
     linenum: u32,
@@ -1365,7 +1562,7 @@ fn rdbUnlessCorrupt<T>(
     }
 }
 
-/// Adds an element to a list. `false`: it is too long for one.
+/// Adds an element to the end of a list. Returns `false` if it is too long to be an element.
 fn rdbAddToList(ql: &mut Quicklist, ele: &[u8]) -> bool {
     if ele.len() >= LIST_ELEMENT_LIMIT {
         return false;
@@ -1374,7 +1571,7 @@ fn rdbAddToList(ql: &mut Quicklist, ele: &[u8]) -> bool {
     true
 }
 
-/// A list, one element after the other.
+/// Reads a list whose elements are written one by one (`RDB_TYPE_LIST`, which old versions wrote).
 fn rdbLoadList(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
     let len = rdbLoadCount(server, rdb)?;
     let mut ql = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
@@ -1387,17 +1584,18 @@ fn rdbLoadList(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadE
     Ok(ql)
 }
 
-/// A set that is being put together: of integers as long as it can be.
+/// A set that is being loaded. It is an intset as long as all members are integers, and few enough.
 struct SetBuilder {
     set: Set,
-    /// Members that go to the table of `set` soon.
+    /// Members that are not in the table of `set` yet, and are added in a batch.
     waiting: DictBatch<SdsEntry>,
-    /// So many members are likely to come.
+    /// The number of members to make room for in the table.
     room: usize,
 }
 
 impl SetBuilder {
-    /// For `len` members, of which `room` are likely to come.
+    /// Returns an empty builder for `len` members, as the file claims, with a table for `room`
+    /// members.
     fn new(server: &Server, len: u64, room: usize) -> SetBuilder {
         let mut builder =
             SetBuilder { set: Set::Intset(intsetNew()), waiting: DictBatch::default(), room };
@@ -1407,6 +1605,7 @@ impl SetBuilder {
         builder
     }
 
+    /// Converts the set to a table, with room for the members to come.
     fn convert(&mut self) {
         setTypeConvert(&mut self.set);
         if let Set::Ht(d) = &mut self.set
@@ -1416,7 +1615,7 @@ impl SetBuilder {
         }
     }
 
-    /// Adds a member. `false`: it, or one before it, is there.
+    /// Adds a member. Returns `false` if this member, or another one of its batch, is a duplicate.
     fn add(&mut self, ele: &[u8]) -> bool {
         if let Set::Intset(is) = &mut self.set {
             if let Some(llval) = string2ll(ele) {
@@ -1430,7 +1629,8 @@ impl SetBuilder {
         }
     }
 
-    /// The set, unless one of the last members was there.
+    /// Adds the last batch and returns the set. Returns `None` if there is a duplicate among the
+    /// members of the batch.
     fn finish(mut self) -> Option<Set> {
         let all_new = match &mut self.set {
             Set::Ht(d) => dictAddBatch(d, &mut self.waiting),
@@ -1440,7 +1640,7 @@ impl SetBuilder {
     }
 }
 
-/// A set, one member after the other.
+/// Reads a set whose members are written one by one (`RDB_TYPE_SET`).
 fn rdbLoadSet(server: &mut Server, rdb: &mut Rio) -> Result<Set, RdbLoadErr> {
     let len = rdbLoadCount(server, rdb)?;
     let mut set = SetBuilder::new(server, len, rdbRoom(rdb, len, 1));
@@ -1453,7 +1653,9 @@ fn rdbLoadSet(server: &mut Server, rdb: &mut Rio) -> Result<Set, RdbLoadErr> {
     rdbUnlessCorrupt(server, line!(), set.finish(), "Duplicate set members detected")
 }
 
-/// A sorted set, one member after the other, from the greatest to the smallest if it was written by version 8 or later.
+/// Reads a sorted set whose members are written one by one (`RDB_TYPE_ZSET` with scores as text,
+/// `RDB_TYPE_ZSET_2` with binary scores). It is converted to a ziplist if the configuration allows
+/// it.
 fn rdbLoadZset(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Result<Zset, RdbLoadErr> {
     let zsetlen = rdbLoadCount(server, rdb)?;
     let (mut maxelelen, mut totelelen) = (0, 0);
@@ -1473,7 +1675,7 @@ fn rdbLoadZset(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Result<Zset, 
             rdbLoadDoubleValue(server, rdb)
         };
         let score = score.ok_or(RdbLoadErr::OTHER)?;
-        // C: this ends the process.
+        // C: a NaN score aborts the process.
         if score.is_nan() {
             return rdbCorrupt(server, line!(), "Zset with NAN score detected");
         }
@@ -1487,25 +1689,30 @@ fn rdbLoadZset(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Result<Zset, 
         return rdbCorrupt(server, line!(), "Duplicate zset fields detected");
     }
 
-    // Only now, as they do not come in the order of a ziplist.
+    // The conversion comes last, because the members are in descending order and a ziplist needs
+    // them ascending.
     let mut zobj = Zset::Skiplist(zs);
     zsetConvertToZiplistIfNeeded(&mut zobj, maxelelen, totelelen, &ZsetLimits::of(server));
     Ok(zobj)
 }
 
-/// A hash that is being put together: a ziplist while it is small enough.
+/// A hash that is being loaded. It is a ziplist as long as it is small enough.
 struct HashBuilder {
     hash: Hash,
-    /// The fields in the ziplist, if they are looked at.
+    /// The fields in the ziplist, to find duplicates; `None` without deep validation.
     fields: Option<HashSet<Vec<u8>>>,
-    /// Pairs that go to the table of `hash` soon.
+    /// Pairs that are not in the table of `hash` yet, and are added in a batch.
     waiting: DictBatch<PairEntry>,
     max_value: usize,
 }
 
 impl HashBuilder {
-    /// For `len` fields, of which `room` are likely to come. Without `deep` a field of a ziplist may be there twice, which
-    /// ends the process when it is converted.
+    /// Returns an empty builder for `len` fields, as the file claims, with a table for `room`
+    /// fields.
+    ///
+    /// With `deep`, duplicates are also looked for while the hash is a ziplist. They would do no
+    /// harm there, but the conversion to a table, which a later command may cause, aborts the
+    /// process at a duplicate.
     fn new(server: &Server, len: u64, room: usize, deep: bool) -> HashBuilder {
         let mut builder = HashBuilder {
             hash: createHashObject(),
@@ -1519,6 +1726,8 @@ impl HashBuilder {
         builder
     }
 
+    /// Converts the hash to a table with `room` for the fields to come. The table finds duplicates
+    /// itself, so the set of fields is dropped.
     fn convert(&mut self, room: usize) {
         self.fields = None;
         hashTypeConvert(&mut self.hash);
@@ -1529,7 +1738,8 @@ impl HashBuilder {
         }
     }
 
-    /// Adds a field and its value; `room` are still to come. `false`: the field, or one before it, is there.
+    /// Adds a field and its value. `room` is the number of fields still to come. Returns `false` if
+    /// this field, or another one of its batch, is a duplicate.
     fn add(&mut self, field: &[u8], value: &[u8], room: usize) -> bool {
         if let Hash::Ziplist(zl) = &mut self.hash {
             if self.fields.as_mut().is_some_and(|fields| !fields.insert(field.to_vec())) {
@@ -1551,7 +1761,8 @@ impl HashBuilder {
         }
     }
 
-    /// The hash, unless one of the last fields was there.
+    /// Adds the last batch and returns the hash. Returns `None` if there is a duplicate among the
+    /// fields of the batch.
     fn finish(mut self) -> Option<Hash> {
         let all_new = match &mut self.hash {
             Hash::Ht(ht) => dictAddBatch(ht, &mut self.waiting),
@@ -1561,7 +1772,7 @@ impl HashBuilder {
     }
 }
 
-/// A hash, one field after the other.
+/// Reads a hash whose fields and values are written one by one (`RDB_TYPE_HASH`).
 fn rdbLoadHash(server: &mut Server, rdb: &mut Rio) -> Result<Hash, RdbLoadErr> {
     let len = rdbLoadCount(server, rdb)?;
     let deep = deepIntegrityValidation(server);
@@ -1579,7 +1790,8 @@ fn rdbLoadHash(server: &mut Server, rdb: &mut Rio) -> Result<Hash, RdbLoadErr> {
     rdbUnlessCorrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
 }
 
-/// A hash whose fields may expire, of 7.4 and later. It is loaded if no field does.
+/// Reads a hash whose fields may have an expiration time (`RDB_TYPE_HASH_METADATA`), as servers
+/// from 7.4 on write it. It is refused if a field has one, which 6.2 can't keep.
 // C: there is no such type.
 fn rdbLoadHashMetadata(
     server: &mut Server,
@@ -1608,7 +1820,9 @@ fn rdbLoadHashMetadata(
     rdbUnlessCorrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
 }
 
-/// A list in ziplists, node by node.
+/// Reads a list whose nodes are ziplists (`RDB_TYPE_LIST_QUICKLIST`), which become the nodes of the
+/// quicklist as they are. The state of the compressor is lent to the quicklist meanwhile, and
+/// returned even after an error.
 fn rdbLoadQuicklist(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
     let len = rdbLoadCount(server, rdb)?;
     let mut ql = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
@@ -1618,6 +1832,7 @@ fn rdbLoadQuicklist(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, Rdb
     if quicklistCount(&ql) == 0 { Err(RdbLoadErr::EMPTY_KEY) } else { Ok(ql) }
 }
 
+/// Reads the `len` nodes of [`rdbLoadQuicklist`] and appends them to `ql`.
 fn rdbLoadQuicklistNodes(
     server: &mut Server,
     rdb: &mut Rio,
@@ -1637,10 +1852,10 @@ fn rdbLoadQuicklistNodes(
                 rdb_report_unsound(server, line!(), "Ziplist integrity check failed.", passes);
                 return Err(RdbLoadErr::OTHER);
             }
-            // An empty node is nothing; only a list of such nodes is an empty key.
+            // Skip an empty node. If all are empty the list is an empty key.
             Some(zl) if ziplistLen(&zl) == 0 => {}
             Some(zl) => {
-                // Nodes are compressed one after the other.
+                // One compressor serves all nodes, one after the other.
                 ql.lend_lzf(&mut rdb.lzf);
                 quicklistAppendZiplist(ql, zl);
             }
@@ -1649,7 +1864,8 @@ fn rdbLoadQuicklistNodes(
     Ok(())
 }
 
-/// A list as 7.0 and later have it: each node is a listpack, or one long element as it is.
+/// Reads a list as servers from 7.0 on write it (`RDB_TYPE_LIST_QUICKLIST_2`): each node is a
+/// listpack, or one long element by itself. The elements are pushed to a quicklist of ziplists.
 // C: there is no such type.
 fn rdbLoadQuicklist2(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
     let len = rdbLoadCount(server, rdb)?;
@@ -1679,7 +1895,7 @@ fn rdbLoadQuicklist2(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, Rd
     if quicklistCount(&ql) == 0 { Err(RdbLoadErr::EMPTY_KEY) } else { Ok(ql) }
 }
 
-/// The elements of a listpack.
+/// Iterates over the elements of a listpack, which must be valid.
 fn lpElements(lp: &[u8]) -> impl Iterator<Item = ZiplistEntry<'_>> {
     let element = |p| match lpGet(lp, p) {
         ListpackEntry::Str(s) => ZiplistEntry::Str(s),
@@ -1688,8 +1904,11 @@ fn lpElements(lp: &[u8]) -> impl Iterator<Item = ZiplistEntry<'_>> {
     std::iter::successors(lpFirst(lp), |&p| lpNext(lp, p)).map(element)
 }
 
-/// A value that is one string of bytes. The limits of the configuration decide whether it stays one; only the number of
-/// elements counts, since to look at each would take long.
+/// Reads a value that is one blob: a ziplist, an intset, a zipmap or a listpack.
+///
+/// A value that has more elements than the configuration allows for its encoding is converted. Only
+/// the number of elements is compared, and not their length, which would take a scan in O(N); such
+/// a value is converted when a command next changes it.
 fn rdbLoadEncoded(
     server: &mut Server,
     rdbtype: u8,
@@ -1722,13 +1941,14 @@ fn rdbLoadEncoded(
             Ok(Aggregate::List(Box::new(quicklistCreateFromZiplist(fill, compress, zl))))
         }
         RDB_TYPE_SET_INTSET => {
-            // C: looks for the order only when it sanitizes. But it is quickly seen, and SRANDMEMBER can run for ever on a
-            // set in which a number is there more than once.
+            // C: the order is checked only when it sanitizes. The check is cheap, and SRANDMEMBER
+            // can loop endlessly on a set with duplicate numbers.
             let Some(is) =
                 Intset::fromSlice(encoded).filter(|is| intsetValidateIntegrity(is, true))
             else {
                 return rdbCorrupt(server, line!(), "Intset integrity check failed.");
             };
+            // The limits may have been configured lower since the file was written.
             let convert = intsetLen(&is) as usize > server.set_max_intset_entries;
             let mut set = Set::Intset(is);
             if convert {
@@ -1775,8 +1995,10 @@ fn rdbLoadEncoded(
     }
 }
 
-/// A ziplist of pairs that is not sound. One in which a field or member is there twice, as genuine servers have written
-/// them, loses the second if it comes from a file or our master; anything else is reported.
+/// Repairs or reports a ziplist of pairs, `what` being "Zset" or "Hash", that failed its
+/// validation. If a field or member is there twice, as genuine servers have written it, the second
+/// one is dropped in data from a file or the master, and the rest is returned. Anything else is
+/// reported.
 fn rdb_mend_pairs(
     server: &mut Server,
     linenum: u32,
@@ -1785,7 +2007,8 @@ fn rdb_mend_pairs(
     what: &str,
     scores: bool,
 ) -> Result<Ziplist, RdbLoadErr> {
-    // C: loads them as they are, unless it sanitizes, and ends when the value becomes a table.
+    // C: such values are loaded as they are, unless it sanitizes, and abort the process when they
+    // are converted to a table.
     if comes_from_file_or_master(server)
         && let Some(mended) = rdb_drop_duplicates(zl, scores)
     {
@@ -1793,7 +2016,8 @@ fn rdb_mend_pairs(
         rdb_report_mended!(server, key, "{} pairs that were there before are left out", dropped);
         return Ok(mended);
     }
-    // With more pairs it becomes a table at once, and each is looked at all the same.
+    // Above the limit the value is converted to a table at once, which finds the duplicates even
+    // without the deep validation.
     let limit =
         if scores { server.zset_max_ziplist_entries } else { server.hash_max_ziplist_entries };
     let passes = ziplistValidateIntegrity(zl, false, None) && ziplistLen(zl) / 2 <= limit;
@@ -1801,7 +2025,8 @@ fn rdb_mend_pairs(
     Err(RdbLoadErr::OTHER)
 }
 
-/// The hash of a zipmap, which Redis 2.4 and earlier have.
+/// Converts a zipmap, the encoding of small hashes in Redis 2.4 and before, to a ziplist or a
+/// table.
 fn rdbConvertZipmap(server: &mut Server, encoded: &[u8]) -> Result<Hash, RdbLoadErr> {
     if !zipmapValidateIntegrity(encoded, true) {
         return rdbCorrupt(server, line!(), "Zipmap integrity check failed.");
@@ -1821,13 +2046,16 @@ fn rdbConvertZipmap(server: &mut Server, encoded: &[u8]) -> Result<Hash, RdbLoad
         ziplistPush(&mut zl, value, ZIPLIST_TAIL);
     }
     let mut hash = Hash::Ziplist(zl);
+    // Here each element was read anyway, so that their length counts too.
     if fields.len() > server.hash_max_ziplist_entries || maxlen > server.hash_max_ziplist_value {
         hashTypeConvert(&mut hash);
     }
     Ok(hash)
 }
 
-/// The value of a listpack, which 7.0 and later have where ziplists and small tables were.
+/// Converts a listpack, which servers from 7.0 on write instead of a ziplist or a small table, to
+/// an encoding of 6.2. The whole listpack is validated, whatever the configuration says, because
+/// each element is read anyway.
 // C: there are no such types.
 fn rdbConvertListpack(
     server: &mut Server,
@@ -1837,7 +2065,8 @@ fn rdbConvertListpack(
     rdbver: i32,
     lp: &[u8],
 ) -> Result<Aggregate, RdbLoadErr> {
-    // Members, members with scores, fields with values, or these with the times at which they expire.
+    // How many elements belong together: a member; a member and its score; a field and its value;
+    // or these two and the expiration time of the field.
     let (what, group) = match rdbtype {
         RDB_TYPE_SET_LISTPACK => ("Set listpack integrity check failed.", 1),
         RDB_TYPE_ZSET_LISTPACK => ("Zset listpack integrity check failed.", 2),
@@ -1877,7 +2106,8 @@ fn rdbConvertListpack(
                 };
                 sorted.push((ele, score));
             }
-            // In order, which also means that no member is there twice under the same score.
+            // The order is checked first; it excludes that a member is there twice with the same
+            // score.
             let in_order = sorted.is_sorted_by(|a, b| zsetOrder(a, b).is_lt());
             let mut members: Vec<_> = sorted.iter().map(|&(ele, _)| ele).collect();
             if !in_order
@@ -1904,17 +2134,17 @@ fn rdbConvertListpack(
     }
 }
 
-/// A number that may be any, also the one that is no length.
+/// Reads a number that is encoded as a length, but may be any 64 bit number, even `RDB_LENERR`.
 fn rdbLoadNumber(server: &mut Server, rdb: &mut Rio) -> Option<u64> {
     rdbLoadLenByRef(server, rdb).map(|(n, _)| n)
 }
 
-/// An id, as two numbers.
+/// Reads the id of a stream's entry: its milliseconds and its sequence number.
 fn rdbLoadStreamID(server: &mut Server, rdb: &mut Rio) -> Option<streamID> {
     Some(streamID { ms: rdbLoadNumber(server, rdb)?, seq: rdbLoadNumber(server, rdb)? })
 }
 
-/// What was read, or a report that it was not.
+/// Returns `read`, or reports `reason` if it is `None`.
 fn rdbOrReadError<T>(
     server: &mut Server,
     linenum: u32,
@@ -1927,7 +2157,8 @@ fn rdbOrReadError<T>(
     read
 }
 
-/// A stream. What versions 10 and 11 add to it tells how far groups lag behind, which 6.2 does not show.
+/// Reads a stream. What versions 10 and 11 of the format add, such as the number of entries ever
+/// added, from which servers from 7.0 on compute the lag of a group, is read and dropped.
 fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) -> Option<Stream> {
     let deep = deepIntegrityValidation(server);
     let mend = comes_from_file_or_master(server);
@@ -1935,10 +2166,11 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
     let listpacks = rdbLoadLen(server, rdb);
     let listpacks =
         rdbOrReadError(server, line!(), listpacks, "Stream listpacks len loading failed.")?;
-    // As the listpacks tell it, if all of them do.
+    // The number of entries by the headers of the listpacks; `None` if one of them is not a number.
     let mut entries = Some(0u64);
     for _ in 0..listpacks {
-        // The master id: the ids in the listpack are told as differences to it.
+        // The master id is the key of the node in the radix tree. The ids of the entries in the
+        // listpack are encoded as differences to it.
         let nodekey = rdbLoadStringObject(server, rdb);
         let nodekey = rdbOrReadError(
             server,
@@ -1970,7 +2202,8 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
                 "the deleted entries of a stream's node are counted anew"
             );
         }
-        // A node without entries is removed by whoever deletes the last one.
+        // A listpack is never empty: when its last entry is deleted, its node is removed from the
+        // radix tree.
         let Some(first) = lpFirst(&lp) else {
             rdbReportCorruptRDB!(server, "Empty listpack inside stream");
             return None;
@@ -1985,7 +2218,7 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
 
     let metadata = rdbLoadStreamMetadata(server, rdb, rdbtype, &mut s);
     rdbOrReadError(server, line!(), metadata, "Stream object metadata loading failed.")?;
-    // C: takes any number, and servers since 5.0 have written wrong ones.
+    // C: any length is accepted, and bugs of servers since 5.0 have written wrong ones.
     if let Some(entries) = entries.filter(|&entries| entries != s.length) {
         if mend {
             rdb_report_mended!(
@@ -2016,10 +2249,11 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
             "Error reading the consumer group name from Stream",
         )?;
         let cg_id = rdbLoadStreamID(server, rdb).filter(|_| {
-            // How many entries the group has read.
+            // The number of entries that the group has read, which versions after 9 write.
             rdbtype == RDB_TYPE_STREAM_LISTPACKS || rdbLoadNumber(server, rdb).is_some()
         });
         let cg_id = rdbOrReadError(server, line!(), cg_id, "Stream cgroup ID loading failed.")?;
+        // The group is created at once, and filled as more data is read.
         let Some(cgroup) = streamCreateCG(&mut s, &cgname, &cg_id) else {
             rdbReportCorruptRDB!(server, "Duplicated consumer group name {}", B(c_str(&cgname)));
             return None;
@@ -2029,7 +2263,8 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
     Some(s)
 }
 
-/// The numbers between the listpacks and the groups of a stream.
+/// Reads what stands between the listpacks and the groups of a stream into `s`: its length and its
+/// last id.
 fn rdbLoadStreamMetadata(
     server: &mut Server,
     rdb: &mut Rio,
@@ -2039,7 +2274,7 @@ fn rdbLoadStreamMetadata(
     s.length = rdbLoadNumber(server, rdb)?;
     s.last_id = rdbLoadStreamID(server, rdb)?;
     if rdbtype != RDB_TYPE_STREAM_LISTPACKS {
-        // The first id, the greatest one that was deleted, and how many entries there ever were.
+        // The first id, the greatest id that was deleted, and the number of entries ever added.
         rdbLoadStreamID(server, rdb)?;
         rdbLoadStreamID(server, rdb)?;
         rdbLoadNumber(server, rdb)?;
@@ -2047,7 +2282,7 @@ fn rdbLoadStreamMetadata(
     Some(())
 }
 
-/// What is pending in a group, and its consumers.
+/// Reads the pending entries list of a consumer group, and its consumers, into `cgroup`.
 fn rdbLoadStreamCG(
     server: &mut Server,
     rdb: &mut Rio,
@@ -2056,7 +2291,8 @@ fn rdbLoadStreamCG(
     cgroup: &mut streamCG,
 ) -> Option<()> {
     let mend = comes_from_file_or_master(server);
-    // Whose the messages are, the consumers tell, who come behind.
+    // The group's list comes first, and does not name the consumers. The entries get their consumer
+    // below, when the consumers and their ids are read.
     let pel_size = rdbLoadLen(server, rdb);
     let pel_size = rdbOrReadError(server, line!(), pel_size, "Stream PEL size loading failed.")?;
     for _ in 0..pel_size {
@@ -2066,6 +2302,7 @@ fn rdbLoadStreamCG(
         let delivered = delivery_time.and_then(|t| Some((t, rdbLoadNumber(server, rdb)?)));
         let (delivery_time, delivery_count) =
             rdbOrReadError(server, line!(), delivered, "Stream PEL NACK loading failed.")?;
+        // No consumer yet: see above.
         let nack = streamNACK { delivery_time, delivery_count, consumer: ConsumerId::NONE };
         if raxTryInsert(&mut cgroup.pel, &rawid, nack).is_err() {
             rdbReportCorruptRDB!(
@@ -2089,14 +2326,14 @@ fn rdbLoadStreamCG(
             "Error reading the consumer name from Stream group.",
         )?;
         let seen_time = rdbLoadMillisecondTime(server, rdb).filter(|_| {
-            // When it last got something.
+            // The time at which the consumer last got a message.
             rdbtype != RDB_TYPE_STREAM_LISTPACKS_3 || rdbLoadMillisecondTime(server, rdb).is_some()
         });
         let seen_time =
             rdbOrReadError(server, line!(), seen_time, "Stream short read reading seen time.")?;
         let consumer = match cgroup.consumers.add(&cname, seen_time) {
             Some(consumer) => consumer,
-            // C: goes on with the consumer of that name, whoever sends it.
+            // C: a consumer of the same name is used again, whoever sends the data.
             None => match cgroup.consumers.find(&cname).filter(|_| mend) {
                 Some(consumer) => {
                     cgroup.consumers[consumer].seen_time = seen_time;
@@ -2116,11 +2353,13 @@ fn rdbLoadStreamCG(
             let rawid = rdbLoadRaw::<16>(server, rdb);
             let rawid =
                 rdbOrReadError(server, line!(), rawid, "Stream short read reading PEL streamID.")?;
+            // Each entry of a consumer is also one of the group, which has the times and counts.
             let Some(nack) = raxFindMut(&mut cgroup.pel, &rawid) else {
                 rdbReportCorruptRDB!(server, "Consumer entry not found in group global PEL");
                 return None;
             };
-            // C: one message can be pending with two (CVE-2026-63639).
+            // C: an entry can be in the lists of two consumers, and one list still points to it
+            // after it was freed through the other (CVE-2026-63639).
             if nack.consumer != ConsumerId::NONE && nack.consumer != consumer {
                 if mend {
                     let text = "a message that is pending with two consumers stays with the first";
@@ -2145,7 +2384,8 @@ fn rdbLoadStreamCG(
         }
     }
 
-    // C: nobody looks unless it sanitizes, and commands follow a null pointer.
+    // C: this is checked only when it sanitizes; otherwise commands follow the null pointer of an
+    // entry without a consumer.
     if assigned != raxSize(&cgroup.pel) {
         if !mend {
             rdbReportCorruptRDB!(server, "Stream CG PEL entry without consumer");
@@ -2162,7 +2402,8 @@ fn rdbLoadStreamCG(
     Some(())
 }
 
-/// Reports a type that cannot be loaded.
+/// Reports a value whose type can't be loaded: one of a module, of a newer version, or an unknown
+/// one.
 #[cold]
 fn rdbRefuseType(
     server: &mut Server,
@@ -2183,7 +2424,7 @@ fn rdbRefuseType(
         return RdbLoadErr::OTHER;
     }
     match RDB_TYPE_NAMES.get(usize::from(rdbtype)) {
-        // C: it knows no type above 15, and not what they are called.
+        // C: types above 15 are unknown and have no name.
         Some(&name) if !name.is_empty() => rdbReportCorruptRDB!(
             server,
             "The key '{}' has a value of type {} ({}), from RDB version {}, which this server can't load",
@@ -2197,10 +2438,12 @@ fn rdbRefuseType(
     RdbLoadErr::OTHER
 }
 
-/// Loading starts: clients are told so, and INFO shows how far it is of `size` bytes.
+/// Sets the state of loading `size` bytes: clients get `-LOADING`, and INFO shows the progress from
+/// here on.
 pub fn startLoading(server: &mut Server, size: i64, _rdbflags: i32) {
     server.loading = true;
-    // A temporary file is nobody's until it is loaded.
+    // The file that a master sent is temporary until it is loaded. The signal handlers get its
+    // name, so that they can remove it if the process is terminated meanwhile.
     let tmpfile = server.repl_transfer_tmpfile.as_deref();
     let is_tmpfile = server.rdbFileBeingLoaded.as_deref() == tmpfile;
     signal::setLoading(true, tmpfile.filter(|_| is_tmpfile).unwrap_or_default());
@@ -2211,7 +2454,8 @@ pub fn startLoading(server: &mut Server, size: i64, _rdbflags: i32) {
     blockingOperationStarts(server);
 }
 
-/// The same for a file, whose name is remembered for when something is wrong with it. Returns its size in bytes.
+/// Calls [`startLoading`] for an open file, and keeps its name for [`rdbReportError`]. Returns the
+/// size of the file in bytes.
 pub fn startLoadingFile(server: &mut Server, fd: RawFd, filename: &[u8], rdbflags: i32) -> i64 {
     let size = fileSize(fd).unwrap_or(0);
     server.rdbFileBeingLoaded = Some(filename.to_vec());
@@ -2219,13 +2463,13 @@ pub fn startLoadingFile(server: &mut Server, fd: RawFd, filename: &[u8], rdbflag
     size
 }
 
-/// Loading has come to byte `pos`.
+/// Notes that `pos` bytes were loaded, for INFO and the log, and updates the peak of memory usage.
 pub fn loadingProgress(server: &mut Server, pos: i64) {
     server.loading_loaded_bytes = pos;
     server.stat_peak_memory = server.stat_peak_memory.max(zmalloc_used_memory());
 }
 
-/// Loading has ended.
+/// Ends the state that [`startLoading`] has set.
 pub fn stopLoading(server: &mut Server, _success: bool) {
     server.loading = false;
     signal::setLoading(false, b"");
@@ -2233,21 +2477,25 @@ pub fn stopLoading(server: &mut Server, _success: bool) {
     server.rdbFileBeingLoaded = None;
 }
 
-/// A save starts. Only modules would want to know; the C tells them here.
+/// Does nothing: the C fires an event for modules when a save starts.
 pub fn startSaving(_rdbflags: i32) {}
 
-/// A save has ended: as `startSaving`.
+/// Does nothing: the C fires an event for modules when a save ends.
 pub fn stopSaving(_success: bool) {}
 
-/// Called when bytes have arrived, the first of them being number `before` of the stream: each time
-/// `loading-process-events-interval-bytes` are full, clients are served, and a master that waits hears from us.
-// C: it is called for each field, and computes the checksum as well; that is the stream's own business here.
+/// Handles the arrival of bytes, of which the first is byte `before` of the stream. Every
+/// `loading-process-events-interval-bytes` it updates the progress and processes events, so that
+/// clients get a reply while the load goes on. A replica also sends its master a newline, so that
+/// the master does not take the connection for dead.
+// C: it is called for each read of a field and also updates the checksum, which is the stream's
+// task here.
 pub fn rdbLoadProgressCallback(server: &mut Server, rdb: &Rio, before: u64) {
     let Ok(interval) = u64::try_from(server.loading_process_events_interval_bytes) else { return };
     let now = rioTell(rdb) + rioAvailable(rdb) as u64;
     if interval == 0 || now / interval == before / interval {
         return;
     }
+    // Any byte will do to show that this replica is alive; a newline means nothing to the master.
     if server.masterhost.is_some() && server.repl_state == REPL_STATE_TRANSFER {
         replicationSendNewlineToMaster(server);
     }
@@ -2255,53 +2503,56 @@ pub fn rdbLoadProgressCallback(server: &mut Server, rdb: &Rio, before: u64) {
     processEventsWhileBlocked(server);
 }
 
-/// A key that was read and is not added yet.
+/// A key that was read and is waiting to be added.
 struct BatchKey {
     db: usize,
     hash: u64,
-    /// Where its key starts in the batch's bytes, and where it ends.
+    /// The start and the end of the key in the bytes of the batch.
     key: (usize, usize),
     value: BatchValue,
     expire: Option<i64>,
     lru: u32,
 }
 
+/// The value of a [`BatchKey`].
 enum BatchValue {
     Int(i64),
-    /// The bytes behind the key, up to here.
+    /// A string: the bytes of the batch from the end of the key up to this position.
     Short(usize),
     Own(Object),
 }
 
-/// Keys on their way into the tables. To add one is to wait for its bucket to come from memory; in a batch they come
-/// together.
+/// Keys that are to be added together. Adding a key mostly means a cache miss for its bucket; the
+/// bucket is prefetched when the key is read, and has arrived when the batch is added.
 #[derive(Default)]
 struct Batch {
     keys: Vec<BatchKey>,
     bytes: Vec<u8>,
 }
 
-/// Why a load ends early.
+/// The reason why a load was stopped.
 enum LoadStop {
-    /// The bytes end, or what was wrong with them was reported.
+    /// The data ends too early, or it is corrupt, which was reported.
     Eof,
-    /// It was reported; this is the `errno`.
+    /// The reason was reported; this is the `errno` for the caller.
     Reported(i32),
 }
 
-/// Adds the keys of a batch.
+/// Adds the keys of a batch to their dbs, and empties it. A key that exists is an error, unless
+/// `rdbflags` has `RDBFLAGS_ALLOW_DUP`.
 fn rdbAddBatch(server: &mut Server, batch: &mut Batch, rdbflags: i32) -> Result<(), LoadStop> {
     for k in batch.keys.drain(..) {
         let key = &batch.bytes[k.key.0..k.key.1];
         let dict = &mut server.db[k.db].dict;
         if let Some(o) = dict.find_hashed(key, k.hash) {
             if rdbflags & RDBFLAGS_ALLOW_DUP == 0 {
-                // C: this is a panic, with a crash report.
+                // Keys are unique in a file that a server wrote, so this one is corrupt.
+                // C: this is a panic with a crash report.
                 serverLog!(LL_WARNING, "RDB has duplicated key '{}' in DB {}", B(c_str(key)), k.db);
                 rdbReportCorruptRDB!(server, "Duplicated key found in RDB file");
                 return Err(LoadStop::Reported(libc::EINVAL));
             }
-            // DEBUG RELOAD MERGE: what the file says counts.
+            // DEBUG RELOAD MERGE: the key in the file replaces the present one.
             drop(dict.remove(o));
         }
         let value = match k.value {
@@ -2312,15 +2563,15 @@ fn rdbAddBatch(server: &mut Server, batch: &mut Batch, rdbflags: i32) -> Result<
         dict.add_full(key, k.hash, value, k.expire, k.lru);
     }
     batch.bytes.clear();
-    // One key may have been very long.
+    // Release the memory of a very long key.
     batch.bytes.shrink_to(LONG_STRING_STEP);
     Ok(())
 }
 
-/// Loads an RDB from a stream into the dbs, and what it says of replication into `rsi`.
+/// Loads an RDB from a stream into the dbs, and its replication fields into `rsi`.
 ///
-/// `Err`: the log says what was wrong; the keys before that place are there. A file that ends early or is damaged ends the
-/// process, see `rdbReportError`.
+/// `Err`: the log says why; the keys read so far have been added. Data that ends too early or is
+/// corrupt ends the process, see [`rdbReportError`].
 pub fn rdbLoadRio(
     server: &mut Server,
     rdb: &mut Rio,
@@ -2338,7 +2589,8 @@ pub fn rdbLoadRio(
         Ok(()) => Ok(()),
         Err(LoadStop::Reported(errno)) => Err(io::Error::from_raw_os_error(errno)),
         Err(LoadStop::Eof) => {
-            // It may be that the connection broke (a replica's, without a disk), and then we go on.
+            // This ends the process, since what is loaded is a file. The C can also load from the
+            // connection to a master (diskless), where the caller gets the error and retries.
             serverLog!(
                 LL_WARNING,
                 "Short read or OOM loading DB. Unrecoverable error, aborting now."
@@ -2349,7 +2601,8 @@ pub fn rdbLoadRio(
     }
 }
 
-/// The version that the first bytes of a file tell. `None`: it is no RDB, or one that we can't read, as the log says.
+/// Returns the version of the format in the header of a file. Returns `None` if it is not an RDB,
+/// or of a version that is not supported, and logs that.
 fn rdb_version_of(magic: &[u8; 9]) -> Option<i32> {
     if &magic[..5] != b"REDIS" {
         serverLog!(LL_WARNING, "Wrong signature trying to load DB from file");
@@ -2363,7 +2616,8 @@ fn rdb_version_of(magic: &[u8; 9]) -> Option<i32> {
     Some(rdbver)
 }
 
-/// Whether `rdbLoad` would get beyond the first bytes of a file. If not, the log says why.
+/// Tells whether a file has a header that [`rdbLoad`] accepts, and logs the reason if not. A
+/// replica asks before it empties its data set. `Err`: the file can't be opened.
 pub fn rdb_is_loadable(filename: &[u8]) -> io::Result<bool> {
     let fd = open(filename, libc::O_RDONLY, 0)?;
     let size = fileSize(fd).unwrap_or(0);
@@ -2371,10 +2625,12 @@ pub fn rdb_is_loadable(filename: &[u8]) -> io::Result<bool> {
     while rioAvailable(&rdb) < 9 && rioFill(&mut rdb).is_ok() {}
     let magic = rioPeek(&rdb).first_chunk().copied();
     close(fd);
-    // One that ends so early is for the loader to report.
+    // A file that is shorter than the header is left to the loader, which reports it.
     Ok(magic.is_none_or(|magic| rdb_version_of(&magic).is_some()))
 }
 
+/// Does the work of [`rdbLoadRio`]. The keys that are left in `batch`, also after an error, are the
+/// caller's to add.
 fn rdbLoadRioInner(
     server: &mut Server,
     rdb: &mut Rio,
@@ -2388,18 +2644,21 @@ fn rdbLoadRioInner(
 
     let mut db = 0;
     let (mut empty_keys_skipped, mut expired_keys_skipped, mut keys_loaded) = (0, 0, 0);
-    // Of the next key, from the opcodes before it; -1 is unknown.
+    // The attributes of the next key, which the opcodes before it set; -1 is none.
     let (mut lru_idle, mut lfu_freq, mut expiretime) = (-1, -1, -1);
     let now = mstime();
     let lru_clock = i64::from(LRU_CLOCK(server));
-    // A master drops what has expired. A replica does not: its master tells it when a key ends. Nor do we before an AOF,
-    // whose commands count on every key.
+    // A master skips keys that have expired already. A replica keeps them: its master is
+    // responsible for the expiration, and the data set has to be the one that the master's stream
+    // continues. So does a load of an AOF preamble, since the commands behind it expect exactly
+    // this keyspace.
     let drop_expired = server.masterhost.is_none() && rdbflags & RDBFLAGS_AOF_PREAMBLE == 0;
 
     loop {
         let type_ = rdbLoadType(server, rdb).ok_or(EOF)?;
         match type_ {
             RDB_OPCODE_EXPIRETIME => {
+                // An attribute of the next key: keep it, and go on with the next opcode or type.
                 expiretime = rdbLoadTime(server, rdb).ok_or(EOF)? * 1000;
                 continue;
             }
@@ -2418,6 +2677,7 @@ fn rdbLoadRioInner(
             RDB_OPCODE_EOF => break,
             RDB_OPCODE_SELECTDB => {
                 let dbid = rdbLoadLen(server, rdb).ok_or(EOF)?;
+                // To drop the keys of such a db would lose data silently.
                 if dbid >= server.db.len() as u64 {
                     serverLog!(
                         LL_WARNING,
@@ -2433,7 +2693,8 @@ fn rdbLoadRioInner(
             RDB_OPCODE_RESIZEDB => {
                 let db_size = rdbLoadLen(server, rdb).ok_or(EOF)?;
                 let expires_size = rdbLoadLen(server, rdb).ok_or(EOF)?;
-                // No key takes less than three bytes.
+                // A hint for the size of the tables, limited by the bytes that are left, since a
+                // key takes three at least.
                 let most = rioRemaining(rdb).map_or(1 << 20, |bytes| bytes / 3);
                 let dict = &mut server.db[db].dict;
                 dict.expand(db_size.min(most) as usize, expires_size.min(most) as usize);
@@ -2453,6 +2714,8 @@ fn rdbLoadRioInner(
                 else {
                     return Err(EOF);
                 };
+                // When to load the data, before or after the keys. An opcode precedes it, as it
+                // does all that follows.
                 if when_opcode != RDB_MODULE_OPCODE_UINT {
                     rdbReportReadError!(server, "bad when_opcode");
                     return Err(EOF);
@@ -2465,7 +2728,8 @@ fn rdbLoadRioInner(
                 exitIfLoading(server);
                 return Err(LoadStop::Reported(libc::EINVAL));
             }
-            // C: it takes these for types. What a newer server says of a cluster's slots is a hint about sizes.
+            // C: these opcodes are unknown. The sizes of a cluster's slots are only hints, and are
+            // skipped.
             RDB_OPCODE_SLOT_INFO if rdbver >= 12 => {
                 for _ in 0..3 {
                     rdbLoadLen(server, rdb).ok_or(EOF)?;
@@ -2484,7 +2748,8 @@ fn rdbLoadRioInner(
             _ => {}
         }
 
-        // The key goes to the batch, which keeps its bytes until it is added; the value too, if it is short.
+        // The key is read into the batch, and its bucket prefetched while the value is read. A
+        // short value goes to the batch as well.
         let start = batch.bytes.len();
         rdbGenericLoadStringObject(server, rdb).ok_or(EOF)?.append_to(&mut batch.bytes);
         let end = batch.bytes.len();
@@ -2495,6 +2760,8 @@ fn rdbLoadRioInner(
 
         match rdbLoadObject(server, type_, rdb, key, rdbver) {
             Err(RdbLoadErr::EMPTY_KEY) => {
+                // A bug of older versions could create keys without elements. Rather than refuse
+                // the file, such keys are dropped; the log names the first ten.
                 if empty_keys_skipped < 10 {
                     serverLog!(LL_WARNING, "rdbLoadObject skipping empty key: {}", B(c_str(key)));
                 }
@@ -2519,6 +2786,7 @@ fn rdbLoadRioInner(
                     Value::Str(s) | Value::Raw(s) => BatchValue::Own(Object::Str(s.to_vec())),
                     Value::Own(o) => BatchValue::Own(o),
                 };
+                // The idle time is in seconds, hence 1000.
                 let lru = objectSetLRUOrLFU(server, lfu_freq, lru_idle, lru_clock, 1000)
                     .unwrap_or_else(|| newObjectLru(server));
                 let expire = (expiretime != -1).then_some(expiretime);
@@ -2530,7 +2798,7 @@ fn rdbLoadRioInner(
             }
         }
 
-        // Slow loading, for tests.
+        // `key-load-delay` slows the load down, for tests.
         if server.key_load_delay != 0 {
             debugDelay(server.key_load_delay);
         }
@@ -2538,10 +2806,12 @@ fn rdbLoadRioInner(
     }
     rdbAddBatch(server, batch, rdbflags)?;
 
+    // Versions before 5 have no checksum.
     if rdbver >= 5 {
         let expected = rioChecksum(rdb);
         let cksum = rdbLoadRaw(server, rdb).map(u64::from_le_bytes).ok_or(EOF)?;
         if server.rdb_checksum && !server.skip_checksum_validation {
+            // The writer had `rdbchecksum no`.
             if cksum == 0 {
                 serverLog!(
                     LL_WARNING,
@@ -2579,13 +2849,14 @@ fn rdbLoadRioInner(
     Ok(())
 }
 
-/// Takes note of an AUX field. Those that are not known are none of our business, by the rules of the format.
+/// Handles an AUX field: keeps those about replication in `rsi`, and logs others. Unknown fields
+/// are skipped, as the format demands, so that newer servers can add some.
 fn rdbLoadAux(server: &mut Server, auxkey: &[u8], auxval: &[u8], rsi: Option<&mut rdbSaveInfo>) {
     let is = |name: &str| eq_ignore_case(auxkey, name.as_bytes());
     let number = || strtoll(c_str(auxval), 10).value;
 
     if auxkey.first() == Some(&b'%') {
-        // Somebody's remark.
+        // Fields whose name starts with `%` are informational, and are logged as a notice.
         serverLog!(LL_NOTICE, "RDB '{}': {}", B(c_str(auxkey)), B(c_str(auxval)));
     } else if is("repl-stream-db") {
         if let Some(rsi) = rsi {
@@ -2620,22 +2891,25 @@ fn rdbLoadAux(server: &mut Server, auxkey: &[u8], auxval: &[u8], rsi: Option<&mu
             serverLog!(LL_NOTICE, "RDB has an AOF tail");
         }
     } else if is("redis-bits") || is("lua") {
-        // Nothing depends on the one; without scripting the other, a script of the cache, has nowhere to go.
+        // `redis-bits` is not used, and `lua` has a script of the cache, which is not kept without
+        // scripting.
     } else {
         serverLog!(LL_DEBUG, "Unrecognized RDB AUX field: '{}'", B(c_str(auxkey)));
     }
 }
 
-/// Skips a library of functions, which servers from 7.0 on have. Returns its name.
+/// Skips a function library, which servers from 7.0 on write. Returns its name for the log, or
+/// `None` if bytes are missing.
 pub fn rdbSkipFunction(server: &mut Server, rdb: &mut Rio, type_: u8) -> Option<Vec<u8>> {
     Some(if type_ == RDB_OPCODE_FUNCTION2 {
-        // The library's code, whose first line is `#!<engine> name=<name>`.
+        // The code of the library, which begins with the line `#!<engine> name=<name>`.
         let code = rdbLoadStringObject(server, rdb)?;
         let line = code.split(|&c| c == b'\n').next().unwrap_or_default();
         let mut words = line.split(|c| c.is_ascii_whitespace());
         words.find_map(|word| word.strip_prefix(b"name=")).unwrap_or(b"?").to_vec()
     } else {
-        // Before 7.0 was final: name, engine, whether there is a description, that, and the code.
+        // The form of the release candidates of 7.0: name, engine, whether there is a description,
+        // the description, and the code.
         let name = rdbLoadStringObject(server, rdb)?;
         rdbLoadStringObject(server, rdb)?;
         if rdbLoadLen(server, rdb)? != 0 {
@@ -2646,7 +2920,8 @@ pub fn rdbSkipFunction(server: &mut Server, rdb: &mut Rio, type_: u8) -> Option<
     })
 }
 
-/// Loads an RDB file. `Err`: it cannot be opened (`NotFound`: there is none), or as `rdbLoadRio` says.
+/// Loads an RDB file, with the state of loading set meanwhile. `Err`: the file can't be opened
+/// (`NotFound` if there is none), or the error of [`rdbLoadRio`].
 pub fn rdbLoad(
     server: &mut Server,
     filename: &[u8],
@@ -2662,10 +2937,11 @@ pub fn rdbLoad(
     retval
 }
 
-/// A child that saved to disk has ended.
+/// Handles the end of a child that saved to disk: see [`backgroundSaveDoneHandler`].
 fn backgroundSaveDoneHandlerDisk(server: &mut Server, exitcode: i32, bysignal: i32) {
     if bysignal == 0 && exitcode == 0 {
         serverLog!(LL_NOTICE, "Background saving terminated with success");
+        // Writes since the fork are not in the file, and still count as changes to be saved.
         server.dirty -= server.dirty_before_bgsave;
         server.lastsave = time();
         server.lastsave_steady = steady_ms() / 1000;
@@ -2675,18 +2951,21 @@ fn backgroundSaveDoneHandlerDisk(server: &mut Server, exitcode: i32, bysignal: i
         server.lastbgsave_status = CStatus::Err;
     } else {
         serverLog!(LL_WARNING, "Background saving terminated by signal {}", bysignal);
+        // The child could not remove its file itself.
         let mut latency = latencyStartMonitor(server);
         let _ = bg_unlink(server, &rdbTempFile(server.child_pid));
         latencyEndMonitor(server, &mut latency);
         latencyAddSampleIfNeeded(server, "rdb-unlink-temp-file", latency);
-        // SIGUSR1 is ours: the child was not wanted any more.
+        // SIGUSR1 comes from [`killRDBChild`]: the child was stopped on purpose, which is not an
+        // error that should make the server reject writes.
         if bysignal != libc::SIGUSR1 {
             server.lastbgsave_status = CStatus::Err;
         }
     }
 }
 
-/// A child that saved has ended, by itself with `exitcode`, or by a signal.
+/// Handles the end of a child that saved, with its exit code, or the signal that killed it
+/// (`bysignal`, 0 for none). Updates the state of the last save, and the replicas that wait for it.
 pub fn backgroundSaveDoneHandler(server: &mut Server, exitcode: i32, bysignal: i32) {
     match server.rdb_child_type {
         RDB_CHILD_TYPE_DISK => backgroundSaveDoneHandlerDisk(server, exitcode, bysignal),
@@ -2695,12 +2974,14 @@ pub fn backgroundSaveDoneHandler(server: &mut Server, exitcode: i32, bysignal: i
     server.rdb_child_type = RDB_CHILD_TYPE_NONE;
     server.rdb_save_time_last = time() - server.rdb_save_time_start;
     server.rdb_save_time_start = -1;
-    // Replicas may have waited for the file.
+    // Replicas may be waiting for this file, or for a child to exit before theirs can be started.
     let ok = bysignal == 0 && exitcode == 0;
     updateSlavesWaitingBgsave(server, if ok { C_OK } else { C_ERR });
 }
 
-/// Kills the child that saves, by SIGUSR1, which is no failure. `checkChildrenDone` will see its end, and clean up.
+/// Kills the child that saves with SIGUSR1, by which the parent knows that it was not an error. The
+/// cleanup (the child's state, its temporary file) is done when `checkChildrenDone` finds that the
+/// child has exited.
 pub fn killRDBChild(server: &mut Server) {
     let _ = kill(server.child_pid, libc::SIGUSR1);
 }
@@ -2722,7 +3003,7 @@ pub fn saveCommand(server: &mut Server, c: ClientId, _argv: &Args) {
 
 /// BGSAVE [SCHEDULE]
 pub fn bgsaveCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    // With SCHEDULE a child of another kind is waited for.
+    // With SCHEDULE the save is started later, when the other child (an AOF rewrite) has exited.
     let mut schedule = false;
     if argv.len() > 1 {
         if argv.len() == 2 && argv.get(1).eq_ignore_ascii_case(b"schedule") {
@@ -2738,8 +3019,10 @@ pub fn bgsaveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if server.child_type == CHILD_TYPE_RDB {
         addReplyError(server, c, b"Background save already in progress");
     } else if hasActiveChildProcess(server) || server.propagate_in_transaction {
-        // C: it begins in the middle of a transaction, and the file has half of it, and an offset within it.
+        // C: it forks within a transaction, and the file has half of it and an offset in the
+        // middle.
         if schedule || server.propagate_in_transaction {
+            // serverCron starts it when no child process is active.
             server.rdb_bgsave_scheduled = true;
             addReplyStatus(server, c, b"Background saving scheduled");
         } else {
@@ -2756,17 +3039,22 @@ pub fn bgsaveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// What a file says of replication, so that whoever loads it can go on with a partial resync. `None`: we are in no
-/// history that would be worth it.
+/// Returns the replication fields for an RDB, with which a server that loads it can try a partial
+/// resynchronization. They are the db that is selected in the master's stream; the replication ID
+/// and the offset are added by [`rdbSaveInfoAuxFields`]. Returns `None` if this server is in no
+/// replication chain, and then none of them is saved.
 pub fn rdbPopulateSaveInfo(server: &Server) -> Option<rdbSaveInfo> {
     let with_db = |db: i32| Some(rdbSaveInfo { repl_stream_db: db, ..Default::default() });
 
-    // A master without a backlog is in no chain: its next replica gets a full sync and a new id anyway.
+    // A master without a backlog has no replicas. When one connects it gets a full
+    // resynchronization, and a new replication ID, so that the present one is of no use.
     if server.masterhost.is_none() && server.repl_backlog.is_some() {
-        // No db is selected right after a full sync, before the first write. Any will do, since that write selects its own.
+        // After a full resynchronization no db is selected until the first write. Any number is
+        // correct then, since that write is preceded by a SELECT.
         return with_db(if server.slaveseldb == -1 { 0 } else { server.slaveseldb });
     }
-    // A replica is in the db that its master selected last. The cached master will do: no byte was applied since.
+    // A replica has the db that its master selected last. The cached master will do while the link
+    // is down: only data from the master moves the offset, so it has not changed since.
     server.master.or(server.cached_master).and_then(|master| with_db(server[master].db as i32))
 }
 
