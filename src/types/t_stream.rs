@@ -1,25 +1,46 @@
 //! `t_stream.c`: streams and their consumer groups.
 //!
-//! Read first: [`Stream`] and [`streamAppendItem`] (how entries lie in listpacks), [`streamIteratorGetID`] (how
-//! they are read), [`streamCG`] (who has read what), then the commands in the order of the C.
+//! Read first: [`Stream`] and [`streamAppendItem`] (how entries are encoded in listpacks),
+//! [`streamIteratorGetID`] (how they are read), [`streamCG`] (consumer groups), then the commands
+//! in the order of the C.
 //!
-//! A stream is a radix tree of listpacks. The key of a listpack is the id of its first entry, 16 bytes big endian, so that
-//! the order of the keys is that of the ids. A listpack begins with a master entry, whose fields are those of its first
-//! entry; the entries with the same fields need not repeat them:
+//! # Encoding
+//!
+//! A stream is a radix tree of listpacks. The key of a listpack is its master id, the id of its
+//! first entry, as 128 bits big endian, so that the order of the keys is the order of the ids. A
+//! listpack begins with a master entry, which is not an entry of the stream: its fields are those
+//! of the first entry, and entries with the same fields do not repeat them.
 //!
 //! ```text
-//! master  count | deleted | number of fields | field ... | 0
-//! entry   flags | ms - master's | seq - master's | [number of fields] | [field] value ... | lp-count
+//!     master  count | deleted | number of fields | field ... | 0
+//!     entry   flags | ms diff | seq diff | [number of fields] | [field] value ... | lp-count
 //! ```
 //!
-//! `lp-count` is the number of elements before it that belong to the entry, and leads back to `flags`. What is in brackets
-//! is absent with STREAM_ITEM_FLAG_SAMEFIELDS. A deleted entry stays, with a flag, until nothing else is in its listpack.
+//! - `count` and `deleted` are the numbers of entries in the listpack that are valid, and that are
+//!   flagged as deleted.
+//! - `ms diff` and `seq diff` are the differences between the two parts of the id and those of the
+//!   master id.
+//! - With `STREAM_ITEM_FLAG_SAMEFIELDS` what is in brackets is absent.
+//! - `lp-count` is the number of elements before it that belong to the entry. Reading from the end,
+//!   it leads to the `flags`. The 0 at the end of the master entry stands in the same place, and
+//!   tells a reader in reverse that there are no more entries.
 //!
-//! Differs:
-//! - In the C a pending message is one `streamNACK`, to which the group's list and the consumer's list both point. Here
-//!   the group's list owns it, and it names its consumer by a [`ConsumerId`]; the consumer's list holds the ids alone.
+//! A deleted entry is only flagged. The listpack is removed when no valid entry is left in it.
+//!
+//! # Consumer groups
+//!
+//! A group remembers the last id that it delivered, and a pending entries list (PEL): the messages
+//! that were delivered and not acknowledged. Each consumer has a list of its own, with its part of
+//! them.
+//!
+//! # Differs
+//!
+//! - In the C a pending entry is one `streamNACK`, to which the PEL of the group and the PEL of the
+//!   consumer both point. Here the group's list owns it, and it names its consumer by a
+//!   [`ConsumerId`]; the consumer's list holds the ids alone.
 //! - A [`streamIterator`] borrows nothing: each step is given the stream.
-//! - What is propagated is only written out when there is somebody to read it.
+//! - The arguments of a command to propagate are made only if there is an AOF, a replica or a
+//!   transaction to propagate them to.
 
 use std::ops::{Deref, Index, IndexMut};
 
@@ -42,7 +63,7 @@ use crate::sys::clock::{elapsedStart, elapsedUs, mstime};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::util::{B, c_str, eq_ignore_case, ll2string, string2ull, ull2string};
 
-/// The commands of this file.
+/// The entries of the command table for this file: name, function, arity, flags and keys.
 #[rustfmt::skip]
 pub const COMMANDS: &[CommandSpec] = {
     const FIRST: (i32, i32, i32) = (1, 1, 1);
@@ -67,85 +88,92 @@ pub const COMMANDS: &[CommandSpec] = {
     ]
 };
 
-// Flags of an entry.
+// Flags of an entry in a listpack: deleted; or without fields, because they are those of the master
+// entry.
 const STREAM_ITEM_FLAG_NONE: i64 = 0;
 const STREAM_ITEM_FLAG_DELETED: i64 = 1 << 0;
 const STREAM_ITEM_FLAG_SAMEFIELDS: i64 = 1 << 1;
 
-/// Up to so many ids of a command take no allocation.
+/// The number of ids in a command up to which they are kept on the stack.
 const STREAMID_STATIC_VECTOR_LEN: usize = 8;
 
-/// The most memory a new listpack gets in advance, however large a node may become.
+/// The maximum size in bytes that is allocated for a new listpack in advance, whatever the limits
+/// of a node are.
 const STREAM_LISTPACK_MAX_PRE_ALLOCATE: usize = 4096;
 
-/// No listpack grows beyond this, whatever the configuration says: its header has 32 bits for its size.
+/// The maximum size of a listpack in bytes, whatever the configuration allows: its header has 32
+/// bits for the size, and an overflow would be an assertion or worse.
 const STREAM_LISTPACK_MAX_SIZE: usize = 1 << 30;
 
-/// The least and the greatest id.
+/// The smallest and the greatest id that can be represented.
 const ID_MIN: streamID = streamID { ms: 0, seq: 0 };
 const ID_MAX: streamID = streamID { ms: u64::MAX, seq: u64::MAX };
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Structures
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// `stream`: entries in listpacks, which are in a radix tree by the id of their first entry.
+/// A stream (the C's `stream`): a radix tree of listpacks, and the consumer groups.
 #[derive(Default)]
 pub struct Stream {
-    /// By [`streamEncodeID`] of the master entry's id.
+    /// The listpacks, by the master id as [`streamEncodeID`] encodes it.
     pub rax: Rax<Listpack>,
-    /// Number of entries, without the deleted ones.
+    /// The number of entries, without those flagged as deleted.
     pub length: u64,
-    /// The greatest id there ever was; 0-0 in the beginning.
+    /// The last id that was added, even if its entry is deleted since; 0-0 at first. New ids have
+    /// to be greater.
     pub last_id: streamID,
-    /// The groups by name. None until there is the first one.
+    /// The groups by name; `None` until the first one is created.
     pub cgroups: Option<Rax<streamCG>>,
 }
 
-/// `streamCG`: a consumer group. Each message goes to one of its consumers, and is pending until that one acknowledges it.
+/// A consumer group. Each message is delivered to one of its consumers, and is pending until that
+/// consumer acknowledges it.
 pub struct streamCG {
-    /// The last id delivered: who asks for new messages gets those behind it.
+    /// The last id delivered: a consumer that asks for new messages gets those after it.
     pub last_id: streamID,
-    /// The pending messages of all consumers, by [`streamEncodeID`] of their ids (the C's "PEL").
+    /// The pending entries list of the group: the messages of all consumers that were delivered and
+    /// not acknowledged, by id ([`streamEncodeID`]).
     pub pel: Rax<streamNACK>,
-    /// The consumers.
+    /// The consumers, by name.
     pub consumers: Consumers,
 }
 
-/// `streamConsumer`: one of a group.
+/// A consumer of a group.
 ///
-/// Its list and that of the group agree: an id is in here just if the NACK in the group's list names this consumer.
+/// Its pending entries list and that of the group agree: an id is in this one if and only if the
+/// entry in the group's list names this consumer.
 pub struct streamConsumer {
-    /// When it last did something, in milliseconds since the epoch.
+    /// The time at which it last read or claimed, in milliseconds since the epoch.
     pub seen_time: mstime_t,
-    /// Its name; case counts.
+    /// Its name, which is case sensitive.
     pub name: Vec<u8>,
-    /// The ids of the messages that are pending with it.
+    /// The ids in its pending entries list.
     pub pel: Rax<()>,
 }
 
-/// `streamNACK`: a message that was delivered and not acknowledged.
+/// A pending entry: a message that was delivered and not acknowledged.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct streamNACK {
-    /// When it was last delivered, in milliseconds since the epoch.
+    /// The time of the last delivery, in milliseconds since the epoch.
     pub delivery_time: mstime_t,
-    /// How often it was delivered.
+    /// The number of deliveries.
     pub delivery_count: u64,
-    /// To whom it was last delivered.
+    /// The consumer it was last delivered to.
     pub consumer: ConsumerId,
 }
 
-/// Which consumer of its group: the C's `streamConsumer *`.
+/// Names a consumer within its group, as a `streamConsumer *` does in the C.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub struct ConsumerId(u32);
 
 impl ConsumerId {
-    /// Nobody: the C's NULL, in a NACK that is being made.
+    /// No consumer (the C's NULL): the value in an entry that is still being created.
     pub const NONE: ConsumerId = ConsumerId(u32::MAX);
 }
 
-/// The consumers of a group, by name and by id. An id is given again when its consumer is gone, so whoever removes a
-/// consumer removes the NACKs that name it.
+/// The consumers of a group, by name and by id. The id of a removed consumer is used again for a
+/// new one, so whoever removes a consumer must also remove the pending entries that name it.
 #[derive(Default)]
 pub struct Consumers {
     names: Rax<ConsumerId>,
@@ -154,32 +182,33 @@ pub struct Consumers {
 }
 
 impl Consumers {
-    /// How many there are.
+    /// Returns the number of consumers.
     pub fn len(&self) -> u64 {
         raxSize(&self.names)
     }
 
-    /// The consumer of that name.
+    /// Returns the id of the consumer with that name, if there is one.
     pub fn find(&self, name: &[u8]) -> Option<ConsumerId> {
         raxFind(&self.names, name).copied()
     }
 
-    /// The consumer, if it is there; nobody is not.
+    /// Returns the consumer with that id; `None` for [`ConsumerId::NONE`].
     pub fn get(&self, id: ConsumerId) -> Option<&streamConsumer> {
         self.slots.get(id.0 as usize)?.as_ref()
     }
 
-    /// The same, to be changed.
+    /// Returns the consumer with that id as a mutable reference; `None` for [`ConsumerId::NONE`].
     pub fn get_mut(&mut self, id: ConsumerId) -> Option<&mut streamConsumer> {
         self.slots.get_mut(id.0 as usize)?.as_mut()
     }
 
-    /// All of them, in the order of their names.
+    /// Iterates over the consumers in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &streamConsumer> {
         self.names.values().filter_map(|&id| self.get(id))
     }
 
-    /// Adds a consumer of a new name, with nothing pending. `None`: the name is taken.
+    /// Adds a consumer with no pending entries, last seen at `seen_time`. Returns `None` if there
+    /// is one of that name.
     pub fn add(&mut self, name: &[u8], seen_time: mstime_t) -> Option<ConsumerId> {
         let id = ConsumerId(self.free.last().copied().unwrap_or(self.slots.len() as u32));
         raxTryInsert(&mut self.names, name, id).ok()?;
@@ -191,7 +220,8 @@ impl Consumers {
         Some(id)
     }
 
-    /// Takes a consumer out.
+    /// Removes and returns the consumer with that name. The pending entries of the group that name
+    /// it are the caller's to remove.
     fn remove(&mut self, name: &[u8]) -> Option<streamConsumer> {
         let id = raxRemove(&mut self.names, name)?;
         self.free.push(id.0);
@@ -214,19 +244,21 @@ impl IndexMut<ConsumerId> for Consumers {
     }
 }
 
-/// A few ids, without an allocation as a rule.
+/// A list of ids that is kept on the stack while it is short, as it mostly is.
 struct IdVec {
     len: usize,
     inline: [streamID; STREAMID_STATIC_VECTOR_LEN],
-    /// Holds all of them once they are too many.
+    /// All the ids, once there are more than fit into `inline`.
     heap: Vec<streamID>,
 }
 
 impl IdVec {
+    /// Returns an empty list.
     fn new() -> IdVec {
         IdVec { len: 0, inline: [ID_MIN; STREAMID_STATIC_VECTOR_LEN], heap: Vec::new() }
     }
 
+    /// Appends an id. The first one that does not fit on the stack moves all of them to the heap.
     fn push(&mut self, id: streamID) {
         if self.len < STREAMID_STATIC_VECTOR_LEN {
             self.inline[self.len] = id;
@@ -248,18 +280,18 @@ impl Deref for IdVec {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Low level stream encoding: a radix tree of listpacks
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// An empty stream.
+/// Returns an empty stream.
 pub fn streamNew() -> Stream {
     Stream::default()
 }
 
 impl Stream {
-    /// How many allocations it takes, about: the nodes of the tree, and for each group as many pending messages as the first
-    /// one has (`lazyfreeGetFreeEffort`).
+    /// Estimates the number of allocations to free (for `lazyfreeGetFreeEffort`): the nodes of the
+    /// radix tree, and for each group as many pending entries as the first group has.
     pub fn free_effort(&self) -> usize {
         let mut effort = self.rax.numnodes();
         if let Some(cgroups) = &self.cgroups
@@ -270,14 +302,15 @@ impl Stream {
         effort as usize
     }
 
-    /// Bytes it takes up, about. `sample_size` listpacks are looked at (`objectComputeSize`).
+    /// Estimates the memory that the stream takes up, in bytes (for `objectComputeSize`), from the
+    /// sizes of `sample_size` listpacks.
     pub fn mem_usage(&self, sample_size: usize) -> usize {
         let numele = raxSize(&self.rax) as usize;
         let lp_size = |lp: &Listpack| zmalloc_good_size(lp.capacity());
         let mut asize = size_of::<Stream>() + streamRadixTreeMemoryUsage(&self.rax);
 
-        // The last listpack is often not full. So the average of the first ones stands for all but that, which is taken as
-        // it is.
+        // The average of the first listpacks stands for all except the last one, which is often not
+        // full and is measured.
         let (mut lpsize, mut samples) = (0, 0);
         for lp in self.rax.values().take(sample_size) {
             lpsize += lp_size(lp);
@@ -294,7 +327,7 @@ impl Stream {
             }
         }
 
-        // Groups with many pending messages take much too.
+        // Consumer groups take up memory for their pending entries.
         for cg in self.cgroups.iter().flat_map(Rax::values) {
             asize += size_of::<streamCG>() + streamRadixTreeMemoryUsage(&cg.pel);
             asize += size_of::<streamNACK>() * raxSize(&cg.pel) as usize;
@@ -306,49 +339,54 @@ impl Stream {
         asize
     }
 
-    /// A copy of it: [`streamDup`].
+    /// Returns a copy of the stream, with its groups: [`streamDup`].
     pub fn dup(&self) -> Stream {
         streamDup(self)
     }
 }
 
-/// What a radix tree of ids takes up, in bytes: an estimate, with a fixed amount for each node and the C's sizes. From
-/// `object.c`.
+/// Estimates the memory that a radix tree of ids takes up, in bytes, from its numbers of elements
+/// and nodes, with the sizes that they have in the C. The function is in `object.c` there.
 pub fn streamRadixTreeMemoryUsage<V>(rax: &Rax<V>) -> usize {
     const C_RAX_NODE: usize = 4;
     let numnodes = rax.numnodes() as usize;
     raxSize(rax) as usize * size_of::<streamID>() + numnodes * (C_RAX_NODE + size_of::<i64>() * 30)
 }
 
-/// Makes `id` its successor. `C_ERR`: it was the last one there can be, and is 0-0 now.
+/// Sets `id` to its successor. `C_ERR`: it was the greatest id, and has wrapped around to 0-0.
 pub fn streamIncrID(id: &mut streamID) -> CResult {
+    // The sequence number counts up first, and carries into the milliseconds.
     let (seq, carry) = id.seq.overflowing_add(1);
     let (ms, wrapped) = id.ms.overflowing_add(u64::from(carry));
     *id = streamID { ms, seq };
     if wrapped { C_ERR } else { C_OK }
 }
 
-/// Makes `id` its predecessor. `C_ERR`: it was 0-0, and is the last one there can be now.
+/// Sets `id` to its predecessor. `C_ERR`: it was 0-0, and has wrapped around to the greatest id.
 pub fn streamDecrID(id: &mut streamID) -> CResult {
+    // The sequence number counts down first, and borrows from the milliseconds.
     let (seq, borrow) = id.seq.overflowing_sub(1);
     let (ms, wrapped) = id.ms.overflowing_sub(u64::from(borrow));
     *id = streamID { ms, seq };
     if wrapped { C_ERR } else { C_OK }
 }
 
-/// The id of an entry that is added now, after `last_id`: the time, or, if the clock has not moved on since, the successor.
+/// Returns the id of a new entry: the present time in milliseconds with sequence number 0 if that
+/// is after `last_id`, else the successor of `last_id`. So ids grow even while the clock stands
+/// still or goes back.
 fn streamNextID(last_id: &streamID) -> streamID {
     let ms = mstime() as u64;
     if ms > last_id.ms {
         return streamID { ms, seq: 0 };
     }
     let mut id = *last_id;
-    // After the last one it wraps around; the caller sees that it is not greater.
+    // The greatest id wraps around; the caller finds that the result is not greater than `last_id`.
     let _ = streamIncrID(&mut id);
     id
 }
 
-/// A copy of a stream, with its groups, for COPY.
+/// Returns a copy of a stream for COPY, with its groups, consumers and pending entries, in the same
+/// encoding.
 pub fn streamDup(s: &Stream) -> Stream {
     let mut new_s = streamNew();
     let mut ri = raxStart();
@@ -369,7 +407,8 @@ pub fn streamDup(s: &Stream) -> Stream {
         let new_cg = streamCreateCG(&mut new_s, ri_cgroups.key(), &cg.last_id)
             .expect("the names of groups are different");
 
-        // The consumers get other ids than they had; each takes what is pending with it.
+        // The consumers of the copy have ids of their own, and the copied entries have to name
+        // those. Every entry is in the list of one consumer.
         for consumer in cg.consumers.iter() {
             let Some(id) = new_cg.consumers.add(&consumer.name, consumer.seen_time) else {
                 continue;
@@ -387,14 +426,15 @@ pub fn streamDup(s: &Stream) -> Stream {
     new_s
 }
 
-/// The element behind the one at `p`, where there has to be one.
+/// Returns the position of the element after the one at `p`. Panics if there is none: the listpack
+/// was validated.
 #[inline]
 #[track_caller]
 fn lpSkip(lp: &[u8], p: usize) -> usize {
     assertSome!(lpNext(lp, p))
 }
 
-/// `p` moved on by `n` elements, which have to be there.
+/// Returns the position `n` elements after `p`. Panics if there are not so many.
 #[inline]
 fn lpSkipElements(lp: &[u8], mut p: usize, n: i64) -> usize {
     for _ in 0..n {
@@ -403,8 +443,8 @@ fn lpSkipElements(lp: &[u8], mut p: usize, n: i64) -> usize {
     p
 }
 
-/// `p` moved back by the elements of an entry, as the lp-count that is there tells: to its flags. `None`: the lp-count is 0,
-/// which ends the master entry.
+/// Moves back from the lp-count at `p` to the flags of its entry. Returns `None` if the lp-count is
+/// the 0 at the end of the master entry.
 #[inline]
 fn lpSkipEntryBack(lp: &[u8], mut p: usize) -> Option<usize> {
     let lp_count = lpGetInteger(lp, p);
@@ -418,28 +458,32 @@ fn lpSkipEntryBack(lp: &[u8], mut p: usize) -> Option<usize> {
     Some(p)
 }
 
-/// Appends to a listpack that is known to have room.
+/// Appends an element to a listpack. Panics if it would grow beyond what its header can hold, which
+/// [`streamAppendItem`] has excluded.
 #[inline]
 fn lpAppendOrPanic(lp: &mut Listpack, ele: &[u8]) {
     assert!(lpAppend(lp, ele), "a listpack of a stream outgrew its limit");
 }
 
 #[inline]
+/// Appends an integer to a listpack: see [`lpAppendOrPanic`].
 fn lpAppendIntegerOrPanic(lp: &mut Listpack, value: i64) {
     assert!(lpAppendInteger(lp, value), "a listpack of a stream outgrew its limit");
 }
 
-/// Head of a listpack: the number of the master entry's fields, and where the first of them is.
+/// Returns the number of fields in the master entry of a listpack, and the position of the first of
+/// them.
 #[inline]
 fn lpMasterEntry(lp: &[u8]) -> (i64, usize) {
-    // Behind the numbers of entries and of deleted ones.
+    // Skip the counts of valid and of deleted entries.
     let p = lpSkipElements(lp, assertSome!(lpFirst(lp)), 2);
     let master_fields_count = lpGetInteger(lp, p);
     assert!(master_fields_count >= 0);
     (master_fields_count, lpSkip(lp, p))
 }
 
-/// The id of the entry whose difference to the master's id is at `p`, and what is behind it.
+/// Returns the id that is encoded at `p` as two differences to the master id, and the position
+/// after it.
 #[inline]
 fn lpGetID(lp: &[u8], p: usize, master_id: &streamID) -> (streamID, usize) {
     let ms = lpGetInteger(lp, p);
@@ -450,11 +494,12 @@ fn lpGetID(lp: &[u8], p: usize, master_id: &streamID) -> (streamID, usize) {
     (streamID { ms, seq }, lpSkip(lp, p))
 }
 
-/// The id of the first or the last entry of a listpack, deleted or not. `None`: it has none.
+/// Returns the id of the first or the last entry of a listpack, whether it is deleted or not.
+/// Returns `None` if the listpack has none.
 fn lpGetEdgeStreamID(lp: &[u8], first: bool, master_id: &streamID) -> Option<streamID> {
     let flags = if first {
         let (fields, p) = lpMasterEntry(lp);
-        // Behind the fields is the zero that ends the master entry.
+        // Going forward, skip the fields and the 0 that ends the master entry.
         lpNext(lp, lpSkipElements(lp, p, fields))?
     } else {
         lpSkipEntryBack(lp, assertSome!(lpLast(lp)))?
@@ -462,20 +507,23 @@ fn lpGetEdgeStreamID(lp: &[u8], first: bool, master_id: &streamID) -> Option<str
     Some(lpGetID(lp, lpSkip(lp, flags), master_id).0)
 }
 
-/// An id as a key: 16 bytes, big endian, so that the order of the bytes is that of the ids.
+/// Encodes an id as a key of a radix tree: one number of 128 bits, big endian, so that the
+/// lexicographic order of the keys is the order of the ids.
 #[inline]
 pub fn streamEncodeID(id: &streamID) -> [u8; 16] {
     (u128::from(id.ms) << 64 | u128::from(id.seq)).to_be_bytes()
 }
 
-/// The reverse of [`streamEncodeID`]. A key of another length, which no stream has, is 0-0.
+/// Decodes a key that [`streamEncodeID`] has made. A key of another length, which no stream has, is
+/// 0-0.
 #[inline]
 pub fn streamDecodeID(buf: &[u8]) -> streamID {
     let id = buf.try_into().map_or(0, u128::from_be_bytes);
     streamID { ms: (id >> 64) as u64, seq: id as u64 }
 }
 
-/// The id of the first or the last entry, deleted or not. Of an empty stream it is the last or the first id there can be.
+/// Returns the id of the first or the last entry of a stream, whether it is deleted or not. For an
+/// empty stream it is the greatest (`first`) or the smallest id.
 fn streamGetEdgeID(s: &Stream, first: bool) -> streamID {
     let mut ri = raxStart();
     raxSeek(&mut ri, &s.rax, if first { "^" } else { "$" }, b"");
@@ -487,26 +535,26 @@ fn streamGetEdgeID(s: &Stream, first: bool) -> streamID {
     ri.data(&s.rax).and_then(|lp| lpGetEdgeStreamID(lp, first, &master_id)).unwrap_or(none)
 }
 
-/// Why [`streamAppendItem`] refused.
+/// The reason for which [`streamAppendItem`] refused an entry.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum AppendError {
-    /// The id is not greater than the last one.
+    /// The id is not greater than the last id of the stream.
     EDOM,
-    /// The fields and values are too large.
+    /// The fields and values are too large for a listpack.
     ERANGE,
 }
 
-/// How large a node may get: `stream-node-max-bytes` and `stream-node-max-entries`; 0 is no limit.
+/// The limits of a node: `stream-node-max-bytes` and `stream-node-max-entries`; 0 is no limit.
 #[derive(Copy, Clone, Debug)]
 pub struct NodeLimits {
-    /// Bytes of a listpack.
+    /// The size of the listpack in bytes.
     pub max_bytes: usize,
-    /// Entries, with the deleted ones.
+    /// The number of entries, deleted ones included.
     pub max_entries: i64,
 }
 
 impl NodeLimits {
-    /// As configured.
+    /// Returns the limits of the configuration.
     pub fn of(server: &Server) -> NodeLimits {
         NodeLimits {
             max_bytes: server.stream_node_max_bytes,
@@ -515,9 +563,11 @@ impl NodeLimits {
     }
 }
 
-/// Adds an entry with `numfields` fields at the end, and returns its id: `use_id`, or else one from the clock.
+/// Appends an entry with `numfields` fields to a stream and returns its id: `use_id`, or a
+/// generated one (`streamNextID`).
 ///
-/// `ele` gives the fields and values: field 0, value 0, field 1 and so on. On an error the stream is as it was.
+/// `ele` returns the fields and values by index: field 0, value 0, field 1 and so on. After an
+/// error the stream is unchanged.
 pub fn streamAppendItem<'a>(
     s: &mut Stream,
     limits: NodeLimits,
@@ -527,18 +577,20 @@ pub fn streamAppendItem<'a>(
 ) -> Result<streamID, AppendError> {
     let id = use_id.copied().unwrap_or_else(|| streamNextID(&s.last_id));
 
-    // Not only a given id may be too low: one from the clock may have wrapped around.
+    // A generated id can also fail this check, if it has wrapped around.
     if id <= s.last_id {
         return Err(AppendError::EDOM);
     }
 
-    // A listpack has 32 bits for its size and for that of a string.
+    // A listpack has 32 bits for the length of a string, and for its own size.
+    // The sum cannot wrap around and pass for a small one.
     let totelelen = (0..numfields * 2).fold(0usize, |total, i| total.saturating_add(ele(i).len()));
     if totelelen > STREAM_LISTPACK_MAX_SIZE {
         return Err(AppendError::ERANGE);
     }
 
-    // Append to the last listpack, if there is one that is not full.
+    // Append to the last listpack, unless it is full or there is none. Ids only grow, so the new
+    // entry belongs at the end.
     let mut ri = raxStart();
     raxSeek(&mut ri, &s.rax, "$", b"");
     let mut new_node = true;
@@ -547,12 +599,13 @@ pub fn streamAppendItem<'a>(
     {
         let mut node_max_bytes = limits.max_bytes;
         if node_max_bytes == 0 || node_max_bytes > STREAM_LISTPACK_MAX_SIZE {
+            // No limit, or one that a listpack can't have.
             node_max_bytes = STREAM_LISTPACK_MAX_SIZE;
         }
         new_node = if lpBytes(lp) + totelelen >= node_max_bytes {
             true
         } else if limits.max_entries != 0 {
-            // Live entries and deleted ones.
+            // The limit counts valid and deleted entries, since both take up room.
             let first = assertSome!(lpFirst(lp));
             let deleted = lpGetInteger(lp, lpSkip(lp, first));
             lpGetInteger(lp, first).wrapping_add(deleted) >= limits.max_entries
@@ -560,7 +613,7 @@ pub fn streamAppendItem<'a>(
             false
         };
         if new_node {
-            // Nothing comes to this one any more.
+            // This listpack is complete: return the memory that was allocated in advance.
             lpShrinkToFit(lp);
         }
     }
@@ -570,12 +623,14 @@ pub fn streamAppendItem<'a>(
     let master_id;
     let lp = if new_node {
         master_id = id;
-        // With memory in advance, so that it does not move at every XADD.
+        // Memory is allocated in advance, so that not every XADD reallocates the listpack. The
+        // first entry is not part of the master entry, it is only the reference for the fields.
         let mut prealloc = STREAM_LISTPACK_MAX_PRE_ALLOCATE;
         if limits.max_bytes > 0 {
             prealloc = prealloc.min(limits.max_bytes);
         }
         let mut lp = lpNew(prealloc);
+        // The master entry: one valid entry, no deleted one, the fields, and the terminator.
         lpAppendIntegerOrPanic(&mut lp, 1);
         lpAppendIntegerOrPanic(&mut lp, 0);
         lpAppendIntegerOrPanic(&mut lp, numfields_i64);
@@ -593,7 +648,8 @@ pub fn streamAppendItem<'a>(
         let p = assertSome!(lpFirst(lp));
         let count = lpGetInteger(lp, p);
         lpReplaceInteger(lp, p, count.wrapping_add(1));
-        // The same fields as the master entry's need not be stored again.
+        // Entries with the fields of the master entry do not repeat them, which saves much memory
+        // for the usual stream.
         let (master_fields_count, p) = lpMasterEntry(lp);
         if master_fields_count == numfields_i64 && sameFields(lp, p, numfields, &ele) {
             flags |= STREAM_ITEM_FLAG_SAMEFIELDS;
@@ -601,7 +657,7 @@ pub fn streamAppendItem<'a>(
         lp
     };
 
-    // The entry itself.
+    // Append the entry, in the encoding that the head of this file describes.
     let samefields = flags & STREAM_ITEM_FLAG_SAMEFIELDS != 0;
     lpAppendIntegerOrPanic(lp, flags);
     lpAppendIntegerOrPanic(lp, id.ms.wrapping_sub(master_id.ms) as i64);
@@ -615,7 +671,8 @@ pub fn streamAppendItem<'a>(
         }
         lpAppendOrPanic(lp, ele(i * 2 + 1));
     }
-    // Flags and the two parts of the id, and, if the fields are there, these with their number.
+    // The elements of the entry: values, flags and the two parts of the id, and, unless the fields
+    // are those of the master entry, the fields and their number.
     let lp_count = numfields_i64 + 3 + if samefields { 0 } else { numfields_i64 + 1 };
     lpAppendIntegerOrPanic(lp, lp_count);
 
@@ -624,7 +681,8 @@ pub fn streamAppendItem<'a>(
     Ok(id)
 }
 
-/// Whether the `n` fields from `p` on are the fields that `ele` gives.
+/// Tells whether the `n` fields of the master entry, from `p` on, are the fields that `ele`
+/// returns.
 #[inline]
 fn sameFields<'a>(lp: &[u8], mut p: usize, n: usize, ele: &impl Fn(usize) -> &'a [u8]) -> bool {
     let mut buf = [0; LP_INTBUF_SIZE];
@@ -637,44 +695,48 @@ fn sameFields<'a>(lp: &[u8], mut p: usize, n: usize, ele: &impl Fn(usize) -> &'a
     true
 }
 
-/// What a stream is trimmed by.
+/// The criterion by which a stream is trimmed.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum TrimStrategy {
-    /// Not at all.
+    /// No trimming.
     #[default]
     TRIM_STRATEGY_NONE,
-    /// By its length.
+    /// By a maximum length.
     TRIM_STRATEGY_MAXLEN,
-    /// By its lowest id.
+    /// By a minimum id.
     TRIM_STRATEGY_MINID,
 }
 use TrimStrategy::*;
 
-/// The options of XADD and XTRIM.
+/// The parsed options of XADD and XTRIM.
 #[derive(Copy, Clone, Default, Debug)]
 pub struct streamAddTrimArgs {
-    /// XADD: the id, where it is not `*`.
+    /// XADD: the id of the new entry; `None` for `*`.
     pub id: Option<streamID>,
-    /// XADD: does nothing if the key is not there.
+    /// XADD: do not create the key if it does not exist.
     pub no_mkstream: bool,
-    /// What to trim by.
+    /// The criterion of the trimming.
     pub trim_strategy: TrimStrategy,
-    /// The place of the threshold among the arguments, which is rewritten.
+    /// The index of the threshold in the arguments, to rewrite it for the replicas.
     pub trim_strategy_arg_idx: usize,
-    /// Only whole nodes are removed, so more may be left than asked for.
+    /// Remove only whole nodes (`~`), which is fast, and may leave more entries than asked for.
     pub approx_trim: bool,
-    /// The most entries to remove; 0 is no limit.
+    /// The maximum number of entries to remove, so that the command does not take too long; 0 is no
+    /// limit.
     pub limit: i64,
-    /// The length to leave.
+    /// The maximum length of the stream (MAXLEN).
     pub maxlen: i64,
-    /// The lowest id to leave.
+    /// The minimum id of an entry (MINID).
     pub minid: streamID,
 }
 
-/// Removes entries from the beginning, as `args` say, and returns how many.
+/// Trims a stream as `args` say, from its beginning, where the oldest entries are. Returns the
+/// number of entries removed.
 ///
-/// Whole nodes go first. Where only a part of a node has to go, its entries are flagged, or, with `approx_trim`, stay. With
-/// `limit` it stops before the node that would exceed it.
+/// Whole nodes are removed first. In the last node concerned, entries are flagged as deleted one by
+/// one, or stay if `approx_trim` is set. Nothing is removed if the stream is within its limits
+/// already, or if with `approx_trim` the first node has entries to keep, or if the first node has
+/// more entries than `limit`.
 pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
     let maxlen = args.maxlen as u64;
     let by_length = match args.trim_strategy {
@@ -694,10 +756,13 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
         let Some(lp) = ri.data_mut(&mut s.rax) else { break };
         let entries = lpGetInteger(lp, assertSome!(lpFirst(lp)));
 
+        // Stop before the node with which the limit would be exceeded.
         if args.limit != 0 && deleted.wrapping_add(entries) > args.limit {
             break;
         }
 
+        // A node goes as a whole if the stream keeps `maxlen` entries without it, or if its last
+        // entry is below `minid` too.
         let remove_node = if by_length {
             s.length.wrapping_sub(entries as u64) >= maxlen
         } else {
@@ -710,8 +775,9 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
             continue;
         }
 
-        // Part of a node is as much as there is to do, and too fine for `~`.
+        // Only a part of this node has to go, which `~` leaves. No node after it is concerned.
         if !args.approx_trim {
+            // Entries are flagged from the oldest on, until the stream is within its limit.
             let keep = |id: &streamID, length| {
                 if by_length { length <= maxlen } else { *id >= args.minid }
             };
@@ -724,8 +790,9 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
     deleted
 }
 
-/// Flags entries of a listpack as deleted, from the first one on until `keep` says to stop, given the id of the next one and
-/// the length of the stream, which it counts down. Returns how many.
+/// Flags the entries of a listpack as deleted, one by one from the first, until `keep` returns true
+/// for the id of the next one and the length of the stream. Counts `length` down. Returns the
+/// number of entries flagged.
 fn lpTrim(
     lp: &mut Listpack,
     master_id: &streamID,
@@ -740,11 +807,12 @@ fn lpTrim(
         if keep(&entry.id, *length) {
             break;
         }
-        // Behind the entry's last value and its lp-count.
+        // Skip the values and the lp-count of the entry.
         let values = entry.elements();
         next = lpNext(lp, lpSkipElements(lp, entry.start, values));
         if entry.flags & STREAM_ITEM_FLAG_DELETED == 0 {
-            // Flags are one small number before and after, so what is behind does not move.
+            // The flags take one byte before and after, so the positions in the listpack stay
+            // valid.
             lpReplaceInteger(lp, at, entry.flags | STREAM_ITEM_FLAG_DELETED);
             deleted += 1;
             *length = length.wrapping_sub(1);
@@ -753,7 +821,8 @@ fn lpTrim(
     deleted
 }
 
-/// Moves `n` entries from the count of the live ones to that of the deleted ones.
+/// Subtracts `n` from the count of valid entries in the head of a listpack, and adds it to that of
+/// the deleted ones.
 fn lpCountDeleted(lp: &mut Listpack, n: i64) {
     let p = assertSome!(lpFirst(lp));
     let entries = lpGetInteger(lp, p);
@@ -763,17 +832,17 @@ fn lpCountDeleted(lp: &mut Listpack, n: i64) {
     lpReplaceInteger(lp, p, marked_deleted.wrapping_add(n));
 }
 
-/// An entry of a listpack.
+/// The parsed head of an entry in a listpack.
 struct LpEntry {
     flags: i64,
     id: streamID,
     numfields: i64,
-    /// Its first field, or, with SAMEFIELDS, its first value.
+    /// The position of its first field, or with `STREAM_ITEM_FLAG_SAMEFIELDS` of its first value.
     start: usize,
 }
 
 impl LpEntry {
-    /// How many elements its fields and values are.
+    /// Returns the number of elements that its fields and values take, without the lp-count.
     fn elements(&self) -> i64 {
         if self.flags & STREAM_ITEM_FLAG_SAMEFIELDS != 0 {
             self.numfields
@@ -783,7 +852,8 @@ impl LpEntry {
     }
 }
 
-/// The entry whose flags are at `p`.
+/// Parses the entry whose flags are at `p`. `master_fields` is the number of fields of the master
+/// entry.
 #[inline]
 fn lpEntryAt(lp: &[u8], p: usize, master_id: &streamID, master_fields: i64) -> LpEntry {
     let flags = lpGetInteger(lp, p);
@@ -797,7 +867,8 @@ fn lpEntryAt(lp: &[u8], p: usize, master_id: &streamID, master_fields: i64) -> L
     LpEntry { flags, id, numfields, start }
 }
 
-/// Trims by length; with `approx` only whole nodes, and no more than the default of LIMIT. Returns how many entries went.
+/// Trims a stream to a length. With `approx` only whole nodes are removed, and no more entries than
+/// the default of LIMIT. Returns the number of entries removed.
 pub fn streamTrimByLength(s: &mut Stream, limits: NodeLimits, maxlen: i64, approx: bool) -> i64 {
     streamTrim(
         s,
@@ -811,8 +882,8 @@ pub fn streamTrimByLength(s: &mut Stream, limits: NodeLimits, maxlen: i64, appro
     )
 }
 
-/// Trims what has an id below `minid`; with `approx` only whole nodes, and no more than the default of LIMIT. Returns how
-/// many entries went.
+/// Removes the entries with an id below `minid`. With `approx` only whole nodes are removed, and no
+/// more entries than the default of LIMIT. Returns the number of entries removed.
 pub fn streamTrimByID(s: &mut Stream, limits: NodeLimits, minid: streamID, approx: bool) -> i64 {
     streamTrim(
         s,
@@ -826,13 +897,14 @@ pub fn streamTrimByID(s: &mut Stream, limits: NodeLimits, minid: streamID, appro
     )
 }
 
-/// How many entries `~` removes at most where no LIMIT says it: a hundred nodes, so that no command takes too long.
+/// Returns the default of LIMIT: a hundred full nodes. Without it a single command could remove
+/// millions of entries and block the server; the price is that some stay that should be trimmed.
 fn defaultTrimLimit(limits: NodeLimits) -> i64 {
     limits.max_entries.saturating_mul(100)
 }
 
-/// Parses the options of XADD (`xadd`) or XTRIM. Returns them with the place of the id, which only XADD has. `Err`: the
-/// error was sent.
+/// Parses the options of XADD (`xadd`) or XTRIM. Returns them with the index of the id, which only
+/// XADD has. `Err`: an error was replied.
 fn streamParseAddOrTrimArgsOrReply(
     server: &mut Server,
     c: ClientId,
@@ -846,6 +918,7 @@ fn streamParseAddOrTrimArgsOrReply(
         let moreargs = argv.len() - 1 - i;
         let opt = argv.get(i);
         let maxlen = eq_ignore_case(opt, b"maxlen");
+        // The id `*` ends the options, and the fields follow.
         if xadd && c_str(opt) == b"*" {
             break;
         } else if (maxlen || eq_ignore_case(opt, b"minid")) && moreargs > 0 {
@@ -858,6 +931,7 @@ fn streamParseAddOrTrimArgsOrReply(
                 return Err(());
             }
             let next = c_str(argv.get(i + 1));
+            // `=` is the default, and may be given.
             args.approx_trim = moreargs >= 2 && next == b"~";
             if moreargs >= 2 && (next == b"~" || next == b"=") {
                 i += 1;
@@ -886,7 +960,7 @@ fn streamParseAddOrTrimArgsOrReply(
         } else if xadd && eq_ignore_case(opt, b"nomkstream") {
             args.no_mkstream = true;
         } else if xadd {
-            // It is the id, or a syntax error.
+            // Anything else has to be the id, which ends the options.
             args.id = Some(streamParseStrictIDOrReply(server, c, opt, 0)?);
             break;
         } else {
@@ -896,6 +970,7 @@ fn streamParseAddOrTrimArgsOrReply(
         i += 1;
     }
 
+    // LIMIT makes no sense alone.
     if args.limit != 0 && args.trim_strategy == TRIM_STRATEGY_NONE {
         addReplyError(
             server,
@@ -910,7 +985,8 @@ fn streamParseAddOrTrimArgsOrReply(
     }
 
     if server.master == Some(c) || server[c].id == CLIENT_ID_AOF {
-        // The master, or the file, has said exactly what to trim, and we must come to the same.
+        // No limit for a command from the master or the AOF: its threshold was rewritten to the
+        // exact result, and the data sets must not differ.
         args.limit = 0;
     } else if limit_given {
         if !args.approx_trim {
@@ -922,16 +998,17 @@ fn streamParseAddOrTrimArgsOrReply(
             return Err(());
         }
     } else if args.approx_trim {
+        // An exact trimming (no `~`) is never limited.
         args.limit = defaultTrimLimit(NodeLimits::of(server));
     }
     Ok((args, i))
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Iterator
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// A walk over the entries of a stream between two ids, both included.
+/// An iterator over the entries of a stream between two ids, both included.
 ///
 /// ```text
 /// let mut si = streamIteratorStart(s, None, None, false);
@@ -942,31 +1019,31 @@ fn streamParseAddOrTrimArgsOrReply(
 /// }
 /// ```
 pub struct streamIterator {
-    /// Of the current listpack.
+    /// The master id of the current listpack.
     master_id: streamID,
     master_fields_count: i64,
     master_fields_start: usize,
-    /// The master entry's field to give next.
+    /// The position of the master entry's field to return next.
     master_fields_ptr: Option<usize>,
     entry_flags: i64,
     rev: bool,
     start: streamID,
     end: streamID,
     ri: RaxIterator,
-    /// The place in the current listpack. `None`: go on to the next one.
+    /// The position in the current listpack. `None`: continue with the next one.
     lp_ele: Option<usize>,
-    /// The flags of the current entry.
+    /// The position of the flags of the current entry.
     lp_flags: usize,
 }
 
-/// What a step within a listpack found.
+/// The result of a step within a listpack.
 enum IteratorStep {
     Entry(streamID, i64),
     OutOfRange,
 }
 
-/// Starts a walk from `start` to `end`; `None` stands for the first or the last id there can be. With `rev` it goes from
-/// `end` to `start`.
+/// Starts an iteration from `start` to `end`, both included; `None` stands for the smallest or the
+/// greatest id. With `rev` it runs from `end` to `start`.
 pub fn streamIteratorStart(
     s: &Stream,
     start: Option<&streamID>,
@@ -975,7 +1052,8 @@ pub fn streamIteratorStart(
 ) -> streamIterator {
     let (start, end) = (*start.unwrap_or(&ID_MIN), *end.unwrap_or(&ID_MAX));
     let mut ri = raxStart();
-    // The node that holds an id is the last one whose key is not above it.
+    // The node that can hold an id is the last one whose key is not greater. If all keys are
+    // greater, start at the edge.
     let (from, edge) = if rev { (end, "$") } else { (start, "^") };
     if from == ID_MAX {
         raxSeek(&mut ri, &s.rax, "$", b"");
@@ -1000,11 +1078,14 @@ pub fn streamIteratorStart(
     }
 }
 
-/// Goes to the next entry that is not deleted. Returns its id and its number of fields; `None` at the end.
+/// Moves to the next entry that is not deleted and within the range. Returns its id and its number
+/// of fields, for each of which [`streamIteratorGetField`] can be called. Returns `None` at the
+/// end.
 pub fn streamIteratorGetID(si: &mut streamIterator, s: &Stream) -> Option<(streamID, i64)> {
     loop {
         let lp: &[u8];
         if si.lp_ele.is_none() {
+            // The start of the iteration, or the end of a listpack: go to the next node.
             let found =
                 if si.rev { raxPrev(&mut si.ri, &s.rax) } else { raxNext(&mut si.ri, &s.rax) };
             if !found {
@@ -1014,28 +1095,29 @@ pub fn streamIteratorGetID(si: &mut streamIterator, s: &Stream) -> Option<(strea
             si.master_id = streamDecodeID(si.ri.key());
             let (fields, p) = lpMasterEntry(lp);
             (si.master_fields_count, si.master_fields_start) = (fields, p);
-            // To the zero that ends the master entry, or to the lp-count that ends the last entry.
+            // Going forward, start at the 0 that ends the master entry. In reverse, start at the
+            // lp-count that ends the last entry.
             si.lp_ele =
                 Some(if si.rev { assertSome!(lpLast(lp)) } else { lpSkipElements(lp, p, fields) });
         } else {
             lp = si.ri.data(&s.rax)?;
             if si.rev {
-                // To the lp-count of the entry before. C: it jumps back by the lp-count of this one, for which all its
-                // fields must have been read.
+                // Move to the lp-count of the previous entry. C: it jumps back by the lp-count of
+                // this entry, which requires that all its fields were read.
                 si.lp_ele = Some(assertSome!(lpPrev(lp, si.lp_flags)));
             }
         }
         match streamIteratorStep(si, lp) {
             Some(IteratorStep::Entry(id, numfields)) => return Some((id, numfields)),
             Some(IteratorStep::OutOfRange) => return None,
-            // The end of the listpack.
+            // The listpack has no more entries; continue with the next one.
             None => si.lp_ele = None,
         }
     }
 }
 
-/// Goes from the lp-count before an entry (or, in reverse, at its end) to the entry, and on to the first that is to be given.
-/// `None`: the listpack has no more.
+/// Moves from the lp-count before an entry (in reverse: at its end) to the entry, and on over
+/// deleted entries and those before the range. Returns `None` at the end of the listpack.
 #[inline]
 fn streamIteratorStep(si: &mut streamIterator, lp: &[u8]) -> Option<IteratorStep> {
     let mut ele = si.lp_ele?;
@@ -1048,6 +1130,7 @@ fn streamIteratorStep(si: &mut streamIterator, lp: &[u8]) -> Option<IteratorStep
         si.lp_flags = ele;
         let entry = lpEntryAt(lp, ele, &si.master_id, si.master_fields_count);
 
+        // The node may begin before the range; entries of it are skipped until the range begins.
         let reached = if si.rev { entry.id <= si.end } else { entry.id >= si.start };
         if reached && entry.flags & STREAM_ITEM_FLAG_DELETED == 0 {
             let beyond = if si.rev { entry.id < si.start } else { entry.id > si.end };
@@ -1060,6 +1143,7 @@ fn streamIteratorStep(si: &mut streamIterator, lp: &[u8]) -> Option<IteratorStep
             return Some(IteratorStep::Entry(entry.id, entry.numfields));
         }
 
+        // This entry is not returned: move to the lp-count of the previous entry, or of this one.
         ele = if si.rev {
             assertSome!(lpPrev(lp, si.lp_flags))
         } else {
@@ -1068,7 +1152,8 @@ fn streamIteratorStep(si: &mut streamIterator, lp: &[u8]) -> Option<IteratorStep
     }
 }
 
-/// The next field and value of the current entry: for each of its fields once, right after [`streamIteratorGetID`].
+/// Returns the next field and value of the current entry. It must be called once for each field,
+/// after [`streamIteratorGetID`] has returned their number.
 #[inline]
 pub fn streamIteratorGetField<'a>(
     si: &mut streamIterator,
@@ -1077,10 +1162,11 @@ pub fn streamIteratorGetField<'a>(
     let lp: &'a [u8] = assertSome!(si.ri.data(&s.rax));
     let next = |place: &mut Option<usize>| {
         let at = assertSome!(*place);
-        // There is one behind, since an entry ends with its lp-count.
+        // Another element always follows, since an entry ends with its lp-count.
         *place = Some(lpSkip(lp, at));
         lpGet(lp, at)
     };
+    // The field comes from the master entry if the entry does not repeat its fields.
     let field = if si.entry_flags & STREAM_ITEM_FLAG_SAMEFIELDS != 0 {
         next(&mut si.master_fields_ptr)
     } else {
@@ -1089,13 +1175,16 @@ pub fn streamIteratorGetField<'a>(
     (field, next(&mut si.lp_ele))
 }
 
-/// Removes the entry the walk is at, whose id is `current`. What comes next is the entry behind it.
+/// Removes the current entry, whose id is `current`. It is flagged as deleted and the counts are
+/// updated; if it was the last valid entry of its node the node is removed.
 ///
-/// The entry is only flagged; when it was the last one that was not, its node goes.
+/// No more fields can be read afterwards: the iterator is moved to the next entry, and has to
+/// continue with [`streamIteratorGetID`].
 pub fn streamIteratorRemoveEntry(si: &mut streamIterator, s: &mut Stream, current: &streamID) {
     if let Some(lp) = si.ri.data_mut(&mut s.rax) {
         let flags = lpGetInteger(lp, si.lp_flags);
         lpReplaceInteger(lp, si.lp_flags, flags | STREAM_ITEM_FLAG_DELETED);
+        // This was the last valid entry of the listpack.
         if lpGetInteger(lp, assertSome!(lpFirst(lp))) == 1 {
             raxRemove(&mut s.rax, si.ri.key());
         } else {
@@ -1104,12 +1193,12 @@ pub fn streamIteratorRemoveEntry(si: &mut streamIterator, s: &mut Stream, curren
     }
     s.length = s.length.wrapping_sub(1);
 
-    // The places within the listpack are no longer good.
+    // The positions in the listpack may have changed: seek again, from the deleted entry on.
     let (start, end) = if si.rev { (si.start, *current) } else { (*current, si.end) };
     *si = streamIteratorStart(s, Some(&start), Some(&end), si.rev);
 }
 
-/// Removes the entry of that id. False: there is none.
+/// Removes the entry with that id. Returns `false` if there is none.
 pub fn streamDeleteItem(s: &mut Stream, id: &streamID) -> bool {
     let mut si = streamIteratorStart(s, Some(id), Some(id), false);
     let Some((myid, _)) = streamIteratorGetID(&mut si, s) else { return false };
@@ -1117,7 +1206,7 @@ pub fn streamDeleteItem(s: &mut Stream, id: &streamID) -> bool {
     true
 }
 
-/// The id of the last entry that is not deleted; 0-0 if there is none.
+/// Returns the id of the last entry that is not deleted; 0-0 if there is none.
 pub fn streamLastValidID(s: &Stream) -> streamID {
     let mut si = streamIteratorStart(s, None, None, true);
     match streamIteratorGetID(&mut si, s) {
@@ -1127,7 +1216,7 @@ pub fn streamLastValidID(s: &Stream) -> streamID {
     }
 }
 
-/// The text of an id, `<ms>-<seq>`, on the stack.
+/// The text of an id, `<ms>-<seq>`, or of a length, in a buffer on the stack.
 #[derive(Copy, Clone)]
 pub struct StreamIDText {
     len: usize,
@@ -1142,13 +1231,13 @@ impl Deref for StreamIDText {
     }
 }
 
-/// Replies with an id.
+/// Replies with an id as a bulk string, `<ms>-<seq>`.
 #[inline]
 pub fn addReplyStreamID(clients: &mut impl AsMut<Clients>, c: ClientId, id: &streamID) {
     addReplyBulkCBuffer(clients, c, &createObjectFromStreamID(id));
 }
 
-/// The text of an id: an argument for propagation, or a reply.
+/// Returns the text of an id, for a reply or an argument to propagate.
 #[inline]
 pub fn createObjectFromStreamID(id: &streamID) -> StreamIDText {
     let (ms, seq) = (ull2string(id.ms), ull2string(id.seq));
@@ -1160,15 +1249,19 @@ pub fn createObjectFromStreamID(id: &streamID) -> StreamIDText {
     StreamIDText { len, buf }
 }
 
-/// Whether propagation reaches anybody. If not, what would be propagated need not be written out; but a transaction has to
-/// learn of it.
+/// Tells whether a command that is propagated reaches an AOF, a replica or a transaction. If not,
+/// its arguments need not be made. A transaction counts, because it has to learn that something was
+/// propagated.
 fn propagationMatters(server: &Server) -> bool {
     server.repl_backlog.is_some() || server.aof_state != AOF_OFF || server.in_exec
 }
 
-/// Propagates that a message was delivered, or claimed: an XCLAIM that comes to the same whatever the replica has.
+/// Propagates the delivery or the claim of a message as an XCLAIM that creates or changes the
+/// pending entry, with all that a replica needs: owner, time and number of deliveries, and the last
+/// id of the group. It is idempotent: whatever state the replica has, the result is the same.
+/// JUSTID spares the replica the lookup of the message.
 ///
-/// `idarg` is the id as text, `last_id` that of the group. JUSTID spares the replica to look for the message.
+/// `idarg` is the id as text, and `last_id` the last id of the group.
 fn streamPropagateXCLAIM(
     server: &mut Server,
     c: ClientId,
@@ -1196,12 +1289,14 @@ fn streamPropagateXCLAIM(
         b"LASTID",
         &createObjectFromStreamID(last_id),
     ]);
-    // At once, and not wrapped in a transaction: this is not always inside of a command, and each one stands for itself.
+    // `propagate` is called directly, because this is not always within a command: a blocked client
+    // may be served. No MULTI and EXEC around it is needed, as each XCLAIM is complete in itself.
     let (cmd, dbid) = (server.commands.xclaimCommand, server[c].db as i32);
     propagate(server, cmd, dbid, &argv.as_args(), PROPAGATE_AOF | PROPAGATE_REPL);
 }
 
-/// Propagates a group's last id as XGROUP SETID: after a NOACK, where no XCLAIM brings it.
+/// Propagates the last id of a group as XGROUP SETID, after an XREADGROUP with NOACK: without
+/// pending entries there is no XCLAIM that has it.
 fn streamPropagateGroupID(
     server: &mut Server,
     c: ClientId,
@@ -1217,7 +1312,8 @@ fn streamPropagateGroupID(
     propagate(server, cmd, dbid, &argv.as_args(), PROPAGATE_AOF | PROPAGATE_REPL);
 }
 
-/// Propagates a new consumer as XGROUP CREATECONSUMER, where no XCLAIM makes it.
+/// Propagates the creation of a consumer as XGROUP CREATECONSUMER, when no XCLAIM follows that
+/// creates it on the replica.
 pub fn streamPropagateConsumerCreation(
     server: &mut Server,
     c: ClientId,
@@ -1233,16 +1329,17 @@ pub fn streamPropagateConsumerCreation(
     propagate(server, cmd, dbid, &argv.as_args(), PROPAGATE_AOF | PROPAGATE_REPL);
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Replies with entries
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Makes no entries in the lists of what is pending.
+/// Flag of [`streamReplyWithRange`]: create no pending entries.
 const STREAM_RWR_NOACK: i32 = 1 << 0;
-/// Only what is pending with the consumer.
+/// Flag of [`streamReplyWithRange`]: reply from the pending entries list of the consumer alone.
 const STREAM_RWR_HISTORY: i32 = 1 << 2;
 
-/// Who reads from a group: the C's `group`, `consumer` and `spi`.
+/// The consumer that reads from a group, and the names to propagate it with (the C's `group`,
+/// `consumer` and `spi`).
 #[derive(Copy, Clone)]
 struct GroupReader<'a> {
     key: &'a [u8],
@@ -1251,7 +1348,8 @@ struct GroupReader<'a> {
     consumer: ConsumerId,
 }
 
-/// Replies with the entry the walk is at: its id, and an array of its fields and values.
+/// Replies with the current entry of an iterator: an array of its id, and an array of its fields
+/// and values.
 #[inline]
 fn addReplyStreamEntry(
     clients: &mut Clients,
@@ -1274,7 +1372,8 @@ fn addReplyStreamEntry(
     }
 }
 
-/// Replies with the entries from `start` to `end` without the array around them, up to `count` (0: all). Returns how many.
+/// Replies with the entries from `start` to `end`, at most `count` (0: all), without the length of
+/// an array before them. Returns their number.
 // C: streamReplyWithRange with STREAM_RWR_RAWENTRIES.
 fn streamReplyWithRawEntries(
     clients: &mut Clients,
@@ -1296,7 +1395,8 @@ fn streamReplyWithRawEntries(
     emitted
 }
 
-/// Replies with an array of the entries from `start` to `end`, up to `count` (0: all). Returns how many.
+/// Replies with an array of the entries from `start` to `end`, at most `count` (0: all). With `rev`
+/// they come from `end` to `start`. Returns their number.
 // C: streamReplyWithRange without a group.
 fn streamReplyWithEntries(
     clients: &mut Clients,
@@ -1312,12 +1412,15 @@ fn streamReplyWithEntries(
     arraylen
 }
 
-/// Replies with an array of the entries of stream `o` from `start` on, up to `count` (0: all), to a consumer of a group.
-/// Returns how many.
+/// Replies to a consumer of a group with an array of the entries of stream `o` from `start` on, at
+/// most `count` (0: all). Returns their number.
 ///
-/// The group's last id moves on, and what is delivered is pending with the consumer from here on, unless `flags` has
-/// STREAM_RWR_NOACK; replicas are told. With STREAM_RWR_HISTORY it is the messages that are pending with the consumer
-/// already.
+/// The last id of the group is moved to the greatest id sent. Each entry sent becomes a pending
+/// entry of the consumer, unless `flags` has `STREAM_RWR_NOACK`. Both are propagated.
+///
+/// With `STREAM_RWR_HISTORY` the reply comes from the pending entries list of the consumer alone.
+/// So a consumer only ever sees its own history: messages that were delivered to it and that it has
+/// not acknowledged.
 fn streamReplyWithRange(
     server: &mut Server,
     c: ClientId,
@@ -1344,9 +1447,10 @@ fn streamReplyWithRange(
         addReplyStreamEntry(clients, c, s, &mut si, (&id, numfields));
 
         let Some(group) = streamLookupCGMut(s, reader.groupname) else { break };
+        // An id that was delivered before does not move the last id back.
         if id > group.last_id {
             group.last_id = id;
-            // Without NOACK the XCLAIMs say it.
+            // Only with NOACK: otherwise the XCLAIM has the last id, too.
             if noack {
                 propagate_last_id = Some(id);
             }
@@ -1376,10 +1480,11 @@ fn streamReplyWithRange(
     arraylen
 }
 
-/// Makes a message pending with a consumer, delivered now for the first time.
+/// Adds a message to the pending entries lists of the group and of a consumer, as delivered now for
+/// the first time.
 ///
-/// It may be pending with another one: XGROUP SETID can take the group back to messages that were delivered. Then it
-/// changes hands.
+/// It may be in the list of another consumer already, since XGROUP SETID can move the last id of
+/// the group back to messages that were delivered before. The entry is then reassigned.
 fn streamDeliver(group: &mut streamCG, id: &streamID, consumer: ConsumerId) -> streamNACK {
     let buf = streamEncodeID(id);
     let nack = streamCreateNACK(consumer);
@@ -1393,10 +1498,13 @@ fn streamDeliver(group: &mut streamCG, id: &streamID, consumer: ConsumerId) -> s
     nack
 }
 
-/// Replies with an array of the messages that are pending with a consumer, from `start` on, up to `count` (0: all), and
-/// counts each as delivered once more. Returns how many.
+/// Replies with an array of the messages in the pending entries list of a consumer, from `start`
+/// on, at most `count` (0: all), and updates the time and number of their deliveries. Returns their
+/// number.
 ///
-/// This looks up each message by its id, which takes longer than to walk over the stream. But few ask for it.
+/// Each message is looked up in the radix tree by its id, which is slower than iterating over the
+/// stream. But clients do this only to fetch messages again, which is rare. There is no reverse
+/// order, since XREADGROUP has none.
 fn streamReplyWithRangeFromConsumerPEL(
     server: &mut Server,
     c: ClientId,
@@ -1415,6 +1523,7 @@ fn streamReplyWithRangeFromConsumerPEL(
         setDeferredArrayLen(clients, c, arraylen_ptr, 0);
         return 0;
     };
+    // The group is looked up in each turn, since replying with an entry borrows the whole stream.
     raxSeek(&mut ri, &group.consumers[reader.consumer].pel, ">=", &streamEncodeID(start));
     while count == 0 || arraylen < count {
         let Some(group) = streamLookupCG(s, reader.groupname) else { break };
@@ -1423,13 +1532,15 @@ fn streamReplyWithRangeFromConsumerPEL(
         }
         let thisid = streamDecodeID(ri.key());
         if streamReplyWithRawEntries(clients, c, s, (&thisid, &thisid), 1, false) == 0 {
-            // The message is pending and yet gone: somebody removed it. The consumer gets its id with no fields.
+            // A pending entry whose message was deleted. The client gets its id, and null in place
+            // of the fields, so that it can acknowledge it.
             addReplyArrayLen(clients, c, 2);
             addReplyStreamID(clients, c, &thisid);
             addReplyNullArray(clients, c);
         } else if let Some(group) = streamLookupCGMut(s, reader.groupname)
             && let Some(nack) = raxFindMut(&mut group.pel, ri.key())
         {
+            // Reading the history counts as a delivery.
             nack.delivery_time = mstime();
             nack.delivery_count = nack.delivery_count.wrapping_add(1);
         }
@@ -1439,12 +1550,13 @@ fn streamReplyWithRangeFromConsumerPEL(
     arraylen
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Stream commands implementation
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// The stream at `key`, which is made if there is none. `None`: it is no stream, or there is none and `no_create`; the reply
-/// was sent.
+/// Returns the stream at `key`, which is created if the key does not exist. Returns `None` after an
+/// error or a null reply: if the key is not a stream, or if it does not exist and `no_create` is
+/// set.
 fn streamTypeLookupWriteOrCreate(
     server: &mut Server,
     c: ClientId,
@@ -1462,13 +1574,16 @@ fn streamTypeLookupWriteOrCreate(
     Some(dbAdd(server, db, key, streamNew()))
 }
 
-/// Parses an id: `<ms>-<seq>`, or `<ms>`, with `missing_seq` for what is missing; without `strict` also `-` and `+`, the
-/// first and the last id there can be.
+/// Parses an id: `<ms>-<seq>`, or `<ms>`, for which the sequence number is `missing_seq`. Unless
+/// `strict` is set, `-` and `+` are the smallest and the greatest id. Returns `None` for an invalid
+/// id.
 fn streamGenericParseID(o: &[u8], missing_seq: u64, strict: bool) -> Option<streamID> {
+    // No id is that long; the C copies it to a buffer of 128 bytes.
     if o.len() > 127 {
         return None;
     }
     let buf = c_str(o);
+    // The special ids of XRANGE and XREVRANGE.
     if buf == b"-" || buf == b"+" {
         let id = if buf == b"-" { ID_MIN } else { ID_MAX };
         return (!strict).then_some(id);
@@ -1479,7 +1594,7 @@ fn streamGenericParseID(o: &[u8], missing_seq: u64, strict: bool) -> Option<stre
     Some(streamID { ms: string2ull(&buf[..dot])?, seq: string2ull(&buf[dot + 1..])? })
 }
 
-/// [`streamGenericParseID`], with an error reply.
+/// Parses an id as [`streamGenericParseID`] does. `Err`: an error was replied.
 fn streamGenericParseIDOrReply(
     server: &mut Server,
     c: ClientId,
@@ -1492,7 +1607,7 @@ fn streamGenericParseIDOrReply(
     })
 }
 
-/// An id, or `-` or `+`, from an argument. `Err`: the error was sent.
+/// Parses an argument that is an id, `-` or `+`. `Err`: an error was replied.
 fn streamParseIDOrReply(
     server: &mut Server,
     c: ClientId,
@@ -1502,7 +1617,7 @@ fn streamParseIDOrReply(
     streamGenericParseIDOrReply(server, c, o, missing_seq, false)
 }
 
-/// An id from an argument. `Err`: the error was sent.
+/// Parses an argument that is an id; `-` and `+` are errors. `Err`: an error was replied.
 fn streamParseStrictIDOrReply(
     server: &mut Server,
     c: ClientId,
@@ -1512,8 +1627,8 @@ fn streamParseStrictIDOrReply(
     streamGenericParseIDOrReply(server, c, o, missing_seq, true)
 }
 
-/// An end of a range from an argument: an id, `-` or `+`, or `(` and an id that is not to be part of the range. Returns the
-/// id and whether it is excluded. `Err`: the error was sent.
+/// Parses an argument that is a bound of a range: an id, `-` or `+`, or `(` and an id if the bound
+/// is exclusive. Returns the id, and whether it is exclusive. `Err`: an error was replied.
 fn streamParseIntervalIDOrReply(
     server: &mut Server,
     c: ClientId,
@@ -1521,6 +1636,7 @@ fn streamParseIntervalIDOrReply(
     missing_seq: u64,
 ) -> Result<(streamID, bool), ()> {
     match o {
+        // After `(` only a complete or incomplete id is allowed, not `-` or `+`.
         [b'(', rest @ ..] if !rest.is_empty() => {
             Ok((streamParseStrictIDOrReply(server, c, rest, missing_seq)?, true))
         }
@@ -1528,7 +1644,8 @@ fn streamParseIntervalIDOrReply(
     }
 }
 
-/// The start of a range from an argument, which is part of it. `Err`: the error was sent.
+/// Parses the start of a range. An exclusive one is converted to the next id, so that the result is
+/// inclusive. `Err`: an error was replied.
 fn streamParseIntervalStartOrReply(
     server: &mut Server,
     c: ClientId,
@@ -1542,7 +1659,8 @@ fn streamParseIntervalStartOrReply(
     Ok(id)
 }
 
-/// The end of a range from an argument, which is part of it. `Err`: the error was sent.
+/// Parses the end of a range. An exclusive one is converted to the previous id, so that the result
+/// is inclusive. `Err`: an error was replied.
 fn streamParseIntervalEndOrReply(
     server: &mut Server,
     c: ClientId,
@@ -1556,7 +1674,9 @@ fn streamParseIntervalEndOrReply(
     Ok(id)
 }
 
-/// The ids in the arguments from `first` on. `Err`: one of them is none, and the error was sent.
+/// Parses all arguments from `first` on as ids. Commands do that before they change anything: they
+/// reply with the number of ids they have handled, so that an error must come first. `Err`: an
+/// error was replied.
 fn streamParseIDsOrReply(
     server: &mut Server,
     c: ClientId,
@@ -1570,7 +1690,8 @@ fn streamParseIDsOrReply(
     Ok(ids)
 }
 
-/// What `MAXLEN ~` or `MINID ~` came to: the threshold that has the same effect without `~`, the length or the first id.
+/// Returns the exact threshold, a length or an id, that has the same effect as the `MAXLEN ~` or
+/// `MINID ~` that was executed.
 // C: streamRewriteTrimArgument.
 fn streamExactTrimArgument(s: &Stream, trim_strategy: TrimStrategy) -> StreamIDText {
     if trim_strategy == TRIM_STRATEGY_MINID {
@@ -1582,9 +1703,13 @@ fn streamExactTrimArgument(s: &Stream, trim_strategy: TrimStrategy) -> StreamIDT
     StreamIDText { len: text.len(), buf }
 }
 
-/// Has the command propagated with another id (`idarg` and its place), and with the exact threshold (`trimarg` and its place)
-/// and `=` before it.
-// C: streamRewriteApproxSpecifier, streamRewriteTrimArgument and a rewrite of the id, each of which copies the arguments.
+/// Rewrites the command for propagation: with the id `idarg`, and with the exact threshold
+/// `trimarg` and `=` before it. Each is given with the index of the argument that it replaces.
+///
+/// A trimming that was approximate or limited depends on the nodes of this server, and could have
+/// another result on a replica or after a restart.
+// C: these are streamRewriteApproxSpecifier, streamRewriteTrimArgument and a rewrite of the id,
+// each of which copies the arguments.
 fn rewriteTrimmingCommand(
     server: &mut Server,
     c: ClientId,
@@ -1592,7 +1717,7 @@ fn rewriteTrimmingCommand(
     idarg: Option<(usize, &[u8])>,
     trimarg: Option<(usize, &[u8])>,
 ) {
-    // Nobody would see it.
+    // Nothing propagates the command.
     if !propagationMatters(server) {
         return;
     }
@@ -1609,7 +1734,12 @@ fn rewriteTrimmingCommand(
     replaceClientCommandVector(server, c, rewritten);
 }
 
-/// XADD key [(MAXLEN [~|=] count | MINID [~|=] id) [LIMIT entries]] [NOMKSTREAM] id|* field value [field value ...]
+/// Implements XADD key [(MAXLEN [~|=] count | MINID [~|=] id) [LIMIT entries]] [NOMKSTREAM] id|*
+/// field value [field value ...].
+///
+/// Appends an entry to the stream, which is created if the key does not exist, unless NOMKSTREAM is
+/// given; then trims the stream if asked to. Replies with the id of the entry. What is propagated
+/// has that id, and the exact result of the trimming.
 pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok((parsed_args, idpos)) = streamParseAddOrTrimArgsOrReply(server, c, argv, true) else {
         return;
@@ -1621,7 +1751,7 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplyError(server, c, b"wrong number of arguments for XADD");
         return;
     }
-    // This cannot be appended to any stream, so none is made for it.
+    // 0-0 can't be appended. It is refused here, before an empty stream would be created for it.
     if parsed_args.id == Some(ID_MIN) {
         addReplyError(server, c, b"The ID specified in XADD must be greater than 0-0");
         return;
@@ -1632,6 +1762,7 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     };
     let limits = NodeLimits::of(server);
     let s = server.db[db].dict.stream_mut(o);
+    // No greater id exists.
     if s.last_id == ID_MAX {
         addReplyError(
             server,
@@ -1663,7 +1794,8 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     notifyKeyspaceEvent(server, NOTIFY_STREAM, "xadd", key, db);
     server.dirty += 1;
 
-    // Trim if asked to. How much `~` left depends on our nodes, so replicas are told the exact result.
+    // Trim the stream. After `~` the exact result is propagated. LIMIT is only allowed with `~`, so
+    // that checking for this one suffices.
     let mut trimarg = None;
     if parsed_args.trim_strategy != TRIM_STRATEGY_NONE {
         if streamTrim(server.db[db].dict.stream_mut(o), &parsed_args) != 0 {
@@ -1675,7 +1807,7 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
     }
 
-    // Replicas add it under the id it got here.
+    // The id that was generated here is propagated in place of `*`.
     let trimarg = trimarg.as_ref().map(|arg| (parsed_args.trim_strategy_arg_idx, &arg[..]));
     let idarg = createObjectFromStreamID(&id);
     rewriteTrimmingCommand(server, c, argv, Some((idpos, &idarg)), trimarg);
@@ -1683,7 +1815,8 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     signalKeyAsReady(server, db, key, OBJ_STREAM);
 }
 
-/// XRANGE, and with `rev` XREVRANGE.
+/// Implements XRANGE and, with `rev`, XREVRANGE. An id without a sequence number stands for the
+/// first one of its millisecond as the start, and for the last one as the end.
 fn xrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, rev: bool) {
     let db = server[c].db;
     let (startarg, endarg) = if rev { (&argv[3], &argv[2]) } else { (&argv[2], &argv[3]) };
@@ -1698,6 +1831,7 @@ fn xrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, rev: bool
             return;
         }
         let Ok(n) = getLongLongFromObjectOrReply(server, c, &argv[j + 1], None) else { return };
+        // A negative COUNT is 0, for which the reply is null.
         count = Some(n.max(0));
         j += 2;
     }
@@ -1716,17 +1850,18 @@ fn xrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, rev: bool
     streamReplyWithEntries(clients, c, s, (&startid, &endid), count, rev);
 }
 
-/// XRANGE key start end [COUNT n]
+/// Implements XRANGE key start end [COUNT n]: replies with the entries of a range of ids.
 pub fn xrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     xrangeGenericCommand(server, c, argv, false);
 }
 
-/// XREVRANGE key end start [COUNT n]
+/// Implements XREVRANGE key end start [COUNT n]: replies with the entries of a range of ids in
+/// reverse order.
 pub fn xrevrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     xrangeGenericCommand(server, c, argv, true);
 }
 
-/// XLEN key
+/// Implements XLEN key: replies with the number of entries.
 pub fn xlenCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
@@ -1737,15 +1872,22 @@ pub fn xlenCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, length as i64);
 }
 
-/// How many messages a client gets at most that was blocked and gave no COUNT: its id may be so low that it would get them
-/// all.
+/// The maximum number of messages that a blocked client gets if it has given no COUNT. Its id may
+/// be low, and serving it a huge stream would block the server.
 const XREAD_BLOCKED_DEFAULT_COUNT: usize = 1000;
 
-/// XREAD [BLOCK milliseconds] [COUNT count] STREAMS key [key ...] id [id ...]
+/// Implements XREAD and XREADGROUP:
 ///
-/// XREADGROUP GROUP group consumer [BLOCK milliseconds] [COUNT count] [NOACK] STREAMS key [key ...] id [id ...]
+/// - XREAD [BLOCK milliseconds] [COUNT count] STREAMS key [key ...] id [id ...]
+/// - XREADGROUP GROUP group consumer [BLOCK milliseconds] [COUNT count] [NOACK] STREAMS key [key
+///   ...] id [id ...]
+///
+/// Replies with the entries of each stream that are after the given id. If there are none, the
+/// client is blocked if BLOCK was given, else it gets null.
 pub fn xreadCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    // One function, two commands.
+    // XREADGROUP is XREAD with the options GROUP and NOACK. They are two commands because XREAD
+    // only reads, and is allowed on replicas.
+    // The name of the command tells which one it is: `xreadgroup` has ten characters.
     let xreadgroup = argv[0].len() == 10;
     let (mut timeout, mut count, mut noack) = (None, 0usize, false);
     let mut group_and_consumer = None;
@@ -1813,17 +1955,22 @@ pub fn xreadCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let streams_count = (argv.len() - streams_arg) / 2;
 
-    // What is to be propagated the functions below propagate themselves.
+    // The functions below propagate XCLAIM, XGROUP SETID and XGROUP CREATECONSUMER, which is why
+    // the command itself is not propagated.
     if let Ok(ids) = xreadParseIDs(server, c, argv, streams_arg, group_and_consumer)
         && !xreadServe(server, c, argv, streams_arg, &ids, count, group_and_consumer, noack)
     {
         match timeout {
-            // Who may not block has waited long enough.
+            // A client that must not block, such as one in a transaction, gets the reply of a
+            // timeout.
             Some(timeout) if server[c].flags & CLIENT_DENY_BLOCKING == 0 => {
                 let keys: Vec<&[u8]> = argv.iter().skip(streams_arg).take(streams_count).collect();
+                // The ids are kept with the keys: for each the client is served what comes after.
                 blockForKeys(server, c, BLOCKED_STREAM, &keys, timeout, None, None, Some(&ids));
                 let bpop = &mut server[c].bpop;
                 bpop.xread_count = if count != 0 { count } else { XREAD_BLOCKED_DEFAULT_COUNT };
+                // The group and the consumer are remembered by name: either may be gone, or be
+                // another one, when the client is served.
                 bpop.xread_group = group_and_consumer.map(|(group, _)| group.to_vec());
                 bpop.xread_consumer = group_and_consumer.map(|(_, consumer)| consumer.to_vec());
                 bpop.xread_group_noack = noack;
@@ -1834,8 +1981,11 @@ pub fn xreadCommand(server: &mut Server, c: ClientId, argv: &Args) {
     preventCommandPropagation(server, c);
 }
 
-/// The ids of XREAD: for each key the one behind which the client wants to read. `$` is the last one there is; `>`, what no
-/// consumer of the group has got yet, is the last one there can be. `Err`: the error was sent.
+/// Parses the ids of XREAD and XREADGROUP: for each key the id after which the client wants to
+/// read. `$` is the last id of the stream, so that only messages added from now on are read. `>`,
+/// the messages that the group has not delivered yet, is stored as the greatest id; it is resolved
+/// to the last id of the group when the client is served, since that changes while it is blocked.
+/// `Err`: an error was replied.
 fn xreadParseIDs(
     server: &mut Server,
     c: ClientId,
@@ -1878,6 +2028,7 @@ fn xreadParseIDs(
                 );
                 return Err(());
             }
+            // A stream that does not exist yet will have greater ids than 0-0.
             ids.push(s.map_or(ID_MIN, |s| s.last_id));
         } else if arg == b">" {
             if group_and_consumer.is_none() {
@@ -1896,7 +2047,8 @@ fn xreadParseIDs(
     Ok(ids)
 }
 
-/// Replies to XREAD with what is there already. False: nothing is, and there was no reply.
+/// Replies to XREAD or XREADGROUP with the messages that are there already. Returns `false`, and
+/// has not replied, if there are none.
 fn xreadServe(
     server: &mut Server,
     c: ClientId,
@@ -1916,8 +2068,9 @@ fn xreadServe(
         let Some(o) = lookupKeyRead(server, db, key) else { continue };
         let s = server.db[db].dict.stream(o);
 
-        // Is there anything? For a group, an id that is not `>` asks for what is pending with the consumer, which may well
-        // be nothing.
+        // Check whether this stream has messages for the client. An id other than `>` asks for the
+        // history of the consumer, which is always served at once, even if it is empty. For `>` the
+        // last id of the group is compared with the last message.
         let (mut gt, mut flags) = (*gt, 0);
         match group_and_consumer {
             Some(_) if gt != ID_MAX => flags |= STREAM_RWR_HISTORY,
@@ -1936,11 +2089,12 @@ fn xreadServe(
         if arraylen_ptr.is_none() {
             arraylen_ptr = Some(addReplyDeferredLen(server, c));
         }
-        // From the next id on. After the last there is none, and 0-0 follows, as in the C.
+        // The range is inclusive, so it starts with the next id. The greatest id wraps around to
+        // 0-0, as in the C.
         let mut start = gt;
         let _ = streamIncrID(&mut start);
 
-        // The name of the stream, and what it has.
+        // An array of two elements, the key and its entries, or in RESP3 a pair of a map.
         if resp2 {
             addReplyArrayLen(server, c, 2);
         }
@@ -1962,12 +2116,14 @@ fn xreadServe(
     if resp2 {
         setDeferredArrayLen(server, c, arraylen_ptr, arraylen);
     } else {
+        // RESP3 has a map of keys and entries.
         setDeferredMapLen(server, c, arraylen_ptr, arraylen);
     }
     true
 }
 
-/// [`streamReplyWithRange`] to the consumer of that name, which is made if it is new.
+/// Looks the consumer up, creates it if it does not exist, and calls [`streamReplyWithRange`] for
+/// it.
 fn streamServeConsumer(
     server: &mut Server,
     c: ClientId,
@@ -1982,7 +2138,8 @@ fn streamServeConsumer(
         .expect("the caller has found the group");
     let (consumer, created) = streamLookupConsumer(group, consumername, SLC_NONE)
         .expect("a consumer that is not there is made");
-    // C: with NOACK alone. But a new consumer that asks for what is pending gets nothing either, and no XCLAIM makes it.
+    // C: with NOACK alone. But a new consumer that asks for its history has none, so that no XCLAIM
+    // creates it on replicas either.
     if created && flags & (STREAM_RWR_NOACK | STREAM_RWR_HISTORY) != 0 {
         streamPropagateConsumerCreation(server, c, key, groupname, consumername);
     }
@@ -1990,12 +2147,13 @@ fn streamServeConsumer(
     streamReplyWithRange(server, c, o, start, count, reader, flags);
 }
 
-/// Serves the clients that wait for the stream `o`, in the order in which they began to wait: all that have not seen its
-/// last message. From `blocked.c`.
+/// Serves the clients that are blocked on the stream `o`, in the order in which they blocked: all
+/// whose id is smaller than its last id. The function is in `blocked.c` in the C.
 pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: KeyRef) {
     let Some(clients) = server.db[rl.db].blocking_keys.get(&rl.key) else { return };
     let mut li = listRewind(clients);
-    // Who is unblocked leaves the list, and an empty list leaves the db.
+    // The list is looked up each time: an unblocked client is removed from it, and an empty list
+    // from the db.
     while let Some(receiver) =
         server.db[rl.db].blocking_keys.get(&rl.key).and_then(|clients| listNext(clients, &mut li))
     {
@@ -2009,8 +2167,9 @@ pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: Ke
         let mut gt = *gt;
         let s = server.db[rl.db].dict.stream(o);
 
-        // Who waits in a group waits for what the group has not delivered, and others of the group are served too: so the
-        // group's last id counts, as it is now.
+        // A consumer waits for messages that the group has not delivered yet. Other consumers of
+        // the group may have been served since it blocked, so the present last id of the group is
+        // used.
         let mut group_and_consumer = None;
         if let Some(groupname) = &bpop.xread_group {
             let Some(group) = streamLookupCG(s, groupname) else {
@@ -2033,10 +2192,12 @@ pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: Ke
         let (count, noack) = (bpop.xread_count, bpop.xread_group_noack);
         let mut start = gt;
         let _ = streamIncrID(&mut start);
+        // The reply, and what is propagated, belong to the client that is served, not to the one
+        // whose command has added the entry.
         let old_client = server.current_client.replace(receiver);
         let reply_timer = elapsedStart();
 
-        // One key, with what it has.
+        // The reply has one key, with its entries.
         if server[receiver].resp == 2 {
             addReplyArrayLen(server, receiver, 1);
             addReplyArrayLen(server, receiver, 2);
@@ -2060,29 +2221,31 @@ pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: Ke
                 streamReplyWithEntries(clients, receiver, s, (&start, &ID_MAX), count, false);
             }
         }
+        // The time that it took to serve the client counts for its own command.
         updateStatsOnUnblock(server, receiver, 0, elapsedUs(reply_timer) as i64);
         unblockClient(server, receiver);
         server.current_client = old_client;
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Low level implementation of consumer groups
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// [`streamLookupConsumer`]: makes the consumer, and notes that it was seen.
+/// Flag of [`streamLookupConsumer`]: create the consumer if it does not exist, and update the time
+/// it was seen.
 pub const SLC_NONE: i32 = 0;
-/// Makes no consumer.
+/// Flag of [`streamLookupConsumer`]: do not create the consumer.
 pub const SLC_NOCREAT: i32 = 1 << 0;
-/// Does not note that it was seen.
+/// Flag of [`streamLookupConsumer`]: do not update the time the consumer was seen.
 pub const SLC_NOREFRESH: i32 = 1 << 1;
 
-/// A NACK of a message that is delivered now, for the first time.
+/// Returns a pending entry of a message that is delivered to `consumer` now, for the first time.
 pub fn streamCreateNACK(consumer: ConsumerId) -> streamNACK {
     streamNACK { delivery_time: mstime(), delivery_count: 1, consumer }
 }
 
-/// Adds a group. `None`: there is one of that name.
+/// Creates a consumer group with the last id `id`. Returns `None` if there is one of that name.
 pub fn streamCreateCG<'a>(
     s: &'a mut Stream,
     name: &[u8],
@@ -2094,17 +2257,18 @@ pub fn streamCreateCG<'a>(
     raxFindMut(cgroups, name)
 }
 
-/// The group of that name.
+/// Returns the consumer group with that name, if there is one.
 pub fn streamLookupCG<'a>(s: &'a Stream, groupname: &[u8]) -> Option<&'a streamCG> {
     raxFind(s.cgroups.as_ref()?, groupname)
 }
 
-/// The group of that name, to be changed.
+/// Returns the consumer group with that name as a mutable reference, if there is one.
 pub fn streamLookupCGMut<'a>(s: &'a mut Stream, groupname: &[u8]) -> Option<&'a mut streamCG> {
     raxFindMut(s.cgroups.as_mut()?, groupname)
 }
 
-/// The consumer of that name, and whether it is new. `flags` are SLC_*; `None` is for SLC_NOCREAT, if there is none.
+/// Returns the consumer with that name, and whether it was created. `flags` are `SLC_*`. Returns
+/// `None` only with `SLC_NOCREAT`, if there is no such consumer.
 pub fn streamLookupConsumer(
     cg: &mut streamCG,
     name: &[u8],
@@ -2122,7 +2286,8 @@ pub fn streamLookupConsumer(
     }
 }
 
-/// Removes a consumer, with all that is pending with it. Returns how many messages that were.
+/// Removes a consumer and its pending entries, from the list of the group, too: the messages are no
+/// longer pending. Returns their number.
 pub fn streamDelConsumer(cg: &mut streamCG, name: &[u8]) -> u64 {
     let Some(consumer) = cg.consumers.remove(name) else { return 0 };
     let mut ri = raxStart();
@@ -2133,7 +2298,8 @@ pub fn streamDelConsumer(cg: &mut streamCG, name: &[u8]) -> u64 {
     raxSize(&consumer.pel)
 }
 
-/// Gives a pending message to `consumer`. Its other fields are `nack`'s.
+/// Reassigns a pending entry from the consumer `old`, which may be `NONE`, to the consumer that
+/// `nack` names, and sets the entry to `nack`. `buf` is the encoded id.
 fn streamReassign(group: &mut streamCG, buf: &[u8], old: ConsumerId, nack: streamNACK) {
     if old != nack.consumer {
         if let Some(old_consumer) = group.consumers.get_mut(old) {
@@ -2144,23 +2310,25 @@ fn streamReassign(group: &mut streamCG, buf: &[u8], old: ConsumerId, nack: strea
     raxInsert(&mut group.pel, buf, nack);
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Consumer groups commands
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// XGROUP CREATE key group id|$ [MKSTREAM]
+/// Implements XGROUP:
 ///
-/// XGROUP SETID key group id|$
+/// - XGROUP CREATE key group id|$ [MKSTREAM]
+/// - XGROUP SETID key group id|$
+/// - XGROUP DESTROY key group
+/// - XGROUP CREATECONSUMER key group consumer
+/// - XGROUP DELCONSUMER key group consumer
 ///
-/// XGROUP DESTROY key group
-///
-/// XGROUP CREATECONSUMER key group consumer
-///
-/// XGROUP DELCONSUMER key group consumer
+/// CREATE fails if the key does not exist, unless MKSTREAM is given. DELCONSUMER replies with the
+/// number of pending entries that were removed with the consumer.
 pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let (opt, argc) = (argv.get(1), argv.len());
     let is = |name: &[u8]| eq_ignore_case(opt, name);
+    // With MKSTREAM a key that does not exist is no error.
     let mut mkstream = false;
     if argc == 6 && is(b"CREATE") {
         if !eq_ignore_case(&argv[5], b"MKSTREAM") {
@@ -2169,13 +2337,15 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         mkstream = true;
     }
-    // C: a master of version 7 tells with ENTRIESREAD how far an XREADGROUP with NOACK came, and we must come as far. The
-    // count itself is nothing that a group of 6.2 has.
+    // C: a master of version 7 propagates the last id of a group with ENTRIESREAD, after an
+    // XREADGROUP with NOACK. The id is taken; the number of entries read is dropped, as a group of
+    // 6.2 does not have it.
     let has_entries_read = argc == 7
         && eq_ignore_case(&argv[5], b"ENTRIESREAD")
         && (server.master == Some(c) || server[c].id == CLIENT_ID_AOF);
 
-    // All but HELP name a key and a group.
+    // All subcommands except HELP have a key and a group. Look both up once, for the checks that
+    // they share.
     let (mut o, mut key, mut grpname) = (None, &b""[..], &b""[..]);
     let mut group_exists = false;
     if argc >= 4 {
@@ -2185,6 +2355,7 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
             if checkType(server, c, o, OBJ_STREAM) {
                 return;
             }
+            // CREATE and DESTROY have replies of their own for a group that exists, or does not.
             group_exists = streamLookupCG(server.db[db].dict.stream(o), grpname).is_some();
         }
         if !mkstream {
@@ -2223,7 +2394,7 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 "    Create a new consumer in the specified group.",
                 "DELCONSUMER <key> <groupname> <consumer>",
                 "    Remove the specified consumer.",
-                // One line, as the C has it.
+                // The C has this in one line.
                 "DESTROY <key> <groupname>    Remove the specified group.",
                 "SETID <key> <groupname> <id|$>",
                 "    Set the current group ID.",
@@ -2238,7 +2409,8 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 Err(()) => return,
             }
         };
-        // From here on the command cannot fail, but for a group that is there, and that needs a stream.
+        // All that can fail was checked, except that the group may exist, for which the stream must
+        // exist, too. So the stream is created now.
         let o = match o {
             Some(o) => o,
             None => {
@@ -2278,12 +2450,13 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
             addReply(server, c, shared::cone);
             server.dirty += 1;
             notifyKeyspaceEvent(server, NOTIFY_STREAM, "xgroup-destroy", key, db);
-            // Who waits in this group gets an error.
+            // Clients that are blocked on this group are served with an error.
             signalKeyAsReady(server, db, key, OBJ_STREAM);
         } else {
             addReply(server, c, shared::czero);
         }
     } else if is(b"CREATECONSUMER") && argc == 5 {
+        // SLC_NOREFRESH: to create a consumer that exists is not an activity of that consumer.
         let created = o
             .and_then(|o| streamLookupCGMut(server.db[db].dict.stream_mut(o), grpname))
             .and_then(|cg| streamLookupConsumer(cg, &argv[4], SLC_NOREFRESH))
@@ -2294,6 +2467,7 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         addReplyLongLong(server, c, i64::from(created));
     } else if is(b"DELCONSUMER") && argc == 5 {
+        // DELCONSUMER: the number is 0 also if there is no such consumer.
         let pending = o
             .and_then(|o| streamLookupCGMut(server.db[db].dict.stream_mut(o), grpname))
             .map_or(0, |cg| streamDelConsumer(cg, &argv[4]));
@@ -2305,7 +2479,8 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// XSETID key id: sets the last id of a stream.
+/// Implements XSETID key id: sets the last id of a stream. It is used to rebuild a stream from an
+/// AOF, whose last entries may have been deleted.
 pub fn xsetidCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key) = (server[c].db, argv.get(1));
     let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::nokeyerr) else { return };
@@ -2314,7 +2489,7 @@ pub fn xsetidCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let Ok(id) = streamParseStrictIDOrReply(server, c, &argv[2], 0) else { return };
 
-    // New ids have to be greater than all that are there.
+    // Ids must grow: the last id must not be smaller than that of an entry.
     let s = server.db[db].dict.stream_mut(o);
     if s.length > 0 && id < streamLastValidID(s) {
         addReplyError(
@@ -2330,7 +2505,9 @@ pub fn xsetidCommand(server: &mut Server, c: ClientId, argv: &Args) {
     notifyKeyspaceEvent(server, NOTIFY_STREAM, "xsetid", key, db);
 }
 
-/// XACK key group id [id ...]: the messages are processed and no longer pending. Replies how many were.
+/// Implements XACK key group id [id ...]: removes messages that were processed from the pending
+/// entries lists of the group and of their consumers. Replies with the number of those that were
+/// pending.
 pub fn xackCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let o = lookupKeyRead(server, db, &argv[1]);
@@ -2345,7 +2522,8 @@ pub fn xackCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     };
 
-    // All ids or none: a client that has messages acknowledged must not get an error.
+    // All ids are parsed first: the command must not fail after it has acknowledged some messages,
+    // since its reply is their number.
     let Ok(ids) = streamParseIDsOrReply(server, c, argv, 3) else { return };
     let Some(group) = streamLookupCGMut(server.db[db].dict.stream_mut(o), &argv[2]) else { return };
     let mut acknowledged = 0;
@@ -2358,14 +2536,20 @@ pub fn xackCommand(server: &mut Server, c: ClientId, argv: &Args) {
             acknowledged += 1;
         }
     }
+    // The command is propagated as it is, if anything was acknowledged.
     server.dirty += acknowledged;
     addReplyLongLong(server, c, acknowledged);
 }
 
-/// XPENDING key group [[IDLE idle] start stop count [consumer]]: what is pending, in sum or, with a range, each message.
+/// Implements XPENDING key group [[IDLE idle] start stop count [consumer]].
+///
+/// Without a range it replies with a summary of the pending entries. With a range it replies with
+/// each entry: its consumer, the time since its last delivery, and the number of deliveries.
 pub fn xpendingCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let argc = argv.len();
+    // The summary has three arguments; a range has three more, and IDLE and the consumer up to
+    // three more.
     if argc != 3 && !(6..=9).contains(&argc) {
         addReplyErrorObject(server, c, shared::syntaxerr);
         return;
@@ -2426,7 +2610,8 @@ pub fn xpendingCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// How many messages are pending, the first and the last of them, and how many with which consumer.
+/// Replies with a summary of the pending entries: their number, the smallest and the greatest id,
+/// and the number of each consumer that has some.
 fn xpendingReplyWithSummary(clients: &mut Clients, c: ClientId, group: &streamCG) {
     addReplyArrayLen(clients, c, 4);
     addReplyLongLong(clients, c, raxSize(&group.pel) as i64);
@@ -2436,6 +2621,7 @@ fn xpendingReplyWithSummary(clients: &mut Clients, c: ClientId, group: &streamCG
         addReplyNullArray(clients, c);
         return;
     }
+    // The smallest and the greatest id are the edges of the list.
     for edge in ["^", "$"] {
         let mut ri = raxStart();
         raxSeek(&mut ri, &group.pel, edge, b"");
@@ -2444,6 +2630,7 @@ fn xpendingReplyWithSummary(clients: &mut Clients, c: ClientId, group: &streamCG
     }
     let arraylen_ptr = addReplyDeferredLen(clients, c);
     let mut arraylen = 0;
+    // Consumers without pending entries are left out.
     for consumer in group.consumers.iter().filter(|consumer| raxSize(&consumer.pel) > 0) {
         addReplyArrayLen(clients, c, 2);
         addReplyBulkCBuffer(clients, c, &consumer.name);
@@ -2453,8 +2640,8 @@ fn xpendingReplyWithSummary(clients: &mut Clients, c: ClientId, group: &streamCG
     setDeferredArrayLen(clients, c, arraylen_ptr, arraylen);
 }
 
-/// The messages that are pending in a range of ids, up to a count, with a consumer if one is named, and for `minidle`
-/// milliseconds at least.
+/// Replies with the pending entries in a range of ids, at most the count in it: of one consumer if
+/// `consumername` is given, and only those that have been idle for `minidle` milliseconds at least.
 fn xpendingReplyWithRange(
     clients: &mut Clients,
     c: ClientId,
@@ -2466,7 +2653,7 @@ fn xpendingReplyWithRange(
     let mut consumer = None;
     if let Some(name) = consumername {
         consumer = group.consumers.find(name).and_then(|id| group.consumers.get(id));
-        // Nothing is pending with somebody who is not there.
+        // A consumer that does not exist has no pending entries.
         if consumer.is_none() {
             addReplyArrayLen(clients, c, 0);
             return;
@@ -2483,7 +2670,7 @@ fn xpendingReplyWithRange(
     let arraylen_ptr = addReplyDeferredLen(clients, c);
     let mut arraylen = 0;
     while count > 0 {
-        // A consumer's list has the ids, the group's list the messages.
+        // The list of a consumer has only the ids; the entry is in that of the group.
         let (found, nack) = match consumer {
             Some(consumer) => (raxNext(&mut ri, &consumer.pel), raxFind(&group.pel, ri.key())),
             None => (raxNext(&mut ri, &group.pel), ri.data(&group.pel)),
@@ -2508,12 +2695,13 @@ fn xpendingReplyWithRange(
     setDeferredArrayLen(clients, c, arraylen_ptr, arraylen);
 }
 
-/// The name of the consumer that a message is pending with.
+/// Returns the name of the consumer of a pending entry.
 fn consumerName<'a>(group: &'a streamCG, nack: &streamNACK) -> &'a [u8] {
     group.consumers.get(nack.consumer).map_or(b"", |consumer| &consumer.name)
 }
 
-/// Replies with a message that was claimed: its id alone, or the entry, or null if that is gone.
+/// Replies with a message that was claimed: with its id if `justid` is set, else with the entry, or
+/// null if that was deleted.
 fn addReplyClaimed(clients: &mut Clients, c: ClientId, s: &Stream, id: &streamID, justid: bool) {
     if justid {
         addReplyStreamID(clients, c, id);
@@ -2522,12 +2710,24 @@ fn addReplyClaimed(clients: &mut Clients, c: ClientId, s: &Stream, id: &streamID
     }
 }
 
-/// XCLAIM key group consumer min-idle-time id [id ...] [IDLE ms] [TIME ms-unix-time] [RETRYCOUNT count] [FORCE] [JUSTID]
-/// [LASTID id]
+/// Implements XCLAIM key group consumer min-idle-time id [id ...] [IDLE ms] [TIME ms-unix-time]
+/// [RETRYCOUNT count] [FORCE] [JUSTID] [LASTID id].
 ///
-/// Makes messages that are pending for `min-idle-time` pending with another consumer, and replies with them. IDLE and TIME
-/// set when they were delivered (now, if not given), RETRYCOUNT how often (once more, if not given and not JUSTID). FORCE
-/// takes messages that are not pending. JUSTID replies with the ids alone. LASTID moves the group's last id on.
+/// Changes the owner of pending messages to `consumer`, if they have been idle for `min-idle-time`
+/// milliseconds at least (0: in any case), and replies with those that were claimed. The consumer
+/// is created if it does not exist. Ids that are not pending are ignored.
+///
+/// - IDLE sets the time since the last delivery, in milliseconds. Without it the time is reset to
+///   0, since a new consumer now works on the message.
+/// - TIME sets the time of the last delivery as a Unix time in milliseconds, which does not depend
+///   on when the command is executed. The AOF and replicas get this one.
+/// - RETRYCOUNT sets the number of deliveries. Without it the number is incremented, except with
+///   JUSTID. A high number lets clients find messages that are never processed.
+/// - FORCE creates pending entries for messages that are not pending. They must exist in the
+///   stream.
+/// - JUSTID replies with the ids instead of the messages.
+/// - LASTID moves the last id of the group on to this id. It is for replication: the XCLAIM that is
+///   propagated for an XREADGROUP brings the last id along.
 pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key, groupname, consumername) = (server[c].db, argv.get(1), argv.get(2), argv.get(3));
     let o = lookupKeyRead(server, db, key);
@@ -2546,7 +2746,8 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(minidle) = getLongLongFromObjectOrReply(server, c, &argv[4], Some(msg)) else { return };
     let minidle = minidle.max(0);
 
-    // Where there is no id any more the options begin.
+    // Parse the ids first: the command must not fail after it has claimed some messages. The first
+    // argument that is not an id begins the options.
     let mut ids = IdVec::new();
     let mut j = 5;
     while j < argv.len()
@@ -2592,7 +2793,8 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         j += 1;
     }
 
-    // A time that makes no sense is now: clients reckon with clocks of their own, which may be a bit off.
+    // A delivery time that is negative or in the future becomes the present time. An error would
+    // not help: clients may compute the time with their own clocks, which may be slightly ahead.
     if deliverytime < 0 || deliverytime > now {
         deliverytime = now;
     }
@@ -2600,6 +2802,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let mut propagate_last_id = false;
     let group = streamLookupCGMut(server.db[db].dict.stream_mut(o), groupname)
         .expect("the group was found above");
+    // LASTID never moves the last id back.
     if last_id > group.last_id {
         group.last_id = last_id;
         propagate_last_id = true;
@@ -2614,7 +2817,8 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         let Server { clients, db: dbs, .. } = &mut *server;
         let s = dbs[db].dict.stream_mut(o);
         let mut nack = streamLookupCG(s, groupname).and_then(|cg| raxFind(&cg.pel, &buf)).copied();
-        // What is not pending can be forced to be, if it is there: replicas need this.
+        // FORCE creates the pending entry, if the message exists. The AOF and replicas rely on
+        // this: the XCLAIM that they get creates the entries.
         if force && nack.is_none() {
             let mut si = streamIteratorStart(s, Some(id), Some(id), false);
             if streamIteratorGetID(&mut si, s).is_some() {
@@ -2623,7 +2827,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         let Some(mut nack) = nack else { continue };
 
-        // A message that was just forced to be pending has not been idle, and is claimed all the same.
+        // An entry that FORCE has created has no owner, and `min-idle-time` does not apply to it.
         let owner = nack.consumer;
         if owner != ConsumerId::NONE
             && minidle != 0
@@ -2632,6 +2836,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
             continue;
         }
         let Some(group) = streamLookupCGMut(s, groupname) else { break };
+        // The consumer is only created when a message is claimed for it.
         let id_of_consumer = *consumer.get_or_insert_with(|| {
             let (id, _) = streamLookupConsumer(group, consumername, SLC_NONE)
                 .expect("a consumer that is not there is made");
@@ -2661,7 +2866,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     preventCommandPropagation(server, c);
 }
 
-/// The error of XCLAIM and XAUTOCLAIM for a key or a group that is not there.
+/// Replies with the error of XCLAIM and XAUTOCLAIM for a key or a group that does not exist.
 fn replyNoGroup(server: &mut Server, c: ClientId, key: &[u8], groupname: &[u8]) {
     addReplyErrorFormat!(
         server,
@@ -2672,10 +2877,12 @@ fn replyNoGroup(server: &mut Server, c: ClientId, key: &[u8], groupname: &[u8]) 
     );
 }
 
-/// XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID]
+/// Implements XAUTOCLAIM key group consumer min-idle-time start [COUNT count] [JUSTID].
 ///
-/// Makes messages from `start` on that are pending for `min-idle-time` pending with another consumer. Replies with where to
-/// go on, and the messages. Ten times as many messages as are wanted are looked at, at most.
+/// Changes the owner of pending messages to `consumer`, as XCLAIM does, but iterates over the
+/// pending entries list from `start` on instead of taking ids. Replies with the id to continue from
+/// (0-0 at the end), and the messages claimed. At most ten times COUNT entries are examined, so
+/// that the command does not take long if few of them are idle.
 pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key, groupname, consumername) = (server[c].db, argv.get(1), argv.get(2), argv.get(3));
     let o = lookupKeyRead(server, db, key);
@@ -2716,8 +2923,11 @@ pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     };
 
-    // Claim first, reply then: the reply begins with where this ends.
+    // The messages are claimed before the reply is sent, because it begins with the id to continue
+    // from.
     let mut consumer = None;
+    // Most entries may not have been idle for long enough. Ten entries are examined for each that
+    // is wanted.
     let mut attempts = count.saturating_mul(10);
     let mut claimed = Vec::new();
     let now = mstime();
@@ -2729,9 +2939,11 @@ pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         let group = streamLookupCGMut(server.db[db].dict.stream_mut(o), groupname)
             .expect("the group was found above");
         if !raxNext(&mut ri, &group.pel) {
+            // The end of the list: the next call starts from the beginning.
             break ID_MIN;
         }
         let id = streamDecodeID(ri.key());
+        // The next call continues with this entry.
         if attempts == 0 || count == 0 {
             break id;
         }
@@ -2773,14 +2985,15 @@ pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     preventCommandPropagation(server, c);
 }
 
-/// XDEL key id [id ...]: removes entries. Replies how many there were.
+/// Implements XDEL key id [id ...]: removes entries. Replies with the number of entries removed,
+/// which is less than that of the ids if some do not exist.
 pub fn xdelCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key) = (server[c].db, argv.get(1));
     let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::czero) else { return };
     if checkType(server, c, o, OBJ_STREAM) {
         return;
     }
-    // All ids or none.
+    // All ids are parsed first, so that an invalid one leaves the stream unchanged.
     let Ok(ids) = streamParseIDsOrReply(server, c, argv, 2) else { return };
     let s = server.db[db].dict.stream_mut(o);
     let deleted = ids.iter().filter(|id| streamDeleteItem(s, id)).count() as i64;
@@ -2792,10 +3005,12 @@ pub fn xdelCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, deleted);
 }
 
-/// XTRIM key MAXLEN|MINID [~|=] threshold [LIMIT entries]
+/// Implements XTRIM key MAXLEN|MINID [~|=] threshold [LIMIT entries]: removes the oldest entries
+/// until the stream is not longer than the threshold, or until all ids are at least the threshold.
+/// Replies with the number of entries removed.
 ///
-/// `~` removes only whole nodes, which is faster, and no more than LIMIT entries: 100 * stream-node-max-entries if not
-/// given, 0 for no limit.
+/// `~` removes only whole nodes, which is faster, and not more than LIMIT entries: by default 100 *
+/// stream-node-max-entries, 0 for no limit.
 pub fn xtrimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok((parsed_args, _)) = streamParseAddOrTrimArgsOrReply(server, c, argv, false) else {
         return;
@@ -2810,7 +3025,7 @@ pub fn xtrimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if deleted != 0 {
         notifyKeyspaceEvent(server, NOTIFY_STREAM, "xtrim", key, db);
         if parsed_args.approx_trim {
-            // Replicas trim to exactly what we came to.
+            // The exact result is propagated: see `rewriteTrimmingCommand`.
             let s = server.db[db].dict.stream(o);
             let arg = streamExactTrimArgument(s, parsed_args.trim_strategy);
             let trimarg = Some((parsed_args.trim_strategy_arg_idx, &arg[..]));
@@ -2822,14 +3037,16 @@ pub fn xtrimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, deleted);
 }
 
-/// XINFO STREAM: the parsed options say whether FULL, and how many entries and pending messages. `Err`: the error was sent.
+/// Parses the options of XINFO STREAM. Returns `None` without FULL, else the maximum number of
+/// entries and pending entries to show, 0 for all. `Err`: an error was replied.
 fn xinfoParseStreamOptions(
     server: &mut Server,
     c: ClientId,
     argv: &Args,
 ) -> Result<Option<usize>, ()> {
-    // By default few, as the reply could be long.
+    // The default is low, since the reply can be very long.
     let mut count = 10;
+    // FULL is the first argument after the key, and COUNT the second.
     match argv.len() - 3 {
         0 => return Ok(None),
         1 | 3 if eq_ignore_case(&argv[3], b"full") => {}
@@ -2851,7 +3068,8 @@ fn xinfoParseStreamOptions(
     Ok(Some(count as usize))
 }
 
-/// XINFO STREAM: `full` is the number of entries and pending messages to show, 0 for all.
+/// Replies to XINFO STREAM. `full` is the option FULL, with the maximum number of entries and
+/// pending entries to show, 0 for all.
 fn xinfoReplyWithStreamInfo(clients: &mut Clients, c: ClientId, s: &Stream, full: Option<usize>) {
     addReplyMapLen(clients, c, if full.is_some() { 6 } else { 7 });
     addReplyBulkCString(clients, c, b"length");
@@ -2893,7 +3111,8 @@ fn xinfoReplyWithStreamInfo(clients: &mut Clients, c: ClientId, s: &Stream, full
     }
 }
 
-/// A group in XINFO STREAM FULL.
+/// Replies with a consumer group for XINFO STREAM FULL: at most `count` entries (0: all) of each
+/// pending entries list.
 fn xinfoReplyWithGroup(
     clients: &mut Clients,
     c: ClientId,
@@ -2909,7 +3128,7 @@ fn xinfoReplyWithGroup(
     addReplyBulkCString(clients, c, b"pel-count");
     addReplyLongLong(clients, c, raxSize(&cg.pel) as i64);
 
-    // What is pending in the group: id, consumer, time and count.
+    // The pending entries of the group: id, consumer, time and number of deliveries.
     addReplyBulkCString(clients, c, b"pending");
     let arrayptr = addReplyDeferredLen(clients, c);
     let mut arraylen = 0;
@@ -2926,7 +3145,7 @@ fn xinfoReplyWithGroup(
     }
     setDeferredArrayLen(clients, c, arrayptr, arraylen);
 
-    // And with each consumer.
+    // The consumers, each with its own pending entries.
     addReplyBulkCString(clients, c, b"consumers");
     addReplyArrayLen(clients, c, cg.consumers.len());
     for consumer in cg.consumers.iter() {
@@ -2954,11 +3173,11 @@ fn xinfoReplyWithGroup(
     }
 }
 
-/// XINFO CONSUMERS key group
+/// Implements XINFO:
 ///
-/// XINFO GROUPS key
-///
-/// XINFO STREAM key [FULL [COUNT count]]
+/// - XINFO CONSUMERS key group
+/// - XINFO GROUPS key
+/// - XINFO STREAM key [FULL [COUNT count]]
 pub fn xinfoCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, opt) = (server[c].db, argv.get(1));
     if eq_ignore_case(opt, b"HELP") {
@@ -3009,6 +3228,7 @@ pub fn xinfoCommand(server: &mut Server, c: ClientId, argv: &Args) {
             addReplyBulkCString(clients, c, b"pending");
             addReplyLongLong(clients, c, raxSize(&consumer.pel) as i64);
             addReplyBulkCString(clients, c, b"idle");
+            // The clock may have gone back since.
             addReplyLongLong(clients, c, now.wrapping_sub(consumer.seen_time).max(0));
         }
     } else if eq_ignore_case(opt, b"GROUPS") && argv.len() == 3 {
@@ -3041,19 +3261,22 @@ pub fn xinfoCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// Whether bytes are a listpack as a stream has them. Without `deep` only its header and its end are looked at.
+/// Tells whether bytes are a valid listpack of a stream. Without `deep` only its header and its end
+/// are checked; with it, also that its elements are valid and form a master entry and entries.
 pub fn streamValidateListpackIntegrity(lp: &[u8], deep: bool) -> bool {
-    // C: nobody looks which entries are deleted, but the length of a stream comes from the counts: with none left that is
-    // not 0, XSETID ends the process.
+    // C: the flags of the entries are not compared with the counts. But the length of a stream is
+    // computed from the counts: if it is not 0 and no valid entry is left, XSETID aborts the
+    // process.
     lpValidateIntegrity(lp, false)
         && (!deep || validateEntries(lp).is_some_and(|entries| entries.live == entries.count))
 }
 
-/// Counts the entries of a node anew, and those that are deleted. `false`: more than the counts is wrong with it, and nothing
-/// was done.
+/// Sets the counts of valid and deleted entries of a listpack to what its flags say. Returns
+/// `false`, and changes nothing, if more than the counts is wrong.
 pub fn stream_mend_listpack(lp: &mut Listpack) -> bool {
     let entries = lpValidateIntegrity(lp, false).then(|| validateEntries(lp)).flatten();
     let Some(Entries { live, total, .. }) = entries else { return false };
+    // Both counts are replaced in the master entry.
     let set =
         |lp: &mut Listpack, p: Option<usize>, n| p.is_some_and(|p| lpReplaceInteger(lp, p, n));
     let first = lpFirst(lp);
@@ -3063,10 +3286,11 @@ pub fn stream_mend_listpack(lp: &mut Listpack) -> bool {
     }
 }
 
-/// Drops what is pending in a group with nobody. Returns how much that was.
+/// Removes the pending entries of a group that belong to no consumer. Returns their number.
 pub fn stream_drop_unowned_nacks(cg: &mut streamCG) -> usize {
     let mut it = raxStart();
     raxSeek(&mut it, &cg.pel, "^", b"");
+    // The ids are collected first, since the list can't be changed while it is iterated.
     let mut unowned = Vec::new();
     while raxNext(&mut it, &cg.pel) {
         if it.data(&cg.pel).is_some_and(|nack| nack.consumer == ConsumerId::NONE) {
@@ -3079,51 +3303,57 @@ pub fn stream_drop_unowned_nacks(cg: &mut streamCG) -> usize {
     unowned.len()
 }
 
-/// What a listpack of a stream holds.
+/// The numbers of entries in a listpack of a stream.
 struct Entries {
-    /// As many as there are, by its own word.
+    /// The number of valid entries that the master entry states.
     count: i64,
-    /// As many as are not deleted.
+    /// The number of entries that are not flagged as deleted.
     live: i64,
-    /// With those that are.
+    /// The number of all entries, deleted ones included.
     total: i64,
 }
 
-/// Walks over the elements of a listpack and validates each before it is read.
+/// Reads the elements of a listpack from bytes that can't be trusted. Each element is validated
+/// before it is read.
 struct Validator<'a> {
     lp: &'a [u8],
-    /// The current element; `None` behind the end mark.
+    /// The position of the current element; `None` after the end mark.
     p: Option<usize>,
-    /// The one behind, or the end mark.
+    /// The position of the element after it, or of the end mark.
     next: Option<usize>,
 }
 
 impl Validator<'_> {
-    /// Goes on to the next element, after a look at the one behind that.
+    /// Moves to the next element, and validates the one after that. Returns `None` if that is
+    /// corrupt.
     fn step(&mut self) -> Option<()> {
         self.p = self.next;
         lpValidateNext(self.lp, &mut self.next).then_some(())
     }
 
-    /// The integer here, and on.
+    /// Returns the integer at the current element and moves on. Returns `None` if it is not an
+    /// integer.
     fn integer(&mut self) -> Option<i64> {
         let n = lpGetIntegerIfValid(self.lp, self.p?)?;
         self.step()?;
         Some(n)
     }
 
-    /// The number of elements of some kind here, and on. There cannot be more of them than bytes.
+    /// Returns the number of elements that the current element states, and moves on. Returns `None`
+    /// if it is not a number, or more than the listpack has bytes.
     fn count(&mut self) -> Option<i64> {
         self.integer().filter(|n| (0..=self.lp.len() as i64).contains(n))
     }
 
-    /// Over `n` elements, whatever they are.
+    /// Skips `n` elements, whatever they are.
     fn skip(&mut self, n: i64) -> Option<()> {
         (0..n).try_for_each(|_| self.step())
     }
 }
 
-/// The deep part of [`streamValidateListpackIntegrity`]: `None` at the first thing that is wrong.
+/// Validates the master entry and all entries of a listpack, for
+/// [`streamValidateListpackIntegrity`]. Returns the numbers of entries, or `None` at the first
+/// error.
 fn validateEntries(lp: &[u8]) -> Option<Entries> {
     let first = lpValidateFirst(lp);
     let mut v = Validator { lp, p: first, next: first };
@@ -3131,7 +3361,8 @@ fn validateEntries(lp: &[u8]) -> Option<Entries> {
         return None;
     }
 
-    // The master entry. C: a negative number of entries or fields may pass, as any number may that overflows.
+    // Read the master entry. C: a negative number of entries or fields may pass, as may one that
+    // overflows.
     let (entry_count, deleted_count) = (v.integer()?, v.integer()?);
     let total = entry_count.checked_add(deleted_count).filter(|&total| total >= 0)?;
     let master_fields = v.count()?;
@@ -3146,6 +3377,7 @@ fn validateEntries(lp: &[u8]) -> Option<Entries> {
         live += i64::from(flags & STREAM_ITEM_FLAG_DELETED == 0);
         v.integer()?;
         v.integer()?;
+        // The elements besides the values: flags, and the two parts of the id.
         let (mut fields, mut extra_fields) = (master_fields, 3i64);
         if flags & STREAM_ITEM_FLAG_SAMEFIELDS == 0 {
             fields = v.count()?;
@@ -3153,11 +3385,13 @@ fn validateEntries(lp: &[u8]) -> Option<Entries> {
             extra_fields += fields + 1;
         }
         v.skip(fields)?;
+        // The lp-count must lead back to the flags.
         if v.integer()? != fields + extra_fields {
             return None;
         }
     }
-    // C: any end mark will do, but who walks backwards starts from the last one.
+    // C: an end mark before the end of the bytes is accepted. But a reader in reverse starts at the
+    // last byte.
     let at_end = v.next.is_none() && v.p == Some(lp.len() - 1);
     at_end.then_some(Entries { count: entry_count, live, total })
 }
