@@ -42,7 +42,9 @@ pub const HASHTABLE_MIN_FILL: usize = 10;
 /// While resizing is to be avoided, a table must be this many times too small (or too large) to be resized.
 const dict_force_resize_ratio: usize = 5;
 
-/// May tables be resized? (`dict_can_resize`)
+/// Whether tables may be resized (`dict_can_resize`). While a child saves the data, each page that we write to is copied, and moving
+/// entries to another table would write to all of them. Growth is not ruled out then: a table with far more entries than it was
+/// made for would make each lookup walk a chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum dictResizeEnable {
     /// Whenever it is useful.
@@ -58,7 +60,7 @@ pub use dictResizeEnable::*;
 const SLOTS: usize = 7;
 const CHAINED: u8 = 0x80;
 const PRESENT: u8 = 0x7f;
-/// No bucket has that many payloads, or as good as none.
+/// The longest chain, in payloads, of which each has the same chance in a fair choice. No bucket has more, or as good as none.
 const MAX_CHAIN_SAMPLED: usize = 4 * SLOTS;
 const NOT_REHASHING: usize = usize::MAX;
 const BUCKET: usize = size_of::<Bucket>();
@@ -288,7 +290,7 @@ impl RawDict {
         (self.buckets(0) + self.buckets(1) + self.chains[0] + self.chains[1]) * BUCKET
     }
 
-    /// Are there two tables?
+    /// Whether there are two tables, and buckets are still to be moved from one to the other.
     #[inline]
     pub fn is_rehashing(&self) -> bool {
         self.rehashidx != NOT_REHASHING
@@ -378,7 +380,7 @@ impl RawDict {
             }
     }
 
-    /// `_dictExpandIfNeeded`
+    /// Makes a larger table when this one is full and may grow (`_dictExpandIfNeeded`).
     #[inline]
     fn expand_if_needed(&mut self) {
         // A table without buckets gets its first one, whatever the policy.
@@ -391,8 +393,12 @@ impl RawDict {
         }
     }
 
-    /// Moves up to `n` buckets to the second table (`dictRehash`), visiting at most ten times as many empty ones.
-    /// `hash` tells the hash of a payload. `true`: there is more to move.
+    /// Moves up to `n` buckets to the second table (`dictRehash`). `hash` tells the hash of a payload. `true`: there is more
+    /// to move.
+    ///
+    /// A step moves a bucket with its whole chain. But a large part of a table may be empty, and to look for the next payload
+    /// through all of it would block the server; so at most ten empty buckets are visited for each one asked for, and a
+    /// call may end without having moved any.
     pub fn rehash_steps(&mut self, n: usize, hash: impl Fn(u64) -> u64) -> bool {
         // SAFETY: slots come from buckets that are being moved.
         self.rehash_slots(n, |s| hash(unsafe { load(s) }))
@@ -474,7 +480,8 @@ impl RawDict {
         rehashes
     }
 
-    /// Two tables, and neither a pause nor the resize policy against it?
+    /// Whether there are two tables, and neither a pause nor the resize policy is against moving a bucket. While resizing is to be
+    /// avoided, a table goes on moving only if the two differ so much in size that it is badly needed.
     fn may_rehash(&self) -> bool {
         if !self.is_rehashing() || self.pauserehash > 0 {
             return false;
@@ -487,7 +494,10 @@ impl RawDict {
         }
     }
 
-    /// `_dictRehashStep`
+    /// Moves one bucket, if we are rehashing and may (`_dictRehashStep`). Additions and removals call this, so that the table
+    /// moves on while it is used. Not while it is paused: an iteration in its middle would miss what moves behind it, or
+    /// return it twice.
+    // C: lookups do a step, too.
     #[inline(always)]
     fn rehash_step(&mut self, hash: impl Fn(Slot) -> u64) {
         if self.is_rehashing() {
@@ -842,9 +852,30 @@ impl RawDict {
     /// Calls `f` for the payloads of the buckets at cursor `v`, and returns the next cursor; 0 is the first and the last
     /// one (`dictScan`).
     ///
-    /// What is in the table from the first call to the last is returned at least once, whatever the table does in between:
-    /// the cursor counts up from its highest bit downwards, so that the buckets a smaller or larger table splits or
-    /// merges are on the same side of it. Some may be returned more than once.
+    /// What is in the table from the first call to the last is returned at least once, whatever the table does in between.
+    /// Some may be returned more than once, and a call returns several: all of a bucket. No state is kept between calls.
+    ///
+    /// # Why nothing is missed
+    ///
+    /// A payload's bucket is the low bits of its hash, as many as the table's size has. The cursor counts with its bits
+    /// reversed: the carry goes from the highest bit of the mask downwards. With 8 buckets it is 000, 100, 010, 110, 001, 101,
+    /// 011, 111.
+    ///
+    /// *The table grows*, from 8 to 32 buckets say, when the cursor is 110. What was in bucket 110 can only go to the buckets
+    /// 00110, 01110, 10110 and 11110. Read backwards, these four numbers are neighbours: they start with 011. So the four parts
+    /// of a bucket that was visited are all behind the cursor, and those of a bucket that was not are all before it. The scan
+    /// goes on in the larger table as if it had been there from the start.
+    ///
+    /// *The table shrinks*, from 8 to 4 buckets. Buckets 010 and 110 become 10, and again are neighbours in the reversed
+    /// order. If both were visited, 10 is behind the cursor. If only 010 was, the cursor 110 means bucket 10 now, which
+    /// is visited whole: what was in 010 is returned a second time, and nothing is missed.
+    ///
+    /// *There are two tables*, while rehashing. The bucket of the smaller one is visited, and with it all buckets of the larger
+    /// one that end in the same bits. A payload is in one or the other of these, wherever rehashing has come, so
+    /// that the pair is as good as the smaller table alone.
+    ///
+    /// An ordinary counter would have no such order: after a growth, the parts of visited buckets lie all over the table, and
+    /// the scan would have to start again.
     pub fn scan(&self, v: u64, mut f: impl FnMut(u64)) -> u64 {
         // SAFETY: scan_slots passes used slots.
         self.scan_slots(v, |s| f(unsafe { load(s) }))
@@ -854,7 +885,8 @@ impl RawDict {
         if self.len() == 0 {
             return 0;
         }
-        /// Sets the bits above the mask and adds 1 to the reversed cursor.
+        /// Adds 1 to the cursor read backwards. The bits above the mask are set first, so that the carry passes
+        /// them and comes to the highest bit of the mask; when all are set it overflows to 0, the end.
         fn advance(v: u64, mask: u64) -> u64 {
             (v | !mask).reverse_bits().wrapping_add(1).reverse_bits()
         }
@@ -895,6 +927,9 @@ impl RawDict {
     /// If rehashing is paused from its start to its end, then all that is there throughout is returned once, as long as the
     /// only payload removed in between is the one returned last (`dictGetSafeIterator`). Added payloads may or may
     /// not be returned. Where these conditions aren't kept some may be missed or repeated; nothing worse.
+    ///
+    /// C: an unsafe iterator takes a fingerprint of the table at its start, and compares it at its end, to find out that somebody
+    /// changed the table meanwhile. Here [`iter`](Self::iter) borrows the table, and such a change does not compile.
     pub fn next(&self, c: &mut DictCursor) -> Option<u64> {
         // SAFETY: next_slot returns a used slot.
         self.next_slot(c).map(|s| unsafe { load(s) })
@@ -954,6 +989,9 @@ impl RawDict {
 
     /// Draws random buckets and accepts each with a probability of its number of payloads to `limit`. Payloads of
     /// buckets with at most `limit` of them have exactly the same chance.
+    ///
+    /// To take a random bucket and a random payload of it would not be fair: who is alone in a bucket would come up more often than
+    /// who shares one. C: `dictGetFairRandomKey` makes that better by choosing among the payloads of some neighbouring buckets.
     fn random_of(&self, limit: usize, rng: &mut impl FnMut() -> u64) -> Option<Slot> {
         if self.len() == 0 {
             return None;
@@ -1016,8 +1054,11 @@ impl RawDict {
         self.random_of(MAX_CHAIN_SAMPLED, &mut rng).map(|s| unsafe { load(s) })
     }
 
-    /// Calls `f` for up to `count` payloads that lie together somewhere at random (`dictGetSomeKeys`), and returns how
-    /// many. It may find fewer, and repeat some: good for sampling, not for fairness.
+    /// Calls `f` for up to `count` payloads that lie together somewhere at random (`dictGetSomeKeys`), and returns how many.
+    ///
+    /// It may find fewer: the table has fewer, or too few are found in ten steps for each that was asked for. It may repeat some.
+    /// It is meant for samples, as eviction and active expiration take them, where neighbours are as good as any; for these it is
+    /// much faster than as many random payloads. It is not meant for a fair choice.
     pub fn get_some(
         &self,
         count: usize,
@@ -1369,7 +1410,7 @@ pub fn dictSlots<E: DictEntry>(d: &Dict<E>) -> usize {
     d.raw.slots()
 }
 
-/// Is it between two tables?
+/// Whether the table is rehashing, between two tables.
 pub fn dictIsRehashing<E: DictEntry>(d: &Dict<E>) -> bool {
     d.raw.is_rehashing()
 }
@@ -1389,7 +1430,7 @@ pub fn dictResize<E: DictEntry>(d: &mut Dict<E>) -> bool {
     d.raw.resize()
 }
 
-/// Is the table worth shrinking?
+/// Whether the table is so empty that it is worth shrinking.
 pub fn htNeedsResize<E: DictEntry>(d: &Dict<E>) -> bool {
     d.raw.needs_resize()
 }
@@ -1497,7 +1538,8 @@ pub fn dictDelete<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> bool {
     dictUnlink(d, key).is_some()
 }
 
-/// Takes the entry of a key out of the table.
+/// Takes the entry of a key out of the table, and gives it to the caller: for who needs it once more before it is freed, without a
+/// lookup and then a deletion that looks it up again.
 pub fn dictUnlink<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> Option<E> {
     let hash = dictGetHash(d, key);
     // SAFETY: RawDict calls with payloads of our table; what it returns is no longer in it, and is turned back once.
