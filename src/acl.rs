@@ -87,14 +87,6 @@ pub fn ACLHashPassword(cleartext: &[u8]) -> Vec<u8> {
 // Users
 // =============================================================================
 
-/// The flag of a category (`CMD_CATEGORY_*`), found by its name without `@`; 0 if there is none of this name.
-pub fn ACLGetCommandCategoryFlagByName(name: &[u8]) -> u64 {
-    ACLCommandCategories
-        .iter()
-        .find(|(category, _)| eq_ignore_case(name, category.as_bytes()))
-        .map_or(0, |&(_, flag)| flag)
-}
-
 /// Whether this is a hashed password: 64 hex digits in lower case.
 fn ACLCheckPasswordHash(hash: &[u8]) -> CResult {
     let is_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
@@ -104,6 +96,14 @@ fn ACLCheckPasswordHash(hash: &[u8]) -> CResult {
 /// Whether there is white space or a NUL in a name or a pattern, which no file could hold.
 fn ACLStringHasSpaces(s: &[u8]) -> bool {
     s.iter().any(|b| b.is_ascii_whitespace() || *b == 0x0b || *b == 0)
+}
+
+/// The flag of a category (`CMD_CATEGORY_*`), found by its name without `@`; 0 if there is none of this name.
+pub fn ACLGetCommandCategoryFlagByName(name: &[u8]) -> u64 {
+    ACLCommandCategories
+        .iter()
+        .find(|(category, _)| eq_ignore_case(name, category.as_bytes()))
+        .map_or(0, |&(_, flag)| flag)
 }
 
 /// A user who may nothing yet, but for the channels that `acl-pubsub-default` gives.

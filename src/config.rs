@@ -1212,6 +1212,15 @@ fn numericBoundaryCheck(
     if inside { Ok(()) } else { Err(text) }
 }
 
+/// As `is_valid_repl_diskless_sync`.
+/// C: a server without defragmentation does not start with it.
+fn isValidActiveDefrag(val: bool, update: bool) -> Result<(), ConfigError> {
+    if val && update {
+        return Err(b"Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the one shipped by default with the Redis source distribution".to_vec());
+    }
+    Ok(())
+}
+
 fn isValidDBfilename(val: &[u8]) -> Result<(), ConfigError> {
     if pathIsBaseName(val) {
         Ok(())
@@ -1398,15 +1407,6 @@ fn is_valid_repl_diskless_load(val: i32, update: bool) -> Result<(), ConfigError
     } else {
         Ok(())
     }
-}
-
-/// As `is_valid_repl_diskless_sync`.
-/// C: a server without defragmentation does not start with it.
-fn isValidActiveDefrag(val: bool, update: bool) -> Result<(), ConfigError> {
-    if val && update {
-        return Err(b"Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the one shipped by default with the Redis source distribution".to_vec());
-    }
-    Ok(())
 }
 
 /// Warns of each thing the configuration asks for that would make the server faster or smaller, and that is not here.

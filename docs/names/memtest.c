@@ -1,4 +1,4 @@
-# memtest.c, 12 functions. Not ported.
+# memtest.c, 12 functions. Here: src/memtest.rs
 memtest_progress_start
 memtest_progress_end
 memtest_progress_step

@@ -77,12 +77,6 @@ thread_local! {
     static FALLIBLE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Says what is to be called when memory is out. Without it an allocation that fails ends the process with a line on standard
-/// error, which a server in the background does not have.
-pub fn zmalloc_set_oom_handler(oom_handler: fn(usize) -> !) {
-    let _ = zmalloc_oom_handler.set(oom_handler);
-}
-
 /// Ends the process, since `size` bytes could not be had.
 #[cold]
 pub fn zmalloc_oom(size: usize) -> ! {
@@ -202,6 +196,12 @@ pub fn zmalloc_used_memory() -> usize {
         sum = sum.wrapping_add(load(allocated).wrapping_sub(freed) as i64);
     }
     sum.max(0) as usize + mapped_bytes()
+}
+
+/// Says what is to be called when memory is out. Without it an allocation that fails ends the process with a line on standard
+/// error, which a server in the background does not have.
+pub fn zmalloc_set_oom_handler(oom_handler: fn(usize) -> !) {
+    let _ = zmalloc_oom_handler.set(oom_handler);
 }
 
 /// Whether the first thread to register (the main one) has allocated anything since `mark` was
