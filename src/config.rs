@@ -29,7 +29,8 @@ use crate::sys::errno::errorText;
 use crate::util::{B, atoi, c_str, ll2string, memtoll, pathIsBaseName, string2ll, yesnotoi};
 use crate::{addReplyErrorFormat, bformat, serverLog};
 
-/// The names of the values of an enum directive.
+/// The names of the values of an enum directive. The first name of a value is the one that is
+/// shown.
 pub type configEnum = &'static [(&'static str, i32)];
 
 pub const maxmemory_policy_enum: configEnum = &[
@@ -78,13 +79,14 @@ pub const oom_score_adj_enum: configEnum = &[
 pub const acl_pubsub_default_enum: configEnum =
     &[("allchannels", USER_FLAG_ALLCHANNELS as i32), ("resetchannels", 0)];
 
-/// C: numbers of its own. Only the first has an effect here.
+/// The values of `repl-diskless-load`, of which only the first has an effect. C: the numbers are
+/// different.
 const repl_diskless_load_enum: configEnum = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
 
 pub const sanitize_dump_payload_enum: configEnum =
     &[("no", SANITIZE_DUMP_NO), ("yes", SANITIZE_DUMP_YES), ("clients", SANITIZE_DUMP_CLIENTS)];
 
-/// Output buffer limits that a class has until it is given others: normal, replica, pubsub.
+/// The default output buffer limits of the client classes: normal, replica, pubsub.
 pub const clientBufferLimitsDefaults: [clientBufferLimitsConfig; CLIENT_TYPE_OBUF_COUNT] = [
     clientBufferLimitsConfig { hard_limit_bytes: 0, soft_limit_bytes: 0, soft_limit_seconds: 0 },
     clientBufferLimitsConfig {
@@ -99,22 +101,24 @@ pub const clientBufferLimitsDefaults: [clientBufferLimitsConfig; CLIENT_TYPE_OBU
     },
 ];
 
-/// oom_score_adj of a master, a replica and a child.
+/// The default values of oom_score_adj for a master, a replica and a child process.
 pub const configOOMScoreAdjValuesDefaults: [i32; CONFIG_OOM_COUNT] = [0, 200, 800];
 
-/// Why a value was refused, in the words of the reply.
+/// The reason for which a value was refused: the text of the error reply.
 type ConfigError = Vec<u8>;
-/// Looks at a new value, which is of type `T`. The flag says that it comes from CONFIG SET.
+/// Validates a new value of type `T`. The flag tells whether it comes from CONFIG SET.
 type IsValid<T> = Option<fn(T, bool) -> Result<(), ConfigError>>;
-/// Acts on a change, given the new value and the old one.
+/// Applies a change, given the new value and the old one.
 type Update<T> = Option<fn(&mut Server, T, T) -> Result<(), ConfigError>>;
-/// The same for text, which is borrowed, and for text that may be absent, which is read from the server.
+/// Validates a new value of a text directive.
 type CheckText = fn(&[u8]) -> Result<(), ConfigError>;
+/// Applies a change of a text directive, given the new value and the old one.
 type UpdateText = fn(&mut Server, &[u8], &[u8]) -> Result<(), ConfigError>;
+/// Applies a change of a text directive that may be absent; the value is read from the server.
 type UpdateOptText = fn(&mut Server) -> Result<(), ConfigError>;
 
-/// What kind of value a directive has, and how to get at it. `update` acts on a change at run time; if it fails, the old
-/// value comes back.
+/// The type of a directive's value, and the functions that read and set it. `update` applies a
+/// change by CONFIG SET; if it fails, the old value is restored.
 pub enum typeData {
     YesNo {
         get: fn(&Server) -> bool,
@@ -123,7 +127,7 @@ pub enum typeData {
         is_valid: IsValid<bool>,
         update: Update<bool>,
     },
-    /// A string that is there even when it is empty.
+    /// A string that may be empty.
     Text {
         get: fn(&Server) -> &[u8],
         set: fn(&mut Server, Vec<u8>),
@@ -131,7 +135,7 @@ pub enum typeData {
         is_valid: Option<CheckText>,
         update: Option<UpdateText>,
     },
-    /// A string where "" means that there is none, which is also the default.
+    /// A string that may be absent, which is its default and is written as "".
     OptText {
         get: fn(&Server) -> Option<&[u8]>,
         set: fn(&mut Server, Option<Vec<u8>>),
@@ -152,20 +156,21 @@ pub enum typeData {
         upper_bound: i64,
         default: i64,
         is_memory: bool,
-        /// Compared with the bounds as an unsigned number.
+        /// Whether the value and the bounds are compared as unsigned numbers.
         is_unsigned: bool,
         update: Update<i64>,
     },
 }
 
-/// CONFIG SET may change it.
+/// The directive can be changed by CONFIG SET.
 const MODIFIABLE_CONFIG: i32 = 0;
-/// Only the config file and the command line set it.
+/// The directive can only be set in the config file and on the command line.
 const IMMUTABLE_CONFIG: i32 = 1 << 0;
-/// CONFIG SET may change it, and its value is kept out of MONITOR and the slow log.
+/// The directive can be changed by CONFIG SET, and its value is not shown in MONITOR and the slow
+/// log.
 const SENSITIVE_CONFIG: i32 = 1 << 1;
 
-/// An entry of the table.
+/// An entry of the table of directives.
 pub struct standardConfig {
     pub name: &'static str,
     pub alias: Option<&'static str>,
@@ -177,22 +182,22 @@ pub struct standardConfig {
 // Enum access functions
 // -----------------------------------------------------------------------------
 
-/// The value of a name, in any case.
+/// Returns the value with that name, which is case insensitive.
 pub fn configEnumGetValue(ce: configEnum, name: &[u8]) -> Option<i32> {
     ce.iter().find(|(n, _)| n.as_bytes().eq_ignore_ascii_case(name)).map(|(_, val)| *val)
 }
 
-/// The (first) name of a value.
+/// Returns the first name of a value.
 pub fn configEnumGetName(ce: configEnum, val: i32) -> Option<&'static str> {
     ce.iter().find(|(_, v)| *v == val).map(|(name, _)| *name)
 }
 
-/// The same, for where there has to be some name.
+/// Returns the first name of a value, or "unknown" if it has none.
 pub fn configEnumGetNameOrUnknown(ce: configEnum, val: i32) -> &'static str {
     configEnumGetName(ce, val).unwrap_or("unknown")
 }
 
-/// The maxmemory policy by name, for INFO.
+/// Returns the name of the maxmemory policy, for INFO.
 pub fn evictPolicyToString(server: &Server) -> &'static str {
     configEnumGetNameOrUnknown(maxmemory_policy_enum, server.maxmemory_policy)
 }
@@ -211,7 +216,8 @@ pub fn resetServerSaveParams(server: &mut Server) {
     server.saveparams.clear();
 }
 
-/// Sets oom-score-adj-values from its three words; with `apply`, right now.
+/// Sets oom-score-adj-values from its three arguments. With `apply` they take effect at once; if
+/// that fails the old values are restored.
 fn updateOOMScoreAdjValues<T: AsRef<[u8]>>(
     server: &mut Server,
     args: &[T],
@@ -230,7 +236,7 @@ fn updateOOMScoreAdjValues<T: AsRef<[u8]>>(
         }
     }
 
-    // Values that fall from master to child make no sense, but a privileged process may have them.
+    // The values should not fall from master to child: an unprivileged process can't lower its own.
     if values[CONFIG_OOM_REPLICA] < values[CONFIG_OOM_MASTER]
         || values[CONFIG_OOM_BGCHILD] < values[CONFIG_OOM_REPLICA]
     {
@@ -251,8 +257,8 @@ fn updateOOMScoreAdjValues<T: AsRef<[u8]>>(
     Ok(())
 }
 
-/// A whole decimal number as strtoll(3) takes it: white space and a sign may stand before it, nothing behind it. The empty
-/// string is 0.
+/// Parses a decimal number as strtoll(3) does: white space and a sign may precede it, nothing may
+/// follow it. The empty string is 0.
 fn strtoll10(s: &[u8]) -> Option<i64> {
     let t = s.trim_ascii_start();
     let (negative, digits) = match t.first() {
@@ -271,7 +277,7 @@ fn strtoll10(s: &[u8]) -> Option<i64> {
     Some(if negative { -n } else { n })
 }
 
-/// Gives every directive its default.
+/// Sets every directive to its default.
 pub fn initConfigValues(server: &mut Server) {
     for config in configs {
         match &config.data {
@@ -286,14 +292,15 @@ pub fn initConfigValues(server: &mut Server) {
     server.clients.client_obuf_limits = clientBufferLimitsDefaults;
 }
 
-/// What `loadServerConfigFromString` remembers from one line to the next.
+/// The state of `loadServerConfigFromString` from one line to the next.
 #[derive(Default)]
 struct LoadState {
-    /// Some line said `save`: the default save points are gone.
+    /// Whether a `save` line was read, which removes the default save points.
     save_loaded: bool,
 }
 
-/// Obeys one line of a config file, given in words. The error is the text below the line in the report.
+/// Executes one line of a config file, which was split into arguments. The error is the last line
+/// of the report.
 fn loadConfigLine(
     server: &mut Server,
     state: &mut LoadState,
@@ -302,7 +309,7 @@ fn loadConfigLine(
     let argc = argv.len();
     let name = argv[0].to_ascii_lowercase();
 
-    // The table first.
+    // Look the directive up in the table.
     if let Some(config) = configs.iter().find(|config| config.isNamed(&name)) {
         if argc != 2 {
             return Err(b"wrong number of arguments".to_vec());
@@ -318,7 +325,7 @@ fn loadConfigLine(
             server.bindaddr = argv[1..].to_vec();
         }
         (b"unixsocketperm", 2) => {
-            // As strtol(3): the octal digits it begins with.
+            // As strtol(3) does, take the octal digits at the beginning.
             let digits = argv[1].iter().take_while(|d| (b'0'..=b'7').contains(d));
             let perm =
                 digits.fold(0u32, |n, d| n.saturating_mul(8).saturating_add(u32::from(d - b'0')));
@@ -328,7 +335,8 @@ fn loadConfigLine(
             server.unixsocketperm = perm;
         }
         (b"save", _) => {
-            // A file that says nothing about saving leaves the defaults; the first line that does replaces them.
+            // The first `save` line removes the default save points. A file without one leaves
+            // them.
             if !state.save_loaded {
                 state.save_loaded = true;
                 resetServerSaveParams(server);
@@ -352,7 +360,7 @@ fn loadConfigLine(
         (b"logfile", 2) => {
             server.logfile = argv[1].clone();
             if !server.logfile.is_empty() {
-                // Better now than at the first line to be logged.
+                // An error is reported now, rather than when the first line is logged.
                 let path = std::ffi::OsStr::from_bytes(&server.logfile);
                 if let Err(e) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
                     return Err(bformat!("Can't open the log file: {}", errorText(&e)));
@@ -373,7 +381,7 @@ fn loadConfigLine(
             }
             server.repl_state = REPL_STATE_CONNECT;
         }
-        // Two options of an encoding that has been gone for long.
+        // These two options are obsolete, and ignored.
         (b"list-max-ziplist-entries" | b"list-max-ziplist-value", 2) => {}
         (b"rename-command", 3) => server.commands.rename(&argv[1], &argv[2])?,
         (b"client-output-buffer-limit", 5) => {
@@ -404,13 +412,13 @@ fn loadConfigLine(
         (b"cluster-config-file", 2) => {
             server.absent_texts.insert("cluster-config-file", argv[1].clone());
         }
-        // C: does not know it. It is the one line that CONFIG REWRITE of every 7.x writes and 6.2 has no meaning for: such a
-        // file shall not be lost for it.
+        // C: it is unknown. It is the only line that CONFIG REWRITE of every 7.x writes and that
+        // has no meaning in 6.2; a file should not be refused because of it.
         (b"latency-tracking-info-percentiles", _) => {
             serverLog!(LL_WARNING, "WARNING: '{}' has no effect in this server", B(&name));
         }
         (b"loadmodule", 2..) => return Err(b"Modules are not supported by this server".to_vec()),
-        // Alone it stands on a command line, where it does nothing either.
+        // The option alone comes from the command line, where it has no effect either.
         (b"sentinel", 1) => {}
         (b"sentinel", _) => return Err(b"sentinel directive while not in sentinel mode".to_vec()),
         (_, 2) if let Some((_, off)) = tls_configs.iter().find(|(n, _)| n.as_bytes() == name) => {
@@ -448,12 +456,13 @@ const tls_configs: &[(&str, Option<&str>)] = &[
     ("tls-ciphersuites", None),
 ];
 
-/// chdir(2) to a path in bytes.
+/// Changes the working directory to `path`.
 fn changeDir(path: &[u8]) -> std::io::Result<()> {
     std::env::set_current_dir(std::ffi::OsStr::from_bytes(path))
 }
 
-/// Obeys a config file's text. A line that cannot be obeyed is reported on standard error and ends the process with 1.
+/// Executes the text of a config file. An invalid line is reported on standard error and ends the
+/// process with exit code 1.
 pub fn loadServerConfigFromString(server: &mut Server, config: &[u8]) {
     let mut state = LoadState::default();
     for (i, line) in config.split(|b| *b == b'\n').enumerate() {
@@ -482,12 +491,13 @@ pub fn loadServerConfigFromString(server: &mut Server, config: &[u8]) {
         }
     }
 
-    // A rate out of range always was taken for the nearest one in it.
+    // A frequency out of range is set to the nearest one in range, as it always was.
     server.config_hz = server.config_hz.clamp(CONFIG_MIN_HZ, CONFIG_MAX_HZ);
 }
 
-/// Obeys the config file `filename`, if one is given, then standard input, if asked, then `options`, which has the form of
-/// a config file too. A file that cannot be read ends the process with 1.
+/// Executes the config file `filename`, if it is given, then standard input, if asked for, then
+/// `options`, which has the form of a config file, too. A file that can't be read ends the process
+/// with exit code 1.
 pub fn loadServerConfig(
     server: &mut Server,
     filename: Option<&[u8]>,
@@ -511,7 +521,7 @@ pub fn loadServerConfig(
     }
     if config_from_stdin {
         serverLog!(LL_WARNING, "Reading config from stdin");
-        // What cannot be read is not there, as with fgets.
+        // A read error ends the input, as it does with fgets.
         let _ = std::io::stdin().lock().read_to_end(&mut config);
     }
     config.push(b'\n');
@@ -523,10 +533,10 @@ pub fn loadServerConfig(
 // CONFIG SET implementation
 // -----------------------------------------------------------------------------
 
-/// The value is of no use; the text, if any, says why.
+/// The value is invalid; the text, if any, says why.
 enum SetError {
     BadFormat(Option<ConfigError>),
-    /// The reply, instead of the usual one.
+    /// The error reply, instead of the usual one.
     Reply(Vec<u8>),
 }
 
@@ -536,7 +546,7 @@ impl From<ConfigError> for SetError {
     }
 }
 
-/// CONFIG SET of the directives that are not in the table.
+/// Executes CONFIG SET for the directives that are not in the table.
 fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<(), SetError> {
     const BADFMT: SetError = SetError::BadFormat(None);
     match name {
@@ -550,7 +560,7 @@ fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<()
             }
         }
         b"save" => {
-            // Look at all of it before any of it counts.
+            // Validate all the save points before any is set.
             let v = sdssplitlen(value, b" ");
             if !v.len().is_multiple_of(2) {
                 return Err(BADFMT);
@@ -575,7 +585,7 @@ fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<()
             }
         }
         b"client-output-buffer-limit" => {
-            // <class> <hard> <soft> <seconds>, several times; all of it or nothing.
+            // Groups of <class> <hard> <soft> <seconds>, of which either all are set or none.
             let v = sdssplitlen(value, b" ");
             if !v.len().is_multiple_of(4) {
                 return Err(BADFMT);
@@ -619,7 +629,7 @@ fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<()
 
 /// CONFIG SET directive value
 fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    // Names, and what errors say, end at a NUL.
+    // Names, and the values in error replies, end at a NUL.
     let (name, value) = (c_str(argv.get(2)), argv.get(3));
     let lower = name.to_ascii_lowercase();
 
@@ -632,7 +642,7 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         config.set(server, value, true).map_err(SetError::from)
     } else {
-        // The name goes into the error as it was given.
+        // The error has the name as it was given.
         match setSpecialConfig(server, &lower, value) {
             Err(SetError::Reply(text)) if text.starts_with(b"Unsupported") => {
                 Err(SetError::Reply(bformat!("Unsupported CONFIG parameter: {}", B(name))))
@@ -669,19 +679,19 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
 // CONFIG GET implementation
 // -----------------------------------------------------------------------------
 
-/// The save points as CONFIG GET shows them.
+/// Returns the save points as CONFIG GET shows them.
 fn saveParamsText(server: &Server) -> Vec<u8> {
     let points: Vec<Vec<u8>> =
         server.saveparams.iter().map(|p| bformat!("{} {}", p.seconds, p.changes)).collect();
     points.join(&b' ')
 }
 
-/// The working directory, empty if it is gone.
+/// Returns the working directory; empty if it can't be determined.
 fn currentDir() -> Vec<u8> {
     std::env::current_dir().map(|dir| dir.into_os_string().into_vec()).unwrap_or_default()
 }
 
-/// The directives outside of the table with their values, in the order of the C.
+/// Returns the directives that are not in the table with their values, in the order of the C.
 fn specialConfigs(server: &Server) -> Vec<(&'static str, Vec<u8>)> {
     let limits: Vec<Vec<u8>> = (0..CLIENT_TYPE_OBUF_COUNT)
         .map(|class| {
@@ -726,7 +736,8 @@ fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
     }
     for (name, value) in specialConfigs(server) {
-        // The one directive with two names that is shown once: by the old name if that matches.
+        // This directive has two names and is shown once: by the old name if the pattern matches
+        // it.
         let name = if name == "replicaof" && matches("slaveof") { "slaveof" } else { name };
         if matches(name) {
             found.push((name, value));
@@ -749,18 +760,19 @@ const REDIS_CONFIG_REWRITE_SIGNATURE: &[u8] = b"# Generated by CONFIG REWRITE";
 /// A config file while it is rewritten.
 #[derive(Default)]
 pub struct rewriteConfigState {
-    /// The lines on which the old file mentions an option and that were not used again yet.
+    /// The lines of the old file by option, as far as they were not used again yet.
     option_to_line: BTreeMap<Vec<u8>, VecDeque<usize>>,
-    /// The options that were dealt with: their lines that are left over are blanked, those of others stay.
+    /// The options that were rewritten. Their lines that were not used again are blanked; those of
+    /// other options stay.
     rewritten: BTreeSet<Vec<u8>>,
     lines: Vec<Vec<u8>>,
-    /// The signature is there already.
+    /// Whether the file has the signature already.
     has_tail: bool,
-    /// Write options that have their default too (DEBUG CONFIG-REWRITE-FORCE-ALL).
+    /// Whether to write also the options that have their default (DEBUG CONFIG-REWRITE-FORCE-ALL).
     force_all: bool,
 }
 
-/// Remembers that `option` was dealt with.
+/// Notes that `option` was rewritten.
 fn rewriteConfigMarkAsProcessed(state: &mut rewriteConfigState, option: &str) {
     state.rewritten.insert(option.as_bytes().to_vec());
 }
@@ -787,7 +799,7 @@ fn rewriteConfigReadOldFile(path: &[u8]) -> std::io::Result<rewriteConfigState> 
             continue;
         }
         match sdssplitargs(&line) {
-            // What cannot be read becomes a comment.
+            // A line that can't be parsed becomes a comment.
             None => state.lines.push([b"# ??? ", line.as_slice()].concat()),
             Some(argv) => {
                 if let Some(word) = argv.first() {
@@ -801,7 +813,7 @@ fn rewriteConfigReadOldFile(path: &[u8]) -> std::io::Result<rewriteConfigState> 
     Ok(state)
 }
 
-/// An option by its name of today: "replica" where it said "slave".
+/// Returns the present name of an option: with "replica" instead of "slave".
 fn modernName(option: &[u8]) -> Vec<u8> {
     match option.windows(5).position(|w| w == b"slave") {
         Some(i) => [&option[..i], b"replica", &option[i + 5..]].concat(),
@@ -809,8 +821,8 @@ fn modernName(option: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Puts `line` where the old file had a line for `option`; if it had none and `force` is set, at the end of the file.
-/// Without a line and without force, nothing is written: the option has its default.
+/// Writes `line` in place of a line for `option` in the old file. If there is none, it is appended
+/// to the file if `force` is set, and otherwise not written, since the option has its default.
 fn rewriteConfigRewriteLine(
     state: &mut rewriteConfigState,
     option: &str,
@@ -833,7 +845,7 @@ fn rewriteConfigRewriteLine(
     }
 }
 
-/// A number of bytes as config files write it: with a unit where that is exact.
+/// Returns the text of a number of bytes, with a unit where that is exact.
 fn rewriteConfigFormatMemory(bytes: i64) -> String {
     const UNITS: [(i64, &str); 3] = [(1 << 30, "gb"), (1 << 20, "mb"), (1 << 10, "kb")];
     match UNITS.iter().find(|(size, _)| bytes != 0 && bytes % size == 0) {
@@ -842,7 +854,7 @@ fn rewriteConfigFormatMemory(bytes: i64) -> String {
     }
 }
 
-/// Rewrites a string option; without a value it must not be in the file at all.
+/// Rewrites a string option. Without a value its lines are removed.
 fn rewriteConfigStringOption(
     state: &mut rewriteConfigState,
     option: &str,
@@ -884,7 +896,7 @@ fn rewriteConfigSlaveofOption(server: &Server, state: &mut rewriteConfigState, o
     }
 }
 
-/// Rewrites the classes of events that are told.
+/// Rewrites the classes of keyspace events.
 fn rewriteConfigNotifykeyspaceeventsOption(server: &Server, state: &mut rewriteConfigState) {
     let option = "notify-keyspace-events";
     let mut line = bformat!("{} ", option);
@@ -930,7 +942,7 @@ fn rewriteConfigBindOption(server: &Server, state: &mut rewriteConfigState) {
     rewriteConfigRewriteLine(state, "bind", line, true);
 }
 
-/// The text of the new file. A run of empty lines becomes one.
+/// Returns the text of the new file, in which a run of empty lines becomes one.
 fn rewriteConfigGetContentFromState(state: &rewriteConfigState) -> Vec<u8> {
     let mut content = Vec::new();
     let mut was_empty = false;
@@ -945,8 +957,8 @@ fn rewriteConfigGetContentFromState(state: &rewriteConfigState) -> Vec<u8> {
     content
 }
 
-/// Blanks the lines of options that were dealt with and did not need them any more. Options that nobody here understands
-/// keep theirs.
+/// Blanks the lines that were not used again, of options that were rewritten. Options that are
+/// unknown keep their lines.
 fn rewriteConfigRemoveOrphaned(state: &mut rewriteConfigState) {
     for (option, places) in &state.option_to_line {
         if !state.rewritten.contains(option) {
@@ -959,7 +971,8 @@ fn rewriteConfigRemoveOrphaned(state: &mut rewriteConfigState) {
     }
 }
 
-/// Replaces the config file at once: a new file beside it, synced, renamed over it.
+/// Replaces the config file atomically: writes a temporary file in the same directory, syncs it and
+/// renames it.
 fn rewriteConfigOverwriteFile(
     server: &Server,
     configfile: &[u8],
@@ -1006,8 +1019,9 @@ fn rewriteConfigOverwriteFile(
     result
 }
 
-/// Rewrites the config file at `path`. What is there stays as far as it can: comments, order, options nobody here
-/// understands. An option that has its default and is not in the file is not written, but with `force_all`.
+/// Rewrites the config file at `path`. Comments, the order of lines and unknown options are kept as
+/// far as possible. An option that has its default and is not in the file is only written with
+/// `force_all`.
 pub fn rewriteConfig(server: &mut Server, path: &[u8], force_all: bool) -> std::io::Result<()> {
     // Step 1: read the old file.
     let mut state = rewriteConfigReadOldFile(path)?;
@@ -1037,10 +1051,11 @@ pub fn rewriteConfig(server: &mut Server, path: &[u8], force_all: bool) -> std::
     rewriteConfigClientoutputbufferlimitOption(server, &mut state);
     rewriteConfigOOMScoreAdjValuesOption(server, &mut state);
 
-    // Step 3: blank what is left over, like the third of what used to be three `save` lines.
+    // Step 3: blank the lines that are left, such as the third `save` line if there are only two
+    // save points now.
     rewriteConfigRemoveOrphaned(&mut state);
 
-    // Step 4: put the new file in the place of the old one.
+    // Step 4: replace the old file.
     rewriteConfigOverwriteFile(server, path, &rewriteConfigGetContentFromState(&state))
 }
 
@@ -1049,12 +1064,12 @@ pub fn rewriteConfig(server: &mut Server, path: &[u8], force_all: bool) -> std::
 // -----------------------------------------------------------------------------
 
 impl standardConfig {
-    /// Whether `lower`, in lower case, is its name or its alias.
+    /// Tells whether `lower`, in lower case, is the name or the alias of the directive.
     fn isNamed(&self, lower: &[u8]) -> bool {
         self.name.as_bytes() == lower || self.alias.is_some_and(|alias| alias.as_bytes() == lower)
     }
 
-    /// Its value, as CONFIG GET shows it.
+    /// Returns the value of the directive, as CONFIG GET shows it.
     pub fn get(&self, server: &Server) -> Vec<u8> {
         match &self.data {
             typeData::YesNo { get, .. } => yesNo(get(server)).as_bytes().to_vec(),
@@ -1067,7 +1082,8 @@ impl standardConfig {
         }
     }
 
-    /// Sets it from its text. With `update` (CONFIG SET) the change takes effect at once; if that fails the old value stays.
+    /// Sets the directive to a value in text. With `update` (CONFIG SET) the change takes effect at
+    /// once; if that fails the old value is restored.
     fn set(&self, server: &mut Server, value: &[u8], update: bool) -> Result<(), ConfigError> {
         match &self.data {
             typeData::YesNo { get, set, is_valid, update: act, .. } => {
@@ -1147,7 +1163,7 @@ impl standardConfig {
         Ok(())
     }
 
-    /// Writes it into a config file.
+    /// Writes the directive to a config file that is being rewritten.
     fn rewrite(&self, server: &Server, state: &mut rewriteConfigState) {
         let option = self.name;
         match &self.data {
@@ -1190,7 +1206,7 @@ fn yesNo(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
-/// Whether a number is within its bounds, both included.
+/// Tells whether a number is within its bounds, both included.
 fn numericBoundaryCheck(
     ll: i64,
     lower: i64,
@@ -1212,8 +1228,8 @@ fn numericBoundaryCheck(
     if inside { Ok(()) } else { Err(text) }
 }
 
-/// As `is_valid_repl_diskless_sync`.
-/// C: a server without defragmentation does not start with it.
+/// Refuses active defragmentation in CONFIG SET, as `is_valid_repl_diskless_sync` does.
+// C: a server without it does not start with this directive.
 fn isValidActiveDefrag(val: bool, update: bool) -> Result<(), ConfigError> {
     if val && update {
         return Err(b"Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the one shipped by default with the Redis source distribution".to_vec());
@@ -1253,7 +1269,7 @@ fn updateProcTitleTemplate(
     redisSetProcTitle(server, None).map_err(|()| b"failed to set process title".to_vec())
 }
 
-/// The rate is a hint: what is out of range becomes the nearest in it.
+/// Applies a change of `hz`: a value out of range is set to the nearest one in range.
 fn updateHZ(server: &mut Server, val: i64, _prev: i64) -> Result<(), ConfigError> {
     server.config_hz = val.clamp(i64::from(CONFIG_MIN_HZ), i64::from(CONFIG_MAX_HZ)) as i32;
     server.hz = server.config_hz;
@@ -1273,7 +1289,8 @@ fn updateJemallocBgThread(_server: &mut Server, val: bool, _prev: bool) -> Resul
     Ok(())
 }
 
-/// `resizeReplicationBacklog` looks at the old size, so that has to be there when it is called.
+/// Applies a change of `repl-backlog-size`. `resizeReplicationBacklog` compares with the old size,
+/// so that is restored for the call.
 fn updateReplBacklogSize(server: &mut Server, val: i64, prev: i64) -> Result<(), ConfigError> {
     server.repl_backlog_size = prev;
     resizeReplicationBacklog(server, val);
@@ -1320,13 +1337,14 @@ fn updateSighandlerEnabled(server: &mut Server, val: bool, _prev: bool) -> Resul
     Ok(())
 }
 
-/// The panic hook keeps its own copy.
+/// Applies a change of `use-exit-on-panic`, of which the panic hook has its own copy.
 fn updateUseExitOnPanic(server: &mut Server, _val: bool, _prev: bool) -> Result<(), ConfigError> {
     prepareCrashReport(server);
     Ok(())
 }
 
-/// More clients need more file descriptors, and a larger event loop.
+/// Applies a change of `maxclients`: more clients need more file descriptors and a larger event
+/// loop.
 fn updateMaxclients(server: &mut Server, val: i64, prev: i64) -> Result<(), ConfigError> {
     if val <= prev {
         return Ok(());
@@ -1361,24 +1379,25 @@ fn updateOOMScoreAdj(server: &mut Server, val: i32, _prev: i32) -> Result<(), Co
     Ok(())
 }
 
-/// `requirepass` is the password of the default user; the clear text is kept for CONFIG GET.
+/// Applies a change of `requirepass`, the password of the default user. The clear text is kept for
+/// CONFIG GET.
 fn updateRequirePass(server: &mut Server) -> Result<(), ConfigError> {
     let pass = server.requirepass.clone();
     ACLUpdateDefaultUserPassword(server, pass.as_deref());
     Ok(())
 }
 
-/// The number said about a part that is not here, or the default.
+/// Returns the configured number of a directive whose feature is absent, or its default.
 fn absent_number(server: &Server, name: &str, default: i64) -> i64 {
     server.absent_numbers.get(name).copied().unwrap_or(default)
 }
 
-/// The text said about a part that is not here.
+/// Returns the configured text of a directive whose feature is absent.
 fn absent_text<'a>(server: &'a Server, name: &str) -> Option<&'a [u8]> {
     server.absent_texts.get(name).map(Vec::as_slice)
 }
 
-/// The error of a directive that asks for a part that is not here.
+/// Returns the error of a directive that asks for an absent feature.
 fn not_supported_but(name: &[u8], only: &str) -> ConfigError {
     bformat!("this is not supported: the only value of '{}' is '{}'", B(name), only)
 }
@@ -1395,12 +1414,13 @@ fn is_valid_aclfile(val: &[u8]) -> Result<(), ConfigError> {
     if val.is_empty() { Ok(()) } else { Err(not_supported_but(b"aclfile", "")) }
 }
 
-/// A file that asks for it is obeyed without it: what is replicated is the same. Who asks by CONFIG SET is told.
+/// Refuses diskless replication in CONFIG SET. In a config file it is accepted and has no effect,
+/// because the result of the replication is the same.
 fn is_valid_repl_diskless_sync(val: bool, update: bool) -> Result<(), ConfigError> {
     if val && update { Err(not_supported_but(b"repl-diskless-sync", "no")) } else { Ok(()) }
 }
 
-/// As `is_valid_repl_diskless_sync`.
+/// Refuses diskless loading in CONFIG SET, as `is_valid_repl_diskless_sync` does.
 fn is_valid_repl_diskless_load(val: i32, update: bool) -> Result<(), ConfigError> {
     if val != 0 && update {
         Err(not_supported_but(b"repl-diskless-load", "disabled"))
@@ -1409,7 +1429,7 @@ fn is_valid_repl_diskless_load(val: i32, update: bool) -> Result<(), ConfigError
     }
 }
 
-/// Warns of each thing the configuration asks for that would make the server faster or smaller, and that is not here.
+/// Logs a warning for each configured feature that is absent and would only save time or memory.
 pub fn warn_absent_configs(server: &Server) {
     for (name, default, why) in [
         ("io-threads", 1, "there are no I/O threads: one thread does it all"),
@@ -1423,7 +1443,7 @@ pub fn warn_absent_configs(server: &Server) {
     }
 }
 
-/// A directive of a part that is not here: yes or no.
+/// Makes the entry of a boolean directive whose feature is absent.
 macro_rules! absent_bool {
     ($name:literal, $alias:expr, $flags:expr, $default:expr, $is_valid:expr) => {
         standardConfig {
@@ -1441,7 +1461,7 @@ macro_rules! absent_bool {
     };
 }
 
-/// A directive of a part that is not here: a number.
+/// Makes the entry of a numeric directive whose feature is absent.
 macro_rules! absent_numeric {
     ($name:literal, $alias:expr, $flags:expr, $lower:expr, $upper:expr, $default:expr, $is_memory:expr, $is_unsigned:expr) => {
         standardConfig {
@@ -1552,15 +1572,15 @@ macro_rules! numeric_config {
 const INTEGER_CONFIG: bool = false;
 const MEMORY_CONFIG: bool = true;
 
-/// The largest value of the C's `int`, `unsigned` and `long`.
+/// The maximum values of the C's `int`, `unsigned` and `long`.
 const INT_MAX: i64 = i32::MAX as i64;
 const INT_MIN: i64 = i32::MIN as i64;
 const UINT_MAX: i64 = u32::MAX as i64;
 const LONG_MAX: i64 = i64::MAX;
-/// And of its `unsigned long long`, to be read as one.
+/// The maximum value of the C's `unsigned long long`, which is compared as an unsigned number.
 const ULLONG_MAX: i64 = -1;
 
-/// The directives that are a name and a value.
+/// The table of the directives that have one value.
 #[rustfmt::skip]
 pub const configs: &[standardConfig] = &[
     bool_config!("rdbchecksum", None, IMMUTABLE_CONFIG, rdb_checksum, true, None, None),
@@ -1608,7 +1628,7 @@ pub const configs: &[standardConfig] = &[
     bool_config!("replica-announced", None, MODIFIABLE_CONFIG, replica_announced, true, None, None),
     standardConfig {
         name: "aclfile", alias: None, flags: IMMUTABLE_CONFIG,
-        // Nothing but its default can be said.
+        // Only the default is accepted.
         data: typeData::Text { get: |_| b"", set: |_, _| (), default: b"", is_valid: Some(is_valid_aclfile), update: None },
     },
     opt_string_config!("unixsocket", None, IMMUTABLE_CONFIG, unixsocket, None),
@@ -1649,7 +1669,7 @@ pub const configs: &[standardConfig] = &[
     },
     standardConfig {
         name: "loglevel", alias: None, flags: MODIFIABLE_CONFIG,
-        // The logger is process-wide and keeps its own copy.
+        // The logger belongs to the process, and has its own copy.
         data: typeData::Enum { get: |s| s.verbosity, set: |s, v| { s.verbosity = v; setLogLevel(v) }, values: loglevel_enum, default: LL_NOTICE, is_valid: None, update: None },
     },
     enum_config!("maxmemory-policy", None, MODIFIABLE_CONFIG, maxmemory_policy_enum, maxmemory_policy, MAXMEMORY_NO_EVICTION, None, None),
@@ -1720,7 +1740,7 @@ pub const configs: &[standardConfig] = &[
 // CONFIG command entry point
 // -----------------------------------------------------------------------------
 
-/// CONFIG GET|SET|RESETSTAT|REWRITE|HELP
+/// Implements CONFIG GET, SET, RESETSTAT, REWRITE and HELP.
 pub fn configCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let is = |name: &str| argv[1].eq_ignore_ascii_case(name.as_bytes());
 
