@@ -1,9 +1,11 @@
-//! `blocked.c`: clients that wait, and what wakes them.
+//! `blocked.c`: clients that are blocked, and how they are served or unblocked.
 //!
-//! Read first: `blockClient`, `unblockClient`. A client blocks for a key (`blockForKeys`) or because of CLIENT PAUSE. A
-//! command that gives a key data calls `signalKeyAsReady`; after the command `handleClientsBlockedOnKeys` serves who waits.
-//! Differs: a client keeps the keys it waits for in a vector, and leaves a key's list by searching it; the C remembers the
-//! node of each list.
+//! Read first: `blockClient`, `unblockClient`. A client blocks on keys (`blockForKeys`) or because
+//! of CLIENT PAUSE. A command that adds data to a key calls `signalKeyAsReady`; after the command
+//! `handleClientsBlockedOnKeys` serves the clients that are blocked on it.
+//!
+//! Differs: a client keeps the keys on which it is blocked in a vector, and is searched for in the
+//! list of each when it is removed; the C remembers its node in each list.
 
 use std::mem::take;
 
@@ -21,10 +23,10 @@ use crate::types::t_list::{listTypeLength, listTypePop, listTypePush, serveClien
 use crate::types::t_stream::serveClientsBlockedOnStreamKey;
 use crate::types::t_zset::serveClientsBlockedOnSortedSetKey;
 
-/// Blocks a client for a reason (`BLOCKED_*`). From here on its query buffer only fills; it is executed when the client is
-/// unblocked.
+/// Blocks a client for the reason `btype` (`BLOCKED_*`). Its query buffer is still filled, but is
+/// only processed after the client is unblocked.
 pub fn blockClient(server: &mut Server, c: ClientId, btype: usize) {
-    // The master's stream stops for a pause and for nothing else.
+    // The replication stream must not stop, except during a pause.
     assert!(server[c].flags & CLIENT_MASTER == 0 || btype == BLOCKED_PAUSE);
 
     server[c].flags |= CLIENT_BLOCKED;
@@ -35,13 +37,15 @@ pub fn blockClient(server: &mut Server, c: ClientId, btype: usize) {
     if btype == BLOCKED_PAUSE {
         let node = listAddNodeTail(&mut server.paused_clients, c);
         server[c].paused_list_node = Some(node);
-        // Its command was not executed yet, and will be.
+        // The command of a paused client was parsed and not executed. It is executed after the
+        // pause.
         server[c].flags |= CLIENT_PENDING_COMMAND;
     }
 }
 
-/// Counts the end of a blocking operation: total duration (without the time blocked, but for `blocked_us`), slow log,
-/// latency of the reply. In microseconds.
+/// Updates the statistics when a blocking operation ends: the total duration of the command (what
+/// it took before it blocked, `blocked_us` and `reply_us`), the slow log, and the latency of the
+/// reply. All times are in microseconds.
 pub fn updateStatsOnUnblock(server: &mut Server, c: ClientId, blocked_us: i64, reply_us: i64) {
     let total_cmd_duration = server[c].duration + blocked_us + reply_us;
     let cmd = server[c].lastcmd.expect("a blocked client has run a command");
@@ -53,14 +57,16 @@ pub fn updateStatsOnUnblock(server: &mut Server, c: ClientId, blocked_us: i64, r
     latencyAddSampleIfNeeded(server, "command-unblocking", reply_us / 1000);
 }
 
-/// Executes what unblocked clients sent in the meantime. Called before every sleep.
+/// Processes the query buffers of clients that were unblocked, with what they sent in the meantime.
+/// Called before the event loop sleeps.
 pub fn processUnblockedClients(server: &mut Server) {
     while let Some(node) = listFirst(&server.unblocked_clients) {
         let c = listNodeValue(&server.unblocked_clients, node);
         listDelNode(&mut server.unblocked_clients, node);
         server[c].flags &= !CLIENT_UNBLOCKED;
 
-        // It may be blocked again by now. `processInputBuffer` asks too, but things change and this is the clear place.
+        // The client may be blocked again by now. `processInputBuffer` checks that, too, but may be
+        // changed; the condition is clearer here.
         if server[c].flags & CLIENT_BLOCKED == 0 {
             if processPendingCommandsAndResetClient(server, c).is_err() {
                 continue;
@@ -72,10 +78,12 @@ pub fn processUnblockedClients(server: &mut Server) {
     }
 }
 
-/// Has the client's query buffer looked at again at a safe time.
+/// Schedules a client for `processUnblockedClients`, which processes its query buffer when no other
+/// command is being executed.
 ///
-/// While a client is blocked its bytes are read but not executed. Nothing would look at them after the wait: the socket may
-/// have no more to read. So whoever unblocks a client puts it here.
+/// While a client is blocked, data it sends is read but not processed. When it is unblocked there
+/// may be no more data to read, so that no event of the socket would cause the buffer to be
+/// processed.
 pub fn queueClientForReprocessing(server: &mut Server, c: ClientId) {
     if server[c].flags & CLIENT_UNBLOCKED == 0 {
         server[c].flags |= CLIENT_UNBLOCKED;
@@ -83,7 +91,8 @@ pub fn queueClientForReprocessing(server: &mut Server, c: ClientId) {
     }
 }
 
-/// Ends the wait of a client, whatever it waits for. The reply is the caller's business.
+/// Unblocks a client, whatever the reason for which it is blocked. It does not reply; that is up to
+/// the caller.
 pub fn unblockClient(server: &mut Server, c: ClientId) {
     let btype = server[c].btype;
     match btype {
@@ -95,7 +104,8 @@ pub fn unblockClient(server: &mut Server, c: ClientId) {
         _ => panic!("Unknown btype in unblockClient()."),
     }
 
-    // A blocking command is over only now; a paused one has yet to begin.
+    // A blocking command ends here, and its arguments are freed. The command of a paused client has
+    // not been executed yet, and is kept.
     if btype != BLOCKED_PAUSE {
         freeClientOriginalArgv(server, c);
         resetClient(server, c);
@@ -109,7 +119,7 @@ pub fn unblockClient(server: &mut Server, c: ClientId) {
     queueClientForReprocessing(server, c);
 }
 
-/// The reply of a blocking operation whose time is up. The caller unblocks the client.
+/// Replies to a blocked client whose timeout was reached. The caller unblocks it.
 pub fn replyToBlockedClientTimedOut(server: &mut Server, c: ClientId) {
     match server[c].btype {
         BLOCKED_LIST | BLOCKED_ZSET | BLOCKED_STREAM => addReplyNullArray(server, c),
@@ -117,15 +127,16 @@ pub fn replyToBlockedClientTimedOut(server: &mut Server, c: ClientId) {
     }
 }
 
-/// Unblocks and disconnects everybody who waits, with an error, because it is no longer safe to wait: a master that becomes
-/// a replica cannot pop.
+/// Unblocks all clients that are blocked on keys, with an error, and disconnects them. It is called
+/// when a master becomes a replica: the operations that they wait for would write.
 pub fn disconnectAllBlockedClients(server: &mut Server) {
     let mut li = listRewind(&server.clients.list);
     while let Some(c) = listNext(&server.clients.list, &mut li) {
         if server[c].flags & CLIENT_BLOCKED == 0 {
             continue;
         }
-        // A paused command has not begun: it will be executed or refused as things are then.
+        // The command of a paused client has not been executed. After the pause it is executed or
+        // rejected like any other.
         if server[c].btype == BLOCKED_PAUSE {
             continue;
         }
@@ -139,10 +150,12 @@ pub fn disconnectAllBlockedClients(server: &mut Server) {
     }
 }
 
-/// The client that waits longest for a key, if it waits for a value of that type (`BLOCKED_LIST`, `BLOCKED_ZSET`). If it does not,
-/// it goes to the tail, or the caller would meet it again at once.
+/// Returns the client that has been blocked longest on a key, if it is blocked on a value of the
+/// type `btype` (`BLOCKED_LIST`, `BLOCKED_ZSET`). If it is blocked on another type, it is moved to
+/// the tail of the list, so that the caller gets another client the next time.
 ///
-/// Who is unblocked leaves the list, and an empty list leaves the db: so it is looked up each time.
+/// The list is looked up at each call: an unblocked client is removed from it, and an empty list
+/// from the db.
 pub fn first_waiting(server: &mut Server, rl: &readyList, btype: usize) -> Option<ClientId> {
     let clients =
         server.db[rl.db].blocking_keys.get_mut(&rl.key).expect("somebody still waits for this key");
@@ -155,7 +168,8 @@ pub fn first_waiting(server: &mut Server, rl: &readyList, btype: usize) -> Optio
     Some(receiver)
 }
 
-/// Serves the clients that wait for the list `o`, in the order in which they began to wait, as long as it has elements.
+/// Serves the clients that are blocked on the list `o`, in the order in which they blocked, as long
+/// as the list has elements.
 pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyRef) {
     let mut numclients = server.db[rl.db].blocking_keys.get(&rl.key).map_or(0, listLength);
     while numclients > 0 {
@@ -179,7 +193,7 @@ pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyR
         )
         .is_err()
         {
-            // It could not be served: as if nothing was popped.
+            // The client could not be served (the target key is of another type): undo the pop.
             listTypePush(server.db[rl.db].dict.list_mut(o), &value, wherefrom);
         }
         updateStatsOnUnblock(server, receiver, 0, elapsedUs(reply_timer) as i64);
@@ -187,14 +201,14 @@ pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyR
         server.current_client = old_client;
     }
 
-    // Whoever pushed has told signalModifiedKey() of the key already.
+    // signalModifiedKey() was called by the command that pushed to the list.
     if listTypeLength(server.db[rl.db].dict.list(o)) == 0 {
         dbDelete(server, rl.db, &rl.key);
         notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", &rl.key, rl.db);
     }
 }
 
-/// Serves the clients that wait for a key which has the value `o` now.
+/// Serves the clients that are blocked on a key whose value is `o`.
 fn serveClientsBlockedOnKey(server: &mut Server, rl: &readyList, o: KeyRef) {
     match server.db[rl.db].dict.type_of(o) {
         OBJ_LIST => serveClientsBlockedOnListKey(server, rl, o),
@@ -204,18 +218,19 @@ fn serveClientsBlockedOnKey(server: &mut Server, rl: &readyList, o: KeyRef) {
     }
 }
 
-/// Serves the clients that wait for keys which got data, in the order in which they began to wait. Called after every
-/// command, transaction and script.
+/// Serves the clients that are blocked on keys that got data, in the order in which they blocked.
+/// Called after every command and every transaction.
 ///
-/// Serving a client may give data to another key (BLMOVE), which puts that key down again; so this goes on until nothing is
-/// left.
+/// Serving a client can add data to another key (BLMOVE), which is then signaled as well. So this
+/// continues until no key is signaled.
 pub fn handleClientsBlockedOnKeys(server: &mut Server) {
     while !server.ready_keys.is_empty() {
         for rl in take(&mut server.ready_keys) {
-            // From here on the key may be put down again.
+            // From here on the key can be signaled again.
             server.db[rl.db].ready_keys.remove(&rl.key);
 
-            // Time stands still, as within a command: a key that was there is there when it is looked up again.
+            // The cached time is used, as within a command, so that a key does not expire between
+            // two lookups.
             server.fixed_time_expire += 1;
             updateCachedTime(server, false);
             if let Some(o) = lookupKeyWrite(server, rl.db, &rl.key) {
@@ -227,9 +242,10 @@ pub fn handleClientsBlockedOnKeys(server: &mut Server) {
     }
 }
 
-/// Blocks a client until one of `keys` has data, or until `timeout` (absolute milliseconds, 0 for ever). `btype` is
-/// BLOCKED_LIST, BLOCKED_ZSET or BLOCKED_STREAM. Lists: `target` is the key that gets the element, `listpos` the end it is
-/// taken from and the one it is put to. Streams: `ids` holds, for each key, the last id the client has seen.
+/// Blocks a client until one of `keys` has data, or until `timeout` (absolute, in milliseconds; 0
+/// is never). `btype` is `BLOCKED_LIST`, `BLOCKED_ZSET` or `BLOCKED_STREAM`. For lists, `target` is
+/// the key that gets the element, and `listpos` tells from which end it is popped and to which it
+/// is pushed. For streams, `ids` has for each key the last id that the client has seen.
 pub fn blockForKeys(
     server: &mut Server,
     c: ClientId,
@@ -250,7 +266,8 @@ pub fn blockForKeys(
     let blocking_keys = &mut db[client.db].blocking_keys;
     for (j, &key) in keys.iter().enumerate() {
         let waiting = blocking_keys.entry(key.to_vec()).or_default();
-        // A key named twice is waited for once. Whoever was added last is the last of its list.
+        // A key that is named twice is added once. This client is then the last one in the list of
+        // the key.
         if listLast(waiting).is_some_and(|last| listNodeValue(waiting, last) == c) {
             continue;
         }
@@ -260,7 +277,7 @@ pub fn blockForKeys(
     blockClient(server, c, btype);
 }
 
-/// Takes a client out of the lists of all the keys it waits for.
+/// Removes a client from the lists of all the keys on which it is blocked.
 pub fn unblockClientWaitingData(server: &mut Server, c: ClientId) {
     let db = server[c].db;
     let bpop = take(&mut server[c].bpop);
@@ -274,11 +291,12 @@ pub fn unblockClientWaitingData(server: &mut Server, c: ClientId) {
             blocking_keys.remove(key);
         }
     }
-    // The deadline is still needed, to leave the table of deadlines.
+    // The timeout is kept: it is the key under which the client is found in the table of timeouts.
     server[c].bpop.timeout = bpop.timeout;
 }
 
-/// The reason for which a client waits on a value of a type, if it can.
+/// Returns the reason (`BLOCKED_*`) for which clients block on a value of a type; `BLOCKED_NONE` if
+/// none do.
 fn getBlockedTypeByType(type_: u8) -> usize {
     match type_ {
         OBJ_LIST => BLOCKED_LIST,
@@ -288,8 +306,8 @@ fn getBlockedTypeByType(type_: u8) -> usize {
     }
 }
 
-/// A key got data: if clients wait for it, it is put down to be served after the command, once, however often it got data
-/// in one script or transaction.
+/// Signals that a key got data. If clients are blocked on it, it is noted once, and they are served
+/// after the command or the transaction.
 pub fn signalKeyAsReady(server: &mut Server, db: usize, key: &[u8], type_: u8) {
     let btype = getBlockedTypeByType(type_);
     if btype == BLOCKED_NONE || server.blocked_clients_by_type[btype] == 0 {
