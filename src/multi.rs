@@ -1,9 +1,11 @@
 //! `multi.c`: MULTI, EXEC, DISCARD, and the optimistic locking of WATCH.
 //!
-//! Read first: `execCommand`, then `touchWatchedKey`, which every change of a key ends in.
-//! Differs: the queue holds owned copies of the arguments (`Argv`), since a command's arguments are borrowed from the query
-//! buffer; a command that rewrites its arguments rewrites a copy, so EXEC has nothing to restore. There is one user who may
-//! do everything, so EXEC has no permissions to check again.
+//! Read first: `execCommand`, then `touchWatchedKey`, which is called for every change of a key.
+//!
+//! Differs: the queue owns copies of the arguments (`Argv`), because those of a command are
+//! borrowed from the query buffer. A command that rewrites its arguments rewrites a copy, so EXEC
+//! has nothing to restore. The only user may run all commands, so EXEC does not check permissions
+//! again.
 
 use std::mem::take;
 
@@ -21,8 +23,8 @@ use crate::{addReplyErrorFormat, keyspace::Keyspace};
 
 /// Appends the client's current command, with its arguments, to its transaction.
 ///
-/// A transaction that EXEC will refuse anyway queues nothing more: a client that pipelines does not know yet, and its
-/// commands would only take memory.
+/// Nothing is queued if EXEC will fail anyway: a client that pipelines can't know yet, and its
+/// commands would only use memory.
 pub fn queueMultiCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if server[c].flags & CLIENT_DIRTY_EXEC != 0 {
         return;
@@ -35,17 +37,18 @@ pub fn queueMultiCommand(server: &mut Server, c: ClientId, argv: &Args) {
     mstate.cmd_inv_flags |= !flags;
 }
 
-/// Ends a transaction without running it: the queue and the watched keys are forgotten.
+/// Ends a transaction: frees the queue, clears the flags and unwatches all keys.
 pub fn discardTransaction(server: &mut Server, c: ClientId) {
     server[c].mstate = multiState::default();
     server[c].flags &= !(CLIENT_MULTI | CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC);
     unwatchAllKeys(server, c);
 }
 
-/// Makes EXEC fail, if the client is in a transaction. Called at every error while a command is queued.
+/// Makes EXEC fail, if the client is in a transaction. Called at every error while commands are
+/// queued.
 pub fn flagTransaction(server: &mut Server, c: ClientId) {
-    // C: our master's transactions fail as well. But it has executed this one: that we lack one of its commands, as the log
-    // says, is no reason to lose the others.
+    // C: a transaction of the master fails as well. But the master has executed it. The command
+    // that this server does not know was logged, and the other ones should not be lost with it.
     if server[c].flags & CLIENT_MASTER != 0 {
         return;
     }
@@ -54,7 +57,7 @@ pub fn flagTransaction(server: &mut Server, c: ClientId) {
     }
 }
 
-/// MULTI
+/// Implements MULTI: starts a transaction.
 pub fn multiCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     if server[c].flags & CLIENT_MULTI != 0 {
         addReplyError(server, c, b"MULTI calls can not be nested");
@@ -64,7 +67,7 @@ pub fn multiCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     addReply(server, c, shared::ok);
 }
 
-/// DISCARD
+/// Implements DISCARD: discards the queued commands.
 pub fn discardCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     if server[c].flags & CLIENT_MULTI == 0 {
         addReplyError(server, c, b"DISCARD without MULTI");
@@ -74,19 +77,20 @@ pub fn discardCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     addReply(server, c, shared::ok);
 }
 
-/// From here on, until `afterPropagateExec`, what is propagated is inside of a MULTI.
+/// Notes that a MULTI is being propagated: what follows, until `afterPropagateExec`, is part of a
+/// transaction.
 pub fn beforePropagateMulti(server: &mut Server) {
     assert!(!server.propagate_in_transaction);
     server.propagate_in_transaction = true;
 }
 
-/// The end of what `beforePropagateMulti` began.
+/// Notes that the EXEC which ends a propagated transaction has been or is being propagated.
 pub fn afterPropagateExec(server: &mut Server) {
     assert!(server.propagate_in_transaction);
     server.propagate_in_transaction = false;
 }
 
-/// Sends a MULTI to the replicas, before the first write of a transaction.
+/// Propagates a MULTI, to the AOF and the replicas, before the first write of a transaction.
 pub fn execCommandPropagateMulti(server: &mut Server, dbid: i32) {
     beforePropagateMulti(server);
     let argv = crate::args::Argv::new(&["MULTI"]);
@@ -99,7 +103,7 @@ pub fn execCommandPropagateMulti(server: &mut Server, dbid: i32) {
     );
 }
 
-/// Sends the EXEC that ends it.
+/// Propagates the EXEC that ends the transaction which `execCommandPropagateMulti` began.
 pub fn execCommandPropagateExec(server: &mut Server, dbid: i32) {
     let argv = crate::args::Argv::new(&["EXEC"]);
     propagate(
@@ -112,19 +116,22 @@ pub fn execCommandPropagateExec(server: &mut Server, dbid: i32) {
     afterPropagateExec(server);
 }
 
-/// Aborts the transaction of a client whose EXEC was refused. The reply is always -EXECABORT, so that the client knows that
-/// it is out of MULTI, with the reason (`error`, with or without its dash and CRLF) after it.
+/// Aborts the transaction of a client whose EXEC was rejected. The reply is always -EXECABORT, so
+/// that the client knows that it is no longer in MULTI, followed by the reason (`error`, with or
+/// without its dash and CRLF).
 pub fn execCommandAbort(server: &mut Server, c: ClientId, argv: &Args, error: &[u8]) {
     discardTransaction(server, c);
     let error = error.strip_prefix(b"-").unwrap_or(error);
     let error = error.strip_suffix(b"\r\n").unwrap_or(error);
     addReplyErrorFormat!(server, c, "-EXECABORT Transaction discarded because of: {}", B(error));
 
-    // The monitors saw the MULTI and none of the queued commands. They get the EXEC, so that they know that it is over.
+    // Monitors have seen the MULTI, and nothing of the queued commands. Send them the EXEC, so that
+    // they see the end of the transaction.
     replicationFeedMonitors(server, c, server[c].db, argv);
 }
 
-/// EXEC
+/// Implements EXEC: executes the queued commands, unless a watched key was changed or one of them
+/// could not be queued.
 pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let was_master = server.masterhost.is_none();
 
@@ -133,13 +140,13 @@ pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
         return;
     }
 
-    // A watched key that expired has changed, even if nobody removed it yet.
+    // A watched key that has expired counts as changed, even if it is not deleted yet.
     if isWatchedKeyExpired(server, c) {
         server[c].flags |= CLIENT_DIRTY_CAS;
     }
 
-    // Two things prevent the execution: a watched key that was touched, which is no error but a null reply, and an error
-    // while the commands were queued.
+    // Two things prevent the execution: a watched key was changed, which is not an error but
+    // replied with null, or a command could not be queued because of an error.
     if server[c].flags & (CLIENT_DIRTY_CAS | CLIENT_DIRTY_EXEC) != 0 {
         if server[c].flags & CLIENT_DIRTY_EXEC != 0 {
             addReplyErrorObject(server, c, shared::execaborterr);
@@ -150,11 +157,12 @@ pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
         return;
     }
 
-    // A command that would block must not, inside of MULTI.
+    // Blocking commands must not block in a transaction.
     let old_flags = server[c].flags;
     server[c].flags |= CLIENT_DENY_BLOCKING;
 
-    // Unwatch first: our own writes need not look for us.
+    // Unwatch the keys as soon as possible, so that the writes below do not have to search for this
+    // client.
     unwatchAllKeys(server, c);
 
     server.in_exec = true;
@@ -174,19 +182,20 @@ pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     server[c].cmd = orig_cmd;
     discardTransaction(server, c);
 
-    // If a MULTI was propagated, `call` has to propagate this EXEC as well, and if none was, it must not.
+    // The EXEC is propagated, by `call`, if and only if a MULTI was.
     //
-    // C: it looks at the number of changes, like for any command. So a transaction of which everything counts as a change and
-    // nothing is propagated (XREADGROUP of pending messages) brings an EXEC without a MULTI, and a SAVE in it, which sets
-    // the number back, a MULTI without an EXEC.
+    // C: it depends on the number of changes, as for any command. So a transaction that makes
+    // changes and propagates nothing (XREADGROUP of pending messages) propagates an EXEC without a
+    // MULTI; and one with a SAVE, which resets the number, a MULTI without an EXEC.
     if !server.propagate_in_transaction {
         preventCommandPropagation(server, c);
     } else {
         let is_master = server.masterhost.is_none();
         server.dirty += 1;
         server[c].flags |= CLIENT_FORCE_AOF | CLIENT_FORCE_REPL;
-        // A REPLICAOF inside the transaction made a replica of us. The MULTI went into the backlog and what followed did
-        // not: at least the transaction has to end there.
+        // A REPLICAOF in the transaction has made this server a replica. The MULTI is in the
+        // backlog, and what followed was not added to it. Add the EXEC, so that the backlog has no
+        // unfinished transaction.
         if server.repl_backlog.is_some() && was_master && !is_master {
             feedReplicationBacklog(server, b"*1\r\n$4\r\nEXEC\r\n");
         }
@@ -195,12 +204,10 @@ pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     server.in_exec = false;
 }
 
-// ===================== WATCH (CAS alike for MULTI/EXEC) ===================
-//
-// Each db maps a watched key to the clients that watch it, so that a change finds whom to mark. Each client holds the keys
-// it watches, so that it can be taken out of all those lists again.
+// Each db maps a watched key to the clients that watch it, so that a change finds the clients to
+// flag. Each client has a list of the keys it watches, so that it can be removed from the maps.
 
-/// Makes the client watch a key of its db. Watching it twice is watching it once.
+/// Adds a key of the client's db to those that the client watches, unless it is watched already.
 pub fn watchForKey(server: &mut Server, c: ClientId, key: &[u8]) {
     let db = server[c].db;
     if server[c].watched_keys.iter().any(|wk| wk.db == db && wk.key == key) {
@@ -210,7 +217,7 @@ pub fn watchForKey(server: &mut Server, c: ClientId, key: &[u8]) {
     server[c].watched_keys.push(watchedKey { db, key: key.to_vec() });
 }
 
-/// Makes the client watch nothing. Its CLIENT_DIRTY_CAS flag is the caller's business.
+/// Unwatches all keys of a client. The flag CLIENT_DIRTY_CAS is left to the caller.
 pub fn unwatchAllKeys(server: &mut Server, c: ClientId) {
     if server[c].watched_keys.is_empty() {
         return;
@@ -226,12 +233,12 @@ pub fn unwatchAllKeys(server: &mut Server, c: ClientId) {
     }
 }
 
-/// Whether one of the keys that the client watches has expired.
+/// Tells whether one of the keys that the client watches has expired.
 pub fn isWatchedKeyExpired(server: &Server, c: ClientId) -> bool {
     server[c].watched_keys.iter().any(|wk| keyIsExpired(server, wk.db, &wk.key))
 }
 
-/// "Touches" a key: whoever watches it will see EXEC fail.
+/// Touches a key: the next EXEC of each client that watches it will fail.
 #[inline]
 pub fn touchWatchedKey(server: &mut Server, db: usize, key: &[u8]) {
     if server.db[db].watched_keys.is_empty() {
@@ -243,8 +250,9 @@ pub fn touchWatchedKey(server: &mut Server, db: usize, key: &[u8]) {
     }
 }
 
-/// Touches the watched keys of a db that is about to be emptied, or, with `replaced_with`, exchanged for another one
-/// (FLUSHDB, FLUSHALL, SWAPDB). A key that exists in neither has not changed.
+/// Touches the watched keys of a db that is about to be emptied, or, with `replaced_with`,
+/// exchanged for another one (FLUSHDB, FLUSHALL, SWAPDB). A key that exists in neither db has not
+/// changed.
 pub fn touchAllWatchedKeysInDb(server: &mut Server, emptied: usize, replaced_with: Option<usize>) {
     let exists = |keys: &Keyspace, key: &[u8]| keys.find(key).is_some();
     for (key, clients) in &server.db[emptied].watched_keys {
@@ -258,7 +266,7 @@ pub fn touchAllWatchedKeysInDb(server: &mut Server, emptied: usize, replaced_wit
     }
 }
 
-/// WATCH key [key ...]
+/// Implements WATCH key [key ...]: the next EXEC fails if one of the keys is changed before.
 pub fn watchCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if server[c].flags & CLIENT_MULTI != 0 {
         addReplyError(server, c, b"WATCH inside MULTI is not allowed");
@@ -270,7 +278,7 @@ pub fn watchCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReply(server, c, shared::ok);
 }
 
-/// UNWATCH
+/// Implements UNWATCH: unwatches all keys of the client.
 pub fn unwatchCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     unwatchAllKeys(server, c);
     server[c].flags &= !CLIENT_DIRTY_CAS;
