@@ -1,10 +1,12 @@
-//! `expire.c`: keys that end, the cycle that looks for them, and EXPIRE and its relatives.
+//! `expire.c`: the expiration of keys: the cycle that deletes expired keys, and EXPIRE and its
+//! relatives.
 //!
-//! Read first: `activeExpireCycle`. A key whose time has come is deleted when somebody asks for it (`expireIfNeeded` in
-//! db.rs). The cycle is for those that nobody asks for.
-//! Differs: what the C keeps in static variables is `server.active_expire`. A bucket holds up to seven keys, so that the
-//! cycle visits fewer buckets for the same number of keys. The keys of a writable replica are looked at in turn, where the C
-//! picks them at random.
+//! Read first: `activeExpireCycle`. An expired key is deleted when a command accesses it
+//! (`expireIfNeeded` in db.rs). The cycle is for the keys that no command accesses.
+//!
+//! Differs: what the C keeps in static variables is `server.active_expire`. A bucket holds up to
+//! seven keys, so that the cycle visits fewer buckets for the same number of keys. The keys of a
+//! writable replica are examined in turn, where the C picks them at random.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -25,22 +27,23 @@ use crate::sys::clock::{elapsedMs, elapsedStart, getMonotonicUs, mstime};
 // Incremental collection of expired keys.
 // -----------------------------------------------------------------------------
 
-/// What the cycle remembers from one run to the next.
+/// The state of the cycle from one run to the next.
 #[derive(Default)]
 pub struct ActiveExpire {
-    /// The next db to look at.
+    /// The next db to examine.
     current_db: usize,
-    /// The last run ended because its time was up.
+    /// Whether the last run ended because its time limit was reached.
     timelimit_exit: bool,
-    /// When the last fast run began, in microseconds.
+    /// The start of the last fast cycle, in microseconds.
     last_fast_cycle: i64,
-    /// Keys that got an expire on a writable replica, each with a bit per db.
+    /// The keys that got an expiration time on a writable replica, each with a bit per db.
     slaveKeysWithExpire: BTreeMap<Vec<u8>, u64>,
-    /// The one of them that was looked at last.
+    /// The key of `slaveKeysWithExpire` that was examined last.
     lastSlaveKey: Vec<u8>,
 }
 
-/// Deletes a key with a time of expiry if that is before `now` (milliseconds); true if it did.
+/// Deletes a key if its expiration time is before `now` (milliseconds), and propagates that.
+/// Returns whether it did.
 fn activeExpireCycleTryExpire(server: &mut Server, db: usize, o: KeyRef, now: i64) -> bool {
     let Some(t) = server.db[db].dict.expire(o) else { return false };
     if now <= t {
@@ -51,22 +54,23 @@ fn activeExpireCycleTryExpire(server: &mut Server, db: usize, o: KeyRef, now: i6
     true
 }
 
-/// Keys to look at per round and db.
+/// The number of keys to examine per round and db.
 const ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP: u64 = 20;
-/// Duration of a fast cycle, in microseconds.
+/// The duration of a fast cycle, in microseconds.
 const ACTIVE_EXPIRE_CYCLE_FAST_DURATION: u64 = 1000;
-/// Share of the CPU that slow cycles may take, in percent.
+/// The maximum CPU usage of the slow cycle, in percent.
 const ACTIVE_EXPIRE_CYCLE_SLOW_TIME_PERC: u64 = 25;
-/// Share of expired keys, in percent, that is not worth another round.
+/// The share of expired keys among those examined, in percent, up to which no other round is made.
 const ACTIVE_EXPIRE_CYCLE_ACCEPTABLE_STALE: u64 = 10;
 
-/// Looks for expired keys among those that have a time of expiry, and deletes them. It adapts: where few are expired it
-/// does little, where many are it goes on.
+/// Deletes some of the keys that have expired. It adapts to their number: it takes little time
+/// where few keys are expired, and continues where many are.
 ///
-/// A slow cycle runs `hz` times a second and may take a share of the time between. Where it runs out of time, or too many
-/// expired keys are left, a fast cycle runs before the event loop sleeps: for at most a millisecond, and not again for two.
-/// Each run goes on with the db after the last one. `active-expire-effort` (1 to 10) makes it look at more keys, take more
-/// time, and leave fewer behind.
+/// A slow cycle (`ACTIVE_EXPIRE_CYCLE_SLOW`) runs `hz` times a second and is limited to a share of
+/// the time. If it was stopped by this limit, or if too many expired keys are left, a fast cycle
+/// runs before the event loop sleeps: for at most a millisecond, and not again for two. Each run
+/// continues with the db after the last one. `active-expire-effort` (1 to 10) makes it examine more
+/// keys, take more time, and leave fewer expired keys.
 pub fn activeExpireCycle(server: &mut Server, type_: i32) {
     let effort = (server.active_expire_effort - 1) as u64;
     let config_keys_per_loop =
@@ -78,13 +82,14 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
 
     let start = getMonotonicUs() as i64;
 
-    // While clients are paused the data does not change, by them or by time.
+    // While clients are paused the data set must not change, and so no key is deleted.
     if checkClientPauseTimeoutAndReturnIfPaused(server) {
         return;
     }
 
     if type_ == ACTIVE_EXPIRE_CYCLE_FAST {
-        // There is nothing to catch up with, or we just did.
+        // A fast cycle is only for a slow one that was stopped, or for many expired keys that are
+        // left; and it is not repeated too soon.
         if !server.active_expire.timelimit_exit
             && server.stat_expired_stale_perc < config_cycle_acceptable_stale as f64
         {
@@ -96,13 +101,14 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
         server.active_expire.last_fast_cycle = start;
     }
 
-    // Some dbs per run; all of them if the last run ran out of time, for then expired keys hold memory somewhere.
+    // Only some dbs are examined per run. If the last run was stopped by the time limit all are,
+    // since there are expired keys that hold memory.
     let mut dbs_per_call = CRON_DBS_PER_CALL as usize;
     if dbs_per_call > server.dbnum || server.active_expire.timelimit_exit {
         dbs_per_call = server.dbnum;
     }
 
-    // The time this run may take, in microseconds.
+    // The time limit of this run, in microseconds.
     server.active_expire.timelimit_exit = false;
     let timelimit = if type_ == ACTIVE_EXPIRE_CYCLE_FAST {
         config_cycle_fast_duration
@@ -117,7 +123,8 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
         if server.active_expire.timelimit_exit {
             break;
         }
-        // On to the next one right away: if our time is up in this db, the next run begins with another.
+        // Increment the number now: if this run is stopped in this db, the next run begins with the
+        // next one, and no db is neglected.
         let db = server.active_expire.current_db % server.dbnum;
         server.active_expire.current_db = server.active_expire.current_db.wrapping_add(1);
 
@@ -130,13 +137,13 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
             }
             let now = mstime();
 
-            // A table that is nearly empty costs a lot per key. It will be resized soon.
+            // Sampling a table that is nearly empty is expensive. It is resized soon.
             let slots = server.db[db].dict.expires().slots() as u64;
             if slots > 4 && num * 100 / slots < 1 {
                 break;
             }
 
-            // The collection: go through the table from where the last round ended.
+            // Visit the table bucket by bucket, from where the last round ended.
             let (mut expired, mut sampled, mut ttl_sum, mut ttl_samples) = (0u64, 0u64, 0i64, 0i64);
             num = num.min(config_keys_per_loop);
             let max_buckets = num * 20;
@@ -162,7 +169,7 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
             total_expired += expired;
             total_sampled += sampled;
 
-            // The average time to live of the db: a running average in which this round counts 2%.
+            // Update the average TTL of the db: a running average in which this round counts 2%.
             if ttl_samples != 0 {
                 let avg_ttl = ttl_sum / ttl_samples;
                 let db = &mut server.db[db];
@@ -172,14 +179,14 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
                 db.avg_ttl = db.avg_ttl / 50 * 49 + avg_ttl / 50;
             }
 
-            // Look at the clock every 16 rounds.
+            // Check the time limit every 16 rounds only, since reading the clock takes time.
             if iteration & 0xf == 0 && getMonotonicUs() as i64 - start > timelimit {
                 server.active_expire.timelimit_exit = true;
                 server.stat_expired_time_cap_reached_count += 1;
                 break;
             }
 
-            // Another round in this db only if many keys turned out to be expired.
+            // Repeat this in the same db only if many of the examined keys had expired.
             if sampled != 0 && expired * 100 / sampled <= config_cycle_acceptable_stale {
                 break;
             }
@@ -190,20 +197,18 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
     server.stat_expire_cycle_time_used += elapsed;
     latencyAddSampleIfNeeded(server, "expire-cycle", elapsed / 1000);
 
-    // Our estimate of keys that are expired and still there: a running average in which this run counts 5%.
+    // Update the estimate of the share of keys that have expired and still exist: a running average
+    // in which this run counts 5%.
     let current_perc =
         if total_sampled != 0 { total_expired as f64 / total_sampled as f64 } else { 0.0 };
     server.stat_expired_stale_perc = current_perc * 0.05 + server.stat_expired_stale_perc * 0.95;
 }
 
-// -----------------------------------------------------------------------------
-// Expires of keys created in writable slaves
-//
-// Replicas wait for their master to expire keys. A key that was made on a writable replica is none of the master's, so the
-// replica keeps in mind which those are, and expires them itself.
-// -----------------------------------------------------------------------------
+// A replica leaves the expiration of keys to its master. But a key that was created on a writable
+// replica is unknown to the master. So the replica remembers such keys, and expires them itself.
 
-/// Expires keys of our own on a writable replica. Stops when four could not be expired, or after a millisecond.
+/// Expires keys that were created on a writable replica. Stops when more than three were found that
+/// have not expired, or after a millisecond.
 pub fn expireSlaveKeys(server: &mut Server) {
     if server.active_expire.slaveKeysWithExpire.is_empty() {
         return;
@@ -221,7 +226,8 @@ pub fn expireSlaveKeys(server: &mut Server) {
             .or_else(|| state.slaveKeysWithExpire.iter().next());
         let Some((keyname, dbids)) = next.map(|(key, dbids)| (key.clone(), *dbids)) else { break };
 
-        // Look at it in every db whose bit is set. Bits stay set where it is still to expire.
+        // Examine the key in each db whose bit is set. The bit stays set where the key has an
+        // expiration time in the future.
         let mut new_dbids = 0u64;
         for dbid in (0..server.dbnum.min(64)).filter(|dbid| dbids >> dbid & 1 != 0) {
             let Some(o) = dbFind(server, dbid, &keyname) else { continue };
@@ -247,7 +253,8 @@ pub fn expireSlaveKeys(server: &mut Server) {
     }
 }
 
-/// Keeps in mind that a key got an expire on a writable replica. Dbs above 63 are not covered, as in the C.
+/// Remembers that a key got an expiration time on a writable replica. Dbs above 63 are not covered,
+/// as in the C.
 pub fn rememberSlaveKeyWithExpire(server: &mut Server, db: usize, key: &[u8]) {
     if db > 63 {
         return;
@@ -255,18 +262,20 @@ pub fn rememberSlaveKeyWithExpire(server: &mut Server, db: usize, key: &[u8]) {
     *server.active_expire.slaveKeysWithExpire.entry(key.to_vec()).or_default() |= 1 << db;
 }
 
-/// The number of keys kept in mind.
+/// Returns the number of keys that `rememberSlaveKeyWithExpire` has noted.
 pub fn getSlaveKeyWithExpireCount(server: &Server) -> usize {
     server.active_expire.slaveKeysWithExpire.len()
 }
 
-/// Forgets them all: the data was flushed, and the master may send keys of the same names.
+/// Forgets the keys that `rememberSlaveKeyWithExpire` has noted. Called when the data set is
+/// replaced: keys of the same names then belong to the master.
 pub fn flushSlaveKeysWithExpireList(server: &mut Server) {
     server.active_expire.slaveKeysWithExpire.clear();
 }
 
-/// Whether a time of expiry (milliseconds since the epoch) means that the key is to be deleted right now. A replica, or a
-/// server that loads, adds the key all the same: the DEL will come.
+/// Tells whether a key with this expiration time (milliseconds since the epoch) has to be deleted
+/// at once. Not on a replica, and not while loading, where the key is kept until the master, or the
+/// AOF, deletes it.
 pub fn checkAlreadyExpired(server: &Server, when: i64) -> bool {
     when <= mstime() && !server.loading && server.masterhost.is_none()
 }
@@ -275,13 +284,13 @@ pub fn checkAlreadyExpired(server: &Server, when: i64) -> bool {
 // Expires Commands
 // -----------------------------------------------------------------------------
 
-/// EXPIRE, PEXPIRE, EXPIREAT and PEXPIREAT: the argument, in `unit`, counts from `basetime` (milliseconds), which is 0 for
-/// those that give a point in time.
+/// Implements EXPIRE, PEXPIRE, EXPIREAT and PEXPIREAT. The argument is in `unit` and relative to
+/// `basetime` (milliseconds), which is 0 for the commands that take a Unix time.
 fn expireGenericCommand(server: &mut Server, c: ClientId, argv: &Args, basetime: i64, unit: i32) {
     let (db, key) = (server[c].db, argv.get(1));
     let Ok(param) = getLongLongFromObjectOrReply(server, c, &argv[2], None) else { return };
 
-    // A negative time is a time in the past, but one that does not fit is an error.
+    // A negative time is in the past and deletes the key, but a time that overflows is an error.
     let when = if unit == UNIT_SECONDS { param.checked_mul(1000) } else { Some(param) };
     let Some(when) = when.and_then(|when| when.checked_add(basetime)) else {
         addReplyErrorFormat!(server, c, "invalid expire time in {}", commandName(server, c));
@@ -299,7 +308,7 @@ fn expireGenericCommand(server: &mut Server, c: ClientId, argv: &Args, basetime:
             if lazy { dbAsyncDelete(server, db, key) } else { dbSyncDelete(server, db, key) };
         assert!(deleted);
         server.dirty += 1;
-        // To the replicas this is a DEL.
+        // The AOF and replicas get a DEL.
         rewriteClientCommandVector(
             server,
             c,
@@ -317,32 +326,33 @@ fn expireGenericCommand(server: &mut Server, c: ClientId, argv: &Args, basetime:
     }
 }
 
-/// The name of the command that a client runs, for its errors.
+/// Returns the name of the command that a client executes, for error replies.
 pub fn commandName(server: &Server, c: ClientId) -> &'static str {
     server[c].cmd.map_or("", |cmd| server.commands[cmd].name)
 }
 
-/// EXPIRE key seconds
+/// Implements EXPIRE key seconds.
 pub fn expireCommand(server: &mut Server, c: ClientId, argv: &Args) {
     expireGenericCommand(server, c, argv, mstime(), UNIT_SECONDS);
 }
 
-/// EXPIREAT key time
+/// Implements EXPIREAT key time (Unix time in seconds).
 pub fn expireatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     expireGenericCommand(server, c, argv, 0, UNIT_SECONDS);
 }
 
-/// PEXPIRE key milliseconds
+/// Implements PEXPIRE key milliseconds.
 pub fn pexpireCommand(server: &mut Server, c: ClientId, argv: &Args) {
     expireGenericCommand(server, c, argv, mstime(), UNIT_MILLISECONDS);
 }
 
-/// PEXPIREAT key ms_time
+/// Implements PEXPIREAT key ms_time (Unix time in milliseconds).
 pub fn pexpireatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     expireGenericCommand(server, c, argv, 0, UNIT_MILLISECONDS);
 }
 
-/// TTL and PTTL: -2 without the key, -1 without an expire.
+/// Implements TTL and PTTL: replies with the time to live, -1 for a key that has none, and -2 if
+/// the key does not exist.
 fn ttlGenericCommand(server: &mut Server, c: ClientId, argv: &Args, output_ms: bool) {
     let db = server[c].db;
     let Some(o) = lookupKeyReadWithFlags(server, db, &argv[1], LOOKUP_NOTOUCH) else {
@@ -359,17 +369,17 @@ fn ttlGenericCommand(server: &mut Server, c: ClientId, argv: &Args, output_ms: b
     addReplyLongLong(server, c, reply);
 }
 
-/// TTL key
+/// Implements TTL key.
 pub fn ttlCommand(server: &mut Server, c: ClientId, argv: &Args) {
     ttlGenericCommand(server, c, argv, false);
 }
 
-/// PTTL key
+/// Implements PTTL key.
 pub fn pttlCommand(server: &mut Server, c: ClientId, argv: &Args) {
     ttlGenericCommand(server, c, argv, true);
 }
 
-/// PERSIST key
+/// Implements PERSIST key: removes the expiration time.
 pub fn persistCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key) = (server[c].db, argv.get(1));
     if lookupKeyWrite(server, db, key).is_some() && removeExpire(server, db, key) {
@@ -382,7 +392,8 @@ pub fn persistCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// TOUCH key [key ...]: how many of them there are, after updating their access time.
+/// Implements TOUCH key [key ...]: updates the access time of the keys, and replies with the number
+/// of those that exist.
 pub fn touchCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let mut touched = 0;
