@@ -1,8 +1,10 @@
-//! `evict.c`: the clocks behind LRU and LFU, and what happens at `maxmemory`.
+//! `evict.c`: the eviction of keys when memory usage exceeds `maxmemory`, and the LRU clock and LFU
+//! counters that it is based on.
 //!
 //! Read first: `performEvictions`, then `evictionPoolPopulate`.
-//! Differs: what the C keeps in static variables is `server.eviction`. The pool is a vector, ordered by idle time, of keys
-//! by name.
+//!
+//! Differs: what the C keeps in static variables is `server.eviction`. The pool is a vector of key
+//! names, ordered by idle time.
 
 use crate::ae::{AE_NOMORE, aeCreateTimeEvent};
 use crate::aof::aofRewriteBufferSize;
@@ -26,50 +28,52 @@ use crate::sys::random::randomU64;
 // Data structures
 // ----------------------------------------------------------------------------
 
-/// The best candidates found so far, over several calls of `performEvictions`.
+/// The size of the pool of candidates, which lasts over several calls of `performEvictions`.
 const EVPOOL_SIZE: usize = 16;
 
-/// A candidate. The key may be gone by the time it is looked at.
+/// A candidate for eviction. The key may no longer exist when its turn comes.
 struct evictionPoolEntry {
-    /// Idle time in milliseconds; for other policies a number that is larger for a better candidate.
+    /// The idle time in milliseconds. For other policies, a number that is larger for a better
+    /// candidate.
     idle: u64,
     key: Vec<u8>,
     dbid: usize,
 }
 
-/// What eviction remembers from one call to the next.
+/// The state of the eviction from one call to the next.
 #[derive(Default)]
 pub struct Eviction {
-    /// By idle time, the best candidate last.
+    /// The candidates by idle time, the best one last.
     pool: Vec<evictionPoolEntry>,
-    /// For the random policies: the db to look at next.
+    /// For the random policies: the db to evict from next.
     next_db: usize,
-    /// A time event goes on with what a call could not finish.
+    /// Whether a time event exists that continues the eviction.
     isEvictionProcRunning: bool,
 }
 
-/// Memory is fine, or nothing can be evicted now.
+/// Memory usage is within the limit, or it is not safe to evict now.
 pub const EVICT_OK: i32 = 0;
-/// Over the limit, and eviction goes on in a time event.
+/// Memory usage exceeds the limit, and a time event continues the eviction.
 pub const EVICT_RUNNING: i32 = 1;
-/// Over the limit, and there is nothing to evict.
+/// Memory usage exceeds the limit, and there is nothing to evict.
 pub const EVICT_FAIL: i32 = 2;
 
 // ----------------------------------------------------------------------------
 // Implementation of eviction, aging and LRU
 // ----------------------------------------------------------------------------
 
-/// The LRU clock: seconds, in 24 bits.
+/// Returns the LRU clock: the time in seconds, reduced to 24 bits.
 pub fn getLRUClock() -> u32 {
     ((mstime() / i64::from(LRU_CLOCK_RESOLUTION)) & i64::from(LRU_CLOCK_MAX)) as u32
 }
 
-/// The same, from the server's cache if that is fresh enough.
+/// Returns the LRU clock. If the server's cron runs often enough for the resolution of the clock,
+/// it is the cached one, which spares a system call.
 pub fn LRU_CLOCK(server: &Server) -> u32 {
     if 1000 / server.hz <= LRU_CLOCK_RESOLUTION as i32 { server.lruclock } else { getLRUClock() }
 }
 
-/// What the LRU or LFU field of a new value is.
+/// Returns the initial LRU or LFU field of a new value, whichever the policy uses.
 #[inline]
 pub fn newObjectLru(server: &Server) -> u32 {
     if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
@@ -79,20 +83,20 @@ pub fn newObjectLru(server: &Server) -> u32 {
     }
 }
 
-/// For how long, in milliseconds, a value with this LRU field was not asked for, as well as 24 bits can tell.
+/// Estimates for how many milliseconds a value with this LRU field was not accessed. The clock may
+/// have wrapped around once since.
 pub fn estimateObjectIdleTime(server: &Server, lru: u32) -> u64 {
     let lruclock = LRU_CLOCK(server);
     let seconds = if lruclock >= lru { lruclock - lru } else { lruclock + (LRU_CLOCK_MAX - lru) };
     u64::from(seconds) * u64::from(LRU_CLOCK_RESOLUTION)
 }
 
-// LRU approximation algorithm
-//
-// The true order of access is not kept. To evict, some keys are sampled, and the best are put into a pool that outlives the
-// call. The best of the pool goes. A key that was deleted meanwhile is a ghost: the next best is tried, and when all are
-// ghosts, the pool is filled again.
+// The order of access is approximated. Some keys are sampled, and the best candidates are kept in a
+// pool that lasts over several calls. The best candidate of the pool is evicted. A candidate that
+// no longer exists is skipped, and when none is left the pool is filled again.
 
-/// Fills the pool from a sample of the keys of a db: of all, or of those that expire.
+/// Adds the better keys of a sample to the pool: of all keys of a db, or of those with an
+/// expiration time.
 pub fn evictionPoolPopulate(server: &mut Server, dbid: usize, allkeys: bool) {
     let mut samples: Vec<KeyRef> = Vec::new();
     let dict = &server.db[dbid].dict;
@@ -104,7 +108,8 @@ pub fn evictionPoolPopulate(server: &mut Server, dbid: usize, allkeys: bool) {
     }
     for o in samples {
         let dict = &server.db[dbid].dict;
-        // A number that is larger for what should go first: idle time, the reverse of a frequency, or of a time to live.
+        // The score is larger for a better candidate: the idle time, or the inverse of the access
+        // frequency or of the expiration time.
         let idle = if server.maxmemory_policy & MAXMEMORY_FLAG_LRU != 0 {
             estimateObjectIdleTime(server, dict.lru(o))
         } else if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
@@ -113,7 +118,8 @@ pub fn evictionPoolPopulate(server: &mut Server, dbid: usize, allkeys: bool) {
             u64::MAX - dict.expire(o).unwrap_or(i64::MAX) as u64
         };
 
-        // Insert it in its place. A full pool drops its worst, which may be this one.
+        // Insert the candidate by its score. A full pool drops its worst candidate, which may be
+        // this one.
         let key = dict.key(o).to_vec();
         let pool = &mut server.eviction.pool;
         let k = pool.partition_point(|entry| entry.idle < idle);
@@ -129,29 +135,28 @@ pub fn evictionPoolPopulate(server: &mut Server, dbid: usize, allkeys: bool) {
     }
 }
 
-// ----------------------------------------------------------------------------
-// LFU (Least Frequently Used) implementation.
-//
-// The 24 bits hold when the counter was last decremented, in minutes (16 bits), and a logarithmic counter of accesses (8
-// bits). The counter goes up with a probability that falls the higher it is, and down with time, so that what was popular
-// once does not stay for ever. A new key starts at 5, for it must have a chance to be found.
-// ----------------------------------------------------------------------------
+// The 24 bits of the field are the time of the last decrement in minutes (16 bits), and a
+// logarithmic counter of accesses (8 bits). The probability of an increment falls as the counter
+// grows, and the counter is decremented with time, so that a key that is no longer accessed can be
+// evicted. A new key starts at 5, so that it is not evicted before it can be accessed.
 
-/// The counter of a new key.
+/// The LFU counter of a new key.
 pub const LFU_INIT_VAL: u32 = 5;
 
-/// The time in minutes, in 16 bits.
+/// Returns the time in minutes, reduced to 16 bits.
 pub fn LFUGetTimeInMinutes(server: &Server) -> u32 {
     ((server.unixtime / 60) & 65535) as u32
 }
 
-/// Minutes since the time `ldt`, taking it to have wrapped around at most once.
+/// Returns the minutes since the time `ldt`. If `ldt` is greater than the present time, the clock
+/// is taken to have wrapped around once.
 pub fn LFUTimeElapsed(server: &Server, ldt: u32) -> u32 {
     let now = LFUGetTimeInMinutes(server);
     if now >= ldt { now - ldt } else { 65535 - ldt + now }
 }
 
-/// Increments a counter, the less likely the higher it is; it stays at 255.
+/// Increments an LFU counter with a probability that falls as the counter grows. The maximum is
+/// 255.
 pub fn LFULogIncr(server: &Server, counter: u32) -> u32 {
     if counter == 255 {
         return 255;
@@ -162,8 +167,8 @@ pub fn LFULogIncr(server: &Server, counter: u32) -> u32 {
     counter + u32::from(r < p)
 }
 
-/// The counter in an LFU field, decremented for the time since it last was. The field itself changes when the value is
-/// accessed.
+/// Returns the counter of an LFU field, decremented according to the time since its last decrement.
+/// The field itself is only changed when the value is accessed.
 pub fn LFUDecrAndReturn(server: &Server, lru: u32) -> u32 {
     let (ldt, counter) = (lru >> 8, lru & 255);
     let num_periods = if server.lfu_decay_time != 0 {
@@ -174,8 +179,9 @@ pub fn LFUDecrAndReturn(server: &Server, lru: u32) -> u32 {
     counter.saturating_sub(num_periods)
 }
 
-/// Memory that does not count against the limit, in bytes: what waits to be sent to replicas, or written to the append only
-/// file. If it did count, evicting would fill it with DELs, which would make us evict more.
+/// Returns the memory that does not count against the limit, in bytes: the output buffers of
+/// replicas and the AOF buffer. Otherwise the DELs of evicted keys would fill these buffers and
+/// cause more keys to be evicted, in a loop.
 pub fn freeMemoryGetNotCountedMemory(server: &Server) -> usize {
     let slaves: usize =
         server.slaves.iter().map(|&slave| getClientOutputBufferMemoryUsage(&server[slave])).sum();
@@ -186,19 +192,21 @@ pub fn freeMemoryGetNotCountedMemory(server: &Server) -> usize {
     slaves + aof
 }
 
-/// How memory stands against the limit.
+/// Memory usage compared with the limit.
 #[derive(Copy, Clone, Default)]
 pub struct MaxmemoryState {
-    /// All memory used, in bytes.
+    /// The total memory used, in bytes.
     pub total: usize,
-    /// What counts of it, and what has to be freed; only if the limit is exceeded.
+    /// The memory that counts against the limit, and the memory to be freed, in bytes. Both are set
+    /// only if the limit is exceeded.
     pub logical: usize,
     pub tofree: usize,
-    /// Used memory as a part of the limit; above 1 if it is exceeded, 0 if there is none.
+    /// The ratio of used memory to the limit: above 1 if it is exceeded, 0 if there is no limit.
     pub level: f32,
 }
 
-/// How memory stands, and whether the limit is exceeded. `level` is computed only if it is asked for, which takes longer.
+/// Returns whether the memory limit is exceeded, and the state of the memory. `level` is computed
+/// only with `with_level`, or if the limit is exceeded, since it takes longer.
 pub fn getMaxmemoryState(server: &Server, with_level: bool) -> (bool, MaxmemoryState) {
     let mem_reported = zmalloc_used_memory();
     let mut state = MaxmemoryState { total: mem_reported, ..Default::default() };
@@ -219,7 +227,7 @@ pub fn getMaxmemoryState(server: &Server, with_level: bool) -> (bool, MaxmemoryS
     (true, state)
 }
 
-/// Whether `moremem` bytes more would exceed the limit.
+/// Tells whether allocating `moremem` bytes would exceed the limit.
 pub fn overMaxmemoryAfterAlloc(server: &Server, moremem: usize) -> bool {
     let maxmemory = server.maxmemory as usize;
     if maxmemory == 0 {
@@ -233,7 +241,8 @@ pub fn overMaxmemoryAfterAlloc(server: &Server, moremem: usize) -> bool {
         > maxmemory
 }
 
-/// Goes on evicting, a little in every turn of the event loop, until memory is fine or nothing is left.
+/// Continues the eviction in each iteration of the event loop, until memory usage is within the
+/// limit or nothing is left to evict.
 fn evictionTimeProc(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     if performEvictions(server) == EVICT_RUNNING {
         return 0;
@@ -242,8 +251,9 @@ fn evictionTimeProc(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     AE_NOMORE
 }
 
-/// Whether keys may be evicted now: not while we load, not on a replica that leaves this to its master, and not while
-/// clients are paused.
+/// Tells whether it is safe to evict keys now: not while loading, not on a replica that leaves the
+/// eviction to its master (`replica-ignore-maxmemory`), and not while clients are paused, when the
+/// data set must not change.
 fn isSafeToPerformEvictions(server: &mut Server) -> bool {
     if server.loading || (server.masterhost.is_some() && server.repl_slave_ignore_maxmemory) {
         return false;
@@ -251,8 +261,8 @@ fn isSafeToPerformEvictions(server: &mut Server) -> bool {
     !checkClientPauseTimeoutAndReturnIfPaused(server)
 }
 
-/// How long one call may take, in microseconds: up to half a millisecond for the lower tenacities, then growing by 15% a
-/// step, to two minutes; 100 has no limit.
+/// Returns the time limit of one call in microseconds, by `maxmemory-eviction-tenacity`: up to 500
+/// for 0 to 10, then growing by 15% a step, to about two minutes; 100 is no limit.
 fn evictionTimeLimitUs(server: &Server) -> u64 {
     match server.maxmemory_eviction_tenacity {
         tenacity @ 0..=10 => 50 * tenacity as u64,
@@ -261,7 +271,7 @@ fn evictionTimeLimitUs(server: &Server) -> u64 {
     }
 }
 
-/// The key that should go next, if there is one.
+/// Returns the db and the name of the key to evict next, or `None` if there is none.
 fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
     let policy = server.maxmemory_policy;
     let allkeys = policy & MAXMEMORY_FLAG_ALLKEYS != 0;
@@ -272,7 +282,7 @@ fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
 
     if policy & (MAXMEMORY_FLAG_LRU | MAXMEMORY_FLAG_LFU) != 0 || policy == MAXMEMORY_VOLATILE_TTL {
         loop {
-            // Sample all dbs: the choice is not one db's.
+            // Sample all dbs, since the best key of all is to be evicted, and not of one db.
             let mut total_keys = 0;
             for db in 0..server.db.len() {
                 let keys = size(server, db);
@@ -284,7 +294,7 @@ fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
             if total_keys == 0 {
                 return None;
             }
-            // From the best to the worst, past the ghosts.
+            // Take the best candidate that still exists.
             while let Some(entry) = server.eviction.pool.pop() {
                 let found = dbFind(server, entry.dbid, &entry.key);
                 if found.is_some_and(|o| allkeys || server.db[entry.dbid].dict.expire(o).is_some())
@@ -295,7 +305,7 @@ fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
         }
     }
 
-    // The random policies take a key of each db in turn.
+    // The random policies evict a key of each db in turn.
     for _ in 0..server.db.len() {
         server.eviction.next_db = (server.eviction.next_db + 1) % server.db.len();
         let db = server.eviction.next_db;
@@ -309,11 +319,12 @@ fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
     None
 }
 
-/// Evicts keys if memory is over the limit, and if it is safe to do so. Called before every command; where it says
-/// `EVICT_FAIL`, commands that take memory have to be refused.
+/// Evicts keys if memory usage exceeds the limit and it is safe to do so. Called before every
+/// command. After `EVICT_FAIL`, commands that use memory have to be rejected.
 ///
-/// Memory can be far over the limit all of a sudden: a table grew, or the limit was lowered. So this does not stay until all
-/// is well, but for a limited time, and a time event goes on.
+/// Memory usage can exceed the limit by far all at once: a table was resized, or the limit was
+/// lowered. To avoid a long pause, the eviction stops after a limited time, and a time event
+/// continues it.
 pub fn performEvictions(server: &mut Server) -> i32 {
     if server.maxmemory == 0 || !isSafeToPerformEvictions(server) {
         return EVICT_OK;
@@ -342,8 +353,9 @@ pub fn performEvictions(server: &mut Server) -> i32 {
         let lazy = server.lazyfree_lazy_eviction;
         propagateExpire(server, bestdbid, &bestkey, lazy);
 
-        // Only what the deletion frees counts. Telling the replicas may take more memory than that, and if it counted the
-        // loop might never end. Their buffers will be sent, and gone.
+        // Only the memory freed by the deletion is counted. The DEL in the AOF and output buffers
+        // may take more memory than the key, and if it counted the loop might never end. These
+        // buffers are not part of the limit, and are freed when they are sent.
         let before = zmalloc_used_memory() as i64;
         let mut eviction_latency = latencyStartMonitor(server);
         if lazy {
@@ -360,11 +372,12 @@ pub fn performEvictions(server: &mut Server) -> i32 {
         keys_freed += 1;
 
         if keys_freed % 16 == 0 {
-            // Much to evict takes long, and the replicas want their data meanwhile.
+            // Evicting much takes long. Send the DELs to the replicas meanwhile.
             if listLength(&server.slaves) != 0 {
                 flushSlavesOutputBuffers(server);
             }
-            // What another thread frees is not in `mem_freed`: look.
+            // Memory freed by another thread is not in `mem_freed`, so check the memory usage now
+            // and then.
             if lazy && !getMaxmemoryState(server, false).0 {
                 break;
             }
@@ -380,7 +393,8 @@ pub fn performEvictions(server: &mut Server) -> i32 {
 
     let mut result = if server.eviction.isEvictionProcRunning { EVICT_RUNNING } else { EVICT_OK };
     if failed {
-        // Nothing is left to evict, but the thread may still be freeing. Wait for it, a little.
+        // Nothing is left to evict, but the lazyfree thread may still be freeing memory. Wait for
+        // it for a short time.
         result = EVICT_FAIL;
         let mut lazyfree_latency = latencyStartMonitor(server);
         while server.bio.bioPendingJobsOfType(BIO_LAZY_FREE) != 0
