@@ -1,10 +1,14 @@
-//! `config.c`: the config file, the CONFIG command, and the table of directives behind both.
+//! `config.c`: the config file, the CONFIG command, and the table of directives that both use.
 //!
-//! Read first: `configs`, the table at the end; then `loadServerConfigFromString` and `rewriteConfig`.
-//! Differs: where the C keeps a pointer to a field of the server, an entry keeps two functions that read and write it.
-//! Directives of parts that are not here (cluster, scripting, ...) have no fields: what was said about them is kept by name
-//! (`absent_number`, `absent_text`), within the C's bounds, for CONFIG GET and CONFIG REWRITE. One that asks for the part is
-//! refused (`not_supported_but`); one that only asks for speed is taken with a warning (`warn_absent_configs`).
+//! Read first: `configs`, the table at the end; then `loadServerConfigFromString` and
+//! `rewriteConfig`.
+//!
+//! Differs: where the C keeps a pointer to a field of the server, an entry has two functions that
+//! read and write it. Directives whose feature is absent (cluster, scripting, ...) have no fields:
+//! their values are kept by name (`absent_number`, `absent_text`), within the C's bounds, for
+//! CONFIG GET and CONFIG REWRITE. A value that asks for an absent feature is refused
+//! (`not_supported_but`); one that would only make the server faster is accepted with a warning
+//! (`warn_absent_configs`).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{Read, Write};
@@ -431,8 +435,9 @@ fn loadConfigLine(
     Ok(())
 }
 
-/// The directives of a server that is built with TLS, and what leaves TLS off where that is said. The others say how it
-/// would be done. None of them is shown or rewritten, as in a server that is built without.
+/// The directives of a server that is built with TLS, each with the value that leaves TLS off, if
+/// it has one. The others only configure TLS. None of them is shown or rewritten, as in a server
+/// that is built without it.
 const tls_configs: &[(&str, Option<&str>)] = &[
     ("tls-port", Some("0")),
     ("tls-cluster", Some("no")),
