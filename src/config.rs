@@ -748,11 +748,12 @@ fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
             found.push((name, value));
         }
     }
-    addReplyMapLen(server, c, found.len());
-    for (name, value) in found {
+    let replylen = addReplyDeferredLen(server, c);
+    for (name, value) in &found {
         addReplyBulkCBuffer(server, c, name.as_bytes());
-        addReplyBulkCBuffer(server, c, &value);
+        addReplyBulkCBuffer(server, c, value);
     }
+    setDeferredMapLen(server, c, replylen, found.len());
 }
 
 // -----------------------------------------------------------------------------

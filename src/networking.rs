@@ -63,7 +63,7 @@ use crate::server::{
     whileBlockedCron,
 };
 use crate::server_h::*;
-use crate::sys::alloc::{fallibly, zmalloc_used_memory};
+use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll};
@@ -136,9 +136,9 @@ pub mod shared {
         busykeyerr = "-BUSYKEY Target key name already exists.\r\n";
     }
 
-    /// Nothing.
+    /// The null reply, where a single value was expected.
     pub const null: Shared = Shared { resp2: "$-1\r\n", resp3: "_\r\n" };
-    /// Nothing, where an array was expected.
+    /// The null reply, where an array was expected. RESP3 has only one null.
     pub const nullarray: Shared = Shared { resp2: "*-1\r\n", resp3: "_\r\n" };
     /// A map without elements.
     pub const emptymap: Shared = Shared { resp2: "*0\r\n", resp3: "%0\r\n" };
@@ -152,22 +152,25 @@ pub use shared::Shared;
 
 /// The most that one read takes of a large argument, in bytes.
 const MAX_BIG_READ: usize = 1024 * 1024;
-/// A request with more arguments is an error.
+/// The largest number of arguments in a request.
 pub(crate) const MAX_MULTIBULK_LEN: i64 = 1024 * 1024;
-/// Who did not authenticate may not send more arguments, or longer ones, in a request.
+/// The largest number of arguments, and of bytes in one, in a request of a client that has not authenticated: enough for AUTH
+/// and HELLO, and little memory for strangers to take.
 pub(crate) const UNAUTHENTICATED_MULTIBULK_LEN: i64 = 10;
 pub(crate) const UNAUTHENTICATED_BULK_LEN: i64 = 16384;
-/// Nor leave more than this unread in the reply list, in bytes.
+/// The most that a client which has not authenticated may leave unread in its reply list, in bytes.
 const REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT: usize = 1024;
 
-/// What the memory accounting takes for a node of the reply list besides its bytes: as in the C on 64 bits.
+/// The bytes that a node of the reply list counts besides its contents: what the C's node and block header take on 64 bits,
+/// so that the limits mean the same.
 const REPLY_NODE_OVERHEAD: usize = 24 + 16;
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Clients
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Puts the client into the list of clients and the index by number.
+/// Adds the client to the list of clients and to the index by number. The node of the list is remembered in the client, so
+/// that removing it later takes constant time.
 pub fn linkClient(server: &mut Server, c: ClientId) {
     let node = listAddNodeTail(&mut server.clients.list, c);
     let client = &mut server.clients[c];
@@ -176,7 +179,7 @@ pub fn linkClient(server: &mut Server, c: ClientId) {
     server.clients.index.insert(id, c);
 }
 
-/// The user `default`, and whether that is enough.
+/// Makes the client the user `default`, authenticated if that user needs no password.
 fn clientSetDefaultAuth(server: &mut Server, c: ClientId) {
     let nopass = default_user_is_open(server);
     let client = &mut server[c];
@@ -184,7 +187,7 @@ fn clientSetDefaultAuth(server: &mut Server, c: ClientId) {
     client.authenticated = nopass;
 }
 
-/// Whether the user `default` may come in without a password.
+/// Tells whether the user `default` is enabled and needs no password.
 pub(crate) fn default_user_is_open(server: &Server) -> bool {
     server
         .users
@@ -192,14 +195,16 @@ pub(crate) fn default_user_is_open(server: &Server) -> bool {
         .is_none_or(|u| u.flags & USER_FLAG_NOPASS != 0 && u.flags & USER_FLAG_DISABLED == 0)
 }
 
-/// Whether the client has yet to authenticate.
+/// Tells whether the client has to authenticate before it may do anything else.
 #[inline]
 pub fn authRequired(server: &Server, c: ClientId) -> bool {
     !server[c].authenticated && !default_user_is_open(server)
 }
 
-/// Makes a client for a connection and starts to read from it. Without one it is a client that only executes: the cached
-/// master is such.
+/// Creates a client for a connection and starts to read from it.
+///
+/// Without a connection it is a client that only provides the context in which every command runs: commands that come from
+/// elsewhere than a connection (the append only file, the cached master) need such a one. It is in no list of clients.
 pub fn createClient(server: &mut Server, conn: Option<ConnId>) -> ClientId {
     let id = server.clients.next_client_id;
     server.clients.next_client_id += 1;
@@ -216,7 +221,7 @@ pub fn createClient(server: &mut Server, conn: Option<ConnId>) -> ClientId {
 
     if let Some(conn) = conn {
         let net = &mut server.net;
-        // As in the C, a socket that refuses an option is a socket all the same.
+        // As in the C, an option that the socket refuses is no reason to turn the client away.
         let _ = connNonBlock(net, conn);
         let _ = connEnableTcpNoDelay(net, conn);
         if server.tcpkeepalive != 0 {
@@ -232,10 +237,12 @@ pub fn createClient(server: &mut Server, conn: Option<ConnId>) -> ClientId {
     c
 }
 
-/// Puts the client among those that have something to send, if it may send at all: a replica that is not online yet may not.
+/// Queues the client among those that have something to write. A replica is queued only if it can receive writes at this
+/// stage: one that waits for its RDB accumulates them in its output buffer.
 ///
-/// The write handler comes later, and mostly never: before the loop sleeps, `handleClientsWithPendingWrites` tries
-/// to write, which saves the system calls.
+/// In spite of its name it does not install the write handler yet. Before the loop sleeps, `handleClientsWithPendingWrites`
+/// writes to all clients in the queue directly, which saves the system calls for a handler. One is really installed only if
+/// the socket does not take all of the reply.
 pub fn clientInstallWriteHandler(clients: &mut impl AsMut<Clients>, c: ClientId) {
     let clients = clients.as_mut();
     let client = &mut clients[c];
@@ -248,12 +255,16 @@ pub fn clientInstallWriteHandler(clients: &mut impl AsMut<Clients>, c: ClientId)
     }
 }
 
-/// What may keep a reply from being sent.
+/// The flags that may keep a reply from being sent; a client with none of them needs no further look.
 const NOT_EVERYTHING_IS_SENT: u64 =
     CLIENT_CLOSE_ASAP | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_MASTER;
 
-/// To be asked before anything is queued for a client. `C_OK`: queue it, it will be sent. `C_ERR`: this client gets no replies (it
-/// is about to be closed, wants none, is our master, or has no connection).
+/// Decides whether a client gets what is about to be added to its output buffer, and if so sees to it that it will be
+/// written. To be called before anything is added.
+///
+/// `C_OK`: add it. The client is queued for writing, if it is not already, or if it is a replica that is not online yet, the
+/// data accumulates. `C_ERR`: nothing may be added: the client is about to be closed, wants no replies, is our master, or has
+/// no connection.
 #[inline]
 pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
     let client = &clients[c];
@@ -261,7 +272,7 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
         if client.flags & CLIENT_CLOSE_ASAP != 0 {
             return C_ERR;
         }
-        // Silence is for replies; what arrives unasked (CLIENT_PUSHING) is none.
+        // CLIENT REPLY OFF and SKIP suppress replies, but not messages that are pushed (CLIENT_PUSHING).
         if client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP) != 0
             && client.flags & CLIENT_PUSHING == 0
         {
@@ -274,7 +285,7 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
     if client.conn.is_none() {
         return C_ERR;
     }
-    // With something queued already, it is among those that will write, or has a handler.
+    // If there is pending output already, the client is in the queue or has a write handler.
     if !clientHasPendingReplies(client) {
         clientInstallWriteHandler(clients, c);
     }
@@ -292,7 +303,8 @@ pub fn gets_no_replies(clients: &mut Clients, c: ClientId) -> bool {
 // Low level functions to add more data to output buffers
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Adds bytes to the client's buffer. `C_ERR`: they don't fit, or must come after what is in the list.
+/// Tries to add bytes to the client's fixed buffer. `C_ERR`: they do not fit, or there is something in the reply list, and they
+/// have to go behind it.
 #[inline]
 fn _addReplyToBuffer(client: &mut Client, s: &[u8]) -> CResult {
     if client.flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
@@ -305,7 +317,8 @@ fn _addReplyToBuffer(client: &mut Client, s: &[u8]) -> CResult {
     C_OK
 }
 
-/// Adds bytes to the reply list: to its last block as far as that has room, and to a new one.
+/// Adds bytes to the reply list: to its last block as far as that has room, and the rest to a new block. A placeholder of
+/// `addReplyDeferredLen` at the end is not a block, and is not written to.
 fn _addReplyProtoToList(clients: &mut Clients, c: ClientId, mut s: &[u8]) {
     let client = &mut clients[c];
     if client.flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
@@ -317,7 +330,7 @@ fn _addReplyProtoToList(clients: &mut Clients, c: ClientId, mut s: &[u8]) {
         s = &s[copy..];
     }
     if !s.is_empty() {
-        let mut tail = Vec::with_capacity(s.len().max(PROTO_REPLY_CHUNK_BYTES));
+        let mut tail = new_reply_block(s.len().max(PROTO_REPLY_CHUNK_BYTES));
         tail.extend_from_slice(s);
         client.reply_bytes += tail.capacity();
         client.reply.push_back(ReplyNode::Block(tail));
@@ -325,7 +338,15 @@ fn _addReplyProtoToList(clients: &mut Clients, c: ClientId, mut s: &[u8]) {
     }
 }
 
-/// Adds bytes wherever they go. The caller has asked `prepareClientToWrite`.
+/// Returns an empty block of the reply list with room for at least `size` bytes. Like the C's it uses all of its allocation,
+/// of which the C's block has a header of two words: so the end of a large reply fits, and the output buffer limits count
+/// the same.
+fn new_reply_block(size: usize) -> Vec<u8> {
+    const BLOCK_HEADER: usize = 16;
+    Vec::with_capacity(zmalloc_good_size(size + BLOCK_HEADER) - BLOCK_HEADER)
+}
+
+/// Adds bytes to the buffer, or else to the reply list. The caller has called `prepareClientToWrite`.
 #[inline]
 fn addReplyPrepared(clients: &mut Clients, c: ClientId, s: &[u8]) {
     if _addReplyToBuffer(&mut clients[c], s).is_err() {
@@ -345,13 +366,14 @@ pub fn addReply(clients: &mut impl AsMut<Clients>, c: ClientId, obj: Shared) {
     addReplyRaw(clients, c, obj.bytes(resp));
 }
 
-/// Queues bytes that are protocol already.
+/// Adds bytes that are in the form of the protocol already.
 #[inline]
 pub fn addReplyProto(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8]) {
     addReplyRaw(clients.as_mut(), c, s);
 }
 
-/// Where `len` more bytes go, if they all fit: into the buffer, or into the last block of the list once there is one.
+/// Returns where `len` more bytes go if they all fit: the fixed buffer, or the last block of the reply list once there is one.
+/// `None`: they do not fit, or nothing may be added any more.
 #[inline(always)]
 fn roomForReply(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
     if client.flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
@@ -374,9 +396,10 @@ fn addReplyRaw(clients: &mut Clients, c: ClientId, s: &[u8]) {
     }
 }
 
-/// Calls `f` with `s`, in which line ends were replaced by spaces: a line of the protocol cannot contain them.
+/// Calls `f` with `s`, in which each CR and LF is replaced by a space: an error or a status is one line of the protocol, and
+/// a line end in it would make the rest look like the next reply.
 ///
-/// C: only texts made with a format are cleaned. Here everything is, since what a text quotes may come from anywhere.
+/// C: does this only for texts made with a format. Here it is done for all, since what a text quotes may come from anywhere.
 fn withoutNewlines<R>(s: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
     if memchr2(b'\r', b'\n', s).is_none() {
         return f(s);
@@ -388,7 +411,8 @@ fn withoutNewlines<R>(s: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
     f(&clean)
 }
 
-/// Queues an error. A text that begins with `-` brings its code with it; else it gets `-ERR `.
+/// Adds an error in the form of the protocol: `-CODE message` CRLF. If the text begins with `-` it brings its code; otherwise
+/// it gets the generic one, `-ERR `. The text must not end with a line end.
 fn addReplyErrorLength(clients: &mut Clients, c: ClientId, s: &[u8]) {
     if s.first() != Some(&b'-') {
         addReplyRaw(clients, c, b"-ERR ");
@@ -397,11 +421,11 @@ fn addReplyErrorLength(clients: &mut Clients, c: ClientId, s: &[u8]) {
     addReplyRaw(clients, c, b"\r\n");
 }
 
-/// What comes after an error: it is counted, in total and by its code. An error to our master, to a replica, or to who loads the append
-/// only file, is something that should not be, and goes to the log.
+/// Does what follows an error reply: counts it, in total and by its code. An error to our master, to a replica, or while the
+/// append only file is loaded is logged, too, since it means that the data sets may differ.
 pub fn afterErrorReply(server: &mut Server, c: ClientId, s: &[u8]) {
     server.stat_total_error_replies += 1;
-    // The code ends at the first blank, which has to come soon.
+    // If the text begins with `-`, its code is what follows, up to the first blank, which is looked for in 32 bytes.
     let code = match s.strip_prefix(b"-") {
         Some(_) => {
             let head = &s[..s.len().min(32)];
@@ -411,8 +435,9 @@ pub fn afterErrorReply(server: &mut Server, c: ClientId, s: &[u8]) {
     };
     incrementErrorCount(server, code);
 
-    // It happens that a command of the master fails on us, say after a script that did half of its work. The reply goes
-    // nowhere, but somebody should know.
+    // It can be normal that a replica answers its master with an error, which is never sent, since nothing is sent to a
+    // master. An example is a script on the master that first changes a key and then fails: the change has to be propagated
+    // even though the script ends with an error. But these are rare, and may hint at a fault in a script or in the server.
     let ctype = getClientType(&server[c]);
     let is_aof = server[c].id == CLIENT_ID_AOF;
     if ctype == CLIENT_TYPE_MASTER || ctype == CLIENT_TYPE_SLAVE || is_aof {
@@ -458,7 +483,7 @@ pub fn addReplyError(server: &mut Server, c: ClientId, err: &[u8]) {
     });
 }
 
-/// What `addReplyErrorFormat!` calls: `addReplyError` of a text from which line ends at both ends are cut.
+/// Adds an error whose text was made by `addReplyErrorFormat!`; line ends at both ends of it are cut off.
 pub fn addReplyErrorFormatted(server: &mut Server, c: ClientId, text: &[u8]) {
     addReplyError(server, c, sdstrim(text, b"\r\n"));
 }
@@ -496,10 +521,12 @@ macro_rules! addReplyStatusFormat {
 }
 pub use crate::addReplyStatusFormat;
 
-/// Gives back what the last block of the list has too much, when nothing can be added to it any more.
+/// Frees the unused space at the end of the last block of the reply list, when something goes behind it so that nothing can be
+/// added to it any more.
 fn trimReplyUnusedTailSpace(client: &mut Client) {
     let Some(ReplyNode::Block(tail)) = client.reply.back_mut() else { return };
-    // Only where it is worth it, and does not move much.
+    // Only if more than a quarter is unused, since for less the allocator would mostly do nothing; and only if little is used,
+    // since what is used may have to be moved.
     let old_size = tail.capacity();
     if old_size - tail.len() > old_size / 4 && tail.len() < PROTO_REPLY_CHUNK_BYTES {
         tail.shrink_to_fit();
@@ -507,8 +534,8 @@ fn trimReplyUnusedTailSpace(client: &mut Client) {
     }
 }
 
-/// The place of a length that was left open by `addReplyDeferredLen`. It is filled in with `setDeferredArrayLen` and its like,
-/// once, before the command returns.
+/// The place of a length that `addReplyDeferredLen` left open. `setDeferredArrayLen` or one of its kind fills it in, once,
+/// before the command returns.
 #[derive(Debug)]
 #[must_use = "a reply with an open length cannot be sent"]
 pub struct DeferredLen {
@@ -516,7 +543,10 @@ pub struct DeferredLen {
     place: Option<(u32, usize)>,
 }
 
-/// Leaves the length of an aggregate open, which is not known until its elements are queued.
+/// Adds a placeholder for the length of an aggregate whose number of elements is not known before they have been added.
+///
+/// The client is queued for writing although its reply is not complete. That is safe, since the length is filled in before
+/// control returns to the event loop.
 pub fn addReplyDeferredLen(clients: &mut impl AsMut<Clients>, c: ClientId) -> DeferredLen {
     let clients = clients.as_mut();
     if prepareClientToWrite(clients, c).is_err() {
@@ -530,10 +560,11 @@ pub fn addReplyDeferredLen(clients: &mut impl AsMut<Clients>, c: ClientId) -> De
     DeferredLen { place: Some((number, client.reply.len() - 1)) }
 }
 
-/// Puts `s` where a length was left open.
+/// Puts `s` in the place of a length that was left open.
 ///
-/// Often there is room for it in the block before or behind; then the node goes, which saves a buffer to send. Behind,
-/// only if not much has to be moved for it.
+/// The placeholder can become a block of its own. But often there is room for `s` at the end of the block before it or at the
+/// start of the one behind it, and then the placeholder is removed, which leaves one block less to send. The block behind
+/// must have the room already, and must not be large, since its contents have to be moved.
 fn setDeferredReply(clients: &mut Clients, c: ClientId, node: DeferredLen, mut s: &[u8]) {
     let Some((number, made_at)) = node.place else { return };
     let client = &mut clients[c];
@@ -564,14 +595,16 @@ fn setDeferredReply(clients: &mut Clients, c: ClientId, node: DeferredLen, mut s
         next.splice(0..0, s.iter().copied());
         client.reply.remove(at);
     } else {
-        let block = s.to_vec();
+        let mut block = new_reply_block(s.len());
+        block.extend_from_slice(s);
         client.reply_bytes += block.capacity();
         client.reply[at] = ReplyNode::Block(block);
         closeClientOnOutputBufferLimitReachedAsync(clients, c);
     }
 }
 
-/// A length, from any kind of integer. Panics when it is negative or does not fit.
+/// Converts a length of any integer type. Panics if it is negative or does not fit: a reply with such a header would
+/// desynchronise the client.
 #[track_caller]
 fn replyLen<N: TryInto<i64>>(length: N) -> i64 {
     match length.try_into() {
@@ -723,7 +756,7 @@ pub fn setDeferredPushLen(
     setDeferredAggregateLen(clients, c, node, replyLen(length), b'>');
 }
 
-/// Queues a double: a bulk in RESP2, `%.17g` either way.
+/// Adds a double in the form of `%.17g`: as a bulk in RESP2, as a double in RESP3.
 pub fn addReplyDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d: f64) {
     let clients = clients.as_mut();
     let text = format_17g(d);
@@ -734,7 +767,7 @@ pub fn addReplyDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d: f64) {
     }
 }
 
-/// Queues a line: a type byte and a text.
+/// Adds a line of the protocol: a byte for the type, and a text.
 fn addReplyLine(clients: &mut Clients, c: ClientId, prefix: u8, text: &[u8]) {
     let mut line = Vec::with_capacity(text.len() + 3);
     line.push(prefix);
@@ -743,7 +776,7 @@ fn addReplyLine(clients: &mut Clients, c: ClientId, prefix: u8, text: &[u8]) {
     addReplyRaw(clients, c, &line);
 }
 
-/// Queues an integer of any size, given as text: a bulk in RESP2.
+/// Adds an integer of any size, given as text: as a bulk in RESP2, as a big number in RESP3.
 pub fn addReplyBigNum(clients: &mut impl AsMut<Clients>, c: ClientId, num: &[u8]) {
     let clients = clients.as_mut();
     if clients[c].resp == 2 {
@@ -753,7 +786,8 @@ pub fn addReplyBigNum(clients: &mut impl AsMut<Clients>, c: ClientId, num: &[u8]
     }
 }
 
-/// Queues a long double as people write it, without exponent: a bulk in RESP2.
+/// Adds a long double in the form that people write, without an exponent and without the noise digits that a binary fraction
+/// has: as a bulk in RESP2, as a double in RESP3.
 pub fn addReplyHumanLongDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d: &LongDouble) {
     let clients = clients.as_mut();
     let text = ld2string(*d, ld2string_mode::LD_STR_HUMAN);
@@ -825,12 +859,12 @@ pub fn addReplyPushLen(clients: &mut impl AsMut<Clients>, c: ClientId, length: i
     addReplyAggregateLen(clients, c, replyLen(length), b'>');
 }
 
-/// Queues nothing, as a reply.
+/// Adds the null reply.
 pub fn addReplyNull(clients: &mut impl AsMut<Clients>, c: ClientId) {
     addReply(clients, c, shared::null);
 }
 
-/// Queues a truth value: 1 or 0 in RESP2.
+/// Adds a boolean: 1 or 0 in RESP2.
 pub fn addReplyBool(clients: &mut impl AsMut<Clients>, c: ClientId, b: bool) {
     let clients = clients.as_mut();
     if clients[c].resp == 2 {
@@ -840,7 +874,7 @@ pub fn addReplyBool(clients: &mut impl AsMut<Clients>, c: ClientId, b: bool) {
     }
 }
 
-/// Queues nothing, where an array was expected. RESP3 makes no such difference.
+/// Adds the null reply where an array was expected. RESP2 has a null array for this; RESP3 has only one null.
 pub fn addReplyNullArray(clients: &mut impl AsMut<Clients>, c: ClientId) {
     addReply(clients, c, shared::nullarray);
 }
@@ -861,7 +895,7 @@ pub fn addReplyBulk(clients: &mut impl AsMut<Clients>, c: ClientId, obj: ValueRe
     }
 }
 
-/// Queues bytes as a bulk.
+/// Adds bytes as a bulk.
 #[inline]
 pub fn addReplyBulkCBuffer(clients: &mut impl AsMut<Clients>, c: ClientId, p: &[u8]) {
     addReplyBulkBytes(clients.as_mut(), c, p);
@@ -877,7 +911,7 @@ fn addReplyBulkBytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
         Some(queued) => header.appendWith(p, queued),
         None => {
             addReplyPrepared(clients, c, header.bytes());
-            // Each piece may bring the client over its limit, which ends it.
+            // Adding a piece may bring the client over its output buffer limit; then the next one is not added.
             addReplyRaw(clients, c, p);
             addReplyRaw(clients, c, b"\r\n");
         }
@@ -894,7 +928,8 @@ pub fn addReplyBulkLongLong(clients: &mut impl AsMut<Clients>, c: ClientId, ll: 
     addReplyBulkBytes(clients.as_mut(), c, &ll2string(ll));
 }
 
-/// Queues a text of a kind that `ext` names in three letters (`txt`); a bulk in RESP2.
+/// Adds a verbatim string: a text with its format. `ext` has three letters, as an extension of a file name would (`txt`,
+/// `mkd`); a shorter one is filled up with spaces. As a bulk in RESP2.
 pub fn addReplyVerbatim(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8], ext: &str) {
     let clients = clients.as_mut();
     if clients[c].resp == 2 {
@@ -911,11 +946,11 @@ pub fn addReplyVerbatim(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8]
     addReplyRaw(clients, c, b"\r\n");
 }
 
-/// The reply to a HELP subcommand: the lines, between a heading and a line on HELP itself.
+/// Replies to a HELP subcommand: with a heading, the lines of `help`, and two lines about HELP itself, each as a status.
 pub fn addReplyHelp(clients: &mut impl AsMut<Clients>, c: ClientId, argv: &Args, help: &[&str]) {
     let clients = clients.as_mut();
     let cmd = c_str(&argv[0]).to_ascii_uppercase();
-    addReplyArrayLen(clients, c, help.len() + 3);
+    let blenp = addReplyDeferredLen(clients, c);
     addReplyStatus(
         clients,
         c,
@@ -926,9 +961,10 @@ pub fn addReplyHelp(clients: &mut impl AsMut<Clients>, c: ClientId, argv: &Args,
     }
     addReplyStatus(clients, c, b"HELP");
     addReplyStatus(clients, c, b"    Prints this help.");
+    setDeferredArrayLen(clients, c, blenp, help.len() + 3);
 }
 
-/// The error for a subcommand that is not known, or has the wrong number of arguments.
+/// Replies with an error to a subcommand that is not known or has the wrong number of arguments, and names HELP.
 pub fn addReplySubcommandSyntaxError(server: &mut Server, c: ClientId, argv: &Args) {
     let cmd = c_str(&argv[0]).to_ascii_uppercase();
     addReplyErrorFormat!(
@@ -940,8 +976,10 @@ pub fn addReplySubcommandSyntaxError(server: &mut Server, c: ClientId, argv: &Ar
     );
 }
 
-/// Moves what is queued for `src` behind what is queued for `dst`. If `src` was cut off by its limit, so is `dst`: half a reply
-/// must not be sent.
+/// Moves the output of `src` to the end of that of `dst`.
+///
+/// If `src` was to be closed for its output buffer limit, its output may be half a reply, which must not be sent. So `dst` is
+/// closed as well. Its own limit might decide otherwise: it may have been changed in between.
 pub fn AddReplyFromClient(server: &mut Server, dst: ClientId, src: ClientId) {
     if server[src].flags & CLIENT_CLOSE_ASAP != 0 {
         let client = catClientInfoString(server, dst);
@@ -970,7 +1008,8 @@ pub fn AddReplyFromClient(server: &mut Server, dst: ClientId, src: ClientId) {
     closeClientOnOutputBufferLimitReachedAsync(clients, dst);
 }
 
-/// Makes the output of `dst` a copy of that of `src`.
+/// Makes the output of `dst` a copy of that of `src`; what `dst` had is freed. For a replica that is attached to a BGSAVE in
+/// progress: it gets the writes that another one has accumulated since the fork.
 pub fn copyClientOutputBuffer(clients: &mut impl AsMut<Clients>, dst: ClientId, src: ClientId) {
     let clients = clients.as_mut();
     let from = &clients[src];
@@ -994,7 +1033,7 @@ pub fn copyClientOutputBuffer(clients: &mut impl AsMut<Clients>, dst: ClientId, 
     to.reply = reply;
 }
 
-/// What a node adds to `reply_bytes`.
+/// Returns the bytes that a node adds to `reply_bytes`.
 fn blockSize(node: &ReplyNode) -> usize {
     match node {
         ReplyNode::Block(block) => block.capacity(),
@@ -1002,13 +1041,14 @@ fn blockSize(node: &ReplyNode) -> usize {
     }
 }
 
-/// Whether something is queued that was not sent.
+/// Tells whether the client has output that was not sent yet.
 #[inline]
 pub fn clientHasPendingReplies(client: &Client) -> bool {
     !client.buf.is_empty() || !client.reply.is_empty()
 }
 
-/// Called when the connection of a new client stands. In protected mode it explains itself to strangers and closes.
+/// Completes the accept of a client when its connection is established. In protected mode it may explain to the client why it
+/// is turned away, and close the connection.
 pub fn clientAcceptHandler(server: &mut Server, conn: ConnId) {
     let c = ClientId::from_u64(connGetPrivateData(&server.net, conn));
 
@@ -1022,8 +1062,8 @@ pub fn clientAcceptHandler(server: &mut Server, conn: ConnId) {
         return;
     }
 
-    // Protected mode: without a password and without an address that somebody chose to bind, only this machine may
-    // come in.
+    // In protected mode (the default), with no password set and no specific interface bound, requests from other than loopback
+    // interfaces are not accepted. The user is told what to do about it.
     let nopass = server.users.get(DefaultUser).is_none_or(|u| u.flags & USER_FLAG_NOPASS != 0);
     if server.protected_mode
         && server.bindaddr.is_empty()
@@ -1052,7 +1092,7 @@ pub fn clientAcceptHandler(server: &mut Server, conn: ConnId) {
                 4) Setup a bind address or an authentication password. \
                 NOTE: You only need to do one of the above things in order for \
                 the server to start accepting connections from the outside.\r\n";
-            // Nobody is there to be told if this fails.
+            // If this can't be written there is no other way to tell the client.
             let _ = connWrite(&mut server.net, conn, err);
             server.stat_rejected_conn += 1;
             freeClientAsync(server, c);
@@ -1063,12 +1103,13 @@ pub fn clientAcceptHandler(server: &mut Server, conn: ConnId) {
     server.stat_numconnections += 1;
 }
 
-/// Connections accepted before others get a turn.
+/// The number of connections that one call of an accept handler takes, so that the clients that are connected get a turn.
 const MAX_ACCEPTS_PER_CALL: i32 = 1000;
 
-/// What to do with a new connection, whatever it came through; `flags` are for its client.
+/// Creates the client of a new connection, over TCP or a unix socket. `flags` are added to those of the client.
 fn acceptCommonHandler(server: &mut Server, conn: ConnId, flags: u64) {
-    // There is room for so many clients.
+    // Limit the number of connections. This comes before the client is created and the connection accepted, since a rejected
+    // one should cost as little as possible. Telling it why is best effort.
     if listLength(&server.clients.list) >= server.maxclients as usize {
         let _ = connWrite(&mut server.net, conn, b"-ERR max number of clients reached\r\n");
         server.stat_rejected_conn += 1;
@@ -1109,7 +1150,7 @@ fn acceptFailureNeedsRetry(errno: i32) -> bool {
     )
 }
 
-/// After an error of accept(2): whether to go on accepting.
+/// Handles an error of accept(2), and tells whether to go on accepting.
 ///
 /// C: 6.2.16 returns on every error, so that a client that is gone by the time it is accepted holds up the others.
 fn acceptFailed(server: &mut Server, fd: RawFd, e: &AnetError) -> bool {
@@ -1161,12 +1202,13 @@ pub fn acceptUnixHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mask
     }
 }
 
-/// Forgets what the client sent, where that was kept because its arguments were redacted.
+/// Frees the arguments as the client sent them, which were kept because some of them were redacted.
 pub fn freeClientOriginalArgv(server: &mut Server, c: ClientId) {
     server[c].original_argv = None;
 }
 
-/// Disconnects all replicas: those of a replica that resynchronizes itself must do so, too.
+/// Disconnects all replicas, so that they resync with us. In a chain of replicas this is needed when we resync with our own
+/// master.
 pub fn disconnectSlaves(server: &mut Server) {
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
@@ -1174,7 +1216,8 @@ pub fn disconnectSlaves(server: &mut Server) {
     }
 }
 
-/// Whether a replica other than `except_me` waits for the RDB that is being written.
+/// Tells whether a replica other than `except_me` waits for the end of the BGSAVE in progress: if not, that BGSAVE is of use
+/// only to `except_me`.
 pub fn anyOtherSlaveWaitRdb(server: &Server, except_me: ClientId) -> bool {
     server
         .slaves
@@ -1182,13 +1225,14 @@ pub fn anyOtherSlaveWaitRdb(server: &Server, except_me: ClientId) -> bool {
         .any(|&slave| slave != except_me && server[slave].replstate == SLAVE_STATE_WAIT_BGSAVE_END)
 }
 
-/// Closes the client's connection and takes it out of the lists of clients; not out of those of channels and keys.
-/// `freeClient` and `replicationCacheMaster` call this.
+/// Closes the connection of a client and removes the client from the global lists in which it may be referred to, except for
+/// those of Pub/Sub channels and of keys. Called by `freeClient` and `replicationCacheMaster`.
 pub fn unlinkClient(server: &mut Server, c: ClientId) {
     if server.current_client == Some(c) {
         server.current_client = None;
     }
 
+    // A client without a connection was unlinked already, or never linked: then there is nothing to close.
     let client = &mut server.clients[c];
     if let Some(conn) = client.conn.take() {
         let id = client.id;
@@ -1199,11 +1243,12 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
         connClose(&mut server.net, conn);
     }
 
-    // The list of pending writes may keep the id: without the flag it means nothing.
+    // The queue of pending writes may still have the id. Without the flag it is ignored there.
     let client = &mut server.clients[c];
     client.flags &= !CLIENT_PENDING_WRITE;
 
-    // If its commands run right now, their query buffer will not come back; no request is in progress any more.
+    // If commands of this client are being executed, their query buffer is lent out, and will not come back: there is no
+    // request in progress any more.
     client.input.querybuf_lent_len = 0;
     client.input.querybuf_lent_free = 0;
     client.input.qb_pos = 0;
@@ -1218,15 +1263,19 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
     }
 }
 
-/// Frees a client, whatever it is in the middle of. It may come to nothing: a protected client is freed later, and the master's is
-/// put aside (`replicationCacheMaster`) to go on from there. Where it matters, ask `server.clients.contains`.
+/// Frees a client, whatever it is in the middle of.
+///
+/// In two cases it is not freed: a protected client is scheduled to be freed later, and the client of our master is cached
+/// (`replicationCacheMaster`) so that a partial resync can go on from its state. A caller that needs to know asks
+/// `server.clients.contains`.
 pub fn freeClient(server: &mut Server, c: ClientId) {
     if server[c].flags & CLIENT_PROTECTED != 0 {
         freeClientAsync(server, c);
         return;
     }
 
-    // It leaves the queue of those to be freed now, since as a cached master it could not.
+    // If it was scheduled to be freed asynchronously, remove it from that queue. This has to be done here: it may become the
+    // cached master below, and must not be freed as such.
     if server[c].flags & CLIENT_CLOSE_ASAP != 0 {
         logOutputBufferLimitReached(server, c);
         let node = listSearchKey(&server.clients.clients_to_close, c)
@@ -1234,7 +1283,8 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
         listDelNode(&mut server.clients.clients_to_close, node);
     }
 
-    // The master's client is kept for a partial resynchronization, unless its state makes no sense.
+    // If it is our master, cache its state, to try a partial resync later. Not after a protocol error, since the stream was
+    // desynchronised then, nor for a client that is blocked: its state is not one from which to go on.
     if server.master.is_some() && server[c].flags & CLIENT_MASTER != 0 {
         serverLog!(LL_WARNING, "Connection with master lost.");
         if server[c].flags & (CLIENT_PROTOCOL_ERROR | CLIENT_BLOCKED) == 0 {
@@ -1252,7 +1302,7 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
         );
     }
 
-    // Whom it waits for, what it watches and listens to.
+    // Deallocate what ties it to keys and channels: what it blocks on, watches and subscribes to.
     if server[c].flags & CLIENT_BLOCKED != 0 {
         unblockClient(server, c);
     }
@@ -1260,11 +1310,16 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
     pubsubUnsubscribeAllChannels(server, c, false);
     pubsubUnsubscribeAllPatterns(server, c, false);
 
+    // Unlink it: this closes the socket, removes the handlers, and the client from all lists of active clients.
     unlinkClient(server, c);
 
-    // Case 1: it was a replica, or a monitor.
+    // Case 1: it is a replica, or a monitor.
     if server[c].flags & CLIENT_SLAVE != 0 {
-        // The child that writes an RDB for this replica alone need not go on, unless somebody wants the file anyway.
+        // If it waited for the end of a BGSAVE and no other replica does, the child need not go on. Killed, it uses no more
+        // memory, and a new child can be forked at once for the next full resync or BGSAVE.
+        //
+        // Not if save points are configured: then the RDB is important to the user as a backup, and the BGSAVE may have
+        // delayed one that was due.
         if server.saveparams.is_empty()
             && server[c].replstate == SLAVE_STATE_WAIT_BGSAVE_END
             && server.child_type == CHILD_TYPE_RDB
@@ -1285,19 +1340,19 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
         };
         let node = listSearchKey(l, c).expect("a replica is in the list of them");
         listDelNode(l, node);
-        // The backlog is freed some time after the last replica has gone.
+        // Remember since when there are no replicas: after some time the backlog is freed.
         if getClientType(&server[c]) == CLIENT_TYPE_SLAVE && listLength(&server.slaves) == 0 {
             server.repl_no_slaves_since = server.steady_time;
         }
         refreshGoodSlavesCount(server);
     }
 
-    // Case 2: it was our master.
+    // Case 2: it is our master, and was not cached.
     if server[c].flags & CLIENT_MASTER != 0 {
         replicationHandleMasterDisconnection(server);
     }
 
-    // What it added to the sums of memory.
+    // Take it out of the sums of memory that `clientsCron` keeps.
     let client = &server.clients[c];
     let sum = &mut server.stat_clients_type_memory[client.client_cron_last_memory_type];
     *sum = sum.saturating_sub(client.client_cron_last_memory_usage);
@@ -1307,7 +1362,8 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
     server.clients.remove(c);
 }
 
-/// Has the client freed at a safe time, because somebody up the stack still uses it.
+/// Schedules a client to be freed at a safe time. For when a client has to be terminated where `freeClient` can't be called,
+/// because it has to stay valid for the rest of the flow: a function up the stack still works with it.
 pub fn freeClientAsync(clients: &mut impl AsMut<Clients>, c: ClientId) {
     let clients = clients.as_mut();
     if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
@@ -1317,7 +1373,7 @@ pub fn freeClientAsync(clients: &mut impl AsMut<Clients>, c: ClientId) {
     listAddNodeTail(&mut clients.clients_to_close, c);
 }
 
-/// Frees the clients that wait for it, but for protected ones. Returns how many.
+/// Frees the clients that are scheduled to be freed, except for protected ones. Returns how many were freed.
 pub fn freeClientsInAsyncFreeQueue(server: &mut Server) -> usize {
     let mut freed = 0;
     let mut li = listRewind(&server.clients.clients_to_close);
@@ -1332,14 +1388,14 @@ pub fn freeClientsInAsyncFreeQueue(server: &mut Server) -> usize {
     freed
 }
 
-/// The client with this number, if it has a connection.
+/// Returns the client with this number (CLIENT ID). Clients without a connection have none by which they can be found.
 pub fn lookupClientByID(server: &Server, id: u64) -> Option<ClientId> {
     server.clients.index.get(&id).copied()
 }
 
-/// Writes what is queued to the client. With `handler_installed` the write handler is removed when all is sent.
+/// Writes the output of a client to its socket. With `handler_installed`, the write handler is removed when all was sent.
 ///
-/// `C_ERR`: it failed, or it was the last the client had to get; it is about to be freed.
+/// `C_ERR`: the connection is broken, or this was the last that the client had to be sent; it is scheduled to be freed.
 ///
 /// C: a system call for each block. Here one takes several.
 pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) -> CResult {
@@ -1358,7 +1414,7 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
         } else {
             let mut iov = [IoSlice::new(&[]); 32];
             let (mut count, mut len) = (0, 0);
-            // What was sent before is at the front of the first.
+            // `sentlen` bytes at the front of the first part were sent before.
             let mut skip = client.sentlen;
             let blocks = client.reply.iter().map_while(|node| match node {
                 ReplyNode::Block(block) => Some(block),
@@ -1389,8 +1445,11 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
         totwritten += nwritten;
         replySent(&mut server.clients[c], nwritten);
 
-        // Others want to be served, too. Not so when memory is short: then it is best to get rid of this. And what a replica or
-        // a monitor does not get now, only becomes more.
+        // Do not send more than NET_MAX_WRITES_PER_EVENT at a time: a single thread has other clients to serve, even if this
+        // one has a large reply and a link that takes it as fast as it comes (KEYS * over loopback, say).
+        //
+        // Except if we are over maxmemory: then it is best to deliver as much as possible. And except for replicas and
+        // monitors, whose output would grow without end while there is a lot of traffic.
         if totwritten > NET_MAX_WRITES_PER_EVENT
             && server[c].flags & CLIENT_SLAVE == 0
             && (server.maxmemory == 0 || (zmalloc_used_memory() as u64) < server.maxmemory)
@@ -1409,7 +1468,8 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
         freeClientAsync(server, c);
         return C_ERR;
     }
-    // What we send to a master (acknowledgements) would also go into the buffer of a dead link: it is no sign of life.
+    // Sending to our master does not count as an interaction: the ACKs fill the send buffer of the socket for a while even if
+    // the link is dead. A timeout is detected by what is received alone.
     let steady_time = server.steady_time;
     let client = &mut server.clients[c];
     if totwritten > 0 && client.flags & CLIENT_MASTER == 0 {
@@ -1429,7 +1489,7 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
     C_OK
 }
 
-/// Takes `nwritten` bytes from the front of what is queued, and empty blocks with them.
+/// Removes `nwritten` bytes from the front of a client's output, and the blocks that are empty then.
 fn replySent(client: &mut Client, mut nwritten: usize) {
     if !client.buf.is_empty() {
         let left = client.buf.len() - client.sentlen;
@@ -1455,14 +1515,15 @@ fn replySent(client: &mut Client, mut nwritten: usize) {
     debug_assert!(!client.reply.is_empty() || client.reply_bytes == 0);
 }
 
-/// The write handler of a client.
+/// Writes to a client whose socket can be written to again: its write handler.
 pub fn sendReplyToClient(server: &mut Server, conn: ConnId) {
     let c = ClientId::from_u64(connGetPrivateData(&server.net, conn));
     let _ = writeToClient(server, c, true);
 }
 
-/// Called before the loop sleeps: writes to the clients that have something to get. Only where that was not all, a write handler is
-/// installed. Returns how many clients there were.
+/// Writes to all clients that have pending output, just before the event loop is entered, in the hope that no write handler is
+/// needed: installing one, being called by it and removing it would cost system calls. It is installed only for a client
+/// whose output did not all fit. Returns the number of clients in the queue.
 pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
     let mut pending = take(&mut server.clients.clients_pending_write);
     let processed = pending.len();
@@ -1475,7 +1536,7 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
         }
         server.clients[c].flags &= !CLIENT_PENDING_WRITE;
 
-        // A write could fail and free the client, or bring its handler back.
+        // A protected client must have no handlers, and must not be freed, to which a write could lead.
         if flags & CLIENT_PROTECTED != 0 {
             continue;
         }
@@ -1488,8 +1549,8 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
         if clientHasPendingReplies(&server[c])
             && let Some(conn) = server[c].conn
         {
-            // With `appendfsync always`, a reply leaves after the fsync: what is read in one turn is answered in the next,
-            // with `beforeSleep` between the two.
+            // With `appendfsync always`, a descriptor must not be served for reading and writing in the same turn: the reply to
+            // what is read has to wait for `beforeSleep`, which does the fsync. The barrier ensures that.
             let barrier = server.aof_state == AOF_ON && server.aof_fsync == AOF_FSYNC_ALWAYS;
             let handler = Some(sendReplyToClient as ConnectionCallbackFunc);
             if connSetWriteHandlerWithBarrier(&mut server.net, conn, handler, barrier).is_err() {
@@ -1504,7 +1565,7 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
     processed
 }
 
-/// Makes the client ready for its next command.
+/// Resets the client after a command, so that it is ready for the next one.
 pub fn resetClient(server: &mut Server, c: ClientId) {
     reset_for_next_command(&mut server[c]);
 }
@@ -1518,7 +1579,8 @@ fn reset_for_next_command(client: &mut Client) {
     client.multibulklen = 0;
     client.bulklen = -1;
 
-    // CLIENT REPLY SKIP is for the command after it: that one's reply is skipped, and then no more.
+    // CLIENT REPLY SKIP is about the command that follows it. So the flag is removed after each command, and set if the
+    // command just executed was CLIENT REPLY SKIP itself.
     client.flags &= !CLIENT_REPLY_SKIP;
     if client.flags & CLIENT_REPLY_SKIP_NEXT != 0 {
         client.flags |= CLIENT_REPLY_SKIP;
@@ -1526,8 +1588,11 @@ fn reset_for_next_command(client: &mut Client) {
     }
 }
 
-/// Makes sure that the client is not freed while the loop is entered again from within its command (DEBUG RELOAD and the like): it
-/// gets no events, so that no error can show, and if it is freed for another reason, that comes later.
+/// Protects a client from being freed while the event loop is entered again from within its command, as DEBUG RELOAD does
+/// (and in the C a script that takes too long):
+///
+/// 1. Its file events are removed, so that no error of its socket can be noticed, which would free it.
+/// 2. If it is freed for another reason, it is only scheduled for later.
 pub fn protectClient(server: &mut Server, c: ClientId) {
     server[c].flags |= CLIENT_PROTECTED;
     if let Some(conn) = server[c].conn {
@@ -1536,7 +1601,7 @@ pub fn protectClient(server: &mut Server, c: ClientId) {
     }
 }
 
-/// The end of what `protectClient` began.
+/// Ends the protection by `protectClient`: the handlers are installed again.
 pub fn unprotectClient(server: &mut Server, c: ClientId) {
     if server[c].flags & CLIENT_PROTECTED == 0 {
         return;
@@ -1554,14 +1619,14 @@ pub fn unprotectClient(server: &mut Server, c: ClientId) {
 // Input
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// The first `byte` of `s`, if no NUL comes before it: the C searches with strchr.
+/// Returns the position of the first `byte` in `s`, if no NUL comes before it: the C searches with strchr.
 fn find_in_line(s: &[u8], byte: u8) -> Option<usize> {
     memchr2(byte, 0, s).filter(|&i| s[i] == byte)
 }
 
-/// Parses an inline command (words on a line) at the client's position in `qb`. The arguments may be none.
+/// Parses an inline command, words on a line, at the client's position in `qb`. An empty line has no arguments.
 ///
-/// `Err`: the line is not complete, or it is an error; then the client was told and will be closed.
+/// `Err`: the line is not complete yet, or there is a protocol error: then the client was sent it, and will be closed.
 fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Argv, ()> {
     let pos = server[c].input.qb_pos;
     let rest = &qb[pos..];
@@ -1581,13 +1646,14 @@ fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Ar
         return Err(());
     };
 
-    // A replica that loads a large RDB sends newlines to say that it is there.
+    // A newline of a replica counts as an ACK. It sends them to keep the link alive while it loads a large RDB.
     let steady_time = server.steady_time;
     if line.is_empty() && getClientType(&server[c]) == CLIENT_TYPE_SLAVE {
         server[c].repl_ack_time = steady_time;
     }
 
-    // So does a master. But it never sends commands like this: if it seems to, we have lost the thread of its stream.
+    // A master, too, may send a newline to keep the link alive, but never an inline command. If there seems to be one, the
+    // stream is most likely desynchronised, by a PSYNC that went wrong, for example.
     if !line.is_empty() && server[c].flags & CLIENT_MASTER != 0 {
         serverLog!(
             LL_WARNING,
@@ -1603,10 +1669,11 @@ fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Ar
     Ok(argv.iter().map(Vec::as_slice).collect())
 }
 
-/// How much of the query buffer the log shows.
+/// The number of bytes of the query buffer that the log shows after a protocol error.
 const PROTO_DUMP_LEN: usize = 128;
 
-/// Logs an error of the protocol with a sample of what was not parsed, and has the client closed when it got its replies.
+/// Handles a protocol error: logs it with a sample of what could not be parsed, and marks the client to be closed after its
+/// replies are sent.
 fn setProtocolError(server: &mut Server, c: ClientId, errstr: &str, unparsed: &[u8]) {
     let master = server[c].flags & CLIENT_MASTER != 0;
     if getLogLevel() <= LL_VERBOSE || master {
@@ -1643,11 +1710,14 @@ fn setProtocolError(server: &mut Server, c: ClientId, errstr: &str, unparsed: &[
     }
 }
 
-/// Parses a command in the multibulk form at the client's position in `qb`, or goes on with one of which a part was parsed before.
-/// `args` are its arguments so far.
+/// Parses a command in the multibulk form at the client's position in `qb`, or goes on with one of which a part was parsed
+/// before. `args` are its arguments so far.
 ///
-/// `C_OK`: it is complete, up to `qb_parsed`; it may have no arguments. `C_ERR`: there is more to come, or it is an error; then the
-/// client was told and will be closed.
+/// `C_OK`: the command is complete, and ends at `qb_parsed`; it may have no arguments. `C_ERR`: there is more to be read, or
+/// there is a protocol error: then the client was sent it, and will be closed.
+///
+/// C: moves a large argument to the start of the buffer, so that the buffer can become the value without a copy. Here the
+/// arguments stay where they are, and are only noted.
 fn processMultibulkBuffer(
     server: &mut Server,
     c: ClientId,
@@ -1665,7 +1735,7 @@ fn processMultibulkBuffer(
             }
             return C_ERR;
         };
-        // There is a \n, too, or will be.
+        // The \n behind it has to be there, too.
         if newline + 2 > rest.len() {
             return C_ERR;
         }
@@ -1754,7 +1824,7 @@ fn processMultibulkBuffer(
     C_OK
 }
 
-/// Bytes of the query buffer that were not parsed yet: what the C has in it.
+/// Returns how many bytes of the query buffer were not parsed yet: those that the C would have in its buffer.
 fn querybuf_len(client: &Client) -> usize {
     let parsed = if client.multibulklen > 0 && client.input.querybuf_lent_len == 0 {
         client.input.qb_parsed
@@ -1764,10 +1834,14 @@ fn querybuf_len(client: &Client) -> usize {
     (client.querybuf.len() + client.input.querybuf_lent_len).saturating_sub(parsed)
 }
 
-/// What comes after a command: the client is made ready for the next, unless it waits; and of the master's stream, what has taken
-/// effect is counted and passed on.
+/// Does what has to be done after a command was executed:
+///
+/// 1. The client is reset, unless there is a reason not to.
+/// 2. For our master's client, the replication offset is updated.
+/// 3. Also for our master's client, what was applied is propagated to our own replicas.
 pub fn commandProcessed(server: &mut Server, c: ClientId) {
-    // A blocked command is not over: `unblockClient` resets the client. And nothing of it has taken effect.
+    // A client that is blocked (or paused) is not reset here but in `unblockClient`: its command is not over, and what serves
+    // it needs the arguments. And nothing is counted or propagated, since nothing was applied.
     let client = &mut server.clients[c];
     if client.flags & CLIENT_BLOCKED != 0 {
         return;
@@ -1777,8 +1851,11 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
         return;
     }
 
+    // For our master, compute how much of the stream was applied by this command: the difference between the offsets before
+    // and after it. That part of the stream goes to our replicas and to the backlog, as it was received.
+    //
+    // Within a transaction nothing is applied before EXEC.
     let prev_offset = client.reploff;
-    // In a transaction nothing has taken effect before EXEC.
     if client.flags & CLIENT_MULTI == 0 {
         let left = client.querybuf.len() + client.input.querybuf_lent_len - client.input.qb_pos;
         client.reploff = client.read_reploff - left as i64;
@@ -1794,9 +1871,10 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
     }
 }
 
-/// Executes a command of the client.
+/// Executes a command of the client, as the current client, and then does what `commandProcessed` does.
 ///
-/// `C_ERR`: the client is gone, or no longer connected to anything; the caller does not touch it any more.
+/// `C_ERR`: the client was freed as a side effect of the command (or cached, if it is our master), and must not be touched any
+/// more. A command may do that to its own client, and so may an eviction that flushes the output of replicas.
 pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     let old_client = server.current_client.replace(c);
     if let Some(hash) = argv.key_hash() {
@@ -1807,19 +1885,20 @@ pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Arg
     if processed.is_ok() && server.current_client.is_some() {
         let client = &mut server.clients[c];
         if client.flags & CLIENT_BLOCKED != 0 && client.argv.is_none() {
-            // It waits, and its buffer will not: a paused command is executed later, and the slow log wants to see
-            // a blocked one.
+            // The client waits, but the query buffer that the arguments borrow will be given back. They are copied: a paused
+            // command is executed later, and a command that blocks is needed for the slow log.
             client.argv = Some(argv.to_argv());
         }
         commandProcessed(server, c);
     }
-    // unlinkClient clears it.
+    // `unlinkClient` clears the current client if it is the one. The former one is put back: the event loop may have been
+    // entered from within its command, which would otherwise take itself for dead.
     let deadclient = server.current_client.is_none();
     server.current_client = old_client;
     if deadclient { C_ERR } else { C_OK }
 }
 
-/// Executes the command that a paused client has waiting. `C_ERR`: the client is gone.
+/// Executes the command that a client had parsed when it was paused. `C_ERR`: the client was freed.
 pub fn processPendingCommandsAndResetClient(server: &mut Server, c: ClientId) -> CResult {
     if server[c].flags & CLIENT_PENDING_COMMAND == 0 {
         return C_OK;
@@ -1829,8 +1908,9 @@ pub fn processPendingCommandsAndResetClient(server: &mut Server, c: ClientId) ->
     processCommandAndResetClient(server, c, &argv.as_args())
 }
 
-/// Executes the commands in the client's query buffer, because there are more bytes in it, or because the client was blocked and is no
-/// longer. The client may be gone afterwards.
+/// Executes the commands in the client's query buffer. Called whenever there is more in it to process, because something was
+/// read, or because the client was blocked and is reactivated, and may have whole commands waiting in the buffer. The client
+/// may be gone afterwards.
 pub fn processInputBuffer(server: &mut Server, c: ClientId) {
     process_input_with(server, c, processCommandAndResetClient);
 }
@@ -1960,18 +2040,18 @@ fn return_querybuf(server: &mut Server, c: ClientId, mut qb: Vec<u8>, mut lookah
     free_querybuf(server, qb);
 }
 
-/// Forgets the bytes of a query buffer, and keeps it for other clients.
+/// Drops the contents of a query buffer, and keeps the buffer itself to lend it to other clients.
 fn free_querybuf(server: &mut Server, mut qb: Vec<u8>) {
     qb.clear();
     release_read_buffer(server, qb);
 }
 
-/// An empty buffer to read into.
+/// Returns an empty buffer to read into: one that was used before, if there is one.
 pub(crate) fn lend_read_buffer(server: &mut Server) -> Vec<u8> {
     server.input_scratch.read_bufs.pop().unwrap_or_else(|| Vec::with_capacity(PROTO_IOBUF_LEN))
 }
 
-/// Takes back a buffer that is empty. Large ones, and too many, are freed.
+/// Takes back an empty buffer, to be lent again. It is freed if it is large, or if there are enough already.
 pub(crate) fn release_read_buffer(server: &mut Server, buf: Vec<u8>) {
     if buf.is_empty()
         && (PROTO_IOBUF_LEN..=4 * PROTO_IOBUF_LEN).contains(&buf.capacity())
@@ -1981,14 +2061,14 @@ pub(crate) fn release_read_buffer(server: &mut Server, buf: Vec<u8>) {
     }
 }
 
-/// Reads what a client has sent, up to 16 KB, or more of a large argument, into its query buffer. Returns how many bytes. `None`: there
-/// was nothing to read, or the client is gone and will be freed.
+/// Reads what a client has sent into its query buffer: up to 16 KB, or more of a large argument. Returns how many bytes. `None`:
+/// there was nothing to read (EAGAIN), or the connection is closed and the client will be freed.
 fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<usize> {
     server.stat_total_reads_processed += 1;
 
     let mut querybuf = take(&mut server[c].querybuf);
     if querybuf.capacity() < PROTO_IOBUF_LEN {
-        // There is nothing yet, or the first bytes of a command, which are few.
+        // The client has no buffer, or a small one with the first bytes of a command.
         let mut lent = lend_read_buffer(server);
         lent.extend_from_slice(&querybuf);
         querybuf = lent;
@@ -1996,23 +2076,25 @@ fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<
     let client = &mut server.clients[c];
     client.querybuf_peak = client.querybuf_peak.max(querybuf.len());
 
-    // Of a large argument just the rest, into a buffer that is large enough for it.
+    // Within a large argument, read just the rest of it, into a buffer of the size that it will need. This may take more reads,
+    // but the buffer is not grown again and again, and nothing of the next command has to be moved afterwards.
     let mut readlen = PROTO_IOBUF_LEN;
     if client.multibulklen > 0 && client.bulklen >= PROTO_MBULK_BIG_ARG as i64 {
         let needed = client.input.qb_parsed + client.bulklen as usize + 2;
         let remaining = needed.saturating_sub(querybuf.len());
-        // There may be none, after a pause.
+        // There may be nothing left to read of it, after the client was paused.
         if remaining > 0 {
             readlen = remaining.min(MAX_BIG_READ);
             if querybuf.capacity() < needed {
-                // The length is only a promise; if there is no memory for it, that shows when it is kept.
+                // The client may never send what it has announced. If there is not enough memory, that will show when the bytes
+                // come.
                 let _ = fallibly(|| querybuf.try_reserve_exact(remaining));
             }
         }
     }
 
     let result = match connGetState(&server.net, conn) {
-        // A read before its turn found that.
+        // A read ahead of this turn has found the connection broken.
         CONN_STATE_ERROR => Err(io::ErrorKind::Other.into()),
         _ => connReadAppend(&mut server.net, conn, &mut querybuf, readlen),
     };
@@ -2042,10 +2124,10 @@ fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<
     }
 }
 
-/// The read handler of a client: reads what it has sent, and executes the commands in it.
+/// Reads what a client has sent and executes the commands in it: the read handler of a client.
 pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     let c = ClientId::from_u64(connGetPrivateData(&server.net, conn));
-    // The loop was entered again from within a command of this very client: what it has sent since can wait.
+    // The event loop was entered again from within a command of this very client. What it has sent since has to wait.
     if server[c].input.querybuf_lent_len != 0 {
         return;
     }
@@ -2065,7 +2147,8 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     server.stat_net_input_bytes += nread as i64;
     let is_master = client.flags & CLIENT_MASTER != 0;
     if is_master {
-        // A copy, for our own replicas: what is executed is passed on just as it came.
+        // Append what was read to the buffer of what is not applied yet: when a command of the master is executed, the string
+        // that it came as is propagated to our own replicas.
         client.read_reploff += nread as i64;
         let new = &client.querybuf[client.querybuf.len() - nread..];
         client.pending_querybuf.extend_from_slice(new);
@@ -2090,7 +2173,7 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     processInputBuffer(server, c);
 }
 
-/// The longest reply list, in blocks, and the largest query buffer, in bytes, of all clients.
+/// Returns the length of the longest reply list of all clients, in blocks, and the size of the largest query buffer, in bytes.
 pub fn getClientsMaxBuffers(server: &Server) -> (usize, usize) {
     let (mut lol, mut bib) = (0, 0);
     for &c in &server.clients.list {
@@ -2100,8 +2183,8 @@ pub fn getClientsMaxBuffers(server: &Server) -> (usize, usize) {
     (lol, bib)
 }
 
-/// One end of a client's connection as `address:port`, `[address]:port` for IPv6, `path:0` for the unix socket, and `?:0` if it
-/// can't be known.
+/// Returns the address of one end of a client's connection: `ip:port`, `[ip]:port` for IPv6, `path:0` for a unix socket, and
+/// `?:0` if it can't be known.
 fn genClientAddrString(server: &Server, c: ClientId, fd_to_str_type: i32) -> Vec<u8> {
     if server[c].flags & CLIENT_UNIX_SOCKET != 0 {
         return bformat!("{}:0", B(server.unixsocket.as_deref().unwrap_or_default()));
@@ -2109,7 +2192,8 @@ fn genClientAddrString(server: &Server, c: ClientId, fd_to_str_type: i32) -> Vec
     connFormatFdAddr(&server.net, server[c].conn, fd_to_str_type)
 }
 
-/// The address of the client. It never changes, and is kept, since it takes a system call.
+/// Returns the address of the client's end. It never changes during the life of a client, and is cached, since it takes a system
+/// call to get it.
 pub fn getClientPeerId(server: &mut Server, c: ClientId) -> Vec<u8> {
     if server[c].peerid.is_none() {
         server[c].peerid = Some(genClientAddrString(server, c, FD_TO_PEER_NAME));
@@ -2117,7 +2201,7 @@ pub fn getClientPeerId(server: &mut Server, c: ClientId) -> Vec<u8> {
     server[c].peerid.clone().unwrap_or_default()
 }
 
-/// The address that the client has connected to, kept likewise.
+/// Returns the address of our end, to which the client has connected. Cached as that of the client's end is.
 pub fn getClientSockname(server: &mut Server, c: ClientId) -> Vec<u8> {
     if server[c].sockname.is_none() {
         server[c].sockname = Some(genClientAddrString(server, c, FD_TO_SOCK_NAME));
@@ -2125,7 +2209,7 @@ pub fn getClientSockname(server: &mut Server, c: ClientId) -> Vec<u8> {
     server[c].sockname.clone().unwrap_or_default()
 }
 
-/// A client in a line, as CLIENT LIST shows it.
+/// Describes a client in one line, as CLIENT LIST shows it, without the end of line.
 ///
 /// Differs: `qbuf-free` and `tot-mem` are of our buffers; a client that waits for nothing has none to read into.
 pub fn catClientInfoString(server: &mut Server, c: ClientId) -> Vec<u8> {
@@ -2214,7 +2298,7 @@ pub fn catClientInfoString(server: &mut Server, c: ClientId) -> Vec<u8> {
     )
 }
 
-/// The lines of all clients, or of those of a class.
+/// Returns the lines of all clients, or of those of a class, each with an end of line.
 pub fn getAllClientsInfoString(server: &mut Server, type_: Option<usize>) -> Vec<u8> {
     let mut o = Vec::with_capacity(200 * listLength(&server.clients.list));
     let mut li = listRewind(&server.clients.list);
@@ -2228,8 +2312,11 @@ pub fn getAllClientsInfoString(server: &mut Server, type_: Option<usize>) -> Vec
     o
 }
 
-/// Gives the client a name, or with an empty one takes it away. `C_ERR`: the name has letters that would break CLIENT LIST, and the
-/// client was told so. The reply to success is the caller's.
+/// Sets the name of a client, for CLIENT SETNAME and HELLO SETNAME; an empty one removes it. If it succeeds, the reply is up to
+/// the caller.
+///
+/// `C_ERR`: an error was sent. A name must have no spaces or special characters, since the fields of CLIENT LIST are split by
+/// spaces.
 pub fn clientSetNameOrReply(server: &mut Server, c: ClientId, name: &[u8]) -> CResult {
     if name.is_empty() {
         server[c].name = None;
@@ -2247,9 +2334,9 @@ pub fn clientSetNameOrReply(server: &mut Server, c: ClientId, name: &[u8]) -> CR
     C_OK
 }
 
-/// RESET: the connection is as if it were new.
+/// RESET: puts the connection into the state of a new one, without its subscriptions, transaction, name and user.
 pub fn resetCommand(server: &mut Server, c: ClientId, _argv: &Args) {
-    // A monitor is marked as a replica, too; it can be reset.
+    // Clients in MONITOR mode also have the flag of replicas. They can be reset, replicas can't.
     if server[c].flags & CLIENT_MONITOR != 0 {
         let node = listSearchKey(&server.monitors, c).expect("a monitor is in the list of them");
         listDelNode(&mut server.monitors, node);
@@ -2452,7 +2539,7 @@ fn clientListCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyVerbatim(server, c, &o, "txt");
 }
 
-/// CLIENT KILL, in the form with an address and in that with filters, of which all must match.
+/// CLIENT KILL addr:port, and CLIENT KILL with filters, of which all must match.
 fn clientKillCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let argc = argv.len();
     let mut addr = None;
@@ -2463,7 +2550,7 @@ fn clientKillCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let mut skipme = true;
 
     if argc == 3 {
-        // The old form; it can kill its own connection.
+        // The old syntax, CLIENT KILL addr:port. The client can kill its own connection.
         addr = Some(c_str(argv.get(2)));
         skipme = false;
     } else if argc > 3 {
@@ -2514,7 +2601,7 @@ fn clientKillCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
 
-    // Kill all that match.
+    // Iterate over the clients and kill all that match.
     let mut killed = 0;
     let mut close_this_client = false;
     let mut li = listRewind(&server.clients.list);
@@ -2543,7 +2630,7 @@ fn clientKillCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else {
         addReply(server, c, shared::ok);
     }
-    // Only now that the reply is queued: nothing is, for a client with this flag.
+    // If the client kills itself, the flag is set only after the reply was added: nothing can be added to a client that has it.
     if close_this_client {
         server[c].flags |= CLIENT_CLOSE_AFTER_REPLY;
     }
@@ -2631,10 +2718,11 @@ pub fn helloCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyArrayLen(clients, c, 0);
 }
 
-/// What is called for `POST` and `Host:`, which are no commands.
+/// Handles `POST` and `Host:`, which are no commands but the first words of lines in an HTTP request.
 ///
-/// A web page can make a browser send requests to any port. A server that answers the headers with errors and goes on would execute
-/// what a body made for it says. So the connection is closed. It is logged, but not more than once a minute.
+/// A web page can make a browser send HTTP requests to any port. A server that answers each header with an error and goes on
+/// would then execute commands in the body ("cross protocol scripting"). As a protection the connection is closed at the first
+/// such word. It is logged from time to time only, so that logging can't be used for a denial of service.
 pub fn securityWarningCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let now = ustime() / 1_000_000;
     if (now - server.security_warning_logged_time).abs() > 60 {
@@ -2647,7 +2735,7 @@ pub fn securityWarningCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     freeClientAsync(server, c);
 }
 
-/// Keeps the arguments as the client sent them, for the slow log and the monitors.
+/// Keeps the arguments as the client sent them, for the slow log and for MONITOR.
 ///
 /// Differs: needed for redacting only. When a command is rewritten, `call` still has what was received.
 fn retainOriginalCommandVector(server: &mut Server, c: ClientId, argv: &Args) {
@@ -2656,7 +2744,7 @@ fn retainOriginalCommandVector(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// Hides argument `i` from the slow log and the monitors.
+/// Replaces argument `i` in what the slow log and MONITOR show of this command: it is a secret.
 pub fn redactClientCommandArgument(server: &mut Server, c: ClientId, argv: &Args, i: usize) {
     retainOriginalCommandVector(server, c, argv);
     let client = &mut server[c];
@@ -2664,7 +2752,8 @@ pub fn redactClientCommandArgument(server: &mut Server, c: ClientId, argv: &Args
         client.original_argv.take().map(|argv| argv.with_arg(i, shared::redacted));
 }
 
-/// Has the client's command propagated as these arguments.
+/// Rewrites the command vector of the client: the command is propagated as these arguments instead of those that the client
+/// sent.
 pub fn rewriteClientCommandVector(server: &mut Server, c: ClientId, argv: &[&[u8]]) {
     replaceClientCommandVector(server, c, argv.iter().copied().collect());
 }
@@ -2679,8 +2768,8 @@ pub fn replaceClientCommandVector(server: &mut Server, c: ClientId, argv: Argv) 
     client.cmd = cmd;
 }
 
-/// Has the client's command `argv` propagated with argument `i` replaced; one past the last is added. Adds up with earlier
-/// rewriting.
+/// Rewrites a single argument of the client's command for propagation; `argv` is the command as it was sent. `i` may be one past
+/// the last argument, which adds one. Several calls add up.
 pub fn rewriteClientCommandArgument(
     server: &mut Server,
     c: ClientId,
@@ -2699,12 +2788,15 @@ pub fn rewriteClientCommandArgument(
     }
 }
 
-/// Memory of the replies that the client has not read yet, without its fixed buffer, in bytes. This is what the limits are about.
+/// Returns the bytes used for replies that the client has not read yet, without its fixed buffer: what the output buffer limits
+/// are about. It is cheap enough to be called for each reply.
 pub fn getClientOutputBufferMemoryUsage(client: &Client) -> usize {
     client.reply_bytes + REPLY_NODE_OVERHEAD * client.reply.len()
 }
 
-/// The class of a client: `CLIENT_TYPE_*`. A monitor counts as normal.
+/// Returns the class of a client, for the limits of each class: `CLIENT_TYPE_NORMAL`, `CLIENT_TYPE_SLAVE`,
+/// `CLIENT_TYPE_PUBSUB` (subscribed to channels) or `CLIENT_TYPE_MASTER` (the client that represents our master). A client in
+/// MONITOR mode is a normal one.
 pub fn getClientType(client: &Client) -> usize {
     if client.flags & CLIENT_MASTER != 0 {
         return CLIENT_TYPE_MASTER;
@@ -2718,7 +2810,7 @@ pub fn getClientType(client: &Client) -> usize {
     CLIENT_TYPE_NORMAL
 }
 
-/// The class of this name, in any case; a replica has two.
+/// Returns the class with this name, `None` if there is none. The case does not matter; that of replicas has two names.
 pub fn getClientTypeByName(name: &[u8]) -> Option<usize> {
     let is = |word: &str| eq_ignore_case(name, word.as_bytes());
     if is("normal") {
@@ -2734,7 +2826,7 @@ pub fn getClientTypeByName(name: &[u8]) -> Option<usize> {
     }
 }
 
-/// The name of a class. Panics for a number that is none.
+/// Returns the name of a class. Panics for a number that is no class.
 pub fn getClientTypeName(class: usize) -> &'static str {
     match class {
         CLIENT_TYPE_NORMAL => "normal",
@@ -2745,8 +2837,8 @@ pub fn getClientTypeName(class: usize) -> &'static str {
     }
 }
 
-/// Whether the client has more unread than it may: above the hard limit, or above the soft limit for too long, which starts to count
-/// here.
+/// Tells whether a client has reached its output buffer limit: the hard one, or the soft one for longer than its seconds. As a
+/// side effect the time is noted since when the client is above the soft limit.
 ///
 /// C: 6.2.16 lets everybody leave as much. Who did not authenticate gets hardly anything here.
 pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool {
@@ -2759,7 +2851,7 @@ pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool
         return true;
     }
 
-    // A master is like any other client in this.
+    // For a client that represents our master the limits of normal clients apply.
     let class = match getClientType(client) {
         CLIENT_TYPE_MASTER => CLIENT_TYPE_NORMAL,
         class => class,
@@ -2785,7 +2877,7 @@ pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool
     soft || hard
 }
 
-/// Whether the client is to be closed because of its output buffer. Clients without a connection never are.
+/// Tells whether a client is to be closed for its output buffer limit. A client without a connection never is.
 fn isOverOutputBufferLimit(clients: &mut Clients, c: ClientId) -> bool {
     let client = &clients[c];
     if client.conn.is_none() || client.reply_bytes == 0 || client.flags & CLIENT_CLOSE_ASAP != 0 {
@@ -2794,7 +2886,9 @@ fn isOverOutputBufferLimit(clients: &mut Clients, c: ClientId) -> bool {
     checkClientOutputBufferLimits(clients, c)
 }
 
-/// Closes a client that is over its limit: when it is safe (`asynchronous`), or at once. Returns whether it did.
+/// Closes a client that has reached its output buffer limit, and tells whether it had. With `asynchronous` it is scheduled to be
+/// closed, since callers that add output are in the middle of a command of the client; otherwise, from the cron, it is freed
+/// at once.
 pub fn closeClientOnOutputBufferLimitReached(
     server: &mut Server,
     c: ClientId,
@@ -2812,8 +2906,9 @@ pub fn closeClientOnOutputBufferLimitReached(
     true
 }
 
-/// The same for those who queue replies and know nothing but `Clients`. The line in the log, which says more than they know, is written
-/// when the client is freed, before the loop sleeps.
+/// Schedules a client that has reached its output buffer limit to be closed, where only `Clients` is at hand: in the functions
+/// that add output. The line for the log, which takes more than that, is written when the client is freed, before the loop
+/// sleeps.
 fn closeClientOnOutputBufferLimitReachedAsync(clients: &mut Clients, c: ClientId) -> bool {
     if !isOverOutputBufferLimit(clients, c) {
         return false;
@@ -2823,7 +2918,8 @@ fn closeClientOnOutputBufferLimitReachedAsync(clients: &mut Clients, c: ClientId
     true
 }
 
-/// Writes that line, if it is due. The client is shown as it was when it was scheduled.
+/// Logs that a client was scheduled to be closed for its output buffer limit, if it was. It is shown with the flags that it
+/// had then.
 fn logOutputBufferLimitReached(server: &mut Server, c: ClientId) {
     if !take(&mut server[c].obuf_limit_reached) {
         return;
@@ -2839,8 +2935,9 @@ fn logOutputBufferLimitReached(server: &mut Server, c: ClientId) {
     );
 }
 
-/// Writes to the replicas what is queued for them, without waiting for the loop: eviction needs the memory, and a shutdown wants
-/// them to have the latest writes.
+/// Flushes the output buffers of replicas without returning to the event loop. Eviction calls it, since the memory of these
+/// buffers would otherwise keep it from ever reaching its goal, and a shutdown, to send replicas the latest writes as far as
+/// possible.
 pub fn flushSlavesOutputBuffers(server: &mut Server) {
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
@@ -2848,7 +2945,11 @@ pub fn flushSlavesOutputBuffers(server: &mut Server) {
         let Some(conn) = client.conn else { continue };
         let can_receive_writes =
             connHasWriteHandler(&server.net, conn) || client.flags & CLIENT_PENDING_WRITE != 0;
-        // Not to one that would not be written to by the loop either: it is not online, or has not said that it is.
+        // There are replicas to which the pending output must not be sent:
+        //
+        // 1. Those without a write handler that are not queued for writing either. They may not be set up to receive data.
+        // 2. Those with `repl_put_online_on_ack`, which are to be sent nothing before their first ACK.
+        // 3. Those that are not online.
         if client.replstate == SLAVE_STATE_ONLINE
             && can_receive_writes
             && !client.repl_put_online_on_ack
@@ -2859,19 +2960,22 @@ pub fn flushSlavesOutputBuffers(server: &mut Server) {
     }
 }
 
-/// Holds back clients, or just their writes, up to `end` (milliseconds as `steady_ms` counts them). Replicas are never held back: this is how a
-/// failover is made without losing data. If a pause is on already, the later end and the stricter kind win.
+/// Pauses clients, or just their writes (`type_`), up to `end`, in milliseconds as `steady_ms` counts them.
+///
+/// Its main use is to stop the traffic before a failover, so that no data is lost. Replicas are not paused: they keep being
+/// sent what they lack. If a pause is in progress already, the later end and the more restrictive type count.
 pub fn pauseClients(server: &mut Server, end: mstime_t, type_: pause_type) {
     server.client_pause_type = server.client_pause_type.max(type_);
     server.client_pause_end_time = server.client_pause_end_time.max(end);
 
-    // What a transaction has queued is executed all the same, and propagated.
+    // A transaction in progress is executed to its end, with the writes that were queued before and after this command. It is
+    // noted that their propagation is legitimate.
     if server.in_exec {
         server.client_pause_in_transaction = true;
     }
 }
 
-/// Ends the pause; what the clients wanted is executed soon.
+/// Ends the pause of clients. What they had sent is executed before the loop sleeps.
 pub fn unpauseClients(server: &mut Server) {
     server.client_pause_type = CLIENT_PAUSE_OFF;
     server.client_pause_end_time = 0;
@@ -2882,12 +2986,12 @@ pub fn unpauseClients(server: &mut Server) {
     }
 }
 
-/// Whether a pause is on.
+/// Tells whether clients are paused.
 pub fn areClientsPaused(server: &Server) -> bool {
     server.client_pause_type != CLIENT_PAUSE_OFF
 }
 
-/// Ends a pause whose time is over; then, whether one is on.
+/// Ends the pause of clients if its time is over, and then tells whether clients are paused.
 pub fn checkClientPauseTimeoutAndReturnIfPaused(server: &mut Server) -> bool {
     if !areClientsPaused(server) {
         return false;
@@ -2898,10 +3002,11 @@ pub fn checkClientPauseTimeoutAndReturnIfPaused(server: &mut Server) -> bool {
     areClientsPaused(server)
 }
 
-/// Serves clients for a moment, from within something that takes long and cannot be interrupted, like loading: they get -LOADING instead
-/// of silence.
+/// Processes some events from within an operation that takes long and can't be interrupted, such as loading: clients get a
+/// -LOADING error instead of no reply at all.
 ///
-/// Up to four turns, as long as there is something to do: enough to accept, read, answer and close.
+/// The event loop is entered up to four times as long as there were events, so that the sequence of accept, read, write and
+/// close that serves one client can go through.
 pub fn processEventsWhileBlocked(server: &mut Server) {
     // New clients and replies carry the time.
     updateCachedTime(server, false);

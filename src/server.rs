@@ -94,7 +94,7 @@ use crate::{addReplyErrorFormat, sdscatprintf, serverLog};
 
 // ================================ The command table ================================
 
-/// An entry of the static table, from which `populateCommandTable` makes a `redisCommand`.
+/// A row of the static command table, from which `populateCommandTable` makes a `redisCommand`.
 #[derive(Copy, Clone)]
 pub struct CommandSpec {
     pub name: &'static str,
@@ -106,7 +106,7 @@ pub struct CommandSpec {
     pub keys: (i32, i32, i32),
 }
 
-/// An entry whose keys, if any, have fixed places.
+/// Makes a row for a command whose keys, if any, have fixed positions.
 pub const fn command(
     name: &'static str,
     proc_: redisCommandProc,
@@ -128,7 +128,8 @@ const NOKEYS: (i32, i32, i32) = (0, 0, 0);
 const FIRST: (i32, i32, i32) = (1, 1, 1);
 const ALL: (i32, i32, i32) = (1, -1, 1);
 
-/// The tables of all the files that have commands. A file of its own (a value type) exports a `COMMANDS` and is named here.
+/// The command tables of all files that have commands. A file that implements a value type exports
+/// its commands as `COMMANDS`, and is named here.
 const TABLES: &[&[CommandSpec]] = &[
     COMMANDS,
     crate::types::t_list::COMMANDS,
@@ -145,11 +146,26 @@ const TABLES: &[&[CommandSpec]] = &[
 
 /// The commands of the spine and of strings.
 ///
-/// The flags are words: `write` may change keys, `read-only` reads keys, `use-memory` is refused when memory is short,
-/// `admin`, `pub-sub`, `no-script`, `random` gives different results for the same data, `to-sort`, `ok-loading` and
-/// `ok-stale` run while the data set is loading or is an old one, `no-monitor` and `no-slowlog` are not shown there, `fast`
-/// takes constant or logarithmic time, `no-auth` needs no authentication, `may-replicate` may be propagated without being a
-/// write. `@word` is a category.
+/// The flags are words:
+///
+/// - `write`: may change keys
+/// - `read-only`: reads keys
+/// - `use-memory`: may increase memory, and is refused over `maxmemory`
+/// - `admin`: an administrative command
+/// - `pub-sub`: belongs to Pub/Sub
+/// - `no-script`: not allowed in scripts
+/// - `random`: not deterministic: the same arguments on the same data may give another reply
+/// - `to-sort`: its reply is sorted when a script calls it, so that scripts are deterministic
+/// - `ok-loading`: allowed while the data set is loaded
+/// - `ok-stale`: allowed on a replica with stale data
+/// - `no-monitor`, `no-slowlog`: not shown by MONITOR, in the slow log
+/// - `fast`: takes constant or logarithmic time, and should not delay the server
+/// - `no-auth`: allowed before authentication
+/// - `may-replicate`: may be propagated although it is no write
+///
+/// A word `@word` is an ACL category. EVAL and EVALSHA may change data and are no writes: that is
+/// checked for each command that the script calls. PFCOUNT may change the cached cardinality in its
+/// key, but counts as read-only, since that is an internal matter of the representation.
 #[rustfmt::skip]
 pub const COMMANDS: &[CommandSpec] = {
     use crate::types::t_string as s;
@@ -250,10 +266,11 @@ pub const COMMANDS: &[CommandSpec] = {
     ]
 };
 
-/// The commands, and the names they are known by.
+/// The commands, and the names by which clients call them.
 ///
-/// Looking up a name happens for every command of every client, so it allocates nothing and mostly compares two words: a
-/// name of up to eight bytes is one word, lower case, and its slot holds the same word.
+/// A name is looked up for each command of each client, so this allocates nothing and mostly
+/// compares two words: a name of up to eight bytes is one word, in lower case, and the slot of the
+/// table holds the same word.
 #[derive(Default)]
 pub struct CommandTable {
     commands: Vec<redisCommand>,
@@ -261,7 +278,7 @@ pub struct CommandTable {
     names: NameTable,
     /// By the names of the static table (the C's `server.orig_commands`).
     orig_names: NameTable,
-    // The commands that the code itself speaks of.
+    // The commands to which the code itself refers, whatever they are renamed to.
     pub delCommand: CommandId,
     pub unlinkCommand: CommandId,
     pub multiCommand: CommandId,
@@ -367,7 +384,7 @@ impl IndexMut<CommandId> for CommandTable {
     }
 }
 
-/// Names without case: an open hash table over `names`.
+/// An open hash table over `names`, in which the case of names does not matter.
 #[derive(Default)]
 struct NameTable {
     /// A power of two of them, at most a quarter full.
@@ -422,7 +439,8 @@ impl NameTable {
     }
 }
 
-/// The first eight bytes of a name as a word in lower case, and a hash of its length and its first and last eight.
+/// Returns the first eight bytes of a name as a word in lower case, and a hash of its length, its
+/// first and its last eight bytes.
 #[inline]
 fn name_hash(name: &[u8]) -> (u64, usize) {
     let word8 = |bytes: &[u8; 8]| lower_case(u64::from_le_bytes(*bytes));
@@ -445,8 +463,10 @@ fn name_hash(name: &[u8]) -> (u64, usize) {
     (first, (mixed >> 32) as usize)
 }
 
-/// Eight bytes to lower case at once. Adding to the low seven bits of each byte, so that nothing carries over, sets the top
-/// bit from 'A' up in one sum and above 'Z' in the other; a byte with just the first is a capital.
+/// Converts eight bytes to lower case at once. Adding a constant to the low seven bits of each
+/// byte, so that nothing carries over to the next one, sets the top bit of bytes from 'A' up in one
+/// sum, and of those above 'Z' in another; a byte with the top bit in the first sum only is a
+/// capital.
 #[inline]
 fn lower_case(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
@@ -459,25 +479,31 @@ fn lower_case(word: u64) -> u64 {
 
 // ============================ Utility functions ============================
 
-/// Ends a child: no destructors, no buffers flushed that the parent has too.
+/// Exits from a child, by _exit(2): destructors and buffers of files belong to the parent as well,
+/// which goes on using them, so they must not be run and flushed twice.
 pub fn exitFromChild(retcode: i32) -> ! {
     crate::sys::fork::exitFromChild(retcode)
 }
 
 // ====================== Hash tables ========================
 
-/// Above so many keys per slot a table grows, whatever memory says.
+/// The number of keys per slot above which a table grows, whatever `maxmemory` says.
 const HASHTABLE_MAX_LOAD_FACTOR: f64 = 1.618;
 
-/// Whether a table may grow by `moreMem` bytes: not where that would go over `maxmemory`, which would refuse writes or
-/// evict keys for the sake of an index. But a table much too small is worse than that.
+/// Tells whether a table may grow by `moreMem` bytes at the moment.
+///
+/// A large table takes a large allocation. Where that would bring the server over `maxmemory`, keys
+/// would be evicted, or writes refused, for the sake of an index, so it is put off. But a table
+/// with far too few slots makes all commands slow, so above `HASHTABLE_MAX_LOAD_FACTOR` it may grow
+/// in any case.
 pub fn dictExpandAllowed(server: &Server, moreMem: usize, usedRatio: f64) -> bool {
     usedRatio > HASHTABLE_MAX_LOAD_FACTOR || !overMaxmemoryAfterAlloc(server, moreMem)
 }
 
-/// Tells the tables of a db whether they may grow with the command that comes.
+/// Tells the tables of a db whether they may grow during the next command.
 ///
-/// C: a table asks in the moment when it is full. Ours know nothing of a server, so they are told beforehand.
+/// C: a table asks at the moment when it is full. Ours know nothing of a server, so they are told
+/// beforehand.
 fn updateDictExpandAllowed(server: &mut Server, dbid: usize) {
     let keyspace = &server.db[dbid].dict;
     let tables = [keyspace.dict(), keyspace.expires()];
@@ -490,20 +516,24 @@ fn updateDictExpandAllowed(server: &mut Server, dbid: usize) {
     server.db[dbid].dict.set_expand_allowed(allowed);
 }
 
-/// Shrinks the tables of a db that are mostly empty.
+/// Shrinks the tables of a db that are mostly empty, to save memory.
 pub fn tryResizeHashTables(server: &mut Server, dbid: usize) {
     server.db[dbid].dict.resize_if_needed();
 }
 
-/// Moves on the growing or shrinking of a db's tables, for a millisecond; true if there was something to move.
+/// Moves the rehashing of the tables of a db forward, for one millisecond. True if there was
+/// something to rehash.
 ///
-/// Tables move a little with every access. One that nobody uses would stay in two halves for ever.
+/// A table rehashes incrementally, a little with each access. In a server that is idle it would
+/// consist of two halves for a long time, so the cron spends some time on it.
 pub fn incrementallyRehash(server: &mut Server, dbid: usize) -> bool {
     server.db[dbid].dict.rehash_ms(1, || steady_ms() as u64)
 }
 
-/// Tells the tables whether they may move. Not while a child lives: moving touches memory that the two processes share, and
-/// each page touched is copied. In the child itself, never.
+/// Tells the tables whether they may resize. Called when a child was forked or has ended.
+///
+/// While there is a child they may not: a resize touches much of the memory that both processes
+/// share, and each page that is touched is copied. In the child itself they never may.
 pub fn updateDictResizePolicy(server: &mut Server) {
     let enable = if server.in_fork_child != CHILD_TYPE_NONE {
         dictResizeEnable::DICT_RESIZE_FORBID
@@ -517,7 +547,7 @@ pub fn updateDictResizePolicy(server: &mut Server) {
     }
 }
 
-/// The name of a kind of child, for the log.
+/// Returns the name of a type of child, for the log.
 pub fn strChildType(type_: i32) -> &'static str {
     match type_ {
         CHILD_TYPE_RDB => "RDB",
@@ -528,13 +558,13 @@ pub fn strChildType(type_: i32) -> &'static str {
     }
 }
 
-/// Whether a child is saving.
+/// Tells whether there is a child that saves an RDB or rewrites the append only file.
 #[inline]
 pub fn hasActiveChildProcess(server: &Server) -> bool {
     server.child_pid != -1
 }
 
-/// Forgets the child, after its end.
+/// Resets the state that belongs to the child after it has ended.
 pub fn resetChildState(server: &mut Server) {
     server.child_type = CHILD_TYPE_NONE;
     server.child_pid = -1;
@@ -546,19 +576,19 @@ pub fn resetChildState(server: &mut Server) {
     closeChildInfoPipe(server);
 }
 
-/// Whether a child of this kind may not run beside another such child.
+/// Tells whether a child of this type must not run beside another one of such a type.
 pub fn isMutuallyExclusiveChildType(type_: i32) -> bool {
     type_ == CHILD_TYPE_RDB || type_ == CHILD_TYPE_AOF || type_ == CHILD_TYPE_MODULE
 }
 
-/// Whether nothing is ever written to disk by itself.
+/// Tells whether all persistence is disabled: no append only file, and no save points.
 pub fn allPersistenceDisabled(server: &Server) -> bool {
     server.saveparams.is_empty() && server.aof_state == AOF_OFF
 }
 
 // ======================= Cron: called every 100 ms ========================
 
-/// Adds a sample to a metric: its rate per second since the last sample.
+/// Adds a sample to an instantaneous metric: its rate per second since the last sample.
 pub fn trackInstantaneousMetric(server: &mut Server, metric: usize, current_reading: i64) {
     let now = steady_ms();
     let m = &mut server.inst_metric[metric];
@@ -570,13 +600,13 @@ pub fn trackInstantaneousMetric(server: &mut Server, metric: usize, current_read
     m.last_sample_count = current_reading;
 }
 
-/// The mean of the samples of a metric, per second.
+/// Returns the mean of the samples of a metric, per second.
 pub fn getInstantaneousMetric(server: &Server, metric: usize) -> i64 {
     server.inst_metric[metric].samples.iter().sum::<i64>() / STATS_METRIC_SAMPLES as i64
 }
 
-/// Gives back memory of a client's query buffer that it does not need: because its latest requests were much smaller, or
-/// because it is idle.
+/// Frees memory of a client's query buffer that it does not need any more, because its latest
+/// requests were much smaller, or because it is idle.
 pub fn clientsCronResizeQueryBuffer(server: &mut Server, c: ClientId) {
     let steady_time = server.steady_time;
     let client = &mut server[c];
@@ -590,10 +620,11 @@ pub fn clientsCronResizeQueryBuffer(server: &mut Server, c: ClientId) {
             client.querybuf.shrink_to_fit();
         }
     }
-    // The peak is that since the last visit.
+    // Start to measure the peak again: it is that of the time between two visits.
     client.querybuf_peak = 0;
 
-    // A master has a second buffer, for what is to be passed on. After a huge value it would stay huge.
+    // The client of our master has a second buffer, the part of the stream that was read and not
+    // applied yet. It has to be resized as well: after a huge value it would stay huge.
     if client.flags & CLIENT_MASTER != 0 {
         let pending_querybuf_size = client.pending_querybuf.capacity();
         if pending_querybuf_size > LIMIT_PENDING_QUERYBUF
@@ -604,15 +635,19 @@ pub fn clientsCronResizeQueryBuffer(server: &mut Server, c: ClientId) {
     }
 }
 
-/// Memory of what a client sent and is not executed yet, in bytes.
+/// Returns the bytes used for what a client has sent and what is not executed yet.
 fn getClientInputMemoryUsage(client: &Client) -> usize {
     client.querybuf.capacity()
         + client.argv_len_sum
         + client.argv.as_ref().map_or(0, |argv| argv.mem_usage())
 }
 
-/// Remembers the largest buffers seen in this second, for INFO. There are `CLIENTS_PEAK_MEM_USAGE_SLOTS` seconds, used in a
-/// ring, so that a peak is shown for that long.
+/// Tracks the clients that use most memory, so that INFO can tell the peak of the last seconds
+/// without looking at all of them.
+///
+/// There are `CLIENTS_PEAK_MEM_USAGE_SLOTS` slots, each with the largest input and output buffer
+/// that was seen in one second; the slot of a second is its number modulo the number of slots. The
+/// recent peak is the maximum of all slots.
 pub fn clientsCronTrackExpansiveClients(server: &mut Server, c: ClientId, time_idx: usize) {
     let in_usage = getClientInputMemoryUsage(&server[c]);
     let out_usage = getClientOutputBufferMemoryUsage(&server[c]);
@@ -622,7 +657,9 @@ pub fn clientsCronTrackExpansiveClients(server: &mut Server, c: ClientId, time_i
     *output = out_usage.max(*output);
 }
 
-/// Keeps the sums of memory by class of client up to date: MEMORY STATS and INFO cannot walk through all of them.
+/// Keeps the sums of the memory that clients use, by class, up to date. Adding up all clients for
+/// each INFO or MEMORY STATS would be too slow, so it is done here a few clients at a time: the
+/// sums are not of this moment, but at most about a second old.
 pub fn clientsCronTrackClientsMemUsage(server: &mut Server, c: ClientId) {
     let type_ = getClientType(&server[c]);
     let client = &mut server.clients[c];
@@ -630,7 +667,7 @@ pub fn clientsCronTrackClientsMemUsage(server: &mut Server, c: ClientId) {
         + getClientInputMemoryUsage(client)
         + size_of::<Client>();
 
-    // Take out what was added last time, perhaps to another class.
+    // First take out what was added the last time, which may have been to another class.
     let last = &mut server.stat_clients_type_memory[client.client_cron_last_memory_type];
     *last = last.saturating_sub(client.client_cron_last_memory_usage);
     server.stat_clients_type_memory[type_] += mem;
@@ -638,16 +675,22 @@ pub fn clientsCronTrackClientsMemUsage(server: &mut Server, c: ClientId) {
     client.client_cron_last_memory_type = type_;
 }
 
-/// The largest query buffer and the largest output seen in the last seconds, in bytes.
+/// Returns the largest query buffer and the largest output seen in the last seconds, in bytes.
 pub fn getExpansiveClientsInfo(server: &Server) -> (usize, usize) {
     let max = |slots: &[usize]| slots.iter().copied().max().unwrap_or(0);
     (max(&server.ClientsPeakMemInput), max(&server.ClientsPeakMemOutput))
 }
 
-/// At least so many clients are looked at in every cron.
+/// The smallest number of clients that each call of `clientsCron` looks at.
 const CLIENTS_CRON_MIN_ITERATIONS: usize = 5;
 
-/// What has to be done for clients from time to time. Each is visited about once a second.
+/// Does what has to be done for clients all the time: timeouts, and the memory of their buffers.
+///
+/// It tries to visit each client once a second, by looking at a part of them in each call. That is
+/// no guarantee: the cron is called less often than configured while commands are slow.
+///
+/// This and what it calls must be fast. With tens of thousands of clients, thousands are looked at
+/// in each second, which would become a source of latency.
 pub fn clientsCron(server: &mut Server) {
     let numclients = listLength(&server.clients.list);
     let now = steady_ms();
@@ -656,8 +699,10 @@ pub fn clientsCron(server: &mut Server) {
 
     let curr_peak_mem_usage_slot =
         server.unixtime.rem_euclid(CLIENTS_PEAK_MEM_USAGE_SLOTS as i64) as usize;
-    // The next second starts from zero. If the cron was late for seconds some slots are older than they should be; it is
-    // only meant to say that there was a client like that lately.
+    // Clear the slot of the next second, so that it starts without the history of its last use. If
+    // the cron was not called for seconds, because a command was slow, some slots are older than
+    // they should be. That does no harm: what is wanted is whether there were very expensive
+    // clients recently.
     let zeroidx = (curr_peak_mem_usage_slot + 1) % CLIENTS_PEAK_MEM_USAGE_SLOTS;
     server.ClientsPeakMemInput[zeroidx] = 0;
     server.ClientsPeakMemOutput[zeroidx] = 0;
@@ -679,9 +724,11 @@ pub fn clientsCron(server: &mut Server) {
     }
 }
 
-/// What has to be done for the data from time to time: expire keys, resize tables.
+/// Does what has to be done for the dbs in the background: active expiration, resizing and
+/// rehashing of tables.
 pub fn databasesCron(server: &mut Server) {
-    // A replica does not expire by itself: its master sends DELs. It looks after keys that only it has.
+    // Expire keys by random sampling. Not on a replica, whose master sends DELs for expired keys;
+    // there it is done only for keys that were created on the replica itself.
     if server.active_expire_enabled {
         if iAmMaster(server) {
             activeExpireCycle(server, ACTIVE_EXPIRE_CYCLE_SLOW);
@@ -690,14 +737,15 @@ pub fn databasesCron(server: &mut Server) {
         }
     }
 
-    // Without a limit nothing keeps a table from growing; there may have been one.
+    // Without `maxmemory` nothing keeps a table from growing. There may have been a limit before.
     if server.maxmemory == 0 {
         for db in &mut server.db {
             db.dict.set_expand_allowed(true);
         }
     }
 
-    // Tables rest while a child saves: every page touched is a page copied.
+    // Resize and rehash only while no child is active: it would copy much of the memory that the
+    // two share.
     if !hasActiveChildProcess(server) {
         // A few dbs in every cron, going on where the last one stopped.
         let dbs_per_call = (CRON_DBS_PER_CALL as usize).min(server.dbnum);
@@ -730,14 +778,15 @@ fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustim
     }
 }
 
-/// Reads the clocks into the cached times.
+/// Updates the cached times. Many places need the time and no accuracy, and reading a field is much
+/// faster than reading a clock.
 pub fn updateCachedTime(server: &mut Server, update_daylight_info: bool) {
     server.steady_mstime = steady_ms();
     server.steady_time = server.steady_mstime / 1000;
     updateCachedTimeWithUs(server, update_daylight_info, ustime());
 }
 
-/// Looks whether a child has ended, and sees to what has to be done then.
+/// Checks whether a child has ended, without blocking, and calls the handler of its type.
 pub fn checkChildrenDone(server: &mut Server) {
     let ended = match waitNoHang(ANY_CHILD) {
         Ok(None) => return,
@@ -777,11 +826,12 @@ pub fn checkChildrenDone(server: &mut Server) {
         }
     }
 
-    // Start the fork that replicas wait for, if there is one.
+    // Replicas may have been waiting for this child to end: start their BGSAVE at once.
     replicationStartPendingFork(server);
 }
 
-/// Samples the memory figures that are slow to get. Called by `serverCron`, and while loading.
+/// Samples the memory figures that are slow to get: resident size and figures of the allocator.
+/// Called by `serverCron`, and by `whileBlockedCron` while loading.
 pub fn cronUpdateMemoryStats(server: &mut Server) {
     let zmalloc_used = zmalloc_used_memory();
     if zmalloc_used > server.stat_peak_memory {
@@ -813,23 +863,35 @@ pub fn cronUpdateMemoryStats(server: &mut Server) {
     }
 }
 
-/// Whether this turn of the cron is one in which something that happens every `ms` milliseconds happens.
+/// Tells whether what is to be done every `ms` milliseconds is to be done in this call of the cron.
 fn run_with_period(server: &Server, ms: i64) -> bool {
     let tick = i64::from(1000 / server.hz);
     ms <= tick || server.cronloops % (ms / tick) == 0
 }
 
-/// The heartbeat, `hz` times a second: statistics, the end of children, saves, the clients' and the data's cron,
-/// replication. Returns the milliseconds until the next one.
+/// The timer interrupt of the server, called `hz` times a second. It does what is not the
+/// consequence of an event:
+///
+/// - active expiration of keys (they also expire when they are looked up)
+/// - the software watchdog
+/// - statistics
+/// - incremental rehashing
+/// - BGSAVE and rewrites of the append only file, and the end of their children
+/// - timeouts of clients of several kinds
+/// - replication: reconnects and timeouts
+///
+/// What is done less often than in each call stands behind `run_with_period`. Returns the number of
+/// milliseconds until the next call.
 pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
-    // The watchdog's signal strikes if we are not back here in time.
+    // Arm the watchdog: its signal is delivered if we are not back here in time.
     if server.watchdog_period != 0 {
         watchdogScheduleSignal(server.watchdog_period);
     }
 
     updateCachedTime(server, true);
 
-    // The more clients, the more often: each is to be visited once a second, in small portions.
+    // Adapt `hz` to the number of clients: with many of them the cron runs more often, so that the
+    // visit of each once a second is spread over small portions.
     server.hz = server.config_hz;
     if server.dynamic_hz {
         while listLength(&server.clients.list) / server.hz as usize
@@ -860,7 +922,8 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
 
     cronUpdateMemoryStats(server);
 
-    // SIGTERM and SIGINT only leave a word; this is the safe place to obey.
+    // The handlers of SIGTERM and SIGINT only set a flag, since little can be done safely in a
+    // signal handler. This is where a shutdown is safe.
     if signal::shutdownAsap() {
         server.shutdown_asap = true;
     }
@@ -876,7 +939,7 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
         signal::setShutdownAsap(false);
     }
 
-    // A word about dbs and clients in the log.
+    // Show some information about dbs and clients in the log.
     if server.verbosity <= LL_VERBOSE && run_with_period(server, 5000) {
         for (j, db) in server.db.iter().enumerate() {
             let (size, used, vkeys) =
@@ -906,7 +969,7 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     clientsCron(server);
     databasesCron(server);
 
-    // A rewrite of the append only file that had to wait for the end of another child.
+    // Start a rewrite of the append only file that was scheduled while another child was active.
     if !hasActiveChildProcess(server) && server.aof_rewrite_scheduled {
         let _ = rewriteAppendOnlyFileBackground(server);
     }
@@ -953,14 +1016,16 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
             }
         }
     }
-    // Whoever forgot to call it.
+    // Called after each fork and each end of a child, so there should be nothing to do. It is
+    // defensive: a caller may have forgotten it.
     updateDictResizePolicy(server);
 
-    // A write that waits for an fsync: is that done?
+    // A flush of the append only file was postponed, as an fsync was in progress: try it again.
     if server.aof_state == AOF_ON && server.aof_flush_postponed_start != 0 {
         flushAppendOnlyFile(server, false);
     }
-    // One that failed is tried again, once a second.
+    // After a write error there is something to flush as well, and if that succeeds now, writes are
+    // accepted again. To try it once a second is enough, however large `hz` is.
     if run_with_period(server, 1000)
         && server.aof_state == AOF_ON
         && server.aof_last_write_status == CStatus::Err
@@ -968,20 +1033,22 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
         flushAppendOnlyFile(server, false);
     }
 
-    // The end of CLIENT PAUSE.
+    // End a CLIENT PAUSE whose time is over.
     checkClientPauseTimeoutAndReturnIfPaused(server);
 
-    // Reconnect to the master, find timeouts, start the saves that replicas wait for.
+    // The cron of replication: reconnects to the master, detects timeouts, starts the BGSAVE for
+    // replicas.
     if run_with_period(server, 1000) {
         replicationCron(server);
     }
 
-    // Connections of MIGRATE that nobody uses any more.
+    // Close connections of MIGRATE that have not been used for a while.
     if run_with_period(server, 1000) {
         crate::cluster::migrateCloseTimedoutSockets(server);
     }
 
-    // A save that had to wait for the end of another child. After replicationCron, since a save for replicas goes first.
+    // Start a BGSAVE that was scheduled while another child was active. This comes after
+    // `replicationCron`, since a BGSAVE for replication has priority.
     if !hasActiveChildProcess(server)
         && server.rdb_bgsave_scheduled
         && (server.steady_time - server.lastbgsave_try > i64::from(CONFIG_BGSAVE_RETRY_DELAY)
@@ -998,7 +1065,8 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     next
 }
 
-/// A long operation begins, during which events are served now and then (`processEventsWhileBlocked`).
+/// Notes that a long operation begins, such as loading, during which `processEventsWhileBlocked`
+/// serves events from time to time.
 pub fn blockingOperationStarts(server: &mut Server) {
     server.blocking_op_nesting += 1;
     if server.blocking_op_nesting == 1 {
@@ -1007,7 +1075,7 @@ pub fn blockingOperationStarts(server: &mut Server) {
     }
 }
 
-/// It ends.
+/// Notes that the operation which `blockingOperationStarts` announced has ended.
 pub fn blockingOperationEnds(server: &mut Server) {
     server.blocking_op_nesting -= 1;
     if server.blocking_op_nesting == 0 {
@@ -1015,9 +1083,10 @@ pub fn blockingOperationEnds(server: &mut Server) {
     }
 }
 
-/// What of `serverCron` has to go on while the data set is loading, at about the same rate. Counts `cronloops` up for it.
+/// Does the duties of `serverCron` that have to go on during a long operation, such as loading, at
+/// about the same rate as `hz`. Counts `cronloops`, too, so that `run_with_period` works.
 pub fn whileBlockedCron(server: &mut Server) {
-    // Somebody called blockingOperationStarts.
+    // Only to be called during such an operation.
     assert!(server.blocked_last_cron != 0);
 
     // Too soon.
@@ -1026,7 +1095,8 @@ pub fn whileBlockedCron(server: &mut Server) {
     }
     let mut latency = latencyStartMonitor(server);
 
-    // The calls may be far apart; make up for the crons that were missed.
+    // Calls may be far apart. What relies on being done every few milliseconds is done as often as
+    // it was missed.
     let hz_ms = i64::from(1000 / server.hz);
     while server.blocked_last_cron < server.steady_mstime {
         server.blocked_last_cron += hz_ms;
@@ -1041,16 +1111,19 @@ pub fn whileBlockedCron(server: &mut Server) {
     latencyAddSampleIfNeeded(server, "while-blocked-cron", latency);
 }
 
-/// Runs each time before the loop goes to wait for events, also when it is entered from `processEventsWhileBlocked`: then
-/// only what is harmless in the middle of something else is done.
+/// Runs each time before the event loop waits for events.
+///
+/// The loop may have been entered from `processEventsWhileBlocked`. Then only what is harmless in
+/// the middle of another operation is done, and no keys are expired, for example. Most important of
+/// it is to free the clients that are scheduled for it.
 pub fn beforeSleep(server: &mut Server) {
     let zmalloc_used = zmalloc_used_memory();
     if zmalloc_used > server.stat_peak_memory {
         server.stat_peak_memory = zmalloc_used;
     }
-    // The next command does not follow on the last.
+    // The next command does not directly follow the last one, so it can't take over its time.
     server.command_clock = 0;
-    // The log shows our role.
+    // The log shows our role in each line.
     setLogRole(if server.masterhost.is_some() { b'S' } else { b'M' });
 
     // C: a flag of its own says so; it is set exactly while a blocking operation lets events through.
@@ -1061,34 +1134,35 @@ pub fn beforeSleep(server: &mut Server) {
         return;
     }
 
-    // Deadlines of blocked clients, to the millisecond.
+    // Unblock clients whose timeout is over. The cron would be too late for those of a few
+    // milliseconds.
     handleBlockedClientsTimeout(server);
 
-    // A fast expire cycle, which returns at once when it is not needed.
+    // Run a fast expire cycle, which returns at once if it is not needed.
     if server.active_expire_enabled && server.masterhost.is_none() {
         activeExpireCycle(server, ACTIVE_EXPIRE_CYCLE_FAST);
     }
 
-    // What clients sent while they were blocked.
+    // Process what clients that were just unblocked had sent while they were blocked.
     if listLength(&server.unblocked_clients) != 0 {
         processUnblockedClients(server);
     }
 
-    // What changed is written to the append only file before anybody hears that it did.
+    // Write the append only file, before any client is sent the reply that its write was executed.
     if server.aof_state == AOF_ON {
         flushAppendOnlyFile(server, false);
     }
 
-    // Most replies leave here, without a write handler.
+    // Send replies: mostly all that there is goes out here, without a write handler.
     handleClientsWithPendingWrites(server);
 
     freeClientsInAsyncFreeQueue(server);
 
-    // Keys that became ready outside of any command.
+    // Serve clients blocked on keys that became ready outside of any command.
     handleClientsBlockedOnKeys(server);
 }
 
-/// Runs right after the wait, before any handler.
+/// Runs right after the event loop has waited, before any handler.
 pub fn afterSleep(server: &mut Server) {
     server.command_clock = 0;
     server.tick_clock.sync();
@@ -1096,15 +1170,16 @@ pub fn afterSleep(server: &mut Server) {
 
 // =========================== Server initialization ========================
 
-/// The values of a server before its configuration is read: what is no option, then the defaults of the options. Fills
-/// the command table too, since the configuration may rename commands.
+/// Returns a server with the values that it has before its configuration is read: those that are no
+/// options, and the defaults of options. Fills the command table as well, since the configuration
+/// may rename commands.
 pub fn initServerConfig(server: &mut Server) {
     updateCachedTime(server, true);
     server.runid = vec![0; CONFIG_RUN_ID_SIZE];
     getRandomHexChars(&mut server.runid);
     changeReplicationId(server);
     clearReplicationId2(server);
-    // Until the configuration says more: it may be used before.
+    // Initialized early, as it may be used before the configuration is read, which may change it.
     server.hz = CONFIG_DEFAULT_HZ;
     server.arch_bits = usize::BITS as i32;
     server.active_expire_enabled = true;
@@ -1120,7 +1195,8 @@ pub fn initServerConfig(server: &mut Server) {
     server.aof_rewrite_time_start = -1;
     server.aof_selected_db = -1;
 
-    // Save after an hour with a change, five minutes with a hundred, one minute with ten thousand.
+    // Save after an hour with one change, after five minutes with a hundred, after a minute with
+    // ten thousand.
     resetServerSaveParams(server);
     for (seconds, changes) in [(60 * 60, 1), (300, 100), (60, 10000)] {
         appendServerSaveParams(server, seconds, changes);
@@ -1140,19 +1216,22 @@ pub fn initServerConfig(server: &mut Server) {
     initConfigValues(server);
 }
 
-/// Seconds since the epoch, from the clock.
+/// Returns the seconds since the epoch, from the clock.
 fn unixSeconds() -> i64 {
     ustime() / 1_000_000
 }
 
-/// Do a proper shutdown before the restart.
+/// Flag of `restartServer`: do a proper shutdown before the restart.
 pub const RESTART_SERVER_GRACEFULLY: i32 = 1 << 0;
-/// Rewrite the configuration file before it.
+/// Flag of `restartServer`: rewrite the configuration file before the restart.
 pub const RESTART_SERVER_CONFIG_REWRITE: i32 = 1 << 1;
 
-/// Turns the process into a fresh server: same program, same arguments, same pid, after `delay` milliseconds.
+/// Restarts the server: executes the same program with the same arguments and configuration file,
+/// after `delay` milliseconds. It calls execve(2) directly, so the new server has the pid of the
+/// old one. `flags`: `RESTART_SERVER_*`.
 ///
-/// `C_ERR`: it could not, and goes on as it was. If the program itself cannot be executed any more the process ends.
+/// On success it does not return. `C_ERR`: it was not possible, and the server goes on. If only the
+/// execve fails, it is too late to go on, and the process exits.
 pub fn restartServer(server: &mut Server, flags: i32, delay: mstime_t) -> CResult {
     let executable = server.executable.clone().unwrap_or_default();
     if access(&executable, Access::Execute).is_err() {
@@ -1179,7 +1258,8 @@ pub fn restartServer(server: &mut Server, flags: i32, delay: mstime_t) -> CResul
         return C_ERR;
     }
 
-    // All descriptors but the standard ones: a server in the foreground goes on writing to its terminal.
+    // Close all descriptors except the standard ones: a server in the foreground goes on writing to
+    // its terminal.
     close_from(3, server.maxclients.saturating_add(1024));
 
     if delay > 0 {
@@ -1188,19 +1268,20 @@ pub fn restartServer(server: &mut Server, flags: i32, delay: mstime_t) -> CResul
     server.exec_argv[0].clone_from(&executable);
     execve(&executable, &server.exec_argv);
 
-    // There is nothing left to go on with.
+    // The sockets are closed: there is nothing with which to go on.
     exitFromChild(1)
 }
 
-/// Remembers the process's oom_score_adj as the base of relative ones.
+/// Remembers the oom_score_adj that the process has at start, to which relative values are added.
 fn readOOMScoreAdj(server: &mut Server) {
     if let Ok(val) = crate::sys::proc::readOOMScoreAdj() {
         server.oom_score_adj_base = val;
     }
 }
 
-/// Tells the kernel how gladly it may kill this process, as configured for a class of process (`CONFIG_OOM_*`). Below 0: the
-/// class of our role.
+/// Sets the oom_score_adj of the process, by which the kernel chooses whom to kill when memory is
+/// short, as configured for a class of process (`CONFIG_OOM_*`). A class below 0 means that of the
+/// current role, master or replica.
 pub fn setOOMScoreAdj(server: &mut Server, process_class: i32) -> CResult {
     if server.oom_score_adj == OOM_SCORE_ADJ_NO {
         return C_OK;
@@ -1222,8 +1303,11 @@ pub fn setOOMScoreAdj(server: &mut Server, process_class: i32) -> CResult {
     C_OK
 }
 
-/// Raises the limit of open files so that `maxclients` fit, with `CONFIG_MIN_RESERVED_FDS` more for files and listening
-/// sockets. Where the system does not allow it, `maxclients` comes down; if nothing is left for clients the process ends.
+/// Tries to raise the limit of open files to what `maxclients` needs, with
+/// `CONFIG_MIN_RESERVED_FDS` more for files, listening sockets and the like.
+///
+/// If that is not possible, it does the reverse and lowers `maxclients` to what can be handled; if
+/// nothing would be left for clients, the process exits.
 pub fn adjustOpenFilesLimit(server: &mut Server) {
     let reserved = CONFIG_MIN_RESERVED_FDS as u64;
     let maxfiles = u64::from(server.maxclients) + reserved;
@@ -1305,7 +1389,8 @@ pub fn adjustOpenFilesLimit(server: &mut Server) {
     );
 }
 
-/// Warns when the system cuts the configured backlog of connections to accept.
+/// Warns if the system limits the configured backlog of connections that wait to be accepted
+/// (`tcp-backlog`).
 pub fn checkTcpBacklogSettings(server: &Server) {
     let Some(somaxconn) = somaxconn() else { return };
     if somaxconn > 0 && somaxconn < i64::from(server.tcp_backlog) {
@@ -1318,7 +1403,7 @@ pub fn checkTcpBacklogSettings(server: &Server) {
     }
 }
 
-/// Stops listening on these sockets.
+/// Closes listening sockets.
 pub fn closeSocketListeners(server: &mut Server, sfd: Vec<RawFd>) {
     for fd in sfd {
         server.net.el.aeClosing(fd);
@@ -1326,7 +1411,8 @@ pub fn closeSocketListeners(server: &mut Server, sfd: Vec<RawFd>) {
     }
 }
 
-/// Has `accept_handler` called for the connections of these sockets: of all of them, or with `C_ERR` of none.
+/// Installs `accept_handler` as the handler of new connections on all of these sockets. `C_ERR`:
+/// that failed for one of them, and it is installed on none.
 pub fn createSocketAcceptHandler(
     server: &mut Server,
     sfd: &[RawFd],
@@ -1343,10 +1429,12 @@ pub fn createSocketAcceptHandler(
     C_OK
 }
 
-/// Listens on `port` of all the configured addresses, or of all IPv4 and IPv6 addresses where none are.
+/// Listens on `port` of all configured addresses, or if there are none, of all IPv4 and IPv6
+/// addresses.
 ///
-/// An address with a `-` before it may be missing, and a protocol the system does not know is left out. Any other failure
-/// is `Err`, and nothing listens.
+/// An address with a `-` before it may be unavailable, and a protocol that the system does not
+/// support is left out. `Err`: another failure, for at least one of the addresses; then nothing
+/// listens.
 pub fn listenToPort(server: &mut Server, port: i32) -> Result<Vec<RawFd>, ()> {
     let mut sfd = Vec::new();
     let bindaddr = if server.bindaddr.is_empty() {
@@ -1396,7 +1484,7 @@ pub fn listenToPort(server: &mut Server, port: i32) -> Result<Vec<RawFd>, ()> {
     Ok(sfd)
 }
 
-/// Sets the statistics of INFO to zero: at start, and at CONFIG RESETSTAT.
+/// Resets the statistics that INFO reports: at start and by CONFIG RESETSTAT.
 pub fn resetServerStats(server: &mut Server) {
     server.stat_numcommands = 0;
     server.stat_numconnections = 0;
@@ -1427,7 +1515,8 @@ pub fn resetServerStats(server: &mut Server) {
     server.aof_delayed_fsync = 0;
 }
 
-/// Makes a server of a configuration: limits, event loop, listening sockets, dbs, the cron. Ends the process where it cannot.
+/// Initializes a server that is configured: limits, event loop, listening sockets, dbs, the cron.
+/// Exits the process where that is not possible.
 pub fn initServer(server: &mut Server) {
     signal::ignoreHupAndPipe();
     setupSignalHandlers(server);
@@ -1448,7 +1537,7 @@ pub fn initServer(server: &mut Server) {
     server.in_fork_child = CHILD_TYPE_NONE;
     server.replication_allowed = true;
     server.tick_clock = TickClock::new();
-    // The first command to replicas says which db it is for.
+    // Force a SELECT before the first command to replicas.
     server.slaveseldb = -1;
     server.system_memory_size = zmalloc_get_memory_size();
 
@@ -1501,7 +1590,7 @@ pub fn initServer(server: &mut Server) {
         .collect();
     resetChildState(server);
     server.rdb_child_type = RDB_CHILD_TYPE_NONE;
-    // At start the data counts as saved, and no background save was ever tried.
+    // At start the data counts as saved, and a BGSAVE was never tried.
     server.lastsave = unixSeconds();
     server.lastsave_steady = steady_ms() / 1000;
     server.lastbgsave_try = 0;
@@ -1514,7 +1603,7 @@ pub fn initServer(server: &mut Server) {
     server.lastbgsave_status = CStatus::Ok;
     server.repl_good_slaves_count = 0;
 
-    // The cron: everything that happens a little at a time.
+    // Create the timer of the cron, in which all background operations are done incrementally.
     aeCreateTimeEvent(&mut server.net.el, 1, serverCron, 0);
 
     let ipfd = server.ipfd.clone();
@@ -1541,7 +1630,8 @@ pub fn initServer(server: &mut Server) {
         }
     }
 
-    // An address space of 4 GB would end in a crash: a limit, with an error for writes instead.
+    // On 32 bits the address space ends at 4 GB, where an allocation would fail and crash the
+    // server. A limit of 3 GB with `noeviction` makes that an error for writes instead.
     if server.arch_bits == 32 && server.maxmemory == 0 {
         serverLog!(
             LL_WARNING,
@@ -1555,14 +1645,16 @@ pub fn initServer(server: &mut Server) {
     ACLUpdateDefaultUserPassword(server, requirepass.as_deref());
 }
 
-/// What has to come last: the threads, and then the memory figure that INFO takes as that of an empty server.
+/// Does the last steps of initialization: starts the background threads, and takes the memory used
+/// now as that of an empty server, which INFO reports.
 pub fn InitServerLast(server: &mut Server) {
     server.bio.bioInit(server.bio_cpulist.as_deref());
     set_jemalloc_bg_thread(server.jemalloc_bg_thread);
     server.initial_memory_usage = zmalloc_used_memory();
 }
 
-/// Sets the flags that the words of `strflags` name. `C_ERR`: one of them is no flag; those before it are set.
+/// Sets the flags of a command that the words of `strflags` name. `C_ERR`: one of them is no flag;
+/// those before it are set.
 pub fn populateCommandTableParseFlags(c: &mut redisCommand, strflags: &str) -> CResult {
     for flag in strflags.split_ascii_whitespace() {
         c.flags |= match flag {
@@ -1591,14 +1683,14 @@ pub fn populateCommandTableParseFlags(c: &mut redisCommand, strflags: &str) -> C
             },
         };
     }
-    // What is not fast is slow.
+    // If it is not in the category @fast, it is in @slow.
     if c.flags & CMD_CATEGORY_FAST == 0 {
         c.flags |= CMD_CATEGORY_SLOW;
     }
     C_OK
 }
 
-/// Fills the table from the static ones.
+/// Fills the command table from the static tables.
 pub fn populateCommandTable(table: &mut CommandTable) {
     *table = CommandTable::default();
     for spec in TABLES.iter().flat_map(|specs| specs.iter()) {
@@ -1672,7 +1764,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     table.brpoplpushCommand = brpoplpush;
 }
 
-/// Forgets what the commands were called for: CONFIG RESETSTAT.
+/// Resets the statistics of all commands (INFO commandstats), for CONFIG RESETSTAT.
 pub fn resetCommandTableStats(server: &mut Server) {
     for c in &mut server.commands.commands {
         c.microseconds = 0;
@@ -1682,41 +1774,47 @@ pub fn resetCommandTableStats(server: &mut Server) {
     }
 }
 
-/// Forgets the errors counted for INFO errorstats.
+/// Resets the counters of errors (INFO errorstats).
 pub fn resetErrorTableStats(server: &mut Server) {
     server.errors.clear();
 }
 
 // ====================== Commands lookup and execution =====================
 
-/// The command that clients call `name`.
+/// Looks up the command that clients call `name`.
 #[inline]
 pub fn lookupCommand(server: &Server, name: &[u8]) -> Option<CommandId> {
     server.commands.lookup(name)
 }
 
-/// The same, or else the command that was called so before it was renamed: for code that rewrites a command and knows it by
-/// its own name.
+/// Looks up a command by the name that clients call it, or else by its original name, before it was
+/// renamed. For code that rewrites the arguments of a command and knows commands by their original
+/// names.
 pub fn lookupCommandOrOriginal(server: &Server, name: &[u8]) -> Option<CommandId> {
     server.commands.lookup(name).or_else(|| server.commands.lookupOriginal(name))
 }
 
-/// Passes a command on: to the append only file, if it is on and `flags` has PROPAGATE_AOF, to the replicas and the backlog
-/// if it has PROPAGATE_REPL.
+/// Propagates a command, run in db `dbid`, to the append only file if `flags` has PROPAGATE_AOF,
+/// and to the replicas and the backlog if it has PROPAGATE_REPL.
 ///
-/// Not for the inside of a command: nothing is wrapped in MULTI and EXEC here. There it is `alsoPropagate`,
-/// `preventCommandPropagation`, `forceCommandPropagation`. Outside of one, as when a blocked client is served, it is this.
+/// It is not for use inside of the implementation of a command, since it does not wrap commands in
+/// MULTI and EXEC; there are `alsoPropagate`, `preventCommandPropagation` and
+/// `forceCommandPropagation` for that. It is for what has to be propagated outside of the execution
+/// of a command, as when a blocked client is served.
 pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, flags: i32) {
     if !server.replication_allowed {
         return;
     }
 
-    // The first write of a transaction brings the MULTI: replicas get the transaction as a whole, or nothing of it.
+    // Propagate a MULTI before the first write of a transaction. So all of MULTI ... EXEC reaches
+    // the append only file and the replicas as a whole, with the same guarantees of atomicity as
+    // here.
     if server.in_exec && !server.propagate_in_transaction {
         execCommandPropagateMulti(server, dbid);
     }
 
-    // While clients are paused the data does not change, or a failover would lose writes.
+    // While clients are paused the data set must not change, as a failover would lose the change.
+    // Whatever is propagated then is a fault, but for a transaction that was being executed.
     assert!(!areClientsPaused(server) || server.client_pause_in_transaction);
 
     if server.aof_state != AOF_OFF && flags & PROPAGATE_AOF != 0 {
@@ -1727,7 +1825,8 @@ pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, fl
     }
 }
 
-/// Inside of a command: has one more command propagated, after the one that runs.
+/// Schedules the propagation of one more command, after the one that is being executed. For use
+/// inside of commands.
 pub fn alsoPropagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: Argv, target: i32) {
     if server.loading {
         return;
@@ -1735,7 +1834,8 @@ pub fn alsoPropagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: Argv,
     server.also_propagate.push(redisOp { argv, dbid, target, cmd });
 }
 
-/// Inside of a command: has it propagated (`PROPAGATE_*`) even if it changes nothing.
+/// Forces the propagation of the command that is being executed (`PROPAGATE_*`), even if it changes
+/// nothing. For use inside of commands.
 pub fn forceCommandPropagation(server: &mut Server, c: ClientId, flags: i32) {
     let cmd = server[c].cmd.expect("a command runs");
     assert!(server.commands[cmd].flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0);
@@ -1747,23 +1847,24 @@ pub fn forceCommandPropagation(server: &mut Server, c: ClientId, flags: i32) {
     }
 }
 
-/// Inside of a command: has it not propagated at all, so that `alsoPropagate` says everything.
+/// Prevents the propagation of the command that is being executed, for when what `alsoPropagate`
+/// has scheduled says everything. For use inside of commands.
 pub fn preventCommandPropagation(server: &mut Server, c: ClientId) {
     server[c].flags |= CLIENT_PREVENT_PROP;
 }
 
-/// The same, for the append only file alone.
+/// Prevents the propagation of the command that is being executed to the append only file.
 pub fn preventCommandAOF(server: &mut Server, c: ClientId) {
     server[c].flags |= CLIENT_PREVENT_AOF_PROP;
 }
 
-/// The same, for the replicas alone.
+/// Prevents the propagation of the command that is being executed to the replicas.
 pub fn preventCommandReplication(server: &mut Server, c: ClientId) {
     server[c].flags |= CLIENT_PREVENT_REPL_PROP;
 }
 
-/// Enters a command that took `duration` microseconds into the slow log if that is long, as the client sent it, but for
-/// what was redacted. `argv` is the command as received.
+/// Adds a command that took `duration` microseconds to the slow log, if that is long enough. It is
+/// shown as the client sent it (`argv`), except for what was redacted.
 pub fn slowlogPushCurrentCommand(
     server: &mut Server,
     c: ClientId,
@@ -1771,7 +1872,7 @@ pub fn slowlogPushCurrentCommand(
     argv: &Args,
     duration: ustime_t,
 ) {
-    // Some commands have arguments that are nobody's business.
+    // Some commands contain secrets, and are never shown.
     if server.commands[cmd].flags & CMD_SKIP_SLOWLOG != 0 {
         return;
     }
@@ -1784,11 +1885,12 @@ pub fn slowlogPushCurrentCommand(
     }
 }
 
-/// When the command that begins now begins, in microseconds: when the last one ended, if both came with the same read.
+/// Returns the start time of the command that begins now, in microseconds: the end of the one
+/// before it, if both came with the same read.
 ///
-/// Between two commands of a pipeline there is next to nothing, so the reading that ends the one is good enough to begin the
-/// other, and half the clock calls are saved. Another read, another turn of the loop or an eviction in between break the
-/// chain.
+/// Between two commands of a pipeline there is next to nothing, so the reading of the clock that
+/// ends one is good enough to start the next, and half of the readings are saved. Another read,
+/// another turn of the event loop, or an eviction in between break this chain.
 #[inline]
 fn commandClock(server: &mut Server) -> ustime_t {
     if server.command_clock == 0 || server.command_clock_reads != server.stat_total_reads_processed
@@ -1799,30 +1901,40 @@ fn commandClock(server: &mut Server) -> ustime_t {
     server.command_clock
 }
 
-/// Executes the client's command (`server[c].cmd`), and does what comes after every command: statistics, slow log, monitors,
-/// propagation.
+/// Executes the client's command (`server[c].cmd`) and does all that follows each command:
+/// statistics, slow log, MONITOR, propagation. This is the core of the execution of commands.
 ///
-/// `flags` (`CMD_CALL_*`) say which of those are wanted. What is propagated depends on the client's flags as well, which the
-/// command may set with `forceCommandPropagation` and `preventCommandPropagation`:
+/// `flags` say what of this is wanted:
 ///
-/// 1. A command that changed the data, or forces it, is propagated, unless the command prevents it or `flags` do not have
-///    the CMD_CALL_PROPAGATE_* for it.
-/// 2. It is propagated as it was rewritten (`rewriteClientCommandVector`), or else as it was received.
-/// 3. What it asked for with `alsoPropagate` follows, prevented or not; more than one is wrapped in MULTI and EXEC.
+/// - `CMD_CALL_SLOWLOG`: add it to the slow log if it took long
+/// - `CMD_CALL_STATS`: count it in the statistics of the command
+/// - `CMD_CALL_PROPAGATE_AOF`, `CMD_CALL_PROPAGATE_REPL`: propagate it to the append only file, to
+///   the replicas
+///
+/// What is propagated depends on the client's flags as well, which the command may set with
+/// `forceCommandPropagation` and `preventCommandPropagation`:
+///
+/// 1. A command that changed the data, or forces its propagation, is propagated, unless it prevents
+///    that, or `flags` do not have the CMD_CALL_PROPAGATE_* for it: without that it never is.
+/// 2. It is propagated as it was rewritten (`rewriteClientCommandVector`), or else as it was
+///    received.
+/// 3. What it scheduled with `alsoPropagate` follows, prevented or not; more than one command is
+///    wrapped in MULTI and EXEC, unless they are in a transaction already.
 pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     const PROPAGATION: u64 = CLIENT_FORCE_AOF | CLIENT_FORCE_REPL | CLIENT_PREVENT_PROP;
     let client = &mut server.clients[c];
     let client_old_flags = client.flags;
     let real_cmd = client.cmd.expect("a command is called after it was looked up");
     client.flags &= !PROPAGATION;
-    // Calls nest: what is there already belongs to the call around this one.
+    // Calls may nest. What is scheduled already belongs to the outer one, and is put aside.
     let first_op = server.also_propagate.len();
 
     // Call the command.
     let dirty = server.dirty;
     server.prev_err_count = server.stat_total_error_replies;
     let call_timer = commandClock(server);
-    // Within a command time stands still, and within a transaction.
+    // Within a command, and within a transaction, the time against which keys expire stands still;
+    // see `expireClock` in db.rs.
     if server.fixed_time_expire == 0 {
         updateCachedTimeWithUs(server, false, call_timer);
     }
@@ -1839,7 +1951,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     // prev_err_count moves with every nested call too: an error is counted for the command it belongs to, not again for
     // the EXEC around it.
     let failed = server.stat_total_error_replies > server.prev_err_count;
-    // The command that ran; the client's may be another by now (a rewritten one).
+    // The command that was executed. The client's may be another by now, if it was rewritten.
     let command = &mut server.commands[real_cmd];
     if failed {
         command.failed_calls += 1;
@@ -1853,14 +1965,16 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
 
     let client = &mut server.clients[c];
     client.duration = duration;
-    // CLIENT KILL of oneself and the like: now that the reply is there, close after it.
+    // After the command has replied, honour the flag by which it asked to close its own client
+    // (CLIENT KILL, ACL LOAD).
     if client.flags & CLIENT_CLOSE_AFTER_COMMAND != 0 {
         client.flags &= !CLIENT_CLOSE_AFTER_COMMAND;
         client.flags |= CLIENT_CLOSE_AFTER_REPLY;
     }
     let blocked = client.flags & CLIENT_BLOCKED != 0;
 
-    // Latency and slow log. A blocked client's command is not over yet.
+    // Record the latency and add it to the slow log. Not for a client that is blocked now: its
+    // command is not over.
     if flags & CMD_CALL_SLOWLOG != 0 {
         if server.latency_monitor_threshold != 0 {
             let latency_event =
@@ -1872,7 +1986,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
         }
     }
 
-    // Monitors see what was sent, but for administration.
+    // Send it to clients in MONITOR, as it was received, except for administrative commands.
     if listLength(&server.monitors) != 0 {
         let cmd = server[c].cmd.unwrap_or(real_cmd);
         if server.commands[cmd].flags & (CMD_SKIP_MONITOR | CMD_ADMIN) == 0 {
@@ -1928,10 +2042,10 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
         client.argv = Some(rewritten.unwrap_or_else(|| argv.to_argv()));
     }
 
-    // Calls nest: the flags of the call around this one come back.
+    // Restore the flags that the outer call had.
     client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
 
-    // And what the command wanted propagated beside itself.
+    // Propagate what the command has scheduled with `alsoPropagate`.
     if server.also_propagate.len() > first_op {
         let ops = server.also_propagate.split_off(first_op);
         if flags & CMD_CALL_PROPAGATE != 0 {
@@ -1960,7 +2074,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
         }
     }
 
-    // A CLIENT PAUSE inside of a transaction takes effect when all of it is propagated.
+    // A CLIENT PAUSE within a transaction takes effect when all of the transaction was propagated.
     if !server.in_exec && server.client_pause_in_transaction {
         server.client_pause_in_transaction = false;
     }
@@ -1969,7 +2083,8 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     server.stat_numcommands += 1;
     server.prev_err_count = server.stat_total_error_replies;
 
-    // The peak, before the next command evicts. Without an allocation there is no new one.
+    // Record the peak of memory here, before the next command evicts keys. If nothing was allocated
+    // there is no new peak.
     if hasAllocatedSince(&mut server.stat_peak_mark) {
         let zmalloc_used = zmalloc_used_memory();
         if zmalloc_used > server.stat_peak_memory {
@@ -1978,7 +2093,9 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     }
 }
 
-/// Refuses the client's command with one of the shared errors. A transaction is flagged; an EXEC is aborted.
+/// Rejects a command that is ready to be executed, with one of the shared errors. A transaction in
+/// progress is flagged, so that its EXEC fails; if the command is EXEC itself, the transaction is
+/// aborted.
 pub fn rejectCommand(server: &mut Server, c: ClientId, argv: &Args, reply: Shared) {
     flagTransaction(server, c);
     if let Some(cmd) = server[c].cmd {
@@ -1992,8 +2109,8 @@ pub fn rejectCommand(server: &mut Server, c: ClientId, argv: &Args, reply: Share
     }
 }
 
-/// The same with a text made for the occasion, as for `addReplyError`. Line ends in it become spaces: it may quote the
-/// client.
+/// Rejects a command as `rejectCommand` does, with an error whose text was made with a format, as
+/// for `addReplyError`. Line ends in it become spaces, since it may quote the client.
 pub fn rejectCommandFormat(server: &mut Server, c: ClientId, argv: &Args, mut text: Vec<u8>) {
     if let Some(cmd) = server[c].cmd {
         server.commands[cmd].rejected_calls += 1;
@@ -2007,19 +2124,21 @@ pub fn rejectCommandFormat(server: &mut Server, c: ClientId, argv: &Args, mut te
     }
 }
 
-/// Whether the command may have keys at places that the table does not tell.
+/// Tells whether the command may have keys at positions that the command table does not tell.
 pub fn cmdHasMovableKeys(cmd: &redisCommand) -> bool {
     cmd.getkeys_proc.is_some()
 }
 
-/// Executes a command that was received whole, or refuses it, or queues it in a transaction.
+/// Processes a command that was received whole: executes it, queues it in a transaction, or rejects
+/// it.
 ///
-/// `C_ERR`: the client is gone or about to go (QUIT, the link to our master); the caller reads no more of its commands. The reply to a refused
-/// command was sent, which is no reason to stop: `C_OK`.
+/// `C_ERR`: the client is gone or about to go (QUIT, the link to our master), and the caller reads
+/// no more of its commands. A command that was rejected got its reply, and is no reason to stop:
+/// `C_OK`.
 pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     debug_assert!(!server.propagate_in_transaction && !server.in_exec);
 
-    // Not everything that may come from a client may come from a master.
+    // What our master may send is not what a client may send.
     if server[c].flags & CLIENT_MASTER != 0 {
         match command_from_master(server, c, argv) {
             FromMaster::Execute => {}
@@ -2028,7 +2147,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         }
     }
 
-    // QUIT is no command like others: nothing may refuse it.
+    // QUIT is handled apart from the other commands, so that none of the checks below can reject
+    // it.
     let name = argv.get(0);
     if name.len() == 4 && eq_ignore_case(name, b"quit") {
         addReply(server, c, shared::ok);
@@ -2036,7 +2156,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         return C_ERR;
     }
 
-    // Does it exist, with so many arguments?
+    // Look the command up, and check the number of its arguments.
     let found = argv.cmd().or_else(|| server.commands.lookup(name));
     let client = &mut server.clients[c];
     client.cmd = found;
@@ -2069,7 +2189,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         return C_OK;
     }
 
-    // What it is. An EXEC is what its commands are.
+    // What kind of command it is. An EXEC is of each kind that one of its commands is of.
     let is_exec = cmd == commands.execCommand;
     let (mut cmd_flags, mut cmd_inv_flags) = (command.flags, !command.flags);
     if is_exec {
@@ -2083,7 +2203,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     let is_denyloading_command = cmd_inv_flags & CMD_LOADING != 0;
     let is_may_replicate_command = cmd_flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
 
-    // Before authentication there is just AUTH, HELLO and the like. After it the one user there is may do everything.
+    // A client that is not authenticated may only run commands flagged `no-auth`, such as AUTH and
+    // HELLO. After that the one user there is may do everything.
     let no_auth = command.flags & CMD_NO_AUTH != 0;
     if !no_auth && authRequired(server, c) {
         rejectCommand(server, c, argv, shared::noautherr);
@@ -2118,7 +2239,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         }
     }
 
-    // A master that cannot save what it is told takes no writes.
+    // Reject writes on a master if there are problems to persist them on the disk.
     let is_master = server.masterhost.is_none();
     if is_master && (is_write_command || cmd == server.commands.pingCommand) {
         match writeCommandsDeniedByDiskError(server) {
@@ -2138,7 +2259,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         }
     }
 
-    // Nor one with too few good replicas, if they are asked for.
+    // Reject writes on a master with too few good replicas, if a minimum is configured.
     if is_master
         && server.repl_min_slaves_to_write != 0
         && server.repl_min_slaves_max_lag != 0
@@ -2149,14 +2270,15 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         return C_OK;
     }
 
-    // A read-only replica takes writes from its master.
+    // Reject writes on a read-only replica, except for those of its master.
     let client_flags = server[c].flags;
     if !is_master && server.repl_slave_ro && client_flags & CLIENT_MASTER == 0 && is_write_command {
         rejectCommand(server, c, argv, shared::roslaveerr);
         return C_OK;
     }
 
-    // A subscriber that speaks RESP2 could not tell replies from messages.
+    // In the context of Pub/Sub only a few commands are allowed with RESP2, since the client could
+    // not tell their replies from messages.
     if client_flags & CLIENT_PUBSUB != 0 && server[c].resp == 2 {
         let commands = &server.commands;
         let allowed = [
@@ -2177,7 +2299,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         }
     }
 
-    // A replica that lost its master may be told not to serve old data.
+    // With `replica-serve-stale-data no`, a replica whose link is down only accepts commands
+    // flagged `ok-stale`.
     if !is_master
         && server.repl_state != REPL_STATE_CONNECTED
         && !server.repl_serve_stale_data
@@ -2192,7 +2315,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         return C_OK;
     }
 
-    // A replica has no business in the keyspace, least of all around a pause, from which it is exempt.
+    // Reject commands of replicas that touch keys. It would be an error at any time, and during a
+    // pause, from which replicas are exempt, it would change data.
     if client_flags & CLIENT_SLAVE != 0
         && (is_may_replicate_command || is_write_command || is_read_command)
     {
@@ -2200,7 +2324,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         return C_OK;
     }
 
-    // CLIENT PAUSE: the command waits.
+    // While clients are paused, block the client until the pause ends, unless it is a replica.
     if client_flags & CLIENT_SLAVE == 0
         && (server.client_pause_type == CLIENT_PAUSE_ALL
             || (server.client_pause_type == CLIENT_PAUSE_WRITE && is_may_replicate_command))
@@ -2234,7 +2358,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
 
 // ====================== Error lookup and execution =====================
 
-/// Counts an error reply under its first word, for INFO errorstats.
+/// Counts an error reply under its code, for INFO errorstats.
 pub fn incrementErrorCount(server: &mut Server, fullerr: &[u8]) {
     match server.errors.get_mut(fullerr) {
         Some(count) => *count += 1,
@@ -2246,7 +2370,8 @@ pub fn incrementErrorCount(server: &mut Server, fullerr: &[u8]) {
 
 // ================================== Shutdown ===============================
 
-/// Closes the listening sockets, and removes the unix socket's file if asked to. The loop is not told.
+/// Closes the listening sockets, and removes the file of the unix socket if `unlink_unix_socket`.
+/// The event loop is not told. For a process that is about to end.
 pub fn closeListeningSockets(server: &mut Server, unlink_unix_socket: bool) {
     for &fd in server.ipfd.iter().chain(&server.sofd) {
         server.net.el.aeClosing(fd);
@@ -2258,10 +2383,11 @@ pub fn closeListeningSockets(server: &mut Server, unlink_unix_socket: bool) {
     }
 }
 
-/// Makes everything ready for the end of the process: saves if that is configured or asked for (`SHUTDOWN_*`), and cleans
-/// up. `C_ERR`: the data could not be saved, and the server goes on.
+/// Prepares the end of the process: saves, if that is configured or asked for (`SHUTDOWN_*`), and
+/// cleans up. `C_ERR`: the data could not be saved, and the server goes on.
 pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
-    // Half a data set must not overwrite a whole one.
+    // While the data set is loading, half of it is in memory. A save now would overwrite the whole
+    // one.
     if server.loading {
         flags = flags & !SHUTDOWN_SAVE | SHUTDOWN_NOSAVE;
     }
@@ -2273,7 +2399,7 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         redisCommunicateSystemd(b"STOPPING=1\n");
     }
 
-    // A child that saves could overwrite what we save now.
+    // Kill a child that saves: it could overwrite the newer RDB that we save now.
     if server.child_type == CHILD_TYPE_RDB {
         serverLog!(LL_WARNING, "There is a child saving an .rdb. Killing it!");
         killRDBChild(server);
@@ -2328,10 +2454,10 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         let _ = unlink(tmpfile);
     }
 
-    // What replicas have not got yet, as far as it goes without waiting.
+    // Send replicas what they have not been sent, as far as that is possible without waiting.
     flushSlavesOutputBuffers(server);
 
-    // So that the next one can start at once.
+    // Close the listening sockets, so that a server that is started next can bind at once.
     closeListeningSockets(server, true);
     serverLog!(LL_WARNING, "Redis is now ready to exit, bye bye...");
     C_OK
@@ -2339,15 +2465,16 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
 
 // ================================== Commands ===============================
 
-/// Writes are fine.
+/// Disk error type: none, writes are accepted.
 pub const DISK_ERROR_TYPE_NONE: i32 = 0;
-/// The append only file cannot be written.
+/// Disk error type: the append only file can't be written.
 pub const DISK_ERROR_TYPE_AOF: i32 = 1;
-/// The last background save failed.
+/// Disk error type: the last BGSAVE failed.
 pub const DISK_ERROR_TYPE_RDB: i32 = 2;
 
-/// Whether writes have to be refused because the data cannot be saved: one of the above. For the append only file,
-/// `server.aof_last_write_errno` says why.
+/// Returns whether writes have to be rejected because of a problem with persistence, and of which
+/// kind (`DISK_ERROR_TYPE_*`). For the append only file, `server.aof_last_write_errno` has the
+/// reason.
 #[inline]
 pub fn writeCommandsDeniedByDiskError(server: &mut Server) -> i32 {
     if server.stop_writes_on_bgsave_err
@@ -2369,14 +2496,14 @@ pub fn writeCommandsDeniedByDiskError(server: &mut Server) -> i32 {
     DISK_ERROR_TYPE_NONE
 }
 
-/// PING [message]
+/// PING [message]: replies with PONG, or with the message.
 pub fn pingCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if argv.len() > 2 {
         let name = server[c].cmd.map_or("ping", |cmd| server.commands[cmd].name);
         addReplyErrorFormat!(server, c, "wrong number of arguments for '{}' command", name);
         return;
     }
-    // A subscriber that speaks RESP2 gets it in the form of a message.
+    // In the context of Pub/Sub the reply with RESP2 has the form of a message.
     if server[c].flags & CLIENT_PUBSUB != 0 && server[c].resp == 2 {
         addReplyArrayLen(server, c, 2);
         addReplyBulkCBuffer(server, c, b"pong");
@@ -2388,7 +2515,7 @@ pub fn pingCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// ECHO message
+/// ECHO message: replies with the message.
 pub fn echoCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyBulkCBuffer(server, c, &argv[1]);
 }
@@ -2401,7 +2528,7 @@ pub fn timeCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     addReplyBulkLongLong(server, c, now % 1_000_000);
 }
 
-/// Describes a command, or nothing where there is none: COMMAND's reply.
+/// Adds the description of a command to the reply of COMMAND; a null if there is none.
 pub fn addReplyCommand(server: &mut Server, c: ClientId, cmd: Option<CommandId>) {
     let Some(cmd) = cmd else {
         addReplyNull(server, c);
@@ -2506,7 +2633,7 @@ pub fn commandCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// A number of bytes as people read it: `100B`, `4.00K`, `1.50G`.
+/// Formats a number of bytes for people: `100B`, `4.00K`, `1.50G`.
 pub fn bytesToHuman(n: u64) -> Vec<u8> {
     const UNITS: [char; 5] = ['K', 'M', 'G', 'T', 'P'];
     if n < 1024 {
@@ -2521,16 +2648,16 @@ pub fn bytesToHuman(n: u64) -> Vec<u8> {
     bformat!("{}B", n)
 }
 
-/// `s` with the characters that mean something in INFO replaced by underscores.
+/// Returns `s` with the characters that have a meaning in INFO replaced by underscores.
 pub fn getSafeInfoString(s: &[u8]) -> Vec<u8> {
     let mut safe = s.to_vec();
     memmapchars(&mut safe, b"#:\n\r", b"____");
     safe
 }
 
-/// Identifies the sources, for INFO and `--version`; there is no repository to ask at run time.
+/// The commit of the sources, for INFO and `--version`: there is no repository to ask at run time.
 const GIT_SHA1: &str = "00000000";
-/// Whether they differed from the repository.
+/// Whether the sources differed from that commit.
 const GIT_DIRTY: i32 = 0;
 
 /// `release.c`: a number that differs between builds of different versions.
@@ -2539,7 +2666,8 @@ fn redisBuildId() -> u64 {
     crate::crc64::crc64(0, id.as_bytes())
 }
 
-/// The text of INFO: a section, or several (`default`, `all`, `everything`). An unknown section is empty.
+/// Returns the text of INFO: one section, or several (`default`, `all`, `everything`). An unknown
+/// section is empty.
 pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
     let mut info = Vec::new();
     let uptime = server.unixtime - server.stat_starttime;
@@ -3004,7 +3132,8 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
     info
 }
 
-/// INFO's section about replication: our side as a replica, if we are one, and each of our own replicas.
+/// Adds the replication section of INFO: our side as a replica, if we are one, and each of our own
+/// replicas.
 fn genReplicationInfo(server: &Server, info: &mut Vec<u8>) {
     sdscatprintf!(
         *info,
@@ -3144,7 +3273,7 @@ pub fn monitorCommand(server: &mut Server, c: ClientId, _argv: &Args) {
         addReplyError(server, c, b"MONITOR isn't allowed for DENY BLOCKING client");
         return;
     }
-    // A replica or a monitor already.
+    // Ignored from a replica, or a client that is in MONITOR mode already.
     if server[c].flags & CLIENT_SLAVE != 0 {
         return;
     }
@@ -3155,7 +3284,7 @@ pub fn monitorCommand(server: &mut Server, c: ClientId, _argv: &Args) {
 
 // =================================== Main! ================================
 
-/// Whether the configuration asks to ignore this warning (`ignore-warnings`).
+/// Tells whether the configuration asks to ignore this warning (`ignore-warnings`).
 pub fn checkIgnoreWarning(server: &Server, warning: &str) -> bool {
     sdssplitargs(&server.ignore_warnings)
         .is_some_and(|flags| flags.iter().any(|flag| eq_ignore_case(flag, warning.as_bytes())))
@@ -3177,7 +3306,8 @@ pub fn linuxMemoryWarnings(server: &Server) {
     }
 }
 
-/// Writes our pid into the configured file, or the default one. If that does not work, it does not.
+/// Writes our pid to the configured file, or the default one. That is best effort: if it fails,
+/// there is no file.
 pub fn createPidFile(server: &mut Server) {
     let pidfile = server.pidfile.get_or_insert_with(|| CONFIG_DEFAULT_PID_FILE.to_vec());
     let _ = fs::write(asPath(pidfile), format!("{}\n", getpid()));
@@ -3217,7 +3347,7 @@ Examples:
     std::process::exit(1);
 }
 
-/// Says in the log what was started: in a box on a terminal, or where `always-show-logo` asks for it, else in a line.
+/// Logs what was started: in a box on a terminal, or with `always-show-logo`, otherwise in a line.
 ///
 /// C: draws its logo beside these facts; ours is a plain box.
 pub fn redisAsciiArt(server: &Server) {
@@ -3247,7 +3377,8 @@ pub fn redisAsciiArt(server: &Server) {
     serverLogRaw(LL_NOTICE | LL_RAW, art.as_bytes());
 }
 
-/// Listens on other addresses (CONFIG SET bind). `C_ERR`: that was not possible, and we listen on the old ones.
+/// Changes the addresses on which the server listens (CONFIG SET bind). `C_ERR`: that was not
+/// possible, and it listens on the old ones.
 pub fn changeBindAddr<T: AsRef<[u8]>>(server: &mut Server, addrlist: &[T]) -> CResult {
     let old = take(&mut server.ipfd);
     closeSocketListeners(server, old);
@@ -3277,7 +3408,8 @@ pub fn changeBindAddr<T: AsRef<[u8]>>(server: &mut Server, addrlist: &[T]) -> CR
     result
 }
 
-/// Listens on another port (CONFIG SET port); on none where it is 0. `C_ERR`: that was not possible, and nothing changed.
+/// Changes the port on which the server listens (CONFIG SET port); 0 for none. `C_ERR`: that was
+/// not possible, and nothing changed.
 pub fn changeListenPort(server: &mut Server, port: i32) -> CResult {
     let mut new_sfd = Vec::new();
     if port != 0 {
@@ -3307,12 +3439,13 @@ pub fn setupSignalHandlers(server: &Server) {
     signal::setupSignalHandlers(hooks, server.crashlog_enabled);
 }
 
-/// A crash is just a crash from here on (CONFIG SET crash-log-enabled).
+/// Removes the handlers of the signals of a crash (CONFIG SET crash-log-enabled no).
 pub fn removeSignalHandlers() {
     signal::removeSignalHandlers();
 }
 
-/// What a forked child has inherited and must not hold: a parent that starts again wants to bind, and the pid file is its.
+/// Closes, in a child, what it has inherited and must not keep: if the parent restarts it wants to
+/// bind its sockets and lock its pid file, even while the child is still running.
 pub fn closeChildUnusedResourceAfterFork(server: &mut Server) {
     closeListeningSockets(server, false);
     server.pidfile = None;
@@ -3349,7 +3482,7 @@ pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
 
     server.stat_total_forks += 1;
     server.stat_fork_time = ustime() - start;
-    // GB per second
+    // In GB per second.
     server.stat_fork_rate = zmalloc_used_memory() as f64 * 1_000_000.0
         / server.stat_fork_time as f64
         / (1024.0 * 1024.0 * 1024.0);
@@ -3376,17 +3509,17 @@ pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
     forked
 }
 
-/// A child reports what copy-on-write cost.
+/// Sends the parent, from a child, the size of memory that copy-on-write has duplicated.
 pub fn sendChildCowInfo(server: &mut Server, info_type: childInfoType, pname: &str) {
     sendChildInfoGeneric(server, info_type, 0, pname);
 }
 
-/// A child reports how many keys are done.
+/// Sends the parent, from a child, the number of keys that were written.
 pub fn sendChildInfo(server: &mut Server, info_type: childInfoType, keys: usize, pname: &str) {
     sendChildInfoGeneric(server, info_type, keys, pname);
 }
 
-/// Whether the arguments ask for a sentinel: by the program's name or by `--sentinel`.
+/// Tells whether the arguments ask for a sentinel: by the program's name or by `--sentinel`.
 pub fn checkForSentinelMode(argv: &[Vec<u8>]) -> bool {
     nameContains(&argv[0], b"redis-sentinel") || argv[1..].iter().any(|arg| arg == b"--sentinel")
 }
@@ -3442,7 +3575,7 @@ pub fn loadDataFromDisk(server: &mut Server) {
     }
 }
 
-/// The value of a variable of `proc-title-template`, if there is such a variable.
+/// Returns the value of a variable of `proc-title-template`, `None` if there is no such variable.
 fn redisProcTitleGetVariable(server: &Server, varname: &[u8], title: &[u8]) -> Option<Vec<u8>> {
     let unixsocket = || server.unixsocket.clone().unwrap_or_default();
     Some(match varname {
@@ -3465,7 +3598,7 @@ fn redisProcTitleGetVariable(server: &Server, varname: &[u8], title: &[u8]) -> O
     })
 }
 
-/// The title of the process by a template, or `None` if the template has an error.
+/// Returns the title of the process that a template makes, `None` if the template has an error.
 fn expandProcTitleTemplate(server: &Server, template: &[u8], title: &[u8]) -> Option<Vec<u8>> {
     let res = sdstemplate(template, |varname| redisProcTitleGetVariable(server, varname, title))?;
     Some(sdstrim(&res, b" ").to_vec())
@@ -3497,14 +3630,16 @@ pub fn redisSetProcTitle(server: &mut Server, title: Option<&[u8]>) -> CResult {
     C_OK
 }
 
-/// Restricts the process or thread to these processors (`server-cpulist` and its like), if there is a list.
+/// Restricts the current process or thread to a list of processors (`server-cpulist` and its like),
+/// if there is one.
 pub fn redisSetCpuAffinity(cpulist: Option<&[u8]>) {
     if let Some(cpulist) = cpulist {
         setcpuaffinity(cpulist);
     }
 }
 
-/// Tells systemd something (`sd_notify`). Above 0: it was told. 0: there is nobody to tell, or it went wrong below 0.
+/// Sends systemd a notification (`sd_notify`). Above 0: it was sent. 0: systemd does not listen.
+/// Below 0: an error.
 pub fn redisCommunicateSystemd(sd_notify_msg: impl AsRef<[u8]>) -> i32 {
     if std::env::var_os("NOTIFY_SOCKET").is_none() {
         serverLog!(LL_WARNING, "systemd supervision error: NOTIFY_SOCKET not found!");
@@ -3521,7 +3656,7 @@ pub fn redisCommunicateSystemd(sd_notify_msg: impl AsRef<[u8]>) -> i32 {
     }
 }
 
-/// Stops the process, as upstart expects of one that is ready; true if it is upstart that started us.
+/// Stops the process, as upstart expects of one that is ready. True if upstart has started us.
 fn redisSupervisedUpstart() -> bool {
     if std::env::var_os("UPSTART_JOB").is_none() {
         serverLog!(LL_WARNING, "upstart supervision requested, but UPSTART_JOB not found!");
@@ -3532,7 +3667,7 @@ fn redisSupervisedUpstart() -> bool {
     true
 }
 
-/// Tells systemd that we are about to load; true if it listens.
+/// Tells systemd that the server is about to load its data. True if systemd listens.
 fn redisSupervisedSystemd() -> bool {
     if redisCommunicateSystemd(b"STATUS=Redis is loading...\n") <= 0 {
         return false;
@@ -3544,7 +3679,8 @@ fn redisSupervisedSystemd() -> bool {
     true
 }
 
-/// Whether the process is supervised as configured (`SUPERVISED_*`), which `SUPERVISED_AUTODETECT` finds out.
+/// Tells whether the process is supervised as configured (`SUPERVISED_*`); `SUPERVISED_AUTODETECT`
+/// is found out here.
 pub fn redisIsSupervised(server: &mut Server, mut mode: i32) -> bool {
     if mode == SUPERVISED_AUTODETECT {
         if std::env::var_os("UPSTART_JOB").is_some() {
@@ -3566,7 +3702,7 @@ pub fn redisIsSupervised(server: &mut Server, mut mode: i32) -> bool {
     supervised
 }
 
-/// Whether we are nobody's replica.
+/// Tells whether this server is a master.
 pub fn iAmMaster(server: &Server) -> bool {
     server.masterhost.is_none()
 }
@@ -3579,7 +3715,7 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
         argv.push(b"redis-server".to_vec());
     }
     registerThread();
-    // Before `initServer` there is no server, and whoever logs shows as a child (`C`).
+    // Before `initServer` there is no server, and lines of the log have the role of a child (`C`).
     setLogPid(u32::MAX);
     // The log's local time. Whether daylight saving begins or ends is seen by `updateCachedTime`.
     crate::sys::locale::localeInit();
@@ -3588,7 +3724,8 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     setLogClock(|| (mstime(), -getTimeZone()));
     crate::debug::setupPanicHook();
 
-    // What these would be for is not here. Better no server than one that is taken for another.
+    // What these ask for does not exist here. No server is better than one that is taken for
+    // another.
     if checkForSentinelMode(&argv) {
         eprintln!("Sentinel mode is not supported by this server.");
         return 1;
@@ -3596,11 +3733,11 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
 
     let mut server = Box::new(Server::default());
     let server = &mut *server;
-    // The mask can only be read by setting it.
+    // umask(2) returns the old mask only when it sets one, so it is set and restored.
     server.umask = umask(0o777);
     umask(server.umask);
     initServerConfig(server);
-    // Clients need a user from the first moment.
+    // Create the user `default` first: each client needs a user.
     ACLInit(server);
 
     server.proc_title = spt_init();

@@ -1329,3 +1329,32 @@ fn transaction_errors() {
     assert_eq!(c.ask("SET a 2"), "OK");
     assert_eq!(c.ask("GET a"), "2");
 }
+
+/// Output buffer limits count what lies in the reply list, as the C counts it: a reply whose length is left open, and the
+/// whole allocation of a block, which is larger than the 16 KB that it is made for.
+#[test]
+fn small_output_buffer_limits() {
+    let server = TestServer::start(&[]);
+    let big = "x".repeat(40_000);
+    server.cmd(&["SET", "big", &big]);
+    let closed = |limit: &str, args: &[&str]| {
+        let mut c = server.conn();
+        server.cmd(&[
+            "CONFIG",
+            "SET",
+            "client-output-buffer-limit",
+            &format!("normal {limit} 0 0"),
+        ]);
+        c.send(args);
+        let reply = c.try_reply();
+        server.cmd(&["CONFIG", "SET", "client-output-buffer-limit", "normal 0 0 0"]);
+        reply.is_err()
+    };
+    assert!(!closed("1", &["PING"]), "the reply buffer counts in no limit");
+    assert!(closed("1", &["CONFIG", "GET", "port"]));
+    assert!(closed("1", &["CONFIG", "HELP"]));
+    // 40,000 bytes and the end of their line are in one block of 40,944 bytes.
+    assert!(!closed("50000", &["GET", "big"]));
+    assert!(closed("40984", &["GET", "big"]));
+    assert!(!closed("40985", &["GET", "big"]));
+}
