@@ -1,11 +1,13 @@
-//! Compares redis-server binaries: CPU time per operation, memory, RDB save and load, full synchronisation.
+//! Compares redis-server binaries: CPU time per operation, memory, RDB save and load, full
+//! synchronisation.
 //!
 //!     cargo bench --bench compare -- [--reps 3] [--quick] --server c=/usr/bin/redis-server --server ours=target/release/redis-server [ROW ...]
 //!
-//! The servers take turns (A B, B A, A B) in one run, so that what else the machine does hits them alike; of the repetitions
-//! the median counts. The first server is the measure: x2.00 is twice as good as it. A server runs on CPU 0 and the load on
-//! CPU 1, where there are two. CPU time is the scheduler's own (`/proc/PID/schedstat`), so that a client that is slow does
-//! not count. Absolute figures mean little on a shared machine; ratios within one run do.
+//! The servers take turns (A B, B A, A B) in one run, so that what else the machine does hits them
+//! alike; of the repetitions the median counts. The first server is the measure: x2.00 is twice as
+//! good as it. A server runs on CPU 0 and the load on CPU 1, where there are two. CPU time is the
+//! scheduler's own (`/proc/PID/schedstat`), so that a client that is slow does not count. Absolute
+//! figures mean little on a shared machine; ratios within one run do.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -154,7 +156,8 @@ impl Load {
         let mut done = 0;
         let mut buf = vec![0; 1 << 18];
         while done < self.requests {
-            // All connections ask, then all are answered: the server always finds many of them ready.
+            // All connections ask, then all are answered: the server always finds many of them
+            // ready.
             for (sock, request) in &mut conns {
                 for &place in &places {
                     let mut n = number();

@@ -1,4 +1,5 @@
-//! Writes what the fuzzer starts from into `corpus/TARGET`: values of every type, RDBs of one key, requests.
+//! Writes what the fuzzer starts from into `corpus/TARGET`: values of every type, RDBs of one key,
+//! requests.
 
 use std::path::Path;
 

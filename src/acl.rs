@@ -1,12 +1,13 @@
-//! `acl.c`, as far as the user `default` and its passwords go: AUTH, the `user` line of config files, and the categories of
-//! commands.
+//! `acl.c`, as far as the user `default` and its passwords go: AUTH, the `user` line of config
+//! files, and the categories of commands.
 //!
 //! Read first: `ACLCheckUserCredentials` and `authCommand`; `ACLSetUser` for the rules.
 //!
-//! Absent: all other users, and so the ACL command, the rules of who may run what on which keys and channels, the ACL log and
-//! ACL files. The one user there is may do everything; it may need a password, and have several. Until a client has given one,
-//! `processCommand` lets it run commands flagged `no-auth` alone. A config file may say so much of it (`user default on ...
-//! ~* &* +@all`, as CONFIG REWRITE writes it); that it should be allowed less is an error.
+//! Absent: all other users, and so the ACL command, the rules of who may run what on which keys and
+//! channels, the ACL log and ACL files. The one user there is may do everything; it may need a
+//! password, and have several. Until a client has given one, `processCommand` lets it run commands
+//! flagged `no-auth` alone. A config file may say so much of it (`user default on ... ~* &* +@all`,
+//! as CONFIG REWRITE writes it); that it should be allowed less is an error.
 
 use sha2::{Digest, Sha256};
 
@@ -43,7 +44,8 @@ const ACLCommandCategories: [(&str, u64); 21] = [
     ("scripting", CMD_CATEGORY_SCRIPTING),
 ];
 
-/// What a user is besides its passwords, keys, channels and commands, by name, in the order in which it is told.
+/// What a user is besides its passwords, keys, channels and commands, by name, in the order in
+/// which it is told.
 const ACLUserFlags: [(&str, u64); 5] = [
     ("on", USER_FLAG_ENABLED),
     ("off", USER_FLAG_DISABLED),
@@ -59,8 +61,9 @@ const HASH_PASSWORD_LEN: usize = 64;
 // Helper functions
 // =============================================================================
 
-/// Whether two strings are the same, found out in a time that tells nothing about either: all bytes are compared, of
-/// buffers of a fixed size. Strings that don't fit into them are not the same as anything.
+/// Whether two strings are the same, found out in a time that tells nothing about either: all bytes
+/// are compared, of buffers of a fixed size. Strings that don't fit into them are not the same as
+/// anything.
 fn time_independent_strcmp(a: &[u8], b: &[u8]) -> bool {
     let mut bufa = [0u8; CONFIG_AUTHPASS_MAX_LEN];
     let mut bufb = [0u8; CONFIG_AUTHPASS_MAX_LEN];
@@ -98,7 +101,8 @@ fn ACLStringHasSpaces(s: &[u8]) -> bool {
     s.iter().any(|b| b.is_ascii_whitespace() || *b == 0x0b || *b == 0)
 }
 
-/// The flag of a category (`CMD_CATEGORY_*`), found by its name without `@`; 0 if there is none of this name.
+/// The flag of a category (`CMD_CATEGORY_*`), found by its name without `@`; 0 if there is none of
+/// this name.
 pub fn ACLGetCommandCategoryFlagByName(name: &[u8]) -> u64 {
     ACLCommandCategories
         .iter()
@@ -123,7 +127,8 @@ fn ACLCreateUser(server: &mut Server, name: &[u8]) -> Option<UserId> {
 
 /// A user as the rules that make it, in the form of config files.
 ///
-/// C: tells which keys, channels and commands a user may use. Here every user may use all of them (see `may_everything`).
+/// C: tells which keys, channels and commands a user may use. Here every user may use all of them
+/// (see `may_everything`).
 pub fn ACLDescribeUser(u: &User) -> Vec<u8> {
     let mut res = Vec::new();
     for (name, flag) in ACLUserFlags {
@@ -143,12 +148,12 @@ pub fn ACLDescribeUser(u: &User) -> Vec<u8> {
 
 /// Applies a rule to a user: `on`, `~*`, `+@all`, `>password`, `#hash` and so on.
 ///
-/// Errors are numbers of errno(3), for `ACLSetUserStringError`: ENOENT, there is no such command or category; EEXIST, a
-/// pattern after `~*`; EISDIR, a channel after `&*`; ENODEV, a password to remove that the user does not have; EBADMSG, no
-/// hash of a password; EINVAL, no rule.
+/// Errors are numbers of errno(3), for `ACLSetUserStringError`: ENOENT, there is no such command or
+/// category; EEXIST, a pattern after `~*`; EISDIR, a channel after `&*`; ENODEV, a password to
+/// remove that the user does not have; EBADMSG, no hash of a password; EINVAL, no rule.
 ///
-/// C: keeps the patterns and the commands of each user. Here what matters is whether they are all of them: any other rule
-/// about keys, channels or commands only takes that away.
+/// C: keeps the patterns and the commands of each user. Here what matters is whether they are all
+/// of them: any other rule about keys, channels or commands only takes that away.
 fn ACLSetUser(
     u: &mut User,
     op: &[u8],
@@ -229,12 +234,12 @@ fn ACLSetUser(
             Some(bar) => (&name[..bar], Some(&name[bar + 1..])),
             None => (name, None),
         };
-        commands.lookupOriginal(name).ok_or(libc::ENOENT)?;
+        commands.lookup_original_name(name).ok_or(libc::ENOENT)?;
         if sub.is_some_and(<[u8]>::is_empty) {
             return Err(libc::EINVAL);
         }
     } else if let Some(name) = op.strip_prefix(b"-") {
-        commands.lookupOriginal(name).ok_or(libc::ENOENT)?;
+        commands.lookup_original_name(name).ok_or(libc::ENOENT)?;
         u.flags &= !USER_FLAG_ALLCOMMANDS;
     } else {
         return Err(libc::EINVAL);
@@ -268,7 +273,8 @@ fn set_default_user(server: &mut Server, rule: &[u8]) {
     assert_eq!(result, Ok(()), "a rule of the server's own");
 }
 
-/// Makes the user `default`, who is there as long as the process: it may do everything and needs no password.
+/// Makes the user `default`, who is there as long as the process: it may do everything and needs no
+/// password.
 fn ACLInitDefaultUser(server: &mut Server) {
     let u = ACLCreateUser(server, b"default");
     assert_eq!(u, Some(DefaultUser), "the first user is `default`");
@@ -282,8 +288,8 @@ pub fn ACLInit(server: &mut Server) {
     ACLInitDefaultUser(server);
 }
 
-/// Whether this user may log in with this password. `C_ERR`: there is no such user, it is off, or the password is wrong; the
-/// client is not told which.
+/// Whether this user may log in with this password. `C_ERR`: there is no such user, it is off, or
+/// the password is wrong; the client is not told which.
 pub fn ACLCheckUserCredentials(server: &Server, username: &[u8], password: &[u8]) -> CResult {
     let Some(u) = ACLGetUserByName(server, username) else { return C_ERR };
     let u = &server.users[u];
@@ -300,7 +306,8 @@ pub fn ACLCheckUserCredentials(server: &Server, username: &[u8], password: &[u8]
     C_ERR
 }
 
-/// Logs a client in, if the password is right. `C_ERR` as `ACLCheckUserCredentials`; the client stays who it was.
+/// Logs a client in, if the password is right. `C_ERR` as `ACLCheckUserCredentials`; the client
+/// stays who it was.
 pub fn ACLAuthenticateUser(
     server: &mut Server,
     c: ClientId,
@@ -320,7 +327,8 @@ pub fn ACLGetUserByName(server: &Server, name: &[u8]) -> Option<UserId> {
     server.users.iter().position(|u| u.name == name)
 }
 
-/// Whether a user may do all there is, once it is logged in. There are no others here: nothing asks what a user may do.
+/// Whether a user may do all there is, once it is logged in. There are no others here: nothing asks
+/// what a user may do.
 fn may_everything(u: &User) -> bool {
     let all = USER_FLAG_ENABLED | USER_FLAG_ALLKEYS | USER_FLAG_ALLCHANNELS | USER_FLAG_ALLCOMMANDS;
     u.flags & all == all
@@ -329,8 +337,8 @@ fn may_everything(u: &User) -> bool {
 /// Why a user who may not do everything cannot be.
 const NOT_EVERYTHING: &str = "access control lists are not supported by this server: 'default' has to be 'on' and to be given everything, as in 'on nopass ~* &* +@all' or 'on #<hash of the password> ~* &* +@all'";
 
-/// Looks at a line `user <name> <rule>...` of a config file, and keeps it for `ACLLoadConfiguredUsers`. The error is the
-/// text below the line in the report.
+/// Looks at a line `user <name> <rule>...` of a config file, and keeps it for
+/// `ACLLoadConfiguredUsers`. The error is the text below the line in the report.
 ///
 /// C: takes any user. Here it has to be `default`, and the line has to give it everything.
 pub fn ACLAppendUserForLoading(server: &mut Server, argv: &[Vec<u8>]) -> Result<(), Vec<u8>> {
@@ -387,7 +395,8 @@ fn ACLLoadConfiguredUsers(server: &mut Server) -> CResult {
     C_OK
 }
 
-/// Makes the users of the configuration, before the first client comes. If one is wrong, the process ends with 1.
+/// Makes the users of the configuration, before the first client comes. If one is wrong, the
+/// process ends with 1.
 pub fn ACLLoadUsersAtStartup(server: &mut Server) {
     if ACLLoadConfiguredUsers(server).is_err() {
         serverLog!(LL_WARNING, "Critical error while loading ACLs. Exiting.");
@@ -443,7 +452,8 @@ pub fn authCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// Makes `password` the one password of the user `default` (`requirepass`); with `None` it needs none. Who is logged in stays so.
+/// Makes `password` the one password of the user `default` (`requirepass`); with `None` it needs
+/// none. Who is logged in stays so.
 pub fn ACLUpdateDefaultUserPassword(server: &mut Server, password: Option<&[u8]>) {
     set_default_user(server, b"resetpass");
     match password {
@@ -527,7 +537,8 @@ mod tests {
         assert_eq!(ACLCheckUserCredentials(&server, b"default", b""), C_OK);
     }
 
-    /// The rules as 6.2 to 8 write them and people type them: with what they leave of the passwords and flags.
+    /// The rules as 6.2 to 8 write them and people type them: with what they leave of the passwords
+    /// and flags.
     #[test]
     fn a_user_line_that_gives_everything_is_taken() {
         let (one, two) = (ACLHashPassword(b"one"), ACLHashPassword(b"two"));

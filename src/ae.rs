@@ -15,9 +15,9 @@
 //! What follows from it, for the code above:
 //! - after I/O that came up short, call [`EventLoop::drained`]; after blocking I/O on a registered
 //!   descriptor, [`EventLoop::recheck`];
-//! - before `close(2)`, call [`EventLoop::aeClosing`]: [`aeDeleteFileEvent`] only clears the mask;
-//! - in a forked child, call [`EventLoop::aeInChild`] first: the epoll set is shared with the
-//!   parent.
+//! - before `close(2)`, call [`EventLoop::forget_fd`]: [`aeDeleteFileEvent`] only clears the mask;
+//! - in a forked child, call [`EventLoop::leave_epoll_to_parent`] first: the epoll set is shared
+//!   with the parent.
 //!
 //! Differs: the loop is one value inside the state that the handlers get (`AeState`), so that a
 //! handler reaches everything through one exclusive reference. Time events have no finalizer (the
@@ -25,7 +25,7 @@
 //! it, where the C overwrites it.
 
 use crate::sys::clock::{getMonotonicUs, monotime};
-use crate::sys::socket::pollFd;
+use crate::sys::socket::poll_one_fd;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use std::collections::VecDeque;
@@ -97,7 +97,7 @@ struct aeFileEvent<S> {
     registered: u8,
     /// What the kernel last said, less what was drained since.
     ready: u8,
-    /// Stands in the queue of ready descriptors. Survives `aeClosing`, since the queue is not
+    /// Stands in the queue of ready descriptors. Survives `forget_fd`, since the queue is not
     /// searched.
     queued: bool,
     /// Counts closings, to tell a reused number from the descriptor that was reported.
@@ -125,7 +125,7 @@ impl<S> aeFileEvent<S> {
     }
 
     /// Ready for something that is wanted.
-    fn isDue(&self) -> bool {
+    fn wants_turn(&self) -> bool {
         self.fired() & self.mask != 0
     }
 }
@@ -171,10 +171,10 @@ pub struct EventLoop<S> {
     beforesleep: Option<aeBeforeSleepProc<S>>,
     aftersleep: Option<aeBeforeSleepProc<S>>,
     flags: i32,
-    /// The longest that the coming sleep may take: see [`aeLimitSleep`].
+    /// The longest that the coming sleep may take: see [`limit_sleep`].
     sleepLimit: Option<Duration>,
     /// In a forked child: the epoll set is the parent's.
-    inChild: bool,
+    in_forked_child: bool,
     /// How often the kernel was asked what is ready (`epoll_wait`).
     pub stat_polls: u64,
     /// How often the kernel was told what to watch (`epoll_ctl`).
@@ -208,7 +208,7 @@ pub fn aeCreateEventLoop<S>(setsize: i32) -> io::Result<EventLoop<S>> {
         aftersleep: None,
         flags: 0,
         sleepLimit: None,
-        inChild: false,
+        in_forked_child: false,
         stat_polls: 0,
         stat_ctls: 0,
     })
@@ -228,11 +228,12 @@ pub fn aeSetDontWait<S>(el: &mut EventLoop<S>, noWait: bool) {
     }
 }
 
-/// Lets the sleep that is about to begin take no longer than `limit`, whatever the time events say. For the function that
-/// runs before the sleep, and for that one sleep.
+/// Lets the sleep that is about to begin take no longer than `limit`, whatever the time events say.
+/// For the function that runs before the sleep, and for that one sleep.
 ///
-/// C: has no such thing. A deadline that is no time event waits there for the next one, the cron, up to 1000/hz ms late.
-pub fn aeLimitSleep<S>(el: &mut EventLoop<S>, limit: Duration) {
+/// C: has no such thing. A deadline that is no time event waits there for the next one, the cron,
+/// up to 1000/hz ms late.
+pub fn limit_sleep<S>(el: &mut EventLoop<S>, limit: Duration) {
     el.sleepLimit = Some(limit);
 }
 
@@ -296,7 +297,7 @@ pub fn aeCreateFileEvent<S>(
     fe.clientData = clientData;
     el.maxfd = el.maxfd.max(fd);
     // Known to be ready from before: no report will come, so it queues here.
-    el.enqueueIfDue(fd);
+    el.enqueue_if_wanted(fd);
     Ok(())
 }
 
@@ -305,10 +306,10 @@ fn aeApiAddEvent<S>(el: &mut EventLoop<S>, fd: RawFd, mask: u8) -> io::Result<()
     let fe = &mut el.events[fd as usize];
     let wanted = mask & RW;
     // A descriptor that comes back from having no handler at all is told again even if it seems to
-    // be known: should someone have closed it without `aeClosing`, the number now means another
+    // be known: should someone have closed it without `forget_fd`, the number now means another
     // file, which epoll doesn't watch.
     let again = fe.mask & RW == 0 && fe.registered != 0 && wanted != 0;
-    if (wanted & !fe.registered == 0 && !again) || el.inChild {
+    if (wanted & !fe.registered == 0 && !again) || el.in_forked_child {
         return Ok(());
     }
 
@@ -339,7 +340,7 @@ fn aeApiAddEvent<S>(el: &mut EventLoop<S>, fd: RawFd, mask: u8) -> io::Result<()
 /// Takes away the handlers of `fd` that `mask` names; `AE_WRITABLE` takes `AE_BARRIER` along.
 ///
 /// Costs no system call: epoll goes on watching, and what it reports is kept for the next handler.
-/// C: the kernel is told at once, so a close may follow; here [`EventLoop::aeClosing`] comes before
+/// C: the kernel is told at once, so a close may follow; here [`EventLoop::forget_fd`] comes before
 /// it.
 pub fn aeDeleteFileEvent<S>(el: &mut EventLoop<S>, fd: RawFd, mask: i32) {
     let Some(fe) = el.event(fd) else { return };
@@ -349,7 +350,7 @@ pub fn aeDeleteFileEvent<S>(el: &mut EventLoop<S>, fd: RawFd, mask: i32) {
     }
     fe.mask &= !mask;
     if fe.mask == 0 && fd == el.maxfd {
-        el.lowerMaxfd();
+        el.lower_maxfd();
     }
 }
 
@@ -363,7 +364,7 @@ impl<S> EventLoop<S> {
         self.events.get_mut(usize::try_from(fd).ok()?)
     }
 
-    fn lowerMaxfd(&mut self) {
+    fn lower_maxfd(&mut self) {
         let below = &self.events[..self.maxfd as usize];
         self.maxfd = below.iter().rposition(|fe| fe.mask != 0).map_or(-1, |i| i as RawFd);
     }
@@ -402,7 +403,7 @@ impl<S> EventLoop<S> {
     /// and epoll would then go on reporting it under a number that has become another file's.
     ///
     /// What was reported of `fd` is void from here on, also in the turn that is being dispatched.
-    pub fn aeClosing(&mut self, fd: RawFd) {
+    pub fn forget_fd(&mut self, fd: RawFd) {
         let Some(fe) = self.event(fd) else { return };
         let registered = fe.registered != 0;
         *fe = aeFileEvent {
@@ -411,9 +412,9 @@ impl<S> EventLoop<S> {
             ..aeFileEvent::EMPTY
         };
         if fd == self.maxfd {
-            self.lowerMaxfd();
+            self.lower_maxfd();
         }
-        if registered && !self.inChild {
+        if registered && !self.in_forked_child {
             self.stat_ctls += 1;
             // Fails when `fd` is closed already; then the kernel has forgotten it by itself.
             let _ = self.poll.registry().deregister(&mut SourceFd(&fd));
@@ -422,8 +423,8 @@ impl<S> EventLoop<S> {
 
     /// To be called first in a forked child. From here on the loop leaves the epoll set alone,
     /// which is the parent's: a child that took a descriptor out would take it out for the parent.
-    pub fn aeInChild(&mut self) {
-        self.inChild = true;
+    pub fn leave_epoll_to_parent(&mut self) {
+        self.in_forked_child = true;
     }
 
     /// Looks ahead in the current turn: the next descriptor after position `*at` whose read handler
@@ -462,9 +463,9 @@ impl<S> EventLoop<S> {
 
     /// Puts `fd` at the end of the queue when it is ready for something wanted and not queued yet.
     #[inline]
-    fn enqueueIfDue(&mut self, fd: RawFd) {
+    fn enqueue_if_wanted(&mut self, fd: RawFd) {
         let fe = &mut self.events[fd as usize];
-        if !fe.queued && fe.isDue() {
+        if !fe.queued && fe.wants_turn() {
             fe.queued = true;
             self.queue.push_back(fd);
         }
@@ -480,9 +481,9 @@ impl<S> EventLoop<S> {
 
     /// Whether someone in the queue is still due. Drops those at its front that are not: a needless
     /// entry would cost the next turn its sleep.
-    fn someoneIsDue(&mut self) -> bool {
+    fn any_wants_turn(&mut self) -> bool {
         while let Some(&fd) = self.queue.front() {
-            if self.events[fd as usize].isDue() {
+            if self.events[fd as usize].wants_turn() {
                 return true;
             }
             self.dequeue();
@@ -609,7 +610,7 @@ pub fn aeProcessEvents<S: AeState>(state: &mut S, flags: i32) -> i32 {
 
         while state.el().head < turnEnd {
             let Some(fd) = state.el().dequeue() else { break };
-            processed += processFileEvent(state, fd);
+            processed += process_file_event(state, fd);
         }
         state.el().turnEnd = outerEnd;
     }
@@ -623,12 +624,12 @@ pub fn aeProcessEvents<S: AeState>(state: &mut S, flags: i32) -> i32 {
 /// Asks the kernel, for at most `timeout` (`None`: as long as it takes), and queues what is due.
 /// Does not wait while somebody is due already.
 fn aeApiPoll<S>(el: &mut EventLoop<S>, timeout: Option<Duration>) {
-    assert!(!el.inChild, "the event loop belongs to the parent");
+    assert!(!el.in_forked_child, "the event loop belongs to the parent");
     // A nested turn: who is being served further up the stack is ready as long as not drained.
     for i in 0..el.dispatching.len() {
-        el.enqueueIfDue(el.dispatching[i]);
+        el.enqueue_if_wanted(el.dispatching[i]);
     }
-    let timeout = if el.someoneIsDue() { Some(Duration::ZERO) } else { timeout };
+    let timeout = if el.any_wants_turn() { Some(Duration::ZERO) } else { timeout };
 
     el.stat_polls += 1;
     if let Err(e) = el.poll.poll(&mut el.polled, timeout) {
@@ -654,7 +655,7 @@ fn aeApiPoll<S>(el: &mut EventLoop<S>, timeout: Option<Duration>) {
             ready |= RW | STICKY_READ | STICKY_WRITE;
         }
         fe.ready |= ready;
-        if !fe.queued && fe.isDue() {
+        if !fe.queued && fe.wants_turn() {
             fe.queued = true;
             el.queue.push_back(fd as RawFd);
         }
@@ -663,11 +664,11 @@ fn aeApiPoll<S>(el: &mut EventLoop<S>, timeout: Option<Duration>) {
 
 /// Calls the handlers of `fd` for what it is ready for. Returns 1, or 0 when nothing (any more) is
 /// due.
-fn processFileEvent<S: AeState>(state: &mut S, fd: RawFd) -> i32 {
+fn process_file_event<S: AeState>(state: &mut S, fd: RawFd) -> i32 {
     let el = state.el();
     let i = fd as usize;
     let fe = el.events[i];
-    if !fe.isDue() {
+    if !fe.wants_turn() {
         return 0;
     }
     // This is the turn it was read ahead for.
@@ -720,7 +721,7 @@ fn processFileEvent<S: AeState>(state: &mut S, fd: RawFd) -> i32 {
 
     let el = state.el();
     el.dispatching.pop();
-    el.enqueueIfDue(fd);
+    el.enqueue_if_wanted(fd);
     1
 }
 
@@ -735,7 +736,7 @@ pub fn aeWait(fd: RawFd, mask: i32, milliseconds: i64) -> io::Result<i32> {
     if mask & AE_WRITABLE != 0 {
         events |= libc::POLLOUT;
     }
-    let revents = pollFd(fd, events, milliseconds)?;
+    let revents = poll_one_fd(fd, events, milliseconds)?;
     let mut retmask = 0;
     if revents & libc::POLLIN != 0 {
         retmask |= AE_READABLE;

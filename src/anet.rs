@@ -6,7 +6,7 @@
 //! Differs: every socket is close-on-exec from birth, and an accepted one does not block. The C
 //! reaches the same by further calls, for the listening and accepted ones.
 
-use crate::sys::errno::{errnoOf, errorText};
+use crate::sys::errno::{errno_of, error_text};
 use crate::sys::file;
 use crate::sys::socket::{self, Addr, ResolveHints};
 use std::fmt;
@@ -52,10 +52,10 @@ pub type AnetResult<T> = Result<T, AnetError>;
 
 /// The error "`what`: words of `e`".
 fn anetSetError(what: &str, e: &io::Error) -> AnetError {
-    anetErrorText(format!("{what}: {}", errorText(e)), errnoOf(e))
+    anet_error_text(format!("{what}: {}", error_text(e)), errno_of(e))
 }
 
-fn anetErrorText(mut text: String, errno: i32) -> AnetError {
+fn anet_error_text(mut text: String, errno: i32) -> AnetError {
     let mut len = text.len().min(ANET_ERR_LEN);
     while !text.is_char_boundary(len) {
         len -= 1;
@@ -64,17 +64,17 @@ fn anetErrorText(mut text: String, errno: i32) -> AnetError {
     AnetError { text, errno }
 }
 
-fn resolveError(e: socket::ResolveError) -> AnetError {
-    anetErrorText(e.text(), 0)
+fn resolve_error(e: socket::ResolveError) -> AnetError {
+    anet_error_text(e.text(), 0)
 }
 
 /// Makes the socket block, or not. No second call where the first finds it so already.
 pub fn anetSetBlock(fd: RawFd, non_block: bool) -> AnetResult<()> {
-    let flags = socket::getFlags(fd).map_err(|e| anetSetError("fcntl(F_GETFL)", &e))?;
+    let flags = socket::get_flags(fd).map_err(|e| anetSetError("fcntl(F_GETFL)", &e))?;
     if (flags & libc::O_NONBLOCK != 0) == non_block {
         return Ok(());
     }
-    socket::setFlags(fd, flags ^ libc::O_NONBLOCK)
+    socket::set_flags(fd, flags ^ libc::O_NONBLOCK)
         .map_err(|e| anetSetError("fcntl(F_SETFL,O_NONBLOCK)", &e))
 }
 
@@ -90,7 +90,7 @@ pub fn anetBlock(fd: RawFd) -> AnetResult<()> {
 
 /// Closes `fd` in programs that this one executes. For descriptors that were not born so.
 pub fn anetCloexec(fd: RawFd) -> io::Result<()> {
-    socket::setCloexec(fd)
+    socket::set_cloexec(fd)
 }
 
 /// Finds out when the peer is gone without a word: probes after `interval` seconds of silence,
@@ -98,17 +98,17 @@ pub fn anetCloexec(fd: RawFd) -> io::Result<()> {
 pub fn anetKeepAlive(fd: RawFd, interval: i32) -> AnetResult<()> {
     let newline = |what: &str, e: &io::Error| {
         // The C ends these three texts with a newline.
-        anetErrorText(format!("{what}: {}\n", errorText(e)), errnoOf(e))
+        anet_error_text(format!("{what}: {}\n", error_text(e)), errno_of(e))
     };
-    socket::setKeepAlive(fd).map_err(|e| anetSetError("setsockopt SO_KEEPALIVE", &e))?;
-    socket::setKeepIdle(fd, interval).map_err(|e| newline("setsockopt TCP_KEEPIDLE", &e))?;
+    socket::set_keep_alive(fd).map_err(|e| anetSetError("setsockopt SO_KEEPALIVE", &e))?;
+    socket::set_keep_idle(fd, interval).map_err(|e| newline("setsockopt TCP_KEEPIDLE", &e))?;
     let between = if interval / 3 == 0 { 1 } else { interval / 3 };
-    socket::setKeepInterval(fd, between).map_err(|e| newline("setsockopt TCP_KEEPINTVL", &e))?;
-    socket::setKeepCount(fd, 3).map_err(|e| newline("setsockopt TCP_KEEPCNT", &e))
+    socket::set_keep_interval(fd, between).map_err(|e| newline("setsockopt TCP_KEEPINTVL", &e))?;
+    socket::set_keep_count(fd, 3).map_err(|e| newline("setsockopt TCP_KEEPCNT", &e))
 }
 
 fn anetSetTcpNoDelay(fd: RawFd, val: bool) -> AnetResult<()> {
-    socket::setNoDelay(fd, val).map_err(|e| anetSetError("setsockopt TCP_NODELAY", &e))
+    socket::set_no_delay(fd, val).map_err(|e| anetSetError("setsockopt TCP_NODELAY", &e))
 }
 
 /// Small packets leave at once.
@@ -123,42 +123,42 @@ pub fn anetDisableTcpNoDelay(fd: RawFd) -> AnetResult<()> {
 
 /// Limits a blocking write to `ms` milliseconds; 0 is no limit.
 pub fn anetSendTimeout(fd: RawFd, ms: i64) -> AnetResult<()> {
-    socket::setSendTimeout(fd, ms).map_err(|e| anetSetError("setsockopt SO_SNDTIMEO", &e))
+    socket::set_send_timeout(fd, ms).map_err(|e| anetSetError("setsockopt SO_SNDTIMEO", &e))
 }
 
 /// Limits a blocking read to `ms` milliseconds; 0 is no limit.
 pub fn anetRecvTimeout(fd: RawFd, ms: i64) -> AnetResult<()> {
-    socket::setRecvTimeout(fd, ms).map_err(|e| anetSetError("setsockopt SO_RCVTIMEO", &e))
+    socket::set_recv_timeout(fd, ms).map_err(|e| anetSetError("setsockopt SO_RCVTIMEO", &e))
 }
 
 /// The first address of `host`, as text. With [`ANET_IP_ONLY`] it only checks an address and puts
 /// it in order.
 pub fn anetResolve(host: &[u8], flags: i32) -> AnetResult<Vec<u8>> {
     let hints = ResolveHints { numericOnly: flags & ANET_IP_ONLY != 0, ..Default::default() };
-    let addrs = socket::resolve(Some(host), 0, hints).map_err(resolveError)?;
-    Ok(addrs.first().map(|addr| socket::formatIp(addr.ip())).unwrap_or_default())
+    let addrs = socket::resolve(Some(host), 0, hints).map_err(resolve_error)?;
+    Ok(addrs.first().map(|addr| socket::format_ip(addr.ip())).unwrap_or_default())
 }
 
 /// A server that starts again can bind while connections of its predecessor linger.
 fn anetSetReuseAddr(fd: RawFd) -> AnetResult<()> {
-    socket::setReuseAddr(fd).map_err(|e| anetSetError("setsockopt SO_REUSEADDR", &e))
+    socket::set_reuse_addr(fd).map_err(|e| anetSetError("setsockopt SO_REUSEADDR", &e))
 }
 
 fn anetCreateSocket(domain: i32) -> AnetResult<RawFd> {
     let s = socket::socket(domain).map_err(|e| anetSetError("creating socket", &e))?;
-    closeOnError(s, anetSetReuseAddr(s))?;
+    close_on_error(s, anetSetReuseAddr(s))?;
     Ok(s)
 }
 
 /// `result`; an error closes `s`.
-fn closeOnError<T>(s: RawFd, result: AnetResult<T>) -> AnetResult<T> {
+fn close_on_error<T>(s: RawFd, result: AnetResult<T>) -> AnetResult<T> {
     if result.is_err() {
         socket::close(s);
     }
     result
 }
 
-fn familyOf(ip: IpAddr) -> i32 {
+fn address_family(ip: IpAddr) -> i32 {
     if ip.is_ipv4() { socket::AF_INET } else { socket::AF_INET6 }
 }
 
@@ -168,42 +168,42 @@ fn anetTcpGenericConnect(
     source_addr: Option<&[u8]>,
     flags: i32,
 ) -> AnetResult<RawFd> {
-    let result = connectToOneOf(addr, port, source_addr, flags);
+    let result = connect_to_any_address(addr, port, source_addr, flags);
     if result.is_err() && source_addr.is_some() && flags & ANET_CONNECT_BE_BINDING != 0 {
-        return connectToOneOf(addr, port, None, flags);
+        return connect_to_any_address(addr, port, None, flags);
     }
     result
 }
 
 /// The body of the C's anetTcpGenericConnect: tries each address of `addr` in turn.
-fn connectToOneOf(
+fn connect_to_any_address(
     addr: &[u8],
     port: u16,
     source_addr: Option<&[u8]>,
     flags: i32,
 ) -> AnetResult<RawFd> {
     let hints = ResolveHints::default();
-    let servinfo = socket::resolve(Some(addr), port, hints).map_err(resolveError)?;
+    let servinfo = socket::resolve(Some(addr), port, hints).map_err(resolve_error)?;
     let mut last = io::Error::from_raw_os_error(libc::EADDRNOTAVAIL);
     for p in servinfo {
         // A socket that can't be had, or doesn't connect, is a reason to try the next address.
-        let s = match socket::socket(familyOf(p.ip())) {
+        let s = match socket::socket(address_family(p.ip())) {
             Ok(s) => s,
             Err(e) => {
                 last = e;
                 continue;
             }
         };
-        closeOnError(s, anetSetReuseAddr(s))?;
+        close_on_error(s, anetSetReuseAddr(s))?;
         if flags & ANET_CONNECT_NONBLOCK != 0 {
-            closeOnError(s, anetNonBlock(s))?;
+            close_on_error(s, anetNonBlock(s))?;
         }
         if let Some(source) = source_addr {
-            closeOnError(s, bindSource(s, source))?;
+            close_on_error(s, bind_source(s, source))?;
         }
         match socket::connect(s, &Addr::Inet(p)) {
             Ok(()) => return Ok(s),
-            Err(e) if errnoOf(&e) == libc::EINPROGRESS && flags & ANET_CONNECT_NONBLOCK != 0 => {
+            Err(e) if errno_of(&e) == libc::EINPROGRESS && flags & ANET_CONNECT_NONBLOCK != 0 => {
                 return Ok(s);
             }
             Err(e) => {
@@ -216,10 +216,10 @@ fn connectToOneOf(
 }
 
 /// Binds `s` to the first address of `source` that will do.
-fn bindSource(s: RawFd, source: &[u8]) -> AnetResult<()> {
+fn bind_source(s: RawFd, source: &[u8]) -> AnetResult<()> {
     let hints = ResolveHints::default();
     let mut last = io::Error::from_raw_os_error(libc::EADDRNOTAVAIL);
-    for b in socket::resolve(Some(source), 0, hints).map_err(resolveError)? {
+    for b in socket::resolve(Some(source), 0, hints).map_err(resolve_error)? {
         match socket::bind(s, &Addr::Inet(b)) {
             Ok(()) => return Ok(()),
             Err(e) => last = e,
@@ -249,11 +249,11 @@ pub fn anetTcpNonBlockBestEffortBindConnect(
 pub fn anetUnixGenericConnect(path: &[u8], flags: i32) -> AnetResult<RawFd> {
     let s = anetCreateSocket(socket::AF_LOCAL)?;
     if flags & ANET_CONNECT_NONBLOCK != 0 {
-        closeOnError(s, anetNonBlock(s))?;
+        close_on_error(s, anetNonBlock(s))?;
     }
     match socket::connect(s, &Addr::Unix(path.to_vec())) {
-        Err(e) if errnoOf(&e) != libc::EINPROGRESS || flags & ANET_CONNECT_NONBLOCK == 0 => {
-            closeOnError(s, Err(anetSetError("connect", &e)))
+        Err(e) if errno_of(&e) != libc::EINPROGRESS || flags & ANET_CONNECT_NONBLOCK == 0 => {
+            close_on_error(s, Err(anetSetError("connect", &e)))
         }
         Ok(()) | Err(_) => Ok(s),
     }
@@ -262,43 +262,43 @@ pub fn anetUnixGenericConnect(path: &[u8], flags: i32) -> AnetResult<RawFd> {
 /// Binds and listens; closes `s` when it cannot. A unix socket gets `perm` (if not 0) between the
 /// two: once it listens, whoever may open the path is in.
 fn anetListen(s: RawFd, sa: &Addr, backlog: i32, perm: u32) -> AnetResult<()> {
-    closeOnError(s, socket::bind(s, sa).map_err(|e| anetSetError("bind", &e)))?;
+    close_on_error(s, socket::bind(s, sa).map_err(|e| anetSetError("bind", &e)))?;
     if let Addr::Unix(path) = sa
         && perm != 0
     {
         // As in the C, a mode that cannot be set is no reason not to listen.
         let _ = file::chmod(path, perm);
     }
-    closeOnError(s, socket::listen(s, backlog).map_err(|e| anetSetError("listen", &e)))
+    close_on_error(s, socket::listen(s, backlog).map_err(|e| anetSetError("listen", &e)))
 }
 
 /// IPv6 only: an IPv4 socket may have the same port.
 fn anetV6Only(s: RawFd) -> AnetResult<()> {
-    socket::setV6Only(s).map_err(|e| anetSetError("setsockopt", &e))
+    socket::set_v6_only(s).map_err(|e| anetSetError("setsockopt", &e))
 }
 
 fn _anetTcpServer(port: u16, bindaddr: Option<&[u8]>, af: i32, backlog: i32) -> AnetResult<RawFd> {
     let bindaddr =
         bindaddr.filter(|&addr| addr != b"*" && !(af == socket::AF_INET6 && addr == b"::*"));
     let hints = ResolveHints { family: af, passive: true, ..Default::default() };
-    let servinfo = socket::resolve(bindaddr, port, hints).map_err(resolveError)?;
+    let servinfo = socket::resolve(bindaddr, port, hints).map_err(resolve_error)?;
     let mut errno = 0;
     for p in servinfo {
-        let s = match socket::socket(familyOf(p.ip())) {
+        let s = match socket::socket(address_family(p.ip())) {
             Ok(s) => s,
             Err(e) => {
-                errno = errnoOf(&e);
+                errno = errno_of(&e);
                 continue;
             }
         };
         if af == socket::AF_INET6 {
-            closeOnError(s, anetV6Only(s))?;
+            close_on_error(s, anetV6Only(s))?;
         }
-        closeOnError(s, anetSetReuseAddr(s))?;
+        close_on_error(s, anetSetReuseAddr(s))?;
         anetListen(s, &Addr::Inet(p), backlog, 0)?;
         return Ok(s);
     }
-    Err(anetErrorText(format!("unable to bind socket, errno: {errno}"), errno))
+    Err(anet_error_text(format!("unable to bind socket, errno: {errno}"), errno))
 }
 
 /// A listening IPv4 socket. `bindaddr` `None` or `*`: on all addresses.
@@ -333,7 +333,7 @@ fn anetGenericAccept(s: RawFd) -> AnetResult<(RawFd, Addr)> {
 pub fn anetTcpAccept(s: RawFd) -> AnetResult<(RawFd, Vec<u8>, u16)> {
     let (fd, sa) = anetGenericAccept(s)?;
     Ok(match sa {
-        Addr::Inet(addr) => (fd, socket::formatIp(addr.ip()), addr.port()),
+        Addr::Inet(addr) => (fd, socket::format_ip(addr.ip()), addr.port()),
         Addr::Unix(_) | Addr::Other(_) => (fd, b"?".to_vec(), 0),
     })
 }
@@ -353,7 +353,7 @@ pub fn anetFdToString(fd: RawFd, fd_to_str_type: i32) -> Result<(Vec<u8>, u16), 
         socket::getsockname(fd)
     };
     match sa {
-        Ok(Addr::Inet(addr)) => Ok((socket::formatIp(addr.ip()), addr.port())),
+        Ok(Addr::Inet(addr)) => Ok((socket::format_ip(addr.ip()), addr.port())),
         Ok(Addr::Unix(_)) => Ok((b"/unixsocket".to_vec(), 0)),
         Ok(Addr::Other(_)) | Err(_) => Err(()),
     }
@@ -378,11 +378,11 @@ mod tests {
     use crate::ae::{AE_WRITABLE, aeWait};
     use std::os::unix::fs::PermissionsExt;
 
-    fn portOf(s: RawFd) -> u16 {
+    fn local_port(s: RawFd) -> u16 {
         anetFdToString(s, FD_TO_SOCK_NAME).unwrap().1
     }
 
-    fn isCloexec(fd: RawFd) -> bool {
+    fn is_cloexec(fd: RawFd) -> bool {
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{fd}")).unwrap();
         let flags = info.lines().find_map(|l| l.strip_prefix("flags:")).unwrap().trim();
         i32::from_str_radix(flags, 8).unwrap() & libc::O_CLOEXEC != 0
@@ -391,15 +391,15 @@ mod tests {
     #[test]
     fn tcp_connects_and_both_ends_know_each_other() {
         let s = anetTcpServer(0, Some(b"127.0.0.1"), 16).unwrap();
-        let c = anetTcpNonBlockConnect(b"127.0.0.1", portOf(s)).unwrap();
+        let c = anetTcpNonBlockConnect(b"127.0.0.1", local_port(s)).unwrap();
         assert_eq!(aeWait(c, AE_WRITABLE, 1000).unwrap(), AE_WRITABLE);
-        socket::socketError(c).unwrap();
+        socket::take_socket_error(c).unwrap();
         let (a, ip, port) = anetTcpAccept(s).unwrap();
-        assert_eq!((ip.as_slice(), port), (&b"127.0.0.1"[..], portOf(c)));
-        assert!(isCloexec(s) && isCloexec(a) && isCloexec(c));
+        assert_eq!((ip.as_slice(), port), (&b"127.0.0.1"[..], local_port(c)));
+        assert!(is_cloexec(s) && is_cloexec(a) && is_cloexec(c));
         assert_eq!(
             anetFormatFdAddr(a, FD_TO_PEER_NAME),
-            format!("127.0.0.1:{}", portOf(c)).into_bytes()
+            format!("127.0.0.1:{}", local_port(c)).into_bytes()
         );
 
         anetKeepAlive(a, 300).unwrap();
@@ -409,7 +409,7 @@ mod tests {
         anetRecvTimeout(a, 20).unwrap();
         anetSendTimeout(a, 20).unwrap();
         let e = socket::read(a, &mut [0]).unwrap_err();
-        assert_eq!(errnoOf(&e), libc::EAGAIN, "the receive timeout ended a blocking read");
+        assert_eq!(errno_of(&e), libc::EAGAIN, "the receive timeout ended a blocking read");
         anetNonBlock(s).unwrap();
         let e = anetTcpAccept(s).unwrap_err();
         assert_eq!(e.errno, libc::EAGAIN);
@@ -420,7 +420,7 @@ mod tests {
     #[test]
     fn errors_are_in_the_words_of_the_original() {
         let s = anetTcpServer(0, Some(b"127.0.0.1"), 16).unwrap();
-        let e = anetTcpServer(portOf(s), Some(b"127.0.0.1"), 16).unwrap_err();
+        let e = anetTcpServer(local_port(s), Some(b"127.0.0.1"), 16).unwrap_err();
         assert_eq!(e.to_string(), "bind: Address already in use");
         assert_eq!(e.errno, libc::EADDRINUSE);
         socket::close(s);
@@ -433,14 +433,14 @@ mod tests {
         );
         let e = anetUnixServer(b"/nowhere/at/all", 0, 1).unwrap_err();
         assert_eq!(e.text, "bind: No such file or directory");
-        assert_eq!(anetErrorText("\u{e9}".repeat(200), 0).text.len(), 254, "cut, and still text");
+        assert_eq!(anet_error_text("\u{e9}".repeat(200), 0).text.len(), 254, "cut, and still text");
     }
 
     #[test]
     fn a_source_address_is_bound_if_it_can_be() {
         let s = anetTcpServer(0, Some(b"*"), 16).unwrap();
         for source in [&b"127.0.0.5"[..], b"203.0.113.77", b"no address"] {
-            let c = anetTcpNonBlockBestEffortBindConnect(b"127.0.0.1", portOf(s), Some(source))
+            let c = anetTcpNonBlockBestEffortBindConnect(b"127.0.0.1", local_port(s), Some(source))
                 .unwrap();
             let ip = anetFdToString(c, FD_TO_SOCK_NAME).unwrap().0;
             let got = if source == b"127.0.0.5" { &b"127.0.0.5"[..] } else { b"127.0.0.1" };
@@ -448,7 +448,7 @@ mod tests {
             socket::close(c);
         }
         let flags = ANET_CONNECT_NONBLOCK;
-        let e = anetTcpGenericConnect(b"127.0.0.1", portOf(s), Some(b"203.0.113.77"), flags);
+        let e = anetTcpGenericConnect(b"127.0.0.1", local_port(s), Some(b"203.0.113.77"), flags);
         assert_eq!(e.unwrap_err().text, "bind: Cannot assign requested address");
         socket::close(s);
     }
@@ -457,7 +457,7 @@ mod tests {
     fn ipv6_listens_beside_ipv4() {
         // A machine may have no IPv6 at all.
         let Ok(s6) = anetTcp6Server(0, Some(b"::1"), 16) else { return };
-        let c = anetTcpNonBlockConnect(b"::1", portOf(s6)).unwrap();
+        let c = anetTcpNonBlockConnect(b"::1", local_port(s6)).unwrap();
         let (a, ip, _) = anetTcpAccept(s6).unwrap();
         assert_eq!(ip, b"::1");
         assert!(anetFormatFdAddr(a, FD_TO_SOCK_NAME).starts_with(b"[::1]:"));
@@ -465,7 +465,7 @@ mod tests {
         // The number that IPv6 is given may be taken in IPv4, but not again and again.
         let both = (0..20).any(|_| {
             let s6 = anetTcp6Server(0, Some(b"::*"), 16).unwrap();
-            let s4 = anetTcpServer(portOf(s6), None, 16);
+            let s4 = anetTcpServer(local_port(s6), None, 16);
             socket::close(s6);
             s4.map(socket::close).is_ok()
         });
@@ -482,7 +482,7 @@ mod tests {
         let e = anetUnixGenericConnect(b"/nowhere/at/all", ANET_NONE).unwrap_err();
         assert_eq!(e.text, "connect: No such file or directory");
         let a = anetUnixAccept(s).unwrap();
-        assert!(isCloexec(a));
+        assert!(is_cloexec(a));
         assert_eq!(anetFormatFdAddr(a, FD_TO_PEER_NAME), b"/unixsocket:0");
         [s, c, a].into_iter().for_each(socket::close);
         std::fs::remove_file(&path).unwrap();

@@ -28,7 +28,7 @@ use crate::db::dbTotalServerKeyCount;
 use crate::debug::debugDelay;
 use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::listpack::ListpackEntry;
-use crate::ds::quicklist::{AL_START_HEAD, Quicklist, quicklistCount, quicklistRead};
+use crate::ds::quicklist::{AL_START_HEAD, Quicklist, quicklist_read, quicklistCount};
 use crate::ds::rax::*;
 use crate::ds::ziplist::*;
 use crate::keyspace::{AggregateRef, Entry, Keyspace, ValueRef};
@@ -47,13 +47,13 @@ use crate::server::{
 };
 use crate::server_h::*;
 use crate::sys::clock::{mstime, steady_ms, usleep, ustime};
-use crate::sys::errno::{errnoOf, errorText};
+use crate::sys::errno::{errno_of, error_text};
 use crate::sys::file::{
-    fileSize, fsync, ftruncate, getcwd, lseek, open, redis_fsync, rename, truncate, unlink,
+    file_size, fsync, ftruncate, getcwd, lseek, open, redis_fsync, rename, truncate, unlink,
 };
-use crate::sys::fork::{Fork, getpid, kill, waitFor};
+use crate::sys::fork::{Fork, getpid, kill, wait_for_child};
 use crate::sys::pipe::pipe;
-use crate::sys::socket::{close, read, readAppend, write};
+use crate::sys::socket::{close, read, read_append, write};
 use crate::types::t_hash::{HashRef, hashTypeLength};
 use crate::types::t_set::{SetRef, setTypeSize};
 use crate::types::t_stream::*;
@@ -216,7 +216,7 @@ pub fn killAppendOnlyChild(server: &mut Server) {
     serverLog!(LL_NOTICE, "Killing running AOF rewrite child: {}", server.child_pid);
     if kill(server.child_pid, libc::SIGUSR1).is_ok() {
         // The pid can't belong to another process: it is free only when its end was waited for.
-        let _ = waitFor(server.child_pid);
+        let _ = wait_for_child(server.child_pid);
     }
     aofRewriteBufferReset(server);
     aofRemoveTempFile(server, server.child_pid);
@@ -232,7 +232,7 @@ pub fn stopAppendOnly(server: &mut Server) {
     flushAppendOnlyFile(server, true);
     if let Some(fd) = server.aof_fd.take() {
         if let Err(e) = redis_fsync(fd) {
-            serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}", errorText(&e));
+            serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}", error_text(&e));
         } else {
             server.aof_fsync_offset = server.aof_current_size;
             server.aof_last_fsync = server.steady_time;
@@ -250,7 +250,7 @@ pub fn stopAppendOnly(server: &mut Server) {
 /// that writes the present data set. Only when that has ended writes are appended to the file.
 /// `C_ERR`: it stays off, and the log says why.
 pub fn startAppendOnly(server: &mut Server) -> CResult {
-    let newfd = openAppendOnlyFile(server);
+    let newfd = open_aof(server);
     assert_eq!(server.aof_state, AOF_OFF);
     let newfd = match newfd {
         Ok(newfd) => newfd,
@@ -261,7 +261,7 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
                 "Redis needs to enable the AOF but can't open the append only file {} (in server root dir {}): {}",
                 B(&server.aof_filename),
                 B(&cwd),
-                errorText(&e)
+                error_text(&e)
             );
             return C_ERR;
         }
@@ -273,7 +273,8 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
             "AOF was enabled but there is already another background operation. An AOF background was scheduled to start when possible."
         );
     } else if server.propagate_in_transaction {
-        // C: it begins at once; see `bgrewriteaofCommand`. A rewrite that is going on is of no use here, either.
+        // C: it begins at once; see `bgrewriteaofCommand`. A rewrite that is going on is of no use
+        // here, either.
         if server.child_type == CHILD_TYPE_AOF {
             killAppendOnlyChild(server);
         }
@@ -318,7 +319,7 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
 }
 
 /// Opens the append only file for writing, and creates it if it does not exist.
-pub fn openAppendOnlyFile(server: &Server) -> io::Result<RawFd> {
+pub fn open_aof(server: &Server) -> io::Result<RawFd> {
     open(&server.aof_filename, libc::O_WRONLY | libc::O_APPEND | libc::O_CREAT, 0o644)
 }
 
@@ -426,7 +427,7 @@ pub fn flushAppendOnlyFile(server: &mut Server, force: bool) {
             server.aof_current_size += expected as i64;
         }
         failed => {
-            aofWriteFailed(server, fd, failed);
+            aof_write_failed(server, fd, failed);
             return;
         }
     }
@@ -447,7 +448,7 @@ fn aof_fd(server: &Server) -> RawFd {
 /// Handles a write that was short (`Ok`), or failed. What was not written stays in the buffer for
 /// the next time, and until then the server rejects writes. With `always` the process exits.
 #[cold]
-fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
+fn aof_write_failed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
     let can_log = server.steady_time - server.aof_last_write_error_log > AOF_WRITE_LOG_ERROR_RATE;
     if can_log {
         server.aof_last_write_error_log = server.steady_time;
@@ -458,8 +459,8 @@ fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
     match written {
         Err(e) => {
             if can_log {
-                serverLog!(LL_WARNING, "Error writing to the AOF file: {}", errorText(&e));
-                server.aof_last_write_errno = errnoOf(&e);
+                serverLog!(LL_WARNING, "Error writing to the AOF file: {}", error_text(&e));
+                server.aof_last_write_errno = errno_of(&e);
             }
         }
         Ok(nwritten) => {
@@ -477,7 +478,7 @@ fn aofWriteFailed(server: &mut Server, fd: RawFd, written: io::Result<usize>) {
                     serverLog!(
                         LL_WARNING,
                         "Could not remove short write from the append-only file.  Redis may refuse to load the AOF the next time it starts.  ftruncate: {}",
-                        errorText(&e)
+                        error_text(&e)
                     );
                 }
             }
@@ -514,7 +515,7 @@ fn try_fsync(server: &mut Server, sync_in_progress: bool) {
             serverLog!(
                 LL_WARNING,
                 "Can't persist AOF for fsync error when the AOF fsync policy is 'always': {}. Exiting...",
-                errorText(&e)
+                error_text(&e)
             );
             std::process::exit(1);
         }
@@ -536,16 +537,16 @@ pub fn catAppendOnlyGenericCommand<'a>(
     dst: &mut Vec<u8>,
     argv: impl ExactSizeIterator<Item = &'a [u8]>,
 ) {
-    catHeader(dst, b'*', argv.len());
+    append_bulk_header(dst, b'*', argv.len());
     for arg in argv {
-        catHeader(dst, b'$', arg.len());
+        append_bulk_header(dst, b'$', arg.len());
         dst.extend_from_slice(arg);
         dst.extend_from_slice(b"\r\n");
     }
 }
 
 /// `<prefix><n>\r\n`
-fn catHeader(dst: &mut Vec<u8>, prefix: u8, n: usize) {
+fn append_bulk_header(dst: &mut Vec<u8>, prefix: u8, n: usize) {
     dst.push(prefix);
     dst.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
     dst.extend_from_slice(b"\r\n");
@@ -694,7 +695,7 @@ pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
             serverLog!(
                 LL_WARNING,
                 "Fatal error: can't open the append log file for reading: {}",
-                errorText(&e)
+                error_text(&e)
             );
             std::process::exit(1);
         }
@@ -702,7 +703,7 @@ pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
 
     // An empty file is valid: the server creates it at start, and it stays empty as long as nothing
     // is written.
-    if let Ok(0) = fileSize(fd) {
+    if let Ok(0) = file_size(fd) {
         server.aof_current_size = 0;
         server.aof_fsync_offset = server.aof_current_size;
         close(fd);
@@ -720,18 +721,18 @@ pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
         buf: Vec::new(),
         ranges: Vec::new(),
     };
-    let loaded = loadCommands(server, &mut l, fakeClient);
+    let loaded = aof_load_commands(server, &mut l, fakeClient);
 
     let loaded_ok = match loaded {
         Ok(()) => true,
-        Err(readerr) if !rioAtEof(&l.fp) => {
+        Err(readerr) if !rio_at_eof(&l.fp) => {
             // A line that is nothing but `*` is no failed read.
-            let error = rioError(&l.fp).map_or_else(|| "Success".to_string(), errorText);
+            let error = rio_error(&l.fp).map_or_else(|| "Success".to_string(), error_text);
             serverLog!(LL_WARNING, "Unrecoverable error reading the append only file: {}", error);
             std::process::exit(1);
         }
         Err(readerr | uxeof) => {
-            server.aof_load_truncated && truncateAfterShortRead(server, filename, l.valid_up_to)
+            server.aof_load_truncated && truncate_after_short_read(server, filename, l.valid_up_to)
         }
         Err(fmterr) => {
             serverLog!(
@@ -761,18 +762,18 @@ pub fn loadAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
 
 /// Truncates a file whose end is missing behind its last whole command. False: that failed, as the
 /// log says.
-fn truncateAfterShortRead(server: &Server, filename: &[u8], valid_up_to: i64) -> bool {
+fn truncate_after_short_read(server: &Server, filename: &[u8], valid_up_to: i64) -> bool {
     serverLog!(LL_WARNING, "!!! Warning: short read while loading the AOF file !!!");
     serverLog!(LL_WARNING, "!!! Truncating the AOF at offset {} !!!", valid_up_to);
     if let Err(e) = truncate(filename, valid_up_to) {
-        serverLog!(LL_WARNING, "Error truncating the AOF file: {}", errorText(&e));
+        serverLog!(LL_WARNING, "Error truncating the AOF file: {}", error_text(&e));
         return false;
     }
     // The descriptor to which commands will be appended has to be at the new end.
     if let Some(fd) = server.aof_fd
         && let Err(e) = lseek(fd, 0, libc::SEEK_END)
     {
-        serverLog!(LL_WARNING, "Can't seek the end of the AOF file: {}", errorText(&e));
+        serverLog!(LL_WARNING, "Can't seek the end of the AOF file: {}", error_text(&e));
         return false;
     }
     serverLog!(LL_WARNING, "AOF loaded anyway because aof-load-truncated is enabled");
@@ -780,14 +781,14 @@ fn truncateAfterShortRead(server: &Server, filename: &[u8], valid_up_to: i64) ->
 }
 
 /// Loads the two parts of the file: an RDB, if it begins with one, and commands.
-fn loadCommands(
+fn aof_load_commands(
     server: &mut Server,
     l: &mut Loading,
     fakeClient: ClientId,
 ) -> Result<(), LoadStop> {
     // An RDB preamble is loaded as any RDB is. The commands follow right behind it.
-    while rioAvailable(&l.fp) < 5 && rioFill(&mut l.fp).is_ok() {}
-    if rioPeek(&l.fp).starts_with(b"REDIS") {
+    while rio_available(&l.fp) < 5 && rio_fill(&mut l.fp).is_ok() {}
+    if rio_peek(&l.fp).starts_with(b"REDIS") {
         serverLog!(LL_NOTICE, "Reading RDB preamble from AOF file...");
         if rdbLoadRio(server, &mut l.fp, RDBFLAGS_AOF_PREAMBLE, None).is_err() {
             serverLog!(
@@ -814,7 +815,7 @@ fn loadCommands(
         }
         loops += 1;
 
-        if !readCommand(l)? {
+        if !aof_read_command(l)? {
             break;
         }
         let argv = Args::new(&l.buf, &l.ranges, None);
@@ -826,7 +827,7 @@ fn loadCommands(
             );
             std::process::exit(1);
         };
-        checkCommand(server, cmd, &argv);
+        exit_unless_executable(server, cmd, &argv);
         if cmd == server.commands.multiCommand {
             l.valid_before_multi = l.valid_up_to;
         }
@@ -871,10 +872,10 @@ fn loadCommands(
 }
 
 /// Reads the next command into `l.buf` and `l.ranges`. False: the file ends here.
-fn readCommand(l: &mut Loading) -> Result<bool, LoadStop> {
+fn aof_read_command(l: &mut Loading) -> Result<bool, LoadStop> {
     let mut line = [0; LOAD_LINE_MAX];
-    let Ok(len) = rioGets(&mut l.fp, &mut line) else {
-        return if rioAtEof(&l.fp) { Ok(false) } else { Err(readerr) };
+    let Ok(len) = rio_read_line(&mut l.fp, &mut line) else {
+        return if rio_at_eof(&l.fp) { Ok(false) } else { Err(readerr) };
     };
     let header = c_str(&line[..len]);
     if header.first() != Some(&b'*') {
@@ -891,7 +892,7 @@ fn readCommand(l: &mut Loading) -> Result<bool, LoadStop> {
     l.buf.clear();
     l.ranges.clear();
     for _ in 0..argc {
-        let len = rioGets(&mut l.fp, &mut line).map_err(|()| readerr)?;
+        let len = rio_read_line(&mut l.fp, &mut line).map_err(|()| readerr)?;
         let header = c_str(&line[..len]);
         if header.first() != Some(&b'$') {
             return Err(fmterr);
@@ -913,12 +914,12 @@ fn readBytes(l: &mut Loading, len: usize) -> Result<(), LoadStop> {
     let end = l.buf.len().saturating_add(len);
     // A length which is larger than the file ends in a short read. The buffer grows with what is
     // read, not by what the file claims.
-    if rioRemaining(&l.fp).is_some_and(|bytes| bytes < len as u64) {
+    if rio_remaining(&l.fp).is_some_and(|bytes| bytes < len as u64) {
         return Err(uxeof);
     }
     while l.buf.len() < end {
         let missing = end - l.buf.len();
-        rioReadAppend(&mut l.fp, &mut l.buf, missing).map_err(|()| readerr)?;
+        rio_read_append(&mut l.fp, &mut l.buf, missing).map_err(|()| readerr)?;
     }
     Ok(())
 }
@@ -927,7 +928,7 @@ fn readBytes(l: &mut Loading, len: usize) -> Result<(), LoadStop> {
 /// connection, which this client does not have.
 ///
 /// C: does not check, and what happens is up to the command.
-fn checkCommand(server: &Server, cmd: CommandId, argv: &Args) {
+fn exit_unless_executable(server: &Server, cmd: CommandId, argv: &Args) {
     let commands = &server.commands;
     let command = &commands[cmd];
     // More arguments than the arity do no harm: XSETID of a newer server has more.
@@ -948,7 +949,8 @@ fn checkCommand(server: &Server, cmd: CommandId, argv: &Args) {
     let connection = command.flags & CMD_NOSCRIPT != 0
         && command.flags & (CMD_WRITE | CMD_MAY_REPLICATE) == 0
         && !transaction.contains(&cmd);
-    // The names of HTTP close the connection; MIGRATE opens one, and sends our keys to whom the file names.
+    // The names of HTTP close the connection; MIGRATE opens one, and sends our keys to whom the
+    // file names.
     let http = matches!(command.name, "post" | "host:");
     if connection || http || cmd == commands.migrateCommand {
         serverLog!(
@@ -974,7 +976,7 @@ pub fn rioWriteBulkObject(r: &mut Rio, obj: ValueRef) -> CResult {
 }
 
 /// Writes an element of a ziplist, as a bulk string.
-fn rioWriteBulkEntry(r: &mut Rio, entry: ZiplistEntry) -> CResult {
+fn rio_write_bulk_entry(r: &mut Rio, entry: ZiplistEntry) -> CResult {
     match entry {
         ZiplistEntry::Str(s) => rioWriteBulkString(r, s).map(drop),
         ZiplistEntry::Int(n) => rioWriteBulkLongLong(r, n).map(drop),
@@ -1015,10 +1017,10 @@ impl<'a> ItemsPerCmd<'a> {
 /// Writes the commands that make this list.
 pub fn rewriteListObject(r: &mut Rio, key: &[u8], list: &Quicklist) -> CResult {
     let mut cmd = ItemsPerCmd::new("RPUSH", key, 1, quicklistCount(list));
-    let mut li = quicklistRead(list, AL_START_HEAD, 0);
+    let mut li = quicklist_read(list, AL_START_HEAD, 0);
     while let Some(entry) = li.read() {
         cmd.next(r)?;
-        rioWriteBulkEntry(r, entry)?;
+        rio_write_bulk_entry(r, entry)?;
     }
     C_OK
 }
@@ -1055,7 +1057,7 @@ pub fn rewriteSortedSetObject(r: &mut Rio, key: &[u8], zobj: ZsetRef) -> CResult
                 };
                 cmd.next(r)?;
                 rioWriteBulkDouble(r, zzlGetScore(zl, sptr))?;
-                rioWriteBulkEntry(r, entry)?;
+                rio_write_bulk_entry(r, entry)?;
                 eptr = ziplistNext(zl, sptr);
             }
         }
@@ -1088,8 +1090,8 @@ pub fn rewriteHashObject(r: &mut Rio, key: &[u8], hash: HashRef) -> CResult {
                     break;
                 };
                 cmd.next(r)?;
-                rioWriteBulkEntry(r, field)?;
-                rioWriteBulkEntry(r, value)?;
+                rio_write_bulk_entry(r, field)?;
+                rio_write_bulk_entry(r, value)?;
                 fptr = ziplistNext(zl, vptr);
             }
         }
@@ -1110,7 +1112,7 @@ fn rioWriteBulkStreamID(r: &mut Rio, id: &streamID) -> CResult {
 }
 
 /// Writes several bulk strings.
-fn rioWriteBulkStrings<const N: usize>(r: &mut Rio, args: [&[u8]; N]) -> CResult {
+fn rio_write_bulk_strings<const N: usize>(r: &mut Rio, args: [&[u8]; N]) -> CResult {
     args.into_iter().try_for_each(|arg| rioWriteBulkString(r, arg).map(drop))
 }
 
@@ -1126,13 +1128,13 @@ fn rioWriteStreamPendingEntry(
     nack: &streamNACK,
 ) -> CResult {
     rioWriteBulkCount(r, b'*', 12)?;
-    rioWriteBulkStrings(r, [b"XCLAIM", key, groupname, &consumer.name, b"0"])?;
+    rio_write_bulk_strings(r, [b"XCLAIM", key, groupname, &consumer.name, b"0"])?;
     rioWriteBulkStreamID(r, id)?;
     rioWriteBulkString(r, b"TIME")?;
     rioWriteBulkLongLong(r, nack.delivery_time)?;
     rioWriteBulkString(r, b"RETRYCOUNT")?;
     rioWriteBulkLongLong(r, nack.delivery_count as i64)?;
-    rioWriteBulkStrings(r, [b"JUSTID", b"FORCE"])
+    rio_write_bulk_strings(r, [b"JUSTID", b"FORCE"])
 }
 
 /// Writes the XGROUP CREATECONSUMER that creates a consumer without pending entries: consumers that
@@ -1144,7 +1146,7 @@ fn rioWriteStreamEmptyConsumer(
     consumer: &streamConsumer,
 ) -> CResult {
     rioWriteBulkCount(r, b'*', 5)?;
-    rioWriteBulkStrings(r, [b"XGROUP", b"CREATECONSUMER", key, groupname, &consumer.name])
+    rio_write_bulk_strings(r, [b"XGROUP", b"CREATECONSUMER", key, groupname, &consumer.name])
 }
 
 /// Writes the commands that make this stream: its entries, its last id, its groups with their
@@ -1154,7 +1156,7 @@ pub fn rewriteStreamObject(r: &mut Rio, key: &[u8], s: &Stream) -> CResult {
         let mut si = streamIteratorStart(s, None, None, false);
         while let Some((id, numfields)) = streamIteratorGetID(&mut si, s) {
             rioWriteBulkCount(r, b'*', 3 + numfields * 2)?;
-            rioWriteBulkStrings(r, [b"XADD", key])?;
+            rio_write_bulk_strings(r, [b"XADD", key])?;
             rioWriteBulkStreamID(r, &id)?;
             for _ in 0..numfields {
                 let (field, value) = streamIteratorGetField(&mut si, s);
@@ -1170,13 +1172,13 @@ pub fn rewriteStreamObject(r: &mut Rio, key: &[u8], s: &Stream) -> CResult {
         // A stream may be empty, but there is no command that creates an empty one. An XADD with
         // MAXLEN 0 does: its entry is trimmed at once.
         rioWriteBulkCount(r, b'*', 7)?;
-        rioWriteBulkStrings(r, [b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"])?;
+        rio_write_bulk_strings(r, [b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"])?;
     }
 
     // The last entries may have been deleted, and their ids must not be given again. XSETID
     // restores the last id.
     rioWriteBulkCount(r, b'*', 3)?;
-    rioWriteBulkStrings(r, [b"XSETID", key])?;
+    rio_write_bulk_strings(r, [b"XSETID", key])?;
     rioWriteBulkStreamID(r, &s.last_id)?;
 
     let Some(cgroups) = &s.cgroups else { return C_OK };
@@ -1185,7 +1187,7 @@ pub fn rewriteStreamObject(r: &mut Rio, key: &[u8], s: &Stream) -> CResult {
     while raxNext(&mut ri, cgroups) {
         let Some(group) = ri.data(cgroups) else { continue };
         rioWriteBulkCount(r, b'*', 5)?;
-        rioWriteBulkStrings(r, [b"XGROUP", b"CREATE", key, ri.key()])?;
+        rio_write_bulk_strings(r, [b"XGROUP", b"CREATE", key, ri.key()])?;
         rioWriteBulkStreamID(r, &group.last_id)?;
 
         for consumer in group.consumers.iter() {
@@ -1213,7 +1215,7 @@ pub fn aofReadDiffFromParent(server: &mut Server) -> usize {
     let mut total = 0;
     // The size of a pipe on most Linux systems.
     while let Ok(nread @ 1..) =
-        readAppend(pipes.read_data_from_parent, &mut server.aof_child_diff, 65536)
+        read_append(pipes.read_data_from_parent, &mut server.aof_child_diff, 65536)
     {
         total += nread;
     }
@@ -1241,21 +1243,21 @@ fn rewriteAppendOnlyFileRio(server: &mut Server, aof: &mut Rio) -> CResult {
         // The keys are taken out of the server while they are iterated, since the server is needed
         // to read from the parent and to report to it.
         let dict = take(&mut server.db[j].dict);
-        let written = rewriteKeys(server, aof, &dict, &mut progress);
+        let written = rewrite_all_keys(server, aof, &dict, &mut progress);
         server.db[j].dict = dict;
         written?;
     }
     C_OK
 }
 
-fn rewriteKeys(
+fn rewrite_all_keys(
     server: &mut Server,
     aof: &mut Rio,
     dict: &Keyspace,
     progress: &mut RewriteProgress,
 ) -> CResult {
     for e in dict.iter() {
-        rewriteKey(aof, e)?;
+        rewrite_one_key(aof, e)?;
 
         // Read from the parent now and then, or the pipe would be full, and what accumulates in the
         // parent would become more and more.
@@ -1281,7 +1283,7 @@ fn rewriteKeys(
 }
 
 /// Writes a key: its value and its expire.
-pub fn rewriteKey(aof: &mut Rio, e: Entry<'_>) -> CResult {
+pub fn rewrite_one_key(aof: &mut Rio, e: Entry<'_>) -> CResult {
     let key = e.key();
     match e.value() {
         ValueRef::Aggregate(AggregateRef::List(list)) => rewriteListObject(aof, key, list)?,
@@ -1307,14 +1309,14 @@ pub fn rewriteKey(aof: &mut Rio, e: Entry<'_>) -> CResult {
 /// them what the parent has changed since the fork. `C_ERR`: the log says what went wrong.
 fn rewriteAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
     // The temporary name differs from that of the result, which the parent takes over.
-    let tmpfile = aofTempFile(getpid());
+    let tmpfile = aof_parent_temp_file(getpid());
     let fd = match open(&tmpfile, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o666) {
         Ok(fd) => fd,
         Err(e) => {
             serverLog!(
                 LL_WARNING,
                 "Opening the temp file for AOF rewrite in rewriteAppendOnlyFile(): {}",
-                errorText(&e)
+                error_text(&e)
             );
             return C_ERR;
         }
@@ -1327,10 +1329,10 @@ fn rewriteAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
     }
     startSaving(RDBFLAGS_AOF_PREAMBLE);
 
-    let written = rewriteAndSync(server, &mut aof, fd);
+    let written = rewrite_and_fsync(server, &mut aof, fd);
     close(fd);
     if let Err(e) = written {
-        serverLog!(LL_WARNING, "Write error writing append only file on disk: {}", errorText(&e));
+        serverLog!(LL_WARNING, "Write error writing append only file on disk: {}", error_text(&e));
         let _ = unlink(&tmpfile);
         stopSaving(false);
         return C_ERR;
@@ -1340,7 +1342,7 @@ fn rewriteAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
         serverLog!(
             LL_WARNING,
             "Error moving temp append only file on the final destination: {}",
-            errorText(&e)
+            error_text(&e)
         );
         let _ = unlink(&tmpfile);
         stopSaving(false);
@@ -1352,18 +1354,18 @@ fn rewriteAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
 }
 
 /// The part of `rewriteAppendOnlyFile` whose errors lead to the C's label `werr`.
-fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<()> {
+fn rewrite_and_fsync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<()> {
     let pipes = server.aof_pipes.expect("a child that rewrites has its pipes");
     if server.aof_use_rdb_preamble {
         rdbSaveRio(server, aof, RDBFLAGS_AOF_PREAMBLE, None)?;
     } else {
-        rewriteAppendOnlyFileRio(server, aof).map_err(|()| rioTakeError(aof))?;
+        rewriteAppendOnlyFileRio(server, aof).map_err(|()| rio_take_error(aof))?;
     }
     aof.update_cksum = false;
 
     // Do the fsync of the large part now, while the parent still goes on sending what changes, to
     // make the last one short.
-    rioFlush(aof).map_err(|()| rioTakeError(aof))?;
+    rioFlush(aof).map_err(|()| rio_take_error(aof))?;
     fsync(fd)?;
 
     // Read some more from the parent, as long as there is a good chance that more will come. Not
@@ -1408,7 +1410,7 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
     let mut cow_updated_time = steady_ms();
     let key_count = dbTotalServerKeyCount(server);
     for chunk in diff.chunks(8 << 20) {
-        rioWrite(aof, chunk).map_err(|()| rioTakeError(aof))?;
+        rioWrite(aof, chunk).map_err(|()| rio_take_error(aof))?;
         let now = steady_ms();
         if now - cow_updated_time >= 1000 {
             sendChildInfo(server, CHILD_INFO_TYPE_CURRENT_INFO, key_count, "AOF rewrite");
@@ -1417,7 +1419,7 @@ fn rewriteAndSync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<(
     }
 
     // Make sure that nothing is left in our buffers or in those of the kernel.
-    rioFlush(aof).map_err(|()| rioTakeError(aof))?;
+    rioFlush(aof).map_err(|()| rio_take_error(aof))?;
     fsync(fd)
 }
 
@@ -1442,7 +1444,7 @@ pub fn aofChildPipeReadable(server: &mut Server, fd: RawFd, _clientData: u64, _m
             serverLog!(
                 LL_WARNING,
                 "Can't send ACK to AOF child: {}",
-                acked.map_or_else(|e| errorText(&e), |_| "short write".to_string())
+                acked.map_or_else(|e| error_text(&e), |_| "short write".to_string())
             );
         }
     }
@@ -1466,7 +1468,7 @@ fn aofCreatePipes(server: &mut Server) -> CResult {
         aeCreateFileEvent(&mut server.net.el, fds[2], AE_READABLE, aofChildPipeReadable, 0)
     })();
     if let Err(e) = created {
-        serverLog!(LL_WARNING, "Error opening /setting AOF rewrite IPC pipes: {}", errorText(&e));
+        serverLog!(LL_WARNING, "Error opening /setting AOF rewrite IPC pipes: {}", error_text(&e));
         fds.into_iter().for_each(close);
         return C_ERR;
     }
@@ -1487,7 +1489,7 @@ fn aofClosePipes(server: &mut Server) {
     let Some(pipes) = server.aof_pipes.take() else { return };
     // Remove the handlers first.
     for fd in [pipes.read_ack_from_child, pipes.write_data_to_child] {
-        server.net.el.aeClosing(fd);
+        server.net.el.forget_fd(fd);
     }
     let fds = [
         pipes.write_data_to_child,
@@ -1505,13 +1507,13 @@ fn aofClosePipes(server: &mut Server) {
 // -----------------------------------------------------------------------------
 
 /// Returns the name of the file that the child `pid` produces.
-fn aofBgTempFile(pid: i32) -> Vec<u8> {
+fn aof_child_temp_file(pid: i32) -> Vec<u8> {
     bformat!("temp-rewriteaof-bg-{}.aof", pid)
 }
 
 /// Returns the name of the file to which the process `pid` writes, before it is renamed to its
 /// result.
-fn aofTempFile(pid: i32) -> Vec<u8> {
+fn aof_parent_temp_file(pid: i32) -> Vec<u8> {
     bformat!("temp-rewriteaof-{}.aof", pid)
 }
 
@@ -1533,7 +1535,7 @@ pub fn rewriteAppendOnlyFileBackground(server: &mut Server) -> CResult {
         Ok(Fork::Child) => {
             let _ = redisSetProcTitle(server, Some(b"redis-aof-rewrite"));
             redisSetCpuAffinity(server.aof_rewrite_cpulist.as_deref());
-            let tmpfile = aofBgTempFile(getpid());
+            let tmpfile = aof_child_temp_file(getpid());
             if rewriteAppendOnlyFile(server, &tmpfile).is_ok() {
                 sendChildCowInfo(server, CHILD_INFO_TYPE_AOF_COW_SIZE, "AOF rewrite");
                 exitFromChild(0)
@@ -1544,7 +1546,7 @@ pub fn rewriteAppendOnlyFileBackground(server: &mut Server) -> CResult {
             serverLog!(
                 LL_WARNING,
                 "Can't rewrite append only file in background: fork: {}",
-                errorText(&e)
+                error_text(&e)
             );
             aofClosePipes(server);
             C_ERR
@@ -1575,7 +1577,8 @@ pub fn bgrewriteaofCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     if server.child_type == CHILD_TYPE_AOF {
         addReplyError(server, c, b"Background append only file rewriting already in progress");
     } else if hasActiveChildProcess(server) || server.propagate_in_transaction {
-        // C: it begins in the middle of a transaction, and the new file has the EXEC of it without its MULTI.
+        // C: it begins in the middle of a transaction, and the new file has the EXEC of it without
+        // its MULTI.
         server.aof_rewrite_scheduled = true;
         addReplyStatus(server, c, b"Background append only file rewriting scheduled");
     } else if rewriteAppendOnlyFileBackground(server).is_ok() {
@@ -1592,8 +1595,8 @@ pub fn bgrewriteaofCommand(server: &mut Server, c: ClientId, _argv: &Args) {
 /// Removes the temporary files of a child that has not finished its work.
 pub fn aofRemoveTempFile(server: &Server, childpid: i32) {
     // Mostly at least one of them does not exist.
-    let _ = bg_unlink(server, &aofBgTempFile(childpid));
-    let _ = bg_unlink(server, &aofTempFile(childpid));
+    let _ = bg_unlink(server, &aof_child_temp_file(childpid));
+    let _ = bg_unlink(server, &aof_parent_temp_file(childpid));
 }
 
 /// Updates the size of the file by asking the kernel. Needed after a rewrite or a restart;
@@ -1601,13 +1604,17 @@ pub fn aofRemoveTempFile(server: &Server, childpid: i32) {
 fn aofUpdateCurrentSize(server: &mut Server) {
     let mut latency = latencyStartMonitor(server);
     let size = match server.aof_fd {
-        Some(fd) => fileSize(fd),
+        Some(fd) => file_size(fd),
         None => Err(io::Error::from_raw_os_error(libc::EBADF)),
     };
     match size {
         Ok(size) => server.aof_current_size = size,
         Err(e) => {
-            serverLog!(LL_WARNING, "Unable to obtain the AOF file length. stat: {}", errorText(&e));
+            serverLog!(
+                LL_WARNING,
+                "Unable to obtain the AOF file length. stat: {}",
+                error_text(&e)
+            );
         }
     }
     latencyEndMonitor(server, &mut latency);
@@ -1625,14 +1632,14 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
 
             // Append to the new file what was written meanwhile and has not gone through the pipe.
             let mut latency = latencyStartMonitor(server);
-            let tmpfile = aofBgTempFile(server.child_pid);
+            let tmpfile = aof_child_temp_file(server.child_pid);
             let newfd = match open(&tmpfile, libc::O_WRONLY | libc::O_APPEND, 0) {
                 Ok(newfd) => newfd,
                 Err(e) => {
                     serverLog!(
                         LL_WARNING,
                         "Unable to open the temporary AOF produced by the child: {}",
-                        errorText(&e)
+                        error_text(&e)
                     );
                     break 'cleanup;
                 }
@@ -1641,7 +1648,7 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
                 serverLog!(
                     LL_WARNING,
                     "Error trying to flush the parent diff to the rewritten AOF: {}",
-                    errorText(&e)
+                    error_text(&e)
                 );
                 close(newfd);
                 break 'cleanup;
@@ -1657,7 +1664,7 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
                     serverLog!(
                         LL_WARNING,
                         "Error trying to fsync the parent diff to the rewritten AOF: {}",
-                        errorText(&e)
+                        error_text(&e)
                     );
                     close(newfd);
                     break 'cleanup;
@@ -1696,7 +1703,7 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
                     "Error trying to rename the temporary AOF file {} into {}: {}",
                     B(&tmpfile),
                     B(&server.aof_filename),
-                    errorText(&e)
+                    error_text(&e)
                 );
                 close(newfd);
                 if let Some(oldfd) = oldfd {

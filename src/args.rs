@@ -1,9 +1,10 @@
 //! The arguments of a command, borrowed from the query buffer or owned.
 //!
-//! The C makes an object of every argument. Here a command gets `&Args`: the bytes stay where the parser found them, and
-//! `argv[1]` is a slice. The query buffer is out of its client for the time of the command, so the arguments borrow
-//! nothing of the server. Where the C keeps arguments longer than the command (MULTI, blocked clients, rewritten commands),
-//! they are copied into an `Argv`.
+//! The C makes an object of every argument. Here a command gets `&Args`: the bytes stay where the
+//! parser found them, and `argv[1]` is a slice. The query buffer is out of its client for the time
+//! of the command, so the arguments borrow nothing of the server. Where the C keeps arguments
+//! longer than the command (MULTI, blocked clients, rewritten commands), they are copied into an
+//! `Argv`.
 
 use std::ops::Index;
 
@@ -25,8 +26,8 @@ pub struct Args<'a> {
     prefetch: CommandPrefetch,
 }
 
-/// What a look at a command's name and first argument told before its turn. Nothing that runs in between can make it untrue:
-/// commands get their names at startup, and all dbs hash with one seed.
+/// What a look at a command's name and first argument told before its turn. Nothing that runs in
+/// between can make it untrue: commands get their names at startup, and all dbs hash with one seed.
 #[derive(Copy, Clone, Default)]
 pub struct CommandPrefetch {
     /// The command that `argv[0]` names.
@@ -36,8 +37,8 @@ pub struct CommandPrefetch {
 }
 
 impl<'a> Args<'a> {
-    /// Arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if that is exactly the bytes the
-    /// command would be propagated as.
+    /// Arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if that is
+    /// exactly the bytes the command would be propagated as.
     #[inline]
     pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>) -> Self {
         Args { buf, ranges, raw, prefetch: CommandPrefetch { cmd: None, key_hash: None } }
@@ -114,8 +115,8 @@ impl Index<usize> for Args<'_> {
     }
 }
 
-/// Owned arguments, stored as the command would be propagated: one allocation for the bytes of the multibulk form, one for
-/// the places of the arguments in it.
+/// Owned arguments, stored as the command would be propagated: one allocation for the bytes of the
+/// multibulk form, one for the places of the arguments in it.
 #[derive(Clone, Default, Debug, PartialEq, Eq)]
 pub struct Argv {
     buf: Vec<u8>,

@@ -1,10 +1,10 @@
-//! `bio.c`: the only other threads of the process. They close files, fsync, and free memory, which all may take long, and
-//! never see the `Server`.
+//! `bio.c`: the only other threads of the process. They close files, fsync, and free memory, which
+//! all may take long, and never see the `Server`.
 //!
 //! Read first: `bioProcessBackgroundJobs`. One thread and one queue per type of job, jobs in order.
-//! Differs: a job to free memory owns what it frees and frees it by being dropped, where the C passes a function and its
-//! arguments. The threads live inside `Bio`, a field of the server, which the forked child inherits without its threads; a
-//! child submits no jobs.
+//! Differs: a job to free memory owns what it frees and frees it by being dropped, where the C
+//! passes a function and its arguments. The threads live inside `Bio`, a field of the server, which
+//! the forked child inherits without its threads; a child submits no jobs.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // the one file with threads
 
 use std::any::Any;
@@ -17,7 +17,7 @@ use std::thread;
 use crate::log::LL_WARNING;
 use crate::server_h::CStatus;
 use crate::serverLog;
-use crate::sys::errno::{errnoOf, strerror};
+use crate::sys::errno::{errno_of, strerror};
 use crate::sys::file;
 use crate::sys::proc::setcpuaffinity;
 use crate::sys::socket;
@@ -71,13 +71,14 @@ pub struct Bio {
     /// Objects handed over to be freed, and freed so far (`lazyfree.rs`).
     lazyfree_objects: Arc<AtomicUsize>,
     lazyfreed_objects: Arc<AtomicUsize>,
-    /// The `errno` of the last fsync, 0 if it went well (the C's `aof_bio_fsync_status` and `aof_bio_fsync_errno`).
+    /// The `errno` of the last fsync, 0 if it went well (the C's `aof_bio_fsync_status` and
+    /// `aof_bio_fsync_errno`).
     aof_bio_fsync_errno: Arc<AtomicI32>,
 }
 
 impl Bio {
-    /// Starts the threads, on these processors if there is a list (`bio_cpulist`). Without them the server cannot run: ends
-    /// the process if one cannot be started.
+    /// Starts the threads, on these processors if there is a list (`bio_cpulist`). Without them the
+    /// server cannot run: ends the process if one cannot be started.
     pub fn bioInit(&mut self, cpulist: Option<&[u8]>) {
         let titles = ["bio_close_file", "bio_aof_fsync", "bio_lazy_free"];
         for (queue, title) in self.queues.iter().zip(titles) {
@@ -118,7 +119,8 @@ impl Bio {
         self.bioSubmitJob(BIO_LAZY_FREE, bio_job::Free { garbage, objects });
     }
 
-    /// Has a file closed by a thread: the last close of an unlinked file frees its blocks, which takes long.
+    /// Has a file closed by a thread: the last close of an unlinked file frees its blocks, which
+    /// takes long.
     pub fn bioCreateCloseJob(&self, fd: RawFd) {
         self.bioSubmitJob(BIO_CLOSE_FILE, bio_job::Close(fd));
     }
@@ -132,8 +134,8 @@ impl Bio {
 /// The life of a thread: one job after the other, for ever.
 fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
     // The watchdog's signal is for the main thread alone.
-    crate::sys::alloc::registerThread();
-    crate::sys::signal::blockInThread(libc::SIGALRM);
+    crate::sys::alloc::register_thread();
+    crate::sys::signal::block_signal_in_thread(libc::SIGALRM);
     let mut jobs = queue.lock();
     loop {
         let Some(job) = jobs.waiting.pop_front() else {
@@ -144,7 +146,7 @@ fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
         drop(jobs);
         match job {
             bio_job::Close(fd) => socket::close(fd),
-            bio_job::Fsync(fd) => bioFsync(fd, &results.fsync_errno),
+            bio_job::Fsync(fd) => bio_fsync(fd, &results.fsync_errno),
             bio_job::Free { garbage, objects } => {
                 drop(garbage);
                 results.objects_left.fetch_sub(objects, Ordering::Relaxed);
@@ -208,8 +210,8 @@ struct Results {
 }
 
 /// Fsyncs a file. What goes wrong is logged, but not again as long as it stays wrong.
-fn bioFsync(fd: RawFd, fsync_errno: &AtomicI32) {
-    let errno = file::redis_fsync(fd).map_or_else(|e| errnoOf(&e), |()| 0);
+fn bio_fsync(fd: RawFd, fsync_errno: &AtomicI32) {
+    let errno = file::redis_fsync(fd).map_or_else(|e| errno_of(&e), |()| 0);
     // A descriptor that was closed, and used again for a socket or a pipe, is no failed fsync.
     let errno = if errno == libc::EBADF || errno == libc::EINVAL { 0 } else { errno };
     let last = fsync_errno.swap(errno, Ordering::Relaxed);
@@ -227,12 +229,12 @@ mod tests {
         let errno = AtomicI32::new(0);
         // Closed, and used again for something else.
         for fd in [-1, crate::sys::pipe::pipe().unwrap().0] {
-            bioFsync(fd, &errno);
+            bio_fsync(fd, &errno);
             assert_eq!(errno.load(Ordering::Relaxed), 0);
         }
         // A success ends a failure.
         errno.store(libc::EIO, Ordering::Relaxed);
-        bioFsync(-1, &errno);
+        bio_fsync(-1, &errno);
         assert_eq!(errno.load(Ordering::Relaxed), 0);
     }
 

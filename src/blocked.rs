@@ -209,7 +209,7 @@ pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyR
 }
 
 /// Serves the clients that are blocked on a key whose value is `o`.
-fn serveClientsBlockedOnKey(server: &mut Server, rl: &readyList, o: KeyRef) {
+fn serve_clients_blocked_on_key(server: &mut Server, rl: &readyList, o: KeyRef) {
     match server.db[rl.db].dict.type_of(o) {
         OBJ_LIST => serveClientsBlockedOnListKey(server, rl, o),
         OBJ_ZSET => serveClientsBlockedOnSortedSetKey(server, rl, o),
@@ -234,7 +234,7 @@ pub fn handleClientsBlockedOnKeys(server: &mut Server) {
             server.fixed_time_expire += 1;
             updateCachedTime(server, false);
             if let Some(o) = lookupKeyWrite(server, rl.db, &rl.key) {
-                serveClientsBlockedOnKey(server, &rl, o);
+                serve_clients_blocked_on_key(server, &rl, o);
                 server.db[rl.db].dict.repack_small();
             }
             server.fixed_time_expire -= 1;

@@ -1,15 +1,17 @@
-//! `childinfo.c`: the pipe on which a forked child tells its parent how far it is and how much memory copy-on-write costs.
+//! `childinfo.c`: the pipe on which a forked child tells its parent how far it is and how much
+//! memory copy-on-write costs.
 //!
-//! Read first: `sendChildInfoGeneric` (the child), `receiveChildInfo` (the parent, from `serverCron` and when the child ends).
-//! Differs: what the C keeps in static variables is in `server.child_info`, of which parent and child each have their copy
-//! after the fork. The message is a row of 64-bit numbers. There are no modules, so nobody reports a progress of its own.
+//! Read first: `sendChildInfoGeneric` (the child), `receiveChildInfo` (the parent, from
+//! `serverCron` and when the child ends). Differs: what the C keeps in static variables is in
+//! `server.child_info`, of which parent and child each have their copy after the fork. The message
+//! is a row of 64-bit numbers. There are no modules, so nobody reports a progress of its own.
 
 use crate::anet::anetNonBlock;
 use crate::log::{LL_NOTICE, LL_VERBOSE, LL_WARNING};
 use crate::server_h::*;
 use crate::serverLog;
 use crate::sys::clock::getMonotonicUs;
-use crate::sys::errno::errorText;
+use crate::sys::errno::error_text;
 use crate::sys::fork::exitFromChild;
 use crate::sys::pipe::pipe;
 use crate::sys::proc::zmalloc_get_private_dirty;
@@ -21,7 +23,8 @@ const CHILD_INFO_LEN: usize = 4 * 8;
 /// What each side keeps between messages.
 #[derive(Default)]
 pub struct ChildInfo {
-    /// The child: when copy-on-write was last measured, how long that took (both in microseconds), and the result in bytes.
+    /// The child: when copy-on-write was last measured, how long that took (both in microseconds),
+    /// and the result in bytes.
     cow_updated: u64,
     cow_update_cost: u64,
     cow: usize,
@@ -29,7 +32,8 @@ pub struct ChildInfo {
     buffer: [u8; CHILD_INFO_LEN],
 }
 
-/// Opens the pipe, before the fork. Without a pipe the child works all the same, and reports nothing.
+/// Opens the pipe, before the fork. Without a pipe the child works all the same, and reports
+/// nothing.
 pub fn openChildInfoPipe(server: &mut Server) {
     server.child_info_pipe = None;
     let Ok((reader, writer)) = pipe() else { return };
@@ -50,7 +54,8 @@ pub fn closeChildInfoPipe(server: &mut Server) {
     }
 }
 
-/// Tells the parent that `keys` keys are done, and what copy-on-write costs. `pname` names the child in the log.
+/// Tells the parent that `keys` keys are done, and what copy-on-write costs. `pname` names the
+/// child in the log.
 ///
 /// Called in the child. If the parent cannot be told, it is gone, and the child ends.
 pub fn sendChildInfoGeneric(
@@ -62,9 +67,9 @@ pub fn sendChildInfoGeneric(
     let Some((_, writer)) = server.child_info_pipe else { return };
 
     // ANCHOR: cow_update_cost
-    // Measuring walks through all the memory maps of the process, which takes long. While work is going on it may take one
-    // part in CHILD_COW_DUTY_CYCLE of the time: a measurement that took t is not repeated for 100 t. A final report always
-    // measures.
+    // Measuring walks through all the memory maps of the process, which takes long. While work is
+    // going on it may take one part in CHILD_COW_DUTY_CYCLE of the time: a measurement that took t
+    // is not repeated for 100 t. A final report always measures.
     let now = getMonotonicUs();
     let info = &mut server.child_info;
     if info_type != CHILD_INFO_TYPE_CURRENT_INFO
@@ -95,7 +100,7 @@ pub fn sendChildInfoGeneric(
     let failure = match write(writer, &bytes) {
         Ok(CHILD_INFO_LEN) => return,
         Ok(_) => "short write".to_string(),
-        Err(e) => errorText(&e),
+        Err(e) => error_text(&e),
     };
     serverLog!(LL_WARNING, "Child failed reporting info to parent, exiting. {}", failure);
     exitFromChild(1);
@@ -120,7 +125,8 @@ pub fn updateChildInfo(
     }
 }
 
-/// The next message as its numbers, if a whole one has arrived. Part of one stays in the buffer for the next call.
+/// The next message as its numbers, if a whole one has arrived. Part of one stays in the buffer for
+/// the next call.
 pub fn readChildInfo(server: &mut Server) -> Option<[u64; 4]> {
     let (reader, _) = server.child_info_pipe?;
     if server.child_info_nread == CHILD_INFO_LEN {
@@ -139,7 +145,8 @@ pub fn readChildInfo(server: &mut Server) -> Option<[u64; 4]> {
     Some(numbers)
 }
 
-/// Takes in all that the child has said so far. Called once more after its end, for the final message.
+/// Takes in all that the child has said so far. Called once more after its end, for the final
+/// message.
 pub fn receiveChildInfo(server: &mut Server) {
     while let Some([information_type, keys, cow, cow_updated]) = readChildInfo(server) {
         updateChildInfo(server, information_type, cow as usize, cow_updated, keys as usize);

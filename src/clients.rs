@@ -1,11 +1,13 @@
 //! Ours: who `c` is. A client is a place in a slab and the generation of what lives there.
 //!
-//! The C passes `client *` around and must take care that nobody keeps one after `freeClient`. Here it is a `ClientId`:
-//! eight bytes, `Copy`, and checked at each use. A stale id panics with the place that used it, where the C would read
-//! freed memory; who is not sure asks `server.clients.contains(c)` first.
+//! The C passes `client *` around and must take care that nobody keeps one after `freeClient`. Here
+//! it is a `ClientId`: eight bytes, `Copy`, and checked at each use. A stale id panics with the
+//! place that used it, where the C would read freed memory; who is not sure asks
+//! `server.clients.contains(c)` first.
 //!
-//! `Clients` also holds what queueing a reply touches besides the client itself, so that a reply can be queued while a value
-//! of the keyspace is borrowed: `addReplyBulk(&mut server.clients, c, server.db[db].get(o))`.
+//! `Clients` also holds what queueing a reply touches besides the client itself, so that a reply
+//! can be queued while a value of the keyspace is borrowed: `addReplyBulk(&mut server.clients, c,
+//! server.db[db].get(o))`.
 
 use std::collections::HashMap;
 use std::ops::{Index, IndexMut};
@@ -63,7 +65,8 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Puts a client into the slab. The list and the index are the caller's business (`linkClient`).
+    /// Puts a client into the slab. The list and the index are the caller's business
+    /// (`linkClient`).
     pub fn insert(&mut self, client: Client) -> ClientId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());

@@ -10,8 +10,8 @@
 //!
 //! Absent: the cluster.
 //!
-//! Differs: payloads up to RDB version 12 are taken, as far as values have a form of Redis 6.2; see rdb.rs, also for what is
-//! checked of them.
+//! Differs: payloads up to RDB version 12 are taken, as far as values have a form of Redis 6.2; see
+//! rdb.rs, also for what is checked of them.
 
 use std::io;
 
@@ -32,7 +32,7 @@ use crate::rio::*;
 use crate::server::{CommandSpec, command};
 use crate::server_h::*;
 use crate::sys::clock::mstime;
-use crate::sys::random::randomU64;
+use crate::sys::random::random_u64;
 use crate::util::{B, atoi, c_str, eq_ignore_case};
 
 /// The commands of this file.
@@ -44,9 +44,9 @@ pub const COMMANDS: &[CommandSpec] = &[
     command("dump", dumpCommand, 2, "read-only random @keyspace", (1, 1, 1)),
 ];
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // DUMP and RESTORE
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// A value in the form that RESTORE takes. `lzf` is the compressor, for another time.
 pub fn createDumpPayload(
@@ -61,15 +61,15 @@ pub fn createDumpPayload(
         .expect("writing to memory does not fail");
     *lzf = payload.lzf.take();
 
-    let mut payload = rioIntoBuffer(payload);
+    let mut payload = rio_into_buffer(payload);
     payload.extend_from_slice(&(RDB_VERSION as u16).to_le_bytes());
     let crc = crc64(0, &payload);
     payload.extend_from_slice(&crc.to_le_bytes());
     payload
 }
 
-/// Checks the footer of a payload. Returns the version of RDB that it is in; `None`: it is of a version that we don't know,
-/// or was damaged on its way.
+/// Checks the footer of a payload. Returns the version of RDB that it is in; `None`: it is of a
+/// version that we don't know, or was damaged on its way.
 // C: takes versions up to the one that it writes.
 pub fn verifyDumpPayload(server: &Server, p: &[u8]) -> Option<i32> {
     let (body, crc) = p.split_last_chunk::<8>()?;
@@ -192,9 +192,9 @@ pub fn restoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // MIGRATE: connections are kept for a while, since who moves one key moves more
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// How many connections are kept.
 const MIGRATE_SOCKET_CACHE_ITEMS: usize = 64;
@@ -210,19 +210,20 @@ pub struct migrateCachedSocket {
 }
 
 /// Under which name a connection is kept.
-fn migrateSocketName(argv: &Args) -> Vec<u8> {
+fn migrate_socket_name(argv: &Args) -> Vec<u8> {
     [&argv[1], b":", &argv[2]].concat()
 }
 
-/// Makes sure that there is a connection to the host and port of `argv`. `None`: it could not be made, and the error was
-/// sent. Else its name in `server.migrate_cached_sockets`; who finds it broken calls `migrateCloseSocket`.
+/// Makes sure that there is a connection to the host and port of `argv`. `None`: it could not be
+/// made, and the error was sent. Else its name in `server.migrate_cached_sockets`; who finds it
+/// broken calls `migrateCloseSocket`.
 fn migrateGetSocket(
     server: &mut Server,
     c: ClientId,
     argv: &Args,
     timeout: i64,
 ) -> Option<Vec<u8>> {
-    let name = migrateSocketName(argv);
+    let name = migrate_socket_name(argv);
     let steady_time = server.steady_time;
     if let Some(cs) = server.migrate_cached_sockets.get_mut(&name) {
         cs.last_use_time = steady_time;
@@ -232,7 +233,7 @@ fn migrateGetSocket(
     // When there are too many, any of them goes.
     let cached = server.migrate_cached_sockets.len();
     if cached == MIGRATE_SOCKET_CACHE_ITEMS {
-        let nth = (randomU64() % cached as u64) as usize;
+        let nth = (random_u64() % cached as u64) as usize;
         let victim = server.migrate_cached_sockets.keys().nth(nth).cloned();
         if let Some(cs) = victim.and_then(|name| server.migrate_cached_sockets.remove(&name)) {
             connClose(&mut server.net, cs.conn);
@@ -299,7 +300,8 @@ impl SocketErr {
     }
 }
 
-/// MIGRATE host port key|"" db timeout [COPY] [REPLACE] [AUTH password | AUTH2 username password] [KEYS key ..]
+/// MIGRATE host port key|"" db timeout [COPY] [REPLACE] [AUTH password | AUTH2 username password]
+/// [KEYS key ..]
 pub fn migrateCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (mut copy, mut replace) = (false, false);
     let (mut username, mut password) = (None, None);
@@ -368,12 +370,13 @@ pub fn migrateCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
 
-    // It is normal that a connection that was kept is closed by now, and nothing to bother anybody with: try once more.
+    // It is normal that a connection that was kept is closed by now, and nothing to bother anybody
+    // with: try once more.
     let migration = Migration { timeout, dbid, copy, replace, username, password };
     let mut may_retry = true;
     loop {
         let Some(name) = migrateGetSocket(server, c, argv, timeout) else { return };
-        let Err(e) = migrateKeys(server, c, &name, &mut kv, &migration) else { return };
+        let Err(e) = migrate_keys(server, c, &name, &mut kv, &migration) else { return };
         migrateCloseSocket(server, &name);
         if e.replied {
             return;
@@ -392,9 +395,9 @@ pub fn migrateCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// Sends the keys over the connection of that name, and replies by what comes back. Keys that have expired in the meantime
-/// leave `kv`.
-fn migrateKeys(
+/// Sends the keys over the connection of that name, and replies by what comes back. Keys that have
+/// expired in the meantime leave `kv`.
+fn migrate_keys(
     server: &mut Server,
     c: ClientId,
     name: &[u8],
@@ -409,11 +412,11 @@ fn migrateKeys(
 
     let mut cmd = rioInitWithBuffer(Vec::new());
     let mut lzf = server.dump_lzf.take();
-    migrateWriteCommands(server, &mut cmd, db, kv, migration, select, &mut lzf)
+    migrate_write_commands(server, &mut cmd, db, kv, migration, select, &mut lzf)
         .expect("writing to memory does not fail");
     server.dump_lzf = lzf;
 
-    for chunk in rioIntoBuffer(cmd).chunks(64 * 1024) {
+    for chunk in rio_into_buffer(cmd).chunks(64 * 1024) {
         connSyncWrite(&mut server.net, conn, chunk, timeout)
             .map_err(|e| SocketErr::new(&e, true))?;
     }
@@ -430,7 +433,8 @@ fn migrateKeys(
     let auth = if password.is_some() { Some(readLine(server)?) } else { None };
     let selected = if select { Some(readLine(server)?) } else { None };
 
-    // The replies to RESTORE. Each key that was taken over there is deleted here, also when another was not.
+    // The replies to RESTORE. Each key that was taken over there is deleted here, also when another
+    // was not.
     let mut error_from_target = false;
     let mut socket_error = None;
     let mut acknowledged: Vec<&[u8]> = Vec::new();
@@ -482,9 +486,9 @@ fn migrateKeys(
     Ok(())
 }
 
-/// Writes all that is sent to the other server: AUTH and SELECT if they are needed, and a RESTORE for each key. Keys that
-/// have expired leave `kv`.
-fn migrateWriteCommands(
+/// Writes all that is sent to the other server: AUTH and SELECT if they are needed, and a RESTORE
+/// for each key. Keys that have expired leave `kv`.
+fn migrate_write_commands(
     server: &Server,
     cmd: &mut Rio,
     db: usize,
@@ -545,7 +549,7 @@ mod tests {
     use crate::types::t_stream::{NodeLimits, streamAppendItem, streamNew};
     use crate::types::t_zset::{Zset, zset};
 
-    fn newServer() -> Server {
+    fn new_server() -> Server {
         Server {
             db: vec![RedisDb::default()],
             hz: 10,
@@ -624,7 +628,7 @@ mod tests {
 
     #[test]
     fn payloads_are_the_c_ones() {
-        let mut server = newServer();
+        let mut server = new_server();
         let mut lzf = None;
         for (o, payload) in payloads(&mut server) {
             let ours = createDumpPayload(&server, server.db[0].dict.get(o), &mut lzf);
@@ -636,7 +640,7 @@ mod tests {
 
     #[test]
     fn a_footer_is_checked() {
-        let mut server = newServer();
+        let mut server = new_server();
         let whole = b"\x00\x05hello\x09\x00\xb3\x80\x8e\xba1\xb2C\xbb";
         for len in 0..whole.len() {
             assert_eq!(verifyDumpPayload(&server, &whole[..len]), None, "{len}");
@@ -654,7 +658,7 @@ mod tests {
 
     #[test]
     fn damaged_payloads_are_refused_or_at_least_harmless() {
-        let mut server = newServer();
+        let mut server = new_server();
         for (_, payload) in payloads(&mut server) {
             assert!(restore(&mut server, payload));
             for at in 0..payload.len() {

@@ -18,7 +18,7 @@ use crate::acl::{ACLAppendUserForLoading, ACLDescribeUser, ACLUpdateDefaultUserP
 use crate::ae::{aeGetSetSize, aeResizeSetSize};
 use crate::aof::{startAppendOnly, stopAppendOnly};
 use crate::args::Args;
-use crate::debug::{disableWatchdog, enableWatchdog, prepareCrashReport};
+use crate::debug::{disableWatchdog, enableWatchdog, prepare_crash_report};
 use crate::ds::glob::stringmatchlen;
 use crate::evict::{freeMemoryGetNotCountedMemory, performEvictions};
 use crate::log::*;
@@ -29,7 +29,7 @@ use crate::sds::{sdscatrepr, sdssplitargs, sdssplitlen, sdstrim};
 use crate::server::*;
 use crate::server_h::*;
 use crate::sys::alloc::{set_jemalloc_bg_thread, zmalloc_used_memory};
-use crate::sys::errno::errorText;
+use crate::sys::errno::error_text;
 use crate::util::{B, atoi, c_str, ll2string, memtoll, pathIsBaseName, string2ll, yesnotoi};
 use crate::{addReplyErrorFormat, bformat, serverLog};
 
@@ -305,7 +305,7 @@ struct LoadState {
 
 /// Executes one line of a config file, which was split into arguments. The error is the last line
 /// of the report.
-fn loadConfigLine(
+fn apply_config_line(
     server: &mut Server,
     state: &mut LoadState,
     argv: &[Vec<u8>],
@@ -314,7 +314,7 @@ fn loadConfigLine(
     let name = argv[0].to_ascii_lowercase();
 
     // Look the directive up in the table.
-    if let Some(config) = configs.iter().find(|config| config.isNamed(&name)) {
+    if let Some(config) = configs.iter().find(|config| config.is_named(&name)) {
         if argc != 2 {
             return Err(b"wrong number of arguments".to_vec());
         }
@@ -356,8 +356,8 @@ fn loadConfigLine(
             }
         }
         (b"dir", 2) => {
-            if let Err(e) = changeDir(&argv[1]) {
-                serverLog!(LL_WARNING, "Can't chdir to '{}': {}", B(&argv[1]), errorText(&e));
+            if let Err(e) = change_dir(&argv[1]) {
+                serverLog!(LL_WARNING, "Can't chdir to '{}': {}", B(&argv[1]), error_text(&e));
                 std::process::exit(1);
             }
         }
@@ -367,10 +367,10 @@ fn loadConfigLine(
                 // An error is reported now, rather than when the first line is logged.
                 let path = std::ffi::OsStr::from_bytes(&server.logfile);
                 if let Err(e) = std::fs::OpenOptions::new().append(true).create(true).open(path) {
-                    return Err(bformat!("Can't open the log file: {}", errorText(&e)));
+                    return Err(bformat!("Can't open the log file: {}", error_text(&e)));
                 }
             }
-            setLogFile(&server.logfile);
+            set_log_file(&server.logfile);
         }
         (b"include", 2) => loadServerConfig(server, Some(&argv[1]), false, b""),
         (b"slaveof" | b"replicaof", 3) => {
@@ -462,7 +462,7 @@ const tls_configs: &[(&str, Option<&str>)] = &[
 ];
 
 /// Changes the working directory to `path`.
-fn changeDir(path: &[u8]) -> std::io::Result<()> {
+fn change_dir(path: &[u8]) -> std::io::Result<()> {
     std::env::set_current_dir(std::ffi::OsStr::from_bytes(path))
 }
 
@@ -480,7 +480,7 @@ pub fn loadServerConfigFromString(server: &mut Server, config: &[u8]) {
         let result = match sdssplitargs(line) {
             None => Err(b"Unbalanced quotes in configuration line".to_vec()),
             Some(argv) if argv.is_empty() => Ok(()),
-            Some(argv) => loadConfigLine(server, &mut state, &argv),
+            Some(argv) => apply_config_line(server, &mut state, &argv),
         };
         if let Err(err) = result {
             let mut report = bformat!(
@@ -518,7 +518,7 @@ pub fn loadServerConfig(
                     LL_WARNING,
                     "Fatal error, can't open config file '{}': {}",
                     B(filename),
-                    errorText(&e)
+                    error_text(&e)
                 );
                 std::process::exit(1);
             }
@@ -552,7 +552,7 @@ impl From<ConfigError> for SetError {
 }
 
 /// Executes CONFIG SET for the directives that are not in the table.
-fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<(), SetError> {
+fn set_special_config(server: &mut Server, name: &[u8], value: &[u8]) -> Result<(), SetError> {
     const BADFMT: SetError = SetError::BadFormat(None);
     match name {
         b"bind" => {
@@ -585,8 +585,8 @@ fn setSpecialConfig(server: &mut Server, name: &[u8], value: &[u8]) -> Result<()
             }
         }
         b"dir" => {
-            if let Err(e) = changeDir(value) {
-                return Err(SetError::Reply(bformat!("Changing directory: {}", errorText(&e))));
+            if let Err(e) = change_dir(value) {
+                return Err(SetError::Reply(bformat!("Changing directory: {}", error_text(&e))));
             }
         }
         b"client-output-buffer-limit" => {
@@ -640,7 +640,7 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     let standard = configs
         .iter()
-        .find(|config| config.flags & IMMUTABLE_CONFIG == 0 && config.isNamed(&lower));
+        .find(|config| config.flags & IMMUTABLE_CONFIG == 0 && config.is_named(&lower));
     let result = if let Some(config) = standard {
         if config.flags & SENSITIVE_CONFIG != 0 {
             redactClientCommandArgument(server, c, argv, 3);
@@ -648,7 +648,7 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         config.set(server, value, true).map_err(SetError::from)
     } else {
         // The error has the name as it was given.
-        match setSpecialConfig(server, &lower, value) {
+        match set_special_config(server, &lower, value) {
             Err(SetError::Reply(text)) if text.starts_with(b"Unsupported") => {
                 Err(SetError::Reply(bformat!("Unsupported CONFIG parameter: {}", B(name))))
             }
@@ -685,19 +685,19 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
 // -----------------------------------------------------------------------------
 
 /// Returns the save points as CONFIG GET shows them.
-fn saveParamsText(server: &Server) -> Vec<u8> {
+fn save_params_text(server: &Server) -> Vec<u8> {
     let points: Vec<Vec<u8>> =
         server.saveparams.iter().map(|p| bformat!("{} {}", p.seconds, p.changes)).collect();
     points.join(&b' ')
 }
 
 /// Returns the working directory; empty if it can't be determined.
-fn currentDir() -> Vec<u8> {
+fn working_directory() -> Vec<u8> {
     std::env::current_dir().map(|dir| dir.into_os_string().into_vec()).unwrap_or_default()
 }
 
 /// Returns the directives that are not in the table with their values, in the order of the C.
-fn specialConfigs(server: &Server) -> Vec<(&'static str, Vec<u8>)> {
+fn special_configs(server: &Server) -> Vec<(&'static str, Vec<u8>)> {
     let limits: Vec<Vec<u8>> = (0..CLIENT_TYPE_OBUF_COUNT)
         .map(|class| {
             let limit = &server.clients.client_obuf_limits[class];
@@ -718,8 +718,8 @@ fn specialConfigs(server: &Server) -> Vec<(&'static str, Vec<u8>)> {
     vec![
         ("logfile", server.logfile.clone()),
         ("watchdog-period", server.watchdog_period.to_string().into_bytes()),
-        ("dir", currentDir()),
-        ("save", saveParamsText(server)),
+        ("dir", working_directory()),
+        ("save", save_params_text(server)),
         ("client-output-buffer-limit", limits.join(&b' ')),
         ("unixsocketperm", bformat!("{:o}", server.unixsocketperm)),
         ("replicaof", master),
@@ -740,7 +740,7 @@ fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
             found.push((name, config.get(server)));
         }
     }
-    for (name, value) in specialConfigs(server) {
+    for (name, value) in special_configs(server) {
         // This directive has two names and is shown once: by the old name if the pattern matches
         // it.
         let name = if name == "replicaof" && matches("slaveof") { "slaveof" } else { name };
@@ -809,7 +809,7 @@ fn rewriteConfigReadOldFile(path: &[u8]) -> std::io::Result<rewriteConfigState> 
             None => state.lines.push([b"# ??? ", line.as_slice()].concat()),
             Some(argv) => {
                 if let Some(word) = argv.first() {
-                    let option = modernName(&word.to_ascii_lowercase());
+                    let option = replica_spelling(&word.to_ascii_lowercase());
                     state.option_to_line.entry(option).or_default().push_back(linenum);
                 }
                 state.lines.push(line);
@@ -820,7 +820,7 @@ fn rewriteConfigReadOldFile(path: &[u8]) -> std::io::Result<rewriteConfigState> 
 }
 
 /// Returns the present name of an option: with "replica" instead of "slave".
-fn modernName(option: &[u8]) -> Vec<u8> {
+fn replica_spelling(option: &[u8]) -> Vec<u8> {
     match option.windows(5).position(|w| w == b"slave") {
         Some(i) => [&option[..i], b"replica", &option[i + 5..]].concat(),
         None => option.to_vec(),
@@ -994,7 +994,7 @@ fn rewriteConfigOverwriteFile(
     let mut file = match std::fs::OpenOptions::new().write(true).create_new(true).open(tmp) {
         Ok(file) => file,
         Err(e) => {
-            serverLog!(LL_WARNING, "Could not create tmp config file ({})", errorText(&e));
+            serverLog!(LL_WARNING, "Could not create tmp config file ({})", error_text(&e));
             return Err(e);
         }
     };
@@ -1014,10 +1014,10 @@ fn rewriteConfigOverwriteFile(
             serverLog!(
                 LL_WARNING,
                 "Failed after writing (0) bytes to tmp config file ({})",
-                errorText(e)
+                error_text(e)
             );
         }
-        Err(e) => serverLog!(LL_WARNING, "{} ({})", step, errorText(e)),
+        Err(e) => serverLog!(LL_WARNING, "{} ({})", step, error_text(e)),
     }
     if result.is_err() {
         let _ = std::fs::remove_file(tmp);
@@ -1044,7 +1044,7 @@ pub fn rewriteConfig(server: &mut Server, path: &[u8], force_all: bool) -> std::
     rewriteConfigStringOption(&mut state, "logfile", Some(&server.logfile), Some(b""));
     rewriteConfigSaveOption(server, &mut state);
     rewriteConfigUserOption(server, &mut state);
-    let dir = currentDir();
+    let dir = working_directory();
     rewriteConfigStringOption(&mut state, "dir", (!dir.is_empty()).then_some(&dir), None);
     rewriteConfigSlaveofOption(server, &mut state, "replicaof");
     rewriteConfigStringOption(
@@ -1071,14 +1071,14 @@ pub fn rewriteConfig(server: &mut Server, path: &[u8], force_all: bool) -> std::
 
 impl standardConfig {
     /// Tells whether `lower`, in lower case, is the name or the alias of the directive.
-    fn isNamed(&self, lower: &[u8]) -> bool {
+    fn is_named(&self, lower: &[u8]) -> bool {
         self.name.as_bytes() == lower || self.alias.is_some_and(|alias| alias.as_bytes() == lower)
     }
 
     /// Returns the value of the directive, as CONFIG GET shows it.
     pub fn get(&self, server: &Server) -> Vec<u8> {
         match &self.data {
-            typeData::YesNo { get, .. } => yesNo(get(server)).as_bytes().to_vec(),
+            typeData::YesNo { get, .. } => yes_no(get(server)).as_bytes().to_vec(),
             typeData::Text { get, .. } => get(server).to_vec(),
             typeData::OptText { get, .. } => get(server).unwrap_or_default().to_vec(),
             typeData::Enum { get, values, .. } => {
@@ -1178,7 +1178,7 @@ impl standardConfig {
                 rewriteConfigRewriteLine(
                     state,
                     option,
-                    bformat!("{} {}", option, yesNo(value)),
+                    bformat!("{} {}", option, yes_no(value)),
                     value != *default,
                 );
             }
@@ -1208,7 +1208,7 @@ impl standardConfig {
     }
 }
 
-fn yesNo(yes: bool) -> &'static str {
+fn yes_no(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }
 }
 
@@ -1334,7 +1334,7 @@ fn updateAppendonly(server: &mut Server, val: bool, _prev: bool) -> Result<(), C
 }
 
 fn updateSighandlerEnabled(server: &mut Server, val: bool, _prev: bool) -> Result<(), ConfigError> {
-    prepareCrashReport(server);
+    prepare_crash_report(server);
     if val {
         setupSignalHandlers(server)
     } else {
@@ -1344,8 +1344,12 @@ fn updateSighandlerEnabled(server: &mut Server, val: bool, _prev: bool) -> Resul
 }
 
 /// Applies a change of `use-exit-on-panic`, of which the panic hook has its own copy.
-fn updateUseExitOnPanic(server: &mut Server, _val: bool, _prev: bool) -> Result<(), ConfigError> {
-    prepareCrashReport(server);
+fn update_use_exit_on_panic(
+    server: &mut Server,
+    _val: bool,
+    _prev: bool,
+) -> Result<(), ConfigError> {
+    prepare_crash_report(server);
     Ok(())
 }
 
@@ -1628,7 +1632,7 @@ pub const configs: &[standardConfig] = &[
     absent_bool!("cluster-allow-reads-when-down", None, MODIFIABLE_CONFIG, false, None),
     bool_config!("crash-log-enabled", None, MODIFIABLE_CONFIG, crashlog_enabled, true, None, Some(updateSighandlerEnabled)),
     bool_config!("crash-memcheck-enabled", None, MODIFIABLE_CONFIG, memcheck_enabled, true, None, None),
-    bool_config!("use-exit-on-panic", None, MODIFIABLE_CONFIG, use_exit_on_panic, false, None, Some(updateUseExitOnPanic)),
+    bool_config!("use-exit-on-panic", None, MODIFIABLE_CONFIG, use_exit_on_panic, false, None, Some(update_use_exit_on_panic)),
     bool_config!("disable-thp", None, MODIFIABLE_CONFIG, disable_thp, true, None, None),
     absent_bool!("cluster-allow-replica-migration", None, MODIFIABLE_CONFIG, true, None),
     bool_config!("replica-announced", None, MODIFIABLE_CONFIG, replica_announced, true, None, None),
@@ -1676,7 +1680,7 @@ pub const configs: &[standardConfig] = &[
     standardConfig {
         name: "loglevel", alias: None, flags: MODIFIABLE_CONFIG,
         // The logger belongs to the process, and has its own copy.
-        data: typeData::Enum { get: |s| s.verbosity, set: |s, v| { s.verbosity = v; setLogLevel(v) }, values: loglevel_enum, default: LL_NOTICE, is_valid: None, update: None },
+        data: typeData::Enum { get: |s| s.verbosity, set: |s, v| { s.verbosity = v; set_log_level(v) }, values: loglevel_enum, default: LL_NOTICE, is_valid: None, update: None },
     },
     enum_config!("maxmemory-policy", None, MODIFIABLE_CONFIG, maxmemory_policy_enum, maxmemory_policy, MAXMEMORY_NO_EVICTION, None, None),
     enum_config!("appendfsync", None, MODIFIABLE_CONFIG, aof_fsync_enum, aof_fsync, AOF_FSYNC_EVERYSEC, None, None),
@@ -1784,8 +1788,8 @@ pub fn configCommand(server: &mut Server, c: ClientId, argv: &Args) {
         };
         match rewriteConfig(server, &configfile, false) {
             Err(e) => {
-                serverLog!(LL_WARNING, "CONFIG REWRITE failed: {}", errorText(&e));
-                addReplyErrorFormat!(server, c, "Rewriting config file: {}", errorText(&e));
+                serverLog!(LL_WARNING, "CONFIG REWRITE failed: {}", error_text(&e));
+                addReplyErrorFormat!(server, c, "Rewriting config file: {}", error_text(&e));
             }
             Ok(()) => {
                 serverLog!(LL_WARNING, "CONFIG REWRITE executed with success.");
@@ -1820,7 +1824,7 @@ mod tests {
         let mut server = Server::default();
         let mut refuse = |line: &[&str]| {
             let argv: Vec<Vec<u8>> = line.iter().map(|w| w.as_bytes().to_vec()).collect();
-            let err = loadConfigLine(&mut server, &mut LoadState::default(), &argv).unwrap_err();
+            let err = apply_config_line(&mut server, &mut LoadState::default(), &argv).unwrap_err();
             String::from_utf8(err).unwrap()
         };
         assert_eq!(refuse(&["port", "65536"]), "argument must be between 0 and 65535 inclusive");

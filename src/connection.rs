@@ -1,15 +1,17 @@
-//! `connection.c`, `connhelpers.h`: a socket with its handlers; and `syncio.c`, blocking I/O with a deadline, at the end.
+//! `connection.c`, `connhelpers.h`: a socket with its handlers; and `syncio.c`, blocking I/O with a
+//! deadline, at the end.
 //!
-//! Read first: `connSocketEventHandler`, which the reactor calls for every connection, and `callHandler`, which says what may
-//! be closed when.
+//! Read first: `connSocketEventHandler`, which the reactor calls for every connection, and
+//! `callHandler`, which says what may be closed when.
 //!
-//! A connection is a place in a slab (`Net`), and a `ConnId` names it: eight bytes, `Copy`, checked at each use. Handlers are
-//! plain functions that get the server and the id; `private_data` is a word, in which networking.rs keeps the client.
+//! A connection is a place in a slab (`Net`), and a `ConnId` names it: eight bytes, `Copy`, checked
+//! at each use. Handlers are plain functions that get the server and the id; `private_data` is a
+//! word, in which networking.rs keeps the client.
 //!
-//! Absent: TLS, and with it the table of functions per connection type: the names without `Socket` are the functions
-//! themselves. The blocking connect (only MIGRATE and Sentinel use it).
-//! Differs: reads and writes tell the reactor when they came up short (`drained`), see ae.rs; after blocking I/O it looks anew
-//! (`recheck`).
+//! Absent: TLS, and with it the table of functions per connection type: the names without `Socket`
+//! are the functions themselves. The blocking connect (only MIGRATE and Sentinel use it). Differs:
+//! reads and writes tell the reactor when they came up short (`drained`), see ae.rs; after blocking
+//! I/O it looks anew (`recheck`).
 
 use std::io::{self, IoSlice};
 use std::os::fd::RawFd;
@@ -19,7 +21,7 @@ use crate::ae::*;
 use crate::anet::*;
 use crate::server_h::{C_ERR, C_OK, CResult, Server};
 use crate::sys::clock::steady_ms;
-use crate::sys::errno::{errnoOf, strerror};
+use crate::sys::errno::{errno_of, strerror};
 use crate::sys::socket;
 
 /// How far a connection is.
@@ -93,14 +95,16 @@ pub struct Net {
 }
 
 impl Default for Net {
-    /// A small loop, for a server that is not initialised yet: for the descriptors that a process may have by default.
+    /// A small loop, for a server that is not initialised yet: for the descriptors that a process
+    /// may have by default.
     fn default() -> Net {
         Net::init(1024)
     }
 }
 
 impl Net {
-    /// A loop for descriptors below `setsize`, and no connections. Panics if the kernel has no epoll set for us.
+    /// A loop for descriptors below `setsize`, and no connections. Panics if the kernel has no
+    /// epoll set for us.
     pub fn init(setsize: i32) -> Net {
         Net {
             el: aeCreateEventLoop(setsize).expect("an event loop needs an epoll set"),
@@ -141,14 +145,14 @@ impl Net {
 
     /// Notes what a failed read or write means for the connection.
     #[cold]
-    fn ioFailed(&mut self, conn: ConnId, mask: i32, e: &io::Error) {
+    fn note_io_error(&mut self, conn: ConnId, mask: i32, e: &io::Error) {
         let connection = self.get_mut(conn);
         let fd = connection.fd;
         if e.kind() == io::ErrorKind::WouldBlock {
             self.el.drained(fd, mask);
             return;
         }
-        connection.last_errno = errnoOf(e);
+        connection.last_errno = errno_of(e);
         // Who waits for a connect or an accept looks at the state, and is told there.
         if connection.state == CONN_STATE_CONNECTED {
             connection.state = CONN_STATE_ERROR;
@@ -183,7 +187,8 @@ pub fn connCreateSocket(net: &mut Net) -> ConnId {
     ConnId { index, generation: slot.generation }
 }
 
-/// A connection for a socket that accept(2) returned. It is ready for I/O when `connAccept` has called its handler.
+/// A connection for a socket that accept(2) returned. It is ready for I/O when `connAccept` has
+/// called its handler.
 pub fn connCreateAcceptedSocket(net: &mut Net, fd: RawFd) -> ConnId {
     let conn = connCreateSocket(net);
     let connection = net.get_mut(conn);
@@ -192,8 +197,8 @@ pub fn connCreateAcceptedSocket(net: &mut Net, fd: RawFd) -> ConnId {
     conn
 }
 
-/// Begins to connect. `connect_handler` is called when the connection stands or has failed; the state tells which.
-/// `C_ERR`: it failed at once, and the handler is not called.
+/// Begins to connect. `connect_handler` is called when the connection stands or has failed; the
+/// state tells which. `C_ERR`: it failed at once, and the handler is not called.
 pub fn connConnect(
     server: &mut Server,
     conn: ConnId,
@@ -231,7 +236,8 @@ pub fn connConnect(
     }
 }
 
-/// Connects, and waits for that up to `timeout` milliseconds. `C_ERR`: it failed, and the state tells so.
+/// Connects, and waits for that up to `timeout` milliseconds. `C_ERR`: it failed, and the state
+/// tells so.
 pub fn connBlockingConnect(
     net: &mut Net,
     conn: ConnId,
@@ -285,11 +291,12 @@ pub fn connGetPrivateData(net: &Net, conn: ConnId) -> u64 {
 
 // ------ Sockets
 
-/// Closes the socket and forgets the connection. From within one of its handlers the id stays good until that returns.
+/// Closes the socket and forgets the connection. From within one of its handlers the id stays good
+/// until that returns.
 pub fn connClose(net: &mut Net, conn: ConnId) {
     let fd = net.get(conn).fd;
     if fd != -1 {
-        net.el.aeClosing(fd);
+        net.el.forget_fd(fd);
         socket::close(fd);
     }
     let connection = net.get_mut(conn);
@@ -304,65 +311,65 @@ pub fn connClose(net: &mut Net, conn: ConnId) {
     net.free.push(conn.index);
 }
 
-/// write(2). A short write is normal. On an error other than `WouldBlock` the connection is in `CONN_STATE_ERROR`, if it was
-/// connected.
+/// write(2). A short write is normal. On an error other than `WouldBlock` the connection is in
+/// `CONN_STATE_ERROR`, if it was connected.
 pub fn connWrite(net: &mut Net, conn: ConnId, data: &[u8]) -> io::Result<usize> {
     let fd = net.get(conn).fd;
     let ret = socket::write(fd, data);
     match &ret {
         Ok(n) if *n < data.len() => net.el.drained(fd, AE_WRITABLE),
         Ok(_) => {}
-        Err(e) => net.ioFailed(conn, AE_WRITABLE, e),
+        Err(e) => net.note_io_error(conn, AE_WRITABLE, e),
     }
     ret
 }
 
 /// writev(2): `connWrite` of several buffers that hold `len` bytes together.
-pub fn connWritev(net: &mut Net, conn: ConnId, bufs: &[IoSlice], len: usize) -> io::Result<usize> {
+pub fn conn_writev(net: &mut Net, conn: ConnId, bufs: &[IoSlice], len: usize) -> io::Result<usize> {
     let fd = net.get(conn).fd;
     let ret = socket::writev(fd, bufs);
     match &ret {
         Ok(n) if *n < len => net.el.drained(fd, AE_WRITABLE),
         Ok(_) => {}
-        Err(e) => net.ioFailed(conn, AE_WRITABLE, e),
+        Err(e) => net.note_io_error(conn, AE_WRITABLE, e),
     }
     ret
 }
 
-/// read(2). `Ok(0)`: the other side has closed, and the state is `CONN_STATE_CLOSED`. On an error other than `WouldBlock` the
-/// connection is in `CONN_STATE_ERROR`, if it was connected.
+/// read(2). `Ok(0)`: the other side has closed, and the state is `CONN_STATE_CLOSED`. On an error
+/// other than `WouldBlock` the connection is in `CONN_STATE_ERROR`, if it was connected.
 pub fn connRead(net: &mut Net, conn: ConnId, buf: &mut [u8]) -> io::Result<usize> {
     let fd = net.get(conn).fd;
     let ret = socket::read(fd, buf);
-    connAfterRead(net, conn, fd, &ret, buf.len());
+    note_bytes_read(net, conn, fd, &ret, buf.len());
     ret
 }
 
 /// `connRead` of up to `max` bytes to the end of `buf`.
-pub fn connReadAppend(
+pub fn conn_read_append(
     net: &mut Net,
     conn: ConnId,
     buf: &mut Vec<u8>,
     max: usize,
 ) -> io::Result<usize> {
     let fd = net.get(conn).fd;
-    let ret = socket::readAppend(fd, buf, max);
-    connAfterRead(net, conn, fd, &ret, max);
+    let ret = socket::read_append(fd, buf, max);
+    note_bytes_read(net, conn, fd, &ret, max);
     ret
 }
 
 #[inline]
-fn connAfterRead(net: &mut Net, conn: ConnId, fd: RawFd, ret: &io::Result<usize>, max: usize) {
+fn note_bytes_read(net: &mut Net, conn: ConnId, fd: RawFd, ret: &io::Result<usize>, max: usize) {
     match ret {
         Ok(0) => net.get_mut(conn).state = CONN_STATE_CLOSED,
         Ok(n) if *n < max => net.el.drained(fd, AE_READABLE),
         Ok(_) => {}
-        Err(e) => net.ioFailed(conn, AE_READABLE, e),
+        Err(e) => net.note_io_error(conn, AE_READABLE, e),
     }
 }
 
-/// Completes an accepted connection and calls `accept_handler`. `C_ERR`: it was not waiting for that, or the handler has closed
-/// it; the caller gets rid of it.
+/// Completes an accepted connection and calls `accept_handler`. `C_ERR`: it was not waiting for
+/// that, or the handler has closed it; the caller gets rid of it.
 pub fn connAccept(
     server: &mut Server,
     conn: ConnId,
@@ -390,8 +397,8 @@ pub fn connSetWriteHandler(
     connSetWriteHandlerWithBarrier(net, conn, func, false)
 }
 
-/// `connSetWriteHandler`; with `barrier` the write handler is called before the read handler, so that what is read now is
-/// answered only after the next `beforeSleep`.
+/// `connSetWriteHandler`; with `barrier` the write handler is called before the read handler, so
+/// that what is read now is answered only after the next `beforeSleep`.
 pub fn connSetWriteHandlerWithBarrier(
     net: &mut Net,
     conn: ConnId,
@@ -399,7 +406,7 @@ pub fn connSetWriteHandlerWithBarrier(
     barrier: bool,
 ) -> CResult {
     let connection = net.get_mut(conn);
-    if sameHandler(func, connection.write_handler) {
+    if same_handler(func, connection.write_handler) {
         return C_OK;
     }
     connection.write_handler = func;
@@ -408,7 +415,7 @@ pub fn connSetWriteHandlerWithBarrier(
     } else {
         connection.flags &= !CONN_FLAG_WRITE_BARRIER;
     }
-    connSetFileEvent(net, conn, AE_WRITABLE, func.is_some())
+    set_file_event(net, conn, AE_WRITABLE, func.is_some())
 }
 
 /// Sets, or with `None` removes, the handler for "can be read". `C_ERR`: the loop has no room.
@@ -418,15 +425,15 @@ pub fn connSetReadHandler(
     func: Option<ConnectionCallbackFunc>,
 ) -> CResult {
     let connection = net.get_mut(conn);
-    if sameHandler(func, connection.read_handler) {
+    if same_handler(func, connection.read_handler) {
         return C_OK;
     }
     connection.read_handler = func;
-    connSetFileEvent(net, conn, AE_READABLE, func.is_some())
+    set_file_event(net, conn, AE_READABLE, func.is_some())
 }
 
 /// Has the reactor watch for `mask`, or not.
-fn connSetFileEvent(net: &mut Net, conn: ConnId, mask: i32, on: bool) -> CResult {
+fn set_file_event(net: &mut Net, conn: ConnId, mask: i32, on: bool) -> CResult {
     let fd = net.get(conn).fd;
     if !on {
         aeDeleteFileEvent(&mut net.el, fd, mask);
@@ -435,7 +442,7 @@ fn connSetFileEvent(net: &mut Net, conn: ConnId, mask: i32, on: bool) -> CResult
     aeCreateFileEvent(&mut net.el, fd, mask, connSocketEventHandler, conn.to_u64()).map_err(drop)
 }
 
-fn sameHandler(a: Option<ConnectionCallbackFunc>, b: Option<ConnectionCallbackFunc>) -> bool {
+fn same_handler(a: Option<ConnectionCallbackFunc>, b: Option<ConnectionCallbackFunc>) -> bool {
     match (a, b) {
         (Some(a), Some(b)) => fn_addr_eq(a, b),
         (None, None) => true,
@@ -444,8 +451,8 @@ fn sameHandler(a: Option<ConnectionCallbackFunc>, b: Option<ConnectionCallbackFu
 }
 
 /// Whether `func` is the read handler.
-pub(crate) fn connReadHandlerIs(net: &Net, conn: ConnId, func: ConnectionCallbackFunc) -> bool {
-    net.contains(conn) && sameHandler(Some(func), net.get(conn).read_handler)
+pub(crate) fn read_handler_is(net: &Net, conn: ConnId, func: ConnectionCallbackFunc) -> bool {
+    net.contains(conn) && same_handler(Some(func), net.get(conn).read_handler)
 }
 
 /// The last error, in words.
@@ -453,8 +460,8 @@ pub fn connGetLastError(net: &Net, conn: ConnId) -> Vec<u8> {
     strerror(net.get(conn).last_errno).into_bytes()
 }
 
-/// Calls a handler of the connection, if it is set. False: the connection was closed meanwhile, and unless it is in use further
-/// up the stack, the id is stale now.
+/// Calls a handler of the connection, if it is set. False: the connection was closed meanwhile, and
+/// unless it is in use further up the stack, the id is stale now.
 fn callHandler(server: &mut Server, conn: ConnId, handler: Option<ConnectionCallbackFunc>) -> bool {
     server.net.get_mut(conn).refs += 1;
     if let Some(handler) = handler {
@@ -471,7 +478,8 @@ fn callHandler(server: &mut Server, conn: ConnId, handler: Option<ConnectionCall
     false
 }
 
-/// What the reactor calls for a connection: completes a connect, and calls the read and write handlers.
+/// What the reactor calls for a connection: completes a connect, and calls the read and write
+/// handlers.
 pub(crate) fn connSocketEventHandler(server: &mut Server, _fd: RawFd, clientData: u64, mask: i32) {
     let conn = ConnId::from_u64(clientData);
     let connection = server.net.get_mut(conn);
@@ -481,9 +489,9 @@ pub(crate) fn connSocketEventHandler(server: &mut Server, _fd: RawFd, clientData
         && connection.conn_handler.is_some()
     {
         let (fd, conn_handler) = (connection.fd, connection.conn_handler);
-        match socket::socketError(fd) {
+        match socket::take_socket_error(fd) {
             Err(e) => {
-                connection.last_errno = errnoOf(&e);
+                connection.last_errno = errno_of(&e);
                 connection.state = CONN_STATE_ERROR;
             }
             Ok(()) => connection.state = CONN_STATE_CONNECTED,
@@ -497,7 +505,8 @@ pub(crate) fn connSocketEventHandler(server: &mut Server, _fd: RawFd, clientData
         server.net.get_mut(conn).conn_handler = None;
     }
 
-    // Reading comes first: the reply to what is read may leave at once. With a barrier it comes last.
+    // Reading comes first: the reply to what is read may leave at once. With a barrier it comes
+    // last.
     let connection = server.net.get(conn);
     let invert = connection.flags & CONN_FLAG_WRITE_BARRIER != 0;
     let call_write = mask & AE_WRITABLE != 0 && connection.write_handler.is_some();
@@ -523,7 +532,8 @@ pub(crate) fn connSocketEventHandler(server: &mut Server, _fd: RawFd, clientData
 
 // ------ Blocking I/O with a deadline, on a socket that does not block
 
-/// Writes all of `data` within `timeout` milliseconds. On an error an unknown part of it was written.
+/// Writes all of `data` within `timeout` milliseconds. On an error an unknown part of it was
+/// written.
 pub fn connSyncWrite(net: &mut Net, conn: ConnId, data: &[u8], timeout: i64) -> io::Result<usize> {
     let fd = net.get(conn).fd;
     let ret = syncWrite(fd, data, timeout);
@@ -544,7 +554,8 @@ pub fn connSyncRead(
     ret
 }
 
-/// Reads a line of less than `max` bytes, each byte within `timeout` milliseconds. Returns it without its end.
+/// Reads a line of less than `max` bytes, each byte within `timeout` milliseconds. Returns it
+/// without its end.
 pub fn connSyncReadLine(
     net: &mut Net,
     conn: ConnId,
@@ -558,7 +569,7 @@ pub fn connSyncReadLine(
 }
 
 /// The descriptor; -1 when there is none.
-pub fn connFd(net: &Net, conn: ConnId) -> RawFd {
+pub fn conn_fd(net: &Net, conn: ConnId) -> RawFd {
     net.get(conn).fd
 }
 
@@ -578,7 +589,7 @@ pub fn connFormatFdAddr(net: &Net, conn: Option<ConnId>, fd_to_str_type: i32) ->
 }
 
 /// Applies a function of anet.rs to the socket; `C_ERR` also when there is none.
-fn onSocket(net: &Net, conn: ConnId, f: impl FnOnce(RawFd) -> AnetResult<()>) -> CResult {
+fn set_socket_option(net: &Net, conn: ConnId, f: impl FnOnce(RawFd) -> AnetResult<()>) -> CResult {
     match net.get(conn).fd {
         -1 => C_ERR,
         fd => f(fd).map_err(drop),
@@ -587,37 +598,37 @@ fn onSocket(net: &Net, conn: ConnId, f: impl FnOnce(RawFd) -> AnetResult<()>) ->
 
 /// Makes the socket block.
 pub fn connBlock(net: &Net, conn: ConnId) -> CResult {
-    onSocket(net, conn, anetBlock)
+    set_socket_option(net, conn, anetBlock)
 }
 
 /// Makes the socket not block.
 pub fn connNonBlock(net: &Net, conn: ConnId) -> CResult {
-    onSocket(net, conn, anetNonBlock)
+    set_socket_option(net, conn, anetNonBlock)
 }
 
 /// Small packets leave at once.
 pub fn connEnableTcpNoDelay(net: &Net, conn: ConnId) -> CResult {
-    onSocket(net, conn, anetEnableTcpNoDelay)
+    set_socket_option(net, conn, anetEnableTcpNoDelay)
 }
 
 /// Small packets wait for company.
 pub fn connDisableTcpNoDelay(net: &Net, conn: ConnId) -> CResult {
-    onSocket(net, conn, anetDisableTcpNoDelay)
+    set_socket_option(net, conn, anetDisableTcpNoDelay)
 }
 
 /// Probes the peer after `interval` seconds of silence.
 pub fn connKeepAlive(net: &Net, conn: ConnId, interval: i32) -> CResult {
-    onSocket(net, conn, |fd| anetKeepAlive(fd, interval))
+    set_socket_option(net, conn, |fd| anetKeepAlive(fd, interval))
 }
 
 /// Limits a blocking write, in milliseconds; 0 is no limit.
 pub fn connSendTimeout(net: &Net, conn: ConnId, ms: i64) -> CResult {
-    onSocket(net, conn, |fd| anetSendTimeout(fd, ms))
+    set_socket_option(net, conn, |fd| anetSendTimeout(fd, ms))
 }
 
 /// Limits a blocking read, in milliseconds; 0 is no limit.
 pub fn connRecvTimeout(net: &Net, conn: ConnId, ms: i64) -> CResult {
-    onSocket(net, conn, |fd| anetRecvTimeout(fd, ms))
+    set_socket_option(net, conn, |fd| anetRecvTimeout(fd, ms))
 }
 
 /// How far the connection is.
@@ -631,15 +642,15 @@ pub fn connGetInfo(net: &Net, conn: Option<ConnId>) -> Vec<u8> {
     format!("fd={}", conn.map_or(-1, |conn| net.get(conn).fd)).into_bytes()
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // syncio.c
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Waits are not shorter than this, in milliseconds.
 const SYNCIO__RESOLUTION: i64 = 10;
 
 /// Waits until `fd` is ready for `mask`, or the deadline comes near. `TimedOut`: it has passed.
-fn syncWait(fd: RawFd, mask: i32, start: i64, timeout: i64) -> io::Result<()> {
+fn sync_wait(fd: RawFd, mask: i32, start: i64, timeout: i64) -> io::Result<()> {
     let remaining = timeout.saturating_sub(steady_ms() - start);
     aeWait(fd, mask, remaining.max(SYNCIO__RESOLUTION))?;
     if steady_ms() - start >= timeout {
@@ -660,7 +671,7 @@ fn syncWrite(fd: RawFd, mut data: &[u8], timeout: i64) -> io::Result<usize> {
         if data.is_empty() {
             return Ok(size);
         }
-        syncWait(fd, AE_WRITABLE, start, timeout)?;
+        sync_wait(fd, AE_WRITABLE, start, timeout)?;
     }
 }
 
@@ -682,7 +693,7 @@ pub(crate) fn syncRead(fd: RawFd, buf: &mut [u8], timeout: i64) -> io::Result<us
         if totread == size {
             return Ok(totread);
         }
-        syncWait(fd, AE_READABLE, start, timeout)?;
+        sync_wait(fd, AE_READABLE, start, timeout)?;
     }
 }
 
@@ -727,7 +738,7 @@ mod tests {
         }
         fn closes(server: &mut Server, conn: ConnId) {
             connClose(&mut server.net, conn);
-            assert_eq!(connFd(&server.net, conn), -1);
+            assert_eq!(conn_fd(&server.net, conn), -1);
             server.dirty += 1;
         }
         let (mut server, conn, theirs) = server_with_connection();
@@ -769,7 +780,7 @@ mod tests {
         socket::write(theirs, b"line\r\nrest").unwrap();
         assert_eq!(connSyncReadLine(net, conn, 100, 1000).unwrap(), b"line");
         let mut all = b"the ".to_vec();
-        assert_eq!(connReadAppend(net, conn, &mut all, 100).unwrap(), 4);
+        assert_eq!(conn_read_append(net, conn, &mut all, 100).unwrap(), 4);
         assert_eq!(all, b"the rest");
         assert_eq!(
             connSyncRead(net, conn, &mut buf, 20).unwrap_err().raw_os_error(),

@@ -1,7 +1,8 @@
-//! `crc64.c`: the checksum of RDB files and DUMP payloads, CRC-64 with the polynomial of Jones, reflected, from 0.
+//! `crc64.c`: the checksum of RDB files and DUMP payloads, CRC-64 with the polynomial of Jones,
+//! reflected, from 0.
 //!
-//! Long input is folded by the crc-fast crate; the few bytes that RDB writing adds at a time go through a table here, which
-//! needs no call through a pointer.
+//! Long input is folded by the crc-fast crate; the few bytes that RDB writing adds at a time go
+//! through a table here, which needs no call through a pointer.
 
 use crc_fast::{CrcAlgorithm, Digest};
 

@@ -1,19 +1,19 @@
 //! `db.c`: looking keys up, and the commands that work on keys of any type.
 //!
-//! Read first: `lookupKey` and its callers, then `expireIfNeeded`.
-//! Differs: a db is its number, a value in the keyspace is a `KeyRef`. Key, value and time of expiry are one entry, so a
-//! lookup that also looks at the expire is one search. A key's hash that the parser computed ahead is used again
-//! (`keyHash`). There are no backups of the whole keyspace (they belong to diskless loading), no cluster slots, no modules
-//! to tell, and no client side caching.
+//! Read first: `lookupKey` and its callers, then `expireIfNeeded`. Differs: a db is its number, a
+//! value in the keyspace is a `KeyRef`. Key, value and time of expiry are one entry, so a lookup
+//! that also looks at the expire is one search. A key's hash that the parser computed ahead is used
+//! again (`hash_key`). There are no backups of the whole keyspace (they belong to diskless
+//! loading), no cluster slots, no modules to tell, and no client side caching.
 
 use crate::args::{Args, Argv};
 use crate::blocked::signalKeyAsReady;
 use crate::ds::dict::dictScan;
 use crate::ds::glob::stringmatchlen;
 use crate::ds::intset::{intsetGet, intsetLen};
-use crate::ds::redisassert::assertSome;
+use crate::ds::redisassert::assert_some;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext};
-use crate::evict::{LFUDecrAndReturn, LFUGetTimeInMinutes, LFULogIncr, newObjectLru};
+use crate::evict::{LFUDecrAndReturn, LFUGetTimeInMinutes, LFULogIncr, initial_lru};
 use crate::expire::{flushSlaveKeysWithExpireList, rememberSlaveKeyWithExpire};
 use crate::keyspace::*;
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
@@ -27,7 +27,7 @@ use crate::server::{hasActiveChildProcess, prepareForShutdown, propagate};
 use crate::server_h::*;
 use crate::sys::alloc::jemalloc_purge;
 use crate::sys::clock::mstime;
-use crate::sys::random::randomU64;
+use crate::sys::random::random_u64;
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
 use crate::types::t_zset::ZsetRef;
@@ -37,8 +37,8 @@ use crate::util::{atoi, c_str, eq_ignore_case, format_17g, ll2string, ull2string
 // C-level DB API
 // -----------------------------------------------------------------------------
 
-/// A key whose hash is known: where it lies in the arguments of the running command, and the hash. The parser leaves it
-/// here for the first key of a command, and takes it away after the command.
+/// A key whose hash is known: where it lies in the arguments of the running command, and the hash.
+/// The parser leaves it here for the first key of a command, and takes it away after the command.
 #[derive(Copy, Clone, Default)]
 pub struct KeyHashHint {
     address: usize,
@@ -56,7 +56,7 @@ impl KeyHashHint {
 
 /// The hash of a key in any db. The slice that the parser hashed is not hashed again.
 #[inline]
-pub fn keyHash(server: &Server, db: usize, key: &[u8]) -> u64 {
+pub fn hash_key(server: &Server, db: usize, key: &[u8]) -> u64 {
     let hint = &server.key_hash_hint;
     if hint.address == key.as_ptr().addr() && hint.len == key.len() {
         return hint.hash;
@@ -66,21 +66,21 @@ pub fn keyHash(server: &Server, db: usize, key: &[u8]) -> u64 {
 
 /// Finds a key's entry, whether it is expired or not, and touches nothing.
 #[inline]
-pub fn dbFind(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
-    server.db[db].dict.find_hashed(key, keyHash(server, db, key))
+pub fn find_key(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
+    server.db[db].dict.find_hashed(key, hash_key(server, db, key))
 }
 
-/// The LFU field of a value that is accessed now: the counter first decays for the time it was not, then goes up by one in
-/// the logarithmic way.
+/// The LFU field of a value that is accessed now: the counter first decays for the time it was not,
+/// then goes up by one in the logarithmic way.
 fn updateLFU(server: &Server, lru: u32) -> u32 {
     let counter = LFULogIncr(server, LFUDecrAndReturn(server, lru));
     LFUGetTimeInMinutes(server) << 8 | counter
 }
 
-/// Touches a value that was found: its LRU or LFU field, unless a child lives. A child shares our memory page by page, and
-/// every page written is a page copied.
+/// Touches a value that was found: its LRU or LFU field, unless a child lives. A child shares our
+/// memory page by page, and every page written is a page copied.
 #[inline]
-fn touchKey(server: &mut Server, db: usize, o: KeyRef, flags: i32) {
+fn update_access_time(server: &mut Server, db: usize, o: KeyRef, flags: i32) {
     if flags & LOOKUP_NOTOUCH != 0 || hasActiveChildProcess(server) {
         return;
     }
@@ -98,8 +98,8 @@ fn touchKey(server: &mut Server, db: usize, o: KeyRef, flags: i32) {
 /// Low level lookup. Commands use `lookupKeyRead`, `lookupKeyWrite` and `lookupKeyReadWithFlags`.
 #[inline]
 pub fn lookupKey(server: &mut Server, db: usize, key: &[u8], flags: i32) -> Option<KeyRef> {
-    let o = dbFind(server, db, key)?;
-    touchKey(server, db, o, flags);
+    let o = find_key(server, db, key)?;
+    update_access_time(server, db, o, flags);
     Some(o)
 }
 
@@ -110,11 +110,12 @@ pub fn lookupKey(server: &mut Server, db: usize, key: &[u8], flags: i32) -> Opti
 /// 3. `keyspace_hits` or `keyspace_misses`, which INFO reports, goes up by one,
 /// 4. a "keymiss" event is sent for a missing key, unless `flags` has `LOOKUP_NONOTIFY`.
 ///
-/// A command that changes the value uses `lookupKeyWrite`: it counts no hit or miss, and on a replica it has to see keys
-/// that a reader is told are gone.
+/// A command that changes the value uses `lookupKeyWrite`: it counts no hit or miss, and on a
+/// replica it has to see keys that a reader is told are gone.
 ///
-/// On a replica a key that is logically expired counts as missing, although it still exists: deleting it is up to the
-/// master, and a reader should not depend on how far the master's DEL is behind.
+/// On a replica a key that is logically expired counts as missing, although it still exists:
+/// deleting it is up to the master, and a reader should not depend on how far the master's DEL is
+/// behind.
 #[inline]
 pub fn lookupKeyReadWithFlags(
     server: &mut Server,
@@ -122,10 +123,10 @@ pub fn lookupKeyReadWithFlags(
     key: &[u8],
     flags: i32,
 ) -> Option<KeyRef> {
-    if let Some(o) = dbFind(server, db, key)
-        && !(server.db[db].dict.expire(o).is_some() && isMissingForRead(server, db, key))
+    if let Some(o) = find_key(server, db, key)
+        && !(server.db[db].dict.expire(o).is_some() && expired_for_read(server, db, key))
     {
-        touchKey(server, db, o, flags);
+        update_access_time(server, db, o, flags);
         server.stat_keyspace_hits += 1;
         return Some(o);
     }
@@ -136,22 +137,26 @@ pub fn lookupKeyReadWithFlags(
     None
 }
 
-/// Whether a key with a time of expiry is to be treated as missing by a read; if we are a master it is then gone.
-fn isMissingForRead(server: &mut Server, db: usize, key: &[u8]) -> bool {
+/// Whether a key with a time of expiry is to be treated as missing by a read; if we are a master it
+/// is then gone.
+fn expired_for_read(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if !expireIfNeeded(server, db, key) {
         return false;
     }
-    // On a master `expireIfNeeded` deletes what it finds expired, so the key is missing in every sense. (It deletes nothing
-    // while clients are paused, and then, too, the key counts as missing.)
+    // On a master `expireIfNeeded` deletes what it finds expired, so the key is missing in every
+    // sense. (It deletes nothing while clients are paused, and then, too, the key counts as
+    // missing.)
     if server.masterhost.is_none() {
         return true;
     }
-    // On a replica `expireIfNeeded` only tells the key's logical state. The key still exists, and the commands of the master
-    // must see it, for on the master it still existed when they ran: that keeps both data sets the same.
+    // On a replica `expireIfNeeded` only tells the key's logical state. The key still exists, and
+    // the commands of the master must see it, for on the master it still existed when they ran:
+    // that keeps both data sets the same.
     //
-    // A client that is not the master, and whose command is flagged read-only, can be told the truth. This is what makes
-    // GETs on replicas consistent where replicas are used to scale reads. The check of the flag is a safety measure: a
-    // write on a writable replica works with the value that exists.
+    // A client that is not the master, and whose command is flagged read-only, can be told the
+    // truth. This is what makes GETs on replicas consistent where replicas are used to scale reads.
+    // The check of the flag is a safety measure: a write on a writable replica works with the value
+    // that exists.
     match server.current_client {
         Some(c) if server.current_client != server.master => {
             server[c].cmd.is_some_and(|cmd| server.commands[cmd].flags & CMD_READONLY != 0)
@@ -160,14 +165,16 @@ fn isMissingForRead(server: &mut Server, db: usize, key: &[u8]) -> bool {
     }
 }
 
-/// Looks a key up for a command that only reads it, with all side effects of `lookupKeyReadWithFlags`.
+/// Looks a key up for a command that only reads it, with all side effects of
+/// `lookupKeyReadWithFlags`.
 #[inline]
 pub fn lookupKeyRead(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     lookupKeyReadWithFlags(server, db, key, LOOKUP_NONE)
 }
 
-/// Looks a key up for a command that may change it; `None` if it is missing. An expired key is deleted first, on a master;
-/// on a replica it is returned, since the master has not deleted it yet and what it sends refers to it.
+/// Looks a key up for a command that may change it; `None` if it is missing. An expired key is
+/// deleted first, on a master; on a replica it is returned, since the master has not deleted it yet
+/// and what it sends refers to it.
 #[inline]
 pub fn lookupKeyWriteWithFlags(
     server: &mut Server,
@@ -175,12 +182,12 @@ pub fn lookupKeyWriteWithFlags(
     key: &[u8],
     flags: i32,
 ) -> Option<KeyRef> {
-    let mut o = dbFind(server, db, key)?;
+    let mut o = find_key(server, db, key)?;
     if server.db[db].dict.expire(o).is_some() {
         expireIfNeeded(server, db, key);
-        o = dbFind(server, db, key)?;
+        o = find_key(server, db, key)?;
     }
-    touchKey(server, db, o, flags);
+    update_access_time(server, db, o, flags);
     Some(o)
 }
 
@@ -190,8 +197,8 @@ pub fn lookupKeyWrite(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyR
     lookupKeyWriteWithFlags(server, db, key, LOOKUP_NONE)
 }
 
-/// Sends the reply for a missing key. One that is an error goes through the function for errors, so that it is counted in
-/// the error statistics.
+/// Sends the reply for a missing key. One that is an error goes through the function for errors, so
+/// that it is counted in the error statistics.
 fn SentReplyOnKeyMiss(server: &mut Server, c: ClientId, reply: Shared) {
     if reply.is_error() {
         addReplyErrorObject(server, c, reply);
@@ -231,10 +238,10 @@ pub fn lookupKeyWriteOrReply(
     o
 }
 
-/// Adds a key and wakes up the clients that block on it. The caller has made sure that the key does not exist. Returns the
-/// new entry.
+/// Adds a key and wakes up the clients that block on it. The caller has made sure that the key does
+/// not exist. Returns the new entry.
 pub fn dbAdd<'a>(server: &mut Server, db: usize, key: &[u8], val: impl Into<Value<'a>>) -> KeyRef {
-    let (hash, lru) = (keyHash(server, db, key), newObjectLru(server));
+    let (hash, lru) = (hash_key(server, db, key), initial_lru(server));
     let o = server.db[db].dict.add_full(key, hash, val.into(), None, lru);
     let type_ = server.db[db].dict.type_of(o);
     if type_ != OBJ_STRING {
@@ -243,9 +250,10 @@ pub fn dbAdd<'a>(server: &mut Server, db: usize, key: &[u8], val: impl Into<Valu
     o
 }
 
-/// Adds a key while an RDB is loaded. Unlike `dbAdd` it leaves the decision about a key that exists already to the caller
-/// (`None`, and the old value stays): a duplicate is then a fault of the file, not of the program. It signals no key as
-/// ready, since no client can be blocked on it at this time.
+/// Adds a key while an RDB is loaded. Unlike `dbAdd` it leaves the decision about a key that exists
+/// already to the caller (`None`, and the old value stays): a duplicate is then a fault of the
+/// file, not of the program. It signals no key as ready, since no client can be blocked on it at
+/// this time.
 pub fn dbAddRDBLoad<'a>(
     server: &mut Server,
     db: usize,
@@ -257,32 +265,34 @@ pub fn dbAddRDBLoad<'a>(
     if server.db[db].dict.find_hashed(key, hash).is_some() {
         return None;
     }
-    let lru = newObjectLru(server);
+    let lru = initial_lru(server);
     Some(server.db[db].dict.add_full(key, hash, val.into(), expire, lru))
 }
 
-/// Replaces the value of a key that exists. The key keeps its expire. Returns the entry, which may have moved.
+/// Replaces the value of a key that exists. The key keeps its expire. Returns the entry, which may
+/// have moved.
 pub fn dbOverwrite<'a>(
     server: &mut Server,
     db: usize,
     key: &[u8],
     val: impl Into<Value<'a>>,
 ) -> KeyRef {
-    let o = dbFind(server, db, key).expect("only a key that exists is overwritten");
-    dbOverwriteRef(server, db, o, val)
+    let o = find_key(server, db, key).expect("only a key that exists is overwritten");
+    overwrite_value(server, db, o, val)
 }
 
 /// Replaces the value of an entry that was looked up already: `dbOverwrite` without the search.
-pub fn dbOverwriteRef<'a>(
+pub fn overwrite_value<'a>(
     server: &mut Server,
     db: usize,
     o: KeyRef,
     val: impl Into<Value<'a>>,
 ) -> KeyRef {
-    // The new value counts as accessed now. With an LFU policy it inherits the old value's frequency: it is the key that is
-    // popular, and a counter set back by each SET would make the most written keys the first to be evicted.
+    // The new value counts as accessed now. With an LFU policy it inherits the old value's
+    // frequency: it is the key that is popular, and a counter set back by each SET would make the
+    // most written keys the first to be evicted.
     let lfu = server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0;
-    let lru = if lfu { server.db[db].dict.lru(o) } else { newObjectLru(server) };
+    let lru = if lfu { server.db[db].dict.lru(o) } else { initial_lru(server) };
     if server.lazyfree_lazy_server_del {
         let (o, old) = server.db[db].dict.replace_value(o, val);
         server.db[db].dict.set_lru(o, lru);
@@ -295,8 +305,8 @@ pub fn dbOverwriteRef<'a>(
     o
 }
 
-/// Sets a key to a value, whether it existed or not: the high level operation by which commands put values into the
-/// keyspace.
+/// Sets a key to a value, whether it existed or not: the high level operation by which commands put
+/// values into the keyspace.
 ///
 /// 1. Clients that WATCH the key are told, if `signal`.
 /// 2. The key becomes persistent, unless `keepttl`.
@@ -316,7 +326,7 @@ pub fn genericSetKey<'a>(
             dbAdd(server, db, key, val);
         }
         Some(o) => {
-            let o = dbOverwriteRef(server, db, o, val);
+            let o = overwrite_value(server, db, o, val);
             if !keepttl {
                 server.db[db].dict.remove_expire(o);
             }
@@ -345,12 +355,12 @@ pub fn dbRandomKey(server: &mut Server, db: usize) -> Option<Vec<u8>> {
     let allvolatile = dict.len() == dict.expires_len();
     loop {
         let dict = &server.db[db].dict;
-        let o = dict.random_key(randomU64)?;
+        let o = dict.random_key(random_u64)?;
         let key = dict.key(o).to_vec();
         if dict.expire(o).is_some() {
-            // On a replica where every key is expired this would go on for ever: nothing is deleted here. After some tries
-            // an expired key it is.
-            // C: it does go on for ever while clients are paused, for nothing is deleted then either.
+            // On a replica where every key is expired this would go on for ever: nothing is deleted
+            // here. After some tries an expired key it is. C: it does go on for ever while clients
+            // are paused, for nothing is deleted then either.
             if allvolatile && (server.masterhost.is_some() || areClientsPaused(server)) {
                 maxtries -= 1;
                 if maxtries == 0 {
@@ -367,7 +377,7 @@ pub fn dbRandomKey(server: &mut Server, db: usize) -> Option<Vec<u8>> {
 
 /// Deletes a key and frees its value at once; false if it was not there.
 pub fn dbSyncDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
-    match dbFind(server, db, key) {
+    match find_key(server, db, key) {
         Some(o) => {
             drop(server.db[db].dict.remove(o));
             true
@@ -376,8 +386,9 @@ pub fn dbSyncDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
     }
 }
 
-/// Deletes a key as a side effect of another command, such as RENAME onto it. `lazyfree-lazy-server-del` decides whether the
-/// value is freed at once or by the lazy free thread. False if the key does not exist.
+/// Deletes a key as a side effect of another command, such as RENAME onto it.
+/// `lazyfree-lazy-server-del` decides whether the value is freed at once or by the lazy free
+/// thread. False if the key does not exist.
 pub fn dbDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if server.lazyfree_lazy_server_del {
         dbAsyncDelete(server, db, key)
@@ -386,8 +397,9 @@ pub fn dbDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
     }
 }
 
-/// Removes all keys of the db with this number, or of all dbs for -1, and returns how many they were. With `async_` the
-/// lazy free thread frees them; otherwise `callback`, if given, is called from time to time while the memory is freed.
+/// Removes all keys of the db with this number, or of all dbs for -1, and returns how many they
+/// were. With `async_` the lazy free thread frees them; otherwise `callback`, if given, is called
+/// from time to time while the memory is freed.
 fn emptyDbStructure(
     server: &mut Server,
     dbnum: i32,
@@ -415,12 +427,13 @@ fn emptyDbStructure(
     removed
 }
 
-/// Removes all keys of the db with this number, or of all dbs for -1. Returns how many keys were removed, or -1 if there is
-/// no such db.
+/// Removes all keys of the db with this number, or of all dbs for -1. Returns how many keys were
+/// removed, or -1 if there is no such db.
 ///
-/// With `EMPTYDB_ASYNC` in `flags` the memory is freed in the lazy free thread and the function returns at once.
-/// `callback`, if given, is called from time to time while memory is freed: a replica that throws away gigabytes before
-/// it loads uses it to tell its master that it is still there.
+/// With `EMPTYDB_ASYNC` in `flags` the memory is freed in the lazy free thread and the function
+/// returns at once. `callback`, if given, is called from time to time while memory is freed: a
+/// replica that throws away gigabytes before it loads uses it to tell its master that it is still
+/// there.
 pub fn emptyDb(
     server: &mut Server,
     dbnum: i32,
@@ -432,7 +445,8 @@ pub fn emptyDb(
         return -1;
     }
 
-    // WATCH first, while the keys still exist: a transaction that watches a key which did not exist has seen no change.
+    // WATCH first, while the keys still exist: a transaction that watches a key which did not exist
+    // has seen no change.
     signalFlushedDb(server, dbnum, async_);
     let removed = emptyDbStructure(server, dbnum, async_, callback);
     if dbnum == -1 {
@@ -458,12 +472,13 @@ pub fn dbTotalServerKeyCount(server: &Server) -> usize {
 // -----------------------------------------------------------------------------
 // Hooks for key space changes.
 //
-// Every command that changes a key calls signalModifiedKey(); every flush of a db calls signalFlushedDb(). Whatever needs
-// to hear of changes (WATCH today, client side caching later in the C) hangs on these two, and not on the commands.
+// Every command that changes a key calls signalModifiedKey(); every flush of a db calls
+// signalFlushedDb(). Whatever needs to hear of changes (WATCH today, client side caching later in
+// the C) hangs on these two, and not on the commands.
 // -----------------------------------------------------------------------------
 
-/// Tells those who follow a key that it was changed. `c` is the client that changed it, `None` if it was the server itself
-/// (expiration, eviction).
+/// Tells those who follow a key that it was changed. `c` is the client that changed it, `None` if
+/// it was the server itself (expiration, eviction).
 #[inline]
 pub fn signalModifiedKey(server: &mut Server, _c: Option<ClientId>, db: usize, key: &[u8]) {
     touchWatchedKey(server, db, key);
@@ -481,9 +496,9 @@ pub fn signalFlushedDb(server: &mut Server, dbid: i32, _async: bool) {
 // Type agnostic commands operating on the key space
 // -----------------------------------------------------------------------------
 
-/// Reads the argument of FLUSHALL and FLUSHDB and returns the flags for `emptyDb`: SYNC frees the memory before the reply,
-/// ASYNC in the lazy free thread, and without an argument `lazyfree-lazy-user-flush` decides. `Err`: an error was sent to
-/// the client.
+/// Reads the argument of FLUSHALL and FLUSHDB and returns the flags for `emptyDb`: SYNC frees the
+/// memory before the reply, ASYNC in the lazy free thread, and without an argument
+/// `lazyfree-lazy-user-flush` decides. `Err`: an error was sent to the client.
 fn getFlushCommandFlags(server: &mut Server, c: ClientId, argv: &Args) -> Result<i32, ()> {
     let option = (argv.len() == 2).then(|| argv.get(1));
     match option {
@@ -499,25 +514,27 @@ fn getFlushCommandFlags(server: &mut Server, c: ClientId, argv: &Args) -> Result
     }
 }
 
-/// Gives memory back to the system after a synchronous flush. jemalloc returns unused pages bit by bit as a side effect of
-/// later allocations; after a flush there may be none, and the pages would stay.
-fn purgeAfterFlush(flags: i32) {
+/// Gives memory back to the system after a synchronous flush. jemalloc returns unused pages bit by
+/// bit as a side effect of later allocations; after a flush there may be none, and the pages would
+/// stay.
+fn purge_after_flush(flags: i32) {
     if flags & EMPTYDB_ASYNC == 0 {
         // Where it fails the pages stay a while longer, as they would have without it.
         let _ = jemalloc_purge();
     }
 }
 
-/// Empties all dbs, kills an RDB child that is saving what no longer exists, and writes an RDB of the empty data set if save
-/// points are configured: otherwise a restart would bring the flushed keys back.
+/// Empties all dbs, kills an RDB child that is saving what no longer exists, and writes an RDB of
+/// the empty data set if save points are configured: otherwise a restart would bring the flushed
+/// keys back.
 pub fn flushAllDataAndResetRDB(server: &mut Server, flags: i32) {
     server.dirty += emptyDb(server, -1, flags, None);
     if server.child_type == CHILD_TYPE_RDB {
         killRDBChild(server);
     }
     if !server.saveparams.is_empty() {
-        // `rdbSave` sets the counter of changes to zero, but `call` compares it with its value before the command to see
-        // whether FLUSHALL has to be propagated.
+        // `rdbSave` sets the counter of changes to zero, but `call` compares it with its value
+        // before the command to see whether FLUSHALL has to be propagated.
         let saved_dirty = server.dirty;
         let rsi = rdbPopulateSaveInfo(server);
         let filename = server.rdb_filename.clone();
@@ -526,10 +543,10 @@ pub fn flushAllDataAndResetRDB(server: &mut Server, flags: i32) {
         server.dirty = saved_dirty;
     }
 
-    // FLUSHALL is propagated even if there was no key: a replica may have keys where we have none, and this is the last
-    // chance to make both equal.
+    // FLUSHALL is propagated even if there was no key: a replica may have keys where we have none,
+    // and this is the last chance to make both equal.
     server.dirty += 1;
-    purgeAfterFlush(flags);
+    purge_after_flush(flags);
 }
 
 /// FLUSHDB [ASYNC|SYNC]: removes all keys of the client's db.
@@ -538,7 +555,7 @@ pub fn flushdbCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db as i32;
     server.dirty += emptyDb(server, db, flags, None);
     addReply(server, c, shared::ok);
-    purgeAfterFlush(flags);
+    purge_after_flush(flags);
 }
 
 /// FLUSHALL [ASYNC|SYNC]: removes all keys of all dbs.
@@ -548,8 +565,8 @@ pub fn flushallCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReply(server, c, shared::ok);
 }
 
-/// Implements DEL and UNLINK, which differ in who frees the values: this thread, or with `lazy` the lazy free thread. An
-/// expired key is deleted as expired first, so it does not count in the reply.
+/// Implements DEL and UNLINK, which differ in who frees the values: this thread, or with `lazy` the
+/// lazy free thread. An expired key is deleted as expired first, so it does not count in the reply.
 fn delGenericCommand(server: &mut Server, c: ClientId, argv: &Args, lazy: bool) {
     let db = server[c].db;
     let mut numdel = 0;
@@ -609,12 +626,12 @@ pub fn randomkeyCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     }
 }
 
-/// KEYS pattern: all keys of the client's db that match. Expired ones are left out but not deleted, as they are found while
-/// the table is iterated.
+/// KEYS pattern: all keys of the client's db that match. Expired ones are left out but not deleted,
+/// as they are found while the table is iterated.
 pub fn keysCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let pattern = argv.get(1);
     let allkeys = pattern == b"*";
-    let now = expireClock(server);
+    let now = expire_clock(server);
     let replylen = addReplyDeferredLen(server, c);
     let mut numkeys = 0;
     let Server { clients, db, .. } = server;
@@ -630,9 +647,11 @@ pub fn keysCommand(server: &mut Server, c: ClientId, argv: &Args) {
     setDeferredArrayLen(server, c, replylen, numkeys);
 }
 
-/// Parses a SCAN cursor, an unsigned decimal number. `Err`: "invalid cursor" was sent to the client.
+/// Parses a SCAN cursor, an unsigned decimal number. `Err`: "invalid cursor" was sent to the
+/// client.
 pub fn parseScanCursorOrReply(server: &mut Server, c: ClientId, o: &[u8]) -> Result<u64, ()> {
-    // strtoul(3) ends at a NUL, and takes a sign, so that "-1" is the largest cursor; white space at the start is refused.
+    // strtoul(3) ends at a NUL, and takes a sign, so that "-1" is the largest cursor; white space
+    // at the start is refused.
     let o = c_str(o);
     let (negative, digits) = match o.first() {
         Some(b'-') => (true, &o[1..]),
@@ -655,15 +674,17 @@ pub fn parseScanCursorOrReply(server: &mut Server, c: ClientId, o: &[u8]) -> Res
     }
 }
 
-/// Implements SCAN, SSCAN, HSCAN and ZSCAN: one step of an iteration that begins with `cursor` 0 and is over when the reply
-/// has cursor 0 again.
+/// Implements SCAN, SSCAN, HSCAN and ZSCAN: one step of an iteration that begins with `cursor` 0
+/// and is over when the reply has cursor 0 again.
 ///
-/// Without `o` it iterates over the keys of the client's db. With `o`, a set, hash or sorted set, over its elements; the
-/// key is then an argument before the cursor, and is skipped to get to the options. For a hash each field comes with its
-/// value, for a sorted set each member with its score.
+/// Without `o` it iterates over the keys of the client's db. With `o`, a set, hash or sorted set,
+/// over its elements; the key is then an argument before the cursor, and is skipped to get to the
+/// options. For a hash each field comes with its value, for a sorted set each member with its
+/// score.
 ///
-/// The server keeps no state between the steps: all that it has to know is in the cursor. What makes this possible, and
-/// what is promised about keys that come and go meanwhile, is explained at `dictScan`.
+/// The server keeps no state between the steps: all that it has to know is in the cursor. What
+/// makes this possible, and what is promised about keys that come and go meanwhile, is explained at
+/// `dictScan`.
 pub fn scanGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -700,17 +721,18 @@ pub fn scanGenericCommand(
         i += 2;
     }
 
-    // Step 2: Iterate the collection. A value in another encoding than a hash table is sure to have few elements, so all of
-    // them are returned in a single call, with cursor 0, which ends the iteration: no state is needed for it.
+    // Step 2: Iterate the collection. A value in another encoding than a hash table is sure to have
+    // few elements, so all of them are returned in a single call, with cursor 0, which ends the
+    // iteration: no state is needed for it.
     let mut keys: Vec<Vec<u8>> = Vec::new();
     let dict = &server.db[db].dict;
     let mut pairs = false;
     match o.map(|o| dict.get(o)) {
-        None => scanTable(&mut cursor, count, &mut keys, |cursor, keys| {
+        None => scan_table(&mut cursor, count, &mut keys, |cursor, keys| {
             dict.scan(cursor, |o| keys.push(dict.key(o).to_vec()))
         }),
         Some(ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(ht)))) => {
-            scanTable(&mut cursor, count, &mut keys, |cursor, keys| {
+            scan_table(&mut cursor, count, &mut keys, |cursor, keys| {
                 dictScan(ht, cursor, |member| keys.push(member.as_slice().to_vec()))
             });
         }
@@ -724,7 +746,7 @@ pub fn scanGenericCommand(
         }
         Some(ValueRef::Aggregate(AggregateRef::Hash(HashRef::Ht(ht)))) => {
             pairs = true;
-            scanTable(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
+            scan_table(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
                 dictScan(ht, cursor, |pair| {
                     keys.extend([pair.field().to_vec(), pair.value().to_vec()])
                 })
@@ -732,7 +754,7 @@ pub fn scanGenericCommand(
         }
         Some(ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Skiplist(zs)))) => {
             pairs = true;
-            scanTable(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
+            scan_table(&mut cursor, count.saturating_mul(2), &mut keys, |cursor, keys| {
                 zs.dict.scan(cursor, |node| {
                     let (ele, score) = (zs.zsl.member(node as u32), zs.zsl.score(node as u32));
                     keys.extend([ele.to_vec(), format_17g(score).to_vec()]);
@@ -745,7 +767,7 @@ pub fn scanGenericCommand(
             pairs = true;
             let mut p = ziplistIndex(zl, 0);
             while let Some(at) = p {
-                match assertSome!(ziplistGet(zl, at)) {
+                match assert_some!(ziplistGet(zl, at)) {
                     ZiplistEntry::Str(s) => keys.push(s.to_vec()),
                     ZiplistEntry::Int(n) => keys.push(ll2string(n).to_vec()),
                 }
@@ -758,9 +780,10 @@ pub fn scanGenericCommand(
         Some(_) => panic!("Not handled encoding in SCAN."),
     }
 
-    // Step 3: Filter elements. Each has to match the pattern; of a field and its value, or a member and its score, the first
-    // has to. Of keys the type is looked at too, and expired ones are left out, which may delete them: this is why the names
-    // were collected first and are filtered now, when the table is no longer iterated.
+    // Step 3: Filter elements. Each has to match the pattern; of a field and its value, or a member
+    // and its score, the first has to. Of keys the type is looked at too, and expired ones are left
+    // out, which may delete them: this is why the names were collected first and are filtered now,
+    // when the table is no longer iterated.
     if let Some(pat) = pat.filter(|_| pairs) {
         let matches: Vec<bool> =
             keys.chunks(2).map(|pair| stringmatchlen(pat, &pair[0], false)).collect();
@@ -796,10 +819,11 @@ pub fn scanGenericCommand(
     }
 }
 
-/// Scans a table until there are `count` strings or the cursor is 0 again, but for at most ten times `count` buckets: in a
-/// table that is nearly empty (its keys were deleted, and it has not shrunk yet) finding `count` elements could block the
-/// server for long, and a step may return few elements or none.
-fn scanTable(
+/// Scans a table until there are `count` strings or the cursor is 0 again, but for at most ten
+/// times `count` buckets: in a table that is nearly empty (its keys were deleted, and it has not
+/// shrunk yet) finding `count` elements could block the server for long, and a step may return few
+/// elements or none.
+fn scan_table(
     cursor: &mut u64,
     count: i64,
     keys: &mut Vec<Vec<u8>>,
@@ -815,13 +839,15 @@ fn scanTable(
     }
 }
 
-/// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step of an iteration over the keys of the client's db.
+/// SCAN cursor [MATCH pattern] [COUNT count] [TYPE type]: one step of an iteration over the keys of
+/// the client's db.
 pub fn scanCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(cursor) = parseScanCursorOrReply(server, c, &argv[1]) else { return };
     scanGenericCommand(server, c, argv, None, cursor);
 }
 
-/// DBSIZE: the number of keys in the client's db, those included that are expired and not deleted yet.
+/// DBSIZE: the number of keys in the client's db, those included that are expired and not deleted
+/// yet.
 pub fn dbsizeCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let size = server.db[server[c].db].dict.len();
     addReplyLongLong(server, c, size as i64);
@@ -855,8 +881,8 @@ pub fn typeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyStatus(server, c, name.as_bytes());
 }
 
-/// SHUTDOWN [NOSAVE|SAVE]: ends the process, after a save if one is asked for or save points are configured. There is a
-/// reply only if it can't be done.
+/// SHUTDOWN [NOSAVE|SAVE]: ends the process, after a save if one is asked for or save points are
+/// configured. There is a reply only if it can't be done.
 pub fn shutdownCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let flags = match argv.len() {
         1 => SHUTDOWN_NOFLAGS,
@@ -873,11 +899,13 @@ pub fn shutdownCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyError(server, c, b"Errors trying to SHUTDOWN. Check logs.");
 }
 
-/// Implements RENAME and RENAMENX; with `nx` a destination that exists is left alone and the reply is 0.
+/// Implements RENAME and RENAMENX; with `nx` a destination that exists is left alone and the reply
+/// is 0.
 fn renameGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool) {
     let (db, from, to) = (server[c].db, argv.get(1), argv.get(2));
 
-    // Renaming a key to itself changes nothing, but it is an error if the key does not exist. So the lookup comes first.
+    // Renaming a key to itself changes nothing, but it is an error if the key does not exist. So
+    // the lookup comes first.
     let Some(_) = lookupKeyWriteOrReply(server, c, from, shared::nokeyerr) else { return };
     if from == to {
         addReply(server, c, if nx { shared::czero } else { shared::ok });
@@ -891,9 +919,9 @@ fn renameGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool)
         dbDelete(server, db, to);
     }
 
-    // C: adds the value under the new name with one more reference, then deletes the old name. Here a value has one owner,
-    // so it is taken out and put in again.
-    moveKey(server, c, (db, from), (db, to));
+    // C: adds the value under the new name with one more reference, then deletes the old name. Here
+    // a value has one owner, so it is taken out and put in again.
+    move_value(server, c, (db, from), (db, to));
     signalModifiedKey(server, Some(c), db, from);
     signalModifiedKey(server, Some(c), db, to);
     notifyKeyspaceEvent(server, NOTIFY_GENERIC, "rename_from", from, db);
@@ -902,15 +930,15 @@ fn renameGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool)
     addReply(server, c, if nx { shared::cone } else { shared::ok });
 }
 
-/// Moves the value of `from` in `db`, which exists, to `to` in `dst`, which does not. The expire and the access time move
-/// along.
-fn moveKey(
+/// Moves the value of `from` in `db`, which exists, to `to` in `dst`, which does not. The expire
+/// and the access time move along.
+fn move_value(
     server: &mut Server,
     c: ClientId,
     (db, from): (usize, &[u8]),
     (dst, to): (usize, &[u8]),
 ) {
-    let o = dbFind(server, db, from).expect("the key was looked up");
+    let o = find_key(server, db, from).expect("the key was looked up");
     let entry = server.db[db].dict.remove(o);
     let (expire, lru) = (entry.expire(), entry.lru());
     let o = dbAdd(server, dst, to, entry.into_object());
@@ -931,7 +959,7 @@ pub fn renamenxCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// Reads the number of a db from an argument. `Err`: an error was sent to the client.
-fn getDbFromArgument(server: &mut Server, c: ClientId, arg: &[u8]) -> Result<usize, ()> {
+fn parse_db_or_reply(server: &mut Server, c: ClientId, arg: &[u8]) -> Result<usize, ()> {
     let id = getIntFromObjectOrReply(server, c, arg, None)?;
     if id < 0 || id >= server.db.len() as i32 {
         addReplyError(server, c, b"DB index is out of range");
@@ -943,9 +971,10 @@ fn getDbFromArgument(server: &mut Server, c: ClientId, arg: &[u8]) -> Result<usi
 /// MOVE key db: 1 if the key was moved to the other db, 0 if it is missing here or exists there.
 pub fn moveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (src, key) = (server[c].db, argv.get(1));
-    let Ok(dst) = getDbFromArgument(server, c, &argv[2]) else { return };
+    let Ok(dst) = parse_db_or_reply(server, c, &argv[2]) else { return };
 
-    // A client that moves a key to the db it is in has most likely made a mistake, so it gets an error.
+    // A client that moves a key to the db it is in has most likely made a mistake, so it gets an
+    // error.
     if src == dst {
         addReplyErrorObject(server, c, shared::sameobjecterr);
         return;
@@ -954,7 +983,7 @@ pub fn moveCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReply(server, c, shared::czero);
         return;
     }
-    moveKey(server, c, (src, key), (dst, key));
+    move_value(server, c, (src, key), (dst, key));
     signalModifiedKey(server, Some(c), src, key);
     signalModifiedKey(server, Some(c), dst, key);
     notifyKeyspaceEvent(server, NOTIFY_GENERIC, "move_from", key, src);
@@ -963,8 +992,8 @@ pub fn moveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReply(server, c, shared::cone);
 }
 
-/// COPY source destination [DB destination-db] [REPLACE]: 1 if the value and its expire were copied, 0 if the source is
-/// missing, or the destination exists and REPLACE is not given.
+/// COPY source destination [DB destination-db] [REPLACE]: 1 if the value and its expire were
+/// copied, 0 if the source is missing, or the destination exists and REPLACE is not given.
 pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let src = server[c].db;
     let (mut dst, mut replace) = (src, false);
@@ -973,7 +1002,7 @@ pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
         if argv[j].eq_ignore_ascii_case(b"replace") {
             replace = true;
         } else if argv[j].eq_ignore_ascii_case(b"db") && j + 1 < argv.len() {
-            match getDbFromArgument(server, c, &argv[j + 1]) {
+            match parse_db_or_reply(server, c, &argv[j + 1]) {
                 Ok(id) => dst = id,
                 Err(()) => return,
             }
@@ -990,8 +1019,9 @@ pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplyErrorObject(server, c, shared::sameobjecterr);
         return;
     }
-    // The lookup is that of a write, although the source is only read: on a replica, where the master sent the COPY, a
-    // source that is logically expired still exists, as it did on the master.
+    // The lookup is that of a write, although the source is only read: on a replica, where the
+    // master sent the COPY, a source that is logically expired still exists, as it did on the
+    // master.
     let Some(_) = lookupKeyWrite(server, src, key) else {
         addReply(server, c, shared::czero);
         return;
@@ -1004,7 +1034,7 @@ pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         dbDelete(server, dst, newkey);
     }
-    let o = dbFind(server, src, key).expect("the key was looked up");
+    let o = find_key(server, src, key).expect("the key was looked up");
     let newobj = server.db[src].get(o).to_object(server.db[src].dict.encoding(o));
     dbAdd(server, dst, newkey, newobj);
     if expire != -1 {
@@ -1016,7 +1046,8 @@ pub fn copyCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReply(server, c, shared::cone);
 }
 
-/// Signals as ready the keys of a db on which clients block and which exist: a helper of `dbSwapDatabases`, which says why.
+/// Signals as ready the keys of a db on which clients block and which exist: a helper of
+/// `dbSwapDatabases`, which says why.
 fn scanDatabaseForReadyLists(server: &mut Server, db: usize) {
     let keys: Vec<Vec<u8>> = server.db[db].blocking_keys.keys().cloned().collect();
     for key in keys {
@@ -1027,12 +1058,13 @@ fn scanDatabaseForReadyLists(server: &mut Server, db: usize) {
     }
 }
 
-/// Swaps two dbs, so that clients connected to one see the data of the other at once. `C_ERR`: one of the numbers is out of
-/// range.
+/// Swaps two dbs, so that clients connected to one see the data of the other at once. `C_ERR`: one
+/// of the numbers is out of range.
 ///
-/// A client refers to its db by number, so it is the contents of the two that change places: the keys with their expires,
-/// and the state of the expire cycle that belongs to them. The clients that block on keys and those that WATCH them stay
-/// with the number, since they belong to connections and not to data.
+/// A client refers to its db by number, so it is the contents of the two that change places: the
+/// keys with their expires, and the state of the expire cycle that belongs to them. The clients
+/// that block on keys and those that WATCH them stay with the number, since they belong to
+/// connections and not to data.
 pub fn dbSwapDatabases(server: &mut Server, id1: i32, id2: i32) -> CResult {
     let dbs = server.db.len() as i32;
     if id1 < 0 || id1 >= dbs || id2 < 0 || id2 >= dbs {
@@ -1047,8 +1079,9 @@ pub fn dbSwapDatabases(server: &mut Server, id1: i32, id2: i32) -> CResult {
     std::mem::swap(&mut db1.avg_ttl, &mut db2.avg_ttl);
     std::mem::swap(&mut db1.expires_cursor, &mut db2.expires_cursor);
 
-    // A client that blocks on a key may find that it exists after the swap. Usually `dbAdd` is the one place that looks for
-    // this, when a key is created; here keys appear without being created, so all keys that clients block on are looked up.
+    // A client that blocks on a key may find that it exists after the swap. Usually `dbAdd` is the
+    // one place that looks for this, when a key is created; here keys appear without being created,
+    // so all keys that clients block on are looked up.
     //
     // A transaction fails if it watches a key that existed before the swap or exists after it.
     scanDatabaseForReadyLists(server, id1);
@@ -1082,35 +1115,38 @@ pub fn swapdbCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// Makes a key that exists persistent. False if it had no expire.
 pub fn removeExpire(server: &mut Server, db: usize, key: &[u8]) -> bool {
-    let o = dbFind(server, db, key).expect("only a key that exists has an expire");
+    let o = find_key(server, db, key).expect("only a key that exists has an expire");
     let had = server.db[db].dict.expire(o).is_some();
     server.db[db].dict.remove_expire(o);
     had
 }
 
-/// Sets the expire of a key that exists: `when` is in milliseconds since the epoch; after it the key is no longer valid. `c`
-/// is the client whose command sets it, `None` if there is no such client (an RDB is loaded).
+/// Sets the expire of a key that exists: `when` is in milliseconds since the epoch; after it the
+/// key is no longer valid. `c` is the client whose command sets it, `None` if there is no such
+/// client (an RDB is loaded).
 pub fn setExpire(server: &mut Server, c: Option<ClientId>, db: usize, key: &[u8], when: i64) {
-    let o = dbFind(server, db, key).expect("only a key that exists can expire");
+    let o = find_key(server, db, key).expect("only a key that exists can expire");
     server.db[db].dict.set_expire(o, when);
 
-    // On a writable replica clients create keys that the master does not know, so it will never send a DEL for them. The
-    // replica remembers these and expires them itself.
+    // On a writable replica clients create keys that the master does not know, so it will never
+    // send a DEL for them. The replica remembers these and expires them itself.
     let writable_slave = server.masterhost.is_some() && !server.repl_slave_ro;
     if writable_slave && c.is_some_and(|c| server[c].flags & CLIENT_MASTER == 0) {
         rememberSlaveKeyWithExpire(server, db, key);
     }
 }
 
-/// Returns the expire of a key in milliseconds since the epoch, -1 if it has none or does not exist.
+/// Returns the expire of a key in milliseconds since the epoch, -1 if it has none or does not
+/// exist.
 pub fn getExpire(server: &Server, db: usize, key: &[u8]) -> i64 {
     if server.db[db].dict.expires_len() == 0 {
         return -1;
     }
-    dbFind(server, db, key).and_then(|o| server.db[db].dict.expire(o)).unwrap_or(-1)
+    find_key(server, db, key).and_then(|o| server.db[db].dict.expire(o)).unwrap_or(-1)
 }
 
-/// Deletes an expired key, sends the events of it, and propagates the deletion to the replicas and the AOF.
+/// Deletes an expired key, sends the events of it, and propagates the deletion to the replicas and
+/// the AOF.
 pub fn deleteExpiredKeyAndPropagate(server: &mut Server, db: usize, key: &[u8]) {
     let mut expire_latency = latencyStartMonitor(server);
     let lazy = server.lazyfree_lazy_expire;
@@ -1127,16 +1163,17 @@ pub fn deleteExpiredKeyAndPropagate(server: &mut Server, db: usize, key: &[u8]) 
     server.stat_expiredkeys += 1;
 }
 
-/// Propagates the expiration of a key to the replicas and the AOF, as a DEL, or as an UNLINK with `lazy`.
+/// Propagates the expiration of a key to the replicas and the AOF, as a DEL, or as an UNLINK with
+/// `lazy`.
 ///
-/// Expiration is decided in one place, the master, and the order of operations is that of the stream and of the file. So
-/// every replica deletes the key at the same point of the history, and stays consistent even if there are writes to a key
-/// at the time it expires.
+/// Expiration is decided in one place, the master, and the order of operations is that of the
+/// stream and of the file. So every replica deletes the key at the same point of the history, and
+/// stays consistent even if there are writes to a key at the time it expires.
 pub fn propagateExpire(server: &mut Server, db: usize, key: &[u8], lazy: bool) {
     let argv = Argv::new(&[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key]);
 
-    // The command that came across the key may itself not be allowed to propagate (a script that has switched effects off),
-    // but the expiration has to be propagated all the same.
+    // The command that came across the key may itself not be allowed to propagate (a script that
+    // has switched effects off), but the expiration has to be propagated all the same.
     let prev_replication_allowed = server.replication_allowed;
     server.replication_allowed = true;
     let del = server.commands.delCommand;
@@ -1144,15 +1181,16 @@ pub fn propagateExpire(server: &mut Server, db: usize, key: &[u8], lazy: bool) {
     server.replication_allowed = prev_replication_allowed;
 }
 
-/// Returns the time against which expires are compared, in milliseconds since the epoch; `None` while nothing expires.
+/// Returns the time against which expires are compared, in milliseconds since the epoch; `None`
+/// while nothing expires.
 ///
-/// Nothing expires while data is loaded: an AOF has its own DELs at the right places, and an RDB's expired keys are
-/// handled by `rdbLoadRio`.
+/// Nothing expires while data is loaded: an AOF has its own DELs at the right places, and an RDB's
+/// expired keys are handled by `rdbLoadRio`.
 ///
-/// While a command runs, the time is that of its start, which `call` keeps. A command that looks a key up twice, such as
-/// RPOPLPUSH with the same list as source and destination, would otherwise find the value that it holds from the first
-/// lookup deleted by the second.
-fn expireClock(server: &Server) -> Option<i64> {
+/// While a command runs, the time is that of its start, which `call` keeps. A command that looks a
+/// key up twice, such as RPOPLPUSH with the same list as source and destination, would otherwise
+/// find the value that it holds from the first lookup deleted by the second.
+fn expire_clock(server: &Server) -> Option<i64> {
     if server.loading {
         None
     } else if server.fixed_time_expire > 0 {
@@ -1165,15 +1203,16 @@ fn expireClock(server: &Server) -> Option<i64> {
 /// Tells whether a key exists and is logically expired. Deletes nothing.
 pub fn keyIsExpired(server: &Server, db: usize, key: &[u8]) -> bool {
     let when = getExpire(server, db, key);
-    when >= 0 && expireClock(server).is_some_and(|now| now > when)
+    when >= 0 && expire_clock(server).is_some_and(|now| now > when)
 }
 
-/// Tells whether a key is logically expired, and as a side effect deletes it on a master. Called before any operation on a
-/// key, mostly by the `lookupKey` family.
+/// Tells whether a key is logically expired, and as a side effect deletes it on a master. Called
+/// before any operation on a key, mostly by the `lookupKey` family.
 ///
-/// What it does depends on the role. A master deletes an expired key, and propagates a DEL or UNLINK to its replicas and
-/// the AOF. A replica deletes nothing: it waits for the master's DEL, so that both have the same data at the same offset.
-/// It still returns the truth, so that a reader can be told that the key is gone although the DEL is yet to come.
+/// What it does depends on the role. A master deletes an expired key, and propagates a DEL or
+/// UNLINK to its replicas and the AOF. A replica deletes nothing: it waits for the master's DEL, so
+/// that both have the same data at the same offset. It still returns the truth, so that a reader
+/// can be told that the key is gone although the DEL is yet to come.
 pub fn expireIfNeeded(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if !keyIsExpired(server, db, key) {
         return false;
@@ -1182,8 +1221,9 @@ pub fn expireIfNeeded(server: &mut Server, db: usize, key: &[u8]) -> bool {
         return true;
     }
 
-    // While clients are paused the data set stays as it is, and the caller is told the logical state, as on a replica. After
-    // the pause the key will be deleted here, or there was a failover and the new master will send the DEL.
+    // While clients are paused the data set stays as it is, and the caller is told the logical
+    // state, as on a replica. After the pause the key will be deleted here, or there was a failover
+    // and the new master will send the DEL.
     if checkClientPauseTimeoutAndReturnIfPaused(server) {
         return true;
     }
@@ -1195,8 +1235,8 @@ pub fn expireIfNeeded(server: &mut Server, db: usize, key: &[u8]) -> bool {
 // API to get key arguments from commands
 // -----------------------------------------------------------------------------
 
-/// Collects the positions of a command's keys as the command table describes them: first key, last key (negative: counted
-/// from the end), step. Returns how many they are.
+/// Collects the positions of a command's keys as the command table describes them: first key, last
+/// key (negative: counted from the end), step. Returns how many they are.
 pub fn getKeysUsingCommandTable(cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     if cmd.firstkey == 0 {
@@ -1207,9 +1247,9 @@ pub fn getKeysUsingCommandTable(cmd: &redisCommand, argv: &Args, result: &mut Ve
     let mut j = cmd.firstkey;
     while j <= last {
         if j >= argc {
-            // A command with a variable number of arguments was not checked for having all of them when it was dispatched.
-            // A position beyond the end then means that the user passed too few: no keys, and the command itself reports
-            // the error of arity or syntax.
+            // A command with a variable number of arguments was not checked for having all of them
+            // when it was dispatched. A position beyond the end then means that the user passed too
+            // few: no keys, and the command itself reports the error of arity or syntax.
             assert!(cmd.arity < 0, "a command's keys lie beyond its arity");
             result.clear();
             return 0;
@@ -1220,9 +1260,9 @@ pub fn getKeysUsingCommandTable(cmd: &redisCommand, argv: &Args, result: &mut Ve
     result.len()
 }
 
-/// Collects the positions of all keys among the arguments of a command, and returns how many they are. `argv` has the name
-/// of the command first, `cmd` is its row in the command table. The row's own function is used where there is one, since
-/// the positions may depend on options.
+/// Collects the positions of all keys among the arguments of a command, and returns how many they
+/// are. `argv` has the name of the command first, `cmd` is its row in the command table. The row's
+/// own function is used where there is one, since the positions may depend on options.
 pub fn getKeysFromCommand(cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     match cmd.getkeys_proc {
         Some(getkeys_proc) => getkeys_proc(cmd, argv, result),
@@ -1230,9 +1270,9 @@ pub fn getKeysFromCommand(cmd: &redisCommand, argv: &Args, result: &mut Vec<usiz
     }
 }
 
-/// Collects the key positions of a command that says how many keys there are:
-/// `COMMAND [destkey] numkeys key [key ...] ... options`, such as `ZUNION numkeys key [key ...]` and
-/// `ZUNIONSTORE destkey numkeys key [key ...]`.
+/// Collects the key positions of a command that says how many keys there are: `COMMAND [destkey]
+/// numkeys key [key ...] ... options`, such as `ZUNION numkeys key [key ...]` and `ZUNIONSTORE
+/// destkey numkeys key [key ...]`.
 ///
 /// - `storeKeyOfs`: the position of the destination, 0 if there is none
 /// - `keyCountOfs`: the position of the number
@@ -1248,7 +1288,8 @@ pub fn genericGetKeys(
 ) -> usize {
     result.clear();
     let num = atoi(&argv[keyCountOfs]);
-    // A number that is larger than the arguments allow, or not positive, is for the command to report: no keys.
+    // A number that is larger than the arguments allow, or not positive, is for the command to
+    // report: no keys.
     let room = argv.len().saturating_sub(firstKeyOfs) / keyStep;
     if num < 1 || num as usize > room {
         return 0;
@@ -1260,7 +1301,8 @@ pub fn genericGetKeys(
     result.len()
 }
 
-/// Collects the key positions of ZUNIONSTORE, ZINTERSTORE and ZDIFFSTORE: `COMMAND destkey numkeys key [key ...]`.
+/// Collects the key positions of ZUNIONSTORE, ZINTERSTORE and ZDIFFSTORE: `COMMAND destkey numkeys
+/// key [key ...]`.
 pub fn zunionInterDiffStoreGetKeys(
     _cmd: &redisCommand,
     argv: &Args,
@@ -1276,10 +1318,11 @@ pub fn zunionInterDiffGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec
 
 /// Collects the key positions of SORT: `SORT key ... [STORE destination]`.
 ///
-/// The options are parsed only as far as is needed to find STORE: those with arguments are skipped with them, so that an
-/// argument that reads "store" is not taken for the option, and any other word is taken to have none. Of several STOREs
-/// the last one counts, as it does in `sortCommand`.
-// C: 6.2.16 takes the destination of a STORE for the next option, so that `STORE by STORE secret` hides a key from the ACL.
+/// The options are parsed only as far as is needed to find STORE: those with arguments are skipped
+/// with them, so that an argument that reads "store" is not taken for the option, and any other
+/// word is taken to have none. Of several STOREs the last one counts, as it does in `sortCommand`.
+// C: 6.2.16 takes the destination of a STORE for the next option, so that `STORE by STORE secret`
+// hides a key from the ACL.
 pub fn sortGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     result.push(1);
@@ -1299,7 +1342,8 @@ pub fn sortGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) ->
     result.len()
 }
 
-/// Collects the key positions of MIGRATE: the third argument, or, if that is empty, all that follows the word KEYS.
+/// Collects the key positions of MIGRATE: the third argument, or, if that is empty, all that
+/// follows the word KEYS.
 pub fn migrateGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     let keys = |i: &usize| eq_ignore_case(&argv[*i], b"keys") && argv[3].is_empty();
@@ -1310,9 +1354,9 @@ pub fn migrateGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>)
     result.len()
 }
 
-/// Collects the key positions of GEORADIUS and GEORADIUSBYMEMBER: the first argument, and the argument of STORE or
-/// STOREDIST. If both are given, the later one counts, as it does in `georadiusGeneric`: an ACL has to check the key that
-/// is written.
+/// Collects the key positions of GEORADIUS and GEORADIUSBYMEMBER: the first argument, and the
+/// argument of STORE or STOREDIST. If both are given, the later one counts, as it does in
+/// `georadiusGeneric`: an ACL has to check the key that is written.
 pub fn georadiusGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     let mut stored_key = None;
@@ -1330,7 +1374,8 @@ pub fn georadiusGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize
     result.len()
 }
 
-/// Collects the key positions of STRALGO: the two arguments of KEYS. With STRINGS there are no keys.
+/// Collects the key positions of STRALGO: the two arguments of KEYS. With STRINGS there are no
+/// keys.
 pub fn lcsGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     let mut i = 1;
@@ -1357,10 +1402,11 @@ pub fn memoryGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) 
     result.len()
 }
 
-/// Collects the key positions of XREAD and XREADGROUP: the first half of what follows the word STREAMS.
+/// Collects the key positions of XREAD and XREADGROUP: the first half of what follows the word
+/// STREAMS.
 ///
-/// The options before it have to be parsed to find it, since "STREAMS" may also be the name of a consumer group, of a
-/// consumer, or of a stream.
+/// The options before it have to be parsed to find it, since "STREAMS" may also be the name of a
+/// consumer group, of a consumer, or of a stream.
 pub fn xreadGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
     let is = |i: usize, name: &[u8]| eq_ignore_case(&argv[i], name);

@@ -1,27 +1,31 @@
 //! `debug.c`: DEBUG, digests of the data, the crash report, the software watchdog.
 //!
-//! Read first: `xorObjectDigest` and `computeDatasetDigest` (are two data sets the same?), `debugCommand`, then the crash
-//! report from `_serverPanic` on.
+//! Read first: `xorObjectDigest` and `computeDatasetDigest` (are two data sets the same?),
+//! `debugCommand`, then the crash report from `_serverPanic` on.
 //!
 //! # The crash report
 //!
 //! There are four ways into it, which know more or less:
-//! - DEBUG PANIC and ASSERT come with the server in hand and report all of it (`_serverPanic`, `_serverAssertWithInfo`).
-//! - Any other panic comes through the panic hook, which has no server: there is no global one. It reports what failed, where,
-//!   and the calls that led there, with names; not INFO, the clients and the command that ran.
-//! - An allocation that fails comes through sys/alloc.rs (`redisOutOfMemoryHandler`), and finds no memory for a report: it says
-//!   how much was asked for, and by which functions.
-//! - A signal comes through sys/signal.rs. It may have interrupted anything, the allocator too, so nothing here allocates or
-//!   waits: lines are made on the stack, memory is read through the kernel, which answers "no" where a load would fault.
-//!   The report has the functions (sys/symbols.rs; `addr2line` turns addresses into lines of code), registers, the stack and
-//!   the code.
+//! - DEBUG PANIC and ASSERT come with the server in hand and report all of it (`_serverPanic`,
+//!   `_serverAssertWithInfo`).
+//! - Any other panic comes through the panic hook, which has no server: there is no global one. It
+//!   reports what failed, where, and the calls that led there, with names; not INFO, the clients
+//!   and the command that ran.
+//! - An allocation that fails comes through sys/alloc.rs (`redisOutOfMemoryHandler`), and finds no
+//!   memory for a report: it says how much was asked for, and by which functions.
+//! - A signal comes through sys/signal.rs. It may have interrupted anything, the allocator too, so
+//!   nothing here allocates or waits: lines are made on the stack, memory is read through the
+//!   kernel, which answers "no" where a load would fault. The report has the functions
+//!   (sys/symbols.rs; `addr2line` turns addresses into lines of code), registers, the stack and the
+//!   code.
 //!
-//! What the hook and the handlers must know all the same is this file's only state (`CrashSettings`).
+//! What the hook and the handlers must know all the same is this file's only state
+//! (`CrashSettings`).
 //!
 //! # What differs
 //!
-//! Absent: the memory test after a crash, modules, scripts, MALLCTL and MALLCTL-STR (the allocator's own
-//! interface takes raw pointers). STRUCTSIZE and SDSLEN speak of our structures.
+//! Absent: the memory test after a crash, modules, scripts, MALLCTL and MALLCTL-STR (the
+//! allocator's own interface takes raw pointers). STRUCTSIZE and SDSLEN speak of our structures.
 
 use std::backtrace::Backtrace;
 use std::fmt::{self, Write};
@@ -43,13 +47,13 @@ use crate::ds::dict::dictGetStats;
 use crate::ds::glob::stringmatchlen;
 use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::listpack::ListpackEntry;
-use crate::ds::quicklist::{AL_START_HEAD, quicklistCount, quicklistRead};
-use crate::ds::redisassert::assertSome;
+use crate::ds::quicklist::{AL_START_HEAD, quicklist_read, quicklistCount};
+use crate::ds::redisassert::assert_some;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext, ziplistRepr};
 use crate::evict::estimateObjectIdleTime;
 use crate::keyspace::*;
 use crate::log::{
-    LL_RAW, LL_WARNING, getLogFile, serverLogFromHandler, serverLogRaw, setLogSyslog,
+    LL_RAW, LL_WARNING, get_log_file, serverLogFromHandler, serverLogRaw, set_log_syslog,
 };
 use crate::networking::*;
 use crate::object::*;
@@ -64,8 +68,8 @@ use crate::server_h::*;
 use crate::sys::alloc::{zmalloc_good_size, zmalloc_set_oom_handler};
 use crate::sys::clock::{usleep, ustime};
 use crate::sys::fork::getpid;
-use crate::sys::proc::pageSize;
-use crate::sys::random::randomU64;
+use crate::sys::proc::os_page_size;
+use crate::sys::random::random_u64;
 use crate::sys::signal::{self, CrashInfo};
 use crate::sys::socket;
 use crate::types::t_hash::HashRef;
@@ -80,7 +84,8 @@ use crate::{bformat, sdscatprintf, serverLog};
 /// A SHA-1.
 pub type Sha1Digest = [u8; 20];
 
-/// Adds data to a digest whose parts have no order: the same data in another order gives the same digest.
+/// Adds data to a digest whose parts have no order: the same data in another order gives the same
+/// digest.
 pub fn xorDigest(digest: &mut Sha1Digest, data: &[u8]) {
     let hash: Sha1Digest = Sha1::digest(data).into();
     for (d, h) in digest.iter_mut().zip(hash) {
@@ -88,15 +93,15 @@ pub fn xorDigest(digest: &mut Sha1Digest, data: &[u8]) {
     }
 }
 
-/// Adds data to a digest whose parts have an order: it becomes the SHA-1 of itself XOR the SHA-1 of the data. It also
-/// matters where one part ends and the next begins.
+/// Adds data to a digest whose parts have an order: it becomes the SHA-1 of itself XOR the SHA-1 of
+/// the data. It also matters where one part ends and the next begins.
 pub fn mixDigest(digest: &mut Sha1Digest, data: &[u8]) {
     xorDigest(digest, data);
     *digest = Sha1::digest(*digest).into();
 }
 
 /// Calls `f` with the bytes of an element of a ziplist; numbers are spelled.
-fn withBytes<R>(entry: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
+fn with_element_bytes<R>(entry: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
     match entry {
         ZiplistEntry::Str(s) => f(s),
         ZiplistEntry::Int(n) => f(&ll2string(n)),
@@ -104,32 +109,32 @@ fn withBytes<R>(entry: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
 }
 
 /// The elements of a ziplist two by two.
-fn ziplistPairs(zl: &[u8]) -> impl Iterator<Item = (ZiplistEntry<'_>, ZiplistEntry<'_>)> {
+fn ziplist_pairs(zl: &[u8]) -> impl Iterator<Item = (ZiplistEntry<'_>, ZiplistEntry<'_>)> {
     let mut p = ziplistIndex(zl, 0);
     std::iter::from_fn(move || {
         let first = p?;
-        let second = assertSome!(ziplistNext(zl, first));
+        let second = assert_some!(ziplistNext(zl, first));
         p = ziplistNext(zl, second);
-        Some((assertSome!(ziplistGet(zl, first)), assertSome!(ziplistGet(zl, second))))
+        Some((assert_some!(ziplistGet(zl, first)), assert_some!(ziplistGet(zl, second))))
     })
 }
 
 /// Adds two things that belong together to a digest without order.
-fn xorPairDigest(digest: &mut Sha1Digest, first: &[u8], second: &[u8]) {
+fn xor_pair_digest(digest: &mut Sha1Digest, first: &[u8], second: &[u8]) {
     let mut eledigest = [0; 20];
     mixDigest(&mut eledigest, first);
     mixDigest(&mut eledigest, second);
     xorDigest(digest, &eledigest);
 }
 
-/// Adds a value to a digest: its type, its elements, and whether it expires (`expire` is when). The encoding does not
-/// matter. Equal values give equal digests, here and in the C.
+/// Adds a value to a digest: its type, its elements, and whether it expires (`expire` is when). The
+/// encoding does not matter. Equal values give equal digests, here and in the C.
 pub fn xorObjectDigest(digest: &mut Sha1Digest, o: ValueRef, expire: Option<i64>) {
     mixDigest(digest, &u32::from(o.type_of()).to_be_bytes());
     match o {
         ValueRef::Int(n) => mixDigest(digest, &ll2string(n)),
         ValueRef::Str(s) => mixDigest(digest, s),
-        ValueRef::Aggregate(a) => xorAggregateDigest(digest, a),
+        ValueRef::Aggregate(a) => xor_aggregate_digest(digest, a),
     }
     if expire.is_some() {
         xorDigest(digest, b"!!expire!!");
@@ -137,12 +142,12 @@ pub fn xorObjectDigest(digest: &mut Sha1Digest, o: ValueRef, expire: Option<i64>
 }
 
 /// The elements of a value that has some. In a list and a stream their order matters.
-fn xorAggregateDigest(digest: &mut Sha1Digest, a: AggregateRef) {
+fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
     match a {
         AggregateRef::List(ql) => {
-            let mut li = quicklistRead(ql, AL_START_HEAD, 0);
+            let mut li = quicklist_read(ql, AL_START_HEAD, 0);
             while let Some(entry) = li.read() {
-                withBytes(entry, |ele| mixDigest(digest, ele));
+                with_element_bytes(entry, |ele| mixDigest(digest, ele));
             }
         }
         AggregateRef::Set(SetRef::Intset(is)) => {
@@ -156,28 +161,28 @@ fn xorAggregateDigest(digest: &mut Sha1Digest, a: AggregateRef) {
             }
         }
         AggregateRef::Zset(ZsetRef::Ziplist(zl)) => {
-            for (ele, score) in ziplistPairs(zl) {
-                let score = withBytes(score, |text| strtod(text).value);
-                withBytes(ele, |ele| xorPairDigest(digest, ele, &format_17g(score)));
+            for (ele, score) in ziplist_pairs(zl) {
+                let score = with_element_bytes(score, |text| strtod(text).value);
+                with_element_bytes(ele, |ele| xor_pair_digest(digest, ele, &format_17g(score)));
             }
         }
         AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
             let mut ln = zs.zsl.first();
             while let Some(idx) = ln {
-                xorPairDigest(digest, zs.zsl.member(idx), &format_17g(zs.zsl.score(idx)));
+                xor_pair_digest(digest, zs.zsl.member(idx), &format_17g(zs.zsl.score(idx)));
                 ln = zs.zsl.next(idx);
             }
         }
         AggregateRef::Hash(HashRef::Ziplist(zl)) => {
-            for (field, value) in ziplistPairs(zl) {
-                withBytes(field, |field| {
-                    withBytes(value, |value| xorPairDigest(digest, field, value))
+            for (field, value) in ziplist_pairs(zl) {
+                with_element_bytes(field, |field| {
+                    with_element_bytes(value, |value| xor_pair_digest(digest, field, value))
                 });
             }
         }
         AggregateRef::Hash(HashRef::Ht(d)) => {
             for pair in d.iter() {
-                xorPairDigest(digest, pair.field(), pair.value());
+                xor_pair_digest(digest, pair.field(), pair.value());
             }
         }
         AggregateRef::Stream(s) => {
@@ -198,8 +203,9 @@ fn xorAggregateDigest(digest: &mut Sha1Digest, a: AggregateRef) {
     }
 }
 
-/// The digest of all data: that of a server with other data is another, in whatever order keys, members and fields
-/// lie. Where a db begins, its number is mixed in, so keys also matter by the db they are in.
+/// The digest of all data: that of a server with other data is another, in whatever order keys,
+/// members and fields lie. Where a db begins, its number is mixed in, so keys also matter by the db
+/// they are in.
 pub fn computeDatasetDigest(server: &Server) -> Sha1Digest {
     let mut final_ = [0; 20];
     for (j, db) in server.db.iter().enumerate().filter(|(_, db)| db.dict.len() != 0) {
@@ -217,7 +223,7 @@ pub fn computeDatasetDigest(server: &Server) -> Sha1Digest {
 // ============================ The DEBUG command ===========================
 
 /// The value of a key, looked at without touching it. A key that is missing gets an error.
-fn debugLookupOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
+fn debug_lookup_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
     let db = server[c].db;
     let o = lookupKeyReadWithFlags(server, db, key, LOOKUP_NOTOUCH | LOOKUP_NONOTIFY);
     if o.is_none() {
@@ -227,7 +233,7 @@ fn debugLookupOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<Ke
 }
 
 /// The same past its expiry, too: what is in the table.
-fn debugFindOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
+fn debug_find_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
     let db = server[c].db;
     let o = server.db[db].dict.find(key);
     if o.is_none() {
@@ -239,7 +245,7 @@ fn debugFindOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyR
 /// Ten million random patterns and strings.
 fn stringmatchlen_fuzz_test() -> usize {
     let mut rand = Rand48::default();
-    rand.redisSrand48(randomU64() as i32);
+    rand.redisSrand48(random_u64() as i32);
     let mut total_matches = 0;
     let (mut str, mut pat) = ([0; 32], [0; 32]);
     for _ in 0..10_000_000 {
@@ -254,7 +260,7 @@ fn stringmatchlen_fuzz_test() -> usize {
 }
 
 /// DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]: saves the data, forgets it, and loads it again.
-fn debugReload(server: &mut Server, c: ClientId, argv: &Args) {
+fn debug_reload_command(server: &mut Server, c: ClientId, argv: &Args) {
     let (mut flush, mut save) = (true, true);
     let mut flags = RDBFLAGS_NONE;
     for opt in argv.iter().skip(2) {
@@ -301,8 +307,8 @@ fn debugReload(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// DEBUG OBJECT key: where its value is and what it is.
-fn debugObject(server: &mut Server, c: ClientId, argv: &Args) {
-    let Some(o) = debugFindOrReply(server, c, &argv[2]) else { return };
+fn debug_object_command(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = debug_find_or_reply(server, c, &argv[2]) else { return };
     let db = server[c].db;
     let dict = &server.db[db].dict;
     let val = dict.get(o);
@@ -323,7 +329,8 @@ fn debugObject(server: &mut Server, c: ClientId, argv: &Args) {
         );
     }
 
-    // C: the address of the value's object. Value and key are one block here, and this is where the key is in it.
+    // C: the address of the value's object. Value and key are one block here, and this is where the
+    // key is in it.
     let address = dict.key(o).as_ptr();
     let text = bformat!(
         "Value at:{:p} refcount:{} encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{}{}",
@@ -340,10 +347,10 @@ fn debugObject(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// DEBUG SDSLEN key
 ///
-/// C: key and value each are a string with a header. Here they share a block, and only a long value has one of its own. Room
-/// that it has left from growing counts as the key's.
-fn debugSdslen(server: &mut Server, c: ClientId, argv: &Args) {
-    let Some(o) = debugFindOrReply(server, c, &argv[2]) else { return };
+/// C: key and value each are a string with a header. Here they share a block, and only a long value
+/// has one of its own. Room that it has left from growing counts as the key's.
+fn debug_sdslen_command(server: &mut Server, c: ClientId, argv: &Args) {
+    let Some(o) = debug_find_or_reply(server, c, &argv[2]) else { return };
     let dict = &server.db[server[c].db].dict;
     let ValueRef::Str(val) = dict.get(o) else {
         addReplyError(server, c, b"Not an sds encoded string.");
@@ -362,7 +369,7 @@ fn debugSdslen(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// DEBUG POPULATE count [prefix] [size]: makes keys that are not there yet.
-fn debugPopulate(server: &mut Server, c: ClientId, argv: &Args) {
+fn debug_populate_command(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(keys) = getPositiveLongFromObjectOrReply(server, c, &argv[2], None) else { return };
     let db = server[c].db;
     server.db[db].dict.expand(keys as usize, 0);
@@ -394,7 +401,7 @@ fn debugPopulate(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// DEBUG PROTOCOL type: a reply of each kind.
 #[allow(clippy::approx_constant)] // The C's number, to the digit.
-fn debugProtocol(server: &mut Server, c: ClientId, argv: &Args) {
+fn debug_protocol_command(server: &mut Server, c: ClientId, argv: &Args) {
     let is = |name: &str| eq_ignore_case(&argv[2], name.as_bytes());
     if is("string") {
         addReplyBulkCString(server, c, b"Hello World");
@@ -537,8 +544,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         ];
         addReplyHelp(server, c, argv, &help);
     } else if is("segfault") {
-        // C: a write to an address where nothing is. Here the signal is sent, and `si_code` tells so.
-        // Without a crash report the first one only meets the handler of Rust's runtime, which steps aside.
+        // C: a write to an address where nothing is. Here the signal is sent, and `si_code` tells
+        // so. Without a crash report the first one only meets the handler of Rust's runtime, which
+        // steps aside.
         loop {
             signal::raise(libc::SIGSEGV);
         }
@@ -569,7 +577,7 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         std::mem::forget(argv[2].to_vec());
         addReply(server, c, shared::ok);
     } else if is("reload") {
-        debugReload(server, c, argv);
+        debug_reload_command(server, c, argv);
     } else if is("loadaof") {
         if server.aof_state != AOF_OFF {
             flushAppendOnlyFile(server, true);
@@ -588,11 +596,11 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         serverLog!(LL_WARNING, "Append Only File loaded by DEBUG LOADAOF");
         addReply(server, c, shared::ok);
     } else if is("object") && argc == 3 {
-        debugObject(server, c, argv);
+        debug_object_command(server, c, argv);
     } else if is("sdslen") && argc == 3 {
-        debugSdslen(server, c, argv);
+        debug_sdslen_command(server, c, argv);
     } else if is("ziplist") && argc == 3 {
-        let Some(o) = debugLookupOrReply(server, c, &argv[2]) else { return };
+        let Some(o) = debug_lookup_or_reply(server, c, &argv[2]) else { return };
         let (ValueRef::Aggregate(AggregateRef::Hash(HashRef::Ziplist(zl)))
         | ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Ziplist(zl)))) =
             server.db[server[c].db].get(o)
@@ -602,10 +610,10 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         };
         let mut out = Vec::new();
         ziplistRepr(zl, &mut out);
-        writeAll(libc::STDOUT_FILENO, &out);
+        write_all_in_handler(libc::STDOUT_FILENO, &out);
         addReplyStatus(server, c, b"Ziplist structure printed on stdout");
     } else if is("populate") && (3..=5).contains(&argc) {
-        debugPopulate(server, c, argv);
+        debug_populate_command(server, c, argv);
     } else if is("digest") && argc == 2 {
         let digest = computeDatasetDigest(server);
         addReplyStatus(server, c, &hex(&digest));
@@ -621,7 +629,7 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
             addReplyStatus(server, c, &hex(&digest));
         }
     } else if is("protocol") && argc == 3 {
-        debugProtocol(server, c, argv);
+        debug_protocol_command(server, c, argv);
     } else if is("sleep") && argc == 3 {
         let utime = (strtod(c_str(&argv[2])).value * 1_000_000.0) as i64;
         if utime > 0 {
@@ -661,7 +669,7 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         let stats = bformat!("[Dictionary HT]\n{}[Expires HT]\n{}", B(&keys), B(&expires));
         addReplyVerbatim(server, c, &stats, "txt");
     } else if is("htstats-key") && argc == 3 {
-        let Some(o) = debugLookupOrReply(server, c, &argv[2]) else { return };
+        let Some(o) = debug_lookup_or_reply(server, c, &argv[2]) else { return };
         let stats = match server.db[server[c].db].get(o) {
             ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Skiplist(zs))) => zs.dict.stats(),
             ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(ht))) => dictGetStats(ht),
@@ -723,9 +731,10 @@ static CRASH: CrashSettings = CrashSettings {
     pidfile: OnceLock::new(),
 };
 
-/// Tells the crash report what the configuration says. To be called when the configuration has been read and the server is in
-/// the background, if it goes there, and again when `crash-log-enabled` or `use-exit-on-panic` has changed.
-pub fn prepareCrashReport(server: &Server) {
+/// Tells the crash report what the configuration says. To be called when the configuration has been
+/// read and the server is in the background, if it goes there, and again when `crash-log-enabled`
+/// or `use-exit-on-panic` has changed.
+pub fn prepare_crash_report(server: &Server) {
     CRASH.no_crashlog.store(!server.crashlog_enabled, Relaxed);
     CRASH.exit_on_panic.store(server.use_exit_on_panic, Relaxed);
     CRASH.logfile.get_or_init(|| server.logfile.clone());
@@ -737,15 +746,15 @@ pub fn prepareCrashReport(server: &Server) {
     }
 }
 
-/// Reports that `estr` is not true, though it has to be, and ends the process. The rest of the report is what
-/// `printCrashReport` adds.
+/// Reports that `estr` is not true, though it has to be, and ends the process. The rest of the
+/// report is what `printCrashReport` adds.
 fn _serverAssert(server: &mut Server, argv: &Args, estr: &str, file: &str, line: u32) -> ! {
     bugReportStart();
-    logAssertion(estr, file, line);
+    log_assertion(estr, file, line);
     crash(server, argv)
 }
 
-fn logAssertion(estr: &str, file: &str, line: u32) {
+fn log_assertion(estr: &str, file: &str, line: u32) {
     serverLog!(LL_WARNING, "=== ASSERTION FAILED ===");
     serverLog!(LL_WARNING, "==> {}:{} '{}' is not true", file, line, estr);
 }
@@ -800,18 +809,18 @@ fn _serverAssertWithInfo(
 /// Reports that the server cannot go on, in the command `argv`, and ends the process.
 pub fn _serverPanic(server: &mut Server, argv: &Args, file: &str, line: u32, msg: &str) -> ! {
     bugReportStart();
-    logPanic(msg, file, line);
+    log_panic(msg, file, line);
     crash(server, argv)
 }
 
-fn logPanic(msg: &str, file: &str, line: u32) {
+fn log_panic(msg: &str, file: &str, line: u32) {
     serverLog!(LL_WARNING, "------------------------------------------------");
     serverLog!(LL_WARNING, "!!! Software Failure. Press left mouse button to continue");
     serverLog!(LL_WARNING, "Guru Meditation: {} #{}:{}", msg, file, line);
 }
 
-/// Memory is out: the end. Called by the allocator, wherever that was, so that nothing here allocates either; and so the report
-/// has no INFO and no clients.
+/// Memory is out: the end. Called by the allocator, wherever that was, so that nothing here
+/// allocates either; and so the report has no INFO and no clients.
 pub fn redisOutOfMemoryHandler(allocation_size: usize) -> ! {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     if REPORTED.swap(true, Relaxed) {
@@ -819,12 +828,12 @@ pub fn redisOutOfMemoryHandler(allocation_size: usize) -> ! {
         std::process::abort();
     }
     // To send a line to syslog takes memory.
-    setLogSyslog(false);
-    logLine(format_args!("Out Of Memory allocating {allocation_size} bytes!"));
+    set_log_syslog(false);
+    log_line(format_args!("Out Of Memory allocating {allocation_size} bytes!"));
     bugReportStart();
-    logLine(format_args!("------------------------------------------------"));
-    logLine(format_args!("!!! Software Failure. Press left mouse button to continue"));
-    logLine(format_args!(
+    log_line(format_args!("------------------------------------------------"));
+    log_line(format_args!("!!! Software Failure. Press left mouse button to continue"));
+    log_line(format_args!(
         "Guru Meditation: Redis aborting for OUT OF MEMORY. Allocating {allocation_size} bytes! #{}:{}",
         file!(),
         line!()
@@ -838,7 +847,7 @@ pub fn redisOutOfMemoryHandler(allocation_size: usize) -> ! {
 }
 
 /// Logs a line as `serverLog!` does, without allocating.
-fn logLine(args: fmt::Arguments) {
+fn log_line(args: fmt::Arguments) {
     let mut line = Line::new();
     let _ = line.write_fmt(args);
     serverLogRaw(LL_WARNING, line.bytes());
@@ -846,10 +855,10 @@ fn logLine(args: fmt::Arguments) {
 
 /// The common end of the reports that have a server: what led here, what there is, and out.
 fn crash(server: &mut Server, argv: &Args) -> ! {
-    prepareCrashReport(server);
+    prepare_crash_report(server);
     if server.crashlog_enabled {
         logStackTrace(None, 1);
-        logNamedCalls();
+        log_named_calls();
         printCrashReport(server, argv);
     }
     // The report is written; `abort` shall not bring another one.
@@ -868,21 +877,21 @@ fn die() -> ! {
 
 /// Reports panics from here on: to be called once, first of all.
 ///
-/// A failed `assert!` without a message of its own reads as the C's assertions do, everything else as its panics. There is no
-/// server to report on; see the head of this file.
-pub fn setupPanicHook() {
+/// A failed `assert!` without a message of its own reads as the C's assertions do, everything else
+/// as its panics. There is no server to report on; see the head of this file.
+pub fn setup_panic_hook() {
     // Where it fails there are no backtraces, that's all.
-    let _ = signal::prepareBacktrace();
+    let _ = signal::prepare_backtrace();
     zmalloc_set_oom_handler(redisOutOfMemoryHandler);
     std::panic::set_hook(Box::new(|info| {
-        reportPanic(info);
+        report_panic(info);
         signal::removeSignalHandlers();
         bugReportEnd();
         die()
     }));
 }
 
-fn reportPanic(info: &PanicHookInfo) {
+fn report_panic(info: &PanicHookInfo) {
     let payload = info.payload();
     let msg = (payload.downcast_ref::<&str>().copied())
         .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
@@ -890,12 +899,12 @@ fn reportPanic(info: &PanicHookInfo) {
     let (file, line) = info.location().map_or(("?", 0), |place| (place.file(), place.line()));
     bugReportStart();
     match msg.strip_prefix("assertion failed: ") {
-        Some(estr) => logAssertion(estr, file, line),
-        None => logPanic(msg, file, line),
+        Some(estr) => log_assertion(estr, file, line),
+        None => log_panic(msg, file, line),
     }
     if !CRASH.no_crashlog.load(Relaxed) {
         logStackTrace(None, 1);
-        logNamedCalls();
+        log_named_calls();
     }
 }
 
@@ -913,12 +922,12 @@ fn logStackContent(sp: usize) {
     const WORDS: usize = 16;
     const SIZE: usize = size_of::<usize>();
     let mut stack = [0; WORDS * SIZE];
-    let words = signal::readMemory(sp, &mut stack) / SIZE;
+    let words = signal::read_memory(sp, &mut stack) / SIZE;
     for (i, word) in stack.chunks_exact(SIZE).enumerate().take(words).rev() {
         // C: counts up the address by bytes, not by words.
         let addr = sp.wrapping_add(i * SIZE);
         let val = usize::from_ne_bytes(word.try_into().unwrap_or_default());
-        handlerLog(format_args!("({addr:016x}) -> {val:016x}"));
+        handler_log(format_args!("({addr:016x}) -> {val:016x}"));
     }
 }
 
@@ -928,7 +937,7 @@ fn logRegisters(info: &CrashInfo) {
         log.write(b"\n------ REGISTERS ------\n");
     }
     if info.registers.is_empty() {
-        handlerLog(format_args!("  Dumping of registers not supported for this OS/arch"));
+        handler_log(format_args!("  Dumping of registers not supported for this OS/arch"));
         return;
     }
     let mut line = Line::new();
@@ -969,7 +978,7 @@ impl Write for Line {
 /// Logs a line from a signal handler.
 ///
 /// C: the crash report uses `serverLog`, which is not safe there; so its lines begin otherwise.
-fn handlerLog(args: fmt::Arguments) {
+fn handler_log(args: fmt::Arguments) {
     let mut line = Line::new();
     let _ = line.write_fmt(args);
     serverLogFromHandler(LL_WARNING, line.bytes());
@@ -993,12 +1002,12 @@ impl DirectLog {
     }
 
     fn write(&self, bytes: &[u8]) {
-        writeAll(self.fd(), bytes);
+        write_all_in_handler(self.fd(), bytes);
     }
 }
 
 /// Writes all of it, or what can be written: there is nobody to tell.
-fn writeAll(fd: RawFd, mut bytes: &[u8]) {
+fn write_all_in_handler(fd: RawFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match socket::write(fd, bytes) {
             Ok(n) if n > 0 => bytes = &bytes[n..],
@@ -1008,11 +1017,13 @@ fn writeAll(fd: RawFd, mut bytes: &[u8]) {
     }
 }
 
-/// The log's descriptor; it is closed when the result is dropped. `None`: the file cannot be opened.
+/// The log's descriptor; it is closed when the result is dropped. `None`: the file cannot be
+/// opened.
 ///
-/// It allocates nothing, unless the process fails before `prepareCrashReport` was called, or the path is very long.
+/// It allocates nothing, unless the process fails before `prepare_crash_report` was called, or the
+/// path is very long.
 fn openDirectLogFiledes() -> Option<DirectLog> {
-    let path = CRASH.logfile.get_or_init(getLogFile);
+    let path = CRASH.logfile.get_or_init(get_log_file);
     if path.is_empty() {
         return Some(DirectLog(None));
     }
@@ -1020,23 +1031,25 @@ fn openDirectLogFiledes() -> Option<DirectLog> {
     open(path.as_slice(), flags, Mode::from_bits_truncate(0o644)).ok().map(|fd| DirectLog(Some(fd)))
 }
 
-/// Logs the calls that led here, the innermost `uplevel` left out. `eip` is the instruction at which a signal came. May be
-/// called in a signal handler. It is a call of its own, which is counted.
+/// Logs the calls that led here, the innermost `uplevel` left out. `eip` is the instruction at
+/// which a signal came. May be called in a signal handler. It is a call of its own, which is
+/// counted.
 #[inline(never)]
 fn logStackTrace(eip: Option<usize>, uplevel: usize) {
     let Some(log) = openDirectLogFiledes() else { return };
     log.write(b"\n------ STACK TRACE ------\n");
     if let Some(eip) = eip {
         log.write(b"EIP:\n");
-        signal::writeSymbol(log.fd(), eip);
+        signal::write_symbol(log.fd(), eip);
     }
     log.write(b"\nBacktrace:\n");
-    signal::writeBacktrace(log.fd(), uplevel + 1);
+    signal::write_backtrace(log.fd(), uplevel + 1);
 }
 
-/// The same calls by name and line, as far as the program has that information. Not for signal handlers.
+/// The same calls by name and line, as far as the program has that information. Not for signal
+/// handlers.
 ///
-fn logNamedCalls() {
+fn log_named_calls() {
     serverLogRaw(
         LL_WARNING | LL_RAW,
         format!("\nCalls:\n{}\n", Backtrace::force_capture()).as_bytes(),
@@ -1053,7 +1066,8 @@ fn logServerInfo(server: &mut Server) {
     serverLogRaw(LL_WARNING | LL_RAW, &clients);
 }
 
-/// The client whose command runs, the command, and what its first argument is as a key, for the report.
+/// The client whose command runs, the command, and what its first argument is as a key, for the
+/// report.
 fn logCurrentClient(server: &mut Server, argv: &Args) {
     let Some(cc) = server.current_client.filter(|&cc| server.clients.contains(cc)) else { return };
     serverLogRaw(LL_WARNING | LL_RAW, b"\n------ CURRENT CLIENT INFO ------\n");
@@ -1088,17 +1102,17 @@ fn dumpCodeAroundEIP(eip: usize) {
     const AFTER: usize = 128;
     let Some(log) = openDirectLogFiledes() else { return };
     // To the end of the page: the next one may not be ours.
-    let page = pageSize();
+    let page = os_page_size();
     let end = eip.saturating_add(AFTER).min((eip | (page - 1)).saturating_add(1));
     let base = eip.saturating_sub(BEFORE).max(eip & !(page - 1));
     let mut code = [0; BEFORE + AFTER];
-    let len = signal::readMemory(base, &mut code[..end - base]);
+    let len = signal::read_memory(base, &mut code[..end - base]);
     if len == 0 {
         return;
     }
 
     log.write(b"\n------ DUMPING CODE AROUND EIP ------\nSymbol: ");
-    signal::writeSymbol(log.fd(), eip);
+    signal::write_symbol(log.fd(), eip);
     let mut line = Line::new();
     let _ = write!(
         line,
@@ -1107,24 +1121,25 @@ fn dumpCodeAroundEIP(eip: usize) {
          ------\n"
     );
     log.write(line.bytes());
-    logHexDump(&log, "dump of function", &code[..len]);
+    log_hex_dump(&log, "dump of function", &code[..len]);
 }
 
-/// Writes the report of a crash by a signal, which then takes its usual effect. Runs in the handler: see the head of this file.
+/// Writes the report of a crash by a signal, which then takes its usual effect. Runs in the
+/// handler: see the head of this file.
 pub fn sigsegvHandler(info: &CrashInfo) {
     bugReportStart();
-    handlerLog(format_args!(
+    handler_log(format_args!(
         "Redis {} crashed by signal: {}, si_code: {}",
         REDIS_VERSION, info.signal, info.si_code
     ));
     if info.signal == libc::SIGSEGV || info.signal == libc::SIGBUS {
-        handlerLog(format_args!("Accessing address: {}", Pointer(info.address)));
+        handler_log(format_args!("Accessing address: {}", Pointer(info.address)));
     }
     if info.si_code == libc::SI_USER && info.pid != -1 {
-        handlerLog(format_args!("Killed by PID: {}, UID: {}", info.pid, info.uid));
+        handler_log(format_args!("Killed by PID: {}, UID: {}", info.pid, info.uid));
     }
     if info.eip != 0 {
-        handlerLog(format_args!("Crashed running the instruction at: {}", Pointer(info.eip)));
+        handler_log(format_args!("Crashed running the instruction at: {}", Pointer(info.eip)));
     }
     logStackTrace((info.eip != 0).then_some(info.eip), 1);
     logRegisters(info);
@@ -1140,7 +1155,8 @@ fn printCrashReport(server: &mut Server, argv: &Args) {
     logCurrentClient(server, argv);
 }
 
-/// Writes the end of the report, and removes the pid file: who finds one believes that there is a server.
+/// Writes the end of the report, and removes the pid file: who finds one believes that there is a
+/// server.
 fn bugReportEnd() {
     if let Some(log) = openDirectLogFiledes() {
         log.write(
@@ -1165,13 +1181,13 @@ fn bugReportEnd() {
 /// Writes bytes in hex.
 pub fn serverLogHexDump(descr: &str, value: &[u8]) {
     if let Some(log) = openDirectLogFiledes() {
-        logHexDump(&log, descr, value);
+        log_hex_dump(&log, descr, value);
     }
 }
 
 /// The same to a log that is open.
-fn logHexDump(log: &DirectLog, descr: &str, value: &[u8]) {
-    handlerLog(format_args!("{descr} (hexdump of {} bytes):", value.len()));
+fn log_hex_dump(log: &DirectLog, descr: &str, value: &[u8]) {
+    handler_log(format_args!("{descr} (hexdump of {} bytes):", value.len()));
     for chunk in value.chunks(32) {
         let mut line = Line::new();
         for byte in chunk {
@@ -1191,12 +1207,13 @@ fn watchdogSignalHandler(eip: usize) {
     serverLogFromHandler(LL_WARNING, b"--------\n");
 }
 
-/// Starts the watchdog, or gives it another period, in milliseconds: when `serverCron` does not run for so long, the log shows
-/// what it is that takes so long. A period shorter than two rounds of the cron is made that long.
+/// Starts the watchdog, or gives it another period, in milliseconds: when `serverCron` does not run
+/// for so long, the log shows what it is that takes so long. A period shorter than two rounds of
+/// the cron is made that long.
 pub fn enableWatchdog(server: &mut Server, period: i32) {
     // The handler shall find all that it needs: it may interrupt the allocator.
-    prepareCrashReport(server);
-    let _ = signal::prepareBacktrace();
+    prepare_crash_report(server);
+    let _ = signal::prepare_backtrace();
     let min_period = (1000 / server.hz.max(1)) * 2;
     let period = period.max(min_period);
     signal::enableWatchdog(period, watchdogSignalHandler);
@@ -1209,11 +1226,11 @@ pub fn disableWatchdog(server: &mut Server) {
     server.watchdog_period = 0;
 }
 
-/// Sleeps for so many microseconds. A negative `usec` is a fraction of one: -10 is a tenth, on average, since no sleep is
-/// that short.
+/// Sleeps for so many microseconds. A negative `usec` is a fraction of one: -10 is a tenth, on
+/// average, since no sleep is that short.
 pub fn debugDelay(usec: i32) {
     let usec = if usec < 0 {
-        u64::from(randomU64().is_multiple_of(u64::from(usec.unsigned_abs())))
+        u64::from(random_u64().is_multiple_of(u64::from(usec.unsigned_abs())))
     } else {
         usec as u64
     };

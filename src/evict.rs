@@ -9,7 +9,7 @@
 use crate::ae::{AE_NOMORE, aeCreateTimeEvent};
 use crate::aof::aofRewriteBufferSize;
 use crate::bio::BIO_LAZY_FREE;
-use crate::db::{dbFind, dbSyncDelete, propagateExpire, signalModifiedKey};
+use crate::db::{dbSyncDelete, find_key, propagateExpire, signalModifiedKey};
 use crate::ds::adlist::listLength;
 use crate::keyspace::KeyRef;
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
@@ -22,11 +22,11 @@ use crate::notify::notifyKeyspaceEvent;
 use crate::server_h::*;
 use crate::sys::alloc::zmalloc_used_memory;
 use crate::sys::clock::{elapsedStart, elapsedUs, mstime, usleep};
-use crate::sys::random::randomU64;
+use crate::sys::random::random_u64;
 
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Data structures
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// The size of the pool of candidates, which lasts over several calls of `performEvictions`.
 const EVPOOL_SIZE: usize = 16;
@@ -58,9 +58,9 @@ pub const EVICT_RUNNING: i32 = 1;
 /// Memory usage exceeds the limit, and there is nothing to evict.
 pub const EVICT_FAIL: i32 = 2;
 
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Implementation of eviction, aging and LRU
-// ----------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Returns the LRU clock: the time in seconds, reduced to 24 bits.
 pub fn getLRUClock() -> u32 {
@@ -75,7 +75,7 @@ pub fn LRU_CLOCK(server: &Server) -> u32 {
 
 /// Returns the initial LRU or LFU field of a new value, whichever the policy uses.
 #[inline]
-pub fn newObjectLru(server: &Server) -> u32 {
+pub fn initial_lru(server: &Server) -> u32 {
     if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
         LFUGetTimeInMinutes(server) << 8 | LFU_INIT_VAL
     } else {
@@ -102,9 +102,9 @@ pub fn evictionPoolPopulate(server: &mut Server, dbid: usize, allkeys: bool) {
     let dict = &server.db[dbid].dict;
     let count = server.maxmemory_samples as usize;
     if allkeys {
-        dict.get_some_keys(count, randomU64, |o| samples.push(o));
+        dict.get_some_keys(count, random_u64, |o| samples.push(o));
     } else {
-        dict.get_some_expires(count, randomU64, |o| samples.push(o));
+        dict.get_some_expires(count, random_u64, |o| samples.push(o));
     }
     for o in samples {
         let dict = &server.db[dbid].dict;
@@ -161,7 +161,7 @@ pub fn LFULogIncr(server: &Server, counter: u32) -> u32 {
     if counter == 255 {
         return 255;
     }
-    let r = (randomU64() >> 11) as f64 / (1u64 << 53) as f64;
+    let r = (random_u64() >> 11) as f64 / (1u64 << 53) as f64;
     let baseval = f64::from(counter.saturating_sub(LFU_INIT_VAL));
     let p = 1.0 / (baseval * f64::from(server.lfu_log_factor) + 1.0);
     counter + u32::from(r < p)
@@ -272,7 +272,7 @@ fn evictionTimeLimitUs(server: &Server) -> u64 {
 }
 
 /// Returns the db and the name of the key to evict next, or `None` if there is none.
-fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
+fn select_key_to_evict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
     let policy = server.maxmemory_policy;
     let allkeys = policy & MAXMEMORY_FLAG_ALLKEYS != 0;
     let size = |server: &Server, db: usize| {
@@ -296,7 +296,7 @@ fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
             }
             // Take the best candidate that still exists.
             while let Some(entry) = server.eviction.pool.pop() {
-                let found = dbFind(server, entry.dbid, &entry.key);
+                let found = find_key(server, entry.dbid, &entry.key);
                 if found.is_some_and(|o| allkeys || server.db[entry.dbid].dict.expire(o).is_some())
                 {
                     return Some((entry.dbid, entry.key));
@@ -312,7 +312,7 @@ fn selectKeyToEvict(server: &mut Server) -> Option<(usize, Vec<u8>)> {
         if size(server, db) != 0 {
             let dict = &server.db[db].dict;
             let o =
-                if allkeys { dict.random_key(randomU64) } else { dict.random_expire(randomU64) };
+                if allkeys { dict.random_key(random_u64) } else { dict.random_expire(random_u64) };
             return o.map(|o| (db, dict.key(o).to_vec()));
         }
     }
@@ -346,7 +346,7 @@ pub fn performEvictions(server: &mut Server) -> i32 {
     let mut failed = false;
 
     while mem_freed < mem_tofree {
-        let Some((bestdbid, bestkey)) = selectKeyToEvict(server) else {
+        let Some((bestdbid, bestkey)) = select_key_to_evict(server) else {
             failed = true;
             break;
         };

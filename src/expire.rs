@@ -230,7 +230,7 @@ pub fn expireSlaveKeys(server: &mut Server) {
         // expiration time in the future.
         let mut new_dbids = 0u64;
         for dbid in (0..server.dbnum.min(64)).filter(|dbid| dbids >> dbid & 1 != 0) {
-            let Some(o) = dbFind(server, dbid, &keyname) else { continue };
+            let Some(o) = find_key(server, dbid, &keyname) else { continue };
             if server.db[dbid].dict.expire(o).is_some()
                 && !activeExpireCycleTryExpire(server, dbid, o, start)
             {
@@ -293,7 +293,12 @@ fn expireGenericCommand(server: &mut Server, c: ClientId, argv: &Args, basetime:
     // A negative time is in the past and deletes the key, but a time that overflows is an error.
     let when = if unit == UNIT_SECONDS { param.checked_mul(1000) } else { Some(param) };
     let Some(when) = when.and_then(|when| when.checked_add(basetime)) else {
-        addReplyErrorFormat!(server, c, "invalid expire time in {}", commandName(server, c));
+        addReplyErrorFormat!(
+            server,
+            c,
+            "invalid expire time in {}",
+            expire_command_name(server, c)
+        );
         return;
     };
 
@@ -327,7 +332,7 @@ fn expireGenericCommand(server: &mut Server, c: ClientId, argv: &Args, basetime:
 }
 
 /// Returns the name of the command that a client executes, for error replies.
-pub fn commandName(server: &Server, c: ClientId) -> &'static str {
+pub fn expire_command_name(server: &Server, c: ClientId) -> &'static str {
     server[c].cmd.map_or("", |cmd| server.commands[cmd].name)
 }
 

@@ -1,8 +1,10 @@
-//! `latency.c`: what took long, when and how long, by kind of event; and `sparkline.c`, which draws it.
+//! `latency.c`: what took long, when and how long, by kind of event; and `sparkline.c`, which draws
+//! it.
 //!
 //! Read first: `latencyAddSample` (what is remembered), `createLatencyReport` (what is made of it).
 //!
-//! Elsewhere: the functions on transparent huge pages are in sys/proc.rs, like other questions to the kernel.
+//! Elsewhere: the functions on transparent huge pages are in sys/proc.rs, like other questions to
+//! the kernel.
 
 use crate::args::Args;
 use crate::networking::*;
@@ -56,7 +58,7 @@ pub struct latencyStats {
     pub period: i64,
 }
 
-fn unixSeconds() -> i64 {
+fn unix_seconds() -> i64 {
     ustime() / 1_000_000
 }
 
@@ -76,7 +78,8 @@ pub fn latencyEndMonitor(server: &Server, var: &mut mstime_t) {
     }
 }
 
-/// Remembers that `event` took `latency` milliseconds, if that is long enough (`latency-monitor-threshold`).
+/// Remembers that `event` took `latency` milliseconds, if that is long enough
+/// (`latency-monitor-threshold`).
 #[inline]
 pub fn latencyAddSampleIfNeeded(server: &mut Server, event: &str, latency: mstime_t) {
     if server.latency_monitor_threshold != 0 && latency >= server.latency_monitor_threshold {
@@ -92,11 +95,11 @@ pub fn latencyRemoveNestedEvent(event_var: &mut mstime_t, nested_var: mstime_t) 
 
 /// Remembers that `event` took `latency` milliseconds.
 pub fn latencyAddSample(server: &mut Server, event: &str, latency: mstime_t) {
-    addSampleAt(server, event, latency, unixSeconds());
+    latency_add_sample_at(server, event, latency, unix_seconds());
 }
 
 /// `latencyAddSample` at a given time.
-fn addSampleAt(server: &mut Server, event: &str, latency: mstime_t, now: i64) {
+fn latency_add_sample_at(server: &mut Server, event: &str, latency: mstime_t, now: i64) {
     if !server.latency_tracking_events.contains_key(event.as_bytes()) {
         let ts = latencyTimeSeries {
             idx: 0,
@@ -158,7 +161,7 @@ pub fn analyzeLatencyForEvent(server: &Server, event: &[u8]) -> latencyStats {
         return ls;
     }
     ls.avg = (sum / u64::from(ls.samples)) as u32;
-    ls.period = unixSeconds() - i64::from(oldest);
+    ls.period = unix_seconds() - i64::from(oldest);
     if ls.period == 0 {
         ls.period = 1;
     }
@@ -483,7 +486,7 @@ pub fn latencyCommand(server: &mut Server, c: ClientId, argv: &Args) {
             addReplyErrorFormat!(server, c, "No samples available for event '{}'", B(event));
             return;
         };
-        let graph = latencyCommandGenSparkeline(event, ts, unixSeconds());
+        let graph = latencyCommandGenSparkeline(event, ts, unix_seconds());
         addReplyVerbatim(server, c, &graph, "txt");
     } else if is("latest") && argv.len() == 2 {
         latencyCommandReplyWithLatestEvents(server, c);
@@ -559,7 +562,8 @@ pub fn sparklineSequenceAddSample(seq: &mut sequence, value: f64, label: &[u8]) 
     seq.samples.push(sample { value, label: label.to_vec() });
 }
 
-/// Draws some of the values of a sequence, on the scale of all, in `rows` rows of text and as many as the labels need.
+/// Draws some of the values of a sequence, on the scale of all, in `rows` rows of text and as many
+/// as the labels need.
 fn sparklineRenderRange(
     output: &mut Vec<u8>,
     seq: &sequence,
@@ -641,7 +645,7 @@ mod tests {
     fn server(samples: &[(i64, i64)]) -> Server {
         let mut server = Server { latency_monitor_threshold: 1, ..Server::default() };
         for &(time, latency) in samples {
-            addSampleAt(&mut server, "command", latency, time);
+            latency_add_sample_at(&mut server, "command", latency, time);
         }
         server
     }
@@ -729,10 +733,10 @@ mod tests {
     #[test]
     fn resetting_forgets_one_event_or_all() {
         let mut server = server(&SAMPLES);
-        addSampleAt(&mut server, "fork", 5, 9);
+        latency_add_sample_at(&mut server, "fork", 5, 9);
         assert_eq!(latencyResetEvent(&mut server, Some(b"FORK")), 1);
         assert_eq!(latencyResetEvent(&mut server, Some(b"fork")), 0);
-        addSampleAt(&mut server, "fork", 5, 9);
+        latency_add_sample_at(&mut server, "fork", 5, 9);
         assert_eq!(latencyResetEvent(&mut server, None), 2);
         assert!(server.latency_tracking_events.is_empty());
     }

@@ -18,8 +18,8 @@ pub fn lazyfreeGetFreedObjectsCount(server: &Server) -> usize {
     server.bio.lazyfreed_objects()
 }
 
-/// How much work it is to free a value: about the number of its allocations. A string is one, and so is an aggregate in a
-/// single block of memory, however many elements it has.
+/// How much work it is to free a value: about the number of its allocations. A string is one, and
+/// so is an aggregate in a single block of memory, however many elements it has.
 pub fn lazyfreeGetFreeEffort(obj: &Object) -> usize {
     match obj {
         Object::Int(_) | Object::Str(_) | Object::Raw(_) => 1,
@@ -27,7 +27,8 @@ pub fn lazyfreeGetFreeEffort(obj: &Object) -> usize {
     }
 }
 
-/// Deletes a key; a value that takes long to free goes to the thread. False if there was no such key.
+/// Deletes a key; a value that takes long to free goes to the thread. False if there was no such
+/// key.
 pub fn dbAsyncDelete(server: &mut Server, db: usize, key: &[u8]) -> bool {
     let Some(o) = server.db[db].dict.find(key) else { return false };
     let val = server.db[db].dict.remove(o).into_object();

@@ -1,23 +1,26 @@
 //! fidelis: a faithful, single-threaded port of redis-server 6.2 to Rust.
 //!
-//! This page is the map. Every file named after a C file holds that file's functions, by the C's names and in the C's
-//! order, so that two windows side by side can be scrolled together. Files with no original are marked "ours".
+//! This page is the map. Every file named after a C file holds that file's functions, by the C's
+//! names and in the C's order, so that two windows side by side can be scrolled together. Files
+//! with no original are marked "ours".
 //!
 //! # Where to start
 //!
-//! `main.rs` picks the mode; `server::main` reads the arguments, initialises and enters `ae::aeMain`. From there everything
-//! is an event: a connection that can be read (`networking::readQueryFromClient`), one that can be written
-//! (`networking::sendReplyToClient`), or time (`server::serverCron`).
+//! `main.rs` picks the mode; `server::main` reads the arguments, initialises and enters
+//! `ae::aeMain`. From there everything is an event: a connection that can be read
+//! (`networking::readQueryFromClient`), one that can be written (`networking::sendReplyToClient`),
+//! or time (`server::serverCron`).
 //!
 //! # Layout, in reading order
 //!
 //! The ground, which knows nothing of a server:
 
-/// Every call into the kernel or libc that needs `unsafe`. Ours; from `zmalloc.c`, `setproctitle.c`, `monotonic.c` and
-/// the system calls all over the C.
+/// Every call into the kernel or libc that needs `unsafe`. Ours; from `zmalloc.c`,
+/// `setproctitle.c`, `monotonic.c` and the system calls all over the C.
 pub mod sys;
 
-/// Data structures: `dict`, `adlist`, `ziplist`, `quicklist`, `intset`, `listpack`, `rax`, `lzf`, ...
+/// Data structures: `dict`, `adlist`, `ziplist`, `quicklist`, `intset`, `listpack`, `rax`, `lzf`,
+/// ...
 pub mod ds;
 
 /// `util.c`: numbers and text.
@@ -52,7 +55,8 @@ pub mod server_h;
 /// Who a client is: an id into a slab. Ours.
 pub mod clients;
 
-/// The arguments of a command, borrowed or owned. Ours; in the C they are `argc` and `argv` of the client.
+/// The arguments of a command, borrowed or owned. Ours; in the C they are `argc` and `argv` of the
+/// client.
 pub mod args;
 
 /// `connection.c`: a socket with its handlers.
@@ -61,7 +65,8 @@ pub mod connection;
 /// `networking.c`: clients, queries, replies.
 pub mod networking;
 
-/// Commands are found, and the memory they will want is asked for, before their turn. Ours; the speed of pipelines.
+/// Commands are found, and the memory they will want is asked for, before their turn. Ours; the
+/// speed of pipelines.
 pub mod lookahead;
 
 /// `server.c`: start, `serverCron`, `processCommand`, `call`, `propagate`, INFO.
@@ -75,7 +80,8 @@ pub mod acl;
 
 // The keyspace.
 
-/// The keys of a db: entries of one allocation each, in two tables. Ours; in the C a `dict` of `robj`.
+/// The keys of a db: entries of one allocation each, in two tables. Ours; in the C a `dict` of
+/// `robj`.
 pub mod keyspace;
 
 /// `object.c`: values: what they say as numbers, what they weigh, OBJECT and MEMORY.

@@ -1,13 +1,15 @@
 //! The log: `serverLog`, `serverLogRaw` and `serverLogFromHandler` of `server.c`.
 //!
-//! Read first: [`serverLogRaw`]. A line is `pid:role dd Mon yyyy HH:MM:SS.mmm level message`; the role is M (master), S
-//! (replica), C (a forked child) or X (sentinel), the level one of `.-*#`.
+//! Read first: [`serverLogRaw`]. A line is `pid:role dd Mon yyyy HH:MM:SS.mmm level message`; the
+//! role is M (master), S (replica), C (a forked child) or X (sentinel), the level one of `.-*#`.
 //!
-//! This is the one thing that belongs to the process and not to a `Server`: the threads of `bio.rs`, forked children and
-//! signal handlers log too, and most of what logs has no server at hand. So its settings are atomics, and one lock for
-//! the name of the file. The lock is written by `setLogFile` alone, and a reader holds it just for the line.
+//! This is the one thing that belongs to the process and not to a `Server`: the threads of
+//! `bio.rs`, forked children and signal handlers log too, and most of what logs has no server at
+//! hand. So its settings are atomics, and one lock for the name of the file. The lock is written by
+//! `set_log_file` alone, and a reader holds it just for the line.
 //!
-//! Differs: the clock, the time zone and syslog come through hooks, which `sys/` fills in; without them times are UTC.
+//! Differs: the clock, the time zone and syslog come through hooks, which `sys/` fills in; without
+//! them times are UTC.
 
 use std::fmt;
 use std::io::{Cursor, IoSlice, Write};
@@ -38,7 +40,8 @@ pub const LOG_MAX_LEN: usize = 1024;
 
 /// The clock of the log: milliseconds since 1970 UTC, and seconds that local time is ahead of UTC.
 pub type LogClock = fn() -> (i64, i64);
-/// Where lines go when syslog is on: a level (`LL_DEBUG` to `LL_WARNING`) and the message without head.
+/// Where lines go when syslog is on: a level (`LL_DEBUG` to `LL_WARNING`) and the message without
+/// head.
 pub type LogSyslog = fn(i32, &[u8]);
 
 static VERBOSITY: AtomicI32 = AtomicI32::new(LL_NOTICE);
@@ -53,68 +56,72 @@ static DAYLIGHT: AtomicBool = AtomicBool::new(false);
 static SYSLOG: OnceLock<LogSyslog> = OnceLock::new();
 
 /// Sets the lowest level that is logged: `server.verbosity`.
-pub fn setLogLevel(verbosity: i32) {
+pub fn set_log_level(verbosity: i32) {
     VERBOSITY.store(verbosity, Relaxed);
 }
 
 /// The lowest level that is logged.
-pub fn getLogLevel() -> i32 {
+pub fn get_log_level() -> i32 {
     VERBOSITY.load(Relaxed)
 }
 
 /// Sets the file to log to: `server.logfile`. Empty is standard output.
-pub fn setLogFile(path: &[u8]) {
+pub fn set_log_file(path: &[u8]) {
     *LOGFILE.write().unwrap_or_else(PoisonError::into_inner) = path.to_vec();
 }
 
 /// The file that is logged to; empty for standard output.
-pub fn getLogFile() -> Vec<u8> {
+pub fn get_log_file() -> Vec<u8> {
     LOGFILE.read().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// Sets the role of the server: `M`, `S`, or `X`. A child of a master or replica shows as `C` by itself.
-pub fn setLogRole(role: u8) {
+/// Sets the role of the server: `M`, `S`, or `X`. A child of a master or replica shows as `C` by
+/// itself.
+pub fn set_log_role(role: u8) {
     ROLE.store(role, Relaxed);
 }
 
-/// Tells which process is the server, `server.pid`; any other that logs is its child. To be called again after
-/// daemonizing. Before the first call nobody is a child.
-pub fn setLogPid(pid: u32) {
+/// Tells which process is the server, `server.pid`; any other that logs is its child. To be called
+/// again after daemonizing. Before the first call nobody is a child.
+pub fn set_log_pid(pid: u32) {
     SERVER_PID.store(pid, Relaxed);
 }
 
-/// Tells whether the server runs in the background, where a signal handler has no standard output to log to.
-pub fn setLogDaemonize(daemonize: bool) {
+/// Tells whether the server runs in the background, where a signal handler has no standard output
+/// to log to.
+pub fn set_log_daemonize(daemonize: bool) {
     DAEMONIZE.store(daemonize, Relaxed);
 }
 
-/// Turns syslog on or off. It needs the hook as well: [`setLogSyslogHook`].
-pub fn setLogSyslog(enabled: bool) {
+/// Turns syslog on or off. It needs the hook as well: [`set_log_syslog_hook`].
+pub fn set_log_syslog(enabled: bool) {
     SYSLOG_ENABLED.store(enabled, Relaxed);
 }
 
 /// Gives the log its way to syslog. Only the first call counts.
-pub fn setLogSyslogHook(hook: LogSyslog) {
+pub fn set_log_syslog_hook(hook: LogSyslog) {
     let _ = SYSLOG.set(hook);
 }
 
-/// Tells the log whether daylight saving is on: then local time is an hour ahead of what the clock says.
+/// Tells the log whether daylight saving is on: then local time is an hour ahead of what the clock
+/// says.
 pub fn set_log_daylight(active: bool) {
     DAYLIGHT.store(active, Relaxed);
 }
 
 /// Gives the log its clock. Only the first call counts.
-pub fn setLogClock(clock: LogClock) {
+pub fn set_log_clock(clock: LogClock) {
     let _ = CLOCK.set(clock);
 }
 
 /// Logs a formatted message: `serverLog!(LL_NOTICE, "DB saved on {}", x)`.
 ///
-/// Bytes are given as [`B`](crate::util::B), and are not lost. The arguments are not evaluated below the verbosity.
+/// Bytes are given as [`B`](crate::util::B), and are not lost. The arguments are not evaluated
+/// below the verbosity.
 #[macro_export]
 macro_rules! serverLog {
     ($level:expr, $($arg:tt)+) => {
-        if ($level) & 0xff >= $crate::log::getLogLevel() {
+        if ($level) & 0xff >= $crate::log::get_log_level() {
             $crate::log::_serverLog($level, format_args!($($arg)+));
         }
     };
@@ -148,7 +155,8 @@ impl fmt::Display for LogTime {
         let seconds = self.msec.div_euclid(1000).saturating_add(self.offset);
         let (days, second) = (seconds.div_euclid(86400), seconds.rem_euclid(86400));
 
-        // The civil calendar, in eras of 400 years that begin in March, so that the leap day is the last of its year.
+        // The civil calendar, in eras of 400 years that begin in March, so that the leap day is the
+        // last of its year.
         let days = days + 719_468;
         let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
         let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
@@ -173,12 +181,13 @@ impl fmt::Display for LogTime {
 
 /// Logs `msg` as it is, of any length. `level` may carry [`LL_RAW`].
 ///
-/// The file is opened for each line and closed after it, so that it can be moved away at any time. If it cannot be
-/// opened the message is lost. A line is one write: lines of several processes do not mix.
+/// The file is opened for each line and closed after it, so that it can be moved away at any time.
+/// If it cannot be opened the message is lost. A line is one write: lines of several processes do
+/// not mix.
 pub fn serverLogRaw(level: i32, msg: &[u8]) {
     let rawmode = level & LL_RAW != 0;
     let level = level & 0xff;
-    if level < getLogLevel() {
+    if level < get_log_level() {
         return;
     }
 
@@ -207,7 +216,8 @@ pub fn serverLogRaw(level: i32, msg: &[u8]) {
     {
         let logfile = LOGFILE.read().unwrap_or_else(PoisonError::into_inner);
         if logfile.is_empty() {
-            // Unit tests are quiet: what they make a server say is nobody's news. One that looks at the log names a file.
+            // Unit tests are quiet: what they make a server say is nobody's news. One that looks at
+            // the log names a file.
             if !cfg!(test) {
                 write_line(std::io::stdout(), line);
             }
@@ -225,7 +235,8 @@ pub fn serverLogRaw(level: i32, msg: &[u8]) {
     }
 }
 
-/// What [`serverLog!`](crate::serverLog) calls when the level is high enough: formats, cuts at [`LOG_MAX_LEN`], logs.
+/// What [`serverLog!`](crate::serverLog) calls when the level is high enough: formats, cuts at
+/// [`LOG_MAX_LEN`], logs.
 pub fn _serverLog(level: i32, args: fmt::Arguments<'_>) {
     let mut msg = crate::util::format_bytes(args);
     msg.truncate(LOG_MAX_LEN - 1);
@@ -234,10 +245,11 @@ pub fn _serverLog(level: i32, args: fmt::Arguments<'_>) {
 
 /// Logs a fixed message from a signal handler: `pid:signal-handler (unix time) message`.
 ///
-/// It allocates nothing, and waits for no lock: in the moment when the name of the log file is being changed, the message
-/// is lost. Nothing goes to standard output in the background, nor to syslog.
+/// It allocates nothing, and waits for no lock: in the moment when the name of the log file is
+/// being changed, the message is lost. Nothing goes to standard output in the background, nor to
+/// syslog.
 pub fn serverLogFromHandler(level: i32, msg: &[u8]) {
-    if level & 0xff < getLogLevel() {
+    if level & 0xff < get_log_level() {
         return;
     }
     let Ok(logfile) = LOGFILE.try_read() else { return };
@@ -277,8 +289,8 @@ fn write_line(fd: impl AsFd, parts: [&[u8]; 3]) {
     }
 }
 
-/// Writes past std's buffer and its lock, which a forked child might find held for ever. Errors are dropped: there is
-/// nowhere to report them.
+/// Writes past std's buffer and its lock, which a forked child might find held for ever. Errors are
+/// dropped: there is nowhere to report them.
 fn write_all(fd: impl AsFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match write(&fd, bytes) {
@@ -310,7 +322,8 @@ mod tests {
         assert_eq!(time(-1, 0), "31 Dec 1969 23:59:59.999");
     }
 
-    /// One test for all, since the log is one for the process. Other tests may log meanwhile: lines are told by a mark.
+    /// One test for all, since the log is one for the process. Other tests may log meanwhile: lines
+    /// are told by a mark.
     #[test]
     fn lines() {
         let path = std::env::temp_dir().join(format!("fidelis-log-{}", std::process::id()));
@@ -322,8 +335,8 @@ mod tests {
                 .map(<[u8]>::to_vec)
                 .collect()
         };
-        setLogFile(&name);
-        assert_eq!(getLogFile(), name);
+        set_log_file(&name);
+        assert_eq!(get_log_file(), name);
 
         serverLog!(LL_NOTICE, "mark {} {}", B(b"\x00\xff\xc3\xa9"), 7);
         let line = lines().remove(0);
@@ -339,22 +352,22 @@ mod tests {
             1
         });
         assert!(!evaluated);
-        setLogRole(b'S');
+        set_log_role(b'S');
         serverLog!(LL_WARNING, "mark {}", {
             evaluated = true;
             2
         });
         assert!(evaluated);
-        setLogPid(std::process::id() + 1);
+        set_log_pid(std::process::id() + 1);
         serverLog!(LL_NOTICE, "mark 3");
-        setLogRole(b'X');
+        set_log_role(b'X');
         serverLog!(LL_NOTICE, "mark 4");
-        setLogPid(0);
-        setLogRole(b'M');
-        setLogLevel(LL_DEBUG);
+        set_log_pid(0);
+        set_log_role(b'M');
+        set_log_level(LL_DEBUG);
         serverLog!(LL_DEBUG, "mark 5");
         serverLog!(LL_VERBOSE, "mark 6");
-        setLogLevel(LL_NOTICE);
+        set_log_level(LL_NOTICE);
         let got = lines();
         let heads: Vec<(u8, u8, u8)> =
             got[1..].iter().map(|l| (l[pid.len() + 1], l[l.len() - 8], l[l.len() - 1])).collect();
@@ -381,9 +394,9 @@ mod tests {
         assert!(got[2].ends_with(b") mark handled"));
 
         // A file that cannot be opened loses the message and nothing else.
-        setLogFile(b"/nonexistent/dir/log");
+        set_log_file(b"/nonexistent/dir/log");
         serverLog!(LL_WARNING, "mark lost");
-        setLogFile(b"");
+        set_log_file(b"");
         std::fs::remove_file(&path).unwrap();
     }
 }

@@ -1,9 +1,10 @@
 //! `lolwut.c`, `lolwut5.c`, `lolwut6.c`: LOLWUT, a piece of computer art for each version.
 //!
-//! Read first: `lolwutCommand`, then `lwDrawSchotter` (version 5) and `generateSkyline` (version 6).
+//! Read first: `lolwutCommand`, then `lwDrawSchotter` (version 5) and `generateSkyline` (version
+//! 6).
 //!
-//! Differs: the C draws its random numbers from libc's `rand`, seeded once per process; here each picture has a generator of
-//! its own, with a random seed.
+//! Differs: the C draws its random numbers from libc's `rand`, seeded once per process; here each
+//! picture has a generator of its own, with a random seed.
 
 use std::f64::consts::{FRAC_PI_2, FRAC_PI_4};
 
@@ -12,13 +13,13 @@ use crate::networking::addReplyVerbatim;
 use crate::object::getLongFromObjectOrReply;
 use crate::rand::{REDIS_LRAND48_MAX, Rand48};
 use crate::server_h::*;
-use crate::sys::random::randomU64;
+use crate::sys::random::random_u64;
 use crate::util::eq_ignore_case;
 
 /// A generator for one picture.
-fn seededRand() -> Rand48 {
+fn seeded_rand() -> Rand48 {
     let mut rand = Rand48::default();
-    rand.redisSrand48(randomU64() as i32);
+    rand.redisSrand48(random_u64() as i32);
     rand
 }
 
@@ -53,8 +54,8 @@ pub fn lolwutCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// The numbers that a version takes, each with its default and the largest it may be; the least is 1.
-/// `Err`: one of them is no number, and the client was told so.
+/// The numbers that a version takes, each with its default and the largest it may be; the least is
+/// 1. `Err`: one of them is no number, and the client was told so.
 fn sizes<const N: usize>(
     server: &mut Server,
     c: ClientId,
@@ -132,8 +133,9 @@ pub fn lwDrawLine(canvas: &mut lwCanvas, mut x1: i32, mut y1: i32, x2: i32, y2: 
 
 /// Draws a square around a point, turned by `angle` radians.
 ///
-/// Its corners are on a circle, a quarter of it apart. In a square with a side of 1 that circle has a radius of half the
-/// square root of 2. The C divides by the whole root: its squares are larger by 2 than asked for, and so are ours.
+/// Its corners are on a circle, a quarter of it apart. In a square with a side of 1 that circle has
+/// a radius of half the square root of 2. The C divides by the whole root: its squares are larger
+/// by 2 than asked for, and so are ours.
 #[allow(clippy::approx_constant)] // The C's number, to the digit.
 pub fn lwDrawSquare(canvas: &mut lwCanvas, x: i32, y: i32, size: f32, angle: f32, color: u8) {
     let size = f64::from((f64::from(size) / 1.4142135623) as f32).round() as f32;
@@ -167,8 +169,8 @@ fn lwTranslatePixelsGroup(byte: u8) -> [u8; 3] {
     [0xe0 | (code >> 12) as u8, 0x80 | (code >> 6 & 0x3f) as u8, 0x80 | (code & 0x3f) as u8]
 }
 
-/// Schotter, by Georg Nees: squares in rows that lose their order on the way down. The size of the picture follows from
-/// the columns of the terminal and the number of squares.
+/// Schotter, by Georg Nees: squares in rows that lose their order on the way down. The size of the
+/// picture follows from the columns of the terminal and the number of squares.
 fn lwDrawSchotter(
     rand: &mut Rand48,
     console_cols: i32,
@@ -210,7 +212,7 @@ fn lwDrawSchotter(
 }
 
 /// The picture as braille characters, of two by four pixels each.
-fn renderBraille(canvas: &lwCanvas) -> Vec<u8> {
+fn render_braille(canvas: &lwCanvas) -> Vec<u8> {
     const BITS: [(i32, i32); 8] = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)];
     let mut text = Vec::new();
     for y in (0..canvas.height).step_by(4) {
@@ -237,15 +239,15 @@ fn lolwut5Command(server: &mut Server, c: ClientId, args: &[&[u8]]) {
     else {
         return;
     };
-    let canvas = lwDrawSchotter(&mut seededRand(), cols, squares_per_row, squares_per_col);
+    let canvas = lwDrawSchotter(&mut seeded_rand(), cols, squares_per_row, squares_per_col);
     let text = "\nGeorg Nees - schotter, plotter on paper, 1968. Redis ver. ";
-    addReplyVerbatim(server, c, &signed(renderBraille(&canvas), text), "txt");
+    addReplyVerbatim(server, c, &signed(render_braille(&canvas), text), "txt");
 }
 
 // ============================== lolwut6.c ===============================
 
 /// The picture in the four grays of a terminal.
-fn renderGrays(canvas: &lwCanvas) -> Vec<u8> {
+fn render_grays(canvas: &lwCanvas) -> Vec<u8> {
     let mut text = Vec::new();
     for y in 0..canvas.height {
         for x in 0..canvas.width {
@@ -358,10 +360,10 @@ fn generateSkyline(rand: &mut Rand48, canvas: &mut lwCanvas) {
 fn lolwut6Command(server: &mut Server, c: ClientId, args: &[&[u8]]) {
     let Ok([cols, rows]) = sizes(server, c, args, [(80, 1000), (20, 1000)]) else { return };
     let mut canvas = lwCreateCanvas(cols, rows, 3);
-    generateSkyline(&mut seededRand(), &mut canvas);
+    generateSkyline(&mut seeded_rand(), &mut canvas);
     let text = "\nDedicated to the 8 bit game developers of past and present.\n\
                 Original 8 bit image from Plaguemon by hikikomori. Redis ver. ";
-    addReplyVerbatim(server, c, &signed(renderGrays(&canvas), text), "txt");
+    addReplyVerbatim(server, c, &signed(render_grays(&canvas), text), "txt");
 }
 
 #[cfg(test)]
@@ -372,8 +374,8 @@ mod tests {
     #[test]
     fn schotter_begins_as_in_the_c() {
         let draw = |cols, per_row, per_col| {
-            String::from_utf8(renderBraille(&lwDrawSchotter(
-                &mut seededRand(),
+            String::from_utf8(render_braille(&lwDrawSchotter(
+                &mut seeded_rand(),
                 cols,
                 per_row,
                 per_col,
@@ -397,10 +399,10 @@ mod tests {
     #[test]
     fn schotter_takes_any_size() {
         for (cols, per_row, per_col) in [(1, 200, 200), (2, 7, 3), (66, 8, 12), (1000, 200, 5)] {
-            let canvas = lwDrawSchotter(&mut seededRand(), cols, per_row, per_col);
+            let canvas = lwDrawSchotter(&mut seeded_rand(), cols, per_row, per_col);
             assert_eq!(canvas.width, cols * 2);
             let lines = canvas.height as usize / 4 + usize::from(canvas.height % 4 != 0);
-            let text = String::from_utf8(renderBraille(&canvas)).unwrap();
+            let text = String::from_utf8(render_braille(&canvas)).unwrap();
             assert_eq!(text.chars().filter(|&c| c != '\n').count(), lines * cols as usize);
         }
     }
@@ -409,8 +411,8 @@ mod tests {
     fn a_skyline_fills_its_canvas_with_four_grays() {
         for (cols, rows) in [(1, 1), (1, 1000), (80, 20), (1000, 3)] {
             let mut canvas = lwCreateCanvas(cols, rows, 3);
-            generateSkyline(&mut seededRand(), &mut canvas);
-            let text = String::from_utf8(renderGrays(&canvas)).unwrap();
+            generateSkyline(&mut seeded_rand(), &mut canvas);
+            let text = String::from_utf8(render_grays(&canvas)).unwrap();
             let lines: Vec<_> = text.split('\n').collect();
             assert_eq!(lines.len(), rows as usize);
             assert!(lines.iter().all(|line| line.matches(" \x1b[0m").count() == cols as usize));

@@ -1,23 +1,29 @@
-//! Ours: commands are found in the query buffer, and the memory that they will want is asked for, before their turn comes.
+//! Ours: commands are found in the query buffer, and the memory that they will want is asked for,
+//! before their turn comes.
 //!
-//! A lookup in a large keyspace waits for memory three or four times: for the bucket, the entry, the value, a member's bucket. One
-//! command after the other, these waits add up. Looked at together, the commands of a pipeline wait at the same time: all buckets are
-//! asked for, then all entries, then all values. That is most of what makes a pipeline fast here.
+//! A lookup in a large keyspace waits for memory three or four times: for the bucket, the entry,
+//! the value, a member's bucket. One command after the other, these waits add up. Looked at
+//! together, the commands of a pipeline wait at the same time: all buckets are asked for, then all
+//! entries, then all values. That is most of what makes a pipeline fast here.
 //!
-//! Read first: [`Lookahead`], which `processInputBuffer` asks for the next command; then [`prefetch_ready_clients`], which does the
-//! same across clients that send one command at a time.
+//! Read first: [`Lookahead`], which `processInputBuffer` asks for the next command; then
+//! [`prefetch_ready_clients`], which does the same across clients that send one command at a time.
 //!
 //! # Why nothing is decided by it
 //!
-//! The C executes a command before it parses the next one, and so a command may change what the next one is: by CLIENT KILL, a
-//! blocking command, AUTH, SELECT, a smaller `proto-max-bulk-len`. Therefore
+//! The C executes a command before it parses the next one, and so a command may change what the
+//! next one is: by CLIENT KILL, a blocking command, AUTH, SELECT, a smaller `proto-max-bulk-len`.
+//! Therefore
 //!
-//! - only plain, well-formed, whole commands within the limits are taken; a partial command, an inline command and each error are
-//!   left to `processMultibulkBuffer` and `processInlineBuffer`, which have the C's shape;
-//! - before each command `processInputBuffer` asks for the client's flags, and [`Lookahead::has_next`] whether the limits are the
-//!   same as when the command was parsed. If not, the rest is forgotten, and simply found again;
-//! - what is known of a command (a [`CommandPrefetch`]) can't become untrue; and a prefetch for a key in a db that is no longer the
-//!   client's, or of a value that is gone, costs time and nothing else.
+//! - only plain, well-formed, whole commands within the limits are taken; a partial command, an
+//!   inline command and each error are left to `processMultibulkBuffer` and `processInlineBuffer`,
+//!   which have the C's shape;
+//! - before each command `processInputBuffer` asks for the client's flags, and
+//!   [`Lookahead::has_next`] whether the limits are the same as when the command was parsed. If
+//!   not, the rest is forgotten, and simply found again;
+//! - what is known of a command (a [`CommandPrefetch`]) can't become untrue; and a prefetch for a
+//!   key in a db that is no longer the client's, or of a value that is gone, costs time and nothing
+//!   else.
 
 use std::mem::{swap, take};
 
@@ -35,14 +41,16 @@ use crate::types::t_set::SetRef;
 use crate::types::t_zset::ZsetRef;
 use crate::util::short_eq;
 
-/// How many commands of a client are parsed before the first of them runs: enough for memory to come meanwhile, few enough for
-/// all of it to be in the cache still. A pipeline of 100 is four times as many.
+/// How many commands of a client are parsed before the first of them runs: enough for memory to
+/// come meanwhile, few enough for all of it to be in the cache still. A pipeline of 100 is four
+/// times as many.
 const PARSE_AHEAD: usize = 25;
 /// How many clients are read before the first has its turn.
 pub(crate) const READ_AHEAD: usize = 16;
 /// Places of arguments for which the parser keeps room between calls.
 const KEPT_ARGS: usize = 4096;
-/// The flags of a client at which `processInputBuffer` stops, and leaves what is in the query buffer for later.
+/// The flags of a client at which `processInputBuffer` stops, and leaves what is in the query
+/// buffer for later.
 const CLIENT_STOPS_INPUT: u64 =
     CLIENT_BLOCKED | CLIENT_PENDING_COMMAND | CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP;
 
@@ -99,7 +107,8 @@ impl ParseLimits {
     }
 }
 
-/// The commands found ahead in the query buffer of one client, for the time of one `processInputBuffer`.
+/// The commands found ahead in the query buffer of one client, for the time of one
+/// `processInputBuffer`.
 pub(crate) struct Lookahead {
     /// Where the arguments lie in the query buffer, those of one command behind those of another.
     args: Vec<ArgRange>,
@@ -108,14 +117,16 @@ pub(crate) struct Lookahead {
     next: usize,
     /// What the batch was parsed under.
     limits: ParseLimits,
-    /// The position at which the last search found something that is no plain, whole command. There it need not search again.
+    /// The position at which the last search found something that is no plain, whole command. There
+    /// it need not search again.
     stopped_at: usize,
     /// What was known of the first command in the buffer before the client's turn came.
     known: CommandPrefetch,
 }
 
 impl Lookahead {
-    /// Nothing is found yet, but that a command may be there of which a part was parsed in an earlier call.
+    /// Nothing is found yet, but that a command may be there of which a part was parsed in an
+    /// earlier call.
     pub(crate) fn begin(server: &mut Server, c: ClientId) -> Lookahead {
         let scratch = &mut server.input_scratch;
         let (mut args, batch) = (take(&mut scratch.args), take(&mut scratch.batch));
@@ -131,7 +142,8 @@ impl Lookahead {
     /// Gives the work space back.
     pub(crate) fn end(self, server: &mut Server) {
         let Lookahead { mut args, mut batch, .. } = self;
-        // A command of a hundred thousand arguments is rare; its work space is not kept for it to come again.
+        // A command of a hundred thousand arguments is rare; its work space is not kept for it to
+        // come again.
         if args.capacity() > KEPT_ARGS {
             args = Vec::new();
         }
@@ -146,8 +158,9 @@ impl Lookahead {
         &mut self.args
     }
 
-    /// Whether the next command in `qb`, the client's query buffer, is one that was found ahead. It searches when all that it had
-    /// found are executed, or may not be executed as they were parsed.
+    /// Whether the next command in `qb`, the client's query buffer, is one that was found ahead. It
+    /// searches when all that it had found are executed, or may not be executed as they were
+    /// parsed.
     #[inline(always)]
     pub(crate) fn has_next(&mut self, server: &Server, c: ClientId, qb: &[u8]) -> bool {
         let client = &server.clients[c];
@@ -182,8 +195,8 @@ impl Lookahead {
         Args::new(qb, args, Some(&qb[x.start..x.end])).with_prefetch(x.prefetch)
     }
 
-    /// Finds the next commands in `qb`, up to `PARSE_AHEAD`, and asks for the memory they will want. Nothing is decided by this, and
-    /// nothing changes but the work space.
+    /// Finds the next commands in `qb`, up to `PARSE_AHEAD`, and asks for the memory they will
+    /// want. Nothing is decided by this, and nothing changes but the work space.
     #[inline(never)]
     fn search(&mut self, server: &Server, c: ClientId, qb: &[u8]) {
         let Lookahead { args: ranges, batch, next, limits, stopped_at, known } = self;
@@ -223,8 +236,8 @@ impl Lookahead {
     }
 }
 
-/// The number in a header line at `pos`, and where the next line begins. `None`: the line is not complete, or not exactly as we
-/// would write it.
+/// The number in a header line at `pos`, and where the next line begins. `None`: the line is not
+/// complete, or not exactly as we would write it.
 #[inline(always)]
 fn parse_header(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usize)> {
     let rest = qb.get(pos..)?;
@@ -265,8 +278,9 @@ fn parse_header(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usize)> {
     }
 }
 
-/// Parses one plain and complete multibulk command at `pos`, and adds its arguments to `args`. Returns where it ends and the sum
-/// of the lengths of its arguments. `None`: there is no such thing here; `args` is as before.
+/// Parses one plain and complete multibulk command at `pos`, and adds its arguments to `args`.
+/// Returns where it ends and the sum of the lengths of its arguments. `None`: there is no such
+/// thing here; `args` is as before.
 #[inline(always)]
 fn parse_command(
     qb: &[u8],
@@ -302,7 +316,8 @@ fn parse_command(
     parsed
 }
 
-/// What was looked up last for a batch, of which commands are mostly of one kind, and often about one key.
+/// What was looked up last for a batch, of which commands are mostly of one kind, and often about
+/// one key.
 #[derive(Default)]
 struct LastLookup<'a> {
     name: &'a [u8],
@@ -355,9 +370,9 @@ fn prefetch_keys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clo
     }
 }
 
-/// Asks for what the commands will touch within lists, sets, hashes and sorted sets. Large ones but for lists are tables themselves:
-/// the bucket of the member each command names, then the member. Of lists it is the ends, and of others all that a search
-/// passes.
+/// Asks for what the commands will touch within lists, sets, hashes and sorted sets. Large ones but
+/// for lists are tables themselves: the bucket of the member each command names, then the member.
+/// Of lists it is the ends, and of others all that a search passes.
 fn prefetch_members(
     server: &Server,
     db: usize,
@@ -397,7 +412,8 @@ fn prefetch_members(
     }
 }
 
-/// The value that a command is about, if it is a command on values with members and there is such a value.
+/// The value that a command is about, if it is a command on values with members and there is such a
+/// value.
 fn find_aggregate<'a>(
     server: &'a Server,
     db: usize,
@@ -419,8 +435,8 @@ fn find_aggregate<'a>(
     }
 }
 
-/// Asks for the bucket of the member that a command names; returns the value with the member's hash. `None`: the value is
-/// no table, or no member is named.
+/// Asks for the bucket of the member that a command names; returns the value with the member's
+/// hash. `None`: the value is no table, or no member is named.
 fn prefetch_member_bucket<'a>(
     value: AggregateRef<'a>,
     qb: &[u8],
@@ -439,8 +455,9 @@ fn prefetch_member_bucket<'a>(
     Some((value, hash))
 }
 
-/// Reads other clients that have their turn after this one's, and asks for the memory that the first command of each will want, and
-/// that of client `c`. Their turn comes as it would have, and finds the bytes in the buffer.
+/// Reads other clients that have their turn after this one's, and asks for the memory that the
+/// first command of each will want, and that of client `c`. Their turn comes as it would have, and
+/// finds the bytes in the buffer.
 pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
     let mut keys = [(0, 0); READ_AHEAD];
     let mut nkeys = 0;
@@ -451,7 +468,7 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             break;
         };
         let conn = ConnId::from_u64(word);
-        if !connReadHandlerIs(&server.net, conn, readQueryFromClient)
+        if !read_handler_is(&server.net, conn, readQueryFromClient)
             || connGetState(&server.net, conn) != CONN_STATE_CONNECTED
         {
             continue;
@@ -467,7 +484,7 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             continue;
         }
         let mut querybuf = lend_read_buffer(server);
-        match connReadAppend(&mut server.net, conn, &mut querybuf, PROTO_IOBUF_LEN) {
+        match conn_read_append(&mut server.net, conn, &mut querybuf, PROTO_IOBUF_LEN) {
             Ok(n) if n > 0 => {
                 server.stat_total_reads_processed += 1;
                 server.net.el.mark_preread(fd);
@@ -500,7 +517,8 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
     }
 }
 
-/// What can be known of the first command in `qb`, the client's query buffer, if it is a plain command with a key.
+/// What can be known of the first command in `qb`, the client's query buffer, if it is a plain
+/// command with a key.
 fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPrefetch {
     let arg = |pos| {
         let (len, start) = parse_header(qb, pos, b'$')?;

@@ -1,4 +1,5 @@
-//! The `redis-server` binary. Which mode it is for is decided by its name, in `server::main`; a flag stands for a name.
+//! The `redis-server` binary. Which mode it is for is decided by its name, in `server::main`; a
+//! flag stands for a name.
 
 use std::os::unix::ffi::OsStringExt;
 

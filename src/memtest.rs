@@ -2,8 +2,8 @@
 //!
 //! Read first: `memtest_test`.
 //!
-//! Memory that is filled twice in the same way, one half like the other, has to read the same in both. What it is filled with
-//! is chosen so that cells and lines that hang together show.
+//! Memory that is filled twice in the same way, one half like the other, has to read the same in
+//! both. What it is filled with is chosen so that cells and lines that hang together show.
 //!
 //! Absent: `memtest_preserving_test`, which belongs to the test after a crash.
 
@@ -11,7 +11,7 @@ use std::hint::black_box;
 use std::io::Write;
 
 use crate::sys::alloc::fallibly;
-use crate::sys::errno::errorText;
+use crate::sys::errno::error_text;
 use crate::sys::proc::window_size;
 
 const ULONG_ONEZERO: u64 = 0xaaaa_aaaa_aaaa_aaaa;
@@ -22,7 +22,8 @@ const STEP: usize = 4096 / size_of::<u64>();
 /// How many words are looked at from one step of the progress bar to the next.
 const PROGRESS_WORDS: usize = 0x1_0000;
 
-/// The progress bar, which fills the window; without it nothing is printed, and an error does not end the process.
+/// The progress bar, which fills the window; without it nothing is printed, and an error does not
+/// end the process.
 struct Progress {
     ws_col: usize,
     ws_row: usize,
@@ -104,7 +105,8 @@ fn memtest_addressing(l: &mut [u64], interactive: &mut Option<Progress>) -> bool
     false
 }
 
-/// Fills both halves alike, a page apart from one word to the next; `value` is asked for each word with its place in the page.
+/// Fills both halves alike, a page apart from one word to the next; `value` is asked for each word
+/// with its place in the page.
 fn fill(
     l: &mut [u64],
     sym: u8,
@@ -202,8 +204,8 @@ fn end(interactive: &mut Option<Progress>) {
     }
 }
 
-/// Tests `m`, which has to be whole pages, `passes` times, and returns the number of errors. With a progress bar the first
-/// error is printed and ends the process with 1.
+/// Tests `m`, which has to be whole pages, `passes` times, and returns the number of errors. With a
+/// progress bar the first error is printed and ends the process with 1.
 fn memtest_test(m: &mut [u64], passes: i32, interactive: &mut Option<Progress>) -> i32 {
     let mut errors = 0;
     for pass in 1..=passes {
@@ -229,13 +231,14 @@ fn memtest_test(m: &mut [u64], passes: i32, interactive: &mut Option<Progress>) 
     errors
 }
 
-/// Tests so many megabytes of memory. Ends the process with 1 if they are not to be had, or not good.
+/// Tests so many megabytes of memory. Ends the process with 1 if they are not to be had, or not
+/// good.
 fn memtest_alloc_and_test(megabytes: usize, passes: i32, progress: Progress) {
     let words = megabytes.wrapping_mul(1024 * 1024) / size_of::<u64>();
     let mut m: Vec<u64> = Vec::new();
     if fallibly(|| m.try_reserve_exact(words)).is_err() {
         let e = std::io::Error::from_raw_os_error(libc::ENOMEM);
-        eprint!("Unable to allocate {megabytes} megabytes: {}", errorText(&e));
+        eprint!("Unable to allocate {megabytes} megabytes: {}", error_text(&e));
         std::process::exit(1);
     }
     m.resize(words, 0);

@@ -1,34 +1,38 @@
 //! `networking.c`: clients, what they ask and what they are answered.
 //!
-//! Read first: `readQueryFromClient`, where bytes come in; `processInputBuffer`, which finds the commands in them;
-//! `addReplyProto` and `prepareClientToWrite`, where bytes go out; `handleClientsWithPendingWrites`, which sends them;
-//! `freeClient`, the end.
+//! Read first: `readQueryFromClient`, where bytes come in; `processInputBuffer`, which finds the
+//! commands in them; `addReplyProto` and `prepareClientToWrite`, where bytes go out;
+//! `handleClientsWithPendingWrites`, which sends them; `freeClient`, the end.
 //!
 //! # Input
 //!
-//! A command's arguments are not copied: they stay in the query buffer, which is taken out of the client while its commands run,
-//! and an `Args` borrows it. A client with nothing half received owns no buffer at all: it is lent one for the time of a read.
-//! A command that is only partly there stays in the client's own buffer, with a note of how far it was parsed, so that its bytes
+//! A command's arguments are not copied: they stay in the query buffer, which is taken out of the
+//! client while its commands run, and an `Args` borrows it. A client with nothing half received
+//! owns no buffer at all: it is lent one for the time of a read. A command that is only partly
+//! there stays in the client's own buffer, with a note of how far it was parsed, so that its bytes
 //! are looked at once, however many pieces it comes in.
 //!
-//! A client's position in its buffer is drawn at [`InputState`]. Whole commands are found many at a time, and those of several ready
-//! clients together, so that the memory they will want can be asked for before the first of them runs: lookahead.rs tells how, and
-//! why nothing is decided by it.
+//! A client's position in its buffer is drawn at [`InputState`]. Whole commands are found many at a
+//! time, and those of several ready clients together, so that the memory they will want can be
+//! asked for before the first of them runs: lookahead.rs tells how, and why nothing is decided by
+//! it.
 //!
 //! # Output
 //!
-//! As in the C: a buffer of 16 KB per client, and a list of blocks behind it. Queueing a reply touches `Clients` only.
+//! As in the C: a buffer of 16 KB per client, and a list of blocks behind it. Queueing a reply
+//! touches `Clients` only.
 //!
 //! # What differs
 //!
-//! Absent: I/O threads and all that is named after them (`getIOPendingCount` to `handleClientsWithPendingReadsUsingThreads`),
-//! modules, TLS, Gopher, client-side caching (CLIENT TRACKING, CACHING, TRACKINGINFO), and the functions for C strings and
-//! reference counts: `sdsZmallocSize`, `getStringObjectSdsUsedMemory`, `getStringObjectLen`, `dupClientReplyValue`,
-//! `freeClientReplyValue`, `listMatchObjects`, `addReplySds`, `addReplyBulkSds`, `setDeferredReplyBulkSds`, `addReplyErrorSds`,
-//! `deferredAfterErrorReply`, `freeClientArgv`.
-//! The C makes a large argument the value itself, without a copy. Here it is read into a buffer of its size, in reads of up to
-//! 1 MB, and copied once, into the value.
-//! The list of clients with something to send is a vector that may hold ids of clients that are gone.
+//! Absent: I/O threads and all that is named after them (`getIOPendingCount` to
+//! `handleClientsWithPendingReadsUsingThreads`), modules, TLS, Gopher, client-side caching (CLIENT
+//! TRACKING, CACHING, TRACKINGINFO), and the functions for C strings and reference counts:
+//! `sdsZmallocSize`, `getStringObjectSdsUsedMemory`, `getStringObjectLen`, `dupClientReplyValue`,
+//! `freeClientReplyValue`, `listMatchObjects`, `addReplySds`, `addReplyBulkSds`,
+//! `setDeferredReplyBulkSds`, `addReplyErrorSds`, `deferredAfterErrorReply`, `freeClientArgv`. The
+//! C makes a large argument the value itself, without a copy. Here it is read into a buffer of its
+//! size, in reads of up to 1 MB, and copied once, into the value. The list of clients with
+//! something to send is a vector that may hold ids of clients that are gone.
 
 use std::io::{self, IoSlice};
 use std::mem::{swap, take};
@@ -46,7 +50,7 @@ use crate::db::KeyHashHint;
 use crate::ds::adlist::*;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
 use crate::keyspace::ValueRef;
-use crate::log::{LL_VERBOSE, LL_WARNING, getLogLevel};
+use crate::log::{LL_VERBOSE, LL_WARNING, get_log_level};
 use crate::lookahead::*;
 use crate::multi::{discardTransaction, unwatchAllKeys};
 use crate::object::getLongLongFromObjectOrReply;
@@ -71,7 +75,8 @@ use crate::{bformat, serverLog};
 
 /// `createSharedObjects`: replies that never change, by the C's names.
 pub mod shared {
-    /// A reply that never changes. Nulls and empty aggregates depend on the client's protocol version.
+    /// A reply that never changes. Nulls and empty aggregates depend on the client's protocol
+    /// version.
     #[derive(Copy, Clone, PartialEq, Eq, Debug)]
     pub struct Shared {
         resp2: &'static str,
@@ -154,23 +159,23 @@ pub use shared::Shared;
 const MAX_BIG_READ: usize = 1024 * 1024;
 /// The largest number of arguments in a request.
 pub(crate) const MAX_MULTIBULK_LEN: i64 = 1024 * 1024;
-/// The largest number of arguments, and of bytes in one, in a request of a client that has not authenticated: enough for AUTH
-/// and HELLO, and little memory for strangers to take.
+/// The largest number of arguments, and of bytes in one, in a request of a client that has not
+/// authenticated: enough for AUTH and HELLO, and little memory for strangers to take.
 pub(crate) const UNAUTHENTICATED_MULTIBULK_LEN: i64 = 10;
 pub(crate) const UNAUTHENTICATED_BULK_LEN: i64 = 16384;
 /// The most that a client which has not authenticated may leave unread in its reply list, in bytes.
 const REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT: usize = 1024;
 
-/// The bytes that a node of the reply list counts besides its contents: what the C's node and block header take on 64 bits,
-/// so that the limits mean the same.
+/// The bytes that a node of the reply list counts besides its contents: what the C's node and block
+/// header take on 64 bits, so that the limits mean the same.
 const REPLY_NODE_OVERHEAD: usize = 24 + 16;
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Clients
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Adds the client to the list of clients and to the index by number. The node of the list is remembered in the client, so
-/// that removing it later takes constant time.
+/// Adds the client to the list of clients and to the index by number. The node of the list is
+/// remembered in the client, so that removing it later takes constant time.
 pub fn linkClient(server: &mut Server, c: ClientId) {
     let node = listAddNodeTail(&mut server.clients.list, c);
     let client = &mut server.clients[c];
@@ -203,8 +208,9 @@ pub fn authRequired(server: &Server, c: ClientId) -> bool {
 
 /// Creates a client for a connection and starts to read from it.
 ///
-/// Without a connection it is a client that only provides the context in which every command runs: commands that come from
-/// elsewhere than a connection (the append only file, the cached master) need such a one. It is in no list of clients.
+/// Without a connection it is a client that only provides the context in which every command runs:
+/// commands that come from elsewhere than a connection (the append only file, the cached master)
+/// need such a one. It is in no list of clients.
 pub fn createClient(server: &mut Server, conn: Option<ConnId>) -> ClientId {
     let id = server.clients.next_client_id;
     server.clients.next_client_id += 1;
@@ -237,12 +243,13 @@ pub fn createClient(server: &mut Server, conn: Option<ConnId>) -> ClientId {
     c
 }
 
-/// Queues the client among those that have something to write. A replica is queued only if it can receive writes at this
-/// stage: one that waits for its RDB accumulates them in its output buffer.
+/// Queues the client among those that have something to write. A replica is queued only if it can
+/// receive writes at this stage: one that waits for its RDB accumulates them in its output buffer.
 ///
-/// In spite of its name it does not install the write handler yet. Before the loop sleeps, `handleClientsWithPendingWrites`
-/// writes to all clients in the queue directly, which saves the system calls for a handler. One is really installed only if
-/// the socket does not take all of the reply.
+/// In spite of its name it does not install the write handler yet. Before the loop sleeps,
+/// `handleClientsWithPendingWrites` writes to all clients in the queue directly, which saves the
+/// system calls for a handler. One is really installed only if the socket does not take all of the
+/// reply.
 pub fn clientInstallWriteHandler(clients: &mut impl AsMut<Clients>, c: ClientId) {
     let clients = clients.as_mut();
     let client = &mut clients[c];
@@ -255,16 +262,17 @@ pub fn clientInstallWriteHandler(clients: &mut impl AsMut<Clients>, c: ClientId)
     }
 }
 
-/// The flags that may keep a reply from being sent; a client with none of them needs no further look.
+/// The flags that may keep a reply from being sent; a client with none of them needs no further
+/// look.
 const NOT_EVERYTHING_IS_SENT: u64 =
     CLIENT_CLOSE_ASAP | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_MASTER;
 
-/// Decides whether a client gets what is about to be added to its output buffer, and if so sees to it that it will be
-/// written. To be called before anything is added.
+/// Decides whether a client gets what is about to be added to its output buffer, and if so sees to
+/// it that it will be written. To be called before anything is added.
 ///
-/// `C_OK`: add it. The client is queued for writing, if it is not already, or if it is a replica that is not online yet, the
-/// data accumulates. `C_ERR`: nothing may be added: the client is about to be closed, wants no replies, is our master, or has
-/// no connection.
+/// `C_OK`: add it. The client is queued for writing, if it is not already, or if it is a replica
+/// that is not online yet, the data accumulates. `C_ERR`: nothing may be added: the client is about
+/// to be closed, wants no replies, is our master, or has no connection.
 #[inline]
 pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
     let client = &clients[c];
@@ -272,7 +280,8 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
         if client.flags & CLIENT_CLOSE_ASAP != 0 {
             return C_ERR;
         }
-        // CLIENT REPLY OFF and SKIP suppress replies, but not messages that are pushed (CLIENT_PUSHING).
+        // CLIENT REPLY OFF and SKIP suppress replies, but not messages that are pushed
+        // (CLIENT_PUSHING).
         if client.flags & (CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP) != 0
             && client.flags & CLIENT_PUSHING == 0
         {
@@ -292,19 +301,19 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
     C_OK
 }
 
-/// Whether nothing more that is queued for a client will be sent: it is about to be closed, or gets no replies. Loops whose length
-/// somebody typed end then.
+/// Whether nothing more that is queued for a client will be sent: it is about to be closed, or gets
+/// no replies. Loops whose length somebody typed end then.
 #[inline]
 pub fn gets_no_replies(clients: &mut Clients, c: ClientId) -> bool {
     clients[c].flags & CLIENT_CLOSE_AFTER_REPLY != 0 || prepareClientToWrite(clients, c).is_err()
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Low level functions to add more data to output buffers
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Tries to add bytes to the client's fixed buffer. `C_ERR`: they do not fit, or there is something in the reply list, and they
-/// have to go behind it.
+/// Tries to add bytes to the client's fixed buffer. `C_ERR`: they do not fit, or there is something
+/// in the reply list, and they have to go behind it.
 #[inline]
 fn _addReplyToBuffer(client: &mut Client, s: &[u8]) -> CResult {
     if client.flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
@@ -317,8 +326,8 @@ fn _addReplyToBuffer(client: &mut Client, s: &[u8]) -> CResult {
     C_OK
 }
 
-/// Adds bytes to the reply list: to its last block as far as that has room, and the rest to a new block. A placeholder of
-/// `addReplyDeferredLen` at the end is not a block, and is not written to.
+/// Adds bytes to the reply list: to its last block as far as that has room, and the rest to a new
+/// block. A placeholder of `addReplyDeferredLen` at the end is not a block, and is not written to.
 fn _addReplyProtoToList(clients: &mut Clients, c: ClientId, mut s: &[u8]) {
     let client = &mut clients[c];
     if client.flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
@@ -334,48 +343,49 @@ fn _addReplyProtoToList(clients: &mut Clients, c: ClientId, mut s: &[u8]) {
         tail.extend_from_slice(s);
         client.reply_bytes += tail.capacity();
         client.reply.push_back(ReplyNode::Block(tail));
-        closeClientOnOutputBufferLimitReachedAsync(clients, c);
+        close_client_on_output_buffer_limit_reached_async(clients, c);
     }
 }
 
-/// Returns an empty block of the reply list with room for at least `size` bytes. Like the C's it uses all of its allocation,
-/// of which the C's block has a header of two words: so the end of a large reply fits, and the output buffer limits count
-/// the same.
+/// Returns an empty block of the reply list with room for at least `size` bytes. Like the C's it
+/// uses all of its allocation, of which the C's block has a header of two words: so the end of a
+/// large reply fits, and the output buffer limits count the same.
 fn new_reply_block(size: usize) -> Vec<u8> {
     const BLOCK_HEADER: usize = 16;
     Vec::with_capacity(zmalloc_good_size(size + BLOCK_HEADER) - BLOCK_HEADER)
 }
 
-/// Adds bytes to the buffer, or else to the reply list. The caller has called `prepareClientToWrite`.
+/// Adds bytes to the buffer, or else to the reply list. The caller has called
+/// `prepareClientToWrite`.
 #[inline]
-fn addReplyPrepared(clients: &mut Clients, c: ClientId, s: &[u8]) {
+fn add_reply_to_obuf(clients: &mut Clients, c: ClientId, s: &[u8]) {
     if _addReplyToBuffer(&mut clients[c], s).is_err() {
         _addReplyProtoToList(clients, c, s);
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Higher level functions to queue data on the client output buffer
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Queues one of the shared replies.
 #[inline]
 pub fn addReply(clients: &mut impl AsMut<Clients>, c: ClientId, obj: Shared) {
     let clients = clients.as_mut();
     let resp = clients[c].resp;
-    addReplyRaw(clients, c, obj.bytes(resp));
+    add_reply_raw(clients, c, obj.bytes(resp));
 }
 
 /// Adds bytes that are in the form of the protocol already.
 #[inline]
 pub fn addReplyProto(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8]) {
-    addReplyRaw(clients.as_mut(), c, s);
+    add_reply_raw(clients.as_mut(), c, s);
 }
 
-/// Returns where `len` more bytes go if they all fit: the fixed buffer, or the last block of the reply list once there is one.
-/// `None`: they do not fit, or nothing may be added any more.
+/// Returns where `len` more bytes go if they all fit: the fixed buffer, or the last block of the
+/// reply list once there is one. `None`: they do not fit, or nothing may be added any more.
 #[inline(always)]
-fn roomForReply(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
+fn reply_buffer_room(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
     if client.flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
         return None;
     }
@@ -386,21 +396,22 @@ fn roomForReply(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
     }
 }
 
-fn addReplyRaw(clients: &mut Clients, c: ClientId, s: &[u8]) {
+fn add_reply_raw(clients: &mut Clients, c: ClientId, s: &[u8]) {
     if prepareClientToWrite(clients, c).is_err() {
         return;
     }
-    match roomForReply(&mut clients[c], s.len()) {
+    match reply_buffer_room(&mut clients[c], s.len()) {
         Some(queued) => queued.extend_from_slice(s),
-        None => addReplyPrepared(clients, c, s),
+        None => add_reply_to_obuf(clients, c, s),
     }
 }
 
-/// Calls `f` with `s`, in which each CR and LF is replaced by a space: an error or a status is one line of the protocol, and
-/// a line end in it would make the rest look like the next reply.
+/// Calls `f` with `s`, in which each CR and LF is replaced by a space: an error or a status is one
+/// line of the protocol, and a line end in it would make the rest look like the next reply.
 ///
-/// C: does this only for texts made with a format. Here it is done for all, since what a text quotes may come from anywhere.
-fn withoutNewlines<R>(s: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
+/// C: does this only for texts made with a format. Here it is done for all, since what a text
+/// quotes may come from anywhere.
+fn with_newlines_replaced<R>(s: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
     if memchr2(b'\r', b'\n', s).is_none() {
         return f(s);
     }
@@ -411,21 +422,24 @@ fn withoutNewlines<R>(s: &[u8], f: impl FnOnce(&[u8]) -> R) -> R {
     f(&clean)
 }
 
-/// Adds an error in the form of the protocol: `-CODE message` CRLF. If the text begins with `-` it brings its code; otherwise
-/// it gets the generic one, `-ERR `. The text must not end with a line end.
+/// Adds an error in the form of the protocol: `-CODE message` CRLF. If the text begins with `-` it
+/// brings its code; otherwise it gets the generic one, `-ERR `. The text must not end with a line
+/// end.
 fn addReplyErrorLength(clients: &mut Clients, c: ClientId, s: &[u8]) {
     if s.first() != Some(&b'-') {
-        addReplyRaw(clients, c, b"-ERR ");
+        add_reply_raw(clients, c, b"-ERR ");
     }
-    addReplyRaw(clients, c, s);
-    addReplyRaw(clients, c, b"\r\n");
+    add_reply_raw(clients, c, s);
+    add_reply_raw(clients, c, b"\r\n");
 }
 
-/// Does what follows an error reply: counts it, in total and by its code. An error to our master, to a replica, or while the
-/// append only file is loaded is logged, too, since it means that the data sets may differ.
+/// Does what follows an error reply: counts it, in total and by its code. An error to our master,
+/// to a replica, or while the append only file is loaded is logged, too, since it means that the
+/// data sets may differ.
 pub fn afterErrorReply(server: &mut Server, c: ClientId, s: &[u8]) {
     server.stat_total_error_replies += 1;
-    // If the text begins with `-`, its code is what follows, up to the first blank, which is looked for in 32 bytes.
+    // If the text begins with `-`, its code is what follows, up to the first blank, which is looked
+    // for in 32 bytes.
     let code = match s.strip_prefix(b"-") {
         Some(_) => {
             let head = &s[..s.len().min(32)];
@@ -435,9 +449,10 @@ pub fn afterErrorReply(server: &mut Server, c: ClientId, s: &[u8]) {
     };
     incrementErrorCount(server, code);
 
-    // It can be normal that a replica answers its master with an error, which is never sent, since nothing is sent to a
-    // master. An example is a script on the master that first changes a key and then fails: the change has to be propagated
-    // even though the script ends with an error. But these are rare, and may hint at a fault in a script or in the server.
+    // It can be normal that a replica answers its master with an error, which is never sent, since
+    // nothing is sent to a master. An example is a script on the master that first changes a key
+    // and then fails: the change has to be propagated even though the script ends with an error.
+    // But these are rare, and may hint at a fault in a script or in the server.
     let ctype = getClientType(&server[c]);
     let is_aof = server[c].id == CLIENT_ID_AOF;
     if ctype == CLIENT_TYPE_MASTER || ctype == CLIENT_TYPE_SLAVE || is_aof {
@@ -475,16 +490,18 @@ pub fn addReplyErrorObject(server: &mut Server, c: ClientId, err: Shared) {
     afterErrorReply(server, c, text.strip_suffix(b"\r\n").unwrap_or(text));
 }
 
-/// Queues an error, and counts it. `err` is the text, after its code if it begins with `-`, without the end of the line.
+/// Queues an error, and counts it. `err` is the text, after its code if it begins with `-`, without
+/// the end of the line.
 pub fn addReplyError(server: &mut Server, c: ClientId, err: &[u8]) {
-    withoutNewlines(err, |err| {
+    with_newlines_replaced(err, |err| {
         addReplyErrorLength(&mut server.clients, c, err);
         afterErrorReply(server, c, err);
     });
 }
 
-/// Adds an error whose text was made by `addReplyErrorFormat!`; line ends at both ends of it are cut off.
-pub fn addReplyErrorFormatted(server: &mut Server, c: ClientId, text: &[u8]) {
+/// Adds an error whose text was made by `addReplyErrorFormat!`; line ends at both ends of it are
+/// cut off.
+pub fn add_reply_error_text(server: &mut Server, c: ClientId, text: &[u8]) {
     addReplyError(server, c, sdstrim(text, b"\r\n"));
 }
 
@@ -493,16 +510,16 @@ pub fn addReplyErrorFormatted(server: &mut Server, c: ClientId, text: &[u8]) {
 macro_rules! addReplyErrorFormat {
     ($server:expr, $c:expr, $($arg:tt)*) => {{
         let text = $crate::bformat!($($arg)*);
-        $crate::networking::addReplyErrorFormatted($server, $c, &text)
+        $crate::networking::add_reply_error_text($server, $c, &text)
     }};
 }
 pub use crate::addReplyErrorFormat;
 
 fn addReplyStatusLength(clients: &mut Clients, c: ClientId, s: &[u8]) {
-    withoutNewlines(s, |s| {
-        addReplyRaw(clients, c, b"+");
-        addReplyRaw(clients, c, s);
-        addReplyRaw(clients, c, b"\r\n");
+    with_newlines_replaced(s, |s| {
+        add_reply_raw(clients, c, b"+");
+        add_reply_raw(clients, c, s);
+        add_reply_raw(clients, c, b"\r\n");
     });
 }
 
@@ -521,12 +538,12 @@ macro_rules! addReplyStatusFormat {
 }
 pub use crate::addReplyStatusFormat;
 
-/// Frees the unused space at the end of the last block of the reply list, when something goes behind it so that nothing can be
-/// added to it any more.
+/// Frees the unused space at the end of the last block of the reply list, when something goes
+/// behind it so that nothing can be added to it any more.
 fn trimReplyUnusedTailSpace(client: &mut Client) {
     let Some(ReplyNode::Block(tail)) = client.reply.back_mut() else { return };
-    // Only if more than a quarter is unused, since for less the allocator would mostly do nothing; and only if little is used,
-    // since what is used may have to be moved.
+    // Only if more than a quarter is unused, since for less the allocator would mostly do nothing;
+    // and only if little is used, since what is used may have to be moved.
     let old_size = tail.capacity();
     if old_size - tail.len() > old_size / 4 && tail.len() < PROTO_REPLY_CHUNK_BYTES {
         tail.shrink_to_fit();
@@ -534,19 +551,21 @@ fn trimReplyUnusedTailSpace(client: &mut Client) {
     }
 }
 
-/// The place of a length that `addReplyDeferredLen` left open. `setDeferredArrayLen` or one of its kind fills it in, once,
-/// before the command returns.
+/// The place of a length that `addReplyDeferredLen` left open. `setDeferredArrayLen` or one of its
+/// kind fills it in, once, before the command returns.
 #[derive(Debug)]
 #[must_use = "a reply with an open length cannot be sent"]
 pub struct DeferredLen {
-    /// The number of the placeholder, and where in the list it was made; nothing if the client gets no reply.
+    /// The number of the placeholder, and where in the list it was made; nothing if the client gets
+    /// no reply.
     place: Option<(u32, usize)>,
 }
 
-/// Adds a placeholder for the length of an aggregate whose number of elements is not known before they have been added.
+/// Adds a placeholder for the length of an aggregate whose number of elements is not known before
+/// they have been added.
 ///
-/// The client is queued for writing although its reply is not complete. That is safe, since the length is filled in before
-/// control returns to the event loop.
+/// The client is queued for writing although its reply is not complete. That is safe, since the
+/// length is filled in before control returns to the event loop.
 pub fn addReplyDeferredLen(clients: &mut impl AsMut<Clients>, c: ClientId) -> DeferredLen {
     let clients = clients.as_mut();
     if prepareClientToWrite(clients, c).is_err() {
@@ -562,9 +581,10 @@ pub fn addReplyDeferredLen(clients: &mut impl AsMut<Clients>, c: ClientId) -> De
 
 /// Puts `s` in the place of a length that was left open.
 ///
-/// The placeholder can become a block of its own. But often there is room for `s` at the end of the block before it or at the
-/// start of the one behind it, and then the placeholder is removed, which leaves one block less to send. The block behind
-/// must have the room already, and must not be large, since its contents have to be moved.
+/// The placeholder can become a block of its own. But often there is room for `s` at the end of the
+/// block before it or at the start of the one behind it, and then the placeholder is removed, which
+/// leaves one block less to send. The block behind must have the room already, and must not be
+/// large, since its contents have to be moved.
 fn setDeferredReply(clients: &mut Clients, c: ClientId, node: DeferredLen, mut s: &[u8]) {
     let Some((number, made_at)) = node.place else { return };
     let client = &mut clients[c];
@@ -599,14 +619,14 @@ fn setDeferredReply(clients: &mut Clients, c: ClientId, node: DeferredLen, mut s
         block.extend_from_slice(s);
         client.reply_bytes += block.capacity();
         client.reply[at] = ReplyNode::Block(block);
-        closeClientOnOutputBufferLimitReachedAsync(clients, c);
+        close_client_on_output_buffer_limit_reached_async(clients, c);
     }
 }
 
-/// Converts a length of any integer type. Panics if it is negative or does not fit: a reply with such a header would
-/// desynchronise the client.
+/// Converts a length of any integer type. Panics if it is negative or does not fit: a reply with
+/// such a header would desynchronise the client.
 #[track_caller]
-fn replyLen<N: TryInto<i64>>(length: N) -> i64 {
+fn reply_length<N: TryInto<i64>>(length: N) -> i64 {
     match length.try_into() {
         Ok(length) if length >= 0 => length,
         _ => panic!("the length of a reply is negative or too large"),
@@ -623,8 +643,9 @@ impl Header {
     #[inline]
     fn new(prefix: u8, n: i64) -> Header {
         let mut buf = [0; 24];
-        // Nearly every number here has one digit or two. Then the header is put together in a register, and is stored and
-        // read as a whole: single bytes would have to reach the cache before eight of them could be read.
+        // Nearly every number here has one digit or two. Then the header is put together in a
+        // register, and is stored and read as a whole: single bytes would have to reach the cache
+        // before eight of them could be read.
         if (0..100).contains(&n) {
             let (tens, ones) = (b'0' + n as u8 / 10, b'0' + n as u8 % 10);
             let (word, len) = if n < 10 {
@@ -649,14 +670,14 @@ impl Header {
         &self.buf[..self.len]
     }
 
-    /// The room that [`appendTo`](Self::appendTo) needs.
+    /// The room that [`append_header_to`](Self::append_header_to) needs.
     #[inline(always)]
     fn room(&self) -> usize {
         self.len.max(8)
     }
 
     #[inline(always)]
-    fn appendTo(&self, out: &mut Vec<u8>) {
+    fn append_header_to(&self, out: &mut Vec<u8>) {
         match self.buf.first_chunk::<8>() {
             Some(word) if self.len <= 8 => {
                 let end = out.len() + self.len;
@@ -669,9 +690,9 @@ impl Header {
 
     /// Appends itself, `p` and CRLF: a bulk, if this is the header of `p`.
     #[inline(always)]
-    fn appendWith(&self, p: &[u8], out: &mut Vec<u8>) {
+    fn append_bulk_to(&self, p: &[u8], out: &mut Vec<u8>) {
         out.reserve(self.room() + p.len() + 2);
-        self.appendTo(out);
+        self.append_header_to(out);
         out.extend_from_slice(p);
         out.extend_from_slice(b"\r\n");
     }
@@ -679,8 +700,8 @@ impl Header {
 
 /// Appends a bulk to replies that are gathered, as `addReplyBulkCBuffer` would queue it.
 #[inline]
-pub fn catReplyBulk(out: &mut Vec<u8>, p: &[u8]) {
-    Header::new(b'$', p.len() as i64).appendWith(p, out);
+pub fn append_reply_bulk(out: &mut Vec<u8>, p: &[u8]) {
+    Header::new(b'$', p.len() as i64).append_bulk_to(p, out);
 }
 
 fn setDeferredAggregateLen(
@@ -701,7 +722,7 @@ pub fn setDeferredArrayLen(
     node: DeferredLen,
     length: impl TryInto<i64>,
 ) {
-    setDeferredAggregateLen(clients.as_mut(), c, node, replyLen(length), b'*');
+    setDeferredAggregateLen(clients.as_mut(), c, node, reply_length(length), b'*');
 }
 
 /// Fills in the length of a map, in pairs.
@@ -712,7 +733,7 @@ pub fn setDeferredMapLen(
     node: DeferredLen,
     length: impl TryInto<i64>,
 ) {
-    let (clients, length) = (clients.as_mut(), replyLen(length));
+    let (clients, length) = (clients.as_mut(), reply_length(length));
     let (prefix, length) = if clients[c].resp == 2 { (b'*', length * 2) } else { (b'%', length) };
     setDeferredAggregateLen(clients, c, node, length, prefix);
 }
@@ -725,7 +746,7 @@ pub fn setDeferredSetLen(
     node: DeferredLen,
     length: impl TryInto<i64>,
 ) {
-    let (clients, length) = (clients.as_mut(), replyLen(length));
+    let (clients, length) = (clients.as_mut(), reply_length(length));
     let prefix = if clients[c].resp == 2 { b'*' } else { b'~' };
     setDeferredAggregateLen(clients, c, node, length, prefix);
 }
@@ -740,7 +761,7 @@ pub fn setDeferredAttributeLen(
 ) {
     let clients = clients.as_mut();
     assert!(clients[c].resp >= 3);
-    setDeferredAggregateLen(clients, c, node, replyLen(length), b'|');
+    setDeferredAggregateLen(clients, c, node, reply_length(length), b'|');
 }
 
 /// Fills in the length of a push; RESP3 only.
@@ -753,7 +774,7 @@ pub fn setDeferredPushLen(
 ) {
     let clients = clients.as_mut();
     assert!(clients[c].resp >= 3);
-    setDeferredAggregateLen(clients, c, node, replyLen(length), b'>');
+    setDeferredAggregateLen(clients, c, node, reply_length(length), b'>');
 }
 
 /// Adds a double in the form of `%.17g`: as a bulk in RESP2, as a double in RESP3.
@@ -761,47 +782,47 @@ pub fn addReplyDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d: f64) {
     let clients = clients.as_mut();
     let text = format_17g(d);
     if clients[c].resp == 2 {
-        addReplyBulkBytes(clients, c, &text);
+        add_reply_bulk_bytes(clients, c, &text);
     } else {
-        addReplyLine(clients, c, b',', &text);
+        add_reply_line(clients, c, b',', &text);
     }
 }
 
 /// Adds a line of the protocol: a byte for the type, and a text.
-fn addReplyLine(clients: &mut Clients, c: ClientId, prefix: u8, text: &[u8]) {
+fn add_reply_line(clients: &mut Clients, c: ClientId, prefix: u8, text: &[u8]) {
     let mut line = Vec::with_capacity(text.len() + 3);
     line.push(prefix);
     line.extend_from_slice(text);
     line.extend_from_slice(b"\r\n");
-    addReplyRaw(clients, c, &line);
+    add_reply_raw(clients, c, &line);
 }
 
 /// Adds an integer of any size, given as text: as a bulk in RESP2, as a big number in RESP3.
 pub fn addReplyBigNum(clients: &mut impl AsMut<Clients>, c: ClientId, num: &[u8]) {
     let clients = clients.as_mut();
     if clients[c].resp == 2 {
-        addReplyBulkBytes(clients, c, num);
+        add_reply_bulk_bytes(clients, c, num);
     } else {
-        addReplyLine(clients, c, b'(', num);
+        add_reply_line(clients, c, b'(', num);
     }
 }
 
-/// Adds a long double in the form that people write, without an exponent and without the noise digits that a binary fraction
-/// has: as a bulk in RESP2, as a double in RESP3.
+/// Adds a long double in the form that people write, without an exponent and without the noise
+/// digits that a binary fraction has: as a bulk in RESP2, as a double in RESP3.
 pub fn addReplyHumanLongDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d: &LongDouble) {
     let clients = clients.as_mut();
     let text = ld2string(*d, ld2string_mode::LD_STR_HUMAN);
     if clients[c].resp == 2 {
-        addReplyBulkBytes(clients, c, &text);
+        add_reply_bulk_bytes(clients, c, &text);
     } else {
-        addReplyLine(clients, c, b',', &text);
+        add_reply_line(clients, c, b',', &text);
     }
 }
 
 /// Queues `<prefix><number>`: an integer, or the length of what follows.
 #[inline]
 fn addReplyLongLongWithPrefix(clients: &mut Clients, c: ClientId, ll: i64, prefix: u8) {
-    addReplyRaw(clients, c, Header::new(prefix, ll).bytes());
+    add_reply_raw(clients, c, Header::new(prefix, ll).bytes());
 }
 
 /// Queues an integer.
@@ -820,13 +841,13 @@ fn addReplyAggregateLen(clients: &mut Clients, c: ClientId, length: i64, prefix:
 /// Queues the header of an array; its elements follow.
 #[track_caller]
 pub fn addReplyArrayLen(clients: &mut impl AsMut<Clients>, c: ClientId, length: impl TryInto<i64>) {
-    addReplyAggregateLen(clients.as_mut(), c, replyLen(length), b'*');
+    addReplyAggregateLen(clients.as_mut(), c, reply_length(length), b'*');
 }
 
 /// Queues the header of a map; its keys and values follow in turn. `length` is in pairs.
 #[track_caller]
 pub fn addReplyMapLen(clients: &mut impl AsMut<Clients>, c: ClientId, length: impl TryInto<i64>) {
-    let (clients, length) = (clients.as_mut(), replyLen(length));
+    let (clients, length) = (clients.as_mut(), reply_length(length));
     let (prefix, length) = if clients[c].resp == 2 { (b'*', length * 2) } else { (b'%', length) };
     addReplyAggregateLen(clients, c, length, prefix);
 }
@@ -834,7 +855,7 @@ pub fn addReplyMapLen(clients: &mut impl AsMut<Clients>, c: ClientId, length: im
 /// Queues the header of a set.
 #[track_caller]
 pub fn addReplySetLen(clients: &mut impl AsMut<Clients>, c: ClientId, length: impl TryInto<i64>) {
-    let (clients, length) = (clients.as_mut(), replyLen(length));
+    let (clients, length) = (clients.as_mut(), reply_length(length));
     let prefix = if clients[c].resp == 2 { b'*' } else { b'~' };
     addReplyAggregateLen(clients, c, length, prefix);
 }
@@ -848,15 +869,16 @@ pub fn addReplyAttributeLen(
 ) {
     let clients = clients.as_mut();
     assert!(clients[c].resp >= 3);
-    addReplyAggregateLen(clients, c, replyLen(length), b'|');
+    addReplyAggregateLen(clients, c, reply_length(length), b'|');
 }
 
-/// Queues the header of a push, which is no reply to anything; RESP3 only, and with `CLIENT_PUSHING` set.
+/// Queues the header of a push, which is no reply to anything; RESP3 only, and with
+/// `CLIENT_PUSHING` set.
 #[track_caller]
 pub fn addReplyPushLen(clients: &mut impl AsMut<Clients>, c: ClientId, length: impl TryInto<i64>) {
     let clients = clients.as_mut();
     assert!(clients[c].resp >= 3 && clients[c].flags & CLIENT_PUSHING != 0);
-    addReplyAggregateLen(clients, c, replyLen(length), b'>');
+    addReplyAggregateLen(clients, c, reply_length(length), b'>');
 }
 
 /// Adds the null reply.
@@ -870,11 +892,12 @@ pub fn addReplyBool(clients: &mut impl AsMut<Clients>, c: ClientId, b: bool) {
     if clients[c].resp == 2 {
         addReply(clients, c, if b { shared::cone } else { shared::czero });
     } else {
-        addReplyRaw(clients, c, if b { b"#t\r\n" } else { b"#f\r\n" });
+        add_reply_raw(clients, c, if b { b"#t\r\n" } else { b"#f\r\n" });
     }
 }
 
-/// Adds the null reply where an array was expected. RESP2 has a null array for this; RESP3 has only one null.
+/// Adds the null reply where an array was expected. RESP2 has a null array for this; RESP3 has only
+/// one null.
 pub fn addReplyNullArray(clients: &mut impl AsMut<Clients>, c: ClientId) {
     addReply(clients, c, shared::nullarray);
 }
@@ -882,15 +905,15 @@ pub fn addReplyNullArray(clients: &mut impl AsMut<Clients>, c: ClientId) {
 /// Queues the header of a bulk of `len` bytes.
 #[track_caller]
 pub fn addReplyBulkLen(clients: &mut impl AsMut<Clients>, c: ClientId, len: impl TryInto<i64>) {
-    addReplyLongLongWithPrefix(clients.as_mut(), c, replyLen(len), b'$');
+    addReplyLongLongWithPrefix(clients.as_mut(), c, reply_length(len), b'$');
 }
 
 /// Queues a string of the keyspace as a bulk. Panics for a value of another type.
 pub fn addReplyBulk(clients: &mut impl AsMut<Clients>, c: ClientId, obj: ValueRef) {
     let clients = clients.as_mut();
     match obj {
-        ValueRef::Str(s) => addReplyBulkBytes(clients, c, s),
-        ValueRef::Int(n) => addReplyBulkBytes(clients, c, &ll2string(n)),
+        ValueRef::Str(s) => add_reply_bulk_bytes(clients, c, s),
+        ValueRef::Int(n) => add_reply_bulk_bytes(clients, c, &ll2string(n)),
         ValueRef::Aggregate(_) => panic!("Wrong obj->encoding in addReply()"),
     }
 }
@@ -898,42 +921,43 @@ pub fn addReplyBulk(clients: &mut impl AsMut<Clients>, c: ClientId, obj: ValueRe
 /// Adds bytes as a bulk.
 #[inline]
 pub fn addReplyBulkCBuffer(clients: &mut impl AsMut<Clients>, c: ClientId, p: &[u8]) {
-    addReplyBulkBytes(clients.as_mut(), c, p);
+    add_reply_bulk_bytes(clients.as_mut(), c, p);
 }
 
-fn addReplyBulkBytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
+fn add_reply_bulk_bytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
     let header = Header::new(b'$', p.len() as i64);
     let all = header.room() + p.len() + 2;
     if prepareClientToWrite(clients, c).is_err() {
         return;
     }
-    match roomForReply(&mut clients[c], all) {
-        Some(queued) => header.appendWith(p, queued),
+    match reply_buffer_room(&mut clients[c], all) {
+        Some(queued) => header.append_bulk_to(p, queued),
         None => {
-            addReplyPrepared(clients, c, header.bytes());
-            // Adding a piece may bring the client over its output buffer limit; then the next one is not added.
-            addReplyRaw(clients, c, p);
-            addReplyRaw(clients, c, b"\r\n");
+            add_reply_to_obuf(clients, c, header.bytes());
+            // Adding a piece may bring the client over its output buffer limit; then the next one
+            // is not added.
+            add_reply_raw(clients, c, p);
+            add_reply_raw(clients, c, b"\r\n");
         }
     }
 }
 
 /// Queues a text as a bulk.
 pub fn addReplyBulkCString(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8]) {
-    addReplyBulkBytes(clients.as_mut(), c, s);
+    add_reply_bulk_bytes(clients.as_mut(), c, s);
 }
 
 /// Queues an integer as a bulk.
 pub fn addReplyBulkLongLong(clients: &mut impl AsMut<Clients>, c: ClientId, ll: i64) {
-    addReplyBulkBytes(clients.as_mut(), c, &ll2string(ll));
+    add_reply_bulk_bytes(clients.as_mut(), c, &ll2string(ll));
 }
 
-/// Adds a verbatim string: a text with its format. `ext` has three letters, as an extension of a file name would (`txt`,
-/// `mkd`); a shorter one is filled up with spaces. As a bulk in RESP2.
+/// Adds a verbatim string: a text with its format. `ext` has three letters, as an extension of a
+/// file name would (`txt`, `mkd`); a shorter one is filled up with spaces. As a bulk in RESP2.
 pub fn addReplyVerbatim(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8], ext: &str) {
     let clients = clients.as_mut();
     if clients[c].resp == 2 {
-        addReplyBulkBytes(clients, c, s);
+        add_reply_bulk_bytes(clients, c, s);
         return;
     }
     let mut kind = *b"   :";
@@ -941,12 +965,13 @@ pub fn addReplyVerbatim(clients: &mut impl AsMut<Clients>, c: ClientId, s: &[u8]
         *to = from;
     }
     addReplyLongLongWithPrefix(clients, c, s.len() as i64 + 4, b'=');
-    addReplyRaw(clients, c, &kind);
-    addReplyRaw(clients, c, s);
-    addReplyRaw(clients, c, b"\r\n");
+    add_reply_raw(clients, c, &kind);
+    add_reply_raw(clients, c, s);
+    add_reply_raw(clients, c, b"\r\n");
 }
 
-/// Replies to a HELP subcommand: with a heading, the lines of `help`, and two lines about HELP itself, each as a status.
+/// Replies to a HELP subcommand: with a heading, the lines of `help`, and two lines about HELP
+/// itself, each as a status.
 pub fn addReplyHelp(clients: &mut impl AsMut<Clients>, c: ClientId, argv: &Args, help: &[&str]) {
     let clients = clients.as_mut();
     let cmd = c_str(&argv[0]).to_ascii_uppercase();
@@ -964,7 +989,8 @@ pub fn addReplyHelp(clients: &mut impl AsMut<Clients>, c: ClientId, argv: &Args,
     setDeferredArrayLen(clients, c, blenp, help.len() + 3);
 }
 
-/// Replies with an error to a subcommand that is not known or has the wrong number of arguments, and names HELP.
+/// Replies with an error to a subcommand that is not known or has the wrong number of arguments,
+/// and names HELP.
 pub fn addReplySubcommandSyntaxError(server: &mut Server, c: ClientId, argv: &Args) {
     let cmd = c_str(&argv[0]).to_ascii_uppercase();
     addReplyErrorFormat!(
@@ -978,8 +1004,9 @@ pub fn addReplySubcommandSyntaxError(server: &mut Server, c: ClientId, argv: &Ar
 
 /// Moves the output of `src` to the end of that of `dst`.
 ///
-/// If `src` was to be closed for its output buffer limit, its output may be half a reply, which must not be sent. So `dst` is
-/// closed as well. Its own limit might decide otherwise: it may have been changed in between.
+/// If `src` was to be closed for its output buffer limit, its output may be half a reply, which
+/// must not be sent. So `dst` is closed as well. Its own limit might decide otherwise: it may have
+/// been changed in between.
 pub fn AddReplyFromClient(server: &mut Server, dst: ClientId, src: ClientId) {
     if server[src].flags & CLIENT_CLOSE_ASAP != 0 {
         let client = catClientInfoString(server, dst);
@@ -1005,11 +1032,12 @@ pub fn AddReplyFromClient(server: &mut Server, dst: ClientId, src: ClientId) {
     let reply_bytes = take(&mut clients[src].reply_bytes);
     clients[dst].reply.append(&mut reply);
     clients[dst].reply_bytes += reply_bytes;
-    closeClientOnOutputBufferLimitReachedAsync(clients, dst);
+    close_client_on_output_buffer_limit_reached_async(clients, dst);
 }
 
-/// Makes the output of `dst` a copy of that of `src`; what `dst` had is freed. For a replica that is attached to a BGSAVE in
-/// progress: it gets the writes that another one has accumulated since the fork.
+/// Makes the output of `dst` a copy of that of `src`; what `dst` had is freed. For a replica that
+/// is attached to a BGSAVE in progress: it gets the writes that another one has accumulated since
+/// the fork.
 pub fn copyClientOutputBuffer(clients: &mut impl AsMut<Clients>, dst: ClientId, src: ClientId) {
     let clients = clients.as_mut();
     let from = &clients[src];
@@ -1029,12 +1057,12 @@ pub fn copyClientOutputBuffer(clients: &mut impl AsMut<Clients>, dst: ClientId, 
     let to = &mut clients[dst];
     to.sentlen = 0;
     to.buf = buf;
-    to.reply_bytes = reply.iter().map(blockSize).sum();
+    to.reply_bytes = reply.iter().map(reply_block_size).sum();
     to.reply = reply;
 }
 
 /// Returns the bytes that a node adds to `reply_bytes`.
-fn blockSize(node: &ReplyNode) -> usize {
+fn reply_block_size(node: &ReplyNode) -> usize {
     match node {
         ReplyNode::Block(block) => block.capacity(),
         ReplyNode::Deferred(_) => 0,
@@ -1047,8 +1075,8 @@ pub fn clientHasPendingReplies(client: &Client) -> bool {
     !client.buf.is_empty() || !client.reply.is_empty()
 }
 
-/// Completes the accept of a client when its connection is established. In protected mode it may explain to the client why it
-/// is turned away, and close the connection.
+/// Completes the accept of a client when its connection is established. In protected mode it may
+/// explain to the client why it is turned away, and close the connection.
 pub fn clientAcceptHandler(server: &mut Server, conn: ConnId) {
     let c = ClientId::from_u64(connGetPrivateData(&server.net, conn));
 
@@ -1062,8 +1090,9 @@ pub fn clientAcceptHandler(server: &mut Server, conn: ConnId) {
         return;
     }
 
-    // In protected mode (the default), with no password set and no specific interface bound, requests from other than loopback
-    // interfaces are not accepted. The user is told what to do about it.
+    // In protected mode (the default), with no password set and no specific interface bound,
+    // requests from other than loopback interfaces are not accepted. The user is told what to do
+    // about it.
     let nopass = server.users.get(DefaultUser).is_none_or(|u| u.flags & USER_FLAG_NOPASS != 0);
     if server.protected_mode
         && server.bindaddr.is_empty()
@@ -1103,13 +1132,16 @@ pub fn clientAcceptHandler(server: &mut Server, conn: ConnId) {
     server.stat_numconnections += 1;
 }
 
-/// The number of connections that one call of an accept handler takes, so that the clients that are connected get a turn.
+/// The number of connections that one call of an accept handler takes, so that the clients that are
+/// connected get a turn.
 const MAX_ACCEPTS_PER_CALL: i32 = 1000;
 
-/// Creates the client of a new connection, over TCP or a unix socket. `flags` are added to those of the client.
+/// Creates the client of a new connection, over TCP or a unix socket. `flags` are added to those of
+/// the client.
 fn acceptCommonHandler(server: &mut Server, conn: ConnId, flags: u64) {
-    // Limit the number of connections. This comes before the client is created and the connection accepted, since a rejected
-    // one should cost as little as possible. Telling it why is best effort.
+    // Limit the number of connections. This comes before the client is created and the connection
+    // accepted, since a rejected one should cost as little as possible. Telling it why is best
+    // effort.
     if listLength(&server.clients.list) >= server.maxclients as usize {
         let _ = connWrite(&mut server.net, conn, b"-ERR max number of clients reached\r\n");
         server.stat_rejected_conn += 1;
@@ -1133,9 +1165,9 @@ fn acceptCommonHandler(server: &mut Server, conn: ConnId, flags: u64) {
     }
 }
 
-/// Whether an error of accept(2) is about the one connection that it should have returned, which is gone, and not about those
-/// that wait behind it.
-fn acceptFailureNeedsRetry(errno: i32) -> bool {
+/// Whether an error of accept(2) is about the one connection that it should have returned, which is
+/// gone, and not about those that wait behind it.
+fn accept_failure_needs_retry(errno: i32) -> bool {
     matches!(
         errno,
         libc::ECONNABORTED
@@ -1152,9 +1184,10 @@ fn acceptFailureNeedsRetry(errno: i32) -> bool {
 
 /// Handles an error of accept(2), and tells whether to go on accepting.
 ///
-/// C: 6.2.16 returns on every error, so that a client that is gone by the time it is accepted holds up the others.
-fn acceptFailed(server: &mut Server, fd: RawFd, e: &AnetError) -> bool {
-    if acceptFailureNeedsRetry(e.errno) {
+/// C: 6.2.16 returns on every error, so that a client that is gone by the time it is accepted holds
+/// up the others.
+fn accept_failed(server: &mut Server, fd: RawFd, e: &AnetError) -> bool {
+    if accept_failure_needs_retry(e.errno) {
         return true;
     }
     if e.errno == libc::EWOULDBLOCK {
@@ -1175,7 +1208,7 @@ pub fn acceptTcpHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mask:
                 acceptCommonHandler(server, conn, 0);
             }
             Err(e) => {
-                if !acceptFailed(server, fd, &e) {
+                if !accept_failed(server, fd, &e) {
                     return;
                 }
             }
@@ -1194,7 +1227,7 @@ pub fn acceptUnixHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mask
                 acceptCommonHandler(server, conn, CLIENT_UNIX_SOCKET);
             }
             Err(e) => {
-                if !acceptFailed(server, fd, &e) {
+                if !accept_failed(server, fd, &e) {
                     return;
                 }
             }
@@ -1207,8 +1240,8 @@ pub fn freeClientOriginalArgv(server: &mut Server, c: ClientId) {
     server[c].original_argv = None;
 }
 
-/// Disconnects all replicas, so that they resync with us. In a chain of replicas this is needed when we resync with our own
-/// master.
+/// Disconnects all replicas, so that they resync with us. In a chain of replicas this is needed
+/// when we resync with our own master.
 pub fn disconnectSlaves(server: &mut Server) {
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
@@ -1216,8 +1249,8 @@ pub fn disconnectSlaves(server: &mut Server) {
     }
 }
 
-/// Tells whether a replica other than `except_me` waits for the end of the BGSAVE in progress: if not, that BGSAVE is of use
-/// only to `except_me`.
+/// Tells whether a replica other than `except_me` waits for the end of the BGSAVE in progress: if
+/// not, that BGSAVE is of use only to `except_me`.
 pub fn anyOtherSlaveWaitRdb(server: &Server, except_me: ClientId) -> bool {
     server
         .slaves
@@ -1225,14 +1258,16 @@ pub fn anyOtherSlaveWaitRdb(server: &Server, except_me: ClientId) -> bool {
         .any(|&slave| slave != except_me && server[slave].replstate == SLAVE_STATE_WAIT_BGSAVE_END)
 }
 
-/// Closes the connection of a client and removes the client from the global lists in which it may be referred to, except for
-/// those of Pub/Sub channels and of keys. Called by `freeClient` and `replicationCacheMaster`.
+/// Closes the connection of a client and removes the client from the global lists in which it may
+/// be referred to, except for those of Pub/Sub channels and of keys. Called by `freeClient` and
+/// `replicationCacheMaster`.
 pub fn unlinkClient(server: &mut Server, c: ClientId) {
     if server.current_client == Some(c) {
         server.current_client = None;
     }
 
-    // A client without a connection was unlinked already, or never linked: then there is nothing to close.
+    // A client without a connection was unlinked already, or never linked: then there is nothing to
+    // close.
     let client = &mut server.clients[c];
     if let Some(conn) = client.conn.take() {
         let id = client.id;
@@ -1247,8 +1282,8 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
     let client = &mut server.clients[c];
     client.flags &= !CLIENT_PENDING_WRITE;
 
-    // If commands of this client are being executed, their query buffer is lent out, and will not come back: there is no
-    // request in progress any more.
+    // If commands of this client are being executed, their query buffer is lent out, and will not
+    // come back: there is no request in progress any more.
     client.input.querybuf_lent_len = 0;
     client.input.querybuf_lent_free = 0;
     client.input.qb_pos = 0;
@@ -1265,26 +1300,27 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
 
 /// Frees a client, whatever it is in the middle of.
 ///
-/// In two cases it is not freed: a protected client is scheduled to be freed later, and the client of our master is cached
-/// (`replicationCacheMaster`) so that a partial resync can go on from its state. A caller that needs to know asks
-/// `server.clients.contains`.
+/// In two cases it is not freed: a protected client is scheduled to be freed later, and the client
+/// of our master is cached (`replicationCacheMaster`) so that a partial resync can go on from its
+/// state. A caller that needs to know asks `server.clients.contains`.
 pub fn freeClient(server: &mut Server, c: ClientId) {
     if server[c].flags & CLIENT_PROTECTED != 0 {
         freeClientAsync(server, c);
         return;
     }
 
-    // If it was scheduled to be freed asynchronously, remove it from that queue. This has to be done here: it may become the
-    // cached master below, and must not be freed as such.
+    // If it was scheduled to be freed asynchronously, remove it from that queue. This has to be
+    // done here: it may become the cached master below, and must not be freed as such.
     if server[c].flags & CLIENT_CLOSE_ASAP != 0 {
-        logOutputBufferLimitReached(server, c);
+        log_output_buffer_limit_reached(server, c);
         let node = listSearchKey(&server.clients.clients_to_close, c)
             .expect("a client to close is in the list of them");
         listDelNode(&mut server.clients.clients_to_close, node);
     }
 
-    // If it is our master, cache its state, to try a partial resync later. Not after a protocol error, since the stream was
-    // desynchronised then, nor for a client that is blocked: its state is not one from which to go on.
+    // If it is our master, cache its state, to try a partial resync later. Not after a protocol
+    // error, since the stream was desynchronised then, nor for a client that is blocked: its state
+    // is not one from which to go on.
     if server.master.is_some() && server[c].flags & CLIENT_MASTER != 0 {
         serverLog!(LL_WARNING, "Connection with master lost.");
         if server[c].flags & (CLIENT_PROTOCOL_ERROR | CLIENT_BLOCKED) == 0 {
@@ -1310,16 +1346,18 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
     pubsubUnsubscribeAllChannels(server, c, false);
     pubsubUnsubscribeAllPatterns(server, c, false);
 
-    // Unlink it: this closes the socket, removes the handlers, and the client from all lists of active clients.
+    // Unlink it: this closes the socket, removes the handlers, and the client from all lists of
+    // active clients.
     unlinkClient(server, c);
 
     // Case 1: it is a replica, or a monitor.
     if server[c].flags & CLIENT_SLAVE != 0 {
-        // If it waited for the end of a BGSAVE and no other replica does, the child need not go on. Killed, it uses no more
-        // memory, and a new child can be forked at once for the next full resync or BGSAVE.
+        // If it waited for the end of a BGSAVE and no other replica does, the child need not go on.
+        // Killed, it uses no more memory, and a new child can be forked at once for the next full
+        // resync or BGSAVE.
         //
-        // Not if save points are configured: then the RDB is important to the user as a backup, and the BGSAVE may have
-        // delayed one that was due.
+        // Not if save points are configured: then the RDB is important to the user as a backup, and
+        // the BGSAVE may have delayed one that was due.
         if server.saveparams.is_empty()
             && server[c].replstate == SLAVE_STATE_WAIT_BGSAVE_END
             && server.child_type == CHILD_TYPE_RDB
@@ -1357,13 +1395,15 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
     let sum = &mut server.stat_clients_type_memory[client.client_cron_last_memory_type];
     *sum = sum.saturating_sub(client.client_cron_last_memory_usage);
 
-    // C frees the client's buffers one by one. Here they go with the client, and from this line on every copy of `c` is stale:
-    // `server.clients.contains(c)` is false, and `server[c]` panics with the place that asked.
+    // C frees the client's buffers one by one. Here they go with the client, and from this line on
+    // every copy of `c` is stale: `server.clients.contains(c)` is false, and `server[c]` panics
+    // with the place that asked.
     server.clients.remove(c);
 }
 
-/// Schedules a client to be freed at a safe time. For when a client has to be terminated where `freeClient` can't be called,
-/// because it has to stay valid for the rest of the flow: a function up the stack still works with it.
+/// Schedules a client to be freed at a safe time. For when a client has to be terminated where
+/// `freeClient` can't be called, because it has to stay valid for the rest of the flow: a function
+/// up the stack still works with it.
 pub fn freeClientAsync(clients: &mut impl AsMut<Clients>, c: ClientId) {
     let clients = clients.as_mut();
     if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
@@ -1373,7 +1413,8 @@ pub fn freeClientAsync(clients: &mut impl AsMut<Clients>, c: ClientId) {
     listAddNodeTail(&mut clients.clients_to_close, c);
 }
 
-/// Frees the clients that are scheduled to be freed, except for protected ones. Returns how many were freed.
+/// Frees the clients that are scheduled to be freed, except for protected ones. Returns how many
+/// were freed.
 pub fn freeClientsInAsyncFreeQueue(server: &mut Server) -> usize {
     let mut freed = 0;
     let mut li = listRewind(&server.clients.clients_to_close);
@@ -1388,14 +1429,17 @@ pub fn freeClientsInAsyncFreeQueue(server: &mut Server) -> usize {
     freed
 }
 
-/// Returns the client with this number (CLIENT ID). Clients without a connection have none by which they can be found.
+/// Returns the client with this number (CLIENT ID). Clients without a connection have none by which
+/// they can be found.
 pub fn lookupClientByID(server: &Server, id: u64) -> Option<ClientId> {
     server.clients.index.get(&id).copied()
 }
 
-/// Writes the output of a client to its socket. With `handler_installed`, the write handler is removed when all was sent.
+/// Writes the output of a client to its socket. With `handler_installed`, the write handler is
+/// removed when all was sent.
 ///
-/// `C_ERR`: the connection is broken, or this was the last that the client had to be sent; it is scheduled to be freed.
+/// `C_ERR`: the connection is broken, or this was the last that the client had to be sent; it is
+/// scheduled to be freed.
 ///
 /// C: a system call for each block. Here one takes several.
 pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) -> CResult {
@@ -1432,7 +1476,7 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
             if count == 0 {
                 break;
             }
-            connWritev(&mut server.net, conn, &iov[..count], len)
+            conn_writev(&mut server.net, conn, &iov[..count], len)
         };
         let nwritten = match result {
             Ok(0) => break,
@@ -1443,13 +1487,15 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
             }
         };
         totwritten += nwritten;
-        replySent(&mut server.clients[c], nwritten);
+        drop_sent_reply(&mut server.clients[c], nwritten);
 
-        // Do not send more than NET_MAX_WRITES_PER_EVENT at a time: a single thread has other clients to serve, even if this
-        // one has a large reply and a link that takes it as fast as it comes (KEYS * over loopback, say).
+        // Do not send more than NET_MAX_WRITES_PER_EVENT at a time: a single thread has other
+        // clients to serve, even if this one has a large reply and a link that takes it as fast as
+        // it comes (KEYS * over loopback, say).
         //
-        // Except if we are over maxmemory: then it is best to deliver as much as possible. And except for replicas and
-        // monitors, whose output would grow without end while there is a lot of traffic.
+        // Except if we are over maxmemory: then it is best to deliver as much as possible. And
+        // except for replicas and monitors, whose output would grow without end while there is a
+        // lot of traffic.
         if totwritten > NET_MAX_WRITES_PER_EVENT
             && server[c].flags & CLIENT_SLAVE == 0
             && (server.maxmemory == 0 || (zmalloc_used_memory() as u64) < server.maxmemory)
@@ -1468,8 +1514,8 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
         freeClientAsync(server, c);
         return C_ERR;
     }
-    // Sending to our master does not count as an interaction: the ACKs fill the send buffer of the socket for a while even if
-    // the link is dead. A timeout is detected by what is received alone.
+    // Sending to our master does not count as an interaction: the ACKs fill the send buffer of the
+    // socket for a while even if the link is dead. A timeout is detected by what is received alone.
     let steady_time = server.steady_time;
     let client = &mut server.clients[c];
     if totwritten > 0 && client.flags & CLIENT_MASTER == 0 {
@@ -1489,8 +1535,9 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
     C_OK
 }
 
-/// Removes `nwritten` bytes from the front of a client's output, and the blocks that are empty then.
-fn replySent(client: &mut Client, mut nwritten: usize) {
+/// Removes `nwritten` bytes from the front of a client's output, and the blocks that are empty
+/// then.
+fn drop_sent_reply(client: &mut Client, mut nwritten: usize) {
     if !client.buf.is_empty() {
         let left = client.buf.len() - client.sentlen;
         if nwritten < left {
@@ -1521,9 +1568,10 @@ pub fn sendReplyToClient(server: &mut Server, conn: ConnId) {
     let _ = writeToClient(server, c, true);
 }
 
-/// Writes to all clients that have pending output, just before the event loop is entered, in the hope that no write handler is
-/// needed: installing one, being called by it and removing it would cost system calls. It is installed only for a client
-/// whose output did not all fit. Returns the number of clients in the queue.
+/// Writes to all clients that have pending output, just before the event loop is entered, in the
+/// hope that no write handler is needed: installing one, being called by it and removing it would
+/// cost system calls. It is installed only for a client whose output did not all fit. Returns the
+/// number of clients in the queue.
 pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
     let mut pending = take(&mut server.clients.clients_pending_write);
     let processed = pending.len();
@@ -1536,7 +1584,8 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
         }
         server.clients[c].flags &= !CLIENT_PENDING_WRITE;
 
-        // A protected client must have no handlers, and must not be freed, to which a write could lead.
+        // A protected client must have no handlers, and must not be freed, to which a write could
+        // lead.
         if flags & CLIENT_PROTECTED != 0 {
             continue;
         }
@@ -1549,8 +1598,9 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
         if clientHasPendingReplies(&server[c])
             && let Some(conn) = server[c].conn
         {
-            // With `appendfsync always`, a descriptor must not be served for reading and writing in the same turn: the reply to
-            // what is read has to wait for `beforeSleep`, which does the fsync. The barrier ensures that.
+            // With `appendfsync always`, a descriptor must not be served for reading and writing in
+            // the same turn: the reply to what is read has to wait for `beforeSleep`, which does
+            // the fsync. The barrier ensures that.
             let barrier = server.aof_state == AOF_ON && server.aof_fsync == AOF_FSYNC_ALWAYS;
             let handler = Some(sendReplyToClient as ConnectionCallbackFunc);
             if connSetWriteHandlerWithBarrier(&mut server.net, conn, handler, barrier).is_err() {
@@ -1579,8 +1629,8 @@ fn reset_for_next_command(client: &mut Client) {
     client.multibulklen = 0;
     client.bulklen = -1;
 
-    // CLIENT REPLY SKIP is about the command that follows it. So the flag is removed after each command, and set if the
-    // command just executed was CLIENT REPLY SKIP itself.
+    // CLIENT REPLY SKIP is about the command that follows it. So the flag is removed after each
+    // command, and set if the command just executed was CLIENT REPLY SKIP itself.
     client.flags &= !CLIENT_REPLY_SKIP;
     if client.flags & CLIENT_REPLY_SKIP_NEXT != 0 {
         client.flags |= CLIENT_REPLY_SKIP;
@@ -1588,10 +1638,11 @@ fn reset_for_next_command(client: &mut Client) {
     }
 }
 
-/// Protects a client from being freed while the event loop is entered again from within its command, as DEBUG RELOAD does
-/// (and in the C a script that takes too long):
+/// Protects a client from being freed while the event loop is entered again from within its
+/// command, as DEBUG RELOAD does (and in the C a script that takes too long):
 ///
-/// 1. Its file events are removed, so that no error of its socket can be noticed, which would free it.
+/// 1. Its file events are removed, so that no error of its socket can be noticed, which would free
+///    it.
 /// 2. If it is freed for another reason, it is only scheduled for later.
 pub fn protectClient(server: &mut Server, c: ClientId) {
     server[c].flags |= CLIENT_PROTECTED;
@@ -1615,18 +1666,21 @@ pub fn unprotectClient(server: &mut Server, c: ClientId) {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Input
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Returns the position of the first `byte` in `s`, if no NUL comes before it: the C searches with strchr.
+/// Returns the position of the first `byte` in `s`, if no NUL comes before it: the C searches with
+/// strchr.
 fn find_in_line(s: &[u8], byte: u8) -> Option<usize> {
     memchr2(byte, 0, s).filter(|&i| s[i] == byte)
 }
 
-/// Parses an inline command, words on a line, at the client's position in `qb`. An empty line has no arguments.
+/// Parses an inline command, words on a line, at the client's position in `qb`. An empty line has
+/// no arguments.
 ///
-/// `Err`: the line is not complete yet, or there is a protocol error: then the client was sent it, and will be closed.
+/// `Err`: the line is not complete yet, or there is a protocol error: then the client was sent it,
+/// and will be closed.
 fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Argv, ()> {
     let pos = server[c].input.qb_pos;
     let rest = &qb[pos..];
@@ -1646,14 +1700,16 @@ fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Ar
         return Err(());
     };
 
-    // A newline of a replica counts as an ACK. It sends them to keep the link alive while it loads a large RDB.
+    // A newline of a replica counts as an ACK. It sends them to keep the link alive while it loads
+    // a large RDB.
     let steady_time = server.steady_time;
     if line.is_empty() && getClientType(&server[c]) == CLIENT_TYPE_SLAVE {
         server[c].repl_ack_time = steady_time;
     }
 
-    // A master, too, may send a newline to keep the link alive, but never an inline command. If there seems to be one, the
-    // stream is most likely desynchronised, by a PSYNC that went wrong, for example.
+    // A master, too, may send a newline to keep the link alive, but never an inline command. If
+    // there seems to be one, the stream is most likely desynchronised, by a PSYNC that went wrong,
+    // for example.
     if !line.is_empty() && server[c].flags & CLIENT_MASTER != 0 {
         serverLog!(
             LL_WARNING,
@@ -1672,11 +1728,11 @@ fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Ar
 /// The number of bytes of the query buffer that the log shows after a protocol error.
 const PROTO_DUMP_LEN: usize = 128;
 
-/// Handles a protocol error: logs it with a sample of what could not be parsed, and marks the client to be closed after its
-/// replies are sent.
+/// Handles a protocol error: logs it with a sample of what could not be parsed, and marks the
+/// client to be closed after its replies are sent.
 fn setProtocolError(server: &mut Server, c: ClientId, errstr: &str, unparsed: &[u8]) {
     let master = server[c].flags & CLIENT_MASTER != 0;
-    if getLogLevel() <= LL_VERBOSE || master {
+    if get_log_level() <= LL_VERBOSE || master {
         let client = catClientInfoString(server, c);
         let mut buf = if unparsed.len() < PROTO_DUMP_LEN {
             bformat!("Query buffer during protocol error: '{}'", B(c_str(unparsed)))
@@ -1704,20 +1760,22 @@ fn setProtocolError(server: &mut Server, c: ClientId, errstr: &str, unparsed: &[
         );
     }
     server[c].flags |= CLIENT_CLOSE_AFTER_REPLY | CLIENT_PROTOCOL_ERROR;
-    // C: a master gets no reply, after which it could be closed; its bytes collect until the query buffer is full.
+    // C: a master gets no reply, after which it could be closed; its bytes collect until the query
+    // buffer is full.
     if master {
         close_master_link(server, c);
     }
 }
 
-/// Parses a command in the multibulk form at the client's position in `qb`, or goes on with one of which a part was parsed
-/// before. `args` are its arguments so far.
+/// Parses a command in the multibulk form at the client's position in `qb`, or goes on with one of
+/// which a part was parsed before. `args` are its arguments so far.
 ///
-/// `C_OK`: the command is complete, and ends at `qb_parsed`; it may have no arguments. `C_ERR`: there is more to be read, or
-/// there is a protocol error: then the client was sent it, and will be closed.
+/// `C_OK`: the command is complete, and ends at `qb_parsed`; it may have no arguments. `C_ERR`:
+/// there is more to be read, or there is a protocol error: then the client was sent it, and will be
+/// closed.
 ///
-/// C: moves a large argument to the start of the buffer, so that the buffer can become the value without a copy. Here the
-/// arguments stay where they are, and are only noted.
+/// C: moves a large argument to the start of the buffer, so that the buffer can become the value
+/// without a copy. Here the arguments stay where they are, and are only noted.
 fn processMultibulkBuffer(
     server: &mut Server,
     c: ClientId,
@@ -1824,7 +1882,8 @@ fn processMultibulkBuffer(
     C_OK
 }
 
-/// Returns how many bytes of the query buffer were not parsed yet: those that the C would have in its buffer.
+/// Returns how many bytes of the query buffer were not parsed yet: those that the C would have in
+/// its buffer.
 fn querybuf_len(client: &Client) -> usize {
     let parsed = if client.multibulklen > 0 && client.input.querybuf_lent_len == 0 {
         client.input.qb_parsed
@@ -1840,8 +1899,9 @@ fn querybuf_len(client: &Client) -> usize {
 /// 2. For our master's client, the replication offset is updated.
 /// 3. Also for our master's client, what was applied is propagated to our own replicas.
 pub fn commandProcessed(server: &mut Server, c: ClientId) {
-    // A client that is blocked (or paused) is not reset here but in `unblockClient`: its command is not over, and what serves
-    // it needs the arguments. And nothing is counted or propagated, since nothing was applied.
+    // A client that is blocked (or paused) is not reset here but in `unblockClient`: its command is
+    // not over, and what serves it needs the arguments. And nothing is counted or propagated, since
+    // nothing was applied.
     let client = &mut server.clients[c];
     if client.flags & CLIENT_BLOCKED != 0 {
         return;
@@ -1851,8 +1911,9 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
         return;
     }
 
-    // For our master, compute how much of the stream was applied by this command: the difference between the offsets before
-    // and after it. That part of the stream goes to our replicas and to the backlog, as it was received.
+    // For our master, compute how much of the stream was applied by this command: the difference
+    // between the offsets before and after it. That part of the stream goes to our replicas and to
+    // the backlog, as it was received.
     //
     // Within a transaction nothing is applied before EXEC.
     let prev_offset = client.reploff;
@@ -1871,10 +1932,12 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
     }
 }
 
-/// Executes a command of the client, as the current client, and then does what `commandProcessed` does.
+/// Executes a command of the client, as the current client, and then does what `commandProcessed`
+/// does.
 ///
-/// `C_ERR`: the client was freed as a side effect of the command (or cached, if it is our master), and must not be touched any
-/// more. A command may do that to its own client, and so may an eviction that flushes the output of replicas.
+/// `C_ERR`: the client was freed as a side effect of the command (or cached, if it is our master),
+/// and must not be touched any more. A command may do that to its own client, and so may an
+/// eviction that flushes the output of replicas.
 pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     let old_client = server.current_client.replace(c);
     if let Some(hash) = argv.key_hash() {
@@ -1885,14 +1948,16 @@ pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Arg
     if processed.is_ok() && server.current_client.is_some() {
         let client = &mut server.clients[c];
         if client.flags & CLIENT_BLOCKED != 0 && client.argv.is_none() {
-            // The client waits, but the query buffer that the arguments borrow will be given back. They are copied: a paused
-            // command is executed later, and a command that blocks is needed for the slow log.
+            // The client waits, but the query buffer that the arguments borrow will be given back.
+            // They are copied: a paused command is executed later, and a command that blocks is
+            // needed for the slow log.
             client.argv = Some(argv.to_argv());
         }
         commandProcessed(server, c);
     }
-    // `unlinkClient` clears the current client if it is the one. The former one is put back: the event loop may have been
-    // entered from within its command, which would otherwise take itself for dead.
+    // `unlinkClient` clears the current client if it is the one. The former one is put back: the
+    // event loop may have been entered from within its command, which would otherwise take itself
+    // for dead.
     let deadclient = server.current_client.is_none();
     server.current_client = old_client;
     if deadclient { C_ERR } else { C_OK }
@@ -1908,15 +1973,15 @@ pub fn processPendingCommandsAndResetClient(server: &mut Server, c: ClientId) ->
     processCommandAndResetClient(server, c, &argv.as_args())
 }
 
-/// Executes the commands in the client's query buffer. Called whenever there is more in it to process, because something was
-/// read, or because the client was blocked and is reactivated, and may have whole commands waiting in the buffer. The client
-/// may be gone afterwards.
+/// Executes the commands in the client's query buffer. Called whenever there is more in it to
+/// process, because something was read, or because the client was blocked and is reactivated, and
+/// may have whole commands waiting in the buffer. The client may be gone afterwards.
 pub fn processInputBuffer(server: &mut Server, c: ClientId) {
     process_input_with(server, c, processCommandAndResetClient);
 }
 
-/// The loop of `processInputBuffer`. `execute` is what it does with a command, which unit tests replace; `C_ERR` from it: the client
-/// is gone.
+/// The loop of `processInputBuffer`. `execute` is what it does with a command, which unit tests
+/// replace; `C_ERR` from it: the client is gone.
 fn process_input_with(
     server: &mut Server,
     c: ClientId,
@@ -1928,7 +1993,8 @@ fn process_input_with(
     // Keep processing while there is something in the input buffer.
     while server.clients[c].input.qb_pos < qb.len() {
         let client = &server.clients[c];
-        // The client waits (BLPOP, a pause): what it sent behind the command that waits is to be executed after it.
+        // The client waits (BLPOP, a pause): what it sent behind the command that waits is to be
+        // executed after it.
         if client.flags & CLIENT_BLOCKED != 0 {
             break;
         }
@@ -1938,14 +2004,16 @@ fn process_input_with(
             break;
         }
 
-        // CLIENT_CLOSE_AFTER_REPLY: the connection is closed once the replies queued so far are sent, and no more may be
-        // added to them. With CLIENT_CLOSE_ASAP nobody will read another reply.
+        // CLIENT_CLOSE_AFTER_REPLY: the connection is closed once the replies queued so far are
+        // sent, and no more may be added to them. With CLIENT_CLOSE_ASAP nobody will read another
+        // reply.
         if client.flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP) != 0 {
             break;
         }
 
-        // C: commands are parsed one by one. Here plain and whole ones have been found ahead, and only what is left goes to the
-        // C's parsers: inline commands, errors, and a command of which a part is still to come.
+        // C: commands are parsed one by one. Here plain and whole ones have been found ahead, and
+        // only what is left goes to the C's parsers: inline commands, errors, and a command of
+        // which a part is still to come.
         let inline;
         let argv = if lookahead.has_next(server, c, &qb) {
             lookahead.take_next(server, c, &qb)
@@ -1978,7 +2046,8 @@ fn process_input_with(
             argv
         };
 
-        // A multibulk may have no arguments, or a negative number of them; an empty line has none either.
+        // A multibulk may have no arguments, or a negative number of them; an empty line has none
+        // either.
         if argv.len() == 0 {
             resetClient(server, c);
         } else if execute(server, c, &argv).is_err() {
@@ -1992,7 +2061,8 @@ fn process_input_with(
     return_querybuf(server, c, qb, lookahead);
 }
 
-/// Takes the query buffer out of the client, since the arguments of its commands will borrow it. `None`: it is empty.
+/// Takes the query buffer out of the client, since the arguments of its commands will borrow it.
+/// `None`: it is empty.
 fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<Vec<u8>> {
     let auth_required = authRequired(server, c);
     let client = &mut server.clients[c];
@@ -2006,8 +2076,8 @@ fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<Vec<u8>> {
     Some(qb)
 }
 
-/// The end of what `lend_querybuf` began: gives the client its query buffer back, trimmed to what was not executed. With nothing left,
-/// the client goes without a buffer until its next read.
+/// The end of what `lend_querybuf` began: gives the client its query buffer back, trimmed to what
+/// was not executed. With nothing left, the client goes without a buffer until its next read.
 fn return_querybuf(server: &mut Server, c: ClientId, mut qb: Vec<u8>, mut lookahead: Lookahead) {
     let client = &mut server.clients[c];
     let pos = take(&mut client.input.qb_pos);
@@ -2051,7 +2121,8 @@ pub(crate) fn lend_read_buffer(server: &mut Server) -> Vec<u8> {
     server.input_scratch.read_bufs.pop().unwrap_or_else(|| Vec::with_capacity(PROTO_IOBUF_LEN))
 }
 
-/// Takes back an empty buffer, to be lent again. It is freed if it is large, or if there are enough already.
+/// Takes back an empty buffer, to be lent again. It is freed if it is large, or if there are enough
+/// already.
 pub(crate) fn release_read_buffer(server: &mut Server, buf: Vec<u8>) {
     if buf.is_empty()
         && (PROTO_IOBUF_LEN..=4 * PROTO_IOBUF_LEN).contains(&buf.capacity())
@@ -2061,8 +2132,9 @@ pub(crate) fn release_read_buffer(server: &mut Server, buf: Vec<u8>) {
     }
 }
 
-/// Reads what a client has sent into its query buffer: up to 16 KB, or more of a large argument. Returns how many bytes. `None`:
-/// there was nothing to read (EAGAIN), or the connection is closed and the client will be freed.
+/// Reads what a client has sent into its query buffer: up to 16 KB, or more of a large argument.
+/// Returns how many bytes. `None`: there was nothing to read (EAGAIN), or the connection is closed
+/// and the client will be freed.
 fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<usize> {
     server.stat_total_reads_processed += 1;
 
@@ -2076,8 +2148,9 @@ fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<
     let client = &mut server.clients[c];
     client.querybuf_peak = client.querybuf_peak.max(querybuf.len());
 
-    // Within a large argument, read just the rest of it, into a buffer of the size that it will need. This may take more reads,
-    // but the buffer is not grown again and again, and nothing of the next command has to be moved afterwards.
+    // Within a large argument, read just the rest of it, into a buffer of the size that it will
+    // need. This may take more reads, but the buffer is not grown again and again, and nothing of
+    // the next command has to be moved afterwards.
     let mut readlen = PROTO_IOBUF_LEN;
     if client.multibulklen > 0 && client.bulklen >= PROTO_MBULK_BIG_ARG as i64 {
         let needed = client.input.qb_parsed + client.bulklen as usize + 2;
@@ -2086,8 +2159,8 @@ fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<
         if remaining > 0 {
             readlen = remaining.min(MAX_BIG_READ);
             if querybuf.capacity() < needed {
-                // The client may never send what it has announced. If there is not enough memory, that will show when the bytes
-                // come.
+                // The client may never send what it has announced. If there is not enough memory,
+                // that will show when the bytes come.
                 let _ = fallibly(|| querybuf.try_reserve_exact(remaining));
             }
         }
@@ -2096,7 +2169,7 @@ fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<
     let result = match connGetState(&server.net, conn) {
         // A read ahead of this turn has found the connection broken.
         CONN_STATE_ERROR => Err(io::ErrorKind::Other.into()),
-        _ => connReadAppend(&mut server.net, conn, &mut querybuf, readlen),
+        _ => conn_read_append(&mut server.net, conn, &mut querybuf, readlen),
     };
     if querybuf.is_empty() {
         release_read_buffer(server, querybuf);
@@ -2127,7 +2200,8 @@ fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<
 /// Reads what a client has sent and executes the commands in it: the read handler of a client.
 pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     let c = ClientId::from_u64(connGetPrivateData(&server.net, conn));
-    // The event loop was entered again from within a command of this very client. What it has sent since has to wait.
+    // The event loop was entered again from within a command of this very client. What it has sent
+    // since has to wait.
     if server[c].input.querybuf_lent_len != 0 {
         return;
     }
@@ -2147,14 +2221,14 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     server.stat_net_input_bytes += nread as i64;
     let is_master = client.flags & CLIENT_MASTER != 0;
     if is_master {
-        // Append what was read to the buffer of what is not applied yet: when a command of the master is executed, the string
-        // that it came as is propagated to our own replicas.
+        // Append what was read to the buffer of what is not applied yet: when a command of the
+        // master is executed, the string that it came as is propagated to our own replicas.
         client.read_reploff += nread as i64;
         let new = &client.querybuf[client.querybuf.len() - nread..];
         client.pending_querybuf.extend_from_slice(new);
     }
-    // C: arguments of a partial command that are complete don't count. Here they are in the buffer, and count, but for a
-    // master, whose commands must not be refused.
+    // C: arguments of a partial command that are complete don't count. Here they are in the buffer,
+    // and count, but for a master, whose commands must not be refused.
     let qblen = if is_master { querybuf_len(client) } else { client.querybuf.len() };
     if qblen > server.client_max_querybuf_len {
         let ci = catClientInfoString(server, c);
@@ -2173,7 +2247,8 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     processInputBuffer(server, c);
 }
 
-/// Returns the length of the longest reply list of all clients, in blocks, and the size of the largest query buffer, in bytes.
+/// Returns the length of the longest reply list of all clients, in blocks, and the size of the
+/// largest query buffer, in bytes.
 pub fn getClientsMaxBuffers(server: &Server) -> (usize, usize) {
     let (mut lol, mut bib) = (0, 0);
     for &c in &server.clients.list {
@@ -2183,8 +2258,8 @@ pub fn getClientsMaxBuffers(server: &Server) -> (usize, usize) {
     (lol, bib)
 }
 
-/// Returns the address of one end of a client's connection: `ip:port`, `[ip]:port` for IPv6, `path:0` for a unix socket, and
-/// `?:0` if it can't be known.
+/// Returns the address of one end of a client's connection: `ip:port`, `[ip]:port` for IPv6,
+/// `path:0` for a unix socket, and `?:0` if it can't be known.
 fn genClientAddrString(server: &Server, c: ClientId, fd_to_str_type: i32) -> Vec<u8> {
     if server[c].flags & CLIENT_UNIX_SOCKET != 0 {
         return bformat!("{}:0", B(server.unixsocket.as_deref().unwrap_or_default()));
@@ -2192,8 +2267,8 @@ fn genClientAddrString(server: &Server, c: ClientId, fd_to_str_type: i32) -> Vec
     connFormatFdAddr(&server.net, server[c].conn, fd_to_str_type)
 }
 
-/// Returns the address of the client's end. It never changes during the life of a client, and is cached, since it takes a system
-/// call to get it.
+/// Returns the address of the client's end. It never changes during the life of a client, and is
+/// cached, since it takes a system call to get it.
 pub fn getClientPeerId(server: &mut Server, c: ClientId) -> Vec<u8> {
     if server[c].peerid.is_none() {
         server[c].peerid = Some(genClientAddrString(server, c, FD_TO_PEER_NAME));
@@ -2201,7 +2276,8 @@ pub fn getClientPeerId(server: &mut Server, c: ClientId) -> Vec<u8> {
     server[c].peerid.clone().unwrap_or_default()
 }
 
-/// Returns the address of our end, to which the client has connected. Cached as that of the client's end is.
+/// Returns the address of our end, to which the client has connected. Cached as that of the
+/// client's end is.
 pub fn getClientSockname(server: &mut Server, c: ClientId) -> Vec<u8> {
     if server[c].sockname.is_none() {
         server[c].sockname = Some(genClientAddrString(server, c, FD_TO_SOCK_NAME));
@@ -2211,7 +2287,8 @@ pub fn getClientSockname(server: &mut Server, c: ClientId) -> Vec<u8> {
 
 /// Describes a client in one line, as CLIENT LIST shows it, without the end of line.
 ///
-/// Differs: `qbuf-free` and `tot-mem` are of our buffers; a client that waits for nothing has none to read into.
+/// Differs: `qbuf-free` and `tot-mem` are of our buffers; a client that waits for nothing has none
+/// to read into.
 pub fn catClientInfoString(server: &mut Server, c: ClientId) -> Vec<u8> {
     let peerid = getClientPeerId(server, c);
     let sockname = getClientSockname(server, c);
@@ -2312,11 +2389,11 @@ pub fn getAllClientsInfoString(server: &mut Server, type_: Option<usize>) -> Vec
     o
 }
 
-/// Sets the name of a client, for CLIENT SETNAME and HELLO SETNAME; an empty one removes it. If it succeeds, the reply is up to
-/// the caller.
+/// Sets the name of a client, for CLIENT SETNAME and HELLO SETNAME; an empty one removes it. If it
+/// succeeds, the reply is up to the caller.
 ///
-/// `C_ERR`: an error was sent. A name must have no spaces or special characters, since the fields of CLIENT LIST are split by
-/// spaces.
+/// `C_ERR`: an error was sent. A name must have no spaces or special characters, since the fields
+/// of CLIENT LIST are split by spaces.
 pub fn clientSetNameOrReply(server: &mut Server, c: ClientId, name: &[u8]) -> CResult {
     if name.is_empty() {
         server[c].name = None;
@@ -2334,7 +2411,8 @@ pub fn clientSetNameOrReply(server: &mut Server, c: ClientId, name: &[u8]) -> CR
     C_OK
 }
 
-/// RESET: puts the connection into the state of a new one, without its subscriptions, transaction, name and user.
+/// RESET: puts the connection into the state of a new one, without its subscriptions, transaction,
+/// name and user.
 pub fn resetCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     // Clients in MONITOR mode also have the flag of replicas. They can be reset, replicas can't.
     if server[c].flags & CLIENT_MONITOR != 0 {
@@ -2419,7 +2497,7 @@ pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplyVerbatim(server, c, &o, "txt");
     } else if is(1, "list") {
         // CLIENT LIST
-        clientListCommand(server, c, argv);
+        client_list_command(server, c, argv);
     } else if is(1, "reply") && argc == 3 {
         // CLIENT REPLY ON|OFF|SKIP
         if is(2, "on") {
@@ -2437,7 +2515,7 @@ pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else if is(1, "kill") {
         // CLIENT KILL <ip:port>
         // CLIENT KILL <option> [value] ... <option> [value]
-        clientKillCommand(server, c, argv);
+        client_kill_command(server, c, argv);
     } else if is(1, "unblock") && (argc == 3 || argc == 4) {
         // CLIENT UNBLOCK <id> [timeout|error]
         let mut unblock_error = false;
@@ -2450,7 +2528,8 @@ pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
             }
         }
         let Ok(id) = getLongLongFromObjectOrReply(server, c, &argv[2], None) else { return };
-        // C: a client that CLIENT PAUSE holds back is unblocked as well, and the server panics over what to reply to it.
+        // C: a client that CLIENT PAUSE holds back is unblocked as well, and the server panics over
+        // what to reply to it.
         let target = lookupClientByID(server, id as u64)
             .filter(|&t| server[t].flags & CLIENT_BLOCKED != 0 && server[t].btype != BLOCKED_PAUSE);
         match target {
@@ -2509,7 +2588,7 @@ pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// CLIENT LIST [TYPE <type>] [ID <id> ...]
-fn clientListCommand(server: &mut Server, c: ClientId, argv: &Args) {
+fn client_list_command(server: &mut Server, c: ClientId, argv: &Args) {
     let mut type_ = None;
     let mut ids = None;
     if argv.len() == 4 && eq_ignore_case(&argv[2], b"type") {
@@ -2540,7 +2619,7 @@ fn clientListCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// CLIENT KILL addr:port, and CLIENT KILL with filters, of which all must match.
-fn clientKillCommand(server: &mut Server, c: ClientId, argv: &Args) {
+fn client_kill_command(server: &mut Server, c: ClientId, argv: &Args) {
     let argc = argv.len();
     let mut addr = None;
     let mut laddr = None;
@@ -2630,7 +2709,8 @@ fn clientKillCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else {
         addReply(server, c, shared::ok);
     }
-    // If the client kills itself, the flag is set only after the reply was added: nothing can be added to a client that has it.
+    // If the client kills itself, the flag is set only after the reply was added: nothing can be
+    // added to a client that has it.
     if close_this_client {
         server[c].flags |= CLIENT_CLOSE_AFTER_REPLY;
     }
@@ -2718,11 +2798,13 @@ pub fn helloCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyArrayLen(clients, c, 0);
 }
 
-/// Handles `POST` and `Host:`, which are no commands but the first words of lines in an HTTP request.
+/// Handles `POST` and `Host:`, which are no commands but the first words of lines in an HTTP
+/// request.
 ///
-/// A web page can make a browser send HTTP requests to any port. A server that answers each header with an error and goes on
-/// would then execute commands in the body ("cross protocol scripting"). As a protection the connection is closed at the first
-/// such word. It is logged from time to time only, so that logging can't be used for a denial of service.
+/// A web page can make a browser send HTTP requests to any port. A server that answers each header
+/// with an error and goes on would then execute commands in the body ("cross protocol scripting").
+/// As a protection the connection is closed at the first such word. It is logged from time to time
+/// only, so that logging can't be used for a denial of service.
 pub fn securityWarningCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let now = ustime() / 1_000_000;
     if (now - server.security_warning_logged_time).abs() > 60 {
@@ -2737,7 +2819,8 @@ pub fn securityWarningCommand(server: &mut Server, c: ClientId, _argv: &Args) {
 
 /// Keeps the arguments as the client sent them, for the slow log and for MONITOR.
 ///
-/// Differs: needed for redacting only. When a command is rewritten, `call` still has what was received.
+/// Differs: needed for redacting only. When a command is rewritten, `call` still has what was
+/// received.
 fn retainOriginalCommandVector(server: &mut Server, c: ClientId, argv: &Args) {
     if server[c].original_argv.is_none() {
         server[c].original_argv = Some(argv.to_argv());
@@ -2752,8 +2835,8 @@ pub fn redactClientCommandArgument(server: &mut Server, c: ClientId, argv: &Args
         client.original_argv.take().map(|argv| argv.with_arg(i, shared::redacted));
 }
 
-/// Rewrites the command vector of the client: the command is propagated as these arguments instead of those that the client
-/// sent.
+/// Rewrites the command vector of the client: the command is propagated as these arguments instead
+/// of those that the client sent.
 pub fn rewriteClientCommandVector(server: &mut Server, c: ClientId, argv: &[&[u8]]) {
     replaceClientCommandVector(server, c, argv.iter().copied().collect());
 }
@@ -2768,8 +2851,8 @@ pub fn replaceClientCommandVector(server: &mut Server, c: ClientId, argv: Argv) 
     client.cmd = cmd;
 }
 
-/// Rewrites a single argument of the client's command for propagation; `argv` is the command as it was sent. `i` may be one past
-/// the last argument, which adds one. Several calls add up.
+/// Rewrites a single argument of the client's command for propagation; `argv` is the command as it
+/// was sent. `i` may be one past the last argument, which adds one. Several calls add up.
 pub fn rewriteClientCommandArgument(
     server: &mut Server,
     c: ClientId,
@@ -2788,15 +2871,15 @@ pub fn rewriteClientCommandArgument(
     }
 }
 
-/// Returns the bytes used for replies that the client has not read yet, without its fixed buffer: what the output buffer limits
-/// are about. It is cheap enough to be called for each reply.
+/// Returns the bytes used for replies that the client has not read yet, without its fixed buffer:
+/// what the output buffer limits are about. It is cheap enough to be called for each reply.
 pub fn getClientOutputBufferMemoryUsage(client: &Client) -> usize {
     client.reply_bytes + REPLY_NODE_OVERHEAD * client.reply.len()
 }
 
-/// Returns the class of a client, for the limits of each class: `CLIENT_TYPE_NORMAL`, `CLIENT_TYPE_SLAVE`,
-/// `CLIENT_TYPE_PUBSUB` (subscribed to channels) or `CLIENT_TYPE_MASTER` (the client that represents our master). A client in
-/// MONITOR mode is a normal one.
+/// Returns the class of a client, for the limits of each class: `CLIENT_TYPE_NORMAL`,
+/// `CLIENT_TYPE_SLAVE`, `CLIENT_TYPE_PUBSUB` (subscribed to channels) or `CLIENT_TYPE_MASTER` (the
+/// client that represents our master). A client in MONITOR mode is a normal one.
 pub fn getClientType(client: &Client) -> usize {
     if client.flags & CLIENT_MASTER != 0 {
         return CLIENT_TYPE_MASTER;
@@ -2810,7 +2893,8 @@ pub fn getClientType(client: &Client) -> usize {
     CLIENT_TYPE_NORMAL
 }
 
-/// Returns the class with this name, `None` if there is none. The case does not matter; that of replicas has two names.
+/// Returns the class with this name, `None` if there is none. The case does not matter; that of
+/// replicas has two names.
 pub fn getClientTypeByName(name: &[u8]) -> Option<usize> {
     let is = |word: &str| eq_ignore_case(name, word.as_bytes());
     if is("normal") {
@@ -2837,8 +2921,9 @@ pub fn getClientTypeName(class: usize) -> &'static str {
     }
 }
 
-/// Tells whether a client has reached its output buffer limit: the hard one, or the soft one for longer than its seconds. As a
-/// side effect the time is noted since when the client is above the soft limit.
+/// Tells whether a client has reached its output buffer limit: the hard one, or the soft one for
+/// longer than its seconds. As a side effect the time is noted since when the client is above the
+/// soft limit.
 ///
 /// C: 6.2.16 lets everybody leave as much. Who did not authenticate gets hardly anything here.
 pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool {
@@ -2863,7 +2948,8 @@ pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool
 
     let client = &mut clients[c];
     if soft {
-        // C: the clock as it was before the command, so that a soft limit never ends a reply, however long that takes.
+        // C: the clock as it was before the command, so that a soft limit never ends a reply,
+        // however long that takes.
         let steady_time = steady_ms() / 1000;
         if client.obuf_soft_limit_reached_time == 0 {
             client.obuf_soft_limit_reached_time = steady_time;
@@ -2877,8 +2963,9 @@ pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool
     soft || hard
 }
 
-/// Tells whether a client is to be closed for its output buffer limit. A client without a connection never is.
-fn isOverOutputBufferLimit(clients: &mut Clients, c: ClientId) -> bool {
+/// Tells whether a client is to be closed for its output buffer limit. A client without a
+/// connection never is.
+fn is_over_output_buffer_limit(clients: &mut Clients, c: ClientId) -> bool {
     let client = &clients[c];
     if client.conn.is_none() || client.reply_bytes == 0 || client.flags & CLIENT_CLOSE_ASAP != 0 {
         return false;
@@ -2886,18 +2973,18 @@ fn isOverOutputBufferLimit(clients: &mut Clients, c: ClientId) -> bool {
     checkClientOutputBufferLimits(clients, c)
 }
 
-/// Closes a client that has reached its output buffer limit, and tells whether it had. With `asynchronous` it is scheduled to be
-/// closed, since callers that add output are in the middle of a command of the client; otherwise, from the cron, it is freed
-/// at once.
+/// Closes a client that has reached its output buffer limit, and tells whether it had. With
+/// `asynchronous` it is scheduled to be closed, since callers that add output are in the middle of
+/// a command of the client; otherwise, from the cron, it is freed at once.
 pub fn closeClientOnOutputBufferLimitReached(
     server: &mut Server,
     c: ClientId,
     asynchronous: bool,
 ) -> bool {
     if asynchronous {
-        return closeClientOnOutputBufferLimitReachedAsync(&mut server.clients, c);
+        return close_client_on_output_buffer_limit_reached_async(&mut server.clients, c);
     }
-    if !isOverOutputBufferLimit(&mut server.clients, c) {
+    if !is_over_output_buffer_limit(&mut server.clients, c) {
         return false;
     }
     let client = catClientInfoString(server, c);
@@ -2906,11 +2993,11 @@ pub fn closeClientOnOutputBufferLimitReached(
     true
 }
 
-/// Schedules a client that has reached its output buffer limit to be closed, where only `Clients` is at hand: in the functions
-/// that add output. The line for the log, which takes more than that, is written when the client is freed, before the loop
-/// sleeps.
-fn closeClientOnOutputBufferLimitReachedAsync(clients: &mut Clients, c: ClientId) -> bool {
-    if !isOverOutputBufferLimit(clients, c) {
+/// Schedules a client that has reached its output buffer limit to be closed, where only `Clients`
+/// is at hand: in the functions that add output. The line for the log, which takes more than that,
+/// is written when the client is freed, before the loop sleeps.
+fn close_client_on_output_buffer_limit_reached_async(clients: &mut Clients, c: ClientId) -> bool {
+    if !is_over_output_buffer_limit(clients, c) {
         return false;
     }
     clients[c].obuf_limit_reached = true;
@@ -2918,9 +3005,9 @@ fn closeClientOnOutputBufferLimitReachedAsync(clients: &mut Clients, c: ClientId
     true
 }
 
-/// Logs that a client was scheduled to be closed for its output buffer limit, if it was. It is shown with the flags that it
-/// had then.
-fn logOutputBufferLimitReached(server: &mut Server, c: ClientId) {
+/// Logs that a client was scheduled to be closed for its output buffer limit, if it was. It is
+/// shown with the flags that it had then.
+fn log_output_buffer_limit_reached(server: &mut Server, c: ClientId) {
     if !take(&mut server[c].obuf_limit_reached) {
         return;
     }
@@ -2935,9 +3022,9 @@ fn logOutputBufferLimitReached(server: &mut Server, c: ClientId) {
     );
 }
 
-/// Flushes the output buffers of replicas without returning to the event loop. Eviction calls it, since the memory of these
-/// buffers would otherwise keep it from ever reaching its goal, and a shutdown, to send replicas the latest writes as far as
-/// possible.
+/// Flushes the output buffers of replicas without returning to the event loop. Eviction calls it,
+/// since the memory of these buffers would otherwise keep it from ever reaching its goal, and a
+/// shutdown, to send replicas the latest writes as far as possible.
 pub fn flushSlavesOutputBuffers(server: &mut Server) {
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
@@ -2947,8 +3034,10 @@ pub fn flushSlavesOutputBuffers(server: &mut Server) {
             connHasWriteHandler(&server.net, conn) || client.flags & CLIENT_PENDING_WRITE != 0;
         // There are replicas to which the pending output must not be sent:
         //
-        // 1. Those without a write handler that are not queued for writing either. They may not be set up to receive data.
-        // 2. Those with `repl_put_online_on_ack`, which are to be sent nothing before their first ACK.
+        // 1. Those without a write handler that are not queued for writing either. They may not be
+        //    set up to receive data.
+        // 2. Those with `repl_put_online_on_ack`, which are to be sent nothing before their first
+        //    ACK.
         // 3. Those that are not online.
         if client.replstate == SLAVE_STATE_ONLINE
             && can_receive_writes
@@ -2960,16 +3049,18 @@ pub fn flushSlavesOutputBuffers(server: &mut Server) {
     }
 }
 
-/// Pauses clients, or just their writes (`type_`), up to `end`, in milliseconds as `steady_ms` counts them.
+/// Pauses clients, or just their writes (`type_`), up to `end`, in milliseconds as `steady_ms`
+/// counts them.
 ///
-/// Its main use is to stop the traffic before a failover, so that no data is lost. Replicas are not paused: they keep being
-/// sent what they lack. If a pause is in progress already, the later end and the more restrictive type count.
+/// Its main use is to stop the traffic before a failover, so that no data is lost. Replicas are not
+/// paused: they keep being sent what they lack. If a pause is in progress already, the later end
+/// and the more restrictive type count.
 pub fn pauseClients(server: &mut Server, end: mstime_t, type_: pause_type) {
     server.client_pause_type = server.client_pause_type.max(type_);
     server.client_pause_end_time = server.client_pause_end_time.max(end);
 
-    // A transaction in progress is executed to its end, with the writes that were queued before and after this command. It is
-    // noted that their propagation is legitimate.
+    // A transaction in progress is executed to its end, with the writes that were queued before and
+    // after this command. It is noted that their propagation is legitimate.
     if server.in_exec {
         server.client_pause_in_transaction = true;
     }
@@ -3002,11 +3093,11 @@ pub fn checkClientPauseTimeoutAndReturnIfPaused(server: &mut Server) -> bool {
     areClientsPaused(server)
 }
 
-/// Processes some events from within an operation that takes long and can't be interrupted, such as loading: clients get a
-/// -LOADING error instead of no reply at all.
+/// Processes some events from within an operation that takes long and can't be interrupted, such as
+/// loading: clients get a -LOADING error instead of no reply at all.
 ///
-/// The event loop is entered up to four times as long as there were events, so that the sequence of accept, read, write and
-/// close that serves one client can go through.
+/// The event loop is entered up to four times as long as there were events, so that the sequence of
+/// accept, read, write and close that serves one client can go through.
 pub fn processEventsWhileBlocked(server: &mut Server) {
     // New clients and replies carry the time.
     updateCachedTime(server, false);

@@ -6,7 +6,8 @@ use crate::pubsub::pubsubPublishMessage;
 use crate::server_h::*;
 use crate::util::ll2string;
 
-/// The classes that stand for `NOTIFY_ALL` together, each with its letter, in the order they are written.
+/// The classes that stand for `NOTIFY_ALL` together, each with its letter, in the order they are
+/// written.
 const CLASSES: [(u8, i32); 10] = [
     (b'g', NOTIFY_GENERIC),
     (b'$', NOTIFY_STRING),
@@ -23,7 +24,8 @@ const CLASSES: [(u8, i32); 10] = [
 const OTHERS: [(u8, i32); 3] =
     [(b'K', NOTIFY_KEYSPACE), (b'E', NOTIFY_KEYEVENT), (b'm', NOTIFY_KEY_MISS)];
 
-/// The classes that a string of letters names (`notify-keyspace-events`), or `None` if one of them is no class.
+/// The classes that a string of letters names (`notify-keyspace-events`), or `None` if one of them
+/// is no class.
 pub fn keyspaceEventsStringToFlags(classes: &[u8]) -> Option<i32> {
     classes.iter().try_fold(0, |flags, letter| {
         let flag = match letter {
@@ -44,17 +46,17 @@ pub fn keyspaceEventsFlagsToString(flags: i32) -> Vec<u8> {
     res
 }
 
-/// Tells those who listen that `event` (of class `type_`) happened to `key` of db `dbid`: on `__keyspace@<db>__:<key>` the
-/// event is the message, on `__keyevent@<db>__:<event>` the key is. Does nothing where the configuration does not ask for
-/// the class.
+/// Tells those who listen that `event` (of class `type_`) happened to `key` of db `dbid`: on
+/// `__keyspace@<db>__:<key>` the event is the message, on `__keyevent@<db>__:<event>` the key is.
+/// Does nothing where the configuration does not ask for the class.
 #[inline]
 pub fn notifyKeyspaceEvent(server: &mut Server, type_: i32, event: &str, key: &[u8], dbid: usize) {
     if server.notify_keyspace_events & type_ != 0 {
-        publishKeyspaceEvent(server, event, key, dbid);
+        publish_keyspace_event(server, event, key, dbid);
     }
 }
 
-fn publishKeyspaceEvent(server: &mut Server, event: &str, key: &[u8], dbid: usize) {
+fn publish_keyspace_event(server: &mut Server, event: &str, key: &[u8], dbid: usize) {
     let channel =
         |prefix: &[u8], name: &[u8]| [prefix, &ll2string(dbid as i64), b"__:", name].concat();
     if server.notify_keyspace_events & NOTIFY_KEYSPACE != 0 {

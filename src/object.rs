@@ -1,8 +1,10 @@
-//! `object.c`: values by themselves: what a string says as a number, what a value weighs, and the commands OBJECT and MEMORY.
+//! `object.c`: values by themselves: what a string says as a number, what a value weighs, and the
+//! commands OBJECT and MEMORY.
 //!
-//! Read first: the folder keyspace, which defines what a value is; this file has what the C does with one.
-//! Differs: there are no reference counts. A value in the keyspace belongs to its key, and a copy is a copy; OBJECT REFCOUNT
-//! answers as the C would. Sizes are those of our own structures.
+//! Read first: the folder keyspace, which defines what a value is; this file has what the C does
+//! with one. Differs: there are no reference counts. A value in the keyspace belongs to its key,
+//! and a copy is a copy; OBJECT REFCOUNT answers as the C would. Sizes are those of our own
+//! structures.
 
 use crate::aof::aofRewriteBufferSize;
 use crate::args::Args;
@@ -13,7 +15,7 @@ use crate::evict::{LFUDecrAndReturn, LFUGetTimeInMinutes, estimateObjectIdleTime
 use crate::keyspace::*;
 use crate::networking::*;
 use crate::server_h::*;
-use crate::sys::alloc::{ZMALLOC_LIB, jemalloc_purge, mallocStats, zmalloc_used_memory};
+use crate::sys::alloc::{ZMALLOC_LIB, jemalloc_purge, jemalloc_stats_text, zmalloc_used_memory};
 use crate::util::{ll2string, sdigits10, string2d, string2ll};
 use crate::{addReplyErrorFormat, bformat};
 
@@ -64,7 +66,8 @@ pub fn stringObjectLen(o: ValueRef<'_>) -> usize {
 }
 
 impl ValueRef<'_> {
-    /// A value of its own, equal to this one, which has this encoding (`dupStringObject` and the `Dup` of each type).
+    /// A value of its own, equal to this one, which has this encoding (`dupStringObject` and the
+    /// `Dup` of each type).
     pub fn to_object(self, encoding: u8) -> Object {
         match self {
             ValueRef::Int(n) => Object::Int(n),
@@ -75,10 +78,11 @@ impl ValueRef<'_> {
     }
 }
 
-// --- Numbers from values and arguments. `OrReply`: on an error the reply was sent, with `msg` if one is given.
+// --- Numbers from values and arguments. `OrReply`: on an error the reply was sent, with `msg` if
+// one is given.
 
 /// A string value as a double (`getDoubleFromObject`).
-pub fn getDoubleFromValue(o: ValueRef<'_>) -> Option<f64> {
+pub fn get_double_from_value(o: ValueRef<'_>) -> Option<f64> {
     match o {
         ValueRef::Int(n) => Some(n as f64),
         ValueRef::Str(s) => string2d(s),
@@ -99,7 +103,7 @@ pub fn getDoubleFromObjectOrReply(
 }
 
 /// A string value as a long double (`getLongDoubleFromObject`).
-pub fn getLongDoubleFromValue(o: ValueRef<'_>) -> Option<LongDouble> {
+pub fn get_long_double_from_value(o: ValueRef<'_>) -> Option<LongDouble> {
     match o {
         ValueRef::Int(n) => Some(LongDouble::from_i64(n)),
         ValueRef::Str(s) => string2ld(s),
@@ -121,7 +125,7 @@ pub fn getLongDoubleFromObjectOrReply(
 
 /// A string value as a number (`getLongLongFromObject`).
 #[inline]
-pub fn getLongLongFromValue(o: ValueRef<'_>) -> Option<i64> {
+pub fn get_long_long_from_value(o: ValueRef<'_>) -> Option<i64> {
     match o {
         ValueRef::Int(n) => Some(n),
         ValueRef::Str(s) => string2ll(s),
@@ -226,8 +230,8 @@ pub fn strEncoding(encoding: u8) -> &'static str {
 /// Elements of an aggregate that are looked at to tell its size.
 const OBJ_COMPUTE_SIZE_DEF_SAMPLES: usize = 5;
 
-/// Bytes that a key and its value take up, without their places in the tables. Of an aggregate `sample_size` elements are
-/// looked at, and the rest is taken to be like them.
+/// Bytes that a key and its value take up, without their places in the tables. Of an aggregate
+/// `sample_size` elements are looked at, and the rest is taken to be like them.
 pub fn objectComputeSize(server: &Server, db: usize, o: KeyRef, sample_size: usize) -> usize {
     let block = server.db[db].dict.alloc_size(o);
     match server.db[db].get(o) {
@@ -283,7 +287,8 @@ pub fn getMemoryOverheadData(server: &Server) -> redisMemOverhead {
         rss_extra: ratio(cron.process_rss, cron.allocator_resident),
         rss_extra_bytes: excess(cron.process_rss, cron.allocator_resident),
         repl_backlog: server.repl_backlog.as_ref().map_or(0, |backlog| backlog.len()),
-        // The sums that `clientsCronTrackClientsMemUsage` keeps: to add up all clients here would take long.
+        // The sums that `clientsCronTrackClientsMemUsage` keeps: to add up all clients here would
+        // take long.
         clients_slaves: server.stat_clients_type_memory[CLIENT_TYPE_SLAVE],
         clients_normal: server.stat_clients_type_memory[CLIENT_TYPE_MASTER]
             + server.stat_clients_type_memory[CLIENT_TYPE_PUBSUB]
@@ -358,9 +363,10 @@ pub fn getMemoryDoctorReport(server: &Server) -> Vec<u8> {
     s
 }
 
-/// The LRU or LFU field of a value, whichever the policy uses, of which a file, or RESTORE, says how often or how long ago it
-/// was used: from a frequency (LFU), or from an idle time in units of which `lru_multiplier` milliseconds make one, counted
-/// from `lru_clock` (LRU). Below 0 neither is known. `None`: nothing is to be set.
+/// The LRU or LFU field of a value, whichever the policy uses, of which a file, or RESTORE, says
+/// how often or how long ago it was used: from a frequency (LFU), or from an idle time in units of
+/// which `lru_multiplier` milliseconds make one, counted from `lru_clock` (LRU). Below 0 neither is
+/// known. `None`: nothing is to be set.
 pub fn objectSetLRUOrLFU(
     server: &Server,
     lfu_freq: i64,
@@ -384,7 +390,8 @@ pub fn objectSetLRUOrLFU(
 
 // ======================= The OBJECT and MEMORY commands ===================
 
-/// Looks up the key of an OBJECT command and changes nothing by doing so. A missing key gets a null.
+/// Looks up the key of an OBJECT command and changes nothing by doing so. A missing key gets a
+/// null.
 fn objectCommandLookupOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
     let db = server[c].db;
     let o = lookupKeyReadWithFlags(server, db, key, LOOKUP_NOTOUCH | LOOKUP_NONOTIFY);
@@ -394,8 +401,8 @@ fn objectCommandLookupOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> O
     o
 }
 
-/// The reference count that the C would show: a small number is one object for all its keys, unless each key needs its own
-/// LRU field.
+/// The reference count that the C would show: a small number is one object for all its keys, unless
+/// each key needs its own LRU field.
 pub fn refcount(server: &Server, o: ValueRef<'_>) -> i64 {
     let shares = server.maxmemory == 0
         || server.maxmemory_policy & (MAXMEMORY_FLAG_LRU | MAXMEMORY_FLAG_LFU) == 0;
@@ -447,7 +454,8 @@ pub fn objectCommand(server: &mut Server, c: ClientId, argv: &Args) {
             addReplyError(server, c, b"An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when switching between policies at runtime LRU and LFU data will take some time to adjust.");
             return;
         }
-        // The field was last updated when the key was last accessed; since then the counter has decayed.
+        // The field was last updated when the key was last accessed; since then the counter has
+        // decayed.
         let freq = LFUDecrAndReturn(server, server.db[db].dict.lru(o));
         addReplyLongLong(server, c, i64::from(freq));
     } else {
@@ -456,7 +464,7 @@ pub fn objectCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// MEMORY USAGE key [SAMPLES count]
-fn memoryUsage(server: &mut Server, c: ClientId, argv: &Args) {
+fn memory_usage_command(server: &mut Server, c: ClientId, argv: &Args) {
     let mut samples = OBJ_COMPUTE_SIZE_DEF_SAMPLES;
     let mut j = 3;
     while j < argv.len() {
@@ -486,7 +494,7 @@ fn memoryUsage(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// MEMORY STATS
-fn memoryStats(server: &mut Server, c: ClientId) {
+fn memory_stats_command(server: &mut Server, c: ClientId) {
     let mh = getMemoryOverheadData(server);
     let cron = server.cron_malloc_stats;
     let integer = |server: &mut Server, name: &str, n: i64| {
@@ -550,11 +558,11 @@ pub fn memoryCommand(server: &mut Server, c: ClientId, argv: &Args) {
         ];
         addReplyHelp(server, c, argv, &help);
     } else if is("usage") && argv.len() >= 3 {
-        memoryUsage(server, c, argv);
+        memory_usage_command(server, c, argv);
     } else if is("stats") && argv.len() == 2 {
-        memoryStats(server, c);
+        memory_stats_command(server, c);
     } else if is("malloc-stats") && argv.len() == 2 {
-        addReplyVerbatim(server, c, &mallocStats(), "txt");
+        addReplyVerbatim(server, c, &jemalloc_stats_text(), "txt");
     } else if is("doctor") && argv.len() == 2 {
         let report = getMemoryDoctorReport(server);
         addReplyVerbatim(server, c, &report, "txt");

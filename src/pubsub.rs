@@ -1,8 +1,9 @@
 //! `pubsub.c`: channels and patterns.
 //!
-//! Read first: `pubsubPublishMessage`. Everything that arrives unasked is a push (`CLIENT_PUSHING` is set while it is
-//! queued), so that a RESP3 client may publish to itself and tell the message from the reply.
-//! Differs: the maps are std's; the order in which channels are listed or left is as arbitrary as in the C, and another one.
+//! Read first: `pubsubPublishMessage`. Everything that arrives unasked is a push (`CLIENT_PUSHING`
+//! is set while it is queued), so that a RESP3 client may publish to itself and tell the message
+//! from the reply. Differs: the maps are std's; the order in which channels are listed or left is
+//! as arbitrary as in the C, and another one.
 
 use crate::args::Args;
 use crate::ds::adlist::{List, listAddNodeTail, listDelNode, listLength, listSearchKey};
@@ -16,8 +17,9 @@ use std::collections::HashMap;
 // Pubsub client replies API
 // -----------------------------------------------------------------------------
 
-/// Queues one push of `len` elements: its header, and what `body` adds. RESP2 has no pushes and gets an array.
-fn addReplyPush(clients: &mut Clients, c: ClientId, len: usize, body: impl FnOnce(&mut Clients)) {
+/// Queues one push of `len` elements: its header, and what `body` adds. RESP2 has no pushes and
+/// gets an array.
+fn add_reply_push(clients: &mut Clients, c: ClientId, len: usize, body: impl FnOnce(&mut Clients)) {
     let old_flags = clients[c].flags;
     clients[c].flags |= CLIENT_PUSHING;
     if clients[c].resp == 2 {
@@ -33,7 +35,7 @@ fn addReplyPush(clients: &mut Clients, c: ClientId, len: usize, body: impl FnOnc
 
 /// A message on a channel.
 pub fn addReplyPubsubMessage(clients: &mut Clients, c: ClientId, channel: &[u8], msg: &[u8]) {
-    addReplyPush(clients, c, 3, |cl| {
+    add_reply_push(clients, c, 3, |cl| {
         addReplyBulkCBuffer(cl, c, b"message");
         addReplyBulkCBuffer(cl, c, channel);
         addReplyBulkCBuffer(cl, c, msg);
@@ -48,7 +50,7 @@ pub fn addReplyPubsubPatMessage(
     channel: &[u8],
     msg: &[u8],
 ) {
-    addReplyPush(clients, c, 4, |cl| {
+    add_reply_push(clients, c, 4, |cl| {
         addReplyBulkCBuffer(cl, c, b"pmessage");
         addReplyBulkCBuffer(cl, c, pat);
         addReplyBulkCBuffer(cl, c, channel);
@@ -56,10 +58,10 @@ pub fn addReplyPubsubPatMessage(
     });
 }
 
-/// What the four (un)subscribe notices share: the kind, the name (null after leaving everything while being in nothing), and
-/// how many subscriptions are left.
-fn addReplySubscription(clients: &mut Clients, c: ClientId, kind: &[u8], name: Option<&[u8]>) {
-    addReplyPush(clients, c, 3, |cl| {
+/// What the four (un)subscribe notices share: the kind, the name (null after leaving everything
+/// while being in nothing), and how many subscriptions are left.
+fn add_reply_subscription(clients: &mut Clients, c: ClientId, kind: &[u8], name: Option<&[u8]>) {
+    add_reply_push(clients, c, 3, |cl| {
         addReplyBulkCBuffer(cl, c, kind);
         match name {
             Some(name) => addReplyBulkCBuffer(cl, c, name),
@@ -72,22 +74,22 @@ fn addReplySubscription(clients: &mut Clients, c: ClientId, kind: &[u8], name: O
 
 /// The notice that a channel was subscribed to.
 pub fn addReplyPubsubSubscribed(clients: &mut Clients, c: ClientId, channel: &[u8]) {
-    addReplySubscription(clients, c, b"subscribe", Some(channel));
+    add_reply_subscription(clients, c, b"subscribe", Some(channel));
 }
 
 /// The notice that a channel was left; `None` where there was none to leave.
 pub fn addReplyPubsubUnsubscribed(clients: &mut Clients, c: ClientId, channel: Option<&[u8]>) {
-    addReplySubscription(clients, c, b"unsubscribe", channel);
+    add_reply_subscription(clients, c, b"unsubscribe", channel);
 }
 
 /// The notice that a pattern was subscribed to.
 pub fn addReplyPubsubPatSubscribed(clients: &mut Clients, c: ClientId, pattern: &[u8]) {
-    addReplySubscription(clients, c, b"psubscribe", Some(pattern));
+    add_reply_subscription(clients, c, b"psubscribe", Some(pattern));
 }
 
 /// The notice that a pattern was left; `None` where there was none to leave.
 pub fn addReplyPubsubPatUnsubscribed(clients: &mut Clients, c: ClientId, pattern: Option<&[u8]>) {
-    addReplySubscription(clients, c, b"punsubscribe", pattern);
+    add_reply_subscription(clients, c, b"punsubscribe", pattern);
 }
 
 // -----------------------------------------------------------------------------
@@ -99,9 +101,9 @@ pub fn clientSubscriptionsCount(c: &Client) -> usize {
     c.pubsub_channels.len() + c.pubsub_patterns.len()
 }
 
-/// Takes a client out of the list of a channel or pattern; the list goes with its last client, so that nobody can fill the
-/// memory with the names of abandoned channels.
-fn removeSubscriber(map: &mut HashMap<Vec<u8>, List<ClientId>>, name: &[u8], c: ClientId) {
+/// Takes a client out of the list of a channel or pattern; the list goes with its last client, so
+/// that nobody can fill the memory with the names of abandoned channels.
+fn remove_subscriber(map: &mut HashMap<Vec<u8>, List<ClientId>>, name: &[u8], c: ClientId) {
     let clients = map.get_mut(name).expect("what a client is subscribed to has a list of clients");
     let node = listSearchKey(clients, c).expect("and this client is in it");
     listDelNode(clients, node);
@@ -129,7 +131,7 @@ pub fn pubsubUnsubscribeChannel(
 ) -> bool {
     let was = server[c].pubsub_channels.remove(channel);
     if was {
-        removeSubscriber(&mut server.pubsub_channels, channel, c);
+        remove_subscriber(&mut server.pubsub_channels, channel, c);
     }
     if notify {
         addReplyPubsubUnsubscribed(&mut server.clients, c, Some(channel));
@@ -158,7 +160,7 @@ pub fn pubsubUnsubscribePattern(
     let place = server[c].pubsub_patterns.iter().position(|p| p == pattern);
     if let Some(i) = place {
         server[c].pubsub_patterns.remove(i);
-        removeSubscriber(&mut server.pubsub_patterns, pattern, c);
+        remove_subscriber(&mut server.pubsub_patterns, pattern, c);
     }
     if notify {
         addReplyPubsubPatUnsubscribed(&mut server.clients, c, Some(pattern));
@@ -166,7 +168,8 @@ pub fn pubsubUnsubscribePattern(
     place.is_some()
 }
 
-/// Makes a client leave all its channels; how many they were. With `notify` it is told of each, or of none if there was none.
+/// Makes a client leave all its channels; how many they were. With `notify` it is told of each, or
+/// of none if there was none.
 pub fn pubsubUnsubscribeAllChannels(server: &mut Server, c: ClientId, notify: bool) -> usize {
     let channels: Vec<Vec<u8>> = server[c].pubsub_channels.iter().cloned().collect();
     for channel in &channels {
@@ -190,8 +193,8 @@ pub fn pubsubUnsubscribeAllPatterns(server: &mut Server, c: ClientId, notify: bo
     patterns.len()
 }
 
-/// Sends a message to all who listen on the channel, by name or by pattern; how many got it (one who listens twice counts
-/// twice).
+/// Sends a message to all who listen on the channel, by name or by pattern; how many got it (one
+/// who listens twice counts twice).
 pub fn pubsubPublishMessage(server: &mut Server, channel: &[u8], message: &[u8]) -> usize {
     let mut receivers = 0;
     let Server { clients: all, pubsub_channels, pubsub_patterns, .. } = server;
@@ -217,9 +220,9 @@ pub fn pubsubPublishMessage(server: &mut Server, channel: &[u8], message: &[u8])
 // Pubsub commands implementation
 // -----------------------------------------------------------------------------
 
-/// Whether the client must not subscribe: one that expects just one reply per command cannot, but for MULTI, where it always
-/// could. The error was sent.
-fn denySubscription(server: &mut Server, c: ClientId, command: &str) -> bool {
+/// Whether the client must not subscribe: one that expects just one reply per command cannot, but
+/// for MULTI, where it always could. The error was sent.
+fn reject_subscription(server: &mut Server, c: ClientId, command: &str) -> bool {
     let flags = server[c].flags;
     if flags & CLIENT_DENY_BLOCKING == 0 || flags & CLIENT_MULTI != 0 {
         return false;
@@ -234,7 +237,7 @@ fn denySubscription(server: &mut Server, c: ClientId, command: &str) -> bool {
 
 /// SUBSCRIBE channel [channel ...]
 pub fn subscribeCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    if denySubscription(server, c, "SUBSCRIBE") {
+    if reject_subscription(server, c, "SUBSCRIBE") {
         return;
     }
     for channel in argv.iter().skip(1) {
@@ -259,7 +262,7 @@ pub fn unsubscribeCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// PSUBSCRIBE pattern [pattern ...]
 pub fn psubscribeCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    if denySubscription(server, c, "PSUBSCRIBE") {
+    if reject_subscription(server, c, "PSUBSCRIBE") {
         return;
     }
     for pattern in argv.iter().skip(1) {

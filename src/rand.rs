@@ -1,7 +1,7 @@
 //! `rand.c`: the generator behind `math.random` of scripts, `drand48` of the 48-bit family.
 //!
-//! A script that seeds it has to draw the same numbers on every machine, and with the C. Differs: the state is a value
-//! that somebody owns.
+//! A script that seeds it has to draw the same numbers on every machine, and with the C. Differs:
+//! the state is a value that somebody owns.
 
 /// The largest number that [`Rand48::redisLrand48`] draws.
 pub const REDIS_LRAND48_MAX: i32 = i32::MAX;

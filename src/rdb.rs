@@ -63,8 +63,8 @@ use crate::aof::aofReadDiffFromParent;
 use crate::args::Args;
 use crate::debug::debugDelay;
 use crate::ds::dict::{
-    DICT_HT_INITIAL_SIZE, DictBatch, PairEntry, SdsEntry, dictAddBatch, dictAddLater, dictExpand,
-    dictSize,
+    DICT_HT_INITIAL_SIZE, DictBatch, PairEntry, SdsEntry, dict_add_batch, dict_add_later,
+    dictExpand, dictSize,
 };
 
 use crate::ds::intset::*;
@@ -74,7 +74,7 @@ use crate::ds::quicklist::*;
 use crate::ds::rax::*;
 use crate::ds::ziplist::*;
 use crate::ds::zipmap::*;
-use crate::evict::{LFUDecrAndReturn, LRU_CLOCK, estimateObjectIdleTime, newObjectLru};
+use crate::evict::{LFUDecrAndReturn, LRU_CLOCK, estimateObjectIdleTime, initial_lru};
 use crate::keyspace::{
     Aggregate, AggregateRef, Entry, Keyspace, OBJ_ENCODING_SKIPLIST, Object, Value, ValueRef,
 };
@@ -94,8 +94,8 @@ use crate::server::{
 use crate::server_h::*;
 use crate::sys::alloc::{fallibly, zmalloc_used_memory};
 use crate::sys::clock::{mstime, steady_ms};
-use crate::sys::errno::errorText;
-use crate::sys::file::{fileSize, fsync, getcwd, open, rename, unlink};
+use crate::sys::errno::error_text;
+use crate::sys::file::{file_size, fsync, getcwd, open, rename, unlink};
 use crate::sys::fork::{Fork, getpid, kill};
 use crate::sys::signal;
 use crate::sys::socket::close;
@@ -171,7 +171,7 @@ pub const RDB_TYPE_ZSET_ZIPLIST: u8 = 12;
 pub const RDB_TYPE_HASH_ZIPLIST: u8 = 13;
 /// The number of nodes, and each as a ziplist in one string.
 pub const RDB_TYPE_LIST_QUICKLIST: u8 = 14;
-/// A stream: see `rdbSaveStream`.
+/// A stream: see `rdb_save_stream`.
 pub const RDB_TYPE_STREAM_LISTPACKS: u8 = 15;
 // From version 10 on.
 /// A listpack of fields and values as one string.
@@ -362,13 +362,13 @@ fn exit_while_loading(server: &Server, exitcode: i32) -> ! {
 }
 
 /// Ends the process with exit code 1 if data is being loaded. The caller has logged the reason.
-fn exitIfLoading(server: &Server) {
+fn exit_if_loading(server: &Server) {
     if server.loading {
         exit_while_loading(server, 1);
     }
 }
 
-/// Writes bytes as they are. `C_ERR`: the stream has failed, see `rioTakeError`.
+/// Writes bytes as they are. `C_ERR`: the stream has failed, see `rio_take_error`.
 fn rdbWriteRaw(rdb: &mut Rio, p: &[u8]) -> CResult {
     rioWrite(rdb, p)
 }
@@ -376,19 +376,19 @@ fn rdbWriteRaw(rdb: &mut Rio, p: &[u8]) -> CResult {
 /// Makes `n` bytes available in the read buffer, at most `RIO_TAKE_MAX`. Returns `false` if the
 /// stream ends before, or fails.
 #[inline(always)]
-fn rdbNeed(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
-    rioAvailable(rdb) >= n || rdbFill(server, rdb, n)
+fn ensure_available(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
+    rio_available(rdb) >= n || refill_until_available(server, rdb, n)
 }
 
-/// Reads until `n` bytes are available: the slow path of [`rdbNeed`]. Processes events now and
-/// then, see [`rdbLoadProgressCallback`].
+/// Reads until `n` bytes are available: the slow path of [`ensure_available`]. Processes events now
+/// and then, see [`rdbLoadProgressCallback`].
 #[cold]
 #[inline(never)]
-fn rdbFill(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
+fn refill_until_available(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
     debug_assert!(n <= RIO_TAKE_MAX);
-    while rioAvailable(rdb) < n {
-        let before = rioTell(rdb) + rioAvailable(rdb) as u64;
-        if rioFill(rdb).is_err() {
+    while rio_available(rdb) < n {
+        let before = rioTell(rdb) + rio_available(rdb) as u64;
+        if rio_fill(rdb).is_err() {
             return false;
         }
         rdbLoadProgressCallback(server, rdb, before);
@@ -399,11 +399,11 @@ fn rdbFill(server: &mut Server, rdb: &mut Rio, n: usize) -> bool {
 /// Reads `N` bytes. Returns `None` if the stream ends before, or fails. The caller can tell an
 /// error from any value, so no call is needed that asks the stream whether it failed.
 #[inline(always)]
-fn rdbLoadRaw<const N: usize>(server: &mut Server, rdb: &mut Rio) -> Option<[u8; N]> {
-    if !rdbNeed(server, rdb, N) {
+fn rdb_load_raw<const N: usize>(server: &mut Server, rdb: &mut Rio) -> Option<[u8; N]> {
+    if !ensure_available(server, rdb, N) {
         return None;
     }
-    rioTake(rdb, N).first_chunk().copied()
+    rio_take(rdb, N).first_chunk().copied()
 }
 
 /// Reads `len` bytes into a buffer of their own. Returns `None` if they are not all there, or if
@@ -411,8 +411,8 @@ fn rdbLoadRaw<const N: usize>(server: &mut Server, rdb: &mut Rio) -> Option<[u8;
 ///
 /// All the memory is allocated at once only if so many bytes are known to be there. Otherwise the
 /// buffer grows as they arrive, so that a corrupt length allocates nothing that is not filled.
-fn rdbLoadLong(server: &mut Server, rdb: &mut Rio, len: u64) -> Option<Vec<u8>> {
-    let known = rioRemaining(rdb).unwrap_or(0).max(LONG_STRING_STEP as u64);
+fn rdb_load_long_string(server: &mut Server, rdb: &mut Rio, len: u64) -> Option<Vec<u8>> {
+    let known = rio_remaining(rdb).unwrap_or(0).max(LONG_STRING_STEP as u64);
     let mut out = Vec::new();
     let allocated = usize::try_from(len)
         .is_ok_and(|len| fallibly(|| out.try_reserve_exact(len.min(known as usize))).is_ok());
@@ -423,10 +423,10 @@ fn rdbLoadLong(server: &mut Server, rdb: &mut Rio, len: u64) -> Option<Vec<u8>> 
     }
     let len = len as usize;
     while out.len() < len {
-        let before = rioTell(rdb) + rioAvailable(rdb) as u64;
+        let before = rioTell(rdb) + rio_available(rdb) as u64;
         // Read step by step: a single read would reserve memory for all that is missing.
         let step = (out.capacity() - out.len()).max(LONG_STRING_STEP).min(len - out.len());
-        rioReadAppend(rdb, &mut out, step).ok()?;
+        rio_read_append(rdb, &mut out, step).ok()?;
         rdbLoadProgressCallback(server, rdb, before);
     }
     Some(out)
@@ -441,13 +441,13 @@ pub fn rdbSaveType(rdb: &mut Rio, type_: u8) -> CResult {
 /// expiration time. Returns `None` at the end of the stream.
 #[inline]
 pub fn rdbLoadType(server: &mut Server, rdb: &mut Rio) -> Option<u8> {
-    rdbLoadRaw::<1>(server, rdb).map(|[type_]| type_)
+    rdb_load_raw::<1>(server, rdb).map(|[type_]| type_)
 }
 
 /// Reads an expiration time in seconds, 32 bits, which follows `RDB_OPCODE_EXPIRETIME`. Only old
 /// files have it; what is written today is in milliseconds.
 pub fn rdbLoadTime(server: &mut Server, rdb: &mut Rio) -> Option<i64> {
-    rdbLoadRaw(server, rdb).map(|t32| i64::from(i32::from_le_bytes(t32)))
+    rdb_load_raw(server, rdb).map(|t32| i64::from(i32::from_le_bytes(t32)))
 }
 
 /// Writes an expiration time, or another time, in milliseconds since the epoch: eight bytes, little
@@ -461,7 +461,7 @@ pub fn rdbSaveMillisecondTime(rdb: &mut Rio, t: i64) -> CResult {
 // The C still reads them so, in order that a big endian machine can load its own old files. Here
 // they are read as little endian, which all but those are.
 pub fn rdbLoadMillisecondTime(server: &mut Server, rdb: &mut Rio) -> Option<i64> {
-    rdbLoadRaw(server, rdb).map(i64::from_le_bytes)
+    rdb_load_raw(server, rdb).map(i64::from_le_bytes)
 }
 
 /// Writes a length in the shortest encoding that holds it (`RDB_6BITLEN` and the following).
@@ -486,19 +486,19 @@ pub fn rdbSaveLen(rdb: &mut Rio, len: u64) -> CResult {
 /// length is unknown, which was reported.
 #[inline]
 pub fn rdbLoadLenByRef(server: &mut Server, rdb: &mut Rio) -> Option<(u64, bool)> {
-    let [first] = rdbLoadRaw(server, rdb)?;
+    let [first] = rdb_load_raw(server, rdb)?;
     let low = u64::from(first & 0x3f);
     Some(match first >> 6 {
         RDB_6BITLEN => (low, false),
         // The six bits are not a length, but the encoding of the string that follows.
         RDB_ENCVAL => (low, true),
         RDB_14BITLEN => {
-            let [second] = rdbLoadRaw(server, rdb)?;
+            let [second] = rdb_load_raw(server, rdb)?;
             (low << 8 | u64::from(second), false)
         }
         type_ => match first {
-            RDB_32BITLEN => (u64::from(u32::from_be_bytes(rdbLoadRaw(server, rdb)?)), false),
-            RDB_64BITLEN => (u64::from_be_bytes(rdbLoadRaw(server, rdb)?), false),
+            RDB_32BITLEN => (u64::from(u32::from_be_bytes(rdb_load_raw(server, rdb)?)), false),
+            RDB_64BITLEN => (u64::from_be_bytes(rdb_load_raw(server, rdb)?), false),
             _ => {
                 rdbReportCorruptRDB!(server, "Unknown length encoding {} in rdbLoadLen()", type_);
                 return None;
@@ -537,9 +537,9 @@ pub fn rdbLoadIntegerObject(server: &mut Server, rdb: &mut Rio, enctype: u64) ->
     const INT16: u64 = RDB_ENC_INT16 as u64;
     const INT32: u64 = RDB_ENC_INT32 as u64;
     match enctype {
-        INT8 => rdbLoadRaw(server, rdb).map(|enc| i64::from(i8::from_le_bytes(enc))),
-        INT16 => rdbLoadRaw(server, rdb).map(|enc| i64::from(i16::from_le_bytes(enc))),
-        INT32 => rdbLoadRaw(server, rdb).map(|enc| i64::from(i32::from_le_bytes(enc))),
+        INT8 => rdb_load_raw(server, rdb).map(|enc| i64::from(i8::from_le_bytes(enc))),
+        INT16 => rdb_load_raw(server, rdb).map(|enc| i64::from(i16::from_le_bytes(enc))),
+        INT32 => rdb_load_raw(server, rdb).map(|enc| i64::from(i32::from_le_bytes(enc))),
         _ => {
             rdbReportCorruptRDB!(server, "Unknown RDB integer encoding type {}", enctype);
             None
@@ -600,7 +600,7 @@ fn rdbLoadLzfStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<R
     let plausible = |clen: usize| len <= clen as u64 * 88 + 264;
     if clen <= RIO_TAKE_MAX as u64 && len <= RIO_TAKE_MAX as u64 {
         let (clen, len) = (clen as usize, len as usize);
-        if !rdbNeed(server, rdb, clen) {
+        if !ensure_available(server, rdb, clen) {
             return None;
         }
         // Both fit into the buffers of the stream, so that loading many short strings allocates
@@ -609,7 +609,7 @@ fn rdbLoadLzfStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<R
         if val.len() < len {
             val.resize(len, 0);
         }
-        let ok = lzf_decompress(rioTake(rdb, clen), &mut val[..len]) == len;
+        let ok = lzf_decompress(rio_take(rdb, clen), &mut val[..len]) == len;
         rdb.scratch = val;
         if ok {
             return Some(RdbString::Slice(&rdb.scratch[..len]));
@@ -617,7 +617,7 @@ fn rdbLoadLzfStringObject<'a>(server: &mut Server, rdb: &'a mut Rio) -> Option<R
     } else {
         // A long string is read first: only when so many bytes have come is the size of the result
         // believed.
-        let c = rdbLoadLong(server, rdb, clen)?;
+        let c = rdb_load_long_string(server, rdb, clen)?;
         if plausible(c.len()) {
             let len = len as usize;
             let mut val = Vec::new();
@@ -740,25 +740,25 @@ pub fn rdbGenericLoadStringObject<'a>(
     let (len, isencoded) = rdbLoadLenByRef(server, rdb)?;
     if isencoded {
         // `len` is the encoding here.
-        return rdbLoadSpecialString(server, rdb, len);
+        return rdb_load_special_string(server, rdb, len);
     }
     // A string of this size does not fit into the read buffer.
     if len > RIO_TAKE_MAX as u64 {
         if len == RDB_LENERR {
             return None;
         }
-        return rdbLoadLong(server, rdb, len).map(RdbString::Own);
+        return rdb_load_long_string(server, rdb, len).map(RdbString::Own);
     }
     let len = len as usize;
-    if !rdbNeed(server, rdb, len) {
+    if !ensure_available(server, rdb, len) {
         return None;
     }
-    Some(RdbString::Slice(rioTake(rdb, len)))
+    Some(RdbString::Slice(rio_take(rdb, len)))
 }
 
 /// Reads a string in the special encoding `enctype`. Returns `None` as
 /// [`rdbGenericLoadStringObject`] does.
-fn rdbLoadSpecialString<'a>(
+fn rdb_load_special_string<'a>(
     server: &mut Server,
     rdb: &'a mut Rio,
     enctype: u64,
@@ -807,15 +807,15 @@ pub fn rdbSaveDoubleValue(rdb: &mut Rio, val: f64) -> CResult {
 /// Reads a double that [`rdbSaveDoubleValue`] has written. Returns `None` if bytes are missing, or
 /// if the text is not a number.
 pub fn rdbLoadDoubleValue(server: &mut Server, rdb: &mut Rio) -> Option<f64> {
-    match rdbLoadRaw(server, rdb)? {
+    match rdb_load_raw(server, rdb)? {
         [255] => Some(f64::NEG_INFINITY),
         [254] => Some(f64::INFINITY),
         [253] => Some(f64::NAN),
         [len] => {
-            if !rdbNeed(server, rdb, len.into()) {
+            if !ensure_available(server, rdb, len.into()) {
                 return None;
             }
-            let number = strtod(c_str(rioTake(rdb, len.into())));
+            let number = strtod(c_str(rio_take(rdb, len.into())));
             (number.len > 0).then_some(number.value)
         }
     }
@@ -828,7 +828,7 @@ pub fn rdbSaveBinaryDoubleValue(rdb: &mut Rio, val: f64) -> CResult {
 
 /// Reads a double that [`rdbSaveBinaryDoubleValue`] has written.
 pub fn rdbLoadBinaryDoubleValue(server: &mut Server, rdb: &mut Rio) -> Option<f64> {
-    rdbLoadRaw(server, rdb).map(f64::from_le_bytes)
+    rdb_load_raw(server, rdb).map(f64::from_le_bytes)
 }
 
 /// Writes a float in the IEEE 754 binary32 format: four bytes, little endian.
@@ -838,7 +838,7 @@ pub fn rdbSaveBinaryFloatValue(rdb: &mut Rio, val: f32) -> CResult {
 
 /// Reads a float that [`rdbSaveBinaryFloatValue`] has written.
 pub fn rdbLoadBinaryFloatValue(server: &mut Server, rdb: &mut Rio) -> Option<f32> {
-    rdbLoadRaw(server, rdb).map(f32::from_le_bytes)
+    rdb_load_raw(server, rdb).map(f32::from_le_bytes)
 }
 
 /// Writes the value type of `o`, which depends on its type and its encoding in memory: a small
@@ -910,13 +910,13 @@ fn rdbSaveStreamConsumers(server: &Server, rdb: &mut Rio, cg: &streamCG) -> CRes
 pub fn rdbSaveObject(server: &Server, rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
     match o {
         ValueRef::Int(_) | ValueRef::Str(_) => rdbSaveStringObject(server, rdb, o),
-        ValueRef::Aggregate(a) => rdbSaveAggregate(server, rdb, a),
+        ValueRef::Aggregate(a) => rdb_save_aggregate(server, rdb, a),
     }
 }
 
 /// Writes a value that has elements. An encoding that is a single blob in memory (ziplist, intset)
 /// is written as it is, as one string. That is fast, and the loader gets the same encoding back.
-fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult {
+fn rdb_save_aggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult {
     match a {
         AggregateRef::List(ql) => {
             rdbSaveLen(rdb, ql.len() as u64)?;
@@ -959,13 +959,13 @@ fn rdbSaveAggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResult 
             }
             C_OK
         }
-        AggregateRef::Stream(s) => rdbSaveStream(server, rdb, s),
+        AggregateRef::Stream(s) => rdb_save_stream(server, rdb, s),
     }
 }
 
 /// Writes a stream: its listpacks as they are, each with its key in the radix tree, then its length
 /// and last id, and its consumer groups with their pending entries lists and consumers.
-fn rdbSaveStream(server: &Server, rdb: &mut Rio, s: &Stream) -> CResult {
+fn rdb_save_stream(server: &Server, rdb: &mut Rio, s: &Stream) -> CResult {
     rdbSaveLen(rdb, raxSize(&s.rax))?;
     let mut ri = raxStart();
     raxSeek(&mut ri, &s.rax, "^", b"");
@@ -999,7 +999,7 @@ fn rdbSaveStream(server: &Server, rdb: &mut Rio, s: &Stream) -> CResult {
 /// Returns the number of bytes that a value takes in a file: it is written to a stream that only
 /// counts.
 pub fn rdbSavedObjectLen(server: &Server, o: ValueRef<'_>) -> usize {
-    let mut rdb = rioInitWithNull();
+    let mut rdb = rio_init_with_null();
     rdbSaveObject(server, &mut rdb, o).expect("counting does not fail");
     rioTell(&rdb) as usize
 }
@@ -1103,11 +1103,11 @@ pub fn rdbSaveRio(
     rdbflags: i32,
     rsi: Option<&rdbSaveInfo>,
 ) -> io::Result<()> {
-    rdbSaveRioInner(server, rdb, rdbflags, rsi).map_err(|()| rioTakeError(rdb))
+    rdb_save_rio_inner(server, rdb, rdbflags, rsi).map_err(|()| rio_take_error(rdb))
 }
 
 /// Does the work of [`rdbSaveRio`]. `C_ERR`: the stream has failed and holds the error.
-fn rdbSaveRioInner(
+fn rdb_save_rio_inner(
     server: &mut Server,
     rdb: &mut Rio,
     rdbflags: i32,
@@ -1139,26 +1139,26 @@ fn rdbSaveRioInner(
         // The table is taken out of the server while it is iterated, since reporting the progress
         // borrows the server.
         let dict = take(&mut server.db[j].dict);
-        let saved = rdbSaveKeys(server, rdb, &dict, &mut progress);
+        let saved = rdb_save_keys(server, rdb, &dict, &mut progress);
         server.db[j].dict = dict;
         saved?;
     }
 
     rdbSaveType(rdb, RDB_OPCODE_EOF)?;
     // The checksum is 0 if `rdbchecksum` is off, and then a loader skips the check.
-    let cksum = rioChecksum(rdb);
+    let cksum = rio_checksum(rdb);
     rioWrite(rdb, &cksum.to_le_bytes())
 }
 
 /// Writes the keys of one db, and reports the progress to the parent.
-fn rdbSaveKeys(
+fn rdb_save_keys(
     server: &mut Server,
     rdb: &mut Rio,
     dict: &Keyspace,
     progress: &mut SaveProgress,
 ) -> CResult {
     for e in dict.iter() {
-        rdbSaveEntry(server, rdb, e)?;
+        rdb_save_entry(server, rdb, e)?;
 
         // As part of an AOF rewrite: move the diff that the parent has accumulated to this child
         // from time to time. Less of it is then left to write at the end, and the pipe, which is
@@ -1188,18 +1188,18 @@ fn rdbSaveKeys(
 
 /// Writes an entry of the keyspace: [`rdbSaveKeyValuePair`].
 #[inline]
-fn rdbSaveEntry(server: &Server, rdb: &mut Rio, e: Entry<'_>) -> CResult {
+fn rdb_save_entry(server: &Server, rdb: &mut Rio, e: Entry<'_>) -> CResult {
     rdbSaveKeyValuePair(server, rdb, e.key(), e.value(), e.lru(), e.expire().unwrap_or(-1))
 }
 
 /// Returns the working directory, for log messages.
-fn rootDir() -> Vec<u8> {
+fn root_dir() -> Vec<u8> {
     getcwd().unwrap_or_else(|_| b"unknown".to_vec())
 }
 
 /// Returns the name of the temporary file to which process `pid` saves. It is renamed when it is
 /// complete.
-fn rdbTempFile(pid: i32) -> Vec<u8> {
+fn rdb_temp_file(pid: i32) -> Vec<u8> {
     bformat!("temp-{}.rdb", pid)
 }
 
@@ -1207,7 +1207,7 @@ fn rdbTempFile(pid: i32) -> Vec<u8> {
 /// replaces `filename` when it is complete and synced, so that a crash at any time leaves one whole
 /// file. `C_ERR`: the log says why, and the old file is as it was.
 pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) -> CResult {
-    let tmpfile = rdbTempFile(getpid());
+    let tmpfile = rdb_temp_file(getpid());
     // The name has the pid of the process in it, so that a SAVE and a child that is being killed do
     // not write to the same file.
     let fd = match open(&tmpfile, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o666) {
@@ -1217,8 +1217,8 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
                 LL_WARNING,
                 "Failed opening the RDB file {} (in server root dir {}) for saving: {}",
                 B(filename),
-                B(&rootDir()),
-                errorText(&e)
+                B(&root_dir()),
+                error_text(&e)
             );
             return C_ERR;
         }
@@ -1235,11 +1235,11 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
     // Sync before the rename: otherwise a power failure could leave the name with a file whose data
     // is still in the buffers of the kernel.
     let saved = rdbSaveRio(server, &mut rdb, RDBFLAGS_NONE, rsi)
-        .and_then(|()| rioFlush(&mut rdb).map_err(|()| rioTakeError(&mut rdb)))
+        .and_then(|()| rioFlush(&mut rdb).map_err(|()| rio_take_error(&mut rdb)))
         .and_then(|()| fsync(fd));
     close(fd);
     if let Err(e) = saved {
-        serverLog!(LL_WARNING, "Write error saving DB on disk: {}", errorText(&e));
+        serverLog!(LL_WARNING, "Write error saving DB on disk: {}", error_text(&e));
         let _ = unlink(&tmpfile);
         stopSaving(false);
         return C_ERR;
@@ -1251,8 +1251,8 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
             "Error moving temp DB file {} on the final destination {} (in server root dir {}): {}",
             B(&tmpfile),
             B(filename),
-            B(&rootDir()),
-            errorText(&e)
+            B(&root_dir()),
+            error_text(&e)
         );
         let _ = unlink(&tmpfile);
         stopSaving(false);
@@ -1297,7 +1297,7 @@ pub fn rdbSaveBackground(
         }
         Err(e) => {
             server.lastbgsave_status = CStatus::Err;
-            serverLog!(LL_WARNING, "Can't save in background: fork: {}", errorText(&e));
+            serverLog!(LL_WARNING, "Can't save in background: fork: {}", error_text(&e));
             C_ERR
         }
         Ok(Fork::Parent(childpid)) => {
@@ -1326,7 +1326,7 @@ pub fn rdbRemoveTempFile(childpid: i32, from_signal: bool) {
         }
         let _ = unlink(&buf[..len]);
     } else {
-        let _ = unlink(&rdbTempFile(childpid));
+        let _ = unlink(&rdb_temp_file(childpid));
     }
 }
 
@@ -1357,7 +1357,7 @@ pub fn moduleTypeNameByID(moduleid: u64) -> [u8; 9] {
 /// for duplicates. `sanitize-dump-payload` says so: always, never, or, with `clients`, only for a
 /// RESTORE by a client other than the master, whose user does not have the flag
 /// `skip-sanitize-payload`.
-fn deepIntegrityValidation(server: &Server) -> bool {
+fn sanitizes_deeply(server: &Server) -> bool {
     if server.sanitize_dump_payload != SANITIZE_DUMP_CLIENTS {
         return server.sanitize_dump_payload == SANITIZE_DUMP_YES;
     }
@@ -1409,13 +1409,13 @@ fn rdb_drop_duplicates(zl: &[u8], scores: bool) -> Option<Ziplist> {
     let mut seen = HashSet::new();
     let mut out = ziplistNew();
     for pair in entries.chunks_exact(2) {
-        if scores && zzlScore(pair[1]).is_nan() {
+        if scores && zzl_score(pair[1]).is_nan() {
             return None;
         }
-        let first = elementText(pair[0]).to_vec();
+        let first = element_text(pair[0]).to_vec();
         if !seen.contains(&first) {
             ziplistPush(&mut out, &first, ZIPLIST_TAIL);
-            ziplistPush(&mut out, &elementText(pair[1]), ZIPLIST_TAIL);
+            ziplistPush(&mut out, &element_text(pair[1]), ZIPLIST_TAIL);
             seen.insert(first);
         }
     }
@@ -1459,7 +1459,7 @@ pub fn rdbLoadCheckModuleValue(
 /// for messages. A short string is borrowed from the stream.
 ///
 /// `Err` is [`RdbLoadErr`]; corrupt data was reported. How deeply a packed value is validated
-/// depends on [`deepIntegrityValidation`]: one that is corrupt and accepted here aborts the process
+/// depends on [`sanitizes_deeply`]: one that is corrupt and accepted here aborts the process
 /// when a command reads that part of it.
 #[inline]
 pub fn rdbLoadObject<'a>(
@@ -1478,7 +1478,7 @@ pub fn rdbLoadObject<'a>(
             Ok(Value::Str(b"module-dummy-value"))
         }
         _ => {
-            let a = rdbLoadAggregate(server, rdbtype, rdb, key, rdbver)?;
+            let a = rdb_load_aggregate(server, rdbtype, rdb, key, rdbver)?;
             Ok(Value::Own(Object::Aggregate(a)))
         }
     }
@@ -1486,7 +1486,7 @@ pub fn rdbLoadObject<'a>(
 
 /// Reads a value that has elements: [`rdbLoadObject`] for all types other than strings.
 #[inline(never)]
-fn rdbLoadAggregate(
+fn rdb_load_aggregate(
     server: &mut Server,
     rdbtype: u8,
     rdb: &mut Rio,
@@ -1494,25 +1494,25 @@ fn rdbLoadAggregate(
     rdbver: i32,
 ) -> Result<Aggregate, RdbLoadErr> {
     if !rdbIsObjectType(rdbtype, rdbver) {
-        return Err(rdbRefuseType(server, rdbtype, rdb, key, rdbver));
+        return Err(rdb_refuse_type(server, rdbtype, rdb, key, rdbver));
     }
     match rdbtype {
-        RDB_TYPE_LIST => rdbLoadList(server, rdb).map(|ql| Aggregate::List(Box::new(ql))),
-        RDB_TYPE_SET => rdbLoadSet(server, rdb).map(Aggregate::Set),
-        RDB_TYPE_ZSET_2 | RDB_TYPE_ZSET => rdbLoadZset(server, rdb, rdbtype).map(Aggregate::Zset),
-        RDB_TYPE_HASH => rdbLoadHash(server, rdb).map(Aggregate::Hash),
+        RDB_TYPE_LIST => rdb_load_list(server, rdb).map(|ql| Aggregate::List(Box::new(ql))),
+        RDB_TYPE_SET => rdb_load_set(server, rdb).map(Aggregate::Set),
+        RDB_TYPE_ZSET_2 | RDB_TYPE_ZSET => rdb_load_zset(server, rdb, rdbtype).map(Aggregate::Zset),
+        RDB_TYPE_HASH => rdb_load_hash(server, rdb).map(Aggregate::Hash),
         RDB_TYPE_LIST_QUICKLIST => {
-            rdbLoadQuicklist(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
+            rdb_load_quicklist(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
         }
         RDB_TYPE_LIST_QUICKLIST_2 => {
-            rdbLoadQuicklist2(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
+            rdb_load_quicklist2(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
         }
         RDB_TYPE_STREAM_LISTPACKS | RDB_TYPE_STREAM_LISTPACKS_2 | RDB_TYPE_STREAM_LISTPACKS_3 => {
-            let s = rdbLoadStream(server, rdb, rdbtype, key).ok_or(RdbLoadErr::OTHER)?;
+            let s = rdb_load_stream(server, rdb, rdbtype, key).ok_or(RdbLoadErr::OTHER)?;
             Ok(Aggregate::Stream(Box::new(s)))
         }
         RDB_TYPE_HASH_METADATA => {
-            rdbLoadHashMetadata(server, rdb, key, rdbver).map(Aggregate::Hash)
+            rdb_load_hash_metadata(server, rdb, key, rdbver).map(Aggregate::Hash)
         }
         RDB_TYPE_HASH_ZIPMAP
         | RDB_TYPE_LIST_ZIPLIST
@@ -1522,20 +1522,20 @@ fn rdbLoadAggregate(
         | RDB_TYPE_HASH_LISTPACK
         | RDB_TYPE_ZSET_LISTPACK
         | RDB_TYPE_SET_LISTPACK
-        | RDB_TYPE_HASH_LISTPACK_EX => rdbLoadEncoded(server, rdbtype, rdb, key, rdbver),
-        _ => Err(rdbRefuseType(server, rdbtype, rdb, key, rdbver)),
+        | RDB_TYPE_HASH_LISTPACK_EX => rdb_load_encoded(server, rdbtype, rdb, key, rdbver),
+        _ => Err(rdb_refuse_type(server, rdbtype, rdb, key, rdbver)),
     }
 }
 
 /// Returns for how many of `len` elements, each of which takes at least `size` bytes in the file,
 /// room is made in advance. A corrupt length allocates no more than the bytes that are left could
 /// fill.
-fn rdbRoom(rdb: &Rio, len: u64, size: u64) -> usize {
-    len.min(rioRemaining(rdb).map_or(1 << 20, |bytes| bytes / size)) as usize
+fn capacity_hint(rdb: &Rio, len: u64, size: u64) -> usize {
+    len.min(rio_remaining(rdb).map_or(1 << 20, |bytes| bytes / size)) as usize
 }
 
 /// Reads the number of elements of a value. 0 is `EMPTY_KEY`.
-fn rdbLoadCount(server: &mut Server, rdb: &mut Rio) -> Result<u64, RdbLoadErr> {
+fn rdb_load_count(server: &mut Server, rdb: &mut Rio) -> Result<u64, RdbLoadErr> {
     match rdbLoadLen(server, rdb) {
         None => Err(RdbLoadErr::OTHER),
         Some(0) => Err(RdbLoadErr::EMPTY_KEY),
@@ -1544,13 +1544,13 @@ fn rdbLoadCount(server: &mut Server, rdb: &mut Rio) -> Result<u64, RdbLoadErr> {
 }
 
 /// Reports a corrupt value, and returns the error.
-fn rdbCorrupt<T>(server: &mut Server, linenum: u32, reason: &str) -> Result<T, RdbLoadErr> {
+fn rdb_report_corrupt<T>(server: &mut Server, linenum: u32, reason: &str) -> Result<T, RdbLoadErr> {
     rdbReportError(server, true, linenum, reason.as_bytes());
     Err(RdbLoadErr::OTHER)
 }
 
 /// Returns `value`, or reports `reason` if it is `None`.
-fn rdbUnlessCorrupt<T>(
+fn or_corrupt<T>(
     server: &mut Server,
     linenum: u32,
     value: Option<T>,
@@ -1558,12 +1558,12 @@ fn rdbUnlessCorrupt<T>(
 ) -> Result<T, RdbLoadErr> {
     match value {
         Some(value) => Ok(value),
-        None => rdbCorrupt(server, linenum, reason),
+        None => rdb_report_corrupt(server, linenum, reason),
     }
 }
 
 /// Adds an element to the end of a list. Returns `false` if it is too long to be an element.
-fn rdbAddToList(ql: &mut Quicklist, ele: &[u8]) -> bool {
+fn rdb_add_to_list(ql: &mut Quicklist, ele: &[u8]) -> bool {
     if ele.len() >= LIST_ELEMENT_LIMIT {
         return false;
     }
@@ -1572,13 +1572,13 @@ fn rdbAddToList(ql: &mut Quicklist, ele: &[u8]) -> bool {
 }
 
 /// Reads a list whose elements are written one by one (`RDB_TYPE_LIST`, which old versions wrote).
-fn rdbLoadList(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
-    let len = rdbLoadCount(server, rdb)?;
+fn rdb_load_list(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
+    let len = rdb_load_count(server, rdb)?;
     let mut ql = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
     for _ in 0..len {
         let ele = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
-        if !rdbAddToList(&mut ql, ele.bytes(&mut itoa::Buffer::new())) {
-            return rdbCorrupt(server, line!(), "List element is too big");
+        if !rdb_add_to_list(&mut ql, ele.bytes(&mut itoa::Buffer::new())) {
+            return rdb_report_corrupt(server, line!(), "List element is too big");
         }
     }
     Ok(ql)
@@ -1624,7 +1624,7 @@ impl SetBuilder {
             self.convert();
         }
         match &mut self.set {
-            Set::Ht(d) => dictAddLater(d, &mut self.waiting, SdsEntry::new(ele)),
+            Set::Ht(d) => dict_add_later(d, &mut self.waiting, SdsEntry::new(ele)),
             Set::Intset(_) => unreachable!("it was converted just now"),
         }
     }
@@ -1633,7 +1633,7 @@ impl SetBuilder {
     /// members of the batch.
     fn finish(mut self) -> Option<Set> {
         let all_new = match &mut self.set {
-            Set::Ht(d) => dictAddBatch(d, &mut self.waiting),
+            Set::Ht(d) => dict_add_batch(d, &mut self.waiting),
             Set::Intset(_) => true,
         };
         all_new.then_some(self.set)
@@ -1641,26 +1641,26 @@ impl SetBuilder {
 }
 
 /// Reads a set whose members are written one by one (`RDB_TYPE_SET`).
-fn rdbLoadSet(server: &mut Server, rdb: &mut Rio) -> Result<Set, RdbLoadErr> {
-    let len = rdbLoadCount(server, rdb)?;
-    let mut set = SetBuilder::new(server, len, rdbRoom(rdb, len, 1));
+fn rdb_load_set(server: &mut Server, rdb: &mut Rio) -> Result<Set, RdbLoadErr> {
+    let len = rdb_load_count(server, rdb)?;
+    let mut set = SetBuilder::new(server, len, capacity_hint(rdb, len, 1));
     for _ in 0..len {
         let ele = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
         if !set.add(ele.bytes(&mut itoa::Buffer::new())) {
-            return rdbCorrupt(server, line!(), "Duplicate set members detected");
+            return rdb_report_corrupt(server, line!(), "Duplicate set members detected");
         }
     }
-    rdbUnlessCorrupt(server, line!(), set.finish(), "Duplicate set members detected")
+    or_corrupt(server, line!(), set.finish(), "Duplicate set members detected")
 }
 
 /// Reads a sorted set whose members are written one by one (`RDB_TYPE_ZSET` with scores as text,
 /// `RDB_TYPE_ZSET_2` with binary scores). It is converted to a ziplist if the configuration allows
 /// it.
-fn rdbLoadZset(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Result<Zset, RdbLoadErr> {
-    let zsetlen = rdbLoadCount(server, rdb)?;
+fn rdb_load_zset(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Result<Zset, RdbLoadErr> {
+    let zsetlen = rdb_load_count(server, rdb)?;
     let (mut maxelelen, mut totelelen) = (0, 0);
     let mut zs = Box::new(zset::new());
-    let room = rdbRoom(rdb, zsetlen, 2);
+    let room = capacity_hint(rdb, zsetlen, 2);
     if room > DICT_HT_INITIAL_SIZE {
         zs.dict.try_expand(room);
     }
@@ -1677,16 +1677,16 @@ fn rdbLoadZset(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Result<Zset, 
         let score = score.ok_or(RdbLoadErr::OTHER)?;
         // C: a NaN score aborts the process.
         if score.is_nan() {
-            return rdbCorrupt(server, line!(), "Zset with NAN score detected");
+            return rdb_report_corrupt(server, line!(), "Zset with NAN score detected");
         }
         maxelelen = ele.len().max(maxelelen);
         totelelen += ele.len();
         if !zs.add_later(&mut waiting, score, &ele) {
-            return rdbCorrupt(server, line!(), "Duplicate zset fields detected");
+            return rdb_report_corrupt(server, line!(), "Duplicate zset fields detected");
         }
     }
     if !zs.add_batch(&mut waiting) {
-        return rdbCorrupt(server, line!(), "Duplicate zset fields detected");
+        return rdb_report_corrupt(server, line!(), "Duplicate zset fields detected");
     }
 
     // The conversion comes last, because the members are in descending order and a ziplist needs
@@ -1756,7 +1756,7 @@ impl HashBuilder {
             self.convert(room);
         }
         match &mut self.hash {
-            Hash::Ht(ht) => dictAddLater(ht, &mut self.waiting, PairEntry::new(field, value)),
+            Hash::Ht(ht) => dict_add_later(ht, &mut self.waiting, PairEntry::new(field, value)),
             Hash::Ziplist(_) => unreachable!("it was converted just now"),
         }
     }
@@ -1765,7 +1765,7 @@ impl HashBuilder {
     /// fields of the batch.
     fn finish(mut self) -> Option<Hash> {
         let all_new = match &mut self.hash {
-            Hash::Ht(ht) => dictAddBatch(ht, &mut self.waiting),
+            Hash::Ht(ht) => dict_add_batch(ht, &mut self.waiting),
             Hash::Ziplist(_) => true,
         };
         all_new.then_some(self.hash)
@@ -1773,27 +1773,27 @@ impl HashBuilder {
 }
 
 /// Reads a hash whose fields and values are written one by one (`RDB_TYPE_HASH`).
-fn rdbLoadHash(server: &mut Server, rdb: &mut Rio) -> Result<Hash, RdbLoadErr> {
-    let len = rdbLoadCount(server, rdb)?;
-    let deep = deepIntegrityValidation(server);
-    let mut hash = HashBuilder::new(server, len, rdbRoom(rdb, len, 2), deep);
+fn rdb_load_hash(server: &mut Server, rdb: &mut Rio) -> Result<Hash, RdbLoadErr> {
+    let len = rdb_load_count(server, rdb)?;
+    let deep = sanitizes_deeply(server);
+    let mut hash = HashBuilder::new(server, len, capacity_hint(rdb, len, 2), deep);
     let mut field = Vec::new();
     for i in 0..len {
         field.clear();
         rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?.append_to(&mut field);
-        let room = rdbRoom(rdb, len - i, 2);
+        let room = capacity_hint(rdb, len - i, 2);
         let value = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
         if !hash.add(&field, value.bytes(&mut itoa::Buffer::new()), room) {
-            return rdbCorrupt(server, line!(), "Duplicate hash fields detected");
+            return rdb_report_corrupt(server, line!(), "Duplicate hash fields detected");
         }
     }
-    rdbUnlessCorrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
+    or_corrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
 }
 
 /// Reads a hash whose fields may have an expiration time (`RDB_TYPE_HASH_METADATA`), as servers
 /// from 7.4 on write it. It is refused if a field has one, which 6.2 can't keep.
 // C: there is no such type.
-fn rdbLoadHashMetadata(
+fn rdb_load_hash_metadata(
     server: &mut Server,
     rdb: &mut Rio,
     key: &[u8],
@@ -1801,50 +1801,50 @@ fn rdbLoadHashMetadata(
 ) -> Result<Hash, RdbLoadErr> {
     // When the first of its fields expires.
     rdbLoadMillisecondTime(server, rdb).ok_or(RdbLoadErr::OTHER)?;
-    let len = rdbLoadCount(server, rdb)?;
-    let mut hash = HashBuilder::new(server, len, rdbRoom(rdb, len, 3), true);
+    let len = rdb_load_count(server, rdb)?;
+    let mut hash = HashBuilder::new(server, len, capacity_hint(rdb, len, 3), true);
     let mut field = Vec::new();
     for i in 0..len {
         let (ttl, _) = rdbLoadLenByRef(server, rdb).ok_or(RdbLoadErr::OTHER)?;
         if ttl != 0 {
-            return Err(rdbRefuseType(server, RDB_TYPE_HASH_METADATA, rdb, key, rdbver));
+            return Err(rdb_refuse_type(server, RDB_TYPE_HASH_METADATA, rdb, key, rdbver));
         }
         field.clear();
         rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?.append_to(&mut field);
-        let room = rdbRoom(rdb, len - i, 3);
+        let room = capacity_hint(rdb, len - i, 3);
         let value = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
         if !hash.add(&field, value.bytes(&mut itoa::Buffer::new()), room) {
-            return rdbCorrupt(server, line!(), "Duplicate hash fields detected");
+            return rdb_report_corrupt(server, line!(), "Duplicate hash fields detected");
         }
     }
-    rdbUnlessCorrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
+    or_corrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
 }
 
 /// Reads a list whose nodes are ziplists (`RDB_TYPE_LIST_QUICKLIST`), which become the nodes of the
 /// quicklist as they are. The state of the compressor is lent to the quicklist meanwhile, and
 /// returned even after an error.
-fn rdbLoadQuicklist(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
-    let len = rdbLoadCount(server, rdb)?;
+fn rdb_load_quicklist(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
+    let len = rdb_load_count(server, rdb)?;
     let mut ql = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
-    let loaded = rdbLoadQuicklistNodes(server, rdb, len, &mut ql);
+    let loaded = rdb_load_quicklist_nodes(server, rdb, len, &mut ql);
     rdb.lzf = ql.return_lzf().or(rdb.lzf.take());
     loaded?;
     if quicklistCount(&ql) == 0 { Err(RdbLoadErr::EMPTY_KEY) } else { Ok(ql) }
 }
 
-/// Reads the `len` nodes of [`rdbLoadQuicklist`] and appends them to `ql`.
-fn rdbLoadQuicklistNodes(
+/// Reads the `len` nodes of [`rdb_load_quicklist`] and appends them to `ql`.
+fn rdb_load_quicklist_nodes(
     server: &mut Server,
     rdb: &mut Rio,
     len: u64,
     ql: &mut Quicklist,
 ) -> Result<(), RdbLoadErr> {
-    let deep = deepIntegrityValidation(server);
+    let deep = sanitizes_deeply(server);
     for _ in 0..len {
         let zl = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
         let mut buf = itoa::Buffer::new();
         server.stat_dump_payload_sanitizations += i64::from(deep);
-        match Ziplist::fromSlice(zl.bytes(&mut buf))
+        match Ziplist::from_slice(zl.bytes(&mut buf))
             .filter(|zl| ziplistValidateIntegrity(zl, deep, None))
         {
             None => {
@@ -1867,8 +1867,8 @@ fn rdbLoadQuicklistNodes(
 /// Reads a list as servers from 7.0 on write it (`RDB_TYPE_LIST_QUICKLIST_2`): each node is a
 /// listpack, or one long element by itself. The elements are pushed to a quicklist of ziplists.
 // C: there is no such type.
-fn rdbLoadQuicklist2(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
-    let len = rdbLoadCount(server, rdb)?;
+fn rdb_load_quicklist2(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoadErr> {
+    let len = rdb_load_count(server, rdb)?;
     let mut ql = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
     for _ in 0..len {
         let container = rdbLoadLen(server, rdb).ok_or(RdbLoadErr::OTHER)?;
@@ -1876,12 +1876,12 @@ fn rdbLoadQuicklist2(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, Rd
         let mut buf = itoa::Buffer::new();
         let node = node.bytes(&mut buf);
         let ok = match container {
-            QUICKLIST_NODE_CONTAINER_PLAIN => rdbAddToList(&mut ql, node),
+            QUICKLIST_NODE_CONTAINER_PLAIN => rdb_add_to_list(&mut ql, node),
             QUICKLIST_NODE_CONTAINER_PACKED => {
                 let sound = lpValidateIntegrity(node, true);
                 if sound {
-                    for ele in lpElements(node) {
-                        quicklistPushTail(&mut ql, &elementText(ele));
+                    for ele in listpack_elements(node) {
+                        quicklistPushTail(&mut ql, &element_text(ele));
                     }
                 }
                 sound
@@ -1889,14 +1889,14 @@ fn rdbLoadQuicklist2(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, Rd
             _ => false,
         };
         if !ok {
-            return rdbCorrupt(server, line!(), "Quicklist integrity check failed.");
+            return rdb_report_corrupt(server, line!(), "Quicklist integrity check failed.");
         }
     }
     if quicklistCount(&ql) == 0 { Err(RdbLoadErr::EMPTY_KEY) } else { Ok(ql) }
 }
 
 /// Iterates over the elements of a listpack, which must be valid.
-fn lpElements(lp: &[u8]) -> impl Iterator<Item = ZiplistEntry<'_>> {
+fn listpack_elements(lp: &[u8]) -> impl Iterator<Item = ZiplistEntry<'_>> {
     let element = |p| match lpGet(lp, p) {
         ListpackEntry::Str(s) => ZiplistEntry::Str(s),
         ListpackEntry::Int(n) => ZiplistEntry::Int(n),
@@ -1909,7 +1909,7 @@ fn lpElements(lp: &[u8]) -> impl Iterator<Item = ZiplistEntry<'_>> {
 /// A value that has more elements than the configuration allows for its encoding is converted. Only
 /// the number of elements is compared, and not their length, which would take a scan in O(N); such
 /// a value is converted when a command next changes it.
-fn rdbLoadEncoded(
+fn rdb_load_encoded(
     server: &mut Server,
     rdbtype: u8,
     rdb: &mut Rio,
@@ -1923,16 +1923,16 @@ fn rdbLoadEncoded(
     let encoded = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
     let mut buf = itoa::Buffer::new();
     let encoded = encoded.bytes(&mut buf);
-    let deep = deepIntegrityValidation(server);
+    let deep = sanitizes_deeply(server);
     if rdbtype != RDB_TYPE_HASH_ZIPMAP {
         server.stat_dump_payload_sanitizations += i64::from(deep);
     }
     match rdbtype {
-        RDB_TYPE_HASH_ZIPMAP => rdbConvertZipmap(server, encoded).map(Aggregate::Hash),
+        RDB_TYPE_HASH_ZIPMAP => rdb_convert_zipmap(server, encoded).map(Aggregate::Hash),
         RDB_TYPE_LIST_ZIPLIST => {
             let zl = encoded;
             if !ziplistValidateIntegrity(zl, deep, None) {
-                return rdbCorrupt(server, line!(), "List ziplist integrity check failed.");
+                return rdb_report_corrupt(server, line!(), "List ziplist integrity check failed.");
             }
             if ziplistLen(zl) == 0 {
                 return Err(RdbLoadErr::EMPTY_KEY);
@@ -1944,9 +1944,9 @@ fn rdbLoadEncoded(
             // C: the order is checked only when it sanitizes. The check is cheap, and SRANDMEMBER
             // can loop endlessly on a set with duplicate numbers.
             let Some(is) =
-                Intset::fromSlice(encoded).filter(|is| intsetValidateIntegrity(is, true))
+                Intset::from_slice(encoded).filter(|is| intsetValidateIntegrity(is, true))
             else {
-                return rdbCorrupt(server, line!(), "Intset integrity check failed.");
+                return rdb_report_corrupt(server, line!(), "Intset integrity check failed.");
             };
             // The limits may have been configured lower since the file was written.
             let convert = intsetLen(&is) as usize > server.set_max_intset_entries;
@@ -1958,7 +1958,7 @@ fn rdbLoadEncoded(
         }
         RDB_TYPE_ZSET_ZIPLIST => {
             let sound = |zl: &Ziplist| zsetZiplistValidateIntegrity(zl, deep);
-            let zl = match Ziplist::fromSlice(encoded).filter(sound) {
+            let zl = match Ziplist::from_slice(encoded).filter(sound) {
                 Some(zl) => zl,
                 None => rdb_mend_pairs(server, line!(), key, encoded, "Zset", true)?,
             };
@@ -1974,7 +1974,7 @@ fn rdbLoadEncoded(
         }
         RDB_TYPE_HASH_ZIPLIST => {
             let sound = |zl: &Ziplist| hashZiplistValidateIntegrity(zl, deep);
-            let zl = match Ziplist::fromSlice(encoded).filter(sound) {
+            let zl = match Ziplist::from_slice(encoded).filter(sound) {
                 Some(zl) => zl,
                 None => rdb_mend_pairs(server, line!(), key, encoded, "Hash", false)?,
             };
@@ -1990,7 +1990,7 @@ fn rdbLoadEncoded(
         }
         _ => {
             let encoded = encoded.to_vec();
-            rdbConvertListpack(server, rdbtype, rdb, key, rdbver, &encoded)
+            rdb_convert_listpack(server, rdbtype, rdb, key, rdbver, &encoded)
         }
     }
 }
@@ -2027,9 +2027,9 @@ fn rdb_mend_pairs(
 
 /// Converts a zipmap, the encoding of small hashes in Redis 2.4 and before, to a ziplist or a
 /// table.
-fn rdbConvertZipmap(server: &mut Server, encoded: &[u8]) -> Result<Hash, RdbLoadErr> {
+fn rdb_convert_zipmap(server: &mut Server, encoded: &[u8]) -> Result<Hash, RdbLoadErr> {
     if !zipmapValidateIntegrity(encoded, true) {
-        return rdbCorrupt(server, line!(), "Zipmap integrity check failed.");
+        return rdb_report_corrupt(server, line!(), "Zipmap integrity check failed.");
     }
     let mut zl = ziplistNew();
     let mut maxlen = 0;
@@ -2040,7 +2040,7 @@ fn rdbConvertZipmap(server: &mut Server, encoded: &[u8]) -> Result<Hash, RdbLoad
         if !fields.insert(field) || !ziplistSafeToAdd(Some(&zl), field.len() + value.len()) {
             let text = "Hash zipmap with dup elements, or big length";
             let text = format!("{text} ({})", field.len());
-            return rdbCorrupt(server, line!(), &text);
+            return rdb_report_corrupt(server, line!(), &text);
         }
         ziplistPush(&mut zl, field, ZIPLIST_TAIL);
         ziplistPush(&mut zl, value, ZIPLIST_TAIL);
@@ -2057,7 +2057,7 @@ fn rdbConvertZipmap(server: &mut Server, encoded: &[u8]) -> Result<Hash, RdbLoad
 /// an encoding of 6.2. The whole listpack is validated, whatever the configuration says, because
 /// each element is read anyway.
 // C: there are no such types.
-fn rdbConvertListpack(
+fn rdb_convert_listpack(
     server: &mut Server,
     rdbtype: u8,
     rdb: &mut Rio,
@@ -2074,27 +2074,27 @@ fn rdbConvertListpack(
         _ => ("Hash listpackex integrity check failed.", 3),
     };
     if !lpValidateIntegrity(lp, true) {
-        return rdbCorrupt(server, line!(), what);
+        return rdb_report_corrupt(server, line!(), what);
     }
-    let len = lpElements(lp).count();
+    let len = listpack_elements(lp).count();
     if len == 0 {
         return Err(RdbLoadErr::EMPTY_KEY);
     }
     if !len.is_multiple_of(group) {
-        return rdbCorrupt(server, line!(), what);
+        return rdb_report_corrupt(server, line!(), what);
     }
-    let mut elements = lpElements(lp);
+    let mut elements = listpack_elements(lp);
     let len = len / group;
 
     match rdbtype {
         RDB_TYPE_SET_LISTPACK => {
             let mut set = SetBuilder::new(server, len as u64, len);
             for ele in elements {
-                if !set.add(&elementText(ele)) {
-                    return rdbCorrupt(server, line!(), "Duplicate set members detected");
+                if !set.add(&element_text(ele)) {
+                    return rdb_report_corrupt(server, line!(), "Duplicate set members detected");
                 }
             }
-            rdbUnlessCorrupt(server, line!(), set.finish(), "Duplicate set members detected")
+            or_corrupt(server, line!(), set.finish(), "Duplicate set members detected")
                 .map(Aggregate::Set)
         }
         RDB_TYPE_ZSET_LISTPACK => {
@@ -2108,49 +2108,44 @@ fn rdbConvertListpack(
             }
             // The order is checked first; it excludes that a member is there twice with the same
             // score.
-            let in_order = sorted.is_sorted_by(|a, b| zsetOrder(a, b).is_lt());
+            let in_order = sorted.is_sorted_by(|a, b| zset_order(a, b).is_lt());
             let mut members: Vec<_> = sorted.iter().map(|&(ele, _)| ele).collect();
             if !in_order
                 || sorted.iter().any(|(_, score)| score.is_nan())
-                || !ziplistAllDistinct(&mut members)
+                || !ziplist_all_distinct(&mut members)
             {
-                return rdbCorrupt(server, line!(), what);
+                return rdb_report_corrupt(server, line!(), what);
             }
-            Ok(Aggregate::Zset(zsetFromSorted(&sorted, &ZsetLimits::of(server))))
+            Ok(Aggregate::Zset(zset_from_sorted(&sorted, &ZsetLimits::of(server))))
         }
         _ => {
             let mut hash = HashBuilder::new(server, len as u64, len, true);
             while let (Some(field), Some(value)) = (elements.next(), elements.next()) {
                 if group == 3 && !matches!(elements.next(), Some(ZiplistEntry::Int(0))) {
-                    return Err(rdbRefuseType(server, rdbtype, rdb, key, rdbver));
+                    return Err(rdb_refuse_type(server, rdbtype, rdb, key, rdbver));
                 }
-                if !hash.add(&elementText(field), &elementText(value), len) {
-                    return rdbCorrupt(server, line!(), "Duplicate hash fields detected");
+                if !hash.add(&element_text(field), &element_text(value), len) {
+                    return rdb_report_corrupt(server, line!(), "Duplicate hash fields detected");
                 }
             }
-            rdbUnlessCorrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
+            or_corrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
                 .map(Aggregate::Hash)
         }
     }
 }
 
 /// Reads a number that is encoded as a length, but may be any 64 bit number, even `RDB_LENERR`.
-fn rdbLoadNumber(server: &mut Server, rdb: &mut Rio) -> Option<u64> {
+fn rdb_load_number(server: &mut Server, rdb: &mut Rio) -> Option<u64> {
     rdbLoadLenByRef(server, rdb).map(|(n, _)| n)
 }
 
 /// Reads the id of a stream's entry: its milliseconds and its sequence number.
-fn rdbLoadStreamID(server: &mut Server, rdb: &mut Rio) -> Option<streamID> {
-    Some(streamID { ms: rdbLoadNumber(server, rdb)?, seq: rdbLoadNumber(server, rdb)? })
+fn rdb_load_stream_id(server: &mut Server, rdb: &mut Rio) -> Option<streamID> {
+    Some(streamID { ms: rdb_load_number(server, rdb)?, seq: rdb_load_number(server, rdb)? })
 }
 
 /// Returns `read`, or reports `reason` if it is `None`.
-fn rdbOrReadError<T>(
-    server: &mut Server,
-    linenum: u32,
-    read: Option<T>,
-    reason: &str,
-) -> Option<T> {
+fn or_read_error<T>(server: &mut Server, linenum: u32, read: Option<T>, reason: &str) -> Option<T> {
     if read.is_none() {
         rdbReportError(server, false, linenum, reason.as_bytes());
     }
@@ -2159,20 +2154,20 @@ fn rdbOrReadError<T>(
 
 /// Reads a stream. What versions 10 and 11 of the format add, such as the number of entries ever
 /// added, from which servers from 7.0 on compute the lag of a group, is read and dropped.
-fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) -> Option<Stream> {
-    let deep = deepIntegrityValidation(server);
+fn rdb_load_stream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) -> Option<Stream> {
+    let deep = sanitizes_deeply(server);
     let mend = comes_from_file_or_master(server);
     let mut s = streamNew();
     let listpacks = rdbLoadLen(server, rdb);
     let listpacks =
-        rdbOrReadError(server, line!(), listpacks, "Stream listpacks len loading failed.")?;
+        or_read_error(server, line!(), listpacks, "Stream listpacks len loading failed.")?;
     // The number of entries by the headers of the listpacks; `None` if one of them is not a number.
     let mut entries = Some(0u64);
     for _ in 0..listpacks {
         // The master id is the key of the node in the radix tree. The ids of the entries in the
         // listpack are encoded as differences to it.
         let nodekey = rdbLoadStringObject(server, rdb);
-        let nodekey = rdbOrReadError(
+        let nodekey = or_read_error(
             server,
             line!(),
             nodekey,
@@ -2184,9 +2179,9 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
         }
 
         let lp = rdbLoadStringObject(server, rdb);
-        let lp = rdbOrReadError(server, line!(), lp, "Stream listpacks loading failed.")?;
+        let lp = or_read_error(server, line!(), lp, "Stream listpacks loading failed.")?;
         server.stat_dump_payload_sanitizations += i64::from(deep);
-        let Some(mut lp) = Listpack::fromBytes(lp) else {
+        let Some(mut lp) = Listpack::from_bytes(lp) else {
             rdbReportCorruptRDB!(server, "Stream listpack integrity check failed.");
             return None;
         };
@@ -2216,8 +2211,8 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
         }
     }
 
-    let metadata = rdbLoadStreamMetadata(server, rdb, rdbtype, &mut s);
-    rdbOrReadError(server, line!(), metadata, "Stream object metadata loading failed.")?;
+    let metadata = rdb_load_stream_metadata(server, rdb, rdbtype, &mut s);
+    or_read_error(server, line!(), metadata, "Stream object metadata loading failed.")?;
     // C: any length is accepted, and bugs of servers since 5.0 have written wrong ones.
     if let Some(entries) = entries.filter(|&entries| entries != s.length) {
         if mend {
@@ -2239,51 +2234,51 @@ fn rdbLoadStream(server: &mut Server, rdb: &mut Rio, rdbtype: u8, key: &[u8]) ->
 
     let cgroups_count = rdbLoadLen(server, rdb);
     let cgroups_count =
-        rdbOrReadError(server, line!(), cgroups_count, "Stream cgroup count loading failed.")?;
+        or_read_error(server, line!(), cgroups_count, "Stream cgroup count loading failed.")?;
     for _ in 0..cgroups_count {
         let cgname = rdbLoadStringObject(server, rdb);
-        let cgname = rdbOrReadError(
+        let cgname = or_read_error(
             server,
             line!(),
             cgname,
             "Error reading the consumer group name from Stream",
         )?;
-        let cg_id = rdbLoadStreamID(server, rdb).filter(|_| {
+        let cg_id = rdb_load_stream_id(server, rdb).filter(|_| {
             // The number of entries that the group has read, which versions after 9 write.
-            rdbtype == RDB_TYPE_STREAM_LISTPACKS || rdbLoadNumber(server, rdb).is_some()
+            rdbtype == RDB_TYPE_STREAM_LISTPACKS || rdb_load_number(server, rdb).is_some()
         });
-        let cg_id = rdbOrReadError(server, line!(), cg_id, "Stream cgroup ID loading failed.")?;
+        let cg_id = or_read_error(server, line!(), cg_id, "Stream cgroup ID loading failed.")?;
         // The group is created at once, and filled as more data is read.
         let Some(cgroup) = streamCreateCG(&mut s, &cgname, &cg_id) else {
             rdbReportCorruptRDB!(server, "Duplicated consumer group name {}", B(c_str(&cgname)));
             return None;
         };
-        rdbLoadStreamCG(server, rdb, rdbtype, key, cgroup)?;
+        rdb_load_stream_cg(server, rdb, rdbtype, key, cgroup)?;
     }
     Some(s)
 }
 
 /// Reads what stands between the listpacks and the groups of a stream into `s`: its length and its
 /// last id.
-fn rdbLoadStreamMetadata(
+fn rdb_load_stream_metadata(
     server: &mut Server,
     rdb: &mut Rio,
     rdbtype: u8,
     s: &mut Stream,
 ) -> Option<()> {
-    s.length = rdbLoadNumber(server, rdb)?;
-    s.last_id = rdbLoadStreamID(server, rdb)?;
+    s.length = rdb_load_number(server, rdb)?;
+    s.last_id = rdb_load_stream_id(server, rdb)?;
     if rdbtype != RDB_TYPE_STREAM_LISTPACKS {
         // The first id, the greatest id that was deleted, and the number of entries ever added.
-        rdbLoadStreamID(server, rdb)?;
-        rdbLoadStreamID(server, rdb)?;
-        rdbLoadNumber(server, rdb)?;
+        rdb_load_stream_id(server, rdb)?;
+        rdb_load_stream_id(server, rdb)?;
+        rdb_load_number(server, rdb)?;
     }
     Some(())
 }
 
 /// Reads the pending entries list of a consumer group, and its consumers, into `cgroup`.
-fn rdbLoadStreamCG(
+fn rdb_load_stream_cg(
     server: &mut Server,
     rdb: &mut Rio,
     rdbtype: u8,
@@ -2294,14 +2289,14 @@ fn rdbLoadStreamCG(
     // The group's list comes first, and does not name the consumers. The entries get their consumer
     // below, when the consumers and their ids are read.
     let pel_size = rdbLoadLen(server, rdb);
-    let pel_size = rdbOrReadError(server, line!(), pel_size, "Stream PEL size loading failed.")?;
+    let pel_size = or_read_error(server, line!(), pel_size, "Stream PEL size loading failed.")?;
     for _ in 0..pel_size {
-        let rawid = rdbLoadRaw::<16>(server, rdb);
-        let rawid = rdbOrReadError(server, line!(), rawid, "Stream PEL ID loading failed.")?;
+        let rawid = rdb_load_raw::<16>(server, rdb);
+        let rawid = or_read_error(server, line!(), rawid, "Stream PEL ID loading failed.")?;
         let delivery_time = rdbLoadMillisecondTime(server, rdb);
-        let delivered = delivery_time.and_then(|t| Some((t, rdbLoadNumber(server, rdb)?)));
+        let delivered = delivery_time.and_then(|t| Some((t, rdb_load_number(server, rdb)?)));
         let (delivery_time, delivery_count) =
-            rdbOrReadError(server, line!(), delivered, "Stream PEL NACK loading failed.")?;
+            or_read_error(server, line!(), delivered, "Stream PEL NACK loading failed.")?;
         // No consumer yet: see above.
         let nack = streamNACK { delivery_time, delivery_count, consumer: ConsumerId::NONE };
         if raxTryInsert(&mut cgroup.pel, &rawid, nack).is_err() {
@@ -2315,11 +2310,11 @@ fn rdbLoadStreamCG(
 
     let consumers_num = rdbLoadLen(server, rdb);
     let consumers_num =
-        rdbOrReadError(server, line!(), consumers_num, "Stream consumers num loading failed.")?;
+        or_read_error(server, line!(), consumers_num, "Stream consumers num loading failed.")?;
     let mut assigned = 0;
     for _ in 0..consumers_num {
         let cname = rdbLoadStringObject(server, rdb);
-        let cname = rdbOrReadError(
+        let cname = or_read_error(
             server,
             line!(),
             cname,
@@ -2330,7 +2325,7 @@ fn rdbLoadStreamCG(
             rdbtype != RDB_TYPE_STREAM_LISTPACKS_3 || rdbLoadMillisecondTime(server, rdb).is_some()
         });
         let seen_time =
-            rdbOrReadError(server, line!(), seen_time, "Stream short read reading seen time.")?;
+            or_read_error(server, line!(), seen_time, "Stream short read reading seen time.")?;
         let consumer = match cgroup.consumers.add(&cname, seen_time) {
             Some(consumer) => consumer,
             // C: a consumer of the same name is used again, whoever sends the data.
@@ -2348,13 +2343,13 @@ fn rdbLoadStreamCG(
 
         let pel_size = rdbLoadLen(server, rdb);
         let pel_size =
-            rdbOrReadError(server, line!(), pel_size, "Stream consumer PEL num loading failed.")?;
+            or_read_error(server, line!(), pel_size, "Stream consumer PEL num loading failed.")?;
         for _ in 0..pel_size {
-            let rawid = rdbLoadRaw::<16>(server, rdb);
+            let rawid = rdb_load_raw::<16>(server, rdb);
             let rawid =
-                rdbOrReadError(server, line!(), rawid, "Stream short read reading PEL streamID.")?;
+                or_read_error(server, line!(), rawid, "Stream short read reading PEL streamID.")?;
             // Each entry of a consumer is also one of the group, which has the times and counts.
-            let Some(nack) = raxFindMut(&mut cgroup.pel, &rawid) else {
+            let Some(nack) = rax_find_mut(&mut cgroup.pel, &rawid) else {
                 rdbReportCorruptRDB!(server, "Consumer entry not found in group global PEL");
                 return None;
             };
@@ -2405,7 +2400,7 @@ fn rdbLoadStreamCG(
 /// Reports a value whose type can't be loaded: one of a module, of a newer version, or an unknown
 /// one.
 #[cold]
-fn rdbRefuseType(
+fn rdb_refuse_type(
     server: &mut Server,
     rdbtype: u8,
     rdb: &mut Rio,
@@ -2446,7 +2441,7 @@ pub fn startLoading(server: &mut Server, size: i64, _rdbflags: i32) {
     // name, so that they can remove it if the process is terminated meanwhile.
     let tmpfile = server.repl_transfer_tmpfile.as_deref();
     let is_tmpfile = server.rdbFileBeingLoaded.as_deref() == tmpfile;
-    signal::setLoading(true, tmpfile.filter(|_| is_tmpfile).unwrap_or_default());
+    signal::set_loading_flag(true, tmpfile.filter(|_| is_tmpfile).unwrap_or_default());
     server.loading_start_time = time();
     server.loading_loaded_bytes = 0;
     server.loading_total_bytes = size;
@@ -2457,7 +2452,7 @@ pub fn startLoading(server: &mut Server, size: i64, _rdbflags: i32) {
 /// Calls [`startLoading`] for an open file, and keeps its name for [`rdbReportError`]. Returns the
 /// size of the file in bytes.
 pub fn startLoadingFile(server: &mut Server, fd: RawFd, filename: &[u8], rdbflags: i32) -> i64 {
-    let size = fileSize(fd).unwrap_or(0);
+    let size = file_size(fd).unwrap_or(0);
     server.rdbFileBeingLoaded = Some(filename.to_vec());
     startLoading(server, size, rdbflags);
     size
@@ -2472,7 +2467,7 @@ pub fn loadingProgress(server: &mut Server, pos: i64) {
 /// Ends the state that [`startLoading`] has set.
 pub fn stopLoading(server: &mut Server, _success: bool) {
     server.loading = false;
-    signal::setLoading(false, b"");
+    signal::set_loading_flag(false, b"");
     blockingOperationEnds(server);
     server.rdbFileBeingLoaded = None;
 }
@@ -2491,7 +2486,7 @@ pub fn stopSaving(_success: bool) {}
 // task here.
 pub fn rdbLoadProgressCallback(server: &mut Server, rdb: &Rio, before: u64) {
     let Ok(interval) = u64::try_from(server.loading_process_events_interval_bytes) else { return };
-    let now = rioTell(rdb) + rioAvailable(rdb) as u64;
+    let now = rioTell(rdb) + rio_available(rdb) as u64;
     if interval == 0 || now / interval == before / interval {
         return;
     }
@@ -2540,7 +2535,7 @@ enum LoadStop {
 
 /// Adds the keys of a batch to their dbs, and empties it. A key that exists is an error, unless
 /// `rdbflags` has `RDBFLAGS_ALLOW_DUP`.
-fn rdbAddBatch(server: &mut Server, batch: &mut Batch, rdbflags: i32) -> Result<(), LoadStop> {
+fn rdb_add_batch(server: &mut Server, batch: &mut Batch, rdbflags: i32) -> Result<(), LoadStop> {
     for k in batch.keys.drain(..) {
         let key = &batch.bytes[k.key.0..k.key.1];
         let dict = &mut server.db[k.db].dict;
@@ -2583,8 +2578,8 @@ pub fn rdbLoadRio(
         usize::try_from(server.loading_process_events_interval_bytes).unwrap_or(0);
     let mut batch = Batch::default();
     batch.keys.reserve_exact(BATCH);
-    let loaded = rdbLoadRioInner(server, rdb, rdbflags, rsi, &mut batch);
-    let added = rdbAddBatch(server, &mut batch, rdbflags);
+    let loaded = rdb_load_rio_inner(server, rdb, rdbflags, rsi, &mut batch);
+    let added = rdb_add_batch(server, &mut batch, rdbflags);
     match loaded.and(added) {
         Ok(()) => Ok(()),
         Err(LoadStop::Reported(errno)) => Err(io::Error::from_raw_os_error(errno)),
@@ -2596,7 +2591,7 @@ pub fn rdbLoadRio(
                 "Short read or OOM loading DB. Unrecoverable error, aborting now."
             );
             rdbReportReadError!(server, "Unexpected EOF reading RDB file");
-            Err(rioTakeError(rdb))
+            Err(rio_take_error(rdb))
         }
     }
 }
@@ -2620,10 +2615,10 @@ fn rdb_version_of(magic: &[u8; 9]) -> Option<i32> {
 /// replica asks before it empties its data set. `Err`: the file can't be opened.
 pub fn rdb_is_loadable(filename: &[u8]) -> io::Result<bool> {
     let fd = open(filename, libc::O_RDONLY, 0)?;
-    let size = fileSize(fd).unwrap_or(0);
+    let size = file_size(fd).unwrap_or(0);
     let mut rdb = rioInitWithFile(fd, size as u64);
-    while rioAvailable(&rdb) < 9 && rioFill(&mut rdb).is_ok() {}
-    let magic = rioPeek(&rdb).first_chunk().copied();
+    while rio_available(&rdb) < 9 && rio_fill(&mut rdb).is_ok() {}
+    let magic = rio_peek(&rdb).first_chunk().copied();
     close(fd);
     // A file that is shorter than the header is left to the loader, which reports it.
     Ok(magic.is_none_or(|magic| rdb_version_of(&magic).is_some()))
@@ -2631,7 +2626,7 @@ pub fn rdb_is_loadable(filename: &[u8]) -> io::Result<bool> {
 
 /// Does the work of [`rdbLoadRio`]. The keys that are left in `batch`, also after an error, are the
 /// caller's to add.
-fn rdbLoadRioInner(
+fn rdb_load_rio_inner(
     server: &mut Server,
     rdb: &mut Rio,
     rdbflags: i32,
@@ -2639,7 +2634,7 @@ fn rdbLoadRioInner(
     batch: &mut Batch,
 ) -> Result<(), LoadStop> {
     const EOF: LoadStop = LoadStop::Eof;
-    let magic: [u8; 9] = rdbLoadRaw(server, rdb).ok_or(EOF)?;
+    let magic: [u8; 9] = rdb_load_raw(server, rdb).ok_or(EOF)?;
     let rdbver = rdb_version_of(&magic).ok_or(LoadStop::Reported(libc::EINVAL))?;
 
     let mut db = 0;
@@ -2684,7 +2679,7 @@ fn rdbLoadRioInner(
                         "FATAL: Data file was created with a Redis server configured to handle more than {} databases. Exiting\n",
                         server.db.len()
                     );
-                    exitIfLoading(server);
+                    exit_if_loading(server);
                     return Err(LoadStop::Reported(libc::EINVAL));
                 }
                 db = dbid as usize;
@@ -2695,7 +2690,7 @@ fn rdbLoadRioInner(
                 let expires_size = rdbLoadLen(server, rdb).ok_or(EOF)?;
                 // A hint for the size of the tables, limited by the bytes that are left, since a
                 // key takes three at least.
-                let most = rioRemaining(rdb).map_or(1 << 20, |bytes| bytes / 3);
+                let most = rio_remaining(rdb).map_or(1 << 20, |bytes| bytes / 3);
                 let dict = &mut server.db[db].dict;
                 dict.expand(db_size.min(most) as usize, expires_size.min(most) as usize);
                 continue;
@@ -2703,7 +2698,7 @@ fn rdbLoadRioInner(
             RDB_OPCODE_AUX => {
                 let auxkey = rdbLoadStringObject(server, rdb).ok_or(EOF)?;
                 let auxval = rdbLoadStringObject(server, rdb).ok_or(EOF)?;
-                rdbLoadAux(server, &auxkey, &auxval, rsi.as_deref_mut());
+                rdb_load_aux(server, &auxkey, &auxval, rsi.as_deref_mut());
                 continue;
             }
             RDB_OPCODE_MODULE_AUX => {
@@ -2725,7 +2720,7 @@ fn rdbLoadRioInner(
                     "The RDB file contains AUX module data I can't load: no matching module '{}'",
                     B(&moduleTypeNameByID(moduleid))
                 );
-                exitIfLoading(server);
+                exit_if_loading(server);
                 return Err(LoadStop::Reported(libc::EINVAL));
             }
             // C: these opcodes are unknown. The sizes of a cluster's slots are only hints, and are
@@ -2737,7 +2732,7 @@ fn rdbLoadRioInner(
                 continue;
             }
             RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA if rdbver >= 10 => {
-                let name = rdbSkipFunction(server, rdb, type_).ok_or(EOF)?;
+                let name = rdb_skip_function(server, rdb, type_).ok_or(EOF)?;
                 serverLog!(
                     LL_WARNING,
                     "RDB has the function library '{}', which this version can't use: skipped.",
@@ -2788,12 +2783,12 @@ fn rdbLoadRioInner(
                 };
                 // The idle time is in seconds, hence 1000.
                 let lru = objectSetLRUOrLFU(server, lfu_freq, lru_idle, lru_clock, 1000)
-                    .unwrap_or_else(|| newObjectLru(server));
+                    .unwrap_or_else(|| initial_lru(server));
                 let expire = (expiretime != -1).then_some(expiretime);
                 batch.keys.push(BatchKey { db, hash, key: (start, end), value, expire, lru });
                 keys_loaded += 1;
                 if batch.keys.len() == BATCH || server.key_load_delay != 0 {
-                    rdbAddBatch(server, batch, rdbflags)?;
+                    rdb_add_batch(server, batch, rdbflags)?;
                 }
             }
         }
@@ -2804,12 +2799,12 @@ fn rdbLoadRioInner(
         }
         (expiretime, lfu_freq, lru_idle) = (-1, -1, -1);
     }
-    rdbAddBatch(server, batch, rdbflags)?;
+    rdb_add_batch(server, batch, rdbflags)?;
 
     // Versions before 5 have no checksum.
     if rdbver >= 5 {
-        let expected = rioChecksum(rdb);
-        let cksum = rdbLoadRaw(server, rdb).map(u64::from_le_bytes).ok_or(EOF)?;
+        let expected = rio_checksum(rdb);
+        let cksum = rdb_load_raw(server, rdb).map(u64::from_le_bytes).ok_or(EOF)?;
         if server.rdb_checksum && !server.skip_checksum_validation {
             // The writer had `rdbchecksum no`.
             if cksum == 0 {
@@ -2851,7 +2846,7 @@ fn rdbLoadRioInner(
 
 /// Handles an AUX field: keeps those about replication in `rsi`, and logs others. Unknown fields
 /// are skipped, as the format demands, so that newer servers can add some.
-fn rdbLoadAux(server: &mut Server, auxkey: &[u8], auxval: &[u8], rsi: Option<&mut rdbSaveInfo>) {
+fn rdb_load_aux(server: &mut Server, auxkey: &[u8], auxval: &[u8], rsi: Option<&mut rdbSaveInfo>) {
     let is = |name: &str| eq_ignore_case(auxkey, name.as_bytes());
     let number = || strtoll(c_str(auxval), 10).value;
 
@@ -2900,7 +2895,7 @@ fn rdbLoadAux(server: &mut Server, auxkey: &[u8], auxval: &[u8], rsi: Option<&mu
 
 /// Skips a function library, which servers from 7.0 on write. Returns its name for the log, or
 /// `None` if bytes are missing.
-pub fn rdbSkipFunction(server: &mut Server, rdb: &mut Rio, type_: u8) -> Option<Vec<u8>> {
+pub fn rdb_skip_function(server: &mut Server, rdb: &mut Rio, type_: u8) -> Option<Vec<u8>> {
     Some(if type_ == RDB_OPCODE_FUNCTION2 {
         // The code of the library, which begins with the line `#!<engine> name=<name>`.
         let code = rdbLoadStringObject(server, rdb)?;
@@ -2953,7 +2948,7 @@ fn backgroundSaveDoneHandlerDisk(server: &mut Server, exitcode: i32, bysignal: i
         serverLog!(LL_WARNING, "Background saving terminated by signal {}", bysignal);
         // The child could not remove its file itself.
         let mut latency = latencyStartMonitor(server);
-        let _ = bg_unlink(server, &rdbTempFile(server.child_pid));
+        let _ = bg_unlink(server, &rdb_temp_file(server.child_pid));
         latencyEndMonitor(server, &mut latency);
         latencyAddSampleIfNeeded(server, "rdb-unlink-temp-file", latency);
         // SIGUSR1 comes from [`killRDBChild`]: the child was stopped on purpose, which is not an

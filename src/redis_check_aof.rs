@@ -1,11 +1,12 @@
-//! `redis-check-aof.c`: goes through an append only file, tells where it is damaged, and cuts that off if asked to.
+//! `redis-check-aof.c`: goes through an append only file, tells where it is damaged, and cuts that
+//! off if asked to.
 //!
 //! It is a mode of the server's binary, chosen by the name `redis-check-aof`.
 //!
 //! Read first: `process`.
 //!
-//! Differs: what the C keeps in static variables is `AofCheck`. A length below 0, or above what the file holds, is an error
-//! like others, where the C asks for the memory first.
+//! Differs: what the C keeps in static variables is `AofCheck`. A length below 0, or above what the
+//! file holds, is an error like others, where the C asks for the memory first.
 
 use std::io::{BufRead, Write};
 
@@ -13,7 +14,7 @@ use crate::bformat;
 use crate::redis_check_rdb::redis_check_rdb_open;
 use crate::rio::*;
 use crate::server_h::Server;
-use crate::sys::file::{fileSize, ftruncate, lseek, open};
+use crate::sys::file::{file_size, ftruncate, lseek, open};
 use crate::sys::socket::{close, read};
 use crate::util::{B, c_str, eq_ignore_case, strtoll};
 
@@ -41,7 +42,7 @@ fn print(text: &[u8]) {
 }
 
 /// A byte as the C shows it in hex: negative ones are long.
-fn hexChar(byte: Option<&u8>) -> String {
+fn hex_char(byte: Option<&u8>) -> String {
     format!("{:02x}", byte.map_or(0, |&byte| i32::from(byte as i8)))
 }
 
@@ -60,7 +61,7 @@ impl AofCheck {
 
     fn consumeNewline(&mut self, buf: &[u8]) -> Option<()> {
         if !buf.starts_with(b"\r\n") {
-            let (first, second) = (hexChar(buf.first()), hexChar(buf.get(1)));
+            let (first, second) = (hex_char(buf.first()), hex_char(buf.get(1)));
             self.ERROR(&bformat!("Expected \\r\\n, got: {}{}", first, second));
             return None;
         }
@@ -72,7 +73,7 @@ impl AofCheck {
     fn readLong(&mut self, prefix: u8) -> Option<i64> {
         self.epos = self.tell();
         let mut buf = [0; LINE_MAX];
-        let len = rioGets(&mut self.fp, &mut buf).ok()?;
+        let len = rio_read_line(&mut self.fp, &mut buf).ok()?;
         let buf = c_str(&buf[..len]);
         let got = buf.first().copied().unwrap_or(0);
         if got != prefix {
@@ -91,7 +92,7 @@ impl AofCheck {
         let wanted = usize::try_from(length).unwrap_or(0);
         while target.len() < wanted {
             let missing = (wanted - target.len()).min(1 << 20);
-            if rioReadAppend(&mut self.fp, &mut target, missing).is_err() {
+            if rio_read_append(&mut self.fp, &mut target, missing).is_err() {
                 break;
             }
         }
@@ -116,8 +117,8 @@ impl AofCheck {
     }
 }
 
-/// Goes through the commands, up to the end or the first error, which is told. Returns where the last whole command or
-/// transaction ends.
+/// Goes through the commands, up to the end or the first error, which is told. Returns where the
+/// last whole command or transaction ends.
 fn process(check: &mut AofCheck) -> u64 {
     let mut pos = check.tell();
     let mut multi = 0;
@@ -148,7 +149,7 @@ fn process(check: &mut AofCheck) -> u64 {
         }
     }
 
-    if rioAtEof(&check.fp) && multi != 0 && check.error.is_empty() {
+    if rio_at_eof(&check.fp) && multi != 0 && check.error.is_empty() {
         check.ERROR(b"Reached EOF before reading EXEC for MULTI");
     }
     if !check.error.is_empty() {
@@ -157,8 +158,8 @@ fn process(check: &mut AofCheck) -> u64 {
     pos
 }
 
-/// Checks the file that the arguments name, behind the name of the program: `[--fix] <file.aof>`. Returns the exit code: 0
-/// if the file is valid, or is so now.
+/// Checks the file that the arguments name, behind the name of the program: `[--fix] <file.aof>`.
+/// Returns the exit code: 0 if the file is valid, or is so now.
 ///
 /// The server is used up by it: it only gives the configuration.
 pub fn redis_check_aof_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
@@ -184,7 +185,7 @@ pub fn redis_check_aof_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
         print(&bformat!("Cannot open file: {}\n", B(filename)));
         return 1;
     };
-    let Ok(size) = fileSize(fd) else {
+    let Ok(size) = file_size(fd) else {
         print(&bformat!("Cannot stat file: {}\n", B(filename)));
         return 1;
     };

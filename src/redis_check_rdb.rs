@@ -1,14 +1,16 @@
 //! `redis-check-rdb.c`: goes through an RDB file and tells where it is damaged.
 //!
-//! It is a mode of the server's binary, chosen by the name `redis-check-rdb` or the flag `--check-rdb`; and what the server
-//! does with a file that it fails to load.
+//! It is a mode of the server's binary, chosen by the name `redis-check-rdb` or the flag
+//! `--check-rdb`; and what the server does with a file that it fails to load.
 //!
-//! Read first: `redis_check_rdb`, then `rdbReportError` in rdb.rs, which leaves here what the loader found.
+//! Read first: `redis_check_rdb`, then `rdbReportError` in rdb.rs, which leaves here what the
+//! loader found.
 //!
-//! Absent: the handler of signals that tells the offset when damaged bytes crash the loader; they do not.
+//! Absent: the handler of signals that tells the offset when damaged bytes crash the loader; they
+//! do not.
 //!
-//! Differs: the state is a field of the server, by which the loader knows that it checks. Files up to version 12 are read,
-//! as the server does.
+//! Differs: the state is a field of the server, by which the loader knows that it checks. Files up
+//! to version 12 are read, as the server does.
 
 use std::io::Write;
 use std::os::fd::RawFd;
@@ -73,7 +75,8 @@ pub struct RdbCheck {
 /// The longest message, in bytes.
 const MESSAGE_MAX: usize = 1023;
 
-/// Writes to the standard output; if that is gone, there is nobody to tell. Unit tests are quiet, as in log.rs.
+/// Writes to the standard output; if that is gone, there is nobody to tell. Unit tests are quiet,
+/// as in log.rs.
 fn print(text: &[u8]) {
     if !cfg!(test) {
         let _ = std::io::stdout().write_all(text);
@@ -122,24 +125,24 @@ fn state(server: &mut Server) -> &mut RdbCheck {
     server.rdb_check.get_or_insert_default()
 }
 
-/// Checks the file, or that which is open as `fd`. `None`: it cannot be opened, or it is damaged, which was told. Else where
-/// the RDB ends in it.
+/// Checks the file, or that which is open as `fd`. `None`: it cannot be opened, or it is damaged,
+/// which was told. Else where the RDB ends in it.
 fn redis_check_rdb(server: &mut Server, rdbfilename: &[u8], fd: Option<RawFd>) -> Option<u64> {
     let opened = match fd {
         Some(_) => None,
         None => Some(open(rdbfilename, libc::O_RDONLY, 0).ok()?),
     };
-    let end = checkFile(server, fd.or(opened)?, rdbfilename);
+    let end = check_rdb_file(server, fd.or(opened)?, rdbfilename);
     opened.into_iter().for_each(close);
     stopLoading(server, end.is_some());
     end
 }
 
-fn checkFile(server: &mut Server, fd: RawFd, rdbfilename: &[u8]) -> Option<u64> {
+fn check_rdb_file(server: &mut Server, fd: RawFd, rdbfilename: &[u8]) -> Option<u64> {
     let size = startLoadingFile(server, fd, rdbfilename, RDBFLAGS_NONE);
     let mut rdb = rioInitWithFile(fd, size as u64);
     rdb.update_cksum = true;
-    let Err(stop) = checkRio(server, &mut rdb) else { return Some(rioTell(&rdb)) };
+    let Err(stop) = check_rdb_stream(server, &mut rdb) else { return Some(rioTell(&rdb)) };
     let offset = rioTell(&rdb);
     let check = server.rdb_check.get_or_insert_default();
     match (stop, check.error.take()) {
@@ -153,7 +156,7 @@ fn checkFile(server: &mut Server, fd: RawFd, rdbfilename: &[u8]) -> Option<u64> 
     None
 }
 
-fn checkRio(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
+fn check_rdb_stream(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
     const EOF: Stop = Stop::Eof;
     let now = mstime();
     let mut magic = [0; 9];
@@ -232,7 +235,7 @@ fn checkRio(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
             }
             RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA if rdbver >= 10 => {
                 state(server).doing = Doing::READ_AUX;
-                let name = rdbSkipFunction(server, rdb, type_).ok_or(EOF)?;
+                let name = rdb_skip_function(server, rdb, type_).ok_or(EOF)?;
                 let msg = bformat!("Function library '{}', which this version can't use", B(&name));
                 rdbCheckInfo(rioTell(rdb), &msg);
                 continue;
@@ -261,7 +264,7 @@ fn checkRio(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
     }
 
     if rdbver >= 5 && server.rdb_checksum {
-        let expected = rioChecksum(rdb);
+        let expected = rio_checksum(rdb);
         state(server).doing = Doing::CHECK_SUM;
         let mut cksum = [0; 8];
         rioRead(rdb, &mut cksum).map_err(|()| EOF)?;
@@ -277,7 +280,8 @@ fn checkRio(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Checks the file that the arguments name, behind the name of the program. Returns the exit code: 0 if it can be loaded.
+/// Checks the file that the arguments name, behind the name of the program. Returns the exit code:
+/// 0 if it can be loaded.
 ///
 /// The server is used up by it: it only gives the configuration.
 pub fn redis_check_rdb_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
@@ -290,8 +294,8 @@ pub fn redis_check_rdb_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
     i32::from(redis_check_rdb_open(server, rdbfilename, None).is_none())
 }
 
-/// The same for an RDB at the beginning of a file that is open as `fd` (an append only file with a preamble). `None`: it is
-/// damaged. Else where it ends.
+/// The same for an RDB at the beginning of a file that is open as `fd` (an append only file with a
+/// preamble). `None`: it is damaged. Else where it ends.
 // C: `redis_check_rdb_main` with a third argument.
 pub fn redis_check_rdb_open(
     server: &mut Server,
@@ -341,7 +345,8 @@ mod tests {
             damaged[at] ^= 0x20;
             assert_eq!(check(&damaged), 1, "{at}");
         }
-        // The data of a module is gone through without the module. A key without elements is an error.
+        // The data of a module is gone through without the module. A key without elements is an
+        // error.
         assert_eq!(
             check(b"REDIS0003\x07\x01k\x05\x01\x05\x05\x03abc\x04\0\0\0\0\0\0\0\0\x00\xff"),
             0

@@ -2,11 +2,12 @@
 //!
 //! # How it works
 //!
-//! A master numbers the bytes of its write stream: `master_repl_offset` is the number of the last one. It keeps the most
-//! recent of them in a ring, the *backlog*, and sends all of them to its replicas. A replica that was cut off says which
-//! history it follows (a *replication id*) and which byte it wants next. If the master has that history and the ring still
-//! has that byte, the replica gets the rest of the ring (a *partial* resync). Otherwise it gets an RDB file and then what
-//! was written since the file's snapshot (a *full* one).
+//! A master numbers the bytes of its write stream: `master_repl_offset` is the number of the last
+//! one. It keeps the most recent of them in a ring, the *backlog*, and sends all of them to its
+//! replicas. A replica that was cut off says which history it follows (a *replication id*) and
+//! which byte it wants next. If the master has that history and the ring still has that byte, the
+//! replica gets the rest of the ring (a *partial* resync). Otherwise it gets an RDB file and then
+//! what was written since the file's snapshot (a *full* one).
 //!
 //! ```text
 //! replica                                        master
@@ -21,27 +22,30 @@
 //!   REPLCONF ACK <offset>, every second     ->
 //! ```
 //!
-//! A replica hands the bytes of its master on to its own replicas as they came, and keeps them in a backlog of its own.
-//! So all of a tree speaks of the same bytes by the same numbers, and whoever is promoted can go on with the others:
-//! it takes a new id, and keeps the old one as `replid2`, good up to the byte where the histories part.
+//! A replica hands the bytes of its master on to its own replicas as they came, and keeps them in a
+//! backlog of its own. So all of a tree speaks of the same bytes by the same numbers, and whoever
+//! is promoted can go on with the others: it takes a new id, and keeps the old one as `replid2`,
+//! good up to the byte where the histories part.
 //!
 //! # Read first
 //!
-//! `syncCommand` (a master is asked), `syncWithMaster` (a replica asks), `readSyncBulkPayload` (the file arrives),
-//! `replicationCron` (what time does).
+//! `syncCommand` (a master is asked), `syncWithMaster` (a replica asks), `readSyncBulkPayload` (the
+//! file arrives), `replicationCron` (what time does).
 //!
 //! # Absent
 //!
-//! WAIT, FAILOVER (a replica does answer `PSYNC ... FAILOVER` of its master), the script cache, diskless transfer as a
-//! master, and loading from the socket as a replica. A replica takes a diskless master's `$EOF:` payload, by way of the
-//! file. What is only there for one of these is left out too: `repl_put_online_on_ack`, the delay before a diskless save,
-//! `CHILD_TYPE_RDB` with a socket for a target.
+//! WAIT, FAILOVER (a replica does answer `PSYNC ... FAILOVER` of its master), the script cache,
+//! diskless transfer as a master, and loading from the socket as a replica. A replica takes a
+//! diskless master's `$EOF:` payload, by way of the file. What is only there for one of these is
+//! left out too: `repl_put_online_on_ack`, the delay before a diskless save, `CHILD_TYPE_RDB` with
+//! a socket for a target.
 //!
 //! # Differs
 //!
-//! The lists of clients are fields of `server`, so they are not passed. A command is copied to the backlog and to the
-//! replicas as it was received, not put together again. What the C keeps in static variables is in `ReplicationStatics`.
-//! Where a peer's bytes would break the C, they are refused; each place says so.
+//! The lists of clients are fields of `server`, so they are not passed. A command is copied to the
+//! backlog and to the replicas as it was received, not put together again. What the C keeps in
+//! static variables is in `ReplicationStatics`. Where a peer's bytes would break the C, they are
+//! refused; each place says so.
 
 use std::io;
 use std::mem::take;
@@ -77,9 +81,9 @@ use crate::server::{
 };
 use crate::server_h::*;
 use crate::sys::clock::{steady_ms, usleep, ustime};
-use crate::sys::errno::errorText;
+use crate::sys::errno::error_text;
 use crate::sys::file::{
-    asPath, fileSize, fsync, ftruncate, lseek, open, rdb_fsync_range, rename, unlink,
+    as_path, file_size, fsync, ftruncate, lseek, open, rdb_fsync_range, rename, unlink,
 };
 use crate::sys::random::getRandomHexChars;
 use crate::sys::socket::{close, read, write};
@@ -98,17 +102,17 @@ pub struct ReplicationStatics {
     replication_cron_loops: i64,
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Utility functions
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Returns the name by which the log refers to a replica: its address and the port on which it listens, as far as they are
-/// known, or else its client id.
+/// Returns the name by which the log refers to a replica: its address and the port on which it
+/// listens, as far as they are known, or else its client id.
 ///
-/// The port is the one that the replica announced by REPLCONF listening-port. That of its connection is an ephemeral port,
-/// which tells the operator nothing.
+/// The port is the one that the replica announced by REPLCONF listening-port. That of its
+/// connection is an ephemeral port, which tells the operator nothing.
 pub fn replicationGetSlaveName(server: &Server, c: ClientId) -> Vec<u8> {
-    let Some(addr) = slaveAddr(server, c) else {
+    let Some(addr) = replica_address(server, c) else {
         return bformat!("client id #{}", server[c].id);
     };
     match server[c].slave_listening_port {
@@ -118,8 +122,9 @@ pub fn replicationGetSlaveName(server: &Server, c: ClientId) -> Vec<u8> {
     }
 }
 
-/// Returns the address that a replica announced, or else the one it connects from. `None` if its socket is gone.
-fn slaveAddr(server: &Server, slave: ClientId) -> Option<Vec<u8>> {
+/// Returns the address that a replica announced, or else the one it connects from. `None` if its
+/// socket is gone.
+fn replica_address(server: &Server, slave: ClientId) -> Option<Vec<u8>> {
     let client = &server[slave];
     if let Some(addr) = &client.slave_addr {
         return Some(addr.clone());
@@ -130,9 +135,10 @@ fn slaveAddr(server: &Server, slave: ClientId) -> Option<Vec<u8>> {
 
 /// Removes a file without blocking the server, however large it is.
 ///
-/// The kernel frees a file's blocks when the last reference to it goes, which takes time. So unlink(2) is called while the
-/// file is open here: it only removes the name. The descriptor is then closed in a background thread, and the blocks are
-/// freed there. A file that can't be opened is unlinked right here. An error is that of unlink(2).
+/// The kernel frees a file's blocks when the last reference to it goes, which takes time. So
+/// unlink(2) is called while the file is open here: it only removes the name. The descriptor is
+/// then closed in a background thread, and the blocks are freed there. A file that can't be opened
+/// is unlinked right here. An error is that of unlink(2).
 pub fn bg_unlink(server: &Server, filename: &[u8]) -> io::Result<()> {
     let Ok(fd) = open(filename, libc::O_RDONLY | libc::O_NONBLOCK, 0) else {
         return unlink(filename);
@@ -145,19 +151,19 @@ pub fn bg_unlink(server: &Server, filename: &[u8]) -> io::Result<()> {
     Ok(())
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // MASTER
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Creates the replication backlog, of `server.repl_backlog_size` bytes. There must be none.
 pub fn createReplicationBacklog(server: &mut Server) {
     assert!(server.repl_backlog.is_none());
-    allocateReplicationBacklog(server);
+    allocate_backlog(server);
 }
 
-/// Allocates an empty ring for the backlog. It holds no byte yet, so the first byte that it can serve, `repl_backlog_off`, is
-/// the next one of the stream.
-fn allocateReplicationBacklog(server: &mut Server) {
+/// Allocates an empty ring for the backlog. It holds no byte yet, so the first byte that it can
+/// serve, `repl_backlog_off`, is the next one of the stream.
+fn allocate_backlog(server: &mut Server) {
     let size =
         usize::try_from(server.repl_backlog_size).expect("the size of the backlog is above 0");
     server.repl_backlog = Some(vec![0; size].into_boxed_slice());
@@ -166,11 +172,11 @@ fn allocateReplicationBacklog(server: &mut Server) {
     server.repl_backlog_off = server.master_repl_offset.wrapping_add(1);
 }
 
-/// Changes the size of the backlog, in bytes, when the operator does (CONFIG SET repl-backlog-size); at least
-/// `CONFIG_REPL_BACKLOG_MIN_SIZE`. A backlog that exists is emptied.
+/// Changes the size of the backlog, in bytes, when the operator does (CONFIG SET
+/// repl-backlog-size); at least `CONFIG_REPL_BACKLOG_MIN_SIZE`. A backlog that exists is emptied.
 ///
-/// Its contents could be kept. But copying gigabytes adds latency, and worse, both rings would have to be in memory at the
-/// same time. An empty backlog fills again with what is written next.
+/// Its contents could be kept. But copying gigabytes adds latency, and worse, both rings would have
+/// to be in memory at the same time. An empty backlog fills again with what is written next.
 pub fn resizeReplicationBacklog(server: &mut Server, newsize: i64) {
     let newsize = newsize.max(CONFIG_REPL_BACKLOG_MIN_SIZE as i64);
     if server.repl_backlog_size == newsize {
@@ -180,7 +186,7 @@ pub fn resizeReplicationBacklog(server: &mut Server, newsize: i64) {
     if server.repl_backlog.is_some() {
         // The old ring goes first, so that its memory can be used for the new one.
         server.repl_backlog = None;
-        allocateReplicationBacklog(server);
+        allocate_backlog(server);
     }
 }
 
@@ -190,15 +196,17 @@ pub fn freeReplicationBacklog(server: &mut Server) {
     server.repl_backlog = None;
 }
 
-/// Appends bytes of the stream to the backlog, which must exist, and moves `master_repl_offset` by as many.
+/// Appends bytes of the stream to the backlog, which must exist, and moves `master_repl_offset` by
+/// as many.
 ///
-/// The two belong together, so this is the one place that moves the offset: there is no case in which bytes are numbered
-/// and not kept, or kept and not numbered.
+/// The two belong together, so this is the one place that moves the offset: there is no case in
+/// which bytes are numbered and not kept, or kept and not numbered.
 #[inline]
 pub fn feedReplicationBacklog(server: &mut Server, p: &[u8]) {
     let ring = server.repl_backlog.as_mut().expect("there is a backlog to feed");
 
-    // The ring is circular: write as much as fits before its end, then go on at its start, as often as it takes.
+    // The ring is circular: write as much as fits before its end, then go on at its start, as often
+    // as it takes.
     let mut idx = server.repl_backlog_idx as usize;
     let mut rest = p;
     while !rest.is_empty() {
@@ -214,22 +222,24 @@ pub fn feedReplicationBacklog(server: &mut Server, p: &[u8]) {
     server.repl_backlog_histlen =
         (server.repl_backlog_histlen + p.len() as i64).min(ring.len() as i64);
 
-    // The offset may come from a peer or a file, so its sum may leave the range. It wraps, as it does in the C.
+    // The offset may come from a peer or a file, so its sum may leave the range. It wraps, as it
+    // does in the C.
     server.master_repl_offset = server.master_repl_offset.wrapping_add(p.len() as i64);
     server.repl_backlog_off =
         server.master_repl_offset.wrapping_sub(server.repl_backlog_histlen).wrapping_add(1);
 }
 
-/// Returns the last `len` bytes of a ring whose next byte goes to `idx`, oldest first. They may run across the end of the
-/// ring, so they come in two pieces, of which the second may be empty.
-fn latestOfRing(ring: &[u8], idx: usize, len: usize) -> (&[u8], &[u8]) {
+/// Returns the last `len` bytes of a ring whose next byte goes to `idx`, oldest first. They may run
+/// across the end of the ring, so they come in two pieces, of which the second may be empty.
+fn backlog_tail(ring: &[u8], idx: usize, len: usize) -> (&[u8], &[u8]) {
     let start = (idx + (ring.len() - len)) % ring.len();
     let first = len.min(ring.len() - start);
     (&ring[start..start + first], &ring[..len - first])
 }
 
-/// Tells whether a replica gets the stream of writes. Two kinds do not: a replica that only wants the RDB, and one that
-/// waits for a BGSAVE to start, whose RDB will contain all that is written until then.
+/// Tells whether a replica gets the stream of writes. Two kinds do not: a replica that only wants
+/// the RDB, and one that waits for a BGSAVE to start, whose RDB will contain all that is written
+/// until then.
 #[inline]
 pub fn canFeedReplicaReplBuffer(replica: &Client) -> bool {
     replica.flags & CLIENT_REPL_RDBONLY == 0 && replica.replstate != SLAVE_STATE_WAIT_BGSAVE_START
@@ -249,30 +259,32 @@ const SELECT: [&[u8]; 10] = [
     b"*2\r\n$6\r\nSELECT\r\n$1\r\n9\r\n",
 ];
 
-/// Propagates a write command, run in db `dictid`, to the backlog and to every replica. A SELECT precedes it if the stream is
-/// in another db.
+/// Propagates a write command, run in db `dictid`, to the backlog and to every replica. A SELECT
+/// precedes it if the stream is in another db.
 ///
-/// Only a top-level master makes a stream out of the commands of its clients. A replica proxies the bytes of its master
-/// (`replicationFeedSlavesFromMasterStream`), so that the stream is identical down the chain: this is why a replica can
-/// advertise its master's replication id, share its offsets, and serve its replicas from the same backlog.
+/// Only a top-level master makes a stream out of the commands of its clients. A replica proxies the
+/// bytes of its master (`replicationFeedSlavesFromMasterStream`), so that the stream is identical
+/// down the chain: this is why a replica can advertise its master's replication id, share its
+/// offsets, and serve its replicas from the same backlog.
 #[inline]
 pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
     if server.masterhost.is_some() {
         return;
     }
     if server.repl_backlog.is_none() {
-        // No replicas, and no backlog from which one could be served later. (With replicas there is always a backlog.)
+        // No replicas, and no backlog from which one could be served later. (With replicas there is
+        // always a backlog.)
         assert!(server.slaves.is_empty(), "there are no replicas without a backlog");
         return;
     }
 
     if server.slaveseldb != dictid {
         match usize::try_from(dictid).ok().and_then(|id| SELECT.get(id)) {
-            Some(selectcmd) => feedStream(server, selectcmd),
+            Some(selectcmd) => feed_backlog_and_replicas(server, selectcmd),
             None => {
                 let id = ll2string(i64::from(dictid));
                 let id = id.as_bytes();
-                feedStream(
+                feed_backlog_and_replicas(
                     server,
                     &bformat!("*2\r\n$6\r\nSELECT\r\n${}\r\n{}\r\n", id.len(), B(id)),
                 );
@@ -281,15 +293,15 @@ pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
         server.slaveseldb = dictid;
     }
 
-    // C: the multibulk form is written anew, and once for each replica. Here the bytes are those that were received, or
-    // those that a rewritten command keeps.
+    // C: the multibulk form is written anew, and once for each replica. Here the bytes are those
+    // that were received, or those that a rewritten command keeps.
     match argv.raw() {
-        Some(raw) => feedStream(server, raw),
+        Some(raw) => feed_backlog_and_replicas(server, raw),
         // An inline command, or one with a length written as `$03`.
         None => {
             let argv = argv.to_argv();
             let argv = argv.as_args();
-            feedStream(
+            feed_backlog_and_replicas(
                 server,
                 argv.raw().expect("arguments of our own making are in the one right form"),
             );
@@ -297,10 +309,11 @@ pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
     }
 }
 
-/// Appends bytes of the stream to the backlog and to the output buffer of every replica that gets the stream. Replicas that
-/// are still waiting for their RDB, or receiving it, collect the bytes there until the RDB is sent.
+/// Appends bytes of the stream to the backlog and to the output buffer of every replica that gets
+/// the stream. Replicas that are still waiting for their RDB, or receiving it, collect the bytes
+/// there until the RDB is sent.
 #[inline]
-fn feedStream(server: &mut Server, buf: &[u8]) {
+fn feed_backlog_and_replicas(server: &mut Server, buf: &[u8]) {
     if server.repl_backlog.is_some() {
         feedReplicationBacklog(server, buf);
     }
@@ -311,12 +324,12 @@ fn feedStream(server: &mut Server, buf: &[u8]) {
     }
 }
 
-/// Logs the last 256 bytes of the backlog. Called when a replica reports an error or a protocol error in what we sent: these
-/// bytes are then the best evidence of what went wrong.
+/// Logs the last 256 bytes of the backlog. Called when a replica reports an error or a protocol
+/// error in what we sent: these bytes are then the best evidence of what went wrong.
 pub fn showLatestBacklog(server: &Server) {
     let Some(ring) = &server.repl_backlog else { return };
     let dumplen = server.repl_backlog_histlen.min(256) as usize;
-    let (first, second) = latestOfRing(ring, server.repl_backlog_idx as usize, dumplen);
+    let (first, second) = backlog_tail(ring, server.repl_backlog_idx as usize, dumplen);
     let mut dump = Vec::new();
     for piece in [first, second] {
         if !piece.is_empty() {
@@ -326,14 +339,15 @@ pub fn showLatestBacklog(server: &Server) {
     serverLog!(LL_WARNING, "Latest backlog is: '{}'", B(&dump));
 }
 
-/// Proxies bytes of our master's stream to our own replicas and keeps them in the backlog, unchanged: all replicas of a tree
-/// see identical bytes at identical offsets, whoever they are connected to.
+/// Proxies bytes of our master's stream to our own replicas and keeps them in the backlog,
+/// unchanged: all replicas of a tree see identical bytes at identical offsets, whoever they are
+/// connected to.
 pub fn replicationFeedSlavesFromMasterStream(server: &mut Server, buf: &[u8]) {
-    feedStream(server, buf);
+    feed_backlog_and_replicas(server, buf);
 }
 
-/// Sends a command to the clients in MONITOR: the time, the db, the address of the client that runs it, and the arguments,
-/// quoted.
+/// Sends a command to the clients in MONITOR: the time, the db, the address of the client that runs
+/// it, and the arguments, quoted.
 pub fn replicationFeedMonitors(server: &mut Server, c: ClientId, dictid: usize, argv: &Args) {
     if server.monitors.is_empty() || server.loading {
         return;
@@ -360,8 +374,9 @@ pub fn replicationFeedMonitors(server: &mut Server, c: ClientId, dictid: usize, 
     }
 }
 
-/// Appends the backlog from byte `offset` on to a replica's output buffer, and returns how many bytes that is. The byte must
-/// be in the backlog, or be the next one of the stream (then there are none to send).
+/// Appends the backlog from byte `offset` on to a replica's output buffer, and returns how many
+/// bytes that is. The byte must be in the backlog, or be the next one of the stream (then there are
+/// none to send).
 pub fn addReplyReplicationBacklog(server: &mut Server, c: ClientId, offset: i64) -> i64 {
     serverLog!(LL_DEBUG, "[PSYNC] Replica request offset: {}", offset);
 
@@ -387,7 +402,7 @@ pub fn addReplyReplicationBacklog(server: &mut Server, c: ClientId, offset: i64)
     let len = server.repl_backlog_histlen - skip;
     serverLog!(LL_DEBUG, "[PSYNC] Reply total length: {}", len);
 
-    let (first, second) = latestOfRing(ring, idx, len as usize);
+    let (first, second) = backlog_tail(ring, idx, len as usize);
     for piece in [first, second] {
         if !piece.is_empty() {
             serverLog!(LL_DEBUG, "[PSYNC] addReply() length: {}", piece.len());
@@ -397,18 +412,21 @@ pub fn addReplyReplicationBacklog(server: &mut Server, c: ClientId, offset: i64)
     len
 }
 
-/// Returns the offset that belongs to an RDB whose child was forked just now. It is right only between the fork and the next
-/// command of any client: what is written from then on is not in the RDB, but in the stream after this offset.
+/// Returns the offset that belongs to an RDB whose child was forked just now. It is right only
+/// between the fork and the next command of any client: what is written from then on is not in the
+/// RDB, but in the stream after this offset.
 pub fn getPsyncInitialOffset(server: &Server) -> i64 {
     server.master_repl_offset
 }
 
-/// Sends a replica +FULLRESYNC with our id and `offset`, the offset of the RDB that is being saved, and sets it up for the
-/// full resync. To be called right after the BGSAVE was started, or when the replica is attached to one in progress.
+/// Sends a replica +FULLRESYNC with our id and `offset`, the offset of the RDB that is being saved,
+/// and sets it up for the full resync. To be called right after the BGSAVE was started, or when the
+/// replica is attached to one in progress.
 ///
-/// 1. The offset is remembered in the client: a replica that is attached to the same BGSAVE later, with a copy of this
-///    one's output buffer, has to be told the same offset.
-/// 2. The state becomes WAIT_BGSAVE_END: from here on writes accumulate in the replica's output buffer.
+/// 1. The offset is remembered in the client: a replica that is attached to the same BGSAVE later,
+///    with a copy of this one's output buffer, has to be told the same offset.
+/// 2. The state becomes WAIT_BGSAVE_END: from here on writes accumulate in the replica's output
+///    buffer.
 /// 3. The next write is preceded by a SELECT, since this replica has not seen the last one.
 ///
 /// `C_ERR`: the line could not be sent; the replica will be freed.
@@ -432,17 +450,18 @@ pub fn replicationSetupSlaveForFullResync(
     C_OK
 }
 
-/// Writes a line to a replica past its output buffer, which already holds what comes later. Its socket has nothing else to
-/// send at this point, so that a line fits.
+/// Writes a line to a replica past its output buffer, which already holds what comes later. Its
+/// socket has nothing else to send at this point, so that a line fits.
 fn write_bypassing_obuf(server: &mut Server, slave: ClientId, line: &[u8]) -> bool {
     let conn = server[slave].conn.expect("a replica has a connection");
     connWrite(&mut server.net, conn, line).is_ok_and(|nwritten| nwritten == line.len())
 }
 
-/// Decides whether a PSYNC can go on where the replica stopped, and if so makes it a replica and sends it what it missed.
+/// Decides whether a PSYNC can go on where the replica stopped, and if so makes it a replica and
+/// sends it what it missed.
 ///
-/// `C_ERR`: a full resync is needed. Nothing was sent yet: `+FULLRESYNC` has to name the offset at which the RDB is made,
-/// and that RDB does not exist at this point.
+/// `C_ERR`: a full resync is needed. Nothing was sent yet: `+FULLRESYNC` has to name the offset at
+/// which the RDB is made, and that RDB does not exist at this point.
 pub fn masterTryPartialResynchronization(
     server: &mut Server,
     c: ClientId,
@@ -451,10 +470,12 @@ pub fn masterTryPartialResynchronization(
 ) -> CResult {
     let master_replid = c_str(&argv[1]);
 
-    // Does the replica follow our history? An id that is not ours names another one, and there is no way to continue.
+    // Does the replica follow our history? An id that is not ours names another one, and there is
+    // no way to continue.
     //
-    // Two ids may be right. Our own names a history that is good at any offset. The second one names the history that we
-    // shared with our last master, and is good only up to the point where we left it.
+    // Two ids may be right. Our own names a history that is good at any offset. The second one
+    // names the history that we shared with our last master, and is good only up to the point where
+    // we left it.
     if !eq_ignore_case(master_replid, &server.replid)
         && (!eq_ignore_case(master_replid, &server.replid2)
             || psync_offset > server.second_replid_offset)
@@ -485,7 +506,8 @@ pub fn masterTryPartialResynchronization(
         return C_ERR;
     }
 
-    // Do we still have the data that it asks for? The offset after the last byte is fine, too: then it missed nothing.
+    // Do we still have the data that it asks for? The offset after the last byte is fine, too: then
+    // it missed nothing.
     if server.repl_backlog.is_none()
         || psync_offset < server.repl_backlog_off
         || psync_offset > server.repl_backlog_off.wrapping_add(server.repl_backlog_histlen)
@@ -520,9 +542,10 @@ pub fn masterTryPartialResynchronization(
     let psync2 = client.slave_capa & SLAVE_CAPA_PSYNC2 != 0;
     listAddNodeTail(&mut server.slaves, c);
 
-    // A replica that knows PSYNC2 is told the id that it follows from here on, since it may have asked by our second one.
-    // The line bypasses the output buffer, where new commands gather already. The socket has nothing else to send at this
-    // point, so the write does not really fail.
+    // A replica that knows PSYNC2 is told the id that it follows from here on, since it may have
+    // asked by our second one. The line bypasses the output buffer, where new commands gather
+    // already. The socket has nothing else to send at this point, so the write does not really
+    // fail.
     let line = if psync2 {
         bformat!("+CONTINUE {}\r\n", B(&server.replid))
     } else {
@@ -542,20 +565,22 @@ pub fn masterTryPartialResynchronization(
         psync_offset
     );
 
-    // The next command needs no SELECT in front of it (`slaveseldb` stays): the replica knows the db of the stream from
-    // its last connection.
+    // The next command needs no SELECT in front of it (`slaveseldb` stays): the replica knows the
+    // db of the stream from its last connection.
     refreshGoodSlavesCount(server);
     C_OK
 }
 
-/// Starts a BGSAVE for replication. The replicas in the state WAIT_BGSAVE_START are set up for a full resync by it.
+/// Starts a BGSAVE for replication. The replicas in the state WAIT_BGSAVE_START are set up for a
+/// full resync by it.
 ///
-/// `C_ERR`: it could not be started. These replicas were sent an error, are no longer in the list of replicas, and their
-/// connections are closed once the error is sent.
+/// `C_ERR`: it could not be started. These replicas were sent an error, are no longer in the list
+/// of replicas, and their connections are closed once the error is sent.
 pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
     serverLog!(LL_NOTICE, "Starting BGSAVE for SYNC with target: disk");
 
-    // The file has to say in which db the stream is, or the replica would apply it to the wrong one.
+    // The file has to say in which db the stream is, or the replica would apply it to the wrong
+    // one.
     let retval = match rdbPopulateSaveInfo(server) {
         Some(rsi) => {
             let filename = server.rdb_filename.clone();
@@ -570,8 +595,9 @@ pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
         }
     };
 
-    // Remember that the file is there for replication only, so that it can be deleted later. Not while the feature is off:
-    // nothing would clear the flag then, and once the feature is enabled by CONFIG SET it would condemn another file.
+    // Remember that the file is there for replication only, so that it can be deleted later. Not
+    // while the feature is off: nothing would clear the flag then, and once the feature is enabled
+    // by CONFIG SET it would condemn another file.
     if retval.is_ok() && server.rdb_del_sync_files {
         server.repl_statics.RDBGeneratedByReplication = true;
     }
@@ -604,16 +630,18 @@ pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
     retval
 }
 
-/// SYNC, and PSYNC replid offset [FAILOVER]: the client becomes a replica, by a partial resync if that is possible, or else
-/// by a full one.
+/// SYNC, and PSYNC replid offset [FAILOVER]: the client becomes a replica, by a partial resync if
+/// that is possible, or else by a full one.
 pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    // Ignored from a client that is a replica already, or in MONITOR mode (which has the same flag).
+    // Ignored from a client that is a replica already, or in MONITOR mode (which has the same
+    // flag).
     if server[c].flags & CLIENT_SLAVE != 0 {
         return;
     }
     let psync = eq_ignore_case(&argv[0], b"psync");
 
-    // A failover: our master asks to become our replica. If it follows the same history as we do, we become a master.
+    // A failover: our master asks to become our replica. If it follows the same history as we do,
+    // we become a master.
     if argv.len() > 3 && psync && eq_ignore_case(&argv[3], b"failover") {
         serverLog!(LL_WARNING, "Failover request received for replid {}.", B(c_str(&argv[1])));
         if server.masterhost.is_none() {
@@ -629,14 +657,16 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         serverLog!(LL_NOTICE, "MASTER MODE enabled (failover request from '{}')", B(&client));
     }
 
-    // While the link to our own master is down, our data may be about to be replaced: nobody can sync with us.
+    // While the link to our own master is down, our data may be about to be replaced: nobody can
+    // sync with us.
     if server.masterhost.is_some() && server.repl_state != REPL_STATE_CONNECTED {
         addReplyError(server, c, b"-NOMASTERLINK Can't SYNC while not connected with my master");
         return;
     }
 
-    // The output buffer must be empty. From the start of the BGSAVE on it registers the difference between the RDB and the
-    // data set, and nothing else may be in it: it is copied to replicas that are attached to the same BGSAVE.
+    // The output buffer must be empty. From the start of the BGSAVE on it registers the difference
+    // between the RDB and the data set, and nothing else may be in it: it is copied to replicas
+    // that are attached to the same BGSAVE.
     if clientHasPendingReplies(&server[c]) {
         addReplyError(server, c, b"SYNC and PSYNC are invalid with pending output");
         return;
@@ -648,7 +678,8 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         B(&replicationGetSlaveName(server, c))
     );
 
-    // With PSYNC, try a partial resync. If it is not possible the full resync below begins, later, with
+    // With PSYNC, try a partial resync. If it is not possible the full resync below begins, later,
+    // with
     //
     //     +FULLRESYNC <replid> <offset>
     //
@@ -666,18 +697,19 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
             server.stat_sync_partial_ok += 1;
             return;
         }
-        // Count a failed PSYNC, unless the id is "?": that replica wanted a full resync and knew no other.
+        // Count a failed PSYNC, unless the id is "?": that replica wanted a full resync and knew no
+        // other.
         if argv[1].first() != Some(&b'?') {
             server.stat_sync_partial_err += 1;
         }
     } else {
-        // SYNC is from an implementation that does not know PSYNC, such as redis-cli --rdb. No REPLCONF ACK is to be expected
-        // from it, so it must not be timed out for the lack of them.
+        // SYNC is from an implementation that does not know PSYNC, such as redis-cli --rdb. No
+        // REPLCONF ACK is to be expected from it, so it must not be timed out for the lack of them.
         server[c].flags |= CLIENT_PRE_PSYNC;
     }
 
-    // A full resync. The replica waits for a BGSAVE to start; what follows may find that one is in progress already, and
-    // changes the state.
+    // A full resync. The replica waits for a BGSAVE to start; what follows may find that one is in
+    // progress already, and changes the state.
     server.stat_sync_full += 1;
     server[c].replstate = SLAVE_STATE_WAIT_BGSAVE_START;
     if server.repl_disable_tcp_nodelay {
@@ -690,8 +722,8 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server[c].flags |= CLIENT_SLAVE;
     listAddNodeTail(&mut server.slaves, c);
 
-    // The first replica: create the backlog. As long as there was none, writes did not move the offset, so no past history of
-    // ours has valid offsets. Hence a new id, and no second one.
+    // The first replica: create the backlog. As long as there was none, writes did not move the
+    // offset, so no past history of ours has valid offsets. Hence a new id, and no second one.
     if listLength(&server.slaves) == 1 && server.repl_backlog.is_none() {
         changeReplicationId(server);
         clearReplicationId2(server);
@@ -706,9 +738,10 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     // CASE 1: BGSAVE is in progress, with disk target.
     if server.child_type == CHILD_TYPE_RDB {
-        // It is a good one for replication if there is another replica that registers the differences since the server
-        // forked: the new one can then have a copy of these, and the same file. A replica that only wants the RDB registers
-        // nothing, so only another one of its kind can be attached to it.
+        // It is a good one for replication if there is another replica that registers the
+        // differences since the server forked: the new one can then have a copy of these, and the
+        // same file. A replica that only wants the RDB registers nothing, so only another one of
+        // its kind can be attached to it.
         let c_rdbonly = server[c].flags & CLIENT_REPL_RDBONLY != 0;
         let other = server.slaves.iter().copied().find(|&slave| {
             let slave = &server[slave];
@@ -725,7 +758,8 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
                     copyClientOutputBuffer(server, c, slave);
                 }
                 let offset = server[slave].psync_initial_offset;
-                // A replica to which this can't be sent is freed later; there is nothing more to do.
+                // A replica to which this can't be sent is freed later; there is nothing more to
+                // do.
                 let _ = replicationSetupSlaveForFullResync(server, c, offset);
                 serverLog!(LL_NOTICE, "Waiting for end of BGSAVE for SYNC");
             }
@@ -738,24 +772,27 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
             }
         }
     } else if hasActiveChildProcess(server) {
-        // CASE 3: no BGSAVE is in progress. But another child is active, and there is only one at a time: the cron starts the
-        // BGSAVE when that has ended. (The C's CASE 2, a BGSAVE with socket target, does not exist here.)
+        // CASE 3: no BGSAVE is in progress. But another child is active, and there is only one at a
+        // time: the cron starts the BGSAVE when that has ended. (The C's CASE 2, a BGSAVE with
+        // socket target, does not exist here.)
         serverLog!(
             LL_NOTICE,
             "No BGSAVE in progress, but another BG operation is active. BGSAVE for replication delayed"
         );
     } else {
-        // CASE 3: no BGSAVE is in progress: start one. If that fails, the replica was sent an error.
+        // CASE 3: no BGSAVE is in progress: start one. If that fails, the replica was sent an
+        // error.
         let _ = startBgsaveForReplication(server);
     }
 }
 
-/// REPLCONF option value [option value ...]: how a replica configures the replication before it sends PSYNC, and what both
-/// sides tell each other while they are connected.
+/// REPLCONF option value [option value ...]: how a replica configures the replication before it
+/// sends PSYNC, and what both sides tell each other while they are connected.
 ///
 /// From a replica:
 /// - `listening-port <port>`, `ip-address <ip>`: how it can be reached; for INFO and ROLE.
-/// - `capa <eof|psync2>`: what it understands: a payload that ends with a mark, a +CONTINUE that changes the id.
+/// - `capa <eof|psync2>`: what it understands: a payload that ends with a mark, a +CONTINUE that
+///   changes the id.
 /// - `ack <offset>`: it has processed the stream up to there. Not answered.
 /// - `rdb-only <0|1>`: it wants the RDB and no more.
 ///
@@ -784,7 +821,8 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
             }
             server[c].slave_addr = Some(c_str(value).to_vec());
         } else if eq_ignore_case(option, b"capa") {
-            // Capabilities that this master does not know are ignored: a newer replica may have more.
+            // Capabilities that this master does not know are ignored: a newer replica may have
+            // more.
             if eq_ignore_case(value, b"eof") {
                 server[c].slave_capa |= SLAVE_CAPA_EOF;
             } else if eq_ignore_case(value, b"psync2") {
@@ -795,8 +833,8 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 return;
             }
             let Some(offset) = string2ll(value) else { return };
-            // A replica reports how much of the stream it has processed. For replicas only; other clients are ignored. There is
-            // no reply: it would be in the way of the stream.
+            // A replica reports how much of the stream it has processed. For replicas only; other
+            // clients are ignored. There is no reply: it would be in the way of the stream.
             let now = server.steady_time;
             let slave = &mut server[c];
             slave.repl_ack_off = slave.repl_ack_off.max(offset);
@@ -824,8 +862,8 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReply(server, c, shared::ok);
 }
 
-/// Puts a replica online after it has received the RDB: it gets the stream from here on, starting with what has accumulated
-/// in its output buffer.
+/// Puts a replica online after it has received the RDB: it gets the stream from here on, starting
+/// with what has accumulated in its output buffer.
 ///
 /// 1. A replica that only wanted the RDB is no real one: its connection is closed, asynchronously.
 /// 2. The state becomes ONLINE.
@@ -835,7 +873,8 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// May free the replica.
 pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
     server[slave].replstate = SLAVE_STATE_ONLINE;
-    // It had nothing to acknowledge so far. Without this it would time out at once if the RDB took long.
+    // It had nothing to acknowledge so far. Without this it would time out at once if the RDB took
+    // long.
     server[slave].repl_ack_time = server.steady_time;
 
     if server[slave].flags & CLIENT_REPL_RDBONLY != 0 {
@@ -852,7 +891,7 @@ pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
         serverLog!(
             LL_WARNING,
             "Unable to register writable event for replica bulk transfer: {}",
-            errorText(&io::Error::last_os_error())
+            error_text(&io::Error::last_os_error())
         );
         freeClient(server, slave);
         return;
@@ -865,12 +904,13 @@ pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
     );
 }
 
-/// Removes the RDB file that was made for replicas, once none of them needs it, if `rdb-del-sync-files` is on and the server
-/// has no persistence otherwise. Called periodically. In some environments a policy forbids an instance without
-/// persistence to leave data on the disk.
+/// Removes the RDB file that was made for replicas, once none of them needs it, if
+/// `rdb-del-sync-files` is on and the server has no persistence otherwise. Called periodically. In
+/// some environments a policy forbids an instance without persistence to leave data on the disk.
 pub fn removeRDBUsedToSyncReplicas(server: &mut Server) {
-    // With the feature off, clear the flag as well: if CONFIG SET switched it off and later on again, the flag would be that
-    // of an RDB from long ago, and the file there now may be another one.
+    // With the feature off, clear the flag as well: if CONFIG SET switched it off and later on
+    // again, the flag would be that of an RDB from long ago, and the file there now may be another
+    // one.
     if !server.rdb_del_sync_files {
         server.repl_statics.RDBGeneratedByReplication = false;
         return;
@@ -884,7 +924,7 @@ pub fn removeRDBUsedToSyncReplicas(server: &mut Server) {
             SLAVE_STATE_WAIT_BGSAVE_START | SLAVE_STATE_WAIT_BGSAVE_END | SLAVE_STATE_SEND_BULK
         )
     });
-    if !needed && std::fs::symlink_metadata(asPath(&server.rdb_filename)).is_ok() {
+    if !needed && std::fs::symlink_metadata(as_path(&server.rdb_filename)).is_ok() {
         server.repl_statics.RDBGeneratedByReplication = false;
         serverLog!(
             LL_NOTICE,
@@ -895,9 +935,9 @@ pub fn removeRDBUsedToSyncReplicas(server: &mut Server) {
     }
 }
 
-/// Sends the RDB file to a replica: the write handler of its connection meanwhile. Sends the length, then 16 KB of the file
-/// in each call, and puts the replica online after the last byte. Frees the replica if the file can't be read or the
-/// connection is broken.
+/// Sends the RDB file to a replica: the write handler of its connection meanwhile. Sends the
+/// length, then 16 KB of the file in each call, and puts the replica online after the last byte.
+/// Frees the replica if the file can't be read or the connection is broken.
 pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
     let slave = ClientId::from_u64(connGetPrivateData(&server.net, conn));
 
@@ -920,7 +960,8 @@ pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
         }
     }
 
-    // The next part of the file. What is read here and can't be written is read again by the next call.
+    // The next part of the file. What is read here and can't be written is read again by the next
+    // call.
     let fd = server[slave].repldbfd.expect("a replica in SEND_BULK has the file open");
     let mut buf = [0; PROTO_IOBUF_LEN];
     let nread = lseek(fd, server[slave].repldboff, libc::SEEK_SET).and_then(|_| read(fd, &mut buf));
@@ -930,7 +971,7 @@ pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
             serverLog!(
                 LL_WARNING,
                 "Read error sending DB to replica: {}",
-                failed.map_or_else(|e| errorText(&e), |_| "premature EOF".into())
+                failed.map_or_else(|e| error_text(&e), |_| "premature EOF".into())
             );
             freeClient(server, slave);
             return;
@@ -958,11 +999,11 @@ pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
     }
 }
 
-/// Handles the replicas that wait for a BGSAVE, at the end of each: if it succeeded they are sent its file, otherwise
-/// (`bgsaveerr`) their connections are closed, and they will try again.
+/// Handles the replicas that wait for a BGSAVE, at the end of each: if it succeeded they are sent
+/// its file, otherwise (`bgsaveerr`) their connections are closed, and they will try again.
 ///
-/// Replicas that came during the BGSAVE and could not be attached to it wait for the next one, which
-/// `replicationStartPendingFork` starts.
+/// Replicas that came during the BGSAVE and could not be attached to it wait for the next one,
+/// which `replicationStartPendingFork` starts.
 ///
 /// No client is freed at once, since this may be called in the middle of a command of a replica.
 pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
@@ -977,10 +1018,11 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
             continue;
         }
 
-        // Each replica has a descriptor of its own, as each is at another place in the file. And the file that it refers to
-        // stays, even if another save replaces dump.rdb before all of it is sent.
+        // Each replica has a descriptor of its own, as each is at another place in the file. And
+        // the file that it refers to stays, even if another save replaces dump.rdb before all of it
+        // is sent.
         let opened = open(&server.rdb_filename, libc::O_RDONLY, 0)
-            .and_then(|fd| fileSize(fd).map(|size| (fd, size)).inspect_err(|_| close(fd)));
+            .and_then(|fd| file_size(fd).map(|size| (fd, size)).inspect_err(|_| close(fd)));
         let (fd, size) = match opened {
             Ok(opened) => opened,
             Err(e) => {
@@ -988,7 +1030,7 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
                 serverLog!(
                     LL_WARNING,
                     "SYNC failed. Can't open/stat DB after BGSAVE: {}",
-                    errorText(&e)
+                    error_text(&e)
                 );
                 continue;
             }
@@ -1008,26 +1050,30 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
     }
 }
 
-/// Changes our replication id to a new, random one, so that no PSYNC by the old one can succeed: for whenever something
-/// happens by which the data set is no longer what the history under the old id says.
+/// Changes our replication id to a new, random one, so that no PSYNC by the old one can succeed:
+/// for whenever something happens by which the data set is no longer what the history under the old
+/// id says.
 pub fn changeReplicationId(server: &mut Server) {
     server.replid = vec![0; CONFIG_RUN_ID_SIZE];
     getRandomHexChars(&mut server.replid);
 }
 
-/// Invalidates the second replication id: for whenever a new history starts, as after a full resync.
+/// Invalidates the second replication id: for whenever a new history starts, as after a full
+/// resync.
 pub fn clearReplicationId2(server: &mut Server) {
     server.replid2 = vec![b'0'; CONFIG_RUN_ID_SIZE];
     server.second_replid_offset = -1;
 }
 
-/// Makes the current replication id and offset the second ones, and starts a new history under a new id: for a replica that
-/// becomes a master, which can then serve PSYNCs of the other replicas of its former master by the id that they know.
+/// Makes the current replication id and offset the second ones, and starts a new history under a
+/// new id: for a replica that becomes a master, which can then serve PSYNCs of the other replicas
+/// of its former master by the id that they know.
 pub fn shiftReplicationId(server: &mut Server) {
     server.replid2.clone_from(&server.replid);
-    // The offset is one more than that of the last byte, since PSYNC names the first byte that the replica has not got.
-    // If as a replica we had the same history as our master for 50 bytes, we can accept a PSYNC with offset 51: who sends it
-    // has the same 50 bytes, and asks for ours from there on.
+    // The offset is one more than that of the last byte, since PSYNC names the first byte that the
+    // replica has not got. If as a replica we had the same history as our master for 50 bytes, we
+    // can accept a PSYNC with offset 51: who sends it has the same 50 bytes, and asks for ours from
+    // there on.
     server.second_replid_offset = server.master_repl_offset.wrapping_add(1);
     changeReplicationId(server);
     serverLog!(
@@ -1039,12 +1085,13 @@ pub fn shiftReplicationId(server: &mut Server) {
     );
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // SLAVE
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 // ANCHOR: slaveIsInHandshakeState
-/// Tells whether we are in the middle of the handshake with our master: the socket is connected, and PSYNC not answered yet.
+/// Tells whether we are in the middle of the handshake with our master: the socket is connected,
+/// and PSYNC not answered yet.
 pub fn slaveIsInHandshakeState(server: &Server) -> bool {
     match server.repl_state {
         REPL_STATE_RECEIVE_PING_REPLY
@@ -1064,11 +1111,11 @@ pub fn slaveIsInHandshakeState(server: &Server) -> bool {
 }
 // ANCHOR_END: slaveIsInHandshakeState
 
-/// Keeps the master from timing us out, while we empty the dbs or load its RDB and can't do anything else: sends a newline,
-/// at most once a second.
+/// Keeps the master from timing us out, while we empty the dbs or load its RDB and can't do
+/// anything else: sends a newline, at most once a second.
 ///
-/// A newline between two commands is valid protocol, and being a single byte it is sent whole or not at all, so it can't
-/// leave half a command in the socket.
+/// A newline between two commands is valid protocol, and being a single byte it is sent whole or
+/// not at all, so it can't leave half a command in the socket.
 pub fn replicationSendNewlineToMaster(server: &mut Server) {
     let now = steady_ms() / 1000;
     if now != server.repl_statics.newline_sent {
@@ -1080,28 +1127,31 @@ pub fn replicationSendNewlineToMaster(server: &mut Server) {
     }
 }
 
-/// Sends the master a newline while a full resync empties the dbs; `emptyDb` calls this from time to time.
+/// Sends the master a newline while a full resync empties the dbs; `emptyDb` calls this from time
+/// to time.
 pub fn replicationEmptyDbCallback(server: &mut Server) {
     if server.repl_state == REPL_STATE_TRANSFER {
         replicationSendNewlineToMaster(server);
     }
 }
 
-/// Creates `server.master`, the client that represents our master, once we have a link and are synchronized. Its id and
-/// offset are those of +FULLRESYNC (`master_replid`, `master_initial_offset`); `dbid` is the db that its stream is in, -1
-/// if that is not known.
+/// Creates `server.master`, the client that represents our master, once we have a link and are
+/// synchronized. Its id and offset are those of +FULLRESYNC (`master_replid`,
+/// `master_initial_offset`); `dbid` is the db that its stream is in, -1 if that is not known.
 ///
-/// Without a connection the client is meant to become the cached master (`replicationCacheMasterUsingMyself`).
+/// Without a connection the client is meant to become the cached master
+/// (`replicationCacheMasterUsingMyself`).
 pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, dbid: i32) {
     let master = createClient(server, conn);
     server.master = Some(master);
     if let Some(conn) = conn {
-        // As in `createClient`. If it fails, nothing is read from the link, and the cron times it out.
+        // As in `createClient`. If it fails, nothing is read from the link, and the cron times it
+        // out.
         let _ = connSetReadHandler(&mut server.net, conn, Some(readQueryFromClient));
     }
 
-    // C: CLIENT_DENY_BLOCKING is not set, so that a command that blocks shows itself, by an assertion. Here it is logged
-    // (`command_from_master`), and finds its time up.
+    // C: CLIENT_DENY_BLOCKING is not set, so that a command that blocks shows itself, by an
+    // assertion. Here it is logged (`command_from_master`), and finds its time up.
     let reploff = server.master_initial_offset;
     let replid = server.master_replid.clone();
     let client = &mut server[master];
@@ -1116,7 +1166,8 @@ pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, 
         client.flags |= CLIENT_PRE_PSYNC;
     }
     if dbid != -1 {
-        // If there are not as many dbs here, the link is closed when the stream selects one of them.
+        // If there are not as many dbs here, the link is closed when the stream selects one of
+        // them.
         let _ = selectDb(server, master, dbid);
     }
 }
@@ -1135,8 +1186,9 @@ use FromMaster::*;
 
 /// Decides about each command that our master sends: what it may do here, and what it may not.
 ///
-/// What genuine masters of all versions have in their streams is what changed their data, and a handful of commands beside
-/// that. Anything else is no part of a history, and was executed nowhere: a client in the place of our master, or a fault.
+/// What genuine masters of all versions have in their streams is what changed their data, and a
+/// handful of commands beside that. Anything else is no part of a history, and was executed
+/// nowhere: a client in the place of our master, or a fault.
 ///
 /// | command | what becomes of it | why |
 /// |---|---|---|
@@ -1151,8 +1203,8 @@ use FromMaster::*;
 /// | other commands of 6.2 (QUIT too) | ignored | read: nobody gets the reply. Administer: not over this link |
 /// | unknown commands, too few arguments | refused, logged as critical | as in the C: a newer master's, perhaps |
 ///
-/// C: it executes everything, and a command that blocks, or concerns the connection, ends the process or leaves the link in
-/// a state that no other code expects.
+/// C: it executes everything, and a command that blocks, or concerns the connection, ends the
+/// process or leaves the link in a state that no other code expects.
 pub fn command_from_master(server: &mut Server, c: ClientId, argv: &Args) -> FromMaster {
     let name = argv.get(0);
     let found = argv.cmd().or_else(|| lookupCommand(server, name));
@@ -1226,14 +1278,16 @@ fn offset_behind_command(server: &Server, c: ClientId) -> i64 {
     client.read_reploff - left as i64
 }
 
-/// Closes the link to our master because of what it sent. The next attempt is the cron's: it is likely to end the same way.
+/// Closes the link to our master because of what it sent. The next attempt is the cron's: it is
+/// likely to end the same way.
 pub fn close_master_link(server: &mut Server, c: ClientId) {
     server.repl_reconnect_later = true;
     freeClientAsync(server, c);
 }
 
-/// Enables the append only file again after a sync, which has stopped it. If that fails, even after several attempts, the
-/// process exits: a replica that does not persist what it is configured to persist can't be relied on.
+/// Enables the append only file again after a sync, which has stopped it. If that fails, even after
+/// several attempts, the process exits: a replica that does not persist what it is configured to
+/// persist can't be relied on.
 pub fn restartAOFAfterSYNC(server: &mut Server) {
     const MAX_TRIES: usize = 10;
     for _ in 0..MAX_TRIES {
@@ -1255,10 +1309,11 @@ pub fn restartAOFAfterSYNC(server: &mut Server) {
 
 /// Detects the end of a payload of unknown length, as a diskless master sends it.
 ///
-/// It does not know the size of the RDB in advance, so it announces a mark with `$EOF:<40 bytes>`, and sends the same 40
-/// bytes after the RDB. They are random, and long enough that they do not occur in the RDB by chance: that has a
-/// probability of 16^-40 at each position, so even a payload of a terabyte (2^40 bytes) collides once in 2^120 transfers.
-/// It also means that nothing may follow the mark until we have answered, or its end could not be told from the stream.
+/// It does not know the size of the RDB in advance, so it announces a mark with `$EOF:<40 bytes>`,
+/// and sends the same 40 bytes after the RDB. They are random, and long enough that they do not
+/// occur in the RDB by chance: that has a probability of 16^-40 at each position, so even a payload
+/// of a terabyte (2^40 bytes) collides once in 2^120 transfers. It also means that nothing may
+/// follow the mark until we have answered, or its end could not be told from the stream.
 struct EofMark {
     eofmark: [u8; CONFIG_RUN_ID_SIZE],
     /// The last 40 bytes received. They start as zero bytes, which no mark contains.
@@ -1299,7 +1354,7 @@ enum BulkHeader<'a> {
 }
 
 /// Parses the line before the RDB.
-fn bulkHeader(line: &[u8]) -> BulkHeader<'_> {
+fn parse_bulk_header(line: &[u8]) -> BulkHeader<'_> {
     match line {
         [] => BulkHeader::KeepAlive,
         [b'-', text @ ..] => BulkHeader::Error(text),
@@ -1314,26 +1369,27 @@ fn bulkHeader(line: &[u8]) -> BulkHeader<'_> {
 /// The number of bytes of the RDB after which what was received is synced to the disk.
 const REPL_MAX_WRITTEN_BEFORE_FSYNC: i64 = 1024 * 1024 * 8;
 
-/// Receives the RDB of a full resync: the read handler of the connection to our master meanwhile. Writes the payload to a
-/// temporary file, and when it is complete, loads it in place of our data, and goes over to the stream.
+/// Receives the RDB of a full resync: the read handler of the connection to our master meanwhile.
+/// Writes the payload to a temporary file, and when it is complete, loads it in place of our data,
+/// and goes over to the stream.
 pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
     'error: {
         // Still to come is the line that tells the size of the payload.
         if server.repl_transfer_size == -1 {
-            let timeout = syncioTimeout(server);
+            let timeout = syncio_timeout(server);
             let line = match connSyncReadLine(&mut server.net, conn, 1024, timeout) {
                 Ok(line) => line,
                 Err(e) => {
                     serverLog!(
                         LL_WARNING,
                         "I/O error reading bulk count from MASTER: {}",
-                        errorText(&e)
+                        error_text(&e)
                     );
                     break 'error;
                 }
             };
             let buf = c_str(&line);
-            match bulkHeader(buf) {
+            match parse_bulk_header(buf) {
                 BulkHeader::Error(text) => {
                     serverLog!(LL_WARNING, "MASTER aborted replication with an error: {}", B(text));
                     break 'error;
@@ -1377,8 +1433,8 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
             return;
         }
 
-        // Read the next piece of the payload, but nothing beyond its end: that is the stream, which the client of our master
-        // reads.
+        // Read the next piece of the payload, but nothing beyond its end: that is the stream, which
+        // the client of our master reads.
         let mut buf = [0; PROTO_IOBUF_LEN];
         let usemark = server.repl_statics.eofmark.is_some();
         let readlen = if usemark {
@@ -1391,15 +1447,16 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
         let buf = match nread {
             Ok(nread) if nread > 0 => &buf[..nread],
             failed => {
-                // EAGAIN leaves the connection in its state: there is nothing to read after all. A readlen of 0 is that of an
-                // empty payload (`$0`), for which a read of 0 bytes is no end of file; no RDB is empty, so it is an error.
+                // EAGAIN leaves the connection in its state: there is nothing to read after all. A
+                // readlen of 0 is that of an empty payload (`$0`), for which a read of 0 bytes is
+                // no end of file; no RDB is empty, so it is an error.
                 if readlen != 0 && connGetState(&server.net, conn) == CONN_STATE_CONNECTED {
                     return;
                 }
                 serverLog!(
                     LL_WARNING,
                     "I/O error trying to sync with MASTER: {}",
-                    failed.map_or_else(|e| errorText(&e), |_| "connection lost".into())
+                    failed.map_or_else(|e| error_text(&e), |_| "connection lost".into())
                 );
                 cancelReplicationHandshake(server, true);
                 return;
@@ -1409,8 +1466,9 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
         let mut eof_reached =
             server.repl_statics.eofmark.as_mut().is_some_and(|mark| mark.feed(buf));
 
-        // Note the time of this I/O, by which a transfer that stalls is detected, and write what was read to the file. At the
-        // end of the payload that may be the mark, which is cut off below.
+        // Note the time of this I/O, by which a transfer that stalls is detected, and write what
+        // was read to the file. At the end of the payload that may be the mark, which is cut off
+        // below.
         server.repl_transfer_lastio = server.steady_time;
         let fd = server.repl_transfer_fd.expect("a transfer has a file");
         let nwritten = write(fd, buf);
@@ -1418,7 +1476,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
             serverLog!(
                 LL_WARNING,
                 "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization: {}",
-                nwritten.map_or_else(|e| errorText(&e), |_| "short write".into())
+                nwritten.map_or_else(|e| error_text(&e), |_| "short write".into())
             );
             break 'error;
         }
@@ -1430,17 +1488,18 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                 serverLog!(
                     LL_WARNING,
                     "Error truncating the RDB file received from the master for SYNC: {}",
-                    errorText(&e)
+                    error_text(&e)
                 );
                 break 'error;
             }
         }
 
-        // Sync to the disk from time to time. Otherwise the fsync at the end would have to write all of the buffers of the
-        // kernel, and block us for long.
+        // Sync to the disk from time to time. Otherwise the fsync at the end would have to write
+        // all of the buffers of the kernel, and block us for long.
         let sync_size = server.repl_transfer_read - server.repl_transfer_last_fsync_off;
         if sync_size >= REPL_MAX_WRITTEN_BEFORE_FSYNC {
-            // It only spreads the work; that of the fsync at the end is what counts, and its error is handled.
+            // It only spreads the work; that of the fsync at the end is what counts, and its error
+            // is handled.
             let _ = rdb_fsync_range(fd, server.repl_transfer_last_fsync_off, sync_size);
             server.repl_transfer_last_fsync_off += sync_size;
         }
@@ -1449,7 +1508,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
             eof_reached = true;
         }
         if eof_reached {
-            loadSyncBulkPayload(server, conn, usemark);
+            load_sync_bulk_payload(server, conn, usemark);
         }
         return;
     }
@@ -1458,13 +1517,13 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
     cancelReplicationHandshake(server, true);
 }
 
-/// Ends a full resync when the file is complete: loads it in place of our data, and makes the connection that of the client
-/// of our master. (The second half of the C's `readSyncBulkPayload`.)
+/// Ends a full resync when the file is complete: loads it in place of our data, and makes the
+/// connection that of the client of our master. (The second half of the C's `readSyncBulkPayload`.)
 ///
-/// It takes the place of our own RDB when it is loaded, not before: what a master sends may be damaged, and then the old one
-/// is all that there is to start from.
+/// It takes the place of our own RDB when it is loaded, not before: what a master sends may be
+/// damaged, and then the old one is all that there is to start from.
 // C: it is renamed first, and loaded from there.
-fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
+fn load_sync_bulk_payload(server: &mut Server, conn: ConnId, usemark: bool) {
     let tmpfile = server.repl_transfer_tmpfile.clone().unwrap_or_default();
     // C: finds out when the old data are gone.
     if !rdb_is_loadable(&tmpfile).unwrap_or(false) {
@@ -1474,8 +1533,8 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
     }
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Flushing old data");
 
-    // Stop the append only file: it describes the data that is about to go. And if a child rewrites it, copy-on-write would
-    // duplicate the data set that we now free.
+    // Stop the append only file: it describes the data that is about to go. And if a child rewrites
+    // it, copy-on-write would duplicate the data set that we now free.
     if server.aof_state != AOF_OFF {
         stopAppendOnly(server);
     }
@@ -1483,12 +1542,14 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
         if server.repl_slave_lazy_flush { EMPTYDB_ASYNC } else { EMPTYDB_NO_FLAGS };
     emptyDb(server, -1, empty_db_flags, Some(replicationEmptyDbCallback));
 
-    // Remove the read handler: `rdbLoad` serves events from time to time, and would call this function recursively.
+    // Remove the read handler: `rdbLoad` serves events from time to time, and would call this
+    // function recursively.
     let _ = connSetReadHandler(&mut server.net, conn, None);
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Loading DB in memory");
 
-    // Kill a child that saves our old data. When it is done its file would replace the RDB which we are about to take over,
-    // with data that no longer exists; and as long as it runs, what we free and load is copied page by page.
+    // Kill a child that saves our old data. When it is done its file would replace the RDB which we
+    // are about to take over, with data that no longer exists; and as long as it runs, what we free
+    // and load is copied page by page.
     if server.child_type == CHILD_TYPE_RDB {
         serverLog!(
             LL_NOTICE,
@@ -1504,7 +1565,7 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
         serverLog!(
             LL_WARNING,
             "Failed trying to sync the temp DB to disk in MASTER <-> REPLICA synchronization: {}",
-            errorText(&e)
+            error_text(&e)
         );
         cancelReplicationHandshake(server, true);
         return;
@@ -1518,14 +1579,15 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
         return;
     }
 
-    // Holding the old file open while its name goes to the new one leaves it to a background thread to free its blocks.
+    // Holding the old file open while its name goes to the new one leaves it to a background thread
+    // to free its blocks.
     let old_rdb_fd = open(&server.rdb_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok();
     if let Err(e) = rename(&tmpfile, &server.rdb_filename) {
         serverLog!(
             LL_WARNING,
             "Failed trying to rename the temp DB into {} in MASTER <-> REPLICA synchronization: {}",
             B(&server.rdb_filename),
-            errorText(&e)
+            error_text(&e)
         );
         cancelReplicationHandshake(server, true);
         if let Some(old) = old_rdb_fd {
@@ -1554,14 +1616,14 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
     server.repl_state = REPL_STATE_CONNECTED;
     server.repl_down_since = 0;
 
-    // After a full resync our history is that of the master: its id and its offset. The second id is cleared, since a new
-    // history starts.
+    // After a full resync our history is that of the master: its id and its offset. The second id
+    // is cleared, since a new history starts.
     server.replid.clone_from(&server.master_replid);
     server.master_repl_offset = server.master_initial_offset;
     clearReplicationId2(server);
 
-    // A replica accumulates a backlog whether it has replicas or not: after a failover it may be the master of others, who
-    // will ask for the bytes that they missed.
+    // A replica accumulates a backlog whether it has replicas or not: after a failover it may be
+    // the master of others, who will ask for the bytes that they missed.
     if server.repl_backlog.is_none() {
         createReplicationBacklog(server);
     }
@@ -1573,52 +1635,54 @@ fn loadSyncBulkPayload(server: &mut Server, conn: ConnId, usemark: bool) {
         );
     }
 
-    // A master that sent the mark holds the stream back until our first ACK, so that nothing follows the mark before we have
-    // seen it. Waiting for the cron to send it would cost up to a second.
+    // A master that sent the mark holds the stream back until our first ACK, so that nothing
+    // follows the mark before we have seen it. Waiting for the cron to send it would cost up to a
+    // second.
     if usemark {
         replicationSendAck(server);
     }
 
-    // Restart the append only file. That begins with a rewrite, which writes the new data set; from then on the stream is
-    // appended.
+    // Restart the append only file. That begins with a rewrite, which writes the new data set; from
+    // then on the stream is appended.
     //
-    // On none of the failures above it is restarted: there would be no data to log. It will be when a later sync succeeds,
-    // or when this replica is promoted.
+    // On none of the failures above it is restarted: there would be no data to log. It will be when
+    // a later sync succeeds, or when this replica is promoted.
     if server.aof_enabled {
         restartAOFAfterSYNC(server);
     }
 }
 
 /// Returns `repl_syncio_timeout` in milliseconds: how long a line of the handshake may take.
-fn syncioTimeout(server: &Server) -> i64 {
+fn syncio_timeout(server: &Server) -> i64 {
     i64::from(server.repl_syncio_timeout) * 1000
 }
 
-/// Reads one line of the handshake, without the end of line, and blocks until it is there. An error is returned as a line,
-/// too: `-Reading from master: ...`.
+/// Reads one line of the handshake, without the end of line, and blocks until it is there. An error
+/// is returned as a line, too: `-Reading from master: ...`.
 pub fn receiveSynchronousResponse(server: &mut Server, conn: ConnId) -> Vec<u8> {
-    let timeout = syncioTimeout(server);
+    let timeout = syncio_timeout(server);
     match connSyncReadLine(&mut server.net, conn, 256, timeout) {
         Ok(mut line) => {
             line.truncate(c_str(&line).len());
             server.repl_transfer_lastio = server.steady_time;
             line
         }
-        Err(e) => bformat!("-Reading from master: {}", errorText(&e)),
+        Err(e) => bformat!("-Reading from master: {}", error_text(&e)),
     }
 }
 
-/// Sends a command that is in the multibulk form already, and blocks until it is written. `Err`: the text for the log.
+/// Sends a command that is in the multibulk form already, and blocks until it is written. `Err`:
+/// the text for the log.
 pub fn sendCommandRaw(server: &mut Server, conn: ConnId, cmd: &[u8]) -> Result<(), Vec<u8>> {
-    let timeout = syncioTimeout(server);
+    let timeout = syncio_timeout(server);
     match connSyncWrite(&mut server.net, conn, cmd, timeout) {
         Ok(_) => Ok(()),
         Err(_) => Err(bformat!("-Writing to master: {}", B(&connGetLastError(&server.net, conn)))),
     }
 }
 
-/// Sends a command of the handshake, given argument by argument. It goes out as a multibulk, since a password or an address
-/// may contain spaces. `Err`: the text for the log.
+/// Sends a command of the handshake, given argument by argument. It goes out as a multibulk, since
+/// a password or an address may contain spaces. `Err`: the text for the log.
 pub fn sendCommand<const N: usize>(
     server: &mut Server,
     conn: ConnId,
@@ -1627,7 +1691,8 @@ pub fn sendCommand<const N: usize>(
     sendCommandArgv(server, conn, &args)
 }
 
-/// Sends a command of the handshake whose number of arguments is known only at run time. `Err`: the text for the log.
+/// Sends a command of the handshake whose number of arguments is known only at run time. `Err`: the
+/// text for the log.
 pub fn sendCommandArgv(server: &mut Server, conn: ConnId, argv: &[&[u8]]) -> Result<(), Vec<u8>> {
     let mut cmd = bformat!("*{}\r\n", argv.len());
     for arg in argv {
@@ -1657,35 +1722,39 @@ pub enum PsyncResult {
 use PsyncResult::*;
 
 /// Parses `+FULLRESYNC <id> <offset>`; `None` if the line is not of that form.
-fn fullResyncReply(reply: &[u8]) -> Option<(&[u8], i64)> {
+fn parse_fullresync_reply(reply: &[u8]) -> Option<(&[u8], i64)> {
     let mut words = reply.splitn(3, |&c| c == b' ');
     let (_, replid, offset) = (words.next()?, words.next()?, words.next()?);
     let offset = strtoll(offset, 10).value;
-    // C: takes any number. From one near the end of the range, later additions would overflow an i64.
+    // C: takes any number. From one near the end of the range, later additions would overflow an
+    // i64.
     let sane = (-1..i64::MAX / 2).contains(&offset);
     (replid.len() == CONFIG_RUN_ID_SIZE && sane).then_some((replid, offset))
 }
 
 /// Parses the id in `+CONTINUE <id>`; `None` if there is none: the master does not know PSYNC2.
-fn continueReply(reply: &[u8]) -> Option<&[u8]> {
+fn parse_continue_reply(reply: &[u8]) -> Option<&[u8]> {
     let line = reply.strip_prefix(b"+CONTINUE")?;
     let end = line.iter().position(|c| matches!(c, b'\r' | b'\n')).unwrap_or(line.len());
     line.get(1..end).filter(|replid| replid.len() == CONFIG_RUN_ID_SIZE)
 }
 
-/// Tries a partial resync with our master, from where the cached master stopped. Without a cached master it sends
-/// `PSYNC ? -1`, which asks for a full resync, in order to learn the master's id and offset for the next time.
+/// Tries a partial resync with our master, from where the cached master stopped. Without a cached
+/// master it sends `PSYNC ? -1`, which asks for a full resync, in order to learn the master's id
+/// and offset for the next time.
 ///
-/// It has two halves, so that no step blocks. Without `read_reply` it sends PSYNC, and returns `PSYNC_WRITE_ERROR`, or
-/// `PSYNC_WAIT_REPLY`: call it again with `read_reply` when there is something to read. Then it reads the reply and returns
-/// one of the other results, or again `PSYNC_WAIT_REPLY` if what came is an empty line, by which a master that has to wait
-/// for a BGSAVE says that it is alive.
+/// It has two halves, so that no step blocks. Without `read_reply` it sends PSYNC, and returns
+/// `PSYNC_WRITE_ERROR`, or `PSYNC_WAIT_REPLY`: call it again with `read_reply` when there is
+/// something to read. Then it reads the reply and returns one of the other results, or again
+/// `PSYNC_WAIT_REPLY` if what came is an empty line, by which a master that has to wait for a
+/// BGSAVE says that it is alive.
 ///
 /// Side effects:
 ///
-/// 1. The read handler of the connection is removed, unless the result is `PSYNC_WAIT_REPLY`. The connection is not closed.
-/// 2. `server.master_initial_offset` and `server.master_replid` are set to what the master said, and passed on to the client
-///    that will represent it.
+/// 1. The read handler of the connection is removed, unless the result is `PSYNC_WAIT_REPLY`. The
+///    connection is not closed.
+/// 2. `server.master_initial_offset` and `server.master_replid` are set to what the master said,
+///    and passed on to the client that will represent it.
 /// 3. With `PSYNC_CONTINUE` the cached master is `server.master` again, and owns the connection.
 pub fn slaveTryPartialResynchronization(
     server: &mut Server,
@@ -1694,7 +1763,8 @@ pub fn slaveTryPartialResynchronization(
 ) -> PsyncResult {
     // The writing half.
     if !read_reply {
-        // Mark the master's id and offset as not valid. If there is a +FULLRESYNC, they are what it says.
+        // Mark the master's id and offset as not valid. If there is a +FULLRESYNC, they are what it
+        // says.
         server.master_initial_offset = -1;
 
         let (psync_replid, psync_offset) = match server.cached_master {
@@ -1732,7 +1802,7 @@ pub fn slaveTryPartialResynchronization(
     let _ = connSetReadHandler(&mut server.net, conn, None);
 
     if reply.starts_with(b"+FULLRESYNC") {
-        match fullResyncReply(&reply) {
+        match parse_fullresync_reply(&reply) {
             Some((replid, offset)) => {
                 server.master_replid = replid.to_vec();
                 server.master_initial_offset = offset;
@@ -1745,8 +1815,8 @@ pub fn slaveTryPartialResynchronization(
             }
             None => {
                 serverLog!(LL_WARNING, "Master replied with wrong +FULLRESYNC syntax.");
-                // The master supports PSYNC, so it will send an RDB, but its reply can't be used. To stay safe the id is
-                // blanked: no later PSYNC succeeds by it.
+                // The master supports PSYNC, so it will send an RDB, but its reply can't be used.
+                // To stay safe the id is blanked: no later PSYNC succeeds by it.
                 server.master_replid.clear();
             }
         }
@@ -1754,13 +1824,15 @@ pub fn slaveTryPartialResynchronization(
         return PSYNC_FULLRESYNC;
     }
 
-    // C: +CONTINUE is believed even if there is nothing to continue. Here it is an unexpected reply then, as below.
+    // C: +CONTINUE is believed even if there is nothing to continue. Here it is an unexpected reply
+    // then, as below.
     if let Some(cached_master) = server.cached_master.filter(|_| reply.starts_with(b"+CONTINUE")) {
         serverLog!(LL_NOTICE, "Successful partial resynchronization with master.");
 
-        // Did the master change its id, because it was promoted, say? Then the new one is ours, too, and the one we know
-        // becomes our second id, good up to the current offset: our replicas will ask for it when they reconnect.
-        if let Some(new) = continueReply(&reply) {
+        // Did the master change its id, because it was promoted, say? Then the new one is ours,
+        // too, and the one we know becomes our second id, good up to the current offset: our
+        // replicas will ask for it when they reconnect.
+        if let Some(new) = parse_continue_reply(&reply) {
             if new != server[cached_master].replid {
                 serverLog!(LL_WARNING, "Master replication ID changed to {}", B(new));
                 server.replid2 = server[cached_master].replid.clone();
@@ -1775,15 +1847,17 @@ pub fn slaveTryPartialResynchronization(
         }
         replicationResurrectCachedMaster(server, conn);
 
-        // If the server was restarted, and the cached master was made from the RDB file, there is no backlog yet.
+        // If the server was restarted, and the cached master was made from the RDB file, there is
+        // no backlog yet.
         if server.repl_backlog.is_none() {
             createReplicationBacklog(server);
         }
         return PSYNC_CONTINUE;
     }
 
-    // An error, or a reply that we do not understand. Two errors are known to be transient: the master is loading its data
-    // set, or is a replica whose own link is down. For all others PSYNC counts as not supported.
+    // An error, or a reply that we do not understand. Two errors are known to be transient: the
+    // master is loading its data set, or is a replica whose own link is down. For all others PSYNC
+    // counts as not supported.
     if reply.starts_with(b"-NOMASTERLINK") || reply.starts_with(b"-LOADING") {
         serverLog!(
             LL_NOTICE,
@@ -1805,13 +1879,16 @@ pub fn slaveTryPartialResynchronization(
     PSYNC_NOT_SUPPORTED
 }
 
-/// Performs the handshake with our master, from connect(2) to the reply to PSYNC: the handler of the connection meanwhile.
+/// Performs the handshake with our master, from connect(2) to the reply to PSYNC: the handler of
+/// the connection meanwhile.
 ///
-/// Each call does as much as is possible without waiting. A step that expects a reply returns to the event loop, which calls
-/// this function again when there is something to read; `repl_state` says where to go on. If a step fails the connection is
-/// closed, and `replicationCron` starts from the beginning.
+/// Each call does as much as is possible without waiting. A step that expects a reply returns to
+/// the event loop, which calls this function again when there is something to read; `repl_state`
+/// says where to go on. If a step fails the connection is closed, and `replicationCron` starts from
+/// the beginning.
 pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
-    // If the user made us a master with REPLICAOF NO ONE meanwhile, there is nothing to do but to close the connection.
+    // If the user made us a master with REPLICAOF NO ONE meanwhile, there is nothing to do but to
+    // close the connection.
     if server.repl_state == REPL_STATE_NONE {
         connClose(&mut server.net, conn);
         return;
@@ -1819,7 +1896,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
 
     'error: {
         let err = 'write_error: {
-            // Check for errors of the connection: a non-blocking connect(2) reports its failure here.
+            // Check for errors of the connection: a non-blocking connect(2) reports its failure
+            // here.
             if connGetState(&server.net, conn) != CONN_STATE_CONNECTED {
                 serverLog!(
                     LL_WARNING,
@@ -1829,8 +1907,9 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                 break 'error;
             }
 
-            // A state that returns waits for the master's reply. One that does not return goes on with the state that it has set,
-            // either because nothing was sent, or because all commands were sent already and their replies come in a row.
+            // A state that returns waits for the master's reply. One that does not return goes on
+            // with the state that it has set, either because nothing was sent, or because all
+            // commands were sent already and their replies come in a row.
             loop {
                 match server.repl_state {
                     REPL_STATE_CONNECTING => {
@@ -1839,8 +1918,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                         let _ = connSetReadHandler(&mut server.net, conn, Some(syncWithMaster));
                         let _ = connSetWriteHandler(&mut server.net, conn, None);
                         server.repl_state = REPL_STATE_RECEIVE_PING_REPLY;
-                        // Send a PING first: a connection can be established with a server that does not answer, because its
-                        // process is stopped, say.
+                        // Send a PING first: a connection can be established with a server that
+                        // does not answer, because its process is stopped, say.
                         if let Err(err) = sendCommand(server, conn, [b"PING"]) {
                             break 'write_error err;
                         }
@@ -1848,8 +1927,9 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     }
 
                     REPL_STATE_RECEIVE_PING_REPLY => {
-                        // Valid replies are any status, and the errors by which servers of all versions ask for authentication.
-                        // Those before 2.6 used no code of their own for it.
+                        // Valid replies are any status, and the errors by which servers of all
+                        // versions ask for authentication. Those before 2.6 used no code of their
+                        // own for it.
                         let err = receiveSynchronousResponse(server, conn);
                         if !err.starts_with(b"+")
                             && !err.starts_with(b"-NOAUTH")
@@ -1871,7 +1951,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     }
 
                     REPL_STATE_SEND_HANDSHAKE => {
-                        if let Err(err) = sendHandshake(server, conn) {
+                        if let Err(err) = send_handshake(server, conn) {
                             break 'write_error err;
                         }
                         server.repl_state = REPL_STATE_RECEIVE_AUTH_REPLY;
@@ -1880,7 +1960,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
 
                     REPL_STATE_RECEIVE_AUTH_REPLY => {
                         server.repl_state = REPL_STATE_RECEIVE_PORT_REPLY;
-                        // AUTH was sent only if there is a password. Without one the next reply is that to the port.
+                        // AUTH was sent only if there is a password. Without one the next reply is
+                        // that to the port.
                         if server.masterauth.is_some() {
                             let err = receiveSynchronousResponse(server, conn);
                             if err.starts_with(b"-") {
@@ -1892,7 +1973,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     }
 
                     REPL_STATE_RECEIVE_PORT_REPLY => {
-                        receiveReplconfReply(server, conn, "listening-port");
+                        receive_replconf_reply(server, conn, "listening-port");
                         server.repl_state = REPL_STATE_RECEIVE_IP_REPLY;
                         return;
                     }
@@ -1901,13 +1982,13 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                         server.repl_state = REPL_STATE_RECEIVE_CAPA_REPLY;
                         // The address was sent only if one is configured.
                         if server.slave_announce_ip.is_some() {
-                            receiveReplconfReply(server, conn, "ip-address");
+                            receive_replconf_reply(server, conn, "ip-address");
                             return;
                         }
                     }
 
                     REPL_STATE_RECEIVE_CAPA_REPLY => {
-                        receiveReplconfReply(server, conn, "capa");
+                        receive_replconf_reply(server, conn, "capa");
                         server.repl_state = REPL_STATE_SEND_PSYNC;
                     }
 
@@ -1937,8 +2018,9 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
 
             match slaveTryPartialResynchronization(server, conn, true) {
                 PSYNC_WAIT_REPLY => return,
-                // A transient error of the master: it is loading its data set, or has no link to its own master. We try to
-                // PSYNC from scratch later, and that is what the error path leads to: the cached master stays as it is.
+                // A transient error of the master: it is loading its data set, or has no link to
+                // its own master. We try to PSYNC from scratch later, and that is what the error
+                // path leads to: the cached master stays as it is.
                 PSYNC_TRY_LATER => break 'error,
                 PSYNC_CONTINUE => {
                     serverLog!(
@@ -1952,22 +2034,23 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     }
                     return;
                 }
-                // The master does not know PSYNC: fall back to SYNC, which gives us an RDB without an id and an offset.
+                // The master does not know PSYNC: fall back to SYNC, which gives us an RDB without
+                // an id and an offset.
                 PSYNC_NOT_SUPPORTED => {
-                    disownReplicas(server);
+                    drop_replicas_and_backlog(server);
                     serverLog!(LL_NOTICE, "Retrying with SYNC...");
-                    let timeout = syncioTimeout(server);
+                    let timeout = syncio_timeout(server);
                     if let Err(e) = connSyncWrite(&mut server.net, conn, b"SYNC\r\n", timeout) {
-                        serverLog!(LL_WARNING, "I/O error writing to MASTER: {}", errorText(&e));
+                        serverLog!(LL_WARNING, "I/O error writing to MASTER: {}", error_text(&e));
                         break 'error;
                     }
                 }
-                PSYNC_FULLRESYNC => disownReplicas(server),
+                PSYNC_FULLRESYNC => drop_replicas_and_backlog(server),
                 PSYNC_WRITE_ERROR => unreachable!("reading the answer writes nothing"),
             }
 
             // Prepare a file for the bulk transfer.
-            match createTransferFile(server) {
+            match create_transfer_file(server) {
                 Ok((fd, tmpfile)) => {
                     server.repl_transfer_fd = Some(fd);
                     server.repl_transfer_tmpfile = Some(tmpfile);
@@ -1976,7 +2059,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     serverLog!(
                         LL_WARNING,
                         "Opening the temp file needed for MASTER <-> REPLICA synchronization: {}",
-                        errorText(&e)
+                        error_text(&e)
                     );
                     break 'error;
                 }
@@ -1985,7 +2068,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                 serverLog!(
                     LL_WARNING,
                     "Can't create readable event for SYNC: {} ({})",
-                    errorText(&io::Error::last_os_error()),
+                    error_text(&io::Error::last_os_error()),
                     B(&connGetInfo(&server.net, Some(conn)))
                 );
                 break 'error;
@@ -2013,9 +2096,10 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
     server.repl_state = REPL_STATE_CONNECT;
 }
 
-/// Sends the commands of the handshake in one go, without waiting for replies in between: the password, the port and the
-/// address under which we can be reached, and our capabilities. `Err`: the text for the log.
-fn sendHandshake(server: &mut Server, conn: ConnId) -> Result<(), Vec<u8>> {
+/// Sends the commands of the handshake in one go, without waiting for replies in between: the
+/// password, the port and the address under which we can be reached, and our capabilities. `Err`:
+/// the text for the log.
+fn send_handshake(server: &mut Server, conn: ConnId) -> Result<(), Vec<u8>> {
     if let Some(masterauth) = server.masterauth.clone() {
         let masteruser = server.masteruser.clone();
         let mut args: Vec<&[u8]> = vec![b"AUTH"];
@@ -2031,8 +2115,8 @@ fn sendHandshake(server: &mut Server, conn: ConnId) -> Result<(), Vec<u8>> {
     let port = ll2string(i64::from(port));
     sendCommand(server, conn, [b"REPLCONF", b"listening-port", port.as_bytes()])?;
 
-    // The address is for the master's INFO, where port forwarding or NAT hides it. Only if one is configured: otherwise the
-    // master takes the one that it sees.
+    // The address is for the master's INFO, where port forwarding or NAT hides it. Only if one is
+    // configured: otherwise the master takes the one that it sees.
     if let Some(ip) = server.slave_announce_ip.clone() {
         sendCommand(server, conn, [b"REPLCONF", b"ip-address", &ip])?;
     }
@@ -2046,8 +2130,9 @@ fn sendHandshake(server: &mut Server, conn: ConnId) -> Result<(), Vec<u8>> {
     sendCommand(server, conn, [b"REPLCONF", b"capa", b"eof", b"capa", b"psync2"])
 }
 
-/// Reads the reply to REPLCONF `option`. An error is logged and ignored, since not all versions of Redis know the option.
-fn receiveReplconfReply(server: &mut Server, conn: ConnId, option: &str) {
+/// Reads the reply to REPLCONF `option`. An error is logged and ignored, since not all versions of
+/// Redis know the option.
+fn receive_replconf_reply(server: &mut Server, conn: ConnId, option: &str) {
     let err = receiveSynchronousResponse(server, conn);
     if err.starts_with(b"-") {
         serverLog!(
@@ -2059,15 +2144,17 @@ fn receiveReplconfReply(server: &mut Server, conn: ConnId, option: &str) {
     }
 }
 
-/// Disconnects our replicas and frees the backlog, so that they have to do a full resync with us as well: our master may
-/// transfer an entirely different data set, and there is no way to feed it to them incrementally.
-fn disownReplicas(server: &mut Server) {
+/// Disconnects our replicas and frees the backlog, so that they have to do a full resync with us as
+/// well: our master may transfer an entirely different data set, and there is no way to feed it to
+/// them incrementally.
+fn drop_replicas_and_backlog(server: &mut Server) {
     disconnectSlaves(server);
     freeReplicationBacklog(server);
 }
 
-/// Creates the temporary file for the RDB of our master, under a name that nobody uses. Returns its descriptor and its name.
-fn createTransferFile(server: &Server) -> io::Result<(i32, Vec<u8>)> {
+/// Creates the temporary file for the RDB of our master, under a name that nobody uses. Returns its
+/// descriptor and its name.
+fn create_transfer_file(server: &Server) -> io::Result<(i32, Vec<u8>)> {
     let tmpfile = bformat!("temp-{}.{}.rdb", server.unixtime as i32, std::process::id());
     let mut tries = 5;
     loop {
@@ -2084,8 +2171,8 @@ fn createTransferFile(server: &Server) -> io::Result<(i32, Vec<u8>)> {
     }
 }
 
-/// Starts a non-blocking connection to our master, whose handler is `syncWithMaster`. `C_ERR`: not even that is possible;
-/// the state stays `REPL_STATE_CONNECT`, and `replicationCron` tries again.
+/// Starts a non-blocking connection to our master, whose handler is `syncWithMaster`. `C_ERR`: not
+/// even that is possible; the state stays `REPL_STATE_CONNECT`, and `replicationCron` tries again.
 pub fn connectWithMaster(server: &mut Server) -> CResult {
     server.repl_reconnect_later = false;
     let conn = connCreateSocket(&mut server.net);
@@ -2110,14 +2197,16 @@ pub fn connectWithMaster(server: &mut Server) -> CResult {
     C_OK
 }
 
-/// Closes the connection of a handshake in progress. Never call this directly: use `cancelReplicationHandshake`.
+/// Closes the connection of a handshake in progress. Never call this directly: use
+/// `cancelReplicationHandshake`.
 fn undoConnectWithMaster(server: &mut Server) {
     if let Some(conn) = server.repl_transfer_s.take() {
         connClose(&mut server.net, conn);
     }
 }
 
-/// Aborts the transfer of an RDB and removes what was received. Never call this directly: use `cancelReplicationHandshake`.
+/// Aborts the transfer of an RDB and removes what was received. Never call this directly: use
+/// `cancelReplicationHandshake`.
 fn replicationAbortSyncTransfer(server: &mut Server) {
     assert_eq!(server.repl_state, REPL_STATE_TRANSFER);
     undoConnectWithMaster(server);
@@ -2130,8 +2219,9 @@ fn replicationAbortSyncTransfer(server: &mut Server) {
     }
 }
 
-/// Aborts an attempt to synchronize with our master that is in progress, be it at the connection, the handshake or the bulk
-/// transfer. The state becomes `REPL_STATE_CONNECT`; with `reconnect` the next attempt begins at once.
+/// Aborts an attempt to synchronize with our master that is in progress, be it at the connection,
+/// the handshake or the bulk transfer. The state becomes `REPL_STATE_CONNECT`; with `reconnect` the
+/// next attempt begins at once.
 ///
 /// False if there is no attempt in progress; then nothing was done.
 pub fn cancelReplicationHandshake(server: &mut Server, reconnect: bool) -> bool {
@@ -2172,7 +2262,8 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     let was_master = server.masterhost.is_none();
 
     // `masterhost` is set only after the client of the former master was freed: `freeClient` calls
-    // `replicationHandleMasterDisconnection`, which would connect at once to the address that it finds.
+    // `replicationHandleMasterDisconnection`, which would connect at once to the address that it
+    // finds.
     server.masterhost = None;
     if let Some(master) = server.master {
         freeClient(server, master);
@@ -2187,7 +2278,8 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     disconnectSlaves(server);
     cancelReplicationHandshake(server, false);
 
-    // A master knows an id and an offset that the new master may accept in a PSYNC, if that was its replica until now.
+    // A master knows an id and an offset that the new master may accept in a PSYNC, if that was its
+    // replica until now.
     if was_master {
         replicationDiscardCachedMaster(server);
         replicationCacheMasterUsingMyself(server);
@@ -2213,23 +2305,24 @@ pub fn replicationUnsetMaster(server: &mut Server) {
     replicationDiscardCachedMaster(server);
     cancelReplicationHandshake(server, false);
 
-    // The current id, which we have from our master, becomes the second one, good up to the current offset, and a new id
-    // begins a history of our own. This has to come after the client of the master was freed, which settles the offset.
+    // The current id, which we have from our master, becomes the second one, good up to the current
+    // offset, and a new id begins a history of our own. This has to come after the client of the
+    // master was freed, which settles the offset.
     shiftReplicationId(server);
 
-    // Disconnect our replicas, so that they learn of the new id. They can go on by the old one, with a partial resync, so
-    // this is short.
+    // Disconnect our replicas, so that they learn of the new id. They can go on by the old one,
+    // with a partial resync, so this is short.
     disconnectSlaves(server);
     server.repl_state = REPL_STATE_NONE;
 
-    // The stream of a new master has to start with a SELECT. A full resync sees to that, but with PSYNC2 there is none after
-    // a switch of masters.
+    // The stream of a new master has to start with a SELECT. A full resync sees to that, but with
+    // PSYNC2 there is none after a switch of masters.
     server.slaveseldb = -1;
 
     let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
 
-    // The time to live of the backlog without replicas counts from now. Otherwise it could be freed right after a failover,
-    // before the first replica is back.
+    // The time to live of the backlog without replicas counts from now. Otherwise it could be freed
+    // right after a failover, before the first replica is back.
     server.repl_no_slaves_since = server.steady_time;
     server.repl_down_since = 0;
 
@@ -2241,14 +2334,15 @@ pub fn replicationUnsetMaster(server: &mut Server) {
 
 /// Handles the loss of the link to our master, whose client was freed or cached: reconnects.
 ///
-/// Our replicas are not disconnected. We may be able to PSYNC with our master, and then they have missed nothing; only a
-/// full resync disconnects them.
+/// Our replicas are not disconnected. We may be able to PSYNC with our master, and then they have
+/// missed nothing; only a full resync disconnects them.
 pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     server.master = None;
     server.repl_state = REPL_STATE_CONNECT;
     server.repl_down_since = server.steady_time;
 
-    // Reconnect at once instead of waiting for the cron: the backlog of a busy master covers only a short time.
+    // Reconnect at once instead of waiting for the cron: the backlog of a busy master covers only a
+    // short time.
     if let Some(masterhost) = &server.masterhost
         && !take(&mut server.repl_reconnect_later)
     {
@@ -2258,9 +2352,11 @@ pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     }
 }
 
-/// REPLICAOF host port, and REPLICAOF NO ONE, which makes this server a master. SLAVEOF is an alias.
+/// REPLICAOF host port, and REPLICAOF NO ONE, which makes this server a master. SLAVEOF is an
+/// alias.
 pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    // C: it is asked for after the fact. A replica that sends NO ONE is gone by then, since all replicas are cut off.
+    // C: it is asked for after the fact. A replica that sends NO ONE is gone by then, since all
+    // replicas are cut off.
     let client = catClientInfoString(server, c);
 
     if eq_ignore_case(&argv[1], b"no") && eq_ignore_case(&argv[2], b"one") {
@@ -2269,7 +2365,8 @@ pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
             serverLog!(LL_NOTICE, "MASTER MODE enabled (user request from '{}')", B(&client));
         }
     } else {
-        // A replica can't run this: all replicas are about to be disconnected, the client itself among them.
+        // A replica can't run this: all replicas are about to be disconnected, the client itself
+        // among them.
         if server[c].flags & CLIENT_SLAVE != 0 {
             addReplyError(server, c, b"Command is not valid when client is a replica.");
             return;
@@ -2300,9 +2397,9 @@ pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// ROLE: the role of this server and its state, in a form that is easy to process. For a master: its offset, and address,
-/// port and offset of each replica that is online. For a replica: address and port of its master, the state of the link,
-/// and the offset.
+/// ROLE: the role of this server and its state, in a form that is easy to process. For a master:
+/// its offset, and address, port and offset of each replica that is online. For a replica: address
+/// and port of its master, the state of the link, and the offset.
 pub fn roleCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let Some(masterhost) = server.masterhost.clone() else {
         addReplyArrayLen(server, c, 3);
@@ -2312,7 +2409,7 @@ pub fn roleCommand(server: &mut Server, c: ClientId, _argv: &Args) {
         let mut slaves = 0;
         let mut li = listRewind(&server.slaves);
         while let Some(slave) = listNext(&server.slaves, &mut li) {
-            let Some(slaveaddr) = slaveAddr(server, slave) else { continue };
+            let Some(slaveaddr) = replica_address(server, slave) else { continue };
             if server[slave].replstate != SLAVE_STATE_ONLINE {
                 continue;
             }
@@ -2351,7 +2448,8 @@ pub fn roleCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     addReplyLongLong(server, c, reploff);
 }
 
-/// Sends our master REPLCONF ACK with the offset up to which we have processed its stream. Does nothing without a link.
+/// Sends our master REPLCONF ACK with the offset up to which we have processed its stream. Does
+/// nothing without a link.
 pub fn replicationSendAck(server: &mut Server) {
     let Some(c) = server.master else { return };
     // Replies to a master are suppressed, as nobody asked for them. This one is wanted.
@@ -2364,25 +2462,27 @@ pub fn replicationSendAck(server: &mut Server) {
     server[c].flags &= !CLIENT_MASTER_FORCE_REPLY;
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // MASTER CACHING FOR PSYNC
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-// To be able to do a partial resync after a transient disconnection, the client of our master is not freed, since it has
-// the id, the offset, the db and whatever else is needed to go on. It is cached in `server.cached_master` until a PSYNC
-// succeeds (`replicationResurrectCachedMaster`) or it is of no use any more (`replicationDiscardCachedMaster`).
+// To be able to do a partial resync after a transient disconnection, the client of our master is
+// not freed, since it has the id, the offset, the db and whatever else is needed to go on. It is
+// cached in `server.cached_master` until a PSYNC succeeds (`replicationResurrectCachedMaster`) or
+// it is of no use any more (`replicationDiscardCachedMaster`).
 
-/// Caches the client of our master instead of freeing it, and reconnects. Called by `freeClient`, which does nothing after
-/// it. So all that keeps a suspended client from doing harm has to be done here: it has no connection any more, no partial
-/// request, and nothing to send.
+/// Caches the client of our master instead of freeing it, and reconnects. Called by `freeClient`,
+/// which does nothing after it. So all that keeps a suspended client from doing harm has to be done
+/// here: it has no connection any more, no partial request, and nothing to send.
 pub fn replicationCacheMaster(server: &mut Server, c: ClientId) {
     assert!(server.master.is_some() && server.cached_master.is_none());
     serverLog!(LL_NOTICE, "Caching the disconnected master state.");
 
     unlinkClient(server, c);
 
-    // Discard the part of the stream that was received and not executed: the master sends it again from `reploff`. The
-    // commands of a transaction that was not ended are part of it, as the offset moves only when EXEC is executed.
+    // Discard the part of the stream that was received and not executed: the master sends it again
+    // from `reploff`. The commands of a transaction that was not ended are part of it, as the
+    // offset moves only when EXEC is executed.
     let client = &mut server[c];
     client.querybuf.clear();
     client.input.qb_pos = 0;
@@ -2407,18 +2507,19 @@ pub fn replicationCacheMaster(server: &mut Server, c: ClientId) {
     replicationHandleMasterDisconnection(server);
 }
 
-/// Creates a cached master out of this server's own id and offset, when it is a master and about to become a replica.
+/// Creates a cached master out of this server's own id and offset, when it is a master and about to
+/// become a replica.
 ///
-/// After a failover the new master is a former replica of ours. It accepts our id, which is its second one, and our offset,
-/// too, if no write was lost: then a PSYNC with the two succeeds.
+/// After a failover the new master is a former replica of ours. It accepts our id, which is its
+/// second one, and our offset, too, if no write was lost: then a PSYNC with the two succeeds.
 pub fn replicationCacheMasterUsingMyself(server: &mut Server) {
     serverLog!(
         LL_NOTICE,
         "Before turning into a replica, using my own master parameters to synthesize a cached master: I may be able to synchronize with the new master with just a partial transfer."
     );
 
-    // `replicationCreateMasterClient` takes the offset from this field. The db does not matter: a new master begins its
-    // stream with a SELECT.
+    // `replicationCreateMasterClient` takes the offset from this field. The db does not matter: a
+    // new master begins its stream with a SELECT.
     server.master_initial_offset = server.master_repl_offset;
     replicationCreateMasterClient(server, None, -1);
 
@@ -2437,8 +2538,8 @@ pub fn replicationDiscardCachedMaster(server: &mut Server) {
     server.cached_master = None;
 }
 
-/// Makes the cached master, which must exist, the current master again, with a new connection: called after a successful
-/// PSYNC, so that the stream goes on exactly where this client stopped.
+/// Makes the cached master, which must exist, the current master again, with a new connection:
+/// called after a successful PSYNC, so that the stream goes on exactly where this client stopped.
 pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
     let master = server.cached_master.take().expect("there is a master to continue with");
     server.master = Some(master);
@@ -2458,7 +2559,7 @@ pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
         serverLog!(
             LL_WARNING,
             "Error resurrecting the cached master, impossible to add the readable handler: {}",
-            errorText(&io::Error::last_os_error())
+            error_text(&io::Error::last_os_error())
         );
         freeClientAsync(server, master);
     }
@@ -2470,18 +2571,19 @@ pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
         serverLog!(
             LL_WARNING,
             "Error resurrecting the cached master, impossible to add the writable handler: {}",
-            errorText(&io::Error::last_os_error())
+            error_text(&io::Error::last_os_error())
         );
         freeClientAsync(server, master);
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // MIN-SLAVES-TO-WRITE
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Counts the good replicas: those that are online, with a lag of at most `min-replicas-max-lag` seconds since their last
-/// ACK. With fewer than `min-replicas-to-write` of them the server refuses writes. Nothing is counted while that is off.
+/// Counts the good replicas: those that are online, with a lag of at most `min-replicas-max-lag`
+/// seconds since their last ACK. With fewer than `min-replicas-to-write` of them the server refuses
+/// writes. Nothing is counted while that is off.
 pub fn refreshGoodSlavesCount(server: &mut Server) {
     if server.repl_min_slaves_to_write == 0 || server.repl_min_slaves_max_lag == 0 {
         return;
@@ -2494,12 +2596,13 @@ pub fn refreshGoodSlavesCount(server: &mut Server) {
     server.repl_good_slaves_count = good.count() as i32;
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // SYNCHRONOUS REPLICATION
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Returns the offset up to which we have processed our master's stream; 0 on a master. A master that knows no offsets leaves
-/// -1 in the client, which counts as 0 here, since callers want an amount of data.
+/// Returns the offset up to which we have processed our master's stream; 0 on a master. A master
+/// that knows no offsets leaves -1 in the client, which counts as 0 here, since callers want an
+/// amount of data.
 pub fn replicationGetSlaveOffset(server: &Server) -> i64 {
     if server.masterhost.is_none() {
         return 0;
@@ -2507,12 +2610,12 @@ pub fn replicationGetSlaveOffset(server: &Server) -> i64 {
     server.master.or(server.cached_master).map_or(0, |master| server[master].reploff.max(0))
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // REPLICATION CRON
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Does what replication has to do once a second, on both sides: timeouts, reconnects, pings, acknowledgements, and the BGSAVE
-/// for replicas that wait.
+/// Does what replication has to do once a second, on both sides: timeouts, reconnects, pings,
+/// acknowledgements, and the BGSAVE for replicas that wait.
 pub fn replicationCron(server: &mut Server) {
     let now = steady_ms() / 1000;
     let repl_timeout = i64::from(server.repl_timeout);
@@ -2540,7 +2643,8 @@ pub fn replicationCron(server: &mut Server) {
         cancelReplicationHandshake(server, true);
     }
 
-    // Established link: have we heard nothing, not even a PING? Freeing the client caches it and reconnects.
+    // Established link: have we heard nothing, not even a PING? Freeing the client caches it and
+    // reconnects.
     if let Some(master) = server.master {
         if server.masterhost.is_some()
             && server.repl_state == REPL_STATE_CONNECTED
@@ -2570,8 +2674,9 @@ pub fn replicationCron(server: &mut Server) {
         }
     }
 
-    // First, ping our replicas, as part of the stream. A link may be dead although no end of the TCP connection has noticed;
-    // with regular pings the replica can take silence for a broken link.
+    // First, ping our replicas, as part of the stream. A link may be dead although no end of the
+    // TCP connection has noticed; with regular pings the replica can take silence for a broken
+    // link.
     let period = i64::from(server.repl_ping_slave_period.max(1));
     if server.repl_statics.replication_cron_loops % period == 0 && !server.slaves.is_empty() {
         let ping = Argv::new(&["PING"]);
@@ -2579,9 +2684,10 @@ pub fn replicationCron(server: &mut Server) {
         replicationFeedSlaves(server, slaveseldb, &ping.as_args());
     }
 
-    // Second, send a newline to all replicas in the state before the synchronization, which wait for us to create the RDB.
-    // It is not part of the stream, so it does not count in the offset. The replica ignores it, but takes it as a sign that we
-    // are alive. No ping period applies here: some timeouts of the handshake are a few seconds only.
+    // Second, send a newline to all replicas in the state before the synchronization, which wait
+    // for us to create the RDB. It is not part of the stream, so it does not count in the offset.
+    // The replica ignores it, but takes it as a sign that we are alive. No ping period applies
+    // here: some timeouts of the handshake are a few seconds only.
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
         let is_presync = matches!(
@@ -2594,8 +2700,8 @@ pub fn replicationCron(server: &mut Server) {
         }
     }
 
-    // Disconnect replicas that timed out: they are online and have sent no ACK for too long. Those that came by SYNC never
-    // send any.
+    // Disconnect replicas that timed out: they are online and have sent no ACK for too long. Those
+    // that came by SYNC never send any.
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
         if server[slave].replstate != SLAVE_STATE_ONLINE
@@ -2613,8 +2719,8 @@ pub fn replicationCron(server: &mut Server) {
         }
     }
 
-    // A master that has had no replicas for `repl-backlog-ttl` seconds frees its backlog to reclaim the memory. A replica
-    // keeps accumulating its own: it has to serve PSYNCs if it is promoted.
+    // A master that has had no replicas for `repl-backlog-ttl` seconds frees its backlog to reclaim
+    // the memory. A replica keeps accumulating its own: it has to serve PSYNCs if it is promoted.
     if server.slaves.is_empty()
         && server.repl_backlog_time_limit != 0
         && server.repl_backlog.is_some()
@@ -2622,14 +2728,15 @@ pub fn replicationCron(server: &mut Server) {
     {
         let idle = server.steady_time - server.repl_no_slaves_since;
         if idle > server.repl_backlog_time_limit {
-            // With the backlog goes the id, and the second one. Without a backlog writes do not move the offset, and if the
-            // id stayed the same, this could happen:
+            // With the backlog goes the id, and the second one. Without a backlog writes do not
+            // move the offset, and if the id stayed the same, this could happen:
             //
             // 1. We are a master.
             // 2. A replica of ours is promoted to a master. Its second id is our id.
             // 3. We, still a master, are written to, which our offset does not show.
-            // 4. We become a replica of the new master, which accepts our PSYNC by its second id, although what was written
-            //    in step 3 is not in its data set: the two differ, and nobody knows.
+            // 4. We become a replica of the new master, which accepts our PSYNC by its second id,
+            //    although what was written in step 3 is not in its data set: the two differ, and
+            //    nobody knows.
             changeReplicationId(server);
             clearReplicationId2(server);
             freeReplicationBacklog(server);
@@ -2650,7 +2757,8 @@ pub fn replicationCron(server: &mut Server) {
     server.repl_statics.replication_cron_loops += 1;
 }
 
-/// Starts a BGSAVE for replication if there are replicas in the state WAIT_BGSAVE_START, and no child is active.
+/// Starts a BGSAVE for replication if there are replicas in the state WAIT_BGSAVE_START, and no
+/// child is active.
 pub fn replicationStartPendingFork(server: &mut Server) {
     if hasActiveChildProcess(server) {
         return;

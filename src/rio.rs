@@ -1,12 +1,15 @@
-//! `rio.c`: streams of bytes that RDB and AOF are written to and read from, whatever is at their other end.
+//! `rio.c`: streams of bytes that RDB and AOF are written to and read from, whatever is at their
+//! other end.
 //!
-//! Read first: [`Rio`], then `rioWrite` and, for reading, `rioAvailable` with `rioTake` and `rioFill`.
+//! Read first: [`Rio`], then `rioWrite` and, for reading, `rio_available` with `rio_take` and
+//! `rio_fill`.
 //!
-//! Absent: reading from a connection and writing to a pipe (`rioInitWithConn`, `rioInitWithFd`); each is one more
-//! [`RioIo`], with its arm in `rioFill` and `rioHandOn`.
-//! Differs: the buffer that stdio has under the C's files is part of the stream here, in both directions, and so the
-//! checksum is taken of whole blocks rather than of each field, and a reader may look at the bytes in place. Besides the
-//! ends of the C there is one that just counts, where the C writes to a NULL stream.
+//! Absent: reading from a connection and writing to a pipe (`rioInitWithConn`, `rioInitWithFd`);
+//! each is one more [`RioIo`], with its arm in `rio_fill` and `rio_write_gathered`. Differs: the
+//! buffer that stdio has under the C's files is part of the stream here, in both directions, and so
+//! the checksum is taken of whole blocks rather than of each field, and a reader may look at the
+//! bytes in place. Besides the ends of the C there is one that just counts, where the C writes to a
+//! NULL stream.
 
 use std::io;
 use std::os::fd::RawFd;
@@ -15,7 +18,7 @@ use crate::crc64::crc64;
 use crate::ds::lzf::LzfState;
 use crate::server_h::{C_ERR, C_OK, CResult};
 use crate::sys::file::redis_fsync;
-use crate::sys::socket::{readAppend, write};
+use crate::sys::socket::{read_append, write};
 use crate::util::{format_17g, ll2string};
 
 /// A read failed, or met the end too early. It stays set.
@@ -23,11 +26,12 @@ pub const RIO_FLAG_READ_ERROR: u32 = 1 << 0;
 /// A write failed. It stays set.
 pub const RIO_FLAG_WRITE_ERROR: u32 = 1 << 1;
 
-/// Bytes that gather before they are handed on. What is summed and written at once should still be in a near cache.
+/// Bytes that gather before they are handed on. What is summed and written at once should still be
+/// in a near cache.
 const WRITE_BUFFER: usize = 256 * 1024;
 /// Bytes that are read at once.
 const READ_BUFFER: usize = 256 * 1024;
-/// How many bytes [`rioTake`] can ask for at most: longer things are read by [`rioReadAppend`].
+/// How many bytes [`rio_take`] can ask for at most: longer things are read by [`rio_read_append`].
 pub const RIO_TAKE_MAX: usize = 64 * 1024;
 
 /// What is at the other end.
@@ -68,7 +72,8 @@ pub struct Rio {
     pub max_processing_chunk: usize,
     flags: u32,
     error: Option<io::Error>,
-    /// For who works on the stream, so that nothing is allocated for each string: room for bytes, and the compressor.
+    /// For who works on the stream, so that nothing is allocated for each string: room for bytes,
+    /// and the compressor.
     pub scratch: Vec<u8>,
     pub lzf: Option<Box<LzfState>>,
 }
@@ -114,45 +119,46 @@ impl Rio {
     }
 }
 
-/// A stream that reads the bytes of `s`, or appends to them; [`rioIntoBuffer`] gives them back.
+/// A stream that reads the bytes of `s`, or appends to them; [`rio_into_buffer`] gives them back.
 pub fn rioInitWithBuffer(s: Vec<u8>) -> Rio {
     Rio::new(RioIo::Buffer, s)
 }
 
 /// The bytes of a stream made by [`rioInitWithBuffer`].
-pub fn rioIntoBuffer(r: Rio) -> Vec<u8> {
+pub fn rio_into_buffer(r: Rio) -> Vec<u8> {
     r.buf
 }
 
-/// A stream that reads or writes the file `fd` from its present place on. `size` is the length of what is to be read, as
-/// far as it is known, else 0: nobody allocates more than that because a length in the file says so.
+/// A stream that reads or writes the file `fd` from its present place on. `size` is the length of
+/// what is to be read, as far as it is known, else 0: nobody allocates more than that because a
+/// length in the file says so.
 pub fn rioInitWithFile(fd: RawFd, size: u64) -> Rio {
     Rio::new(RioIo::File { fd, size, buffered: 0, autosync: 0 }, Vec::new())
 }
 
 /// A stream that only counts what is written to it: see [`rioTell`].
-pub fn rioInitWithNull() -> Rio {
+pub fn rio_init_with_null() -> Rio {
     Rio::new(RioIo::Null, Vec::new())
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Writing
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Writes all of `buf`. `C_ERR`: this or an earlier write failed; see [`rioTakeError`]. Since bytes gather before they go,
-/// only [`rioFlush`] tells whether the last ones went.
+/// Writes all of `buf`. `C_ERR`: this or an earlier write failed; see [`rio_take_error`]. Since
+/// bytes gather before they go, only [`rioFlush`] tells whether the last ones went.
 #[inline]
 pub fn rioWrite(r: &mut Rio, buf: &[u8]) -> CResult {
     if r.buf.len() + buf.len() <= r.limit {
         r.buf.extend_from_slice(buf);
         return C_OK;
     }
-    rioWriteSlow(r, buf)
+    rio_write_slow(r, buf)
 }
 
 #[cold]
 #[inline(never)]
-fn rioWriteSlow(r: &mut Rio, buf: &[u8]) -> CResult {
+fn rio_write_slow(r: &mut Rio, buf: &[u8]) -> CResult {
     if rioGetWriteError(r) {
         return C_ERR;
     }
@@ -167,7 +173,7 @@ fn rioWriteSlow(r: &mut Rio, buf: &[u8]) -> CResult {
         }
         return rioWrite(r, buf);
     }
-    rioHandOn(r)?;
+    rio_write_gathered(r)?;
     if buf.len() <= r.limit / 2 {
         r.buf.extend_from_slice(buf);
         return C_OK;
@@ -176,14 +182,14 @@ fn rioWriteSlow(r: &mut Rio, buf: &[u8]) -> CResult {
     if r.update_cksum {
         rioGenericUpdateChecksum(r, buf);
     }
-    rioWriteOut(r, buf)
+    rio_write_out(r, buf)
 }
 
 /// Hands on what has gathered.
-fn rioHandOn(r: &mut Rio) -> CResult {
+fn rio_write_gathered(r: &mut Rio) -> CResult {
     r.sum();
     let buf = std::mem::take(&mut r.buf);
-    let result = rioWriteOut(r, &buf);
+    let result = rio_write_out(r, &buf);
     r.buf = buf;
     r.buf.clear();
     r.summed = 0;
@@ -191,7 +197,7 @@ fn rioHandOn(r: &mut Rio) -> CResult {
 }
 
 /// Gives bytes to the other end, and sees to fsync.
-fn rioWriteOut(r: &mut Rio, mut buf: &[u8]) -> CResult {
+fn rio_write_out(r: &mut Rio, mut buf: &[u8]) -> CResult {
     let RioIo::File { fd, buffered, autosync, .. } = &mut r.io else {
         r.base += buf.len() as u64;
         return C_OK;
@@ -225,47 +231,48 @@ pub fn rioFlush(r: &mut Rio) -> CResult {
     if rioGetWriteError(r) {
         return C_ERR;
     }
-    if r.writing && !matches!(r.io, RioIo::Buffer) { rioHandOn(r) } else { C_OK }
+    if r.writing && !matches!(r.io, RioIo::Buffer) { rio_write_gathered(r) } else { C_OK }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Reading
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Fills all of `buf`. `C_ERR`: there is not so much, or an earlier read failed.
 pub fn rioRead(r: &mut Rio, mut buf: &mut [u8]) -> CResult {
     // A read of a few bytes that fails takes none of them: who tells where says where it began.
-    while rioAvailable(r) < buf.len().min(RIO_TAKE_MAX) {
-        rioFill(r)?;
+    while rio_available(r) < buf.len().min(RIO_TAKE_MAX) {
+        rio_fill(r)?;
     }
     loop {
-        let n = buf.len().min(rioAvailable(r));
+        let n = buf.len().min(rio_available(r));
         let (now, later) = buf.split_at_mut(n);
-        now.copy_from_slice(rioTake(r, n));
+        now.copy_from_slice(rio_take(r, n));
         if later.is_empty() {
             return if rioGetReadError(r) { C_ERR } else { C_OK };
         }
         buf = later;
-        rioFill(r)?;
+        rio_fill(r)?;
     }
 }
 
 /// Bytes that are here, and can be taken without waiting.
 #[inline(always)]
-pub fn rioAvailable(r: &Rio) -> usize {
+pub fn rio_available(r: &Rio) -> usize {
     r.buf.len() - r.pos
 }
 
 /// Takes the next `n` bytes, which are available.
 #[inline(always)]
-pub fn rioTake(r: &mut Rio, n: usize) -> &[u8] {
+pub fn rio_take(r: &mut Rio, n: usize) -> &[u8] {
     let at = r.pos;
     r.pos += n;
     &r.buf[at..r.pos]
 }
 
-/// Makes more bytes available by one read, as long as less than [`RIO_TAKE_MAX`] are. `C_ERR`: there are no more.
-pub fn rioFill(r: &mut Rio) -> CResult {
+/// Makes more bytes available by one read, as long as less than [`RIO_TAKE_MAX`] are. `C_ERR`:
+/// there are no more.
+pub fn rio_fill(r: &mut Rio) -> CResult {
     if rioGetReadError(r) {
         return C_ERR;
     }
@@ -284,19 +291,20 @@ pub fn rioFill(r: &mut Rio) -> CResult {
     }
     let room = r.buf.capacity() - r.buf.len();
     let chunk = if r.max_processing_chunk == 0 { room } else { room.min(r.max_processing_chunk) };
-    rioReadFrom(fd, &mut r.buf, chunk).map(drop).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))
+    rio_read_fd(fd, &mut r.buf, chunk).map(drop).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))
 }
 
-/// Appends the next bytes to `out`, up to `max`; at least one, by one read at most. `Err`: there are no more.
-pub fn rioReadAppend(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usize, ()> {
-    let available = rioAvailable(r);
+/// Appends the next bytes to `out`, up to `max`; at least one, by one read at most. `Err`: there
+/// are no more.
+pub fn rio_read_append(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usize, ()> {
+    let available = rio_available(r);
     if available > 0 {
         let n = available.min(max);
-        out.extend_from_slice(rioTake(r, n));
+        out.extend_from_slice(rio_take(r, n));
         return Ok(n);
     }
     let RioIo::File { fd, .. } = r.io else {
-        rioFill(r)?;
+        rio_fill(r)?;
         return Ok(0);
     };
     if rioGetReadError(r) {
@@ -304,7 +312,7 @@ pub fn rioReadAppend(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usize
     }
     let max = if r.max_processing_chunk == 0 { max } else { max.min(r.max_processing_chunk) };
     let from = out.len();
-    let n = rioReadFrom(fd, out, max).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))?;
+    let n = rio_read_fd(fd, out, max).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))?;
     // Past the buffer: it is empty, so the order of bytes is kept in the checksum.
     r.sum();
     if r.update_cksum {
@@ -315,9 +323,9 @@ pub fn rioReadAppend(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usize
 }
 
 /// One read; the end of the file is an error.
-fn rioReadFrom(fd: RawFd, out: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+fn rio_read_fd(fd: RawFd, out: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     loop {
-        match readAppend(fd, out, max) {
+        match read_append(fd, out, max) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             other => return other,
@@ -326,24 +334,25 @@ fn rioReadFrom(fd: RawFd, out: &mut Vec<u8>, max: usize) -> io::Result<usize> {
 }
 
 /// The bytes that are available, without taking them.
-pub fn rioPeek(r: &Rio) -> &[u8] {
+pub fn rio_peek(r: &Rio) -> &[u8] {
     &r.buf[r.pos..]
 }
 
-/// stdio's `fgets`: reads up to the end of a line, with that, but not more than `line` holds. Returns how many bytes came;
-/// the last line of a file may have no end. `C_ERR`: there are no more, see [`rioError`].
-pub fn rioGets(r: &mut Rio, line: &mut [u8]) -> Result<usize, ()> {
+/// stdio's `fgets`: reads up to the end of a line, with that, but not more than `line` holds.
+/// Returns how many bytes came; the last line of a file may have no end. `C_ERR`: there are no
+/// more, see [`rio_error`].
+pub fn rio_read_line(r: &mut Rio, line: &mut [u8]) -> Result<usize, ()> {
     let mut len = 0;
     while len < line.len() {
-        let here = &rioPeek(r)[..rioAvailable(r).min(line.len() - len)];
+        let here = &rio_peek(r)[..rio_available(r).min(line.len() - len)];
         let end = memchr::memchr(b'\n', here);
         let n = end.map_or(here.len(), |at| at + 1);
-        line[len..len + n].copy_from_slice(rioTake(r, n));
+        line[len..len + n].copy_from_slice(rio_take(r, n));
         len += n;
         if end.is_some() || len == line.len() {
             break;
         }
-        if rioFill(r).is_err() {
+        if rio_fill(r).is_err() {
             return if len == 0 { Err(()) } else { Ok(len) };
         }
     }
@@ -351,17 +360,17 @@ pub fn rioGets(r: &mut Rio, line: &mut [u8]) -> Result<usize, ()> {
 }
 
 /// How many bytes are still to come, if that is known.
-pub fn rioRemaining(r: &Rio) -> Option<u64> {
+pub fn rio_remaining(r: &Rio) -> Option<u64> {
     match r.io {
-        RioIo::Buffer => Some(rioAvailable(r) as u64),
+        RioIo::Buffer => Some(rio_available(r) as u64),
         RioIo::File { size: 0, .. } | RioIo::Null => None,
         RioIo::File { size, .. } => Some(size.saturating_sub(rioTell(r))),
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Both
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// How many bytes were written or read so far (the C's `processed_bytes`).
 #[inline]
@@ -380,22 +389,22 @@ pub fn rioGetWriteError(r: &Rio) -> bool {
 }
 
 /// The first error of the stream, if there is one.
-pub fn rioError(r: &Rio) -> Option<&io::Error> {
+pub fn rio_error(r: &Rio) -> Option<&io::Error> {
     r.error.as_ref()
 }
 
 /// Whether a read has met the end (stdio's `feof`).
-pub fn rioAtEof(r: &Rio) -> bool {
-    rioError(r).is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
+pub fn rio_at_eof(r: &Rio) -> bool {
+    rio_error(r).is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
 }
 
 /// The first error of the stream, to be told (the C leaves it in `errno`).
-pub fn rioTakeError(r: &mut Rio) -> io::Error {
+pub fn rio_take_error(r: &mut Rio) -> io::Error {
     r.error.take().unwrap_or_else(|| io::Error::from_raw_os_error(libc::EIO))
 }
 
 /// The checksum of all bytes so far, 0 if none is computed.
-pub fn rioChecksum(r: &mut Rio) -> u64 {
+pub fn rio_checksum(r: &mut Rio) -> u64 {
     r.sum();
     r.cksum
 }
@@ -407,16 +416,17 @@ pub fn rioGenericUpdateChecksum(r: &mut Rio, buf: &[u8]) {
 
 /// Makes a file stream fsync each time `bytes` bytes were written.
 ///
-/// Left alone, the system gathers gigabytes, and then writes them all at once while everybody waits for the disk.
+/// Left alone, the system gathers gigabytes, and then writes them all at once while everybody waits
+/// for the disk.
 pub fn rioSetAutoSync(r: &mut Rio, bytes: usize) {
     if let RioIo::File { autosync, .. } = &mut r.io {
         *autosync = bytes;
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // The protocol, for append only files. Each returns how many bytes it wrote.
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// `<prefix><count>\r\n`, like `*3\r\n`.
 pub fn rioWriteBulkCount(r: &mut Rio, prefix: u8, count: i64) -> Result<usize, ()> {
@@ -448,7 +458,7 @@ pub fn rioWriteBulkDouble(r: &mut Rio, d: f64) -> Result<usize, ()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::file::{fileSize, open, unlink};
+    use crate::sys::file::{file_size, open, unlink};
     use crate::sys::socket::close;
 
     fn data(len: usize) -> Vec<u8> {
@@ -459,15 +469,15 @@ mod tests {
     fn lines_are_read_as_fgets_does() {
         let mut r = rioInitWithBuffer(b"*3\r\n\nlonger than it\nend".to_vec());
         let mut line = [0; 8];
-        let mut next = |r: &mut Rio| rioGets(r, &mut line).map(|len| line[..len].to_vec());
-        assert_eq!(rioPeek(&r)[..2], *b"*3");
+        let mut next = |r: &mut Rio| rio_read_line(r, &mut line).map(|len| line[..len].to_vec());
+        assert_eq!(rio_peek(&r)[..2], *b"*3");
         for expected in [&b"*3\r\n"[..], b"\n", b"longer t", b"han it\n"] {
             assert_eq!(next(&mut r).unwrap(), expected);
-            assert!(!rioAtEof(&r));
+            assert!(!rio_at_eof(&r));
         }
         // The last line has no end.
         assert_eq!(next(&mut r).unwrap(), b"end");
-        assert!(rioAtEof(&r));
+        assert!(rio_at_eof(&r));
         assert_eq!(next(&mut r), Err(()));
         assert_eq!(rioTell(&r), 23);
     }
@@ -502,11 +512,11 @@ mod tests {
             total += piece.len() as u64;
             assert_eq!(rioTell(&r), total);
         }
-        assert_eq!(rioChecksum(&mut r), crc64(0, &data));
+        assert_eq!(rio_checksum(&mut r), crc64(0, &data));
         rioFlush(&mut r).unwrap();
-        assert_eq!(fileSize(fd).unwrap(), 3_000_000);
+        assert_eq!(file_size(fd).unwrap(), 3_000_000);
         close(fd);
-        assert!(std::fs::read(crate::sys::file::asPath(&path)).unwrap() == data);
+        assert!(std::fs::read(crate::sys::file::as_path(&path)).unwrap() == data);
 
         for chunk in [0, 1000, 1 << 20] {
             let fd = open(&path, libc::O_RDONLY, 0).unwrap();
@@ -523,17 +533,17 @@ mod tests {
                     let end = out.len() + piece.len();
                     while out.len() < end {
                         let max = end - out.len();
-                        rioReadAppend(&mut r, &mut out, max).unwrap();
+                        rio_read_append(&mut r, &mut out, max).unwrap();
                     }
                 }
                 assert_eq!(rioTell(&r), out.len() as u64);
-                assert_eq!(rioRemaining(&r), Some(3_000_000 - out.len() as u64));
+                assert_eq!(rio_remaining(&r), Some(3_000_000 - out.len() as u64));
             }
             assert!(out == data, "chunk {chunk}");
-            assert_eq!(rioChecksum(&mut r), crc64(0, &data));
+            assert_eq!(rio_checksum(&mut r), crc64(0, &data));
             assert!(!rioGetReadError(&r));
             assert!(rioRead(&mut r, &mut [0]).is_err() && rioGetReadError(&r));
-            assert_eq!(rioTakeError(&mut r).kind(), io::ErrorKind::UnexpectedEof);
+            assert_eq!(rio_take_error(&mut r).kind(), io::ErrorKind::UnexpectedEof);
             close(fd);
         }
         unlink(&path).unwrap();
@@ -548,14 +558,14 @@ mod tests {
         assert!(rioWrite(&mut r, b"x").is_err());
         assert!(rioWrite(&mut r, &[0; WRITE_BUFFER]).is_err());
         assert!(rioFlush(&mut r).is_err());
-        assert_eq!(rioTakeError(&mut r).raw_os_error(), Some(libc::ENOSPC));
+        assert_eq!(rio_take_error(&mut r).raw_os_error(), Some(libc::ENOSPC));
         close(fd);
     }
 
     #[test]
     fn a_buffer_and_nothing() {
         let mut r = rioInitWithBuffer(Vec::new());
-        let mut null = rioInitWithNull();
+        let mut null = rio_init_with_null();
         r.update_cksum = true;
         let data = data(700_000);
         for piece in pieces(&data) {
@@ -563,9 +573,9 @@ mod tests {
             rioWrite(&mut null, piece).unwrap();
             assert_eq!(rioTell(&r), rioTell(&null));
         }
-        assert_eq!(rioChecksum(&mut r), crc64(0, &data));
+        assert_eq!(rio_checksum(&mut r), crc64(0, &data));
         rioFlush(&mut r).unwrap();
-        let mut r = rioInitWithBuffer(rioIntoBuffer(r));
+        let mut r = rioInitWithBuffer(rio_into_buffer(r));
         let mut back = vec![0; 700_000];
         rioRead(&mut r, &mut back).unwrap();
         assert!(back == data);
@@ -582,6 +592,6 @@ mod tests {
         assert_eq!(rioWriteBulkDouble(&mut r, 0.1), Ok(26));
         let expected =
             b"*12\r\n$3\r\na\r\n\r\n$0\r\n\r\n$2\r\n-5\r\n$19\r\n0.10000000000000001\r\n";
-        assert_eq!(rioIntoBuffer(r), expected);
+        assert_eq!(rio_into_buffer(r), expected);
     }
 }

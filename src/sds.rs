@@ -1,8 +1,9 @@
 //! `sds.c`: the string functions that still make sense on `Vec<u8>` and `&[u8]`.
 //!
-//! Read first: [`sdssplitargs`] and [`sdscatrepr`], the quoting of config files and of everything that is shown quoted.
-//! Absent: what `Vec` does itself (creation, growth, concatenation). `sdscatprintf` is the macro
-//! [`sdscatprintf!`](crate::sdscatprintf), `sdsfromlonglong` is [`ll2string`](crate::util::ll2string), `sdscmp` is `Ord`.
+//! Read first: [`sdssplitargs`] and [`sdscatrepr`], the quoting of config files and of everything
+//! that is shown quoted. Absent: what `Vec` does itself (creation, growth, concatenation).
+//! `sdscatprintf` is the macro [`sdscatprintf!`](crate::sdscatprintf), `sdsfromlonglong` is
+//! [`ll2string`](crate::util::ll2string), `sdscmp` is `Ord`.
 
 use memchr::memmem;
 
@@ -53,8 +54,8 @@ pub fn sdstoupper(s: &mut [u8]) {
     s.make_ascii_uppercase();
 }
 
-/// The parts of `s` between the occurrences of `sep`. Nothing for an empty `s` or an empty `sep`; otherwise one part
-/// more than there are separators.
+/// The parts of `s` between the occurrences of `sep`. Nothing for an empty `s` or an empty `sep`;
+/// otherwise one part more than there are separators.
 pub fn sdssplitlen<'a>(s: &'a [u8], sep: &[u8]) -> Vec<&'a [u8]> {
     if s.is_empty() || sep.is_empty() {
         return Vec::new();
@@ -69,7 +70,8 @@ pub fn sdssplitlen<'a>(s: &'a [u8], sep: &[u8]) -> Vec<&'a [u8]> {
     tokens
 }
 
-/// Appends `p` in quotes, with escapes for what is not printable: `\n`, `\r`, `\t`, `\a`, `\b`, `\\`, `\"`, `\x0f`.
+/// Appends `p` in quotes, with escapes for what is not printable: `\n`, `\r`, `\t`, `\a`, `\b`,
+/// `\\`, `\"`, `\x0f`.
 pub fn sdscatrepr(s: &mut Vec<u8>, p: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     s.reserve(p.len() + 2);
@@ -104,10 +106,12 @@ pub fn hex_digit_to_int(c: u8) -> u8 {
     (c as char).to_digit(16).unwrap_or(0) as u8
 }
 
-/// Splits a line into arguments, as a shell would: blanks separate, `"..."` knows the escapes of [`sdscatrepr`] (and a
-/// backslash before any other byte stands for that byte), `'...'` knows `\'` alone.
+/// Splits a line into arguments, as a shell would: blanks separate, `"..."` knows the escapes of
+/// [`sdscatrepr`] (and a backslash before any other byte stands for that byte), `'...'` knows `\'`
+/// alone.
 ///
-/// The line ends at a NUL. None if a quote is not closed, or is closed by something that no blank follows.
+/// The line ends at a NUL. None if a quote is not closed, or is closed by something that no blank
+/// follows.
 pub fn sdssplitargs(line: &[u8]) -> Option<Vec<Vec<u8>>> {
     let line = c_str(line);
     // Beyond the end the C reads its NUL.
@@ -202,7 +206,8 @@ pub fn sdsjoin<T: AsRef<[u8]>>(argv: &[T], sep: &[u8]) -> Vec<u8> {
     join
 }
 
-/// Expands `{variable}` in `template` by what `value_of` gives for it; `{{` is a brace. The template ends at a NUL.
+/// Expands `{variable}` in `template` by what `value_of` gives for it; `{{` is a brace. The
+/// template ends at a NUL.
 ///
 /// None if a brace is not closed, or a variable has no value.
 pub fn sdstemplate(

@@ -1,15 +1,18 @@
 //! `server.c`: start, the cron, the life of a command, INFO.
 //!
-//! Read first: `processCommand` (may this command run now?), `call` (it runs, and is propagated), `serverCron` and
-//! `beforeSleep` (everything that no client asked for), then `initServer` and `main`.
+//! Read first: `processCommand` (may this command run now?), `call` (it runs, and is propagated),
+//! `serverCron` and `beforeSleep` (everything that no client asked for), then `initServer` and
+//! `main`.
 //!
-//! Absent, with the parts they belong to: scripts, cluster, modules, sentinel, TLS, I/O threads, client-side caching,
-//! ACL users, defragmentation. INFO keeps the lines of those parts, with the values of a server that does not use them.
+//! Absent, with the parts they belong to: scripts, cluster, modules, sentinel, TLS, I/O threads,
+//! client-side caching, ACL users, defragmentation. INFO keeps the lines of those parts, with the
+//! values of a server that does not use them.
 //!
-//! Differs: the command table is an array with a small hash index (`CommandTable`), and a pointer to a command is a number
-//! in it. `createSharedObjects` is `networking::shared`, the log is log.rs. What the C keeps in static variables is in
-//! `Server`. One clock call per command instead of two: a command starts when the one before it ended (`commandClock`).
-//! A rewritten command is in `server[c].argv`, the one received is the argument `argv`.
+//! Differs: the command table is an array with a small hash index (`CommandTable`), and a pointer
+//! to a command is a number in it. `createSharedObjects` is `networking::shared`, the log is
+//! log.rs. What the C keeps in static variables is in `Server`. One clock call per command instead
+//! of two: a command starts when the one before it ended (`command_start_time`). A rewritten
+//! command is in `server[c].argv`, the one received is the argument `argv`.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -25,7 +28,7 @@ use crate::ae::*;
 use crate::anet::*;
 use crate::aof::{
     aofRewriteBufferSize, backgroundRewriteDoneHandler, feedAppendOnlyFile, flushAppendOnlyFile,
-    killAppendOnlyChild, loadAppendOnlyFile, openAppendOnlyFile, rewriteAppendOnlyFileBackground,
+    killAppendOnlyChild, loadAppendOnlyFile, open_aof, rewriteAppendOnlyFileBackground,
 };
 use crate::args::{Args, Argv};
 use crate::bformat;
@@ -71,23 +74,23 @@ use crate::replication::{
 };
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
-use crate::slowlog::{slowlogHasWork, slowlogPushEntryIfNeeded};
+use crate::slowlog::{slowlog_would_push, slowlogPushEntryIfNeeded};
 use crate::sys::alloc::{
-    ZMALLOC_LIB, hasAllocatedSince, registerThread, set_jemalloc_bg_thread,
+    ZMALLOC_LIB, has_allocated_since, register_thread, set_jemalloc_bg_thread,
     zmalloc_get_allocator_info, zmalloc_used_memory,
 };
 use crate::sys::clock::*;
-use crate::sys::errno::{errorText, strerror};
-use crate::sys::file::{Access, access, asPath, redis_fsync, umask, unlink};
-use crate::sys::fork::{ANY_CHILD, Fork, fork, getpid, waitNoHang};
+use crate::sys::errno::{error_text, strerror};
+use crate::sys::file::{Access, access, as_path, redis_fsync, umask, unlink};
+use crate::sys::fork::{ANY_CHILD, Fork, fork, getpid, wait_no_hang};
 use crate::sys::proc::{
-    THPDisable, THPIsEnabled, Usage, daemonize, execve, getNofile, getrusage,
-    linuxOvercommitMemoryValue, nr_open, openlog, setNofile, setcpuaffinity, somaxconn, spt_init,
-    syslog, uname, writeOOMScoreAdj, zmalloc_get_memory_size, zmalloc_get_rss,
+    THPDisable, THPIsEnabled, Usage, daemonize, execve, getrusage, linuxOvercommitMemoryValue,
+    nofile_limits, nr_open, openlog, set_nofile_limit, setcpuaffinity, somaxconn, spt_init, syslog,
+    uname, write_oom_score_adj, zmalloc_get_memory_size, zmalloc_get_rss,
 };
 use crate::sys::random::getRandomHexChars;
 use crate::sys::signal::{self, SignalHooks, watchdogScheduleSignal};
-use crate::sys::socket::{close, close_from, setCloexec};
+use crate::sys::socket::{close, close_from, set_cloexec};
 use crate::timeout::{clientsCronHandleTimeout, handleBlockedClientsTimeout};
 use crate::util::{B, atoi, c_str, eq_ignore_case, getAbsolutePath, memmapchars};
 use crate::{addReplyErrorFormat, sdscatprintf, serverLog};
@@ -102,7 +105,8 @@ pub struct CommandSpec {
     pub arity: i32,
     pub sflags: &'static str,
     pub getkeys_proc: Option<redisGetKeysProc>,
-    /// First key, last key (counted from the end where negative) and step; all 0 where no keys have fixed places.
+    /// First key, last key (counted from the end where negative) and step; all 0 where no keys have
+    /// fixed places.
     pub keys: (i32, i32, i32),
 }
 
@@ -316,7 +320,7 @@ impl CommandTable {
     }
 
     /// The same, among the names of the static table, which renaming leaves alone.
-    pub fn lookupOriginal(&self, name: &[u8]) -> Option<CommandId> {
+    pub fn lookup_original_name(&self, name: &[u8]) -> Option<CommandId> {
         self.orig_names.find(name)
     }
 
@@ -330,7 +334,8 @@ impl CommandTable {
         self.names.names.iter().map(|&(_, id)| &self.commands[id])
     }
 
-    /// `rename-command`: the command is known by another name from here on, or by none if that is empty. An error is in words.
+    /// `rename-command`: the command is known by another name from here on, or by none if that is
+    /// empty. An error is in words.
     pub fn rename(&mut self, name: &[u8], new_name: &[u8]) -> Result<(), Vec<u8>> {
         let Some(id) = self.names.find(name) else {
             // One of the C's that is not here has no name already, whatever name it should have.
@@ -504,7 +509,7 @@ pub fn dictExpandAllowed(server: &Server, moreMem: usize, usedRatio: f64) -> boo
 ///
 /// C: a table asks at the moment when it is full. Ours know nothing of a server, so they are told
 /// beforehand.
-fn updateDictExpandAllowed(server: &mut Server, dbid: usize) {
+fn update_dict_expand_allowed(server: &mut Server, dbid: usize) {
     let keyspace = &server.db[dbid].dict;
     let tables = [keyspace.dict(), keyspace.expires()];
     let allowed = tables.iter().all(|d| match d.growth_pending() {
@@ -636,7 +641,7 @@ pub fn clientsCronResizeQueryBuffer(server: &mut Server, c: ClientId) {
 }
 
 /// Returns the bytes used for what a client has sent and what is not executed yet.
-fn getClientInputMemoryUsage(client: &Client) -> usize {
+fn get_client_input_memory_usage(client: &Client) -> usize {
     client.querybuf.capacity()
         + client.argv_len_sum
         + client.argv.as_ref().map_or(0, |argv| argv.mem_usage())
@@ -649,7 +654,7 @@ fn getClientInputMemoryUsage(client: &Client) -> usize {
 /// that was seen in one second; the slot of a second is its number modulo the number of slots. The
 /// recent peak is the maximum of all slots.
 pub fn clientsCronTrackExpansiveClients(server: &mut Server, c: ClientId, time_idx: usize) {
-    let in_usage = getClientInputMemoryUsage(&server[c]);
+    let in_usage = get_client_input_memory_usage(&server[c]);
     let out_usage = getClientOutputBufferMemoryUsage(&server[c]);
     let input = &mut server.ClientsPeakMemInput[time_idx];
     *input = in_usage.max(*input);
@@ -664,7 +669,7 @@ pub fn clientsCronTrackClientsMemUsage(server: &mut Server, c: ClientId) {
     let type_ = getClientType(&server[c]);
     let client = &mut server.clients[c];
     let mem = getClientOutputBufferMemoryUsage(client)
-        + getClientInputMemoryUsage(client)
+        + get_client_input_memory_usage(client)
         + size_of::<Client>();
 
     // First take out what was added the last time, which may have been to another class.
@@ -774,7 +779,7 @@ fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustim
     server.unixtime = ustime / 1_000_000;
 
     if update_daylight_info {
-        set_log_daylight(daylightActive(server.unixtime));
+        set_log_daylight(daylight_in_effect(server.unixtime));
     }
 }
 
@@ -788,7 +793,7 @@ pub fn updateCachedTime(server: &mut Server, update_daylight_info: bool) {
 
 /// Checks whether a child has ended, without blocking, and calls the handler of its type.
 pub fn checkChildrenDone(server: &mut Server) {
-    let ended = match waitNoHang(ANY_CHILD) {
+    let ended = match wait_no_hang(ANY_CHILD) {
         Ok(None) => return,
         Ok(Some(ended)) => Ok(ended),
         Err(e) => Err(e),
@@ -798,7 +803,7 @@ pub fn checkChildrenDone(server: &mut Server) {
             serverLog!(
                 LL_WARNING,
                 "waitpid() returned an error: {}. child_type: {}, child_pid = {}",
-                errorText(&e),
+                error_text(&e),
                 strChildType(server.child_type),
                 server.child_pid
             );
@@ -806,7 +811,8 @@ pub fn checkChildrenDone(server: &mut Server) {
         Ok(ended) if ended.pid == server.child_pid => {
             let mut bysignal = ended.bysignal;
             let mut exitcode = if bysignal == 0 { ended.exitcode } else { -1 };
-            // A child that was asked to go left by `exit` in its signal handler. That is no failed save.
+            // A child that was asked to go left by `exit` in its signal handler. That is no failed
+            // save.
             if exitcode == SERVER_CHILD_NOERROR_RETVAL {
                 bysignal = libc::SIGUSR1;
                 exitcode = 1;
@@ -917,14 +923,15 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
         trackInstantaneousMetric(server, STATS_METRIC_NET_OUTPUT, server.stat_net_output_bytes);
     }
 
-    // 24 bits of seconds: it wraps after half a year. A key that nobody touched for so long then seems young.
+    // 24 bits of seconds: it wraps after half a year. A key that nobody touched for so long then
+    // seems young.
     server.lruclock = getLRUClock();
 
     cronUpdateMemoryStats(server);
 
     // The handlers of SIGTERM and SIGINT only set a flag, since little can be done safely in a
     // signal handler. This is where a shutdown is safe.
-    if signal::shutdownAsap() {
+    if signal::shutdown_requested() {
         server.shutdown_asap = true;
     }
     if server.shutdown_asap {
@@ -936,7 +943,7 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
             "SIGTERM received but errors trying to shut down the server, check the logs for more information"
         );
         server.shutdown_asap = false;
-        signal::setShutdownAsap(false);
+        signal::set_shutdown_requested(false);
     }
 
     // Show some information about dbs and clients in the log.
@@ -1124,9 +1131,10 @@ pub fn beforeSleep(server: &mut Server) {
     // The next command does not directly follow the last one, so it can't take over its time.
     server.command_clock = 0;
     // The log shows our role in each line.
-    setLogRole(if server.masterhost.is_some() { b'S' } else { b'M' });
+    set_log_role(if server.masterhost.is_some() { b'S' } else { b'M' });
 
-    // C: a flag of its own says so; it is set exactly while a blocking operation lets events through.
+    // C: a flag of its own says so; it is set exactly while a blocking operation lets events
+    // through.
     if server.blocking_op_nesting != 0 {
         let mut processed = handleClientsWithPendingWrites(server) as i64;
         processed += freeClientsInAsyncFreeQueue(server) as i64;
@@ -1217,7 +1225,7 @@ pub fn initServerConfig(server: &mut Server) {
 }
 
 /// Returns the seconds since the epoch, from the clock.
-fn unixSeconds() -> i64 {
+fn unix_seconds() -> i64 {
     ustime() / 1_000_000
 }
 
@@ -1296,8 +1304,8 @@ pub fn setOOMScoreAdj(server: &mut Server, process_class: i32) -> CResult {
     }
     let val = val.clamp(-1000, 1000);
 
-    if let Err(e) = writeOOMScoreAdj(val) {
-        serverLog!(LL_WARNING, "Unable to write oom_score_adj: {}", errorText(&e));
+    if let Err(e) = write_oom_score_adj(val) {
+        serverLog!(LL_WARNING, "Unable to write oom_score_adj: {}", error_text(&e));
         return C_ERR;
     }
     C_OK
@@ -1311,13 +1319,13 @@ pub fn setOOMScoreAdj(server: &mut Server, process_class: i32) -> CResult {
 pub fn adjustOpenFilesLimit(server: &mut Server) {
     let reserved = CONFIG_MIN_RESERVED_FDS as u64;
     let maxfiles = u64::from(server.maxclients) + reserved;
-    let (oldlimit, hardlimit) = match getNofile() {
+    let (oldlimit, hardlimit) = match nofile_limits() {
         Ok(limits) => limits,
         Err(e) => {
             serverLog!(
                 LL_WARNING,
                 "Unable to obtain the current NOFILE limit ({}), assuming 1024 and setting the max clients configuration accordingly.",
-                errorText(&e)
+                error_text(&e)
             );
             server.maxclients = 1024 - reserved as u32;
             return;
@@ -1327,8 +1335,9 @@ pub fn adjustOpenFilesLimit(server: &mut Server) {
         return;
     }
 
-    // As many as we want, or as many as we can get: what the kernel gives to anybody at all, or what it gives to us. C: it tries
-    // 16 less each time, which takes minutes where somebody wants very many; it comes to the same numbers.
+    // As many as we want, or as many as we can get: what the kernel gives to anybody at all, or
+    // what it gives to us. C: it tries 16 less each time, which takes minutes where somebody wants
+    // very many; it comes to the same numbers.
     const DECR_STEP: u64 = 16;
     let mut setrlimit_error = String::new();
     let mut bestlimit = oldlimit;
@@ -1340,12 +1349,12 @@ pub fn adjustOpenFilesLimit(server: &mut Server) {
         if limit <= oldlimit {
             continue;
         }
-        match setNofile(limit) {
+        match set_nofile_limit(limit) {
             Ok(()) => {
                 bestlimit = limit;
                 break;
             }
-            Err(e) => setrlimit_error = errorText(&e),
+            Err(e) => setrlimit_error = error_text(&e),
         }
     }
 
@@ -1406,7 +1415,7 @@ pub fn checkTcpBacklogSettings(server: &Server) {
 /// Closes listening sockets.
 pub fn closeSocketListeners(server: &mut Server, sfd: Vec<RawFd>) {
     for fd in sfd {
-        server.net.el.aeClosing(fd);
+        server.net.el.forget_fd(fd);
         close(fd);
     }
 }
@@ -1455,7 +1464,7 @@ pub fn listenToPort(server: &mut Server, port: i32) -> Result<Vec<RawFd>, ()> {
         match listening {
             Ok(fd) => {
                 let _ = anetNonBlock(fd);
-                let _ = setCloexec(fd);
+                let _ = set_cloexec(fd);
                 sfd.push(fd);
             }
             Err(e) => {
@@ -1518,22 +1527,22 @@ pub fn resetServerStats(server: &mut Server) {
 /// Initializes a server that is configured: limits, event loop, listening sockets, dbs, the cron.
 /// Exits the process where that is not possible.
 pub fn initServer(server: &mut Server) {
-    signal::ignoreHupAndPipe();
+    signal::ignore_hup_and_pipe();
     setupSignalHandlers(server);
     if server.syslog_enabled {
         openlog(&server.syslog_ident, server.syslog_facility);
-        setLogSyslogHook(|level, msg| {
+        set_log_syslog_hook(|level, msg| {
             const syslogLevelMap: [i32; 4] =
                 [libc::LOG_DEBUG, libc::LOG_INFO, libc::LOG_NOTICE, libc::LOG_WARNING];
             syslog(syslogLevelMap[level.clamp(LL_DEBUG, LL_WARNING) as usize], msg);
         });
-        setLogSyslog(true);
+        set_log_syslog(true);
     }
 
     server.aof_state = if server.aof_enabled { AOF_ON } else { AOF_OFF };
     server.hz = server.config_hz;
     server.pid = getpid();
-    setLogPid(server.pid as u32);
+    set_log_pid(server.pid as u32);
     server.in_fork_child = CHILD_TYPE_NONE;
     server.replication_allowed = true;
     server.tick_clock = TickClock::new();
@@ -1550,7 +1559,7 @@ pub fn initServer(server: &mut Server) {
             serverLog!(
                 LL_WARNING,
                 "Failed creating the event loop. Error message: '{}'",
-                errorText(&e)
+                error_text(&e)
             );
             std::process::exit(1);
         }
@@ -1570,7 +1579,7 @@ pub fn initServer(server: &mut Server) {
         match anetUnixServer(&path, server.unixsocketperm, server.tcp_backlog) {
             Ok(fd) => {
                 let _ = anetNonBlock(fd);
-                let _ = setCloexec(fd);
+                let _ = set_cloexec(fd);
                 server.sofd = Some(fd);
             }
             Err(e) => {
@@ -1591,14 +1600,14 @@ pub fn initServer(server: &mut Server) {
     resetChildState(server);
     server.rdb_child_type = RDB_CHILD_TYPE_NONE;
     // At start the data counts as saved, and a BGSAVE was never tried.
-    server.lastsave = unixSeconds();
+    server.lastsave = unix_seconds();
     server.lastsave_steady = steady_ms() / 1000;
     server.lastbgsave_try = 0;
     server.rdb_save_time_last = -1;
     server.rdb_save_time_start = -1;
     server.dirty = 0;
     resetServerStats(server);
-    server.stat_starttime = unixSeconds();
+    server.stat_starttime = unix_seconds();
     server.stat_peak_memory = 0;
     server.lastbgsave_status = CStatus::Ok;
     server.repl_good_slaves_count = 0;
@@ -1621,10 +1630,10 @@ pub fn initServer(server: &mut Server) {
     aeSetAfterSleepProc(&mut server.net.el, Some(afterSleep));
 
     if server.aof_state == AOF_ON {
-        match openAppendOnlyFile(server) {
+        match open_aof(server) {
             Ok(fd) => server.aof_fd = Some(fd),
             Err(e) => {
-                serverLog!(LL_WARNING, "Can't open the append-only file: {}", errorText(&e));
+                serverLog!(LL_WARNING, "Can't open the append-only file: {}", error_text(&e));
                 std::process::exit(1);
             }
         }
@@ -1791,7 +1800,7 @@ pub fn lookupCommand(server: &Server, name: &[u8]) -> Option<CommandId> {
 /// renamed. For code that rewrites the arguments of a command and knows commands by their original
 /// names.
 pub fn lookupCommandOrOriginal(server: &Server, name: &[u8]) -> Option<CommandId> {
-    server.commands.lookup(name).or_else(|| server.commands.lookupOriginal(name))
+    server.commands.lookup(name).or_else(|| server.commands.lookup_original_name(name))
 }
 
 /// Propagates a command, run in db `dbid`, to the append only file if `flags` has PROPAGATE_AOF,
@@ -1892,7 +1901,7 @@ pub fn slowlogPushCurrentCommand(
 /// ends one is good enough to start the next, and half of the readings are saved. Another read,
 /// another turn of the event loop, or an eviction in between break this chain.
 #[inline]
-fn commandClock(server: &mut Server) -> ustime_t {
+fn command_start_time(server: &mut Server) -> ustime_t {
     if server.command_clock == 0 || server.command_clock_reads != server.stat_total_reads_processed
     {
         server.command_clock = server.tick_clock.now();
@@ -1932,9 +1941,9 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     // Call the command.
     let dirty = server.dirty;
     server.prev_err_count = server.stat_total_error_replies;
-    let call_timer = commandClock(server);
+    let call_timer = command_start_time(server);
     // Within a command, and within a transaction, the time against which keys expire stands still;
-    // see `expireClock` in db.rs.
+    // see `expire_clock` in db.rs.
     if server.fixed_time_expire == 0 {
         updateCachedTimeWithUs(server, false, call_timer);
     }
@@ -1948,8 +1957,8 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     let duration = now - call_timer;
     let dirty = (server.dirty - dirty).max(0);
 
-    // prev_err_count moves with every nested call too: an error is counted for the command it belongs to, not again for
-    // the EXEC around it.
+    // prev_err_count moves with every nested call too: an error is counted for the command it
+    // belongs to, not again for the EXEC around it.
     let failed = server.stat_total_error_replies > server.prev_err_count;
     // The command that was executed. The client's may be another by now, if it was rewritten.
     let command = &mut server.commands[real_cmd];
@@ -1981,7 +1990,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
                 if real_cmd_flags & CMD_FAST != 0 { "fast-command" } else { "command" };
             latencyAddSampleIfNeeded(server, latency_event, duration / 1000);
         }
-        if !blocked && slowlogHasWork(server, duration) {
+        if !blocked && slowlog_would_push(server, duration) {
             slowlogPushCurrentCommand(server, c, real_cmd, argv, duration);
         }
     }
@@ -2085,7 +2094,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
 
     // Record the peak of memory here, before the next command evicts keys. If nothing was allocated
     // there is no new peak.
-    if hasAllocatedSince(&mut server.stat_peak_mark) {
+    if has_allocated_since(&mut server.stat_peak_mark) {
         let zmalloc_used = zmalloc_used_memory();
         if zmalloc_used > server.stat_peak_memory {
             server.stat_peak_memory = zmalloc_used;
@@ -2224,7 +2233,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
             return C_ERR;
         }
 
-        // Queueing takes memory as well. But a transaction can always be ended, unless it has a refused command itself.
+        // Queueing takes memory as well. But a transaction can always be ended, unless it has a
+        // refused command itself.
         let in_multi = server[c].flags & CLIENT_MULTI != 0;
         let commands = &server.commands;
         let ends_multi = is_exec || cmd == commands.discardCommand || cmd == commands.resetCommand;
@@ -2235,7 +2245,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         }
         if is_denyoom_command {
             let dbid = server[c].db;
-            updateDictExpandAllowed(server, dbid);
+            update_dict_expand_allowed(server, dbid);
         }
     }
 
@@ -2374,7 +2384,7 @@ pub fn incrementErrorCount(server: &mut Server, fullerr: &[u8]) {
 /// The event loop is not told. For a process that is about to end.
 pub fn closeListeningSockets(server: &mut Server, unlink_unix_socket: bool) {
     for &fd in server.ipfd.iter().chain(&server.sofd) {
-        server.net.el.aeClosing(fd);
+        server.net.el.forget_fd(fd);
         close(fd);
     }
     if unlink_unix_socket && let Some(path) = &server.unixsocket {
@@ -2423,7 +2433,7 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         if let Some(fd) = server.aof_fd
             && let Err(e) = redis_fsync(fd)
         {
-            serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}.", errorText(&e));
+            serverLog!(LL_WARNING, "Fail to fsync the AOF file: {}.", error_text(&e));
         }
     }
 
@@ -2435,7 +2445,8 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         let rsi = rdbPopulateSaveInfo(server);
         let filename = server.rdb_filename.clone();
         if rdbSave(server, &filename, rsi.as_ref()).is_err() {
-            // Better alive with the data than gone without. If a child was killed, the next cron sees to who waited for it.
+            // Better alive with the data than gone without. If a child was killed, the next cron
+            // sees to who waited for it.
             serverLog!(LL_WARNING, "Error trying to save the DB, can't exit.");
             if server.supervised_mode == SUPERVISED_SYSTEMD {
                 redisCommunicateSystemd(b"STATUS=Error trying to save the DB, can't exit.\n");
@@ -2909,13 +2920,13 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             server.lastsave,
             okOrErr(server.lastbgsave_status),
             server.rdb_save_time_last,
-            if saving { unixSeconds() - server.rdb_save_time_start } else { -1 },
+            if saving { unix_seconds() - server.rdb_save_time_start } else { -1 },
             server.stat_rdb_cow_bytes,
             i32::from(server.aof_state != AOF_OFF),
             i32::from(rewriting),
             i32::from(server.aof_rewrite_scheduled),
             server.aof_rewrite_time_last,
-            if rewriting { unixSeconds() - server.aof_rewrite_time_start } else { -1 },
+            if rewriting { unix_seconds() - server.aof_rewrite_time_start } else { -1 },
             okOrErr(server.aof_lastbgrewrite_status),
             okOrErr(match server.aof_last_write_status {
                 CStatus::Ok => server.bio.aof_bio_fsync_status(),
@@ -2952,12 +2963,13 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
                 perc = loaded_bytes as f64 / server.loading_total_bytes as f64 * 100.0;
                 remaining_bytes = server.loading_total_bytes - loaded_bytes;
             } else if server.loading_rdb_used_mem != 0 {
-                // The memory that the data took at the master is a poor guess at the size of what it sends.
+                // The memory that the data took at the master is a poor guess at the size of what
+                // it sends.
                 perc =
                     (loaded_bytes as f64 / server.loading_rdb_used_mem as f64 * 100.0).min(99.99);
                 remaining_bytes = (server.loading_rdb_used_mem - loaded_bytes).max(1);
             }
-            let elapsed = unixSeconds() - server.loading_start_time;
+            let elapsed = unix_seconds() - server.loading_start_time;
             // In the first second nobody knows.
             let eta = if elapsed == 0 {
                 1
@@ -3057,7 +3069,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
     }
 
     if wanted(&mut info, "replication", true) {
-        genReplicationInfo(server, &mut info);
+        gen_replication_info(server, &mut info);
     }
 
     if wanted(&mut info, "cpu", true) {
@@ -3134,7 +3146,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
 
 /// Adds the replication section of INFO: our side as a replica, if we are one, and each of our own
 /// replicas.
-fn genReplicationInfo(server: &Server, info: &mut Vec<u8>) {
+fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
     sdscatprintf!(
         *info,
         "# Replication\r\n\
@@ -3310,7 +3322,7 @@ pub fn linuxMemoryWarnings(server: &Server) {
 /// there is no file.
 pub fn createPidFile(server: &mut Server) {
     let pidfile = server.pidfile.get_or_insert_with(|| CONFIG_DEFAULT_PID_FILE.to_vec());
-    let _ = fs::write(asPath(pidfile), format!("{}\n", getpid()));
+    let _ = fs::write(as_path(pidfile), format!("{}\n", getpid()));
 }
 
 /// `--version`
@@ -3430,7 +3442,7 @@ pub fn changeListenPort(server: &mut Server, port: i32) -> CResult {
 
 /// SIGTERM and SIGINT ask for a shutdown; a crash is reported, if that is configured.
 pub fn setupSignalHandlers(server: &Server) {
-    crate::debug::prepareCrashReport(server);
+    crate::debug::prepare_crash_report(server);
     let hooks = SignalHooks {
         log: |line| serverLogFromHandler(LL_WARNING, line.as_bytes()),
         removeTempFile: || rdbRemoveTempFile(getpid(), true),
@@ -3453,8 +3465,9 @@ pub fn closeChildUnusedResourceAfterFork(server: &mut Server) {
 
 /// Forks a child for `purpose` (`CHILD_TYPE_*`), with the pipe on which it reports.
 ///
-/// `Err`: there was a child already (EEXIST), or what fork(2) says. In the child everything is set up: it gives way to
-/// the OOM killer and to SIGUSR1, its tables stay where they are, and it listens nowhere.
+/// `Err`: there was a child already (EEXIST), or what fork(2) says. In the child everything is set
+/// up: it gives way to the OOM killer and to SIGUSR1, its tables stay where they are, and it
+/// listens nowhere.
 pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
     if isMutuallyExclusiveChildType(purpose) {
         if hasActiveChildProcess(server) {
@@ -3467,7 +3480,7 @@ pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
     let forked = fork();
     if let Ok(Fork::Child) = forked {
         // The epoll set is the parent's.
-        server.net.el.aeInChild();
+        server.net.el.leave_epoll_to_parent();
         server.in_fork_child = purpose;
         let _ = setOOMScoreAdj(server, CONFIG_OOM_BGCHILD as i32);
         signal::setupChildSignalHandlers();
@@ -3521,15 +3534,16 @@ pub fn sendChildInfo(server: &mut Server, info_type: childInfoType, keys: usize,
 
 /// Tells whether the arguments ask for a sentinel: by the program's name or by `--sentinel`.
 pub fn checkForSentinelMode(argv: &[Vec<u8>]) -> bool {
-    nameContains(&argv[0], b"redis-sentinel") || argv[1..].iter().any(|arg| arg == b"--sentinel")
+    name_contains(&argv[0], b"redis-sentinel") || argv[1..].iter().any(|arg| arg == b"--sentinel")
 }
 
-fn nameContains(name: &[u8], part: &[u8]) -> bool {
+fn name_contains(name: &[u8], part: &[u8]) -> bool {
     name.windows(part.len()).any(|w| w == part)
 }
 
-/// Loads the append only file if that is on, or else the RDB file, if there is one. From the latter a replica also takes over where it stood in its master's history, so that it can
-/// go on from there. Ends the process if there is a file and it cannot be loaded.
+/// Loads the append only file if that is on, or else the RDB file, if there is one. From the latter
+/// a replica also takes over where it stood in its master's history, so that it can go on from
+/// there. Ends the process if there is a file and it cannot be loaded.
 pub fn loadDataFromDisk(server: &mut Server) {
     let start = ustime();
     if server.aof_state == AOF_ON {
@@ -3569,7 +3583,7 @@ pub fn loadDataFromDisk(server: &mut Server) {
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound => {}
         Err(e) => {
-            serverLog!(LL_WARNING, "Fatal error loading the DB: {}. Exiting.", errorText(&e));
+            serverLog!(LL_WARNING, "Fatal error loading the DB: {}. Exiting.", error_text(&e));
             std::process::exit(1);
         }
     }
@@ -3606,7 +3620,8 @@ fn expandProcTitleTemplate(server: &Server, template: &[u8], title: &[u8]) -> Op
 
 /// Whether a template has no error, and makes some title, even if the program's name is empty.
 ///
-/// C: takes the variables as they are at the moment. Here those that say something in some configuration count as text.
+/// C: takes the variables as they are at the moment. Here those that say something in some
+/// configuration count as text.
 pub fn validateProcTitleTemplate(template: &[u8]) -> bool {
     let expanded = sdstemplate(template, |varname| match varname {
         b"title" | b"server-mode" => Some(Vec::new()),
@@ -3618,7 +3633,8 @@ pub fn validateProcTitleTemplate(template: &[u8]) -> bool {
     expanded.is_some_and(|res| !sdstrim(&res, b" ").is_empty())
 }
 
-/// Sets the title that ps(1) shows, by the configured template. `None`: under the name the server was started by.
+/// Sets the title that ps(1) shows, by the configured template. `None`: under the name the server
+/// was started by.
 pub fn redisSetProcTitle(server: &mut Server, title: Option<&[u8]>) -> CResult {
     let name = server.exec_argv.first().map_or(&b""[..], |name| name);
     let proc_title =
@@ -3707,22 +3723,23 @@ pub fn iAmMaster(server: &Server) -> bool {
     server.masterhost.is_none()
 }
 
-/// The program: reads the arguments and the configuration, starts the server, and serves until it is told to end.
+/// The program: reads the arguments and the configuration, starts the server, and serves until it
+/// is told to end.
 ///
 /// `argv` has the program's name first. Returns, or ends the process, with the exit code of the C.
 pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     if argv.is_empty() {
         argv.push(b"redis-server".to_vec());
     }
-    registerThread();
+    register_thread();
     // Before `initServer` there is no server, and lines of the log have the role of a child (`C`).
-    setLogPid(u32::MAX);
+    set_log_pid(u32::MAX);
     // The log's local time. Whether daylight saving begins or ends is seen by `updateCachedTime`.
-    crate::sys::locale::localeInit();
-    tzInit();
-    set_log_daylight(daylightActive(unixSeconds()));
-    setLogClock(|| (mstime(), -getTimeZone()));
-    crate::debug::setupPanicHook();
+    crate::sys::locale::locale_init();
+    tz_init();
+    set_log_daylight(daylight_in_effect(unix_seconds()));
+    set_log_clock(|| (mstime(), -getTimeZone()));
+    crate::debug::setup_panic_hook();
 
     // What these ask for does not exist here. No server is better than one that is taken for
     // another.
@@ -3746,10 +3763,10 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     server.executable = getAbsolutePath(&argv[0]);
     server.exec_argv = argv.clone();
 
-    if nameContains(&argv[0], b"redis-check-rdb") {
+    if name_contains(&argv[0], b"redis-check-rdb") {
         return crate::redis_check_rdb::redis_check_rdb_main(server, &argv);
     }
-    if nameContains(&argv[0], b"redis-check-aof") {
+    if name_contains(&argv[0], b"redis-check-aof") {
         return crate::redis_check_aof::redis_check_aof_main(server, &argv);
     }
 
@@ -3769,7 +3786,8 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
             _ => {}
         }
 
-        // The options become lines of configuration, which come after the file and standard input and so win over them.
+        // The options become lines of configuration, which come after the file and standard input
+        // and so win over them.
         let mut options: Vec<u8> = Vec::new();
         let mut config_from_stdin = false;
         let mut j = 1;
@@ -3806,8 +3824,8 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     if background {
         let _ = daemonize();
     }
-    setLogDaemonize(server.daemonize);
-    setLogRole(if server.masterhost.is_some() { b'S' } else { b'M' });
+    set_log_daemonize(server.daemonize);
+    set_log_role(if server.masterhost.is_some() { b'S' } else { b'M' });
 
     serverLog!(LL_WARNING, "oO0OoO0OoO0Oo Redis is starting oO0OoO0OoO0Oo");
     serverLog!(

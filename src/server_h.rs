@@ -1,10 +1,11 @@
 //! `server.h`: the constants, the states and the structures that every other file speaks of.
 //!
-//! Read first: `Server` (everything the process knows), `Client` (everything it knows of one connection), `redisCommand`.
-//! Constants keep the C's names and values, fields keep the C's names. What differs: a pointer to a client is a `ClientId`
-//! (see clients.rs), a `redisDb *` is the number of the db, a `robj *` in the keyspace is a `KeyRef` (see object.rs), and
-//! what queueing a reply touches is one field, `server.clients`.
-//! Absent: the fields of parts that are not here yet (scripting, cluster, modules, TLS, I/O threads).
+//! Read first: `Server` (everything the process knows), `Client` (everything it knows of one
+//! connection), `redisCommand`. Constants keep the C's names and values, fields keep the C's names.
+//! What differs: a pointer to a client is a `ClientId` (see clients.rs), a `redisDb *` is the
+//! number of the db, a `robj *` in the keyspace is a `KeyRef` (see object.rs), and what queueing a
+//! reply touches is one field, `server.clients`. Absent: the fields of parts that are not here yet
+//! (scripting, cluster, modules, TLS, I/O threads).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Index, IndexMut};
@@ -24,14 +25,15 @@ pub const C_OK: CResult = Ok(());
 /// It did not; the function's description says what was done about it.
 pub const C_ERR: CResult = Err(());
 
-/// Milliseconds since the epoch, where a value is a point in time, or just milliseconds, where it is a span.
+/// Milliseconds since the epoch, where a value is a point in time, or just milliseconds, where it
+/// is a span.
 pub type mstime_t = i64;
 /// Microseconds since the epoch, or just microseconds.
 pub type ustime_t = i64;
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Constants
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 // Configuration defaults and limits.
 pub const CONFIG_DEFAULT_HZ: i32 = 10;
@@ -67,7 +69,8 @@ pub const STATS_METRIC_SAMPLES: usize = 16;
 pub const ACTIVE_EXPIRE_CYCLE_SLOW: i32 = 0;
 pub const ACTIVE_EXPIRE_CYCLE_FAST: i32 = 1;
 
-// Children. A child killed with SIGUSR1 leaves with this code, which does not count as a failed save.
+// Children. A child killed with SIGUSR1 leaves with this code, which does not count as a failed
+// save.
 pub const SERVER_CHILD_NOERROR_RETVAL: i32 = 255;
 pub const CHILD_TYPE_NONE: i32 = 0;
 pub const CHILD_TYPE_RDB: i32 = 1;
@@ -352,7 +355,8 @@ pub const RDBFLAGS_AOF_PREAMBLE: i32 = 1 << 0;
 pub const RDBFLAGS_REPLICATION: i32 = 1 << 1;
 pub const RDBFLAGS_ALLOW_DUP: i32 = 1 << 2;
 
-/// The directory a server that was given none runs in, the pid file of one that daemonizes, and the title of all.
+/// The directory a server that was given none runs in, the pid file of one that daemonizes, and the
+/// title of all.
 pub const CONFIG_DEFAULT_PID_FILE: &[u8] = b"/var/run/redis.pid";
 pub const CONFIG_DEFAULT_PROC_TITLE_TEMPLATE: &[u8] = b"{title} {listen-addr} {server-mode}";
 
@@ -361,12 +365,12 @@ pub const REDIS_VERSION: &str = "6.2.16";
 /// The same as a number: 0x00MMmmpp.
 pub const REDIS_VERSION_NUM: i64 = 0x0006_0210;
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // States
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// How far a replica has come with its master. The order matters: everything between `RECEIVE_PING_REPLY` and
-/// `RECEIVE_PSYNC_REPLY` is the handshake.
+/// How far a replica has come with its master. The order matters: everything between
+/// `RECEIVE_PING_REPLY` and `RECEIVE_PSYNC_REPLY` is the handshake.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum repl_state {
     /// Not a replica.
@@ -411,9 +415,9 @@ pub enum childInfoType {
 }
 pub use childInfoType::*;
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Databases
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// `redisDb`: one of the numbered keyspaces.
 #[derive(Default)]
@@ -447,9 +451,9 @@ impl RedisDb {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Clients
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// `multiCmd`: a command queued by MULTI.
 pub struct multiCmd {
@@ -474,7 +478,8 @@ pub struct streamID {
     pub seq: u64,
 }
 
-/// `blockingState`: why a client is blocked and until when. Which fields count depends on the client's `btype`.
+/// `blockingState`: why a client is blocked and until when. Which fields count depends on the
+/// client's `btype`.
 #[derive(Default)]
 pub struct blockingState {
     /// Deadline in milliseconds as `steady_ms` counts them; 0 is for ever.
@@ -529,7 +534,8 @@ pub enum ReplyNode {
     Deferred(u32),
 }
 
-/// How far a client's input has come: positions in its query buffer, and what is known of the command behind them.
+/// How far a client's input has come: positions in its query buffer, and what is known of the
+/// command behind them.
 ///
 /// ```text
 ///   querybuf
@@ -541,9 +547,10 @@ pub enum ReplyNode {
 ///   0                   qb_pos                             qb_parsed              querybuf.len()
 /// ```
 ///
-/// Between calls of `processInputBuffer` everything executed was cut off, so that `qb_pos` is 0; and `qb_parsed`, `qb_args` and
-/// `qb_canonical` mean something only while `multibulklen` says that arguments are missing. While the commands run, the buffer is
-/// out of the client, since their arguments borrow it: `querybuf` is empty, and the two `querybuf_lent_*` stand for it.
+/// Between calls of `processInputBuffer` everything executed was cut off, so that `qb_pos` is 0;
+/// and `qb_parsed`, `qb_args` and `qb_canonical` mean something only while `multibulklen` says that
+/// arguments are missing. While the commands run, the buffer is out of the client, since their
+/// arguments borrow it: `querybuf` is empty, and the two `querybuf_lent_*` stand for it.
 ///
 /// C: the arguments that are complete are objects in `argv`, and `qb_pos` is behind them.
 #[derive(Default)]
@@ -554,14 +561,16 @@ pub struct InputState {
     pub qb_parsed: usize,
     /// Where its arguments so far lie.
     pub qb_args: Vec<ArgRange>,
-    /// Whether all its lines so far end in CRLF, as those we send do, so that it can be propagated as it came.
+    /// Whether all its lines so far end in CRLF, as those we send do, so that it can be propagated
+    /// as it came.
     pub qb_canonical: bool,
-    /// Length of the query buffer that is out of the client; 0 when it is not. A reader of the socket finds by this that it
-    /// was called from within a command of the same client.
+    /// Length of the query buffer that is out of the client; 0 when it is not. A reader of the
+    /// socket finds by this that it was called from within a command of the same client.
     pub querybuf_lent_len: usize,
     /// Room left in the query buffer that is out of the client.
     pub querybuf_lent_free: usize,
-    /// Bytes in `querybuf` that were read before the client's turn in the event loop came, and not accounted for yet.
+    /// Bytes in `querybuf` that were read before the client's turn in the event loop came, and not
+    /// accounted for yet.
     pub read_ahead: usize,
     /// What is known already of the command at the start of `querybuf`.
     pub prefetch: CommandPrefetch,
@@ -587,9 +596,11 @@ pub struct Client {
     /// How far `pending_querybuf` was passed on; above 0 only while commands run.
     pub pending_pos: usize,
     pub querybuf_peak: usize,
-    /// The number of arguments of a command that is only partly received, and their total length (for INFO and limits).
+    /// The number of arguments of a command that is only partly received, and their total length
+    /// (for INFO and limits).
     pub argv_len_sum: usize,
-    /// What the running command is to be propagated as, where it was rewritten; also a whole command that waits (CLIENT PAUSE).
+    /// What the running command is to be propagated as, where it was rewritten; also a whole
+    /// command that waits (CLIENT PAUSE).
     pub argv: Option<Argv>,
     /// What the client sent, where argv was rewritten or redacted: for MONITOR and the slow log.
     pub original_argv: Option<Argv>,
@@ -662,7 +673,8 @@ pub struct Client {
     pub client_cron_last_memory_type: usize,
 }
 
-/// Output buffer limits of a class: closed at once above the hard one, after some seconds above the soft one. 0 is no limit.
+/// Output buffer limits of a class: closed at once above the hard one, after some seconds above the
+/// soft one. 0 is no limit.
 #[derive(Copy, Clone, Default, PartialEq, Eq, Debug)]
 pub struct clientBufferLimitsConfig {
     pub hard_limit_bytes: u64,
@@ -670,9 +682,9 @@ pub struct clientBufferLimitsConfig {
     pub soft_limit_seconds: i64,
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Commands
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// The number of a command in `server.commands`.
 pub type CommandId = usize;
@@ -680,7 +692,8 @@ pub type CommandId = usize;
 /// A command's function. What it returns nobody looks at: the reply says it all.
 pub type redisCommandProc = fn(&mut Server, ClientId, &Args);
 
-/// Finds the keys among the arguments of a command whose keys have no fixed places: indices into argv.
+/// Finds the keys among the arguments of a command whose keys have no fixed places: indices into
+/// argv.
 pub type redisGetKeysProc = fn(cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize;
 
 /// `redisCommand`: an entry of the command table.
@@ -714,9 +727,9 @@ pub struct redisOp {
     pub cmd: CommandId,
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // The server
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// `rdbSaveInfo`: replication state that travels in an RDB file.
 #[derive(Clone, Debug)]
@@ -843,7 +856,8 @@ pub struct Server {
     /// Above 0, keys expire against `mstime`: time stands still within a command.
     pub fixed_time_expire: i32,
     pub in_nested_call: i32,
-    /// When the running or last command ended or began, in microseconds, and how many reads there had been; 0 is never.
+    /// When the running or last command ended or began, in microseconds, and how many reads there
+    /// had been; 0 is never.
     pub command_clock: ustime_t,
     pub command_clock_reads: i64,
     /// What it is read from; set by the system's clock in each turn of the loop.
@@ -883,7 +897,7 @@ pub struct Server {
     pub stat_keyspace_hits: i64,
     pub stat_keyspace_misses: i64,
     pub stat_peak_memory: usize,
-    /// What was ever allocated when the peak was last looked at (`hasAllocatedSince`).
+    /// What was ever allocated when the peak was last looked at (`has_allocated_since`).
     pub stat_peak_mark: u64,
     /// Duration of the last fork in microseconds, and its rate in GB per second.
     pub stat_fork_time: i64,
@@ -918,8 +932,8 @@ pub struct Server {
     pub inst_metric: [inst_metric; STATS_METRIC_COUNT],
 
     // Configuration
-    /// What was said about parts that are not here, by the name of the directive: numbers, and texts (see `absent_number`
-    /// and `absent_text` in config.rs).
+    /// What was said about parts that are not here, by the name of the directive: numbers, and
+    /// texts (see `absent_number` and `absent_text` in config.rs).
     pub absent_numbers: BTreeMap<&'static str, i64>,
     pub absent_texts: BTreeMap<&'static str, Vec<u8>>,
     pub verbosity: i32,
@@ -1017,7 +1031,8 @@ pub struct Server {
     pub lastbgsave_status: CStatus,
     pub stop_writes_on_bgsave_err: bool,
     pub rdb_save_incremental_fsync: bool,
-    /// Microseconds between keys while saving or loading, for tests; below 0, a fraction of one on average.
+    /// Microseconds between keys while saving or loading, for tests; below 0, a fraction of one on
+    /// average.
     pub rdb_key_save_delay: i32,
     pub key_load_delay: i32,
     /// Both ends of the pipe a child reports on.
@@ -1134,13 +1149,14 @@ pub struct Server {
     pub stream_node_max_entries: i64,
     pub list_max_ziplist_size: i32,
     pub list_compress_depth: i32,
-    /// Where the random numbers of SPOP and the like go on; 0 before the first. See `types::t_set::Random`.
+    /// Where the random numbers of SPOP and the like go on; 0 before the first. See
+    /// `types::t_set::Random`.
     pub random_state: u64,
 
     // Time, as last read
     pub unixtime: i64,
-    /// Seconds and milliseconds on the clock that no one can set (`steady_ms`), as the cron read it: for everything that has a
-    /// deadline or a period. Not read anew for each command.
+    /// Seconds and milliseconds on the clock that no one can set (`steady_ms`), as the cron read
+    /// it: for everything that has a deadline or a period. Not read anew for each command.
     pub steady_time: i64,
     pub steady_mstime: mstime_t,
     pub mstime: mstime_t,

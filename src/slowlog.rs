@@ -11,8 +11,8 @@ pub const SLOWLOG_ENTRY_MAX_ARGC: usize = 32;
 /// Longer arguments are cut at this many bytes.
 pub const SLOWLOG_ENTRY_MAX_STRING: usize = 128;
 
-/// An entry for a command that took `duration` microseconds. Many arguments and long ones are cut, with a note of how much
-/// is missing.
+/// An entry for a command that took `duration` microseconds. Many arguments and long ones are cut,
+/// with a note of how much is missing.
 pub fn slowlogCreateEntry(
     server: &mut Server,
     c: ClientId,
@@ -44,15 +44,17 @@ pub fn slowlogCreateEntry(
     }
 }
 
-/// Whether `slowlogPushEntryIfNeeded` would do anything for a command that took `duration` microseconds.
+/// Whether `slowlogPushEntryIfNeeded` would do anything for a command that took `duration`
+/// microseconds.
 #[inline]
-pub fn slowlogHasWork(server: &Server, duration: i64) -> bool {
+pub fn slowlog_would_push(server: &Server, duration: i64) -> bool {
     server.slowlog_log_slower_than >= 0
         && (duration >= server.slowlog_log_slower_than
             || server.slowlog.len() > server.slowlog_max_len)
 }
 
-/// Logs a command that took `duration` microseconds if that is too long, and drops what is above the configured length.
+/// Logs a command that took `duration` microseconds if that is too long, and drops what is above
+/// the configured length.
 pub fn slowlogPushEntryIfNeeded(server: &mut Server, c: ClientId, argv: &Args, duration: i64) {
     if server.slowlog_log_slower_than < 0 {
         return;

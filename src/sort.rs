@@ -1,9 +1,10 @@
 //! `sort.c` and `pqsort.c`: SORT.
 //!
-//! Read first: `sortCommand`; then `Pattern`, which is how BY and GET name other keys.
-//! Differs: the texts of elements and of what they are sorted by lie in one buffer, and the vector that is sorted holds
-//! places in it. Where the C compares with `strcoll`, keys are made by `strxfrm` once and compared as bytes, which is the
-//! same order. A vector with scores that are no numbers is not sorted at all, since the reply is an error.
+//! Read first: `sortCommand`; then `Pattern`, which is how BY and GET name other keys. Differs: the
+//! texts of elements and of what they are sorted by lie in one buffer, and the vector that is
+//! sorted holds places in it. Where the C compares with `strcoll`, keys are made by `strxfrm` once
+//! and compared as bytes, which is the same order. A vector with scores that are no numbers is not
+//! sorted at all, since the reply is an error.
 
 use std::cmp::Ordering;
 
@@ -12,7 +13,7 @@ use crate::db::*;
 use crate::ds::dict::dictFind;
 use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::quicklist::*;
-use crate::ds::redisassert::assertSome;
+use crate::ds::redisassert::assert_some;
 use crate::ds::skiplist::zslGetElementByRank;
 use crate::ds::ziplist::*;
 use crate::keyspace::*;
@@ -40,7 +41,8 @@ enum Pattern<'a> {
     Element,
     /// There is no `*` in it: nothing.
     Constant,
-    /// The name of a key, with the element between `prefix` and `postfix`; `field` of the hash there, or the string there.
+    /// The name of a key, with the element between `prefix` and `postfix`; `field` of the hash
+    /// there, or the string there.
     Key { prefix: &'a [u8], postfix: &'a [u8], field: Option<&'a [u8]> },
 }
 
@@ -89,8 +91,8 @@ impl Found<'_> {
     }
 }
 
-/// What the pattern of BY or GET stands for with the element `subst`: the string of a key, or a field of its hash. `None`: no
-/// such key, or of another type. `name` is a buffer.
+/// What the pattern of BY or GET stands for with the element `subst`: the string of a key, or a
+/// field of its hash. `None`: no such key, or of another type. `name` is a buffer.
 fn lookupKeyByPattern<'a>(
     server: &mut Server,
     db: usize,
@@ -166,8 +168,8 @@ fn sortCompare(
     if desc { cmp.reverse() } else { cmp }
 }
 
-/// `pqsort`: quicksort by Bentley and McIlroy that leaves those parts of `v` unsorted that hold no place from `lrange` to
-/// `rrange`. Where elements are equal, which one comes first is as in the C.
+/// `pqsort`: quicksort by Bentley and McIlroy that leaves those parts of `v` unsorted that hold no
+/// place from `lrange` to `rrange`. Where elements are equal, which one comes first is as in the C.
 pub fn pqsort<T: Copy>(
     v: &mut [T],
     lrange: usize,
@@ -218,8 +220,8 @@ pub fn pqsort<T: Copy>(
         }
         v.swap(a, pm);
 
-        // The pivot is the first one. What equals it is gathered at both ends: up to pa, and from pd on. `pc` and `pd` are one
-        // more than in the C.
+        // The pivot is the first one. What equals it is gathered at both ends: up to pa, and from
+        // pd on. `pc` and `pd` are one more than in the C.
         let (mut pa, mut pb) = (a + 1, a + 1);
         let (mut pc, mut pd) = (a + n, a + n);
         loop {
@@ -283,7 +285,7 @@ struct sortOptions<'a> {
 }
 
 /// Reads the options. On an error the reply was sent.
-fn parseSortOptionsOrReply<'a>(
+fn parse_sort_options_or_reply<'a>(
     server: &mut Server,
     c: ClientId,
     argv: &Args<'a>,
@@ -333,9 +335,9 @@ fn parseSortOptionsOrReply<'a>(
     Ok(opts)
 }
 
-/// Loads elements of the key `sortval` in the order they have there (in the reverse one with `desc`, if the type has an
-/// order): `count` of them from place `start` on.
-fn loadElements(
+/// Loads elements of the key `sortval` in the order they have there (in the reverse one with
+/// `desc`, if the type has an order): `count` of them from place `start` on.
+fn load_elements(
     keys: &Keyspace,
     sortval: KeyRef,
     start: i64,
@@ -354,12 +356,12 @@ fn loadElements(
     match keys.get(sortval) {
         ValueRef::Aggregate(AggregateRef::List(ql)) => {
             let mut values = if desc {
-                quicklistRead(ql, AL_START_TAIL, -1 - start)
+                quicklist_read(ql, AL_START_TAIL, -1 - start)
             } else {
-                quicklistRead(ql, AL_START_HEAD, start)
+                quicklist_read(ql, AL_START_HEAD, start)
             };
             for _ in 0..count {
-                push_entry(assertSome!(values.read()));
+                push_entry(assert_some!(values.read()));
             }
         }
         ValueRef::Aggregate(AggregateRef::Set(SetRef::Intset(is))) => {
@@ -383,9 +385,10 @@ fn loadElements(
     vector
 }
 
-/// SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC|DESC] [ALPHA] [STORE destination]
+/// SORT key [BY pattern] [LIMIT offset count] [GET pattern [GET pattern ...]] [ASC|DESC] [ALPHA]
+/// [STORE destination]
 pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Ok(opts) = parseSortOptionsOrReply(server, c, argv) else { return };
+    let Ok(opts) = parse_sort_options_or_reply(server, c, argv) else { return };
     let sortOptions { desc, mut alpha, mut dontsort, mut sortby, operations, storekey, .. } = opts;
     let (db, key, store) = (server[c].db, argv.get(1), storekey.is_some());
 
@@ -419,7 +422,8 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
         _ => panic!("Bad SORT type"),
     });
 
-    // LIMIT as a range within the elements: from `start` to `end`, which is below `start` if there are none.
+    // LIMIT as a range within the elements: from `start` to `end`, which is below `start` if there
+    // are none.
     let mut start = opts.limit_start.clamp(0, len);
     let limit_count = opts.limit_count.clamp(-1, len);
     let mut end = if limit_count < 0 { len - 1 } else { start + limit_count - 1 };
@@ -435,7 +439,7 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let mut vector = match sortval {
         None => Vec::new(),
         Some(o) if partial => {
-            let vector = loadElements(
+            let vector = load_elements(
                 &server.db[db].dict,
                 o,
                 start.max(0),
@@ -447,7 +451,7 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
             start = 0;
             vector
         }
-        Some(o) => loadElements(&server.db[db].dict, o, 0, len, false, &mut texts),
+        Some(o) => load_elements(&server.db[db].dict, o, 0, len, false, &mut texts),
     };
     // Nothing lies beyond the last one.
     end = end.min(vector.len() as i64 - 1);

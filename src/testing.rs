@@ -1,33 +1,36 @@
-//! What unit tests share: a generator of random numbers whose seed a failing test shows, how damage may be met, and who may
-//! fork when.
+//! What unit tests share: a generator of random numbers whose seed a failing test shows, how damage
+//! may be met, and who may fork when.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Once, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use crate::sys::random::randomU64;
+use crate::sys::random::random_u64;
 
 static FORKS: RwLock<()> = RwLock::new(());
 
-/// For a test that forks, until its child is gone: a child has all descriptors of this process, those of other tests too.
+/// For a test that forks, until its child is gone: a child has all descriptors of this process,
+/// those of other tests too.
 pub fn forks() -> RwLockWriteGuard<'static, ()> {
     FORKS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For a test that closes one end of a connection and looks at the other: as long as this is held nobody else has the end
-/// open, because nobody forks.
+/// For a test that closes one end of a connection and looks at the other: as long as this is held
+/// nobody else has the end open, because nobody forks.
 pub fn closes() -> RwLockReadGuard<'static, ()> {
     FORKS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 const ASSERTION: &str = "assertion failed: ";
 
-/// What `f` returns, or `None` if an assertion about damaged bytes ended it. Any other panic goes on.
+/// What `f` returns, or `None` if an assertion about damaged bytes ended it. Any other panic goes
+/// on.
 pub fn asserts<R>(f: impl FnOnce() -> R) -> Option<R> {
     thread_local! {
         static EXPECTED: Cell<bool> = const { Cell::new(false) };
     }
-    // Thousands of assertions that are meant to fail would be reported, each with a backtrace where one is asked for.
+    // Thousands of assertions that are meant to fail would be reported, each with a backtrace where
+    // one is asked for.
     static QUIET: Once = Once::new();
     QUIET.call_once(|| {
         let report = std::panic::take_hook();
@@ -58,10 +61,11 @@ pub fn asserts<R>(f: impl FnOnce() -> R) -> Option<R> {
 pub struct Rng(u64);
 
 impl Rng {
-    /// Seeded afresh at each run, or by `FIDELIS_SEED`. The seed is printed, which a failing test shows.
+    /// Seeded afresh at each run, or by `FIDELIS_SEED`. The seed is printed, which a failing test
+    /// shows.
     pub fn new() -> Rng {
         let seed = std::env::var("FIDELIS_SEED").ok().and_then(|s| s.parse().ok());
-        Rng::seeded(seed.unwrap_or_else(randomU64))
+        Rng::seeded(seed.unwrap_or_else(random_u64))
     }
 
     /// The same numbers for the same seed, which is printed too.
@@ -71,7 +75,8 @@ impl Rng {
         Rng::of_state((seed ^ 0x5eed).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// The generator in a state given as such (odd), for what was computed elsewhere with the same one.
+    /// The generator in a state given as such (odd), for what was computed elsewhere with the same
+    /// one.
     pub fn of_state(state: u64) -> Rng {
         Rng(state | 1)
     }

@@ -1,9 +1,10 @@
 //! `timeout.c`: clients that are idle for too long, and blocked clients whose time has come.
 //!
-//! Differs: the table of deadlines is an ordered set of (milliseconds, client), where the C packs both into the key of a
-//! radix tree. Deadlines are on the clock that no one can set (`steady_ms`). A client that blocks on a slot that moved away needs cluster, which is not here.
+//! Differs: the table of deadlines is an ordered set of (milliseconds, client), where the C packs
+//! both into the key of a radix tree. Deadlines are on the clock that no one can set (`steady_ms`).
+//! A client that blocks on a slot that moved away needs cluster, which is not here.
 
-use crate::ae::aeLimitSleep;
+use crate::ae::limit_sleep;
 use crate::blocked::{replyToBlockedClientTimedOut, unblockClient};
 use crate::ds::longdouble::LongDouble;
 use crate::log::LL_VERBOSE;
@@ -14,8 +15,8 @@ use crate::serverLog;
 use crate::sys::clock::steady_ms;
 use std::time::Duration;
 
-/// Ends the wait of a blocked client whose deadline has passed: it gets the reply for that, and true is returned. Does
-/// nothing to a client that is not blocked, or not for so long.
+/// Ends the wait of a blocked client whose deadline has passed: it gets the reply for that, and
+/// true is returned. Does nothing to a client that is not blocked, or not for so long.
 pub fn checkBlockedClientTimeout(server: &mut Server, c: ClientId, now: mstime_t) -> bool {
     let client = &server[c];
     if client.flags & CLIENT_BLOCKED == 0 || client.bpop.timeout == 0 || client.bpop.timeout >= now
@@ -27,8 +28,8 @@ pub fn checkBlockedClientTimeout(server: &mut Server, c: ClientId, now: mstime_t
     true
 }
 
-/// Closes a client that was idle for longer than `timeout`; true if it did. Replicas, the master, blocked clients and
-/// subscribers have a right to be silent.
+/// Closes a client that was idle for longer than `timeout`; true if it did. Replicas, the master,
+/// blocked clients and subscribers have a right to be silent.
 pub fn clientsCronHandleTimeout(server: &mut Server, c: ClientId, now_ms: mstime_t) -> bool {
     let now = now_ms / 1000;
     let exempt = CLIENT_SLAVE | CLIENT_MASTER | CLIENT_BLOCKED | CLIENT_PUBSUB;
@@ -64,8 +65,8 @@ pub fn removeClientFromTimeoutTable(server: &mut Server, c: ClientId) {
     server.clients_timeout_table.remove(&(timeout as u64, c));
 }
 
-/// Unblocks the clients whose deadline has passed, and lets the coming sleep end with the next deadline, so that deadlines
-/// are kept to the millisecond. Called before every sleep.
+/// Unblocks the clients whose deadline has passed, and lets the coming sleep end with the next
+/// deadline, so that deadlines are kept to the millisecond. Called before every sleep.
 pub fn handleBlockedClientsTimeout(server: &mut Server) {
     if server.clients_timeout_table.is_empty() {
         return;
@@ -74,7 +75,7 @@ pub fn handleBlockedClientsTimeout(server: &mut Server) {
     while let Some(&(timeout, c)) = server.clients_timeout_table.first() {
         if timeout >= now as u64 {
             // A deadline has passed when the clock shows more.
-            aeLimitSleep(&mut server.net.el, Duration::from_millis(timeout + 1 - now as u64));
+            limit_sleep(&mut server.net.el, Duration::from_millis(timeout + 1 - now as u64));
             break;
         }
         server.clients_timeout_table.pop_first();
@@ -83,8 +84,8 @@ pub fn handleBlockedClientsTimeout(server: &mut Server) {
     }
 }
 
-/// The timeout of a blocking command, given in `unit`: a deadline in milliseconds as `steady_ms` counts them, 0 for "for ever".
-/// On an error the reply was sent.
+/// The timeout of a blocking command, given in `unit`: a deadline in milliseconds as `steady_ms`
+/// counts them, 0 for "for ever". On an error the reply was sent.
 pub fn getTimeoutFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -94,7 +95,8 @@ pub fn getTimeoutFromObjectOrReply(
     let mut tval = if unit == UNIT_SECONDS {
         let msg = Some("timeout is not a float or out of range");
         let ftval = getLongDoubleFromObjectOrReply(server, c, object, msg)?;
-        // C: it rounds down, so that less than a millisecond is 0, which means for ever; 7.0 rounds up.
+        // C: it rounds down, so that less than a millisecond is 0, which means for ever; 7.0 rounds
+        // up.
         (ftval * LongDouble::from_i64(1000)).ceil_to_i64()
     } else {
         getLongLongFromObjectOrReply(
@@ -137,7 +139,8 @@ mod tests {
         getTimeoutFromObjectOrReply(server, c, seconds.as_bytes(), UNIT_SECONDS).unwrap()
     }
 
-    /// What is not for ever waits for a millisecond at least; what does not fit is negative to a cast.
+    /// What is not for ever waits for a millisecond at least; what does not fit is negative to a
+    /// cast.
     #[test]
     fn timeouts_are_rounded_up() {
         let (mut server, c) = server_with_client();
@@ -167,7 +170,8 @@ mod tests {
         }
     }
 
-    /// A wall clock that is set back leaves nobody waiting, and one that is set forward ends nobody's time.
+    /// A wall clock that is set back leaves nobody waiting, and one that is set forward ends
+    /// nobody's time.
     #[test]
     fn the_wall_clock_may_be_set() {
         let (mut server, c) = server_with_client();

@@ -1,26 +1,28 @@
-//! `util.c`: numbers to text and back, paths, random bytes; and the text tools that stand in for printf.
+//! `util.c`: numbers to text and back, paths, random bytes; and the text tools that stand in for
+//! printf.
 //!
-//! Read first: [`string2ll`] (what the server takes for an integer), [`strtod`] and [`string2d`] (what it takes for a
-//! float), [`format_17g`] (how it writes one), [`bformat!`](crate::bformat) (printf for bytes).
-//! Elsewhere: `stringmatchlen` is in `ds/glob.rs`, the long double (`string2ld`, `ld2string`) in `ds/longdouble.rs`.
-//! `yesnotoi` is here, though the C has it in `config.c`.
-//! Differs: numbers are returned, not written to a buffer of the caller. Random bytes come from a [`RandomBytes`] that
-//! somebody owns, not from a static. A string is a slice; where the C stops at a NUL, so do we, and it says so.
+//! Read first: [`string2ll`] (what the server takes for an integer), [`strtod`] and [`string2d`]
+//! (what it takes for a float), [`format_17g`] (how it writes one), [`bformat!`](crate::bformat)
+//! (printf for bytes). Elsewhere: `stringmatchlen` is in `ds/glob.rs`, the long double
+//! (`string2ld`, `ld2string`) in `ds/longdouble.rs`. `yesnotoi` is here, though the C has it in
+//! `config.c`. Differs: numbers are returned, not written to a buffer of the caller. Random bytes
+//! come from a [`RandomBytes`] that somebody owns, not from a static. A string is a slice; where
+//! the C stops at a NUL, so do we, and it says so.
 
 use std::fmt::{self, Write};
 
 use sha2::{Digest, Sha256};
 
-use crate::ds::longdouble::{BINARY64, FloatText, layout_17g, scanFloat};
+use crate::ds::longdouble::{BINARY64, FloatText, layout_17g, scan_float};
 use crate::sds::sdstrim;
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Text that is bytes
 
 /// Bytes as an argument of `{}`: each byte is written as the char of the same number.
 ///
-/// No byte is lost through [`format_bytes`] (and so [`bformat!`](crate::bformat), [`serverLog!`](crate::serverLog)),
-/// which turns these chars back into bytes.
+/// No byte is lost through [`format_bytes`] (and so [`bformat!`](crate::bformat),
+/// [`serverLog!`](crate::serverLog)), which turns these chars back into bytes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct B<'a>(pub &'a [u8]);
 
@@ -159,7 +161,8 @@ impl Num {
         Num { start: 0, end: 0, buf: [0; Num::CAPACITY] }
     }
 
-    /// The digits of `v` behind an optional minus, two at a time from the last: in place, which itoa cannot do.
+    /// The digits of `v` behind an optional minus, two at a time from the last: in place, which
+    /// itoa cannot do.
     #[inline]
     fn integer(mut v: u64, negative: bool) -> Num {
         static DIGITS: [[u8; 2]; 100] = {
@@ -248,13 +251,15 @@ impl Write for Num {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // util.c
 
-/// Reads an amount of memory: digits with an optional unit, of any case: `b`, `k` (1000), `kb` (1024), `m`, `mb`, `g`,
-/// `gb`. Returns bytes; none if the unit is unknown or the digits are not a number.
+/// Reads an amount of memory: digits with an optional unit, of any case: `b`, `k` (1000), `kb`
+/// (1024), `m`, `mb`, `g`, `gb`. Returns bytes; none if the unit is unknown or the digits are not a
+/// number.
 ///
-/// As in the C, no digits at all are 0, the number saturates at 64 bits, and its product with the unit wraps.
+/// As in the C, no digits at all are 0, the number saturates at 64 bits, and its product with the
+/// unit wraps.
 pub fn memtoll(p: &[u8]) -> Option<i64> {
     let p = c_str(p);
     let sign = usize::from(p.first() == Some(&b'-'));
@@ -321,8 +326,8 @@ pub fn ull2string(v: u64) -> Num {
     Num::integer(v, false)
 }
 
-/// Reads an integer in its one canonical form, as [`ll2string`] writes it: no blanks, no plus, no leading zeros, no
-/// `-0`. None for anything else, and out of the range of 64 bits.
+/// Reads an integer in its one canonical form, as [`ll2string`] writes it: no blanks, no plus, no
+/// leading zeros, no `-0`. None for anything else, and out of the range of 64 bits.
 ///
 /// Because of that strictness, text that parses can be kept as a number and given back unchanged.
 pub fn string2ll(s: &[u8]) -> Option<i64> {
@@ -350,10 +355,11 @@ pub fn string2ll(s: &[u8]) -> Option<i64> {
     }
 }
 
-/// Reads an unsigned integer: the canonical form, or else whatever `strtoull` takes for one, up to the end or a NUL:
-/// blanks and a sign in front, leading zeros. None if out of range.
+/// Reads an unsigned integer: the canonical form, or else whatever `strtoull` takes for one, up to
+/// the end or a NUL: blanks and a sign in front, leading zeros. None if out of range.
 ///
-/// As in the C, a canonical negative number is refused, but one that `strtoull` reads (` -1`) wraps.
+/// As in the C, a canonical negative number is refused, but one that `strtoull` reads (` -1`)
+/// wraps.
 pub fn string2ull(s: &[u8]) -> Option<u64> {
     let s = c_str(s);
     if let Some(ll) = string2ll(s) {
@@ -368,9 +374,9 @@ pub fn string2l(s: &[u8]) -> Option<i64> {
     string2ll(s)
 }
 
-/// Reads a float that takes up all of `s`: decimal, hexadecimal (`0x1.8p3`), `inf` and `infinity` in any case, with
-/// either sign. None for NaN, blanks around, and numbers too large or too small for a double, unless they are written
-/// as `inf` or 0.
+/// Reads a float that takes up all of `s`: decimal, hexadecimal (`0x1.8p3`), `inf` and `infinity`
+/// in any case, with either sign. None for NaN, blanks around, and numbers too large or too small
+/// for a double, unless they are written as `inf` or 0.
 pub fn string2d(s: &[u8]) -> Option<f64> {
     if s.is_empty() || isspace(s[0]) {
         return None;
@@ -392,20 +398,23 @@ pub struct Strto<T> {
     pub value: T,
     /// How many bytes were read, blanks in front included: `endptr - s`. 0 if there was no number.
     pub len: usize,
-    /// Whether `errno` would be ERANGE: the number does not fit (it saturates), or is a subnormal that lost digits.
+    /// Whether `errno` would be ERANGE: the number does not fit (it saturates), or is a subnormal
+    /// that lost digits.
     pub erange: bool,
 }
 
-/// `strtod` of the C locale: the longest start of `s` that is a float, after blanks. Correctly rounded.
+/// `strtod` of the C locale: the longest start of `s` that is a float, after blanks. Correctly
+/// rounded.
 pub fn strtod(s: &[u8]) -> Strto<f64> {
     let blanks = s.iter().take_while(|&&c| isspace(c)).count();
-    let Some(text) = scanFloat(&s[blanks..]) else {
+    let Some(text) = scan_float(&s[blanks..]) else {
         return Strto { value: 0.0, len: 0, erange: false };
     };
     let len = blanks + text.len;
 
-    // The quick way: std reads any decimal correctly as long as its exponent and its digits are no absurdity. It does
-    // not say what was lost though, so that results at the edge of the range take the careful way.
+    // The quick way: std reads any decimal correctly as long as its exponent and its digits are no
+    // absurdity. It does not say what was lost though, so that results at the edge of the range
+    // take the careful way.
     if matches!(text.kind, FloatText::Decimal { .. }) && text.len <= 64 {
         if let Ok(value) = std::str::from_utf8(&s[blanks..len]).unwrap_or("").parse::<f64>() {
             if value.is_normal() && value.abs() > f64::MIN_POSITIVE {
@@ -426,8 +435,8 @@ pub fn strtod(s: &[u8]) -> Strto<f64> {
     Strto { value: magnitude.copysign(sign), len, erange }
 }
 
-/// `strtoll`: the longest start of `s` that is an integer in `base` (8, 10, or 16 with an optional `0x`), after blanks,
-/// with either sign. Saturates.
+/// `strtoll`: the longest start of `s` that is an integer in `base` (8, 10, or 16 with an optional
+/// `0x`), after blanks, with either sign. Saturates.
 pub fn strtoll(s: &[u8], base: u32) -> Strto<i64> {
     let (negative, magnitude, len, overflow) = scan_integer(s, base);
     let limit = if negative { i64::MIN.unsigned_abs() } else { i64::MAX as u64 };
@@ -447,7 +456,8 @@ pub fn strtoull(s: &[u8], base: u32) -> Strto<u64> {
     Strto { value, len, erange }
 }
 
-/// `atoi`: the integer that `s` starts with, 0 if there is none. The upper half of a number above 32 bits is lost.
+/// `atoi`: the integer that `s` starts with, 0 if there is none. The upper half of a number above
+/// 32 bits is lost.
 pub fn atoi(s: &[u8]) -> i32 {
     strtoll(s, 10).value as i32
 }
@@ -481,14 +491,14 @@ fn scan_integer(s: &[u8], base: u32) -> (bool, u64, usize, bool) {
     (negative, value, i, overflow)
 }
 
-/// A double in a form that [`strtod`] reads back exactly, as sorted sets store their scores: `%.17g`, but integers up
-/// to 2^52 as such, and no sign on NaN.
+/// A double in a form that [`strtod`] reads back exactly, as sorted sets store their scores:
+/// `%.17g`, but integers up to 2^52 as such, and no sign on NaN.
 pub fn d2string(value: f64) -> Num {
     if value.is_nan() { Num::from(b"nan") } else { format_17g(value) }
 }
 
-/// `%.17g` as glibc prints it: 17 significant digits, correctly rounded, without trailing zeros; an exponent of two
-/// digits or more below 1e-4 and from 1e17 on; `inf`, `-inf`, `nan`, `-nan`, `-0`.
+/// `%.17g` as glibc prints it: 17 significant digits, correctly rounded, without trailing zeros; an
+/// exponent of two digits or more below 1e-4 and from 1e17 on; `inf`, `-inf`, `nan`, `-nan`, `-0`.
 pub fn format_17g(value: f64) -> Num {
     let sign: &[u8] = if value.is_sign_negative() { b"-" } else { b"" };
     let mut num = Num::from(sign);
@@ -529,8 +539,8 @@ pub fn yesnotoi(s: &[u8]) -> i32 {
     }
 }
 
-/// A stream of random bytes: HMAC-SHA256 of a counter, keyed with a seed. Not for secrets to last; its output does not
-/// collide and cannot be guessed from outside.
+/// A stream of random bytes: HMAC-SHA256 of a counter, keyed with a seed. Not for secrets to last;
+/// its output does not collide and cannot be guessed from outside.
 #[derive(Clone)]
 pub struct RandomBytes {
     seed: [u8; 64],
@@ -568,8 +578,9 @@ impl RandomBytes {
     }
 }
 
-/// `filename` as an absolute path: blanks around it go, and each `../` in front takes one element of the working
-/// directory away. Nothing else is normalized. None if the working directory is unknown.
+/// `filename` as an absolute path: blanks around it go, and each `../` in front takes one element
+/// of the working directory away. Nothing else is normalized. None if the working directory is
+/// unknown.
 pub fn getAbsolutePath(filename: &[u8]) -> Option<Vec<u8>> {
     use std::os::unix::ffi::OsStringExt;
 

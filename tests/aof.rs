@@ -1,4 +1,5 @@
-//! The append only file: what was answered is in it, a rewrite loses nothing, and a damaged one is cut or refused.
+//! The append only file: what was answered is in it, a rewrite loses nothing, and a damaged one is
+//! cut or refused.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // damaged files are tried in parallel
 
 #[path = "support/ask.rs"]
@@ -17,8 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use support::*;
 
-/// The arguments of a server that has it on. With `everysec` a write may wait for an fsync, and the file may be behind the
-/// replies; so that is for the tests that mean it.
+/// The arguments of a server that has it on. With `everysec` a write may wait for an fsync, and the
+/// file may be behind the replies; so that is for the tests that mean it.
 const ON: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "no"];
 
 fn aof_path(server: &TestServer) -> PathBuf {
@@ -393,7 +394,8 @@ fn keys_that_go_by_themselves_are_deleted_in_the_file() {
     assert_eq!(server.digest(), digest);
 }
 
-/// A reply says that the write is in the file, and with `always` that is so even for many replies at once.
+/// A reply says that the write is in the file, and with `always` that is so even for many replies
+/// at once.
 #[test]
 fn a_reply_comes_after_the_write() {
     for policy in ["always", "everysec", "no"] {
@@ -434,7 +436,8 @@ fn a_reply_comes_after_the_write() {
     }
 }
 
-/// Turned on at run time, it is complete when the first rewrite is done; turned off, it stays behind.
+/// Turned on at run time, it is complete when the first rewrite is done; turned off, it stays
+/// behind.
 #[test]
 fn on_and_off_at_run_time() {
     let mut server = TestServer::start(&[]);
@@ -521,7 +524,8 @@ fn a_rewrite_waits_for_a_save() {
     assert!(aof(&server).starts_with(b"REDIS"));
 }
 
-/// The child is killed: by the server, which is no failure, or by somebody else. Either way nothing is left of it.
+/// The child is killed: by the server, which is no failure, or by somebody else. Either way nothing
+/// is left of it.
 #[test]
 fn a_killed_rewrite_leaves_nothing_behind() {
     let mut server = TestServer::start(&ON);
@@ -665,7 +669,8 @@ fn a_short_write_is_taken_back() {
     child.wait().unwrap();
 }
 
-/// Starts a server on a file, and tells how that went: None if it is up, else its exit code and log.
+/// Starts a server on a file, and tells how that went: None if it is up, else its exit code and
+/// log.
 fn start_on(file: &[u8], args: &[&str]) -> (Folder, Option<(i32, String)>) {
     let dir = Folder::new();
     fs::write(dir.path("appendonly.aof"), file).unwrap();
@@ -700,7 +705,8 @@ fn start_on(file: &[u8], args: &[&str]) -> (Folder, Option<(i32, String)>) {
     (dir, ended)
 }
 
-/// The end of the file is missing: it is cut behind the last whole command or transaction, or the server does not start.
+/// The end of the file is missing: it is cut behind the last whole command or transaction, or the
+/// server does not start.
 #[test]
 fn a_truncated_file_is_cut_or_refused() {
     let whole = batch(&["SELECT 0", "SET a 1", "SET b 2"]);
@@ -922,7 +928,8 @@ fn clients_are_served_while_it_loads() {
     assert_eq!(server.info_i64("aof_current_size"), file.len() as i64);
 }
 
-/// A replica with a file: a full sync stops it, and a rewrite starts it with the new data; the stream goes on into it.
+/// A replica with a file: a full sync stops it, and a rewrite starts it with the new data; the
+/// stream goes on into it.
 #[test]
 fn a_replica_has_a_file_of_its_own() {
     let master = TestServer::start(&[]);
@@ -989,7 +996,8 @@ fn debian_reads_our_file() {
     }
 }
 
-/// And we read what it writes: its base and its increment, one behind the other, are a file of the old kind.
+/// And we read what it writes: its base and its increment, one behind the other, are a file of the
+/// old kind.
 #[test]
 fn we_read_debians_file() {
     for preamble in ["yes", "no"] {
@@ -1121,8 +1129,8 @@ fn configuration_and_info() {
     let dir = Folder::new();
     let conf = dir.path("redis.conf");
     fs::write(&conf, "appendonly yes\nappendfilename other.aof\nappendfsync always\n").unwrap();
-    // One that knows where it is, for its questions; the server itself is started by hand, as its file comes first among the
-    // arguments.
+    // One that knows where it is, for its questions; the server itself is started by hand, as its
+    // file comes first among the arguments.
     let mut server = TestServer::start_in(dir, OURS, &[]);
     server.kill();
     let port = server.port.to_string();

@@ -27,7 +27,8 @@ fn run(dir: &Path, args: &[&str], input: &str) -> Output {
     child.wait_with_output().unwrap()
 }
 
-/// A server that is not started by the harness: with its own arguments and input, and stopped when dropped.
+/// A server that is not started by the harness: with its own arguments and input, and stopped when
+/// dropped.
 struct Bare {
     child: std::process::Child,
     port: u16,
@@ -712,8 +713,8 @@ fn daylight_saving_begins() {
     });
 }
 
-/// Each kind of thread and child runs on the processors that its list names, and the server on those of its own, which
-/// its children share.
+/// Each kind of thread and child runs on the processors that its list names, and the server on
+/// those of its own, which its children share.
 #[test]
 fn cpu_lists() {
     let allowed = |task: &str| -> String {
@@ -721,7 +722,8 @@ fn cpu_lists() {
         let list = status.lines().find_map(|l| l.strip_prefix("Cpus_allowed_list:"));
         list.unwrap_or_default().trim().to_string()
     };
-    // The last one that we may use ourselves: where there are several, a list of one is none that is inherited.
+    // The last one that we may use ourselves: where there are several, a list of one is none that
+    // is inherited.
     let all = allowed("self");
     let last = all.rsplit([',', '-']).next().unwrap().to_string();
     for directive in ["server_cpulist", "bio_cpulist", "bgsave_cpulist", "aof_rewrite_cpulist"] {
@@ -820,7 +822,8 @@ fn ways_to_stop() {
     assert!(!temporary());
 }
 
-/// A crash says where and why in the log, and ends by the signal; with crash-log-enabled no it ends without a report.
+/// A crash says where and why in the log, and ends by the signal; with crash-log-enabled no it ends
+/// without a report.
 #[test]
 fn crash_reports() {
     for (command, signal, words) in [
@@ -875,7 +878,7 @@ fn crash_reports() {
 fn out_of_memory() {
     for (commands, function) in [
         (&["SETRANGE k 400000000 x"][..], "setrangeCommand"),
-        (&["DEBUG POPULATE 1 k 400000000"], "debugPopulate"),
+        (&["DEBUG POPULATE 1 k 400000000"], "debug_populate_command"),
         (&["SETBIT k 3200000000 1"], "setbitCommand"),
     ] {
         let dir = Folder::new();
@@ -955,7 +958,8 @@ fn systemd() {
     assert_eq!(server.cmd(&["PING"]).text(), "PONG");
 }
 
-/// Each level of the log holds what it should; the form of its lines; the log file can be moved away.
+/// Each level of the log holds what it should; the form of its lines; the log file can be moved
+/// away.
 #[test]
 fn logs() {
     let server = TestServer::start(&["--loglevel", "warning"]);
@@ -1008,8 +1012,9 @@ fn other_signals() {
     }
 }
 
-/// The line that says who `default` is, as CONFIG REWRITE of 6.2 and later ends a file: each password gets in, also after a
-/// rewrite and a restart, and `requirepass` beside it does not count.
+/// The line that says who `default` is, as CONFIG REWRITE of 6.2 and later ends a file: each
+/// password gets in, also after a rewrite and a restart, and `requirepass` beside it does not
+/// count.
 #[test]
 fn the_users_of_a_rewritten_configuration() {
     // SHA-256 of "one" and of "two".
@@ -1132,8 +1137,8 @@ fn a_configuration_that_a_7_0_wrote() {
     assert_eq!(c.ask("CONFIG GET replica-read-only"), "[replica-read-only no]");
 }
 
-/// What CONFIG REWRITE of a 6.2.16 writes for each directive that does not have its default: it is taken, shown, and written
-/// again. Speed that is not to be had here is a warning.
+/// What CONFIG REWRITE of a 6.2.16 writes for each directive that does not have its default: it is
+/// taken, shown, and written again. Speed that is not to be had here is a warning.
 #[test]
 fn every_line_a_rewrite_writes() {
     let lines = [

@@ -1,5 +1,5 @@
-//! The documentation speaks of the code as it is: each name in it exists, its tables and links are whole, and its listings come from the
-//! source.
+//! The documentation speaks of the code as it is: each name in it exists, its tables and links are
+//! whole, and its listings come from the source.
 
 use std::collections::HashSet;
 use std::fs;
@@ -33,7 +33,8 @@ fn files(dir: &Path, found: &mut Vec<PathBuf>) {
 struct Project {
     /// Paths from the root.
     files: Vec<String>,
-    /// Every word of the source, but for comments; the names of the C; and what the README of a shell may say.
+    /// Every word of the source, but for comments; the names of the C; and what the README of a
+    /// shell may say.
     words: HashSet<String>,
     /// The words of string literals, which may have hyphens: directives, fields, file names.
     literals: HashSet<String>,
@@ -239,7 +240,8 @@ fn every_name_in_the_documentation_exists() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A row behind a blank line is no row any more, and is shown with its bars; one with too many cells loses some.
+/// A row behind a blank line is no row any more, and is shown with its bars; one with too many
+/// cells loses some.
 #[test]
 fn tables_are_whole() {
     let cells = |row: &str| row.trim().trim_matches('|').replace("\\|", "").split('|').count();

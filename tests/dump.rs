@@ -1,6 +1,8 @@
-//! Values from outside, as DUMP and RESTORE carry them: damaged ones, and the published defects of Redis about them.
+//! Values from outside, as DUMP and RESTORE carry them: damaged ones, and the published defects of
+//! Redis about them.
 //!
-//! A seed is printed by each random test; FIDELIS_SEED=n repeats one, FIDELIS_LONG=1 lets them run for minutes.
+//! A seed is printed by each random test; FIDELIS_SEED=n repeats one, FIDELIS_LONG=1 lets them run
+//! for minutes.
 
 #[path = "support/ask.rs"]
 mod ask;
@@ -58,9 +60,9 @@ fn string(bytes: &[u8]) -> Vec<u8> {
     [&len.to_be_bytes()[..], bytes].concat()
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Damaged values
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Values of every type in every encoding.
 fn fill(c: &mut Conn) {
@@ -82,7 +84,8 @@ fn dumps(c: &mut Conn) -> Vec<Vec<u8>> {
     all
 }
 
-/// Values of all types that we read: ours, those of a newer server, and those that only old ones wrote.
+/// Values of all types that we read: ours, those of a newer server, and those that only old ones
+/// wrote.
 fn samples() -> Vec<Vec<u8>> {
     let args = ["--hash-max-ziplist-entries", "16", "--zset-max-ziplist-entries", "16"];
     let small = ["--list-max-ziplist-size", "5", "--stream-node-max-entries", "5"];
@@ -336,11 +339,12 @@ fn sanitize_dump_payload_clients() {
     assert_eq!((c.ask("HGETALL k"), sanitized(&server)), ("[a 1 a 2]".to_string(), 2));
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // The published defects
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// CVE-2026-25243: a zipmap with five bytes for a short length, sizes beyond the payload, a consumer's entry twice.
+/// CVE-2026-25243: a zipmap with five bytes for a short length, sizes beyond the payload, a
+/// consumer's entry twice.
 #[test]
 fn cve_2026_25243_zipmap_and_claimed_sizes() {
     let server = server(&[]);
@@ -371,7 +375,8 @@ fn cve_2026_25243_zipmap_and_claimed_sizes() {
     assert_eq!(c.ask("PING"), "PONG");
 }
 
-/// A payload of a stream with two consumers, who have the message `a` and `b` pending; each once, or `times` times.
+/// A payload of a stream with two consumers, who have the message `a` and `b` pending; each once,
+/// or `times` times.
 fn stream_with_pending(a: u8, b: u8, times: usize) -> Vec<u8> {
     let server = TestServer::start(&["--rdbcompression", "no"]);
     let mut c = server.conn();
@@ -417,7 +422,8 @@ fn cve_2026_63639_shared_pending_entry() {
     }
 }
 
-/// What is put right in a file is refused from a client: a stream's length, a field that is there twice.
+/// What is put right in a file is refused from a client: a stream's length, a field that is there
+/// twice.
 #[test]
 fn what_a_file_may_hold_is_refused_from_a_client() {
     let server = server(&[]);
@@ -481,7 +487,8 @@ fn dragonfly_8182_odd_number_of_entries() {
     assert_eq!(c.ask("SCARD k"), "3");
 }
 
-/// CVE-2019-10192, CVE-2019-10193, CVE-2025-32023: HyperLogLogs with a wrong length, runs beyond the last register.
+/// CVE-2019-10192, CVE-2019-10193, CVE-2025-32023: HyperLogLogs with a wrong length, runs beyond
+/// the last register.
 #[test]
 fn cve_2019_10192_2025_32023_hyperloglog() {
     let server = server(&[]);
@@ -504,7 +511,8 @@ fn cve_2019_10192_2025_32023_hyperloglog() {
             let reply = c.ask(line);
             let refused = reply.starts_with("-INVALIDOBJ Corrupted HLL object detected")
                 || reply.starts_with("-WRONGTYPE Key is not a valid HyperLogLog string value.");
-            // A cached count is told without a look at the registers; a register before the damage may be set.
+            // A cached count is told without a look at the registers; a register before the damage
+            // may be set.
             let unseen = ["PFCOUNT h", "PFADD h x"].contains(&line);
             assert!(refused || unseen, "{what}, {line}: {reply}");
         }

@@ -1,5 +1,5 @@
-//! Hashes and sets as clients and replicas see them: the limits of random draws, and what is propagated instead of a command
-//! whose result is a matter of chance.
+//! Hashes and sets as clients and replicas see them: the limits of random draws, and what is
+//! propagated instead of a command whose result is a matter of chance.
 
 mod support;
 
@@ -28,7 +28,8 @@ fn counts_out_of_range_are_refused() {
     assert_eq!(c.cmd(&["SPOP", "s", "-1"]).text(), positive);
 }
 
-/// As many draws as somebody typed end with the client: when its reply is over the limit, and at once if it gets no replies.
+/// As many draws as somebody typed end with the client: when its reply is over the limit, and at
+/// once if it gets no replies.
 #[test]
 fn endless_draws_end() {
     let server = TestServer::start(&[]);

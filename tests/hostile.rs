@@ -1,6 +1,8 @@
-//! Input that means harm: garbage, huge headers, extreme numbers, bombs, and the published defects of Redis.
+//! Input that means harm: garbage, huge headers, extreme numbers, bombs, and the published defects
+//! of Redis.
 //!
-//! A seed is printed by each random test; FIDELIS_SEED=n repeats one, FIDELIS_LONG=1 lets them run for a minute.
+//! A seed is printed by each random test; FIDELIS_SEED=n repeats one, FIDELIS_LONG=1 lets them run
+//! for a minute.
 
 #[path = "support/ask.rs"]
 mod ask;
@@ -20,7 +22,8 @@ fn how_long() -> Duration {
     Duration::from_secs(if long() { 60 } else { 4 })
 }
 
-/// The names of all commands but those that end the server, its link or the connection, or change what it is.
+/// The names of all commands but those that end the server, its link or the connection, or change
+/// what it is.
 fn command_names(c: &mut Conn) -> Vec<String> {
     let not = [
         "shutdown",
@@ -100,7 +103,8 @@ fn probe_all(c: &mut Conn, commands: &[Vec<Vec<u8>>], mark: u64) -> Vec<Reply> {
     }
 }
 
-/// Random bytes, commands with flipped, missing, doubled and added bytes, and connections that end anywhere.
+/// Random bytes, commands with flipped, missing, doubled and added bytes, and connections that end
+/// anywhere.
 #[test]
 fn random_bytes() {
     let mut random = Random::seeded();
@@ -260,7 +264,8 @@ fn unauthenticated_headers() {
     assert!(after - before < 60_000_000, "50 headers of a million arguments: {before} -> {after}");
 }
 
-/// A client that is not authenticated and never reads is closed at once, before replies pile up (CVE-2025-21605).
+/// A client that is not authenticated and never reads is closed at once, before replies pile up
+/// (CVE-2025-21605).
 #[test]
 fn unauthenticated_output() {
     let server = TestServer::start(&["--requirepass", "secret"]);
@@ -298,7 +303,8 @@ fn cross_protocol() {
     assert_eq!(server.ask("EXISTS a"), "0");
 }
 
-/// Patterns that would take for ever if they were tried in every way (CVE-2022-36021, CVE-2024-31228).
+/// Patterns that would take for ever if they were tried in every way (CVE-2022-36021,
+/// CVE-2024-31228).
 #[test]
 fn glob_bombs() {
     let server = TestServer::start(&[]);
@@ -341,7 +347,8 @@ fn subscribe_over_maxmemory() {
     assert_eq!(c.ask("SUBSCRIBE ch"), "[subscribe ch 1]");
 }
 
-/// The least, the greatest and the oddest numbers in every argument of every command: a well-formed reply.
+/// The least, the greatest and the oddest numbers in every argument of every command: a well-formed
+/// reply.
 #[test]
 fn extreme_numbers_everywhere() {
     let mut random = Random::seeded();
@@ -536,7 +543,8 @@ fn extreme_numbers_answers() {
     }
 }
 
-/// No argument that comes back in an error or a status breaks the framing (the class of CVE-2025-67733).
+/// No argument that comes back in an error or a status breaks the framing (the class of
+/// CVE-2025-67733).
 #[test]
 fn nothing_echoed_breaks_the_framing() {
     let server = TestServer::start(&[]);
@@ -685,7 +693,8 @@ fn extreme_configuration() {
     assert_eq!(server.ask("PING"), "PONG");
 }
 
-/// CVE-2025-46686: the arguments of a command that never ends are counted like the query that they came in.
+/// CVE-2025-46686: the arguments of a command that never ends are counted like the query that they
+/// came in.
 #[test]
 fn cve_2025_46686_arguments_of_an_unfinished_command() {
     let mut server = TestServer::start(&["--client-query-buffer-limit", "1mb"]);
@@ -738,8 +747,8 @@ fn cve_2018_12453_a_group_of_a_string() {
     assert_eq!(c.ask("XGROUP CREATE none g $ MKSTREAM"), "OK");
 }
 
-/// CVE-2021-29477, CVE-2021-32625: the table of the longest common subsequence of two long strings has no size to compute
-/// with 32 bits, nor memory.
+/// CVE-2021-29477, CVE-2021-32625: the table of the longest common subsequence of two long strings
+/// has no size to compute with 32 bits, nor memory.
 #[test]
 fn cve_2021_32625_lcs_of_long_strings() {
     let server = TestServer::start(&[]);
@@ -767,7 +776,8 @@ fn cve_2021_32761_bits_at_the_edge() {
     assert_eq!(c.ask("EXISTS k"), "0");
 }
 
-/// CVE-2021-41099: where any size is allowed, sums of sizes do not wrap, and a size that is only announced takes no memory.
+/// CVE-2021-41099: where any size is allowed, sums of sizes do not wrap, and a size that is only
+/// announced takes no memory.
 #[test]
 fn cve_2021_41099_sizes_near_the_largest() {
     let huge = "9223372036854775807";
@@ -791,8 +801,9 @@ fn cve_2021_41099_sizes_near_the_largest() {
     assert!(server.info_i64("used_memory") < 20_000_000);
 }
 
-/// What 31 and 32 bits cannot count: a HyperLogLog of more than two gigabytes (fixed in 6.2.21), and elements of more than one
-/// and of four (CVE-2021-32627, CVE-2021-32628). It wants ten gigabytes of memory, so only the long form does it.
+/// What 31 and 32 bits cannot count: a HyperLogLog of more than two gigabytes (fixed in 6.2.21),
+/// and elements of more than one and of four (CVE-2021-32627, CVE-2021-32628). It wants ten
+/// gigabytes of memory, so only the long form does it.
 #[test]
 fn cve_2021_32627_gigabytes() {
     if !long() {

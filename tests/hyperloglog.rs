@@ -16,7 +16,8 @@ fn add(c: &mut Conn, key: &str, from: u64, to: u64) {
     }
 }
 
-/// The standard error of 2^14 registers is 0.81 %. The hash is fixed, so each of these estimates is the same in every run.
+/// The standard error of 2^14 registers is 0.81 %. The hash is fixed, so each of these estimates is
+/// the same in every run.
 #[test]
 fn estimates_are_near() {
     let server = TestServer::start(&[]);
@@ -33,7 +34,8 @@ fn estimates_are_near() {
     }
 }
 
-/// A sparse one becomes dense at the limit, or when a register wants more than it can say, and means the same.
+/// A sparse one becomes dense at the limit, or when a register wants more than it can say, and
+/// means the same.
 #[test]
 fn both_encodings_mean_the_same() {
     let server = TestServer::start(&["--hll-sparse-max-bytes", "1000"]);

@@ -1,4 +1,5 @@
-//! A genuine redis-server on the other side, in both roles: Debian's (7.0), or the one that FIDELIS_PEER names.
+//! A genuine redis-server on the other side, in both roles: Debian's (7.0), or the one that
+//! FIDELIS_PEER names.
 
 #[path = "support/ask.rs"]
 mod ask;
@@ -195,7 +196,8 @@ fn keys_migrate_there_and_back() {
     assert_eq!(c.ask("EXISTS string"), "1");
 }
 
-/// How far a group came by XREADGROUP with NOACK: 7.0 tells it with an option that 6.2 does not know.
+/// How far a group came by XREADGROUP with NOACK: 7.0 tells it with an option that 6.2 does not
+/// know.
 #[test]
 fn the_peer_reads_without_acknowledging() {
     let master = start_peer(&[]);
@@ -226,12 +228,12 @@ fn the_peer_reads_without_acknowledging() {
     );
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Every type
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
-/// Small limits, so that the few keys of the random stream come into every encoding; no PING, so that a master's offset
-/// moves by writes alone.
+/// Small limits, so that the few keys of the random stream come into every encoding; no PING, so
+/// that a master's offset moves by writes alone.
 const LIMITS: &[&str] = &[
     "--hash-max-ziplist-entries",
     "16",
@@ -268,8 +270,8 @@ fn every_type_goes_to_the_peer() {
     every_type(TestServer::start(LIMITS), start_peer(LIMITS));
 }
 
-/// A full sync under writes, two partial ones after cuts, and the roles changed twice: with all types in the data and in the
-/// stream, and all of it compared.
+/// A full sync under writes, two partial ones after cuts, and the roles changed twice: with all
+/// types in the data and in the stream, and all of it compared.
 fn every_type(a: TestServer, b: TestServer) {
     // 6.2 passes relative times of expiry on as they are: they begin when the replica gets them.
     let lag = PATIENCE.as_millis() as i64;
@@ -344,8 +346,9 @@ fn assert_has_every_encoding(server: &TestServer) {
     }
 }
 
-/// Compares all of two servers: offsets, keys, values, times of expiry, digests. Ours has encodings of 6.2, and beside a
-/// genuine 6.2 the same bytes in them. A time of expiry may be off by `lag` milliseconds, but for keys `at:...`.
+/// Compares all of two servers: offsets, keys, values, times of expiry, digests. Ours has encodings
+/// of 6.2, and beside a genuine 6.2 the same bytes in them. A time of expiry may be off by `lag`
+/// milliseconds, but for keys `at:...`.
 #[track_caller]
 fn assert_same_content(master: &TestServer, replica: &TestServer, lag: i64) {
     wait_for_offset(master, replica);
@@ -602,8 +605,9 @@ impl Writer {
         }
     }
 
-    /// What a random stream may miss, once more with each call: writes that are replicated as something else, wait for
-    /// somebody, depend on the clock or on chance, or write into another key or database.
+    /// What a random stream may miss, once more with each call: writes that are replicated as
+    /// something else, wait for somebody, depend on the clock or on chance, or write into another
+    /// key or database.
     fn every_family(&mut self) {
         self.round += 1;
         self.ok(&format!("SET round {}", self.round));

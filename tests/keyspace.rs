@@ -1,4 +1,5 @@
-//! Keys: iteration that misses nothing, the end of keys, moves between dbs, what OBJECT tells, eviction.
+//! Keys: iteration that misses nothing, the end of keys, moves between dbs, what OBJECT tells,
+//! eviction.
 
 #[path = "support/ask.rs"]
 mod ask;
@@ -23,7 +24,8 @@ fn scan(c: &mut Conn, count: &str, mut between: impl FnMut()) -> Vec<String> {
     }
 }
 
-/// Keys that are there from the first to the last call of a SCAN are returned, while the table grows and shrinks under it.
+/// Keys that are there from the first to the last call of a SCAN are returned, while the table
+/// grows and shrinks under it.
 #[test]
 fn scan_guarantee() {
     let server = TestServer::start(&[]);
@@ -70,7 +72,8 @@ fn scan_guarantee() {
             other.cmd(&[&["DEL".to_string()], chunk].concat());
         }
     }
-    // Nothing twice while nothing changes; and at rest all of it. The cron may still have to shrink the table, or be at it.
+    // Nothing twice while nothing changes; and at rest all of it. The cron may still have to shrink
+    // the table, or be at it.
     let mut found = Vec::new();
     wait_for("a scan of a table at rest", || {
         let before = c.ask("DEBUG HTSTATS 0");
@@ -468,8 +471,9 @@ fn eviction_policies() {
             }
             _ => {
                 assert!(refused > 0 && evicted > 500, "{policy}: {refused} {evicted}");
-                // Only writes that were refused are missing among those without an expire. Of the others a few may have
-                // found room at the very end, when a table or a buffer was given back.
+                // Only writes that were refused are missing among those without an expire. Of the
+                // others a few may have found room at the very end, when a table or a buffer was
+                // given back.
                 let db0 = server.info("db0");
                 let expires = db0.split_once("expires=").and_then(|(_, n)| n.split_once(','));
                 let expires = expires.and_then(|(n, _)| n.parse::<i64>().ok());

@@ -1,14 +1,16 @@
-//! Large values: keys of many elements from their first element to their end, and tables of many keys.
+//! Large values: keys of many elements from their first element to their end, and tables of many
+//! keys.
 //!
-//! In the short form, keys have 20000 elements and time is not looked at. `FIDELIS_LONG=1 cargo test --release --test large`
-//! takes a million of them, and ten million where one key is enough, and asks for flat latency: what is not O(N) by contract
-//! takes 5 ms at most.
+//! In the short form, keys have 20000 elements and time is not looked at. `FIDELIS_LONG=1 cargo
+//! test --release --test large` takes a million of them, and ten million where one key is enough,
+//! and asks for flat latency: what is not O(N) by contract takes 5 ms at most.
 //!
-//! Time is what the CPU clock of the server's main thread says of a command, or of a hundred commands in a row. SLOWLOG goes by the
-//! wall clock, in which every other process of the machine has its share: growing a table to ten million keys beside a build shows
-//! hundreds of commands above a millisecond, in the C as here, in which the thread did not run. It is shown where a load fails. As a
-//! virtual machine's CPU clock counts what its host takes away, a load that seems to have stalled is run again: what our code
-//! does happens every time, at the same place.
+//! Time is what the CPU clock of the server's main thread says of a command, or of a hundred
+//! commands in a row. SLOWLOG goes by the wall clock, in which every other process of the machine
+//! has its share: growing a table to ten million keys beside a build shows hundreds of commands
+//! above a millisecond, in the C as here, in which the thread did not run. It is shown where a load
+//! fails. As a virtual machine's CPU clock counts what its host takes away, a load that seems to
+//! have stalled is run again: what our code does happens every time, at the same place.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // one test at a time; a client beside the test
 
 #[path = "support/ask.rs"]
@@ -95,7 +97,8 @@ fn patient(server: &TestServer) -> Conn {
     c
 }
 
-/// Sends what `f` puts in, waits for the last reply, and tells the CPU time of each hundred commands.
+/// Sends what `f` puts in, waits for the last reply, and tells the CPU time of each hundred
+/// commands.
 fn batch(server: &TestServer, f: impl FnOnce(&mut Batch)) -> Vec<Duration> {
     let mut batch =
         Batch { server, c: patient(server), bytes: Vec::new(), waiting: 0, took: Vec::new() };
@@ -107,8 +110,8 @@ fn batch(server: &TestServer, f: impl FnOnce(&mut Batch)) -> Vec<Duration> {
 /// What is not O(N) takes less than this.
 const FLAT: Duration = Duration::from_millis(5);
 
-/// Runs `load`, which returns what its parts took, one after the other, and asks that each is
-/// below [`FLAT`]; runs it again where one is not. Of each hundredth of the load the best attempt counts.
+/// Runs `load`, which returns what its parts took, one after the other, and asks that each is below
+/// [`FLAT`]; runs it again where one is not. Of each hundredth of the load the best attempt counts.
 fn flat_latency(server: &TestServer, mut load: impl FnMut() -> Vec<Duration>) {
     let mut c = patient(server);
     c.ask(&format!("CONFIG SET slowlog-log-slower-than {}", FLAT.as_micros()));
@@ -471,7 +474,8 @@ fn huge_keys_are_freed_elsewhere() {
     };
     // Every type by UNLINK at the largest size, and by DEL.
     for kind in ["list", "set", "hash", "zset", "stream"] {
-        // A stream of ten million takes long to send, and its tree is no other than that of a million.
+        // A stream of ten million takes long to send, and its tree is no other than that of a
+        // million.
         let n = if kind == "stream" { large() } else { huge() };
         build(&server, kind, kind, n);
         let mut objects = 0;
@@ -527,7 +531,8 @@ fn huge_keys_are_freed_elsewhere() {
     freed(1);
 }
 
-/// A table of many keys is given to the thread by FLUSHALL ASYNC, and by a replica before a full synchronisation.
+/// A table of many keys is given to the thread by FLUSHALL ASYNC, and by a replica before a full
+/// synchronisation.
 #[test]
 fn huge_tables_are_freed_elsewhere() {
     let _alone = alone();
@@ -561,7 +566,8 @@ fn wait_for_long(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// While one huge key is loaded, clients are told so, again and again, and a replica answers its master's clients.
+/// While one huge key is loaded, clients are told so, again and again, and a replica answers its
+/// master's clients.
 #[test]
 fn loading_a_huge_key_serves_clients() {
     let _alone = alone();
@@ -584,12 +590,14 @@ fn loading_a_huge_key_serves_clients() {
         answers += 1;
     }
     assert_eq!(c.ask("ZCARD key"), n.to_string());
-    // The loop turns once in 2 MB. Another process may hold the test back, so a part of the turns is enough.
+    // The loop turns once in 2 MB. Another process may hold the test back, so a part of the turns
+    // is enough.
     assert!(!long() || answers >= size / 2_000_000 / 4, "{answers} answers in {size} bytes");
     assert!(!timed() || longest < Duration::from_secs(1), "an answer took {longest:?}");
 }
 
-/// A reply that is larger than the client may have waiting ends the connection, not the server's memory.
+/// A reply that is larger than the client may have waiting ends the connection, not the server's
+/// memory.
 #[test]
 fn huge_replies_are_limited() {
     let _alone = alone();
@@ -641,8 +649,8 @@ fn huge_replies_are_limited() {
     assert_eq!(c.cmd(&["HGETALL", "hash"]).array().len(), large() * 4);
 }
 
-/// While a table grows to its largest size, and while it is emptied, no hundred commands take 5 ms, with what the cron does
-/// between them.
+/// While a table grows to its largest size, and while it is emptied, no hundred commands take 5 ms,
+/// with what the cron does between them.
 #[test]
 fn a_growing_table() {
     let _alone = alone();

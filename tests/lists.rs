@@ -1,5 +1,5 @@
-//! Lists, blocking and SORT as clients and replicas see them: who is served first, what is propagated, and arguments at the
-//! edge.
+//! Lists, blocking and SORT as clients and replicas see them: who is served first, what is
+//! propagated, and arguments at the edge.
 
 mod support;
 
@@ -84,7 +84,8 @@ fn a_wait_ends_in_time() {
         assert_eq!(c.cmd(&["BLPOP", "none", "0.0004"]), Reply::Nil, "this is not for ever");
         start.elapsed().as_millis()
     });
-    // A busy machine may hold up some of them, but not all. The first would begin anywhere between two crons.
+    // A busy machine may hold up some of them, but not all. The first would begin anywhere between
+    // two crons.
     let shortest = waits.skip(1).min().unwrap();
     assert!((30..900).contains(&shortest), "{shortest} ms");
     assert!(c.cmd(&["BLPOP", "none", "-1"]).text().ends_with("ERR timeout is negative"));

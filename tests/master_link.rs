@@ -1,6 +1,8 @@
-//! What comes over the link from a master: whatever it is, the replica lives, and counts and hands on each byte.
+//! What comes over the link from a master: whatever it is, the replica lives, and counts and hands
+//! on each byte.
 //!
-//! The random test prints its seed (FIDELIS_SEED=n repeats one). FIDELIS_LONG=n lets it run for n seconds.
+//! The random test prints its seed (FIDELIS_SEED=n repeats one). FIDELIS_LONG=n lets it run for n
+//! seconds.
 
 #[path = "support/ask.rs"]
 mod ask;
@@ -96,8 +98,8 @@ const BLOCKING: &[&str] = &[
     "XREADGROUP GROUP g c BLOCK 0 STREAMS stream >",
 ];
 
-/// Each command that could hurt, alone and in a transaction: the replica goes on with the stream, and its own replica gets
-/// the same bytes.
+/// Each command that could hurt, alone and in a transaction: the replica goes on with the stream,
+/// and its own replica gets the same bytes.
 #[test]
 fn what_a_master_may_not_send() {
     let master = FakeMaster::start();
@@ -162,8 +164,8 @@ fn what_a_master_may_not_send() {
     }
 }
 
-/// A command of a newer master that does not exist here, or has other arguments, is missed and logged. The others of its
-/// transaction are not.
+/// A command of a newer master that does not exist here, or has other arguments, is missed and
+/// logged. The others of its transaction are not.
 #[test]
 fn unknown_commands_from_a_master() {
     let master = FakeMaster::start();
@@ -195,8 +197,9 @@ fn unknown_commands_from_a_master() {
     assert_eq!(log.matches("string exceeds maximum allowed size").count(), 2, "{log}");
 }
 
-/// A db that is not here is no reason to write to another: the link is closed before it, each time, until there are as
-/// many dbs. So is one on which something else than the protocol is spoken, and then nothing of it is believed any more.
+/// A db that is not here is no reason to write to another: the link is closed before it, each time,
+/// until there are as many dbs. So is one on which something else than the protocol is spoken, and
+/// then nothing of it is believed any more.
 #[test]
 fn links_that_are_closed() {
     let master = FakeMaster::start();
@@ -382,7 +385,8 @@ fn any_command(random: &mut Random, g: &mut Gen, names: &[String]) -> Vec<Vec<u8
     }
 }
 
-/// Any command of the table with any arguments; or a good one; or the beginnings and ends of transactions.
+/// Any command of the table with any arguments; or a good one; or the beginnings and ends of
+/// transactions.
 fn some_command(random: &mut Random, g: &mut Gen, names: &[String]) -> Vec<Vec<u8>> {
     match random.below(10) {
         0 => vec![random.pick(&["MULTI", "EXEC", "EXEC", "DISCARD", "PING"]).as_bytes().to_vec()],

@@ -1,5 +1,5 @@
-//! The port is read beside the C: the same file, the same function, the same order. `docs/names` lists the functions of the C; see its README
-//! for what has to hold.
+//! The port is read beside the C: the same file, the same function, the same order. `docs/names`
+//! lists the functions of the C; see its README for what has to hold.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
@@ -68,7 +68,8 @@ fn rust_files(dir: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The names of the functions and macros that a source file defines, in their order, with their lines.
+/// The names of the functions and macros that a source file defines, in their order, with their
+/// lines.
 fn definitions(text: &str) -> Vec<(usize, &str)> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut found = Vec::new();
@@ -92,7 +93,8 @@ fn definitions(text: &str) -> Vec<(usize, &str)> {
     found
 }
 
-/// Every source file of the server without its unit tests: its path from the project's root, and its text.
+/// Every source file of the server without its unit tests: its path from the project's root, and
+/// its text.
 fn sources() -> Vec<(String, String)> {
     let mut paths = Vec::new();
     rust_files(&root().join("src"), &mut paths);
@@ -124,7 +126,8 @@ fn out_of_order(seq: &[usize]) -> Vec<usize> {
     (0..seq.len()).filter(|i| !kept.contains(i)).collect()
 }
 
-/// The rows of the table of absent functions: the C file, the names in the row, and whether the row speaks of all that are not here.
+/// The rows of the table of absent functions: the C file, the names in the row, and whether the row
+/// speaks of all that are not here.
 fn absent_rows() -> Vec<(String, Vec<String>, bool)> {
     let text = read(&root().join("docs/differences.md"));
     let (_, section) = text
@@ -235,13 +238,11 @@ fn names_of_the_c() -> HashSet<String> {
     c_files().into_iter().flat_map(|c| c.functions).chain(macros).collect()
 }
 
-/// camelCase is the C's; what is ours is in snake_case. A test may have a name of the C within its own:
-/// `aeMain_calls_around_the_sleep`.
+/// camelCase is the C's; what is ours is in snake_case. A test may have a name of the C within its
+/// own: `aeMain_calls_around_the_sleep`.
 #[test]
 fn case_shows_where_a_function_comes_from() {
-    let mut c = names_of_the_c();
-    // Until these have their new names.
-    c.extend(read(&root().join("docs/names/to-be-renamed")).lines().map(str::to_string));
+    let c = names_of_the_c();
     let mut paths = Vec::new();
     rust_files(&root().join("src"), &mut paths);
     paths.sort();

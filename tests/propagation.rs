@@ -1,7 +1,8 @@
-//! What goes to replicas and into the append only file says what happened: it makes a second server equal, nothing comes of
-//! a command that changes nothing, and MULTI and EXEC come in pairs.
+//! What goes to replicas and into the append only file says what happened: it makes a second server
+//! equal, nothing comes of a command that changes nothing, and MULTI and EXEC come in pairs.
 //!
-//! The random test prints its seed (FIDELIS_SEED=n repeats one). FIDELIS_LONG=n lets it run for n seconds.
+//! The random test prints its seed (FIDELIS_SEED=n repeats one). FIDELIS_LONG=n lets it run for n
+//! seconds.
 
 #[path = "support/ask.rs"]
 mod ask;
@@ -154,8 +155,8 @@ fn a_save_within_a_transaction() {
     assert_pairs(&parse(&std::fs::read(master.dir.path("appendonly.aof")).unwrap()), "the file");
 }
 
-/// A rewrite that is asked for in a transaction begins behind it, and so does the file that CONFIG SET turns on, and a
-/// BGSAVE.
+/// A rewrite that is asked for in a transaction begins behind it, and so does the file that CONFIG
+/// SET turns on, and a BGSAVE.
 #[test]
 fn children_within_a_transaction() {
     for ask in ["BGREWRITEAOF", "CONFIG SET appendonly yes", "BGSAVE"] {
@@ -200,8 +201,9 @@ const DBS: [&str; 3] = ["0", "1", "9"];
 
 /// What a server has: the digest, and the groups and consumers of its streams, which are not in it.
 ///
-/// Left out are when a consumer was seen last, and when and how often a pending message was delivered: a consumer that reads
-/// its history makes another delivery of it, and in the C as here no replica hears of that.
+/// Left out are when a consumer was seen last, and when and how often a pending message was
+/// delivered: a consumer that reads its history makes another delivery of it, and in the C as here
+/// no replica hears of that.
 fn state(c: &mut Conn) -> Vec<String> {
     let mut state = vec![];
     for db in DBS {
@@ -320,7 +322,8 @@ impl Bench {
             || ["EXEC", "SAVE"].iter().any(|name| upper(command) == name.as_bytes())
     }
 
-    /// Sends these commands, then looks at what came of them. `others` is what another client did in between.
+    /// Sends these commands, then looks at what came of them. `others` is what another client did
+    /// in between.
     fn step(&mut self, commands: &[Argv], others: &[Argv]) {
         for command in commands {
             self.main.send(command);
@@ -349,8 +352,8 @@ impl Bench {
         let changed = after != self.before;
         let said: Vec<&Argv> = stream.iter().filter(|c| upper(c) != b"SELECT").collect();
         assert!(!changed || !said.is_empty(), "a change that nobody hears of: {}", told());
-        // And nothing else is. A write that succeeds may count as a change even if it wrote what was there; and a read may
-        // find that a key has expired.
+        // And nothing else is. A write that succeeds may count as a change even if it wrote what
+        // was there; and a read may find that a key has expired.
         let expired =
             |c: &Argv| [&b"DEL"[..], b"UNLINK", b"MULTI", b"EXEC"].contains(&&upper(c)[..]);
         if !said.iter().all(|c| expired(c)) {
@@ -372,10 +375,11 @@ impl Bench {
         self.offset = now;
     }
 
-    /// The append only file makes a third one equal. (It was not rewritten: like the C's, that would not have the pending
-    /// messages that were deleted.)
+    /// The append only file makes a third one equal. (It was not rewritten: like the C's, that
+    /// would not have the pending messages that were deleted.)
     fn check_file(&mut self) {
-        // Keys that have expired go first: a server that loads them would see to it at some other time.
+        // Keys that have expired go first: a server that loads them would see to it at some other
+        // time.
         let keys =
             "sleihzxgcapy".chars().flat_map(|class| (0..5).map(move |n| format!("{class}{n}")));
         let exists = format!("EXISTS none {}", keys.collect::<Vec<_>>().join(" "));
@@ -438,7 +442,8 @@ fn let_expire(c: &mut Conn) {
     });
 }
 
-/// Random commands over all types, alone, in transactions, on expired keys, and for clients that wait.
+/// Random commands over all types, alone, in transactions, on expired keys, and for clients that
+/// wait.
 #[test]
 fn random_commands() {
     let mut random = Random::seeded();

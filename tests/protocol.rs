@@ -1,4 +1,5 @@
-//! What goes over a connection: framing and its errors, HELLO, pipelines, CLIENT, AUTH, limits, transactions.
+//! What goes over a connection: framing and its errors, HELLO, pipelines, CLIENT, AUTH, limits,
+//! transactions.
 #![allow(clippy::disallowed_methods)] // what runs beside the test
 
 #[path = "support/ask.rs"]
@@ -134,7 +135,8 @@ fn requests_cut_anywhere() {
     for cut in 0..bytes.len() {
         let mut c = server.conn();
         c.raw(&bytes[..cut]).unwrap();
-        // An answer to another client: the server has read the first piece by then, or reads it with the second, and both are to work.
+        // An answer to another client: the server has read the first piece by then, or reads it
+        // with the second, and both are to work.
         if cut % 3 == 0 {
             server.cmd(&["PING"]);
         }
@@ -381,7 +383,8 @@ fn pipeline_with_multi() {
     }
 }
 
-/// A client that kills itself in mid-batch gets the answers up to that one, and nothing after it runs.
+/// A client that kills itself in mid-batch gets the answers up to that one, and nothing after it
+/// runs.
 #[test]
 fn pipeline_with_client_kill() {
     let mut server = TestServer::start(&[]);
@@ -444,7 +447,8 @@ fn pipeline_with_client_reply() {
     for want in ["1", "3", "OK", "1", "-ERR syntax error"] {
         assert_eq!(next(&mut c), want);
     }
-    // A subscriber with replies off gets its messages all the same? No: they are off until they are on.
+    // A subscriber with replies off gets its messages all the same? No: they are off until they are
+    // on.
     assert_eq!(c.ask("PING end"), "end");
 }
 
@@ -713,7 +717,8 @@ fn client_pause() {
     wait_for("it goes after the pause", || a.ask("DBSIZE") == "1");
 }
 
-/// Where all keys are expired and none may be deleted, RANDOMKEY ends all the same, and answers with one of them.
+/// Where all keys are expired and none may be deleted, RANDOMKEY ends all the same, and answers
+/// with one of them.
 #[test]
 fn randomkey_where_nothing_expires() {
     let server = TestServer::start(&[]);
@@ -870,7 +875,8 @@ fn maxclients() {
     for mut c in more {
         assert_eq!(c.ask("PING"), "PONG");
     }
-    // More than any kernel has: the bound is not searched for step by step, which would take minutes.
+    // More than any kernel has: the bound is not searched for step by step, which would take
+    // minutes.
     let refused = info.ask("CONFIG SET maxclients 4294967295");
     assert!(refused.contains("The operating system is not able to handle"), "{refused}");
     assert_eq!(info.ask("CONFIG GET maxclients"), "[maxclients 100]");
@@ -1024,7 +1030,8 @@ fn unix_socket() {
     assert!(child.wait().unwrap().success());
 }
 
-/// Protected mode: without a password and without addresses to listen on, only this machine's own addresses may speak.
+/// Protected mode: without a password and without addresses to listen on, only this machine's own
+/// addresses may speak.
 #[test]
 fn protected_mode() {
     use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrIn};
@@ -1071,7 +1078,8 @@ fn protected_mode() {
 
 // Limits.
 
-/// A client that does not read is closed when its class's hard limit is passed, and its memory is given back.
+/// A client that does not read is closed when its class's hard limit is passed, and its memory is
+/// given back.
 #[test]
 fn output_buffer_hard_limit() {
     let mut server = TestServer::start(&[
@@ -1273,7 +1281,8 @@ fn watch() {
     a.ask("MULTI");
     assert_eq!(a.ask("EXEC"), "[]");
     b.ask("SELECT 0");
-    // A watched key that expires counts as changed, even one that was past its time when it was watched.
+    // A watched key that expires counts as changed, even one that was past its time when it was
+    // watched.
     a.raw(&batch(&["SET k 1 PX 50", "WATCH k"])).unwrap();
     assert_eq!([next(&mut a), next(&mut a)], ["OK", "OK"]);
     std::thread::sleep(Duration::from_millis(120));
@@ -1330,8 +1339,9 @@ fn transaction_errors() {
     assert_eq!(c.ask("GET a"), "2");
 }
 
-/// Output buffer limits count what lies in the reply list, as the C counts it: a reply whose length is left open, and the
-/// whole allocation of a block, which is larger than the 16 KB that it is made for.
+/// Output buffer limits count what lies in the reply list, as the C counts it: a reply whose length
+/// is left open, and the whole allocation of a block, which is larger than the 16 KB that it is
+/// made for.
 #[test]
 fn small_output_buffer_limits() {
     let server = TestServer::start(&[]);

@@ -59,8 +59,8 @@ fn pubsub() {
     );
 }
 
-/// With RESP3 a subscriber goes on as an ordinary client, gets pushes, and may publish to itself: the push comes before
-/// the reply of PUBLISH.
+/// With RESP3 a subscriber goes on as an ordinary client, gets pushes, and may publish to itself:
+/// the push comes before the reply of PUBLISH.
 #[test]
 fn resp3_client_publishes_to_itself() {
     let server = TestServer::start(&[]);
@@ -175,7 +175,8 @@ fn keyspace_events() {
     );
 }
 
-/// What is published at a master reaches the subscribers of its replicas, between the writes before and behind it.
+/// What is published at a master reaches the subscribers of its replicas, between the writes before
+/// and behind it.
 #[test]
 fn a_replica_passes_messages_on() {
     let master = TestServer::start(&[]);

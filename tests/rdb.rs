@@ -23,7 +23,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 use support::*;
 
-/// A dump.rdb as redis 6.2.16 writes it, with maxmemory-policy allkeys-lfu: every form of a string, an expire, two dbs.
+/// A dump.rdb as redis 6.2.16 writes it, with maxmemory-policy allkeys-lfu: every form of a string,
+/// an expire, two dbs.
 const FROM_6_2_16: &str = "524544495330303039fa0972656469732d76657206362e322e3136fa0a72656469732d62697473c040fa05637469\
 6d65c2f981016bfa08757365642d6d656dc2305a0d00fa0c616f662d707265616d626c65c000fe00fb0901f9050003693332c2006cca88f905000369\
 36341339303030303030303030303030303030303030f90500046e756d3003303037f90500026938c0fbf9050004746578740568656c6c6ff9050004\
@@ -36,7 +37,8 @@ fn sample() -> Vec<u8> {
         .collect()
 }
 
-/// A small file with a value of every type and encoding that is read: those of 6.2, older and newer ones.
+/// A small file with a value of every type and encoding that is read: those of 6.2, older and newer
+/// ones.
 fn every_type() -> Vec<u8> {
     let limits = ["--hash-max-ziplist-entries", "16", "--zset-max-ziplist-entries", "16"];
     let policy = ["--maxmemory-policy", "allkeys-lfu"];
@@ -268,8 +270,8 @@ fn every_flipped_byte_is_refused() {
     });
 }
 
-/// With the checksum switched off (eight zero bytes) flipped bytes reach the parser: it loads something that can be used, or
-/// refuses.
+/// With the checksum switched off (eight zero bytes) flipped bytes reach the parser: it loads
+/// something that can be used, or refuses.
 #[test]
 fn flipped_bytes_without_checksum() {
     let mut file = every_type();
@@ -296,7 +298,8 @@ fn flipped_bytes_without_checksum() {
     assert!(loaded > 20 && refused > 20, "{loaded} loaded, {refused} refused");
 }
 
-/// Files that are whole but not for us: another signature, a newer version, unknown types, encodings and lengths.
+/// Files that are whole but not for us: another signature, a newer version, unknown types,
+/// encodings and lengths.
 #[test]
 fn foreign_files_are_refused() {
     let tail = [0xff, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -356,7 +359,8 @@ fn foreign_files_are_refused() {
         Start::Up(said) => assert!(said.starts_with(":1\r\n$5\r\nhello\r\n"), "{said}"),
         Start::Exit(code, said) => panic!("exit {code}: {said}"),
     }
-    // A checksum of zero means none was computed; expired keys are not loaded; unknown AUX fields are passed over.
+    // A checksum of zero means none was computed; expired keys are not loaded; unknown AUX fields
+    // are passed over.
     match start_on(&dir.0, &with(v9, b"\xfa\x03foo\x03bar\xfe\x00\xfc\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01k\x01v\xfd\x01\x00\x00\x00\x00\x01l\x01v\x00\x04text\x05hello")) {
         Start::Up(said) => assert!(said.starts_with(":1\r\n$5\r\nhello\r\n"), "{said}"),
         Start::Exit(code, said) => panic!("exit {code}: {said}"),
@@ -640,7 +644,8 @@ fn signals_while_loading() {
     }
 }
 
-/// What genuine servers have written by mistake is put right when it comes from a file, with a word in the log.
+/// What genuine servers have written by mistake is put right when it comes from a file, with a word
+/// in the log.
 #[test]
 fn what_genuine_servers_wrote_by_mistake_is_mended() {
     // One entry, and a length of 2.
@@ -680,7 +685,8 @@ fn what_genuine_servers_wrote_by_mistake_is_mended() {
     assert_eq!(server.ask("XADD x 6-6 a c"), "6-6");
     assert_eq!(server.ask("XLEN x"), "1");
 
-    // A message that is pending with two consumers, and then one with none; and a consumer that is there twice.
+    // A message that is pending with two consumers, and then one with none; and a consumer that is
+    // there twice.
     let mut server = TestServer::start(&["--rdbcompression", "no", "--rdbchecksum", "no"]);
     for line in [
         "XADD s 1-1 f v",
@@ -734,7 +740,8 @@ fn what_genuine_servers_wrote_by_mistake_is_mended() {
     assert_eq!(server.ask("ZRANGE k 0 -1 WITHSCORES"), "[a 1]");
 }
 
-/// The log of a load that was refused names the way to load the file all the same, where there is one.
+/// The log of a load that was refused names the way to load the file all the same, where there is
+/// one.
 #[test]
 fn a_refused_load_names_the_way_out() {
     // The second element's length reaches beyond the end.
@@ -807,7 +814,8 @@ fn debug_reload() {
     assert!(std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len() > small);
 }
 
-/// redis-check-rdb, by its flag and by its name: what it tells, the place of the first damage, and exit codes.
+/// redis-check-rdb, by its flag and by its name: what it tells, the place of the first damage, and
+/// exit codes.
 #[test]
 fn check_rdb_mode() {
     let dir = Folder::new();
@@ -877,16 +885,17 @@ fn check_rdb_mode() {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Files of other servers: see tests/data/rdb/README.md
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 fn data(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/rdb").join(name);
     std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Each is loaded with the content its JSON tells, in encodings of 6.2, and written and read back the same.
+/// Each is loaded with the content its JSON tells, in encodings of 6.2, and written and read back
+/// the same.
 #[test]
 fn files_of_other_servers() {
     for (file, told_by) in [
@@ -1003,7 +1012,8 @@ fn as_json(value: &Value) -> Json {
     }
 }
 
-/// What 6.2 has no form for: a hash whose fields expire ends the load by name, functions are skipped with a warning.
+/// What 6.2 has no form for: a hash whose fields expire ends the load by name, functions are
+/// skipped with a warning.
 #[test]
 fn files_with_what_6_2_has_not() {
     let dir = Folder::new();

@@ -1,4 +1,5 @@
-//! Master and replica of ours: full and partial resynchronisation, promotion, chains, restarts, and a master that misbehaves.
+//! Master and replica of ours: full and partial resynchronisation, promotion, chains, restarts, and
+//! a master that misbehaves.
 
 mod support;
 
@@ -71,12 +72,14 @@ fn cut_link_is_continued_from_the_backlog() {
     assert_eq!(master.info("sync_full"), "1", "only the first sync was full");
 }
 
-/// When the backlog no longer reaches back far enough, the sync is full again, and counted as a refused partial one.
+/// When the backlog no longer reaches back far enough, the sync is full again, and counted as a
+/// refused partial one.
 #[test]
 fn too_small_a_backlog_means_a_full_sync() {
     let master = TestServer::start(&["--repl-backlog-size", "16kb"]);
     let replica = TestServer::start(&[]).replica_of(&master);
-    // A server that becomes a replica asks to go on in its own history, which the master does not know.
+    // A server that becomes a replica asks to go on in its own history, which the master does not
+    // know.
     assert_eq!(master.info("sync_partial_err"), "1");
     // It stands still while it is cut off and misses too much.
     replica.signal("STOP");
@@ -92,13 +95,15 @@ fn too_small_a_backlog_means_a_full_sync() {
     assert_eq!(master.info("sync_partial_err"), "2");
 }
 
-/// A link cut at each byte of the handshake and of the transfer is tried again, and nothing is lost.
+/// A link cut at each byte of the handshake and of the transfer is tried again, and nothing is
+/// lost.
 #[test]
 fn handshake_cut_at_every_byte() {
     let master = TestServer::start(&[]);
     master.cmd(&["SET", "key", "value"]);
     let proxy = Proxy::start(master.port);
-    // Handshake, +FULLRESYNC, the bulk's header and the RDB: about 400 bytes. Every byte of the handshake, then steps.
+    // Handshake, +FULLRESYNC, the bulk's header and the RDB: about 400 bytes. Every byte of the
+    // handshake, then steps.
     for limit in (0..80).chain((80..420).step_by(17)) {
         proxy.limit.store(limit, std::sync::atomic::Ordering::Relaxed);
         let replica = TestServer::start(&[]);
@@ -141,7 +146,8 @@ fn promotion_keeps_the_history() {
     assert_eq!(b.info("sync_partial_ok"), "2");
 }
 
-/// In a chain of three the stream is passed on byte for byte, and a cut in the middle is healed partially.
+/// In a chain of three the stream is passed on byte for byte, and a cut in the middle is healed
+/// partially.
 #[test]
 fn chain_of_three() {
     let a = TestServer::start(&["--repl-backlog-size", "10mb"]);
@@ -243,13 +249,15 @@ fn master_that_loads() {
     });
 }
 
-/// What a foreign master may answer that is no answer. The replica logs it, and goes on trying and serving.
+/// What a foreign master may answer that is no answer. The replica logs it, and goes on trying and
+/// serving.
 #[test]
 fn garbage_from_the_master() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let port = listener.local_addr().unwrap().port();
-    // Answers a PING, and a PSYNC if there is an answer to it; then hangs up, as soon as the replica has heard all of it.
+    // Answers a PING, and a PSYNC if there is an answer to it; then hangs up, as soon as the
+    // replica has heard all of it.
     let play = |to_ping: &[u8], to_psync: Option<&[u8]>| {
         let mut link = None;
         wait_for("the replica", || {
@@ -320,8 +328,8 @@ fn garbage_from_the_master() {
         replica.wait_for_log(why);
         assert_eq!(replica.cmd(&["GET", "mine"]).text(), "1");
     }
-    // A file that arrives as announced and is damaged ends a replica, as it does in the C: its old data are gone from
-    // memory. But its old file is there, and nothing else.
+    // A file that arrives as announced and is damaged ends a replica, as it does in the C: its old
+    // data are gone from memory. But its old file is there, and nothing else.
     for (file, why) in [
         (&b"$9\r\nREDIS0009"[..], "Unexpected EOF reading RDB file"),
         (b"$18\r\nREDIS0009\xff00000000garbage", "RDB CRC error"),
@@ -338,7 +346,8 @@ fn garbage_from_the_master() {
     }
 }
 
-/// A replica that is stopped while it loads what its master sent ends at once, and comes back with the data that it had.
+/// A replica that is stopped while it loads what its master sent ends at once, and comes back with
+/// the data that it had.
 #[test]
 fn stopped_while_it_loads_a_full_sync() {
     let master = TestServer::start(&["--rdbcompression", "no"]);
@@ -477,7 +486,8 @@ fn role_and_info() {
 fn disk_full_while_receiving() {
     let master = TestServer::start(&[]);
     master.cmd(&["DEBUG", "POPULATE", "20000", "key", "100"]);
-    // The limit on file size stands for the full disk: a write beyond it fails (SIGXFSZ is ignored in the subshell).
+    // The limit on file size stands for the full disk: a write beyond it fails (SIGXFSZ is ignored
+    // in the subshell).
     let dir = Folder::new();
     let script = dir.path("limited");
     std::fs::write(
@@ -501,7 +511,8 @@ fn disk_full_while_receiving() {
     );
 }
 
-/// The replica's output buffer limit: one that does not read is dropped, and the master's memory is not.
+/// The replica's output buffer limit: one that does not read is dropped, and the master's memory is
+/// not.
 #[test]
 fn replica_output_buffer_limit() {
     let master = TestServer::start(&[
@@ -531,7 +542,8 @@ fn replica_output_buffer_limit() {
     assert_same_data(&master, &replica);
 }
 
-/// A transaction arrives as one: the replica shows all of it or nothing, and SELECTs are right after a cut.
+/// A transaction arrives as one: the replica shows all of it or nothing, and SELECTs are right
+/// after a cut.
 #[test]
 fn transactions_and_dbs() {
     let master = TestServer::start(&[]);
@@ -564,8 +576,8 @@ fn changed_id_means_full_sync() {
     assert_same_data(&master, &replica);
 }
 
-/// Each reason for which a PSYNC does not go on where the replica stopped has its line in the log, and the replica gets a
-/// full resync.
+/// Each reason for which a PSYNC does not go on where the replica stopped has its line in the log,
+/// and the replica gets a full resync.
 #[test]
 fn refused_psyncs_say_why() {
     let former_master = TestServer::start(&[]);

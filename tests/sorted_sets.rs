@@ -7,7 +7,8 @@ mod support;
 use ask::*;
 use support::*;
 
-/// CVE-2023-25155 and CVE-2023-22458: counts whose absolute value, or its double, no reply can announce.
+/// CVE-2023-25155 and CVE-2023-22458: counts whose absolute value, or its double, no reply can
+/// announce.
 #[test]
 fn counts_out_of_range_are_refused() {
     let server = TestServer::start(&[]);

@@ -83,8 +83,8 @@ fn blocked_readers() {
     assert_eq!(next(&mut a), "[[later [[7-7 [n 7]]]]]");
 }
 
-/// Consumers of a group that wait: each entry goes to one of them, the one who waits longest; and who waits for a group that is
-/// destroyed is told.
+/// Consumers of a group that wait: each entry goes to one of them, the one who waits longest; and
+/// who waits for a group that is destroyed is told.
 #[test]
 fn blocked_consumers() {
     let server = TestServer::start(&[]);
@@ -110,7 +110,8 @@ fn blocked_consumers() {
     wait_blocked(&server, 0);
 }
 
-/// The life of a message in a group: delivered, delivered again, claimed, acknowledged, deleted while it is pending.
+/// The life of a message in a group: delivered, delivered again, claimed, acknowledged, deleted
+/// while it is pending.
 #[test]
 fn pending_messages() {
     let server = TestServer::start(&[]);

@@ -22,8 +22,8 @@ fn propagated(server: &TestServer) -> Vec<String> {
     commands.into_iter().map(|words| words.join(" ")).collect()
 }
 
-/// What depends on the time, on the old value or on floating point is propagated as its result, so that a replica and a later
-/// start come to the same.
+/// What depends on the time, on the old value or on floating point is propagated as its result, so
+/// that a replica and a later start come to the same.
 #[test]
 fn what_is_propagated_is_the_result() {
     let server = TestServer::start(&["--appendonly", "yes", "--appendfsync", "always"]);
@@ -98,7 +98,8 @@ fn time_to_live_of_a_changed_value() {
     }
 }
 
-/// Neither an offset nor a sum makes a string longer than it may be, and nothing is made of a refused command.
+/// Neither an offset nor a sum makes a string longer than it may be, and nothing is made of a
+/// refused command.
 #[test]
 fn lengths_and_numbers_at_the_edge() {
     let server = TestServer::start(&[]);

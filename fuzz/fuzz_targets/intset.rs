@@ -1,4 +1,5 @@
-//! An intset from outside: whatever its bytes, it is answered; if it is valid, it is and stays what a set of numbers is.
+//! An intset from outside: whatever its bytes, it is answered; if it is valid, it is and stays what
+//! a set of numbers is.
 #![no_main]
 
 use std::collections::BTreeSet;
@@ -16,7 +17,7 @@ fuzz_target!(|data: &[u8]| {
         intsetGet(bytes, pos);
     }
     intsetRandom(bytes, &mut || 7);
-    let Some(mut is) = Intset::fromSlice(bytes) else { return };
+    let Some(mut is) = Intset::from_slice(bytes) else { return };
     let numbers =
         |is: &[u8]| (0..intsetLen(is)).map_while(|n| intsetGet(is, n)).collect::<Vec<_>>();
     let mut model: BTreeSet<i64> = numbers(&is).into_iter().collect();

@@ -1,5 +1,5 @@
-//! A listpack from outside: whatever its bytes, the validators answer; if it is valid, it is and stays what a list of strings is,
-//! either way it is read.
+//! A listpack from outside: whatever its bytes, the validators answer; if it is valid, it is and
+//! stays what a list of strings is, either way it is read.
 #![no_main]
 
 use fidelis::ds::listpack::*;
@@ -11,7 +11,7 @@ fn get(lp: &[u8], p: usize) -> Vec<u8> {
         ListpackEntry::Str(s) => s.to_vec(),
         ListpackEntry::Int(n) => text(n),
     };
-    assert_eq!(lpGetString(lp, p, &mut [0; LP_INTBUF_SIZE]), value);
+    assert_eq!(lp_get_string(lp, p, &mut [0; LP_INTBUF_SIZE]), value);
     lpGetIntegerIfValid(lp, p);
     value
 }
@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
     if !lpValidateIntegrity(bytes, true) {
         return;
     }
-    let Some(mut lp) = Listpack::fromBytes(bytes.to_vec()) else { return };
+    let Some(mut lp) = Listpack::from_bytes(bytes.to_vec()) else { return };
     let mut model = elements(&lp);
 
     while let Some(op) = input.op() {
@@ -67,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
             }
             (2, Some(p)) => {
                 let value = input.string();
-                assert!(lpReplace(&mut lp, p, &value));
+                assert!(lp_replace(&mut lp, p, &value));
                 model[at] = value;
             }
             (3, Some(p)) => {

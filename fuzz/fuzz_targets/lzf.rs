@@ -1,4 +1,5 @@
-//! Compressed bytes from outside are answered, with no more than there is room for; what was compressed by us comes back.
+//! Compressed bytes from outside are answered, with no more than there is room for; what was
+//! compressed by us comes back.
 #![no_main]
 
 use fidelis::ds::lzf::*;

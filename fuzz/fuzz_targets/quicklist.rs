@@ -1,4 +1,5 @@
-//! A list of ziplists, some of them from outside: if they are valid, it is what a list of strings is, either way it is read.
+//! A list of ziplists, some of them from outside: if they are valid, it is what a list of strings
+//! is, either way it is read.
 #![no_main]
 
 use fidelis::ds::quicklist::*;
@@ -7,7 +8,7 @@ use fidelis_fuzz::{Input, text};
 use libfuzzer_sys::fuzz_target;
 
 fn values(ql: &Quicklist, direction: i32) -> Vec<Vec<u8>> {
-    let mut reader = quicklistRead(ql, direction, if direction == AL_START_HEAD { 0 } else { -1 });
+    let mut reader = quicklist_read(ql, direction, if direction == AL_START_HEAD { 0 } else { -1 });
     let mut values = Vec::new();
     while let Some(value) = reader.read() {
         values.push(match value {
@@ -105,14 +106,14 @@ fuzz_target!(|data: &[u8]| {
                 }
             }
             10 => {
-                let mut reader = quicklistRead(&ql, AL_START_HEAD, n);
+                let mut reader = quicklist_read(&ql, AL_START_HEAD, n);
                 let left = std::iter::from_fn(|| reader.read().map(|_| ())).count();
                 assert_eq!(left, if exists { model.len() - at } else { 0 });
             }
             11 => {
                 let bytes = input.value();
                 let valid = ziplistValidateIntegrity(bytes, true, None) && ziplistLen(bytes) > 0;
-                if let Some(zl) = Ziplist::fromSlice(bytes).filter(|_| valid) {
+                if let Some(zl) = Ziplist::from_slice(bytes).filter(|_| valid) {
                     quicklistAppendZiplist(&mut ql, zl);
                     model = values(&ql, AL_START_HEAD);
                 }

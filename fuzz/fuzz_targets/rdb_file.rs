@@ -1,4 +1,5 @@
-//! An RDB as a master sends it: whatever its bytes, the load ends. What was loaded can be used and saved, and loads again.
+//! An RDB as a master sends it: whatever its bytes, the load ends. What was loaded can be used and
+//! saved, and loads again.
 #![no_main]
 
 use fidelis::rdb::*;
@@ -21,7 +22,7 @@ fuzz_target!(|data: &[u8]| {
             let mut saved = rioInitWithBuffer(Vec::new());
             rdbSaveRio(&mut it.server, &mut saved, RDBFLAGS_NONE, None).expect("memory takes it");
             it.line("FLUSHALL SYNC");
-            assert!(load(it, rioIntoBuffer(saved)));
+            assert!(load(it, rio_into_buffer(saved)));
             assert_eq!(it.line("DEBUG DIGEST"), digest);
         }
 

@@ -1,4 +1,5 @@
-//! A value as RESTORE and files have it: whatever its bytes, it is refused, or can be saved, and what was saved loads again.
+//! A value as RESTORE and files have it: whatever its bytes, it is refused, or can be saved, and
+//! what was saved loads again.
 #![no_main]
 
 use fidelis::keyspace::{Keyspace, Value};
@@ -45,7 +46,7 @@ fuzz_target!(|data: &[u8]| {
     let mut saved = rioInitWithBuffer(Vec::new());
     rdbSaveObjectType(&mut saved, keys.get(o)).expect("writing to memory does not fail");
     rdbSaveObject(&server, &mut saved, keys.get(o)).expect("writing to memory does not fail");
-    let saved = rioIntoBuffer(saved);
+    let saved = rio_into_buffer(saved);
     let mut again = Keyspace::default();
     assert!(load(&mut server, &mut again, saved[0], &saved[1..]));
 });

@@ -1,11 +1,13 @@
-//! What a client sends, in two parts: whatever its bytes, well-formed replies, or the end of the connection.
+//! What a client sends, in two parts: whatever its bytes, well-formed replies, or the end of the
+//! connection.
 #![no_main]
 
 use fidelis_fuzz::{InProcess, Input, reply_len};
 use libfuzzer_sys::fuzz_target;
 
-/// Commands that end the process, fork, connect or write files; and those whose work may be as much as a number says, as in
-/// the C: a negative count of random elements, the table of a longest common subsequence.
+/// Commands that end the process, fork, connect or write files; and those whose work may be as much
+/// as a number says, as in the C: a negative count of random elements, the table of a longest
+/// common subsequence.
 const NOT: [&str; 17] = [
     "shutdown",
     "debug",

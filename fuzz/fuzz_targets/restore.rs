@@ -1,8 +1,9 @@
-//! A payload as DUMP gives it and MIGRATE sends it: RESTORE refuses it, or every command for its type finds it good.
+//! A payload as DUMP gives it and MIGRATE sends it: RESTORE refuses it, or every command for its
+//! type finds it good.
 #![no_main]
 
-use fidelis::aof::rewriteKey;
-use fidelis::rio::{rioInitWithBuffer, rioIntoBuffer};
+use fidelis::aof::rewrite_one_key;
+use fidelis::rio::{rioInitWithBuffer, rio_into_buffer};
 use fidelis_fuzz::{InProcess, Input};
 use libfuzzer_sys::fuzz_target;
 
@@ -17,9 +18,9 @@ fn dump(it: &mut InProcess, key: &str) -> Vec<u8> {
 fn rewrite(it: &mut InProcess, key: &[u8]) -> Vec<u8> {
     let mut aof = rioInitWithBuffer(Vec::new());
     let entry = it.server.db[0].dict.iter().find(|e| e.key() == key).expect("it is there");
-    rewriteKey(&mut aof, entry).expect("memory takes it");
+    rewrite_one_key(&mut aof, entry).expect("memory takes it");
     it.ask(&[b"DEL", key]);
-    rioIntoBuffer(aof)
+    rio_into_buffer(aof)
 }
 
 fuzz_target!(|data: &[u8]| {
@@ -39,8 +40,8 @@ fuzz_target!(|data: &[u8]| {
         let digest = it.line("DEBUG DIGEST-VALUE key");
         assert_eq!(it.line("DEBUG DIGEST-VALUE again"), digest);
 
-        // And what a rewrite of the append only file says of it makes it again. (A stream may have ids in disorder: as in the
-        // C that is not looked at.)
+        // And what a rewrite of the append only file says of it makes it again. (A stream may have
+        // ids in disorder: as in the C that is not looked at.)
         let is_stream = it.line("TYPE key") == b"+stream\r\n";
         let commands = rewrite(it, b"key");
         it.send(&commands).expect("these are good commands");

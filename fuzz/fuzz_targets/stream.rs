@@ -1,5 +1,5 @@
-//! A listpack of a stream from outside: whatever its bytes, the validator answers; if it is valid, a stream made of it can be
-//! walked both ways, added to, deleted from and trimmed.
+//! A listpack of a stream from outside: whatever its bytes, the validator answers; if it is valid,
+//! a stream made of it can be walked both ways, added to, deleted from and trimmed.
 #![no_main]
 
 use fidelis::ds::listpack::Listpack;
@@ -31,7 +31,7 @@ fuzz_target!(|data: &[u8]| {
     if !streamValidateListpackIntegrity(bytes, true) {
         return;
     }
-    let Some(lp) = Listpack::fromBytes(bytes.to_vec()) else { return };
+    let Some(lp) = Listpack::from_bytes(bytes.to_vec()) else { return };
     let mut s = streamNew();
     let master = streamID { ms: input.byte().into(), seq: 0 };
     raxInsert(&mut s.rax, &streamEncodeID(&master), lp);

@@ -1,5 +1,6 @@
-//! A ziplist from outside: whatever its bytes, the validator answers; if it is valid, it is and stays what a list of strings is,
-//! either way it is read. (Of others is known that they end by an assertion, which to the fuzzer would be a find.)
+//! A ziplist from outside: whatever its bytes, the validator answers; if it is valid, it is and
+//! stays what a list of strings is, either way it is read. (Of others is known that they end by an
+//! assertion, which to the fuzzer would be a find.)
 #![no_main]
 
 use fidelis::ds::ziplist::*;
@@ -42,7 +43,7 @@ fuzz_target!(|data: &[u8]| {
     if !ziplistValidateIntegrity(bytes, true, None) {
         return;
     }
-    let Some(mut zl) = Ziplist::fromSlice(bytes) else { return };
+    let Some(mut zl) = Ziplist::from_slice(bytes) else { return };
     let mut model = entries(&zl);
     ziplistRepr(&zl, &mut Vec::new());
 

@@ -1,4 +1,5 @@
-//! A zipmap from outside: whatever its bytes, it is answered; if it is valid, the walk finds every pair.
+//! A zipmap from outside: whatever its bytes, it is answered; if it is valid, the walk finds every
+//! pair.
 #![no_main]
 
 use fidelis::ds::zipmap::*;

@@ -7,7 +7,7 @@ use fidelis::acl::ACLInit;
 use fidelis::config::resetServerSaveParams;
 use fidelis::connection::connCreateSocket;
 use fidelis::ds::siphash::HashSeed;
-use fidelis::log::{LL_WARNING, setLogFile, setLogLevel};
+use fidelis::log::{LL_WARNING, set_log_file, set_log_level};
 use fidelis::networking::{createClient, freeClient, processInputBuffer, unpauseClients};
 use fidelis::keyspace::Keyspace;
 use fidelis::server::initServerConfig;
@@ -16,8 +16,8 @@ use fidelis::server_h::*;
 #[path = "../../tests/support/traffic.rs"]
 pub mod traffic;
 
-/// An input that is taken apart from the front: a value, and then what is done to it. What is missing at its end reads as 0, or
-/// as empty.
+/// An input that is taken apart from the front: a value, and then what is done to it. What is
+/// missing at its end reads as 0, or as empty.
 pub struct Input<'a>(pub &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -51,7 +51,8 @@ impl<'a> Input<'a> {
         self.take(len.into())
     }
 
-    /// A string: a byte of length and as many bytes, or one byte many times, as often as headers of entries find critical.
+    /// A string: a byte of length and as many bytes, or one byte many times, as often as headers of
+    /// entries find critical.
     pub fn string(&mut self) -> Vec<u8> {
         const LENGTHS: [usize; 16] =
             [63, 64, 65, 125, 126, 127, 250, 251, 252, 253, 254, 255, 256, 4095, 4096, 16384];
@@ -72,8 +73,8 @@ pub fn input(value: &[u8], ops: &[u8]) -> Vec<u8> {
     [&(value.len() as u16).to_le_bytes(), value, ops].concat()
 }
 
-/// A server and its one client, without a socket: what it is sent is put into its query buffer, and what it is answered is taken
-/// out of its output buffer.
+/// A server and its one client, without a socket: what it is sent is put into its query buffer, and
+/// what it is answered is taken out of its output buffer.
 pub struct InProcess {
     pub server: Box<Server>,
     pub c: ClientId,
@@ -84,8 +85,8 @@ thread_local! {
 }
 
 impl InProcess {
-    /// Has `f` use a server without keys, with a new client. `limits` makes sizes of packed values of it. It is made once only:
-    /// that takes longer than what is done with it.
+    /// Has `f` use a server without keys, with a new client. `limits` makes sizes of packed values
+    /// of it. It is made once only: that takes longer than what is done with it.
     pub fn with(limits: u8, f: impl FnOnce(&mut InProcess)) {
         let mut it = KEPT.take().unwrap_or_else(InProcess::new);
         it.set_limits(limits);
@@ -95,8 +96,8 @@ impl InProcess {
     }
 
     fn new() -> InProcess {
-        setLogLevel(LL_WARNING);
-        setLogFile(b"/dev/null");
+        set_log_level(LL_WARNING);
+        set_log_file(b"/dev/null");
         let mut server = Box::new(Server::default());
         initServerConfig(&mut server);
         ACLInit(&mut server);

@@ -2,9 +2,9 @@ use super::*;
 use crate::anet::{FD_TO_SOCK_NAME, anetFdToString};
 use crate::anet::{anetNonBlock, anetTcpAccept, anetTcpNonBlockConnect, anetTcpServer};
 use crate::sys::clock::usleep;
-use crate::sys::fork::{Fork, exitFromChild, fork, waitFor};
+use crate::sys::fork::{Fork, exitFromChild, fork, wait_for_child};
 use crate::sys::socket::{
-    close, read, setLingerZero, setSendBuffer, shutdownWrite, socketpair, write,
+    close, read, set_linger_zero, set_send_buffer, shutdown_write, socketpair, write,
 };
 use crate::testing::{closes, forks};
 
@@ -41,7 +41,7 @@ impl Test {
     }
 
     fn shut(&mut self, fd: RawFd) {
-        self.el.aeClosing(fd);
+        self.el.forget_fd(fd);
         close(fd);
     }
 
@@ -117,7 +117,7 @@ fn a_fin_that_comes_with_data_is_seen_after_it() {
         let (a, b) = pair();
         t.create(a, AE_READABLE, reads::<100>);
         write(b, b"bye").unwrap();
-        shutdownWrite(b).unwrap();
+        shutdown_write(b).unwrap();
         t.turn();
         assert!(!t.eof && t.got == b"bye");
         t.turn();
@@ -142,7 +142,7 @@ fn a_reset_is_readable_and_writable_for_good() {
     let mut t = Test::new();
     let (a, c) = tcp();
     t.create(a, AE_READABLE, noted);
-    setLingerZero(c).unwrap();
+    set_linger_zero(c).unwrap();
     close(c);
     aeWait(a, AE_READABLE, 5000).unwrap();
     for _ in 0..3 {
@@ -164,7 +164,7 @@ fn a_refused_connection_calls_the_write_handler() {
     t.create(c, AE_WRITABLE, writable);
     aeProcessEvents(&mut t, AE_FILE_EVENTS);
     assert_eq!(t.calls(c), 1);
-    assert!(crate::sys::socket::socketError(c).is_err());
+    assert!(crate::sys::socket::take_socket_error(c).is_err());
     t.shut(c);
 }
 
@@ -196,12 +196,12 @@ fn a_reused_number_is_not_served_with_old_readiness() {
     t.log.clear();
     aeApiPoll(&mut t.el, Some(Duration::ZERO));
     assert_eq!(t.el.queue.len(), 2);
-    t.el.aeClosing(victim);
+    t.el.forget_fd(victim);
     crate::sys::file::dup2(c, victim).unwrap();
     t.create(victim, AE_READABLE, noted);
     t.el.turnEnd = t.el.head + 2;
     while let Some(fd) = t.el.dequeue() {
-        processFileEvent(&mut t, fd);
+        process_file_event(&mut t, fd);
         if t.el.head == t.el.turnEnd {
             break;
         }
@@ -234,7 +234,7 @@ fn a_handler_may_close_and_reopen_another_descriptor_in_its_turn() {
         // The new socket can be written, which nobody had known before.
         exitFromChild(i32::from(!(ok && t.log == [(victim, AE_WRITABLE)])));
     };
-    assert_eq!(waitFor(pid).unwrap().exitcode, 0);
+    assert_eq!(wait_for_child(pid).unwrap().exitcode, 0);
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn a_close_that_the_loop_was_not_told_of_is_found_out() {
         t.turn();
         exitFromChild(i32::from(!(c == a && t.got == b"x")));
     };
-    assert_eq!(waitFor(pid).unwrap().exitcode, 0);
+    assert_eq!(wait_for_child(pid).unwrap().exitcode, 0);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn one_function_for_both_is_called_once() {
     }
 }
 
-fn deletesOthers(t: &mut Test, fd: RawFd, _: u64, mask: i32) {
+fn deletes_others(t: &mut Test, fd: RawFd, _: u64, mask: i32) {
     t.log.push((fd, mask));
     for i in 0..t.others.len() {
         aeDeleteFileEvent(&mut t.el, t.others[i], AE_READABLE | AE_WRITABLE);
@@ -299,7 +299,7 @@ fn a_handler_may_take_away_handlers_and_its_own() {
     let mut t = Test::new();
     let pairs: Vec<_> = (0..4).map(|_| pair()).collect();
     for &(a, b) in &pairs {
-        t.create(a, AE_READABLE | AE_WRITABLE, deletesOthers);
+        t.create(a, AE_READABLE | AE_WRITABLE, deletes_others);
         write(b, b"x").unwrap();
         t.others.push(a);
     }
@@ -360,7 +360,7 @@ fn nested_turns_lose_nothing_and_serve_nobody_twice() {
 }
 
 /// In a nested turn, closes `others` which the outer turn still has on its list.
-fn nestsAndShuts(t: &mut Test, fd: RawFd, _: u64, mask: i32) {
+fn nests_and_shuts(t: &mut Test, fd: RawFd, _: u64, mask: i32) {
     t.log.push((fd, mask));
     t.el.drained(fd, AE_READABLE);
     for fd in std::mem::take(&mut t.others) {
@@ -377,7 +377,7 @@ fn what_is_closed_in_a_nested_turn_is_gone_from_the_outer_one() {
         t.create(a, AE_READABLE, noted);
         write(b, b"x").unwrap();
     }
-    t.create(pairs[0].0, AE_READABLE, nestsAndShuts);
+    t.create(pairs[0].0, AE_READABLE, nests_and_shuts);
     t.others = pairs[2..].iter().map(|p| p.0).collect();
     t.turn();
     assert_eq!(t.log.iter().map(|l| l.0).collect::<Vec<_>>(), [pairs[0].0, pairs[1].0]);
@@ -457,7 +457,7 @@ fn fills(t: &mut Test, fd: RawFd, _: u64, mask: i32) {
 fn a_full_socket_is_writable_again_when_its_peer_has_read() {
     let mut t = Test::new();
     let (a, b) = pair();
-    setSendBuffer(a, 4096).unwrap();
+    set_send_buffer(a, 4096).unwrap();
     t.create(a, AE_WRITABLE, fills);
     assert_eq!((t.turn(), t.turn()), (1, 0));
     let mut buf = vec![0; 1 << 20];
@@ -486,13 +486,13 @@ fn what_blocking_code_has_read_is_found_out_by_recheck() {
 }
 
 /// Reads ahead of the others of its turn, as a server does that prefetches for several clients.
-fn readsAhead(t: &mut Test, fd: RawFd, _: u64, mask: i32) {
+fn reads_ahead(t: &mut Test, fd: RawFd, _: u64, mask: i32) {
     t.log.push((fd, mask));
     if t.others.contains(&fd) {
         return; // was read ahead: only executes
     }
     let (mut at, mut batch) = (0, vec![fd]);
-    while let Some((next, clientData)) = t.el.next_fired(&mut at, readsAhead) {
+    while let Some((next, clientData)) = t.el.next_fired(&mut at, reads_ahead) {
         assert_eq!(clientData, next as u64 * 10);
         t.el.mark_preread(next);
         batch.push(next);
@@ -510,7 +510,7 @@ fn a_turn_can_be_looked_ahead_and_everyone_still_has_his() {
     let pairs: Vec<_> = (0..6).map(|_| pair()).collect();
     let fds: Vec<RawFd> = pairs.iter().map(|p| p.0).collect();
     for (i, &(a, b)) in pairs.iter().enumerate() {
-        t.create(a, AE_READABLE, if i == 3 { noted } else { readsAhead });
+        t.create(a, AE_READABLE, if i == 3 { noted } else { reads_ahead });
         write(b, b"x").unwrap();
     }
     t.turn();
@@ -527,11 +527,11 @@ fn a_turn_can_be_looked_ahead_and_everyone_still_has_his() {
     aeApiPoll(&mut t.el, None);
     t.el.turnEnd = t.el.head + t.el.queue.len() as u64;
     let first = t.el.dequeue().unwrap();
-    let second = t.el.next_fired(&mut 0, readsAhead).unwrap().0;
-    processFileEvent(&mut t, first);
+    let second = t.el.next_fired(&mut 0, reads_ahead).unwrap().0;
+    process_file_event(&mut t, first);
     aeDeleteFileEvent(&mut t.el, second, AE_READABLE);
     assert_eq!(t.turn(), 0);
-    t.create(second, AE_READABLE, readsAhead);
+    t.create(second, AE_READABLE, reads_ahead);
     assert_eq!((t.turn(), t.turn()), (1, 0));
     for (a, b) in pairs {
         t.shut(a);
@@ -553,7 +553,7 @@ fn errors_say_what_epoll_says() {
     assert_eq!(aeGetFileEvents(&t.el, file), AE_NONE);
     close(file);
     aeDeleteFileEvent(&mut t.el, 4000, AE_READABLE);
-    t.el.aeClosing(-1);
+    t.el.forget_fd(-1);
     t.el.drained(5000, AE_READABLE);
     assert_eq!(aeGetFileEvents(&t.el, -5), AE_NONE);
 
@@ -578,13 +578,13 @@ fn a_child_leaves_the_parents_descriptors_alone() {
     t.create(a, AE_READABLE, reads::<100>);
     let _forks = forks();
     let Fork::Parent(pid) = fork().unwrap() else {
-        t.el.aeInChild();
+        t.el.leave_epoll_to_parent();
         let ctls = t.el.stat_ctls;
         t.shut(a);
         let _ = aeCreateFileEvent(&mut t.el, b, AE_READABLE, noted, 0);
         exitFromChild((t.el.stat_ctls - ctls) as i32);
     };
-    assert_eq!(waitFor(pid).unwrap().exitcode, 0);
+    assert_eq!(wait_for_child(pid).unwrap().exitcode, 0);
     write(b, b"x").unwrap();
     assert_eq!(t.turn(), 1);
     t.shut(a);
@@ -607,7 +607,7 @@ fn what_was_closed_is_not_reported_though_a_child_has_it_open() {
     let _ = write(b, b"x");
     assert_eq!(t.turn(), 0);
     write(release, b"x").unwrap();
-    waitFor(pid).unwrap();
+    wait_for_child(pid).unwrap();
     t.shut(hold);
     [b, release].into_iter().for_each(close);
 }
@@ -626,12 +626,12 @@ fn a_signal_is_not_an_error() {
         let n = aeProcessEvents(&mut t, AE_FILE_EVENTS);
         exitFromChild(n);
     };
-    assert_eq!(waitFor(pid).unwrap().exitcode, 0);
+    assert_eq!(wait_for_child(pid).unwrap().exitcode, 0);
 }
 
 // --------------------------- Time events ---------------------------
 
-fn turnOfTime(t: &mut Test) -> i32 {
+fn turn_of_time(t: &mut Test) -> i32 {
     t.log.clear();
     aeProcessEvents(t, AE_TIME_EVENTS | AE_DONT_WAIT)
 }
@@ -647,12 +647,12 @@ fn time_events_repeat_until_they_say_no_more() {
     let again = aeCreateTimeEvent(&mut t.el, 0, ticks, 1);
     let once = aeCreateTimeEvent(&mut t.el, 0, ticks, 0);
     assert_eq!((again, once), (0, 1));
-    assert_eq!(turnOfTime(&mut t), 2);
+    assert_eq!(turn_of_time(&mut t), 2);
     assert_eq!(t.log, [(1, 0), (0, 1)], "the youngest first");
-    assert_eq!(turnOfTime(&mut t), 1);
+    assert_eq!(turn_of_time(&mut t), 1);
     assert_eq!(aeDeleteTimeEvent(&mut t.el, once), Err(()));
     assert_eq!(aeDeleteTimeEvent(&mut t.el, again), Ok(()));
-    assert_eq!(turnOfTime(&mut t), 0);
+    assert_eq!(turn_of_time(&mut t), 0);
     assert_eq!(usUntilEarliestTimer(&t.el), None);
 }
 
@@ -678,7 +678,7 @@ fn the_loop_sleeps_until_the_next_one_is_due_and_no_longer() {
     assert_eq!(aeProcessEvents(&mut t, AE_ALL_EVENTS), 1);
 }
 
-fn deletesAll(t: &mut Test, id: i64, _: u64) -> i64 {
+fn deletes_all(t: &mut Test, id: i64, _: u64) -> i64 {
     t.log.push((id as RawFd, 0));
     for other in 0..4 {
         let _ = aeDeleteTimeEvent(&mut t.el, other);
@@ -692,7 +692,7 @@ fn breeds(t: &mut Test, id: i64, _: u64) -> i64 {
     AE_NOMORE
 }
 
-fn nestsInTime(t: &mut Test, id: i64, _: u64) -> i64 {
+fn nests_in_time(t: &mut Test, id: i64, _: u64) -> i64 {
     t.log.push((id as RawFd, 0));
     let _ = aeDeleteTimeEvent(&mut t.el, id);
     aeProcessEvents(t, AE_TIME_EVENTS | AE_DONT_WAIT);
@@ -703,21 +703,21 @@ fn nestsInTime(t: &mut Test, id: i64, _: u64) -> i64 {
 fn time_events_may_be_removed_and_made_by_their_handlers() {
     let mut t = Test::new();
     for _ in 0..4 {
-        aeCreateTimeEvent(&mut t.el, 0, deletesAll, 0);
+        aeCreateTimeEvent(&mut t.el, 0, deletes_all, 0);
     }
-    assert_eq!(turnOfTime(&mut t), 1);
+    assert_eq!(turn_of_time(&mut t), 1);
     assert_eq!((t.log.as_slice(), t.el.timeEvents.len()), (&[(3, 0)][..], 0));
 
     aeCreateTimeEvent(&mut t.el, 0, breeds, 0);
     for generation in 4..8 {
-        assert_eq!(turnOfTime(&mut t), 1, "the child waits for the next turn");
+        assert_eq!(turn_of_time(&mut t), 1, "the child waits for the next turn");
         assert_eq!(t.log, [(generation, 0)]);
     }
     aeDeleteTimeEvent(&mut t.el, 8).unwrap();
 
     aeCreateTimeEvent(&mut t.el, 0, ticks, 0);
-    aeCreateTimeEvent(&mut t.el, 0, nestsInTime, 0);
-    assert_eq!(turnOfTime(&mut t), 1);
+    aeCreateTimeEvent(&mut t.el, 0, nests_in_time, 0);
+    assert_eq!(turn_of_time(&mut t), 1);
     assert_eq!(t.log, [(10, 0), (9, 0)], "the nested turn took the other one over");
     assert_eq!(t.el.timeEvents.len(), 0);
     assert_eq!(after(5, i64::MIN), 0);
@@ -747,7 +747,7 @@ fn the_sleep_can_be_limited_once() {
     let mut t = Test::new();
     aeSetBeforeSleepProc(
         &mut t.el,
-        Some(|t: &mut Test| aeLimitSleep(&mut t.el, Duration::from_millis(1))),
+        Some(|t: &mut Test| limit_sleep(&mut t.el, Duration::from_millis(1))),
     );
     // Without a limit this would sleep for ever.
     assert_eq!(aeProcessEvents(&mut t, AE_FILE_EVENTS | AE_CALL_BEFORE_SLEEP), 0);
@@ -757,7 +757,7 @@ fn the_sleep_can_be_limited_once() {
 /// Many sockets, a random peer, and a naive count of the bytes that must arrive.
 #[test]
 fn random_traffic_arrives_complete() {
-    let seed = crate::sys::random::randomU64() | 1;
+    let seed = crate::sys::random::random_u64() | 1;
     let mut x = seed;
     let mut random = |n: u64| {
         x ^= x << 13;

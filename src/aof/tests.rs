@@ -2,7 +2,7 @@ use super::*;
 use crate::args::Argv;
 use crate::server::populateCommandTable;
 
-fn newServer() -> Server {
+fn new_server() -> Server {
     let mut server = Server {
         db: (0..16).map(|id| RedisDb { id, ..Default::default() }).collect(),
         dbnum: 16,
@@ -43,7 +43,7 @@ fn fed(server: &mut Server) -> Vec<String> {
         ranges: Vec::new(),
     };
     let mut lines = Vec::new();
-    while let Ok(true) = readCommand(&mut l) {
+    while let Ok(true) = aof_read_command(&mut l) {
         let argv = Args::new(&l.buf, &l.ranges, None);
         let words: Vec<_> = argv.iter().map(|w| String::from_utf8_lossy(w)).collect();
         lines.push(words.join(" "));
@@ -53,7 +53,7 @@ fn fed(server: &mut Server) -> Vec<String> {
 
 #[test]
 fn commands_are_fed_with_their_db() {
-    let mut server = newServer();
+    let mut server = new_server();
     for (db, line) in [(0, "SET k v"), (0, "DEL k"), (11, "INCR n"), (0, "INCR n")] {
         feed(&mut server, db, line);
     }
@@ -68,7 +68,7 @@ fn commands_are_fed_with_their_db() {
 
 #[test]
 fn a_time_to_live_becomes_a_point_in_time() {
-    let mut server = newServer();
+    let mut server = new_server();
     server.aof_selected_db = 0;
     let before = mstime();
     for line in ["EXPIRE k 100", "PEXPIRE k 100000", "SET k v px 100000", "EXPIREAT k 7"] {
@@ -86,7 +86,7 @@ fn a_time_to_live_becomes_a_point_in_time() {
 
 #[test]
 fn before_the_first_rewrite_only_the_rewrite_buffer_is_fed() {
-    let mut server = newServer();
+    let mut server = new_server();
     server.aof_state = AOF_WAIT_REWRITE;
     feed(&mut server, 0, "SET k v");
     assert_eq!((server.aof_buf.len(), aofRewriteBufferSize(&server)), (0, 0));
@@ -100,7 +100,7 @@ fn before_the_first_rewrite_only_the_rewrite_buffer_is_fed() {
 
 #[test]
 fn the_rewrite_buffer_goes_on_in_the_next_block() {
-    let mut server = newServer();
+    let mut server = new_server();
     let bytes: Vec<u8> = (0..25_000_000u32).map(|i| (i >> 7) as u8).collect();
     let mut rest = &bytes[..];
     for size in [1, AOF_RW_BUF_BLOCK_SIZE - 1, 5, 13_000_000].into_iter().cycle() {
@@ -121,7 +121,7 @@ fn the_rewrite_buffer_goes_on_in_the_next_block() {
     assert_eq!(aofRewriteBufferWrite(&server, fd).unwrap(), bytes.len() - 10);
     lseek(fd, 0, libc::SEEK_SET).unwrap();
     let mut written = Vec::new();
-    while readAppend(fd, &mut written, 1 << 20).unwrap() != 0 {}
+    while read_append(fd, &mut written, 1 << 20).unwrap() != 0 {}
     close(fd);
     assert!(written == bytes[10..]);
     aofRewriteBufferReset(&mut server);
@@ -140,7 +140,7 @@ fn load(server: &mut Server, file: &[u8]) -> Result<i64, LoadStop> {
     server.loading = true;
     let c = createAOFClient(server);
     let mut done = Ok(());
-    while let Ok(more) = readCommand(&mut l).inspect_err(|_| done = Err(())) {
+    while let Ok(more) = aof_read_command(&mut l).inspect_err(|_| done = Err(())) {
         if !more {
             break;
         }
@@ -155,7 +155,7 @@ fn load(server: &mut Server, file: &[u8]) -> Result<i64, LoadStop> {
     server.loading = false;
     match done {
         Ok(()) => Ok(l.valid_up_to),
-        Err(()) if rioAtEof(&l.fp) => Err(uxeof),
+        Err(()) if rio_at_eof(&l.fp) => Err(uxeof),
         Err(()) => Err(fmterr),
     }
 }
@@ -163,7 +163,7 @@ fn load(server: &mut Server, file: &[u8]) -> Result<i64, LoadStop> {
 fn rewritten(server: &mut Server) -> Vec<u8> {
     let mut aof = rioInitWithBuffer(Vec::new());
     rewriteAppendOnlyFileRio(server, &mut aof).unwrap();
-    rioIntoBuffer(aof)
+    rio_into_buffer(aof)
 }
 
 fn multibulk(lines: &[&str]) -> Vec<u8> {
@@ -177,7 +177,7 @@ fn multibulk(lines: &[&str]) -> Vec<u8> {
 
 #[test]
 fn every_type_is_rewritten_as_commands_that_make_it() {
-    let mut server = newServer();
+    let mut server = new_server();
     let lines = [
         "SET s text",
         "SET n 12",
@@ -235,7 +235,7 @@ fn every_type_is_rewritten_as_commands_that_make_it() {
     }
 
     // Read back, it is written the same.
-    let mut again = newServer();
+    let mut again = new_server();
     load(&mut again, &aof).ok().unwrap();
     let mut second = rewritten(&mut again);
     again.aof_buf = take(&mut second);
@@ -249,7 +249,7 @@ fn every_type_is_rewritten_as_commands_that_make_it() {
 
 #[test]
 fn a_command_has_at_most_64_elements() {
-    let mut server = newServer();
+    let mut server = new_server();
     let items: Vec<String> = (0..130).map(|i| i.to_string()).collect();
     let line = format!("RPUSH l {}", items.join(" "));
     load(&mut server, &multibulk(&[&line])).ok().unwrap();
@@ -273,7 +273,7 @@ fn the_end_is_told_from_damage() {
     ];
     for (tail, expected) in cases {
         let file = [&whole, tail].concat();
-        let mut server = newServer();
+        let mut server = new_server();
         let mut l = Loading {
             fp: rioInitWithBuffer(file),
             valid_up_to: 0,
@@ -281,13 +281,13 @@ fn the_end_is_told_from_damage() {
             buf: Vec::new(),
             ranges: Vec::new(),
         };
-        assert!(matches!(readCommand(&mut l), Ok(true)));
-        let next = match readCommand(&mut l) {
+        assert!(matches!(aof_read_command(&mut l), Ok(true)));
+        let next = match aof_read_command(&mut l) {
             Ok(more) => {
                 assert!(!more);
                 Ok(rioTell(&l.fp) as i64)
             }
-            Err(readerr) if rioAtEof(&l.fp) => Err(uxeof),
+            Err(readerr) if rio_at_eof(&l.fp) => Err(uxeof),
             Err(stop) => Err(stop),
         };
         let same = match (&next, &expected) {
@@ -305,7 +305,7 @@ fn a_flush_writes_the_buffer_and_counts_it() {
     let path = bformat!("/tmp/fidelis-aof-flush-{}", getpid());
     let fd = open(&path, libc::O_CREAT | libc::O_TRUNC | libc::O_RDWR, 0o600).unwrap();
     unlink(&path).unwrap();
-    let mut server = newServer();
+    let mut server = new_server();
     server.aof_fsync = AOF_FSYNC_ALWAYS;
     server.aof_fd = Some(fd);
     server.steady_time = 5;
@@ -313,7 +313,7 @@ fn a_flush_writes_the_buffer_and_counts_it() {
     flushAppendOnlyFile(&mut server, false);
     assert_eq!((server.aof_current_size, server.aof_fsync_offset), (50, 50));
     assert_eq!((server.aof_last_fsync, server.aof_buf.len()), (5, 0));
-    assert_eq!(fileSize(fd).unwrap(), 50);
+    assert_eq!(file_size(fd).unwrap(), 50);
 
     // With a child and no-appendfsync-on-rewrite, the disk is left alone.
     server.aof_no_fsync_on_rewrite = true;

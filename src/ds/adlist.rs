@@ -1,11 +1,13 @@
 //! `adlist.c`: a doubly linked list of small values, in a slab.
 //!
-//! Nodes live in one vector and are named by a [`ListNode`]: an index with a generation. Where the C keeps a pointer to a
-//! node in order to unlink it in one step, we keep the id. Values are `Copy` (client ids, mostly), so no list ever
-//! lends a reference, and a loop over one may change anything, the list included.
+//! Nodes live in one vector and are named by a [`ListNode`]: an index with a generation. Where the
+//! C keeps a pointer to a node in order to unlink it in one step, we keep the id. Values are `Copy`
+//! (client ids, mostly), so no list ever lends a reference, and a loop over one may change
+//! anything, the list included.
 //!
-//! Absent: the dup, free and match methods, since a value owns nothing and has its own `PartialEq`; `listDup` is
-//! `Clone`. Differs: removing the node an iterator would visit next is safe here (see [`listNext`]).
+//! Absent: the dup, free and match methods, since a value owns nothing and has its own `PartialEq`;
+//! `listDup` is `Clone`. Differs: removing the node an iterator would visit next is safe here (see
+//! [`listNext`]).
 
 use std::num::NonZeroU32;
 
@@ -20,8 +22,8 @@ pub struct ListNode {
 struct Slot<T> {
     prev: Option<ListNode>,
     next: Option<ListNode>,
-    /// Which of the nodes that lived in this slot the links speak of. They stay readable after the node's death,
-    /// until the slot is used again: an iterator finds its way through them.
+    /// Which of the nodes that lived in this slot the links speak of. They stay readable after the
+    /// node's death, until the slot is used again: an iterator finds its way through them.
     generation: NonZeroU32,
     live: bool,
     value: T,
@@ -63,7 +65,8 @@ pub struct ListIter {
 }
 
 impl ListIter {
-    /// The node whose value [`listNext`] returned last: what a loop hands to [`listDelNode`]. None before the first step.
+    /// The node whose value [`listNext`] returned last: what a loop hands to [`listDelNode`]. None
+    /// before the first step.
     pub fn node(&self) -> Option<ListNode> {
         self.current
     }
@@ -234,7 +237,8 @@ pub fn listAddNodeTail<T: Copy>(list: &mut List<T>, value: T) -> ListNode {
     node
 }
 
-/// Adds `value` beside `old_node`, behind it if `after`, else before it; returns the new node. Panics on a stale id.
+/// Adds `value` beside `old_node`, behind it if `after`, else before it; returns the new node.
+/// Panics on a stale id.
 #[track_caller]
 pub fn listInsertNode<T: Copy>(
     list: &mut List<T>,
@@ -289,12 +293,13 @@ pub fn listRewindTail<T: Copy>(list: &List<T>) -> ListIter {
 
 /// Moves on, and returns the next value; none at the end. `iter.node()` is then its node.
 ///
-/// As in the C, the node to visit next is settled when its predecessor is returned: the body may delete the node it was
-/// given, and what it inserts right behind that node is not visited.
+/// As in the C, the node to visit next is settled when its predecessor is returned: the body may
+/// delete the node it was given, and what it inserts right behind that node is not visited.
 ///
-/// C: deleting the next node would be a use after free. Here the walk goes on with the first live node after it:
-/// found from the current node if that lives, else through the links that dead nodes keep. Only if both died and their
-/// slots are in use again has the place been lost, and the walk ends.
+/// C: deleting the next node would be a use after free. Here the walk goes on with the first live
+/// node after it: found from the current node if that lives, else through the links that dead nodes
+/// keep. Only if both died and their slots are in use again has the place been lost, and the walk
+/// ends.
 pub fn listNext<T: Copy>(list: &List<T>, iter: &mut ListIter) -> Option<T> {
     let forward = iter.direction == AL_START_HEAD;
     let link = |slot: &Slot<T>| if forward { slot.next } else { slot.prev };
@@ -331,7 +336,8 @@ pub fn listSearchKey<T: Copy + PartialEq>(list: &List<T>, key: T) -> Option<List
     None
 }
 
-/// The node at a zero-based `index`: 0 is the head, -1 the tail, -2 the one before it. None if out of range.
+/// The node at a zero-based `index`: 0 is the head, -1 the tail, -2 the one before it. None if out
+/// of range.
 pub fn listIndex<T: Copy>(list: &List<T>, index: i64) -> Option<ListNode> {
     let (mut node, steps) =
         if index < 0 { (list.tail, index.unsigned_abs() - 1) } else { (list.head, index as u64) };
@@ -367,7 +373,8 @@ pub fn listRotateHeadToTail<T: Copy>(list: &mut List<T>) {
     }
 }
 
-/// Moves every value of `o` to the tail of `l`. `o` is empty afterwards, and the ids of its nodes are stale.
+/// Moves every value of `o` to the tail of `l`. `o` is empty afterwards, and the ids of its nodes
+/// are stale.
 pub fn listJoin<T: Copy>(l: &mut List<T>, o: &mut List<T>) {
     for value in o.iter() {
         listAddNodeTail(l, *value);

@@ -8,7 +8,7 @@
 
 /// The size class that holds `n` bytes: steps of 8 up to 64, and four steps between one power of
 /// two and the next.
-fn sizeClass(n: usize) -> usize {
+fn round_to_size_class(n: usize) -> usize {
     if n <= 64 {
         return n.next_multiple_of(8);
     }
@@ -26,12 +26,12 @@ pub(super) fn resize(v: &mut Vec<u8>, len: usize) {
     let old = v.len();
     if len > old {
         if len > v.capacity() {
-            v.reserve_exact(sizeClass(len) - old);
+            v.reserve_exact(round_to_size_class(len) - old);
         }
         v.resize(len, 0);
     } else {
         v.truncate(len);
-        let class = sizeClass(len);
+        let class = round_to_size_class(len);
         if class <= v.capacity() / 4 * 3 {
             v.shrink_to(class);
         }
@@ -96,7 +96,7 @@ mod tests {
         for (n, class) in
             [(1, 8), (11, 16), (64, 64), (65, 80), (128, 128), (129, 160), (4097, 5120)]
         {
-            assert_eq!(sizeClass(n), class);
+            assert_eq!(round_to_size_class(n), class);
         }
     }
 

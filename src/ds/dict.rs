@@ -1,23 +1,27 @@
 //! `dict.c`: hash tables that grow and shrink a bucket at a time, and can be scanned while they do.
 //!
-//! Names and promises are the C's: two tables while rehashing, the reverse-binary SCAN cursor, `dict_can_resize` and its
-//! force ratio, paused rehashing. The table under them is another one. A bucket is one cache line:
+//! Names and promises are the C's: two tables while rehashing, the reverse-binary SCAN cursor,
+//! `dict_can_resize` and its force ratio, paused rehashing. The table under them is another one. A
+//! bucket is one cache line:
 //!
 //! ```text
 //!   byte 0    1 .. 7      8 .. 63
 //!   [meta]  [7 tags]  [7 slots of 8 bytes]
 //! ```
 //!
-//! The low seven bits of `meta` say which slots are in use; the top bit says that the seventh slot is no entry but the
-//! address of another bucket, where the chain goes on. A tag is the top byte of an entry's hash, so that a lookup compares
-//! seven tags at once and almost never looks at an entry that isn't the one: two cache misses, bucket and entry.
+//! The low seven bits of `meta` say which slots are in use; the top bit says that the seventh slot
+//! is no entry but the address of another bucket, where the chain goes on. A tag is the top byte of
+//! an entry's hash, so that a lookup compares seven tags at once and almost never looks at an entry
+//! that isn't the one: two cache misses, bucket and entry.
 //!
-//! Read first: [`RawDict`], the table of 8-byte payloads, for callers who keep their keys elsewhere; then [`Dict`], which
-//! owns entries that know their own key, and the functions with the C's names.
+//! Read first: [`RawDict`], the table of 8-byte payloads, for callers who keep their keys
+//! elsewhere; then [`Dict`], which owns entries that know their own key, and the functions with the
+//! C's names.
 //!
-//! Differs: a lookup takes `&self` and moves nothing, so that reading writes to no memory that a forked child shares; the
-//! C does a rehashing step there. The resize policy is a field of each table instead of a global. Random functions are given
-//! their source of randomness. Large arrays are mapped and given back piecewise, see `sys::mem`.
+//! Differs: a lookup takes `&self` and moves nothing, so that reading writes to no memory that a
+//! forked child shares; the C does a rehashing step there. The resize policy is a field of each
+//! table instead of a global. Random functions are given their source of randomness. Large arrays
+//! are mapped and given back piecewise, see `sys::mem`.
 #![allow(unsafe_code)] // buckets are raw memory, and a bucket's last slot is sometimes a pointer to the next one
 
 use super::siphash::{HashSeed, siphash};
@@ -33,18 +37,21 @@ use std::ptr::{NonNull, copy_nonoverlapping, null_mut};
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("slots hold 64-bit pointers");
 
-/// Entries to a bucket at which a table is full and doubles. With seven slots a quarter of the buckets then chain.
+/// Entries to a bucket at which a table is full and doubles. With seven slots a quarter of the
+/// buckets then chain.
 pub const DICT_BUCKET_FILL: usize = 6;
 /// Slots of the smallest table; anything above it may be worth shrinking.
 pub const DICT_HT_INITIAL_SIZE: usize = DICT_BUCKET_FILL;
 /// Below this percentage of used slots a table is worth shrinking.
 pub const HASHTABLE_MIN_FILL: usize = 10;
-/// While resizing is to be avoided, a table must be this many times too small (or too large) to be resized.
+/// While resizing is to be avoided, a table must be this many times too small (or too large) to be
+/// resized.
 const dict_force_resize_ratio: usize = 5;
 
-/// Whether tables may be resized (`dict_can_resize`). While a child saves the data, each page that we write to is copied, and moving
-/// entries to another table would write to all of them. Growth is not ruled out then: a table with far more entries than it was
-/// made for would make each lookup walk a chain.
+/// Whether tables may be resized (`dict_can_resize`). While a child saves the data, each page that
+/// we write to is copied, and moving entries to another table would write to all of them. Growth is
+/// not ruled out then: a table with far more entries than it was made for would make each lookup
+/// walk a chain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum dictResizeEnable {
     /// Whenever it is useful.
@@ -60,18 +67,21 @@ pub use dictResizeEnable::*;
 const SLOTS: usize = 7;
 const CHAINED: u8 = 0x80;
 const PRESENT: u8 = 0x7f;
-/// The longest chain, in payloads, of which each has the same chance in a fair choice. No bucket has more, or as good as none.
+/// The longest chain, in payloads, of which each has the same chance in a fair choice. No bucket
+/// has more, or as good as none.
 const MAX_CHAIN_SAMPLED: usize = 4 * SLOTS;
 const NOT_REHASHING: usize = usize::MAX;
 const BUCKET: usize = size_of::<Bucket>();
 
 #[repr(C, align(64))]
 struct Bucket {
-    /// Bits 0 to 6: the slot holds a payload. Bit 7: slot 6 holds the address of the next bucket (then bit 6 is 0).
-    /// In a chain every bucket but the last is full, and the last one is never empty.
+    /// Bits 0 to 6: the slot holds a payload. Bit 7: slot 6 holds the address of the next bucket
+    /// (then bit 6 is 0). In a chain every bucket but the last is full, and the last one is never
+    /// empty.
     meta: u8,
     tags: [u8; SLOTS],
-    /// Pointers, to the compiler, so that those who store pointers get them back as good as they came.
+    /// Pointers, to the compiler, so that those who store pointers get them back as good as they
+    /// came.
     slots: [*mut u8; SLOTS],
 }
 
@@ -101,7 +111,8 @@ fn tag_of(hash: u64) -> u8 {
     (hash >> 56) as u8
 }
 
-/// Bit i of the result: slot i is in use and its tag is `tag`. `word` is a bucket's first eight bytes.
+/// Bit i of the result: slot i is in use and its tag is `tag`. `word` is a bucket's first eight
+/// bytes.
 #[inline(always)]
 fn match_tag(word: u64, tag: u8) -> u32 {
     #[cfg(target_arch = "x86_64")]
@@ -137,7 +148,8 @@ fn match_tag_portable(word: u64, tag: u8) -> u32 {
 /// `b` is a live bucket.
 #[inline(always)]
 unsafe fn word(b: *const Bucket) -> u64 {
-    // SAFETY: the first eight bytes of a bucket are `meta` and `tags`, initialised, and aligned to eight.
+    // SAFETY: the first eight bytes of a bucket are `meta` and `tags`, initialised, and aligned to
+    // eight.
     u64::from_le(unsafe { b.cast::<u64>().read() })
 }
 
@@ -187,8 +199,8 @@ unsafe fn count(b: *const Bucket) -> usize {
 /// `b` is a live bucket.
 #[inline(always)]
 unsafe fn prefetch_slots(b: *const Bucket) {
-    // SAFETY: `b` is live; a prefetch takes any address, so unused slots need no care beyond being initialised,
-    // which they are: buckets are born zeroed.
+    // SAFETY: `b` is live; a prefetch takes any address, so unused slots need no care beyond being
+    // initialised, which they are: buckets are born zeroed.
     for p in unsafe { (*b).slots } {
         mem::prefetch(p.addr());
     }
@@ -209,8 +221,9 @@ fn pointer(payload: u64) -> *mut u8 {
 pub struct DictCursor {
     table: usize,
     index: usize,
-    /// Position in the bucket's chain, and the slot above the next one to look at: a chain is walked from its end, so
-    /// that removing the payload just returned moves none that is still to come.
+    /// Position in the bucket's chain, and the slot above the next one to look at: a chain is
+    /// walked from its end, so that removing the payload just returned moves none that is still to
+    /// come.
     bucket: usize,
     slot: u32,
 }
@@ -227,24 +240,27 @@ impl Default for DictCursor {
     }
 }
 
-/// A hash table of 8-byte payloads. It knows neither keys nor hashes: each call brings the hash, a test for equality,
-/// or a way to hash a payload again, in the manner of hashbrown's `HashTable`.
+/// A hash table of 8-byte payloads. It knows neither keys nor hashes: each call brings the hash, a
+/// test for equality, or a way to hash a payload again, in the manner of hashbrown's `HashTable`.
 ///
-/// Payloads are plain numbers to this type, so all its methods are safe. It frees its buckets and nothing else.
+/// Payloads are plain numbers to this type, so all its methods are safe. It frees its buckets and
+/// nothing else.
 pub struct RawDict {
     table: [*mut Bucket; 2],
     /// Buckets less one; 0 for a table that isn't there.
     mask: [usize; 2],
     used: [usize; 2],
     chains: [usize; 2],
-    /// The first bucket of table 0 that is not moved yet, or NOT_REHASHING. Those before it are empty.
+    /// The first bucket of table 0 that is not moved yet, or NOT_REHASHING. Those before it are
+    /// empty.
     rehashidx: usize,
     pauserehash: u32,
     can_resize: dictResizeEnable,
     expand_allowed: bool,
 }
 
-// SAFETY: a RawDict owns its buckets alone, and nothing in them belongs to a thread. Payloads are numbers.
+// SAFETY: a RawDict owns its buckets alone, and nothing in them belongs to a thread. Payloads are
+// numbers.
 unsafe impl Send for RawDict {}
 // SAFETY: through a shared reference buckets are only read; there is no hidden mutability.
 unsafe impl Sync for RawDict {}
@@ -311,12 +327,14 @@ impl RawDict {
         self.can_resize = enable;
     }
 
-    /// Allows or forbids growth in [`insert`](Self::insert) (the answer of the C's `expandAllowed`).
+    /// Allows or forbids growth in [`insert`](Self::insert) (the answer of the C's
+    /// `expandAllowed`).
     pub fn set_expand_allowed(&mut self, allowed: bool) {
         self.expand_allowed = allowed;
     }
 
-    /// The bytes that the next insert would ask for at once because the table is full (what `expandAllowed` is asked).
+    /// The bytes that the next insert would ask for at once because the table is full (what
+    /// `expandAllowed` is asked).
     pub fn growth_pending(&self) -> Option<usize> {
         self.should_grow().then(|| (Self::buckets_for(self.used[0] + 1)) * BUCKET)
     }
@@ -333,9 +351,9 @@ impl RawDict {
         n.div_ceil(DICT_BUCKET_FILL).max(1).checked_next_power_of_two().unwrap_or(usize::MAX)
     }
 
-    /// Makes a table for `n` payloads (`dictExpand`, `dictTryExpand`): the first one, or the second one, to which
-    /// rehashing then moves. `false`: nothing was done, because we are rehashing, it would be too small or of the
-    /// same size, or there is no memory.
+    /// Makes a table for `n` payloads (`dictExpand`, `dictTryExpand`): the first one, or the second
+    /// one, to which rehashing then moves. `false`: nothing was done, because we are rehashing, it
+    /// would be too small or of the same size, or there is no memory.
     pub fn try_expand(&mut self, n: usize) -> bool {
         if self.is_rehashing() || self.used[0] > n {
             return false;
@@ -354,7 +372,8 @@ impl RawDict {
         true
     }
 
-    /// Shrinks the table to what its payloads need (`dictResize`). `false`: not allowed now, or nothing to gain.
+    /// Shrinks the table to what its payloads need (`dictResize`). `false`: not allowed now, or
+    /// nothing to gain.
     pub fn resize(&mut self) -> bool {
         if self.can_resize != DICT_RESIZE_ENABLE || self.is_rehashing() {
             return false;
@@ -393,12 +412,12 @@ impl RawDict {
         }
     }
 
-    /// Moves up to `n` buckets to the second table (`dictRehash`). `hash` tells the hash of a payload. `true`: there is more
-    /// to move.
+    /// Moves up to `n` buckets to the second table (`dictRehash`). `hash` tells the hash of a
+    /// payload. `true`: there is more to move.
     ///
-    /// A step moves a bucket with its whole chain. But a large part of a table may be empty, and to look for the next payload
-    /// through all of it would block the server; so at most ten empty buckets are visited for each one asked for, and a
-    /// call may end without having moved any.
+    /// A step moves a bucket with its whole chain. But a large part of a table may be empty, and to
+    /// look for the next payload through all of it would block the server; so at most ten empty
+    /// buckets are visited for each one asked for, and a call may end without having moved any.
     pub fn rehash_steps(&mut self, n: usize, hash: impl Fn(u64) -> u64) -> bool {
         // SAFETY: slots come from buckets that are being moved.
         self.rehash_slots(n, |s| hash(unsafe { load(s) }))
@@ -451,8 +470,8 @@ impl RawDict {
         false
     }
 
-    /// Rehashes in batches of 100 buckets until `ms` milliseconds of `clock` (in milliseconds) are over or all is
-    /// moved (`dictRehashMilliseconds`). Returns the number of buckets.
+    /// Rehashes in batches of 100 buckets until `ms` milliseconds of `clock` (in milliseconds) are
+    /// over or all is moved (`dictRehashMilliseconds`). Returns the number of buckets.
     pub fn rehash_milliseconds(
         &mut self,
         ms: u64,
@@ -480,8 +499,9 @@ impl RawDict {
         rehashes
     }
 
-    /// Whether there are two tables, and neither a pause nor the resize policy is against moving a bucket. While resizing is to be
-    /// avoided, a table goes on moving only if the two differ so much in size that it is badly needed.
+    /// Whether there are two tables, and neither a pause nor the resize policy is against moving a
+    /// bucket. While resizing is to be avoided, a table goes on moving only if the two differ so
+    /// much in size that it is badly needed.
     fn may_rehash(&self) -> bool {
         if !self.is_rehashing() || self.pauserehash > 0 {
             return false;
@@ -494,9 +514,9 @@ impl RawDict {
         }
     }
 
-    /// Moves one bucket, if we are rehashing and may (`_dictRehashStep`). Additions and removals call this, so that the table
-    /// moves on while it is used. Not while it is paused: an iteration in its middle would miss what moves behind it, or
-    /// return it twice.
+    /// Moves one bucket, if we are rehashing and may (`_dictRehashStep`). Additions and removals
+    /// call this, so that the table moves on while it is used. Not while it is paused: an iteration
+    /// in its middle would miss what moves behind it, or return it twice.
     // C: lookups do a step, too.
     #[inline(always)]
     fn rehash_step(&mut self, hash: impl Fn(Slot) -> u64) {
@@ -514,13 +534,15 @@ impl RawDict {
     /// Moves one bucket and its chain to table 1.
     fn move_bucket(&mut self, i: usize, hash: impl Fn(Slot) -> u64) {
         assert!(i <= self.mask[0] && !self.table[1].is_null());
-        // SAFETY: `i` is within table 0, table 1 is there, and `put` touches table 1 alone. A payload's bit is cleared
-        // after it was put, and `hash` is called before, so that a panic in `hash` leaves each payload in one place.
-        // Chain buckets are freed when they are empty and unlinked: the head's meta is zeroed at the end, which is
-        // also what makes it an empty bucket.
+        // SAFETY: `i` is within table 0, table 1 is there, and `put` touches table 1 alone. A
+        // payload's bit is cleared after it was put, and `hash` is called before, so that a panic
+        // in `hash` leaves each payload in one place. Chain buckets are freed when they are empty
+        // and unlinked: the head's meta is zeroed at the end, which is also what makes it an empty
+        // bucket.
         unsafe {
             let head = self.table[0].add(i);
-            // What the next step will need: its payloads, which get hashed, and the bucket after it.
+            // What the next step will need: its payloads, which get hashed, and the bucket after
+            // it.
             if i < self.mask[0] {
                 prefetch_slots(head.add(1));
                 mem::prefetch(head.addr() + 2 * BUCKET);
@@ -554,13 +576,15 @@ impl RawDict {
         let (done, bytes) = (self.rehashidx * BUCKET, self.buckets(0) * BUCKET);
         if done % mem::RELEASE_CHUNK == 0 && done > 0 && done < bytes {
             let p = NonNull::new(self.table[0]).expect("rehashing").cast();
-            // SAFETY: an array larger than a chunk is mapped. All buckets before rehashidx are empty, for good; as zeros
-            // they stay empty. rehashidx only grows, so each chunk goes once.
+            // SAFETY: an array larger than a chunk is mapped. All buckets before rehashidx are
+            // empty, for good; as zeros they stay empty. rehashidx only grows, so each chunk goes
+            // once.
             unsafe { mem::release(p, bytes, done - mem::RELEASE_CHUNK) };
         }
     }
 
-    /// Frees the array of table `t`, whose chains are freed or moved already, and resets its fields.
+    /// Frees the array of table `t`, whose chains are freed or moved already, and resets its
+    /// fields.
     fn free_table(&mut self, t: usize) {
         let Some(p) = NonNull::new(self.table[t]) else { return };
         let bytes = self.buckets(t) * BUCKET;
@@ -570,7 +594,8 @@ impl RawDict {
             let done = (self.rehashidx * BUCKET).min(bytes - 1);
             released = done / mem::RELEASE_CHUNK * mem::RELEASE_CHUNK;
         }
-        // SAFETY: the array came from alloc_array with this size, and is forgotten on the next lines.
+        // SAFETY: the array came from alloc_array with this size, and is forgotten on the next
+        // lines.
         unsafe { mem::free_array(p.cast(), bytes, released) };
         self.table[t] = null_mut();
         (self.mask[t], self.used[t], self.chains[t]) = (0, 0, 0);
@@ -586,7 +611,8 @@ impl RawDict {
 
     // ------------------------------------------------------------------------------------------- slots and buckets
 
-    /// The bucket of table `t` for this hash; null if there is none, or it is empty because it was moved.
+    /// The bucket of table `t` for this hash; null if there is none, or it is empty because it was
+    /// moved.
     #[inline(always)]
     fn head(&self, t: usize, hash: u64) -> *mut Bucket {
         let i = hash as usize & self.mask[t];
@@ -608,7 +634,8 @@ impl RawDict {
         for t in 0..2 {
             let mut b = self.head(t, hash);
             while !b.is_null() {
-                // SAFETY: `b` is live: a head, or the next of a live chained one. Matched slots are in use.
+                // SAFETY: `b` is live: a head, or the next of a live chained one. Matched slots are
+                // in use.
                 unsafe {
                     let mut m = match_tag(word(b), tag);
                     while m != 0 {
@@ -636,8 +663,9 @@ impl RawDict {
     /// Stores a payload in table `t`, which is there. Returns its slot.
     fn put(&mut self, t: usize, p: *mut u8, hash: u64) -> NonNull<*mut u8> {
         assert!(!self.table[t].is_null());
-        // SAFETY: the index is within the table, so `b` is live, and so is each next one of a chain. A free slot of a
-        // chained bucket is one of the first six: bit 6 is 0 there, but the seventh slot is the chain's.
+        // SAFETY: the index is within the table, so `b` is live, and so is each next one of a
+        // chain. A free slot of a chained bucket is one of the first six: bit 6 is 0 there, but the
+        // seventh slot is the chain's.
         unsafe {
             let mut b = self.table[t].add(hash as usize & self.mask[t]);
             loop {
@@ -655,7 +683,8 @@ impl RawDict {
                     b = next_in_chain(b);
                     continue;
                 }
-                // Full. The last payload makes room for the address of another bucket, and is its first.
+                // Full. The last payload makes room for the address of another bucket, and is its
+                // first.
                 let c = alloc_zeroed(Layout::new::<Bucket>()).cast::<Bucket>();
                 if c.is_null() {
                     handle_alloc_error(Layout::new::<Bucket>());
@@ -743,15 +772,17 @@ impl RawDict {
         unsafe { Some(load(self.find_slot(hash, |s| eq(load(s)))?.as_ptr())) }
     }
 
-    /// Adds a payload, whether or not an equal one is there: that's the caller's to know. Grows the table when it is
-    /// full and that is allowed, and moves a bucket when rehashing; `rehash` tells the hash of a payload.
+    /// Adds a payload, whether or not an equal one is there: that's the caller's to know. Grows the
+    /// table when it is full and that is allowed, and moves a bucket when rehashing; `rehash` tells
+    /// the hash of a payload.
     #[inline]
     pub fn insert(&mut self, hash: u64, payload: u64, rehash: impl Fn(u64) -> u64) {
         // SAFETY: slots come from buckets that are being moved.
         self.insert_pointer(hash, pointer(payload), |s| rehash(unsafe { load(s) }));
     }
 
-    /// Removes and returns the payload with this hash for which `eq` says yes; moves a bucket when rehashing.
+    /// Removes and returns the payload with this hash for which `eq` says yes; moves a bucket when
+    /// rehashing.
     #[inline]
     pub fn remove(
         &mut self,
@@ -763,8 +794,8 @@ impl RawDict {
         unsafe { self.remove_pointer(hash, |s| eq(load(s)), |s| rehash(load(s))).map(expose) }
     }
 
-    /// Puts `payload` in the place of the one with this hash for which `eq` says yes, and returns that one. The new
-    /// payload must have the same hash.
+    /// Puts `payload` in the place of the one with this hash for which `eq` says yes, and returns
+    /// that one. The new payload must have the same hash.
     #[inline]
     pub fn replace(
         &mut self,
@@ -778,7 +809,8 @@ impl RawDict {
         }
     }
 
-    /// Forgets all payloads and frees all memory (`dictEmpty`). `callback` is called once every 65536 buckets.
+    /// Forgets all payloads and frees all memory (`dictEmpty`). `callback` is called once every
+    /// 65536 buckets.
     pub fn clear(&mut self, mut callback: impl FnMut()) {
         for t in 0..2 {
             // Chains have to be looked for only if there are any.
@@ -787,7 +819,8 @@ impl RawDict {
                 if i & 65535 == 0 {
                     callback();
                 }
-                // SAFETY: `i` is within the table; the chain is unlinked before its buckets are freed.
+                // SAFETY: `i` is within the table; the chain is unlinked before its buckets are
+                // freed.
                 unsafe {
                     let head = self.table[t].add(i);
                     let mut b = next_in_chain(head);
@@ -806,7 +839,8 @@ impl RawDict {
         self.pauserehash = 0;
     }
 
-    /// Asks for the bucket lines of a hash: the first of three stages that hide the memory's latency.
+    /// Asks for the bucket lines of a hash: the first of three stages that hide the memory's
+    /// latency.
     #[inline(always)]
     pub fn prefetch_bucket(&self, hash: u64) {
         mem::prefetch(self.table[0].addr() + (hash as usize & self.mask[0]) * BUCKET);
@@ -824,8 +858,8 @@ impl RawDict {
         });
     }
 
-    /// Calls `f` for the first two payloads whose tag fits the hash, in the first bucket of each table, and asks for the
-    /// next bucket of the chain if there is one.
+    /// Calls `f` for the first two payloads whose tag fits the hash, in the first bucket of each
+    /// table, and asks for the next bucket of the chain if there is one.
     #[inline(always)]
     pub fn candidates(&self, hash: u64, mut f: impl FnMut(u64)) {
         for t in 0..2 {
@@ -849,33 +883,37 @@ impl RawDict {
 
     // ------------------------------------------------------------------------------- scanning, iterating, sampling
 
-    /// Calls `f` for the payloads of the buckets at cursor `v`, and returns the next cursor; 0 is the first and the last
-    /// one (`dictScan`).
+    /// Calls `f` for the payloads of the buckets at cursor `v`, and returns the next cursor; 0 is
+    /// the first and the last one (`dictScan`).
     ///
-    /// What is in the table from the first call to the last is returned at least once, whatever the table does in between.
-    /// Some may be returned more than once, and a call returns several: all of a bucket. No state is kept between calls.
+    /// What is in the table from the first call to the last is returned at least once, whatever the
+    /// table does in between. Some may be returned more than once, and a call returns several: all
+    /// of a bucket. No state is kept between calls.
     ///
     /// # Why nothing is missed
     ///
-    /// A payload's bucket is the low bits of its hash, as many as the table's size has. The cursor counts with its bits
-    /// reversed: the carry goes from the highest bit of the mask downwards. With 8 buckets it is 000, 100, 010, 110, 001, 101,
-    /// 011, 111.
+    /// A payload's bucket is the low bits of its hash, as many as the table's size has. The cursor
+    /// counts with its bits reversed: the carry goes from the highest bit of the mask downwards.
+    /// With 8 buckets it is 000, 100, 010, 110, 001, 101, 011, 111.
     ///
-    /// *The table grows*, from 8 to 32 buckets say, when the cursor is 110. What was in bucket 110 can only go to the buckets
-    /// 00110, 01110, 10110 and 11110. Read backwards, these four numbers are neighbours: they start with 011. So the four parts
-    /// of a bucket that was visited are all behind the cursor, and those of a bucket that was not are all before it. The scan
-    /// goes on in the larger table as if it had been there from the start.
+    /// *The table grows*, from 8 to 32 buckets say, when the cursor is 110. What was in bucket 110
+    /// can only go to the buckets 00110, 01110, 10110 and 11110. Read backwards, these four numbers
+    /// are neighbours: they start with 011. So the four parts of a bucket that was visited are all
+    /// behind the cursor, and those of a bucket that was not are all before it. The scan goes on in
+    /// the larger table as if it had been there from the start.
     ///
-    /// *The table shrinks*, from 8 to 4 buckets. Buckets 010 and 110 become 10, and again are neighbours in the reversed
-    /// order. If both were visited, 10 is behind the cursor. If only 010 was, the cursor 110 means bucket 10 now, which
-    /// is visited whole: what was in 010 is returned a second time, and nothing is missed.
+    /// *The table shrinks*, from 8 to 4 buckets. Buckets 010 and 110 become 10, and again are
+    /// neighbours in the reversed order. If both were visited, 10 is behind the cursor. If only 010
+    /// was, the cursor 110 means bucket 10 now, which is visited whole: what was in 010 is returned
+    /// a second time, and nothing is missed.
     ///
-    /// *There are two tables*, while rehashing. The bucket of the smaller one is visited, and with it all buckets of the larger
-    /// one that end in the same bits. A payload is in one or the other of these, wherever rehashing has come, so
-    /// that the pair is as good as the smaller table alone.
+    /// *There are two tables*, while rehashing. The bucket of the smaller one is visited, and with
+    /// it all buckets of the larger one that end in the same bits. A payload is in one or the other
+    /// of these, wherever rehashing has come, so that the pair is as good as the smaller table
+    /// alone.
     ///
-    /// An ordinary counter would have no such order: after a growth, the parts of visited buckets lie all over the table, and
-    /// the scan would have to start again.
+    /// An ordinary counter would have no such order: after a growth, the parts of visited buckets
+    /// lie all over the table, and the scan would have to start again.
     pub fn scan(&self, v: u64, mut f: impl FnMut(u64)) -> u64 {
         // SAFETY: scan_slots passes used slots.
         self.scan_slots(v, |s| f(unsafe { load(s) }))
@@ -885,8 +923,9 @@ impl RawDict {
         if self.len() == 0 {
             return 0;
         }
-        /// Adds 1 to the cursor read backwards. The bits above the mask are set first, so that the carry passes
-        /// them and comes to the highest bit of the mask; when all are set it overflows to 0, the end.
+        /// Adds 1 to the cursor read backwards. The bits above the mask are set first, so that the
+        /// carry passes them and comes to the highest bit of the mask; when all are set it
+        /// overflows to 0, the end.
         fn advance(v: u64, mask: u64) -> u64 {
             (v | !mask).reverse_bits().wrapping_add(1).reverse_bits()
         }
@@ -924,12 +963,14 @@ impl RawDict {
 
     /// The next payload of an iteration that may be interrupted by changes; `None` at its end.
     ///
-    /// If rehashing is paused from its start to its end, then all that is there throughout is returned once, as long as the
-    /// only payload removed in between is the one returned last (`dictGetSafeIterator`). Added payloads may or may
-    /// not be returned. Where these conditions aren't kept some may be missed or repeated; nothing worse.
+    /// If rehashing is paused from its start to its end, then all that is there throughout is
+    /// returned once, as long as the only payload removed in between is the one returned last
+    /// (`dictGetSafeIterator`). Added payloads may or may not be returned. Where these conditions
+    /// aren't kept some may be missed or repeated; nothing worse.
     ///
-    /// C: an unsafe iterator takes a fingerprint of the table at its start, and compares it at its end, to find out that somebody
-    /// changed the table meanwhile. Here [`iter`](Self::iter) borrows the table, and such a change does not compile.
+    /// C: an unsafe iterator takes a fingerprint of the table at its start, and compares it at its
+    /// end, to find out that somebody changed the table meanwhile. Here [`iter`](Self::iter)
+    /// borrows the table, and such a change does not compile.
     pub fn next(&self, c: &mut DictCursor) -> Option<u64> {
         // SAFETY: next_slot returns a used slot.
         self.next_slot(c).map(|s| unsafe { load(s) })
@@ -987,11 +1028,12 @@ impl RawDict {
         }
     }
 
-    /// Draws random buckets and accepts each with a probability of its number of payloads to `limit`. Payloads of
-    /// buckets with at most `limit` of them have exactly the same chance.
+    /// Draws random buckets and accepts each with a probability of its number of payloads to
+    /// `limit`. Payloads of buckets with at most `limit` of them have exactly the same chance.
     ///
-    /// To take a random bucket and a random payload of it would not be fair: who is alone in a bucket would come up more often than
-    /// who shares one. C: `dictGetFairRandomKey` makes that better by choosing among the payloads of some neighbouring buckets.
+    /// To take a random bucket and a random payload of it would not be fair: who is alone in a
+    /// bucket would come up more often than who shares one. C: `dictGetFairRandomKey` makes that
+    /// better by choosing among the payloads of some neighbouring buckets.
     fn random_of(&self, limit: usize, rng: &mut impl FnMut() -> u64) -> Option<Slot> {
         if self.len() == 0 {
             return None;
@@ -1006,7 +1048,8 @@ impl RawDict {
                     return self.nth(head, r);
                 }
             }
-            // Nearly empty, as after a mass deletion while a child keeps us from shrinking: take what comes next.
+            // Nearly empty, as after a mass deletion while a child keeps us from shrinking: take
+            // what comes next.
             let start = (rng() % (self.buckets(0) + self.buckets(1)) as u64) as usize;
             let at = |i: usize| {
                 let i = i % (self.buckets(0) + self.buckets(1));
@@ -1041,8 +1084,8 @@ impl RawDict {
         found
     }
 
-    /// A random payload (`dictGetRandomKey`), `None` if there is none. Payloads in chained buckets come up a little
-    /// less often.
+    /// A random payload (`dictGetRandomKey`), `None` if there is none. Payloads in chained buckets
+    /// come up a little less often.
     pub fn random(&self, mut rng: impl FnMut() -> u64) -> Option<u64> {
         // SAFETY: random_of returns a used slot.
         self.random_of(SLOTS, &mut rng).map(|s| unsafe { load(s) })
@@ -1054,11 +1097,13 @@ impl RawDict {
         self.random_of(MAX_CHAIN_SAMPLED, &mut rng).map(|s| unsafe { load(s) })
     }
 
-    /// Calls `f` for up to `count` payloads that lie together somewhere at random (`dictGetSomeKeys`), and returns how many.
+    /// Calls `f` for up to `count` payloads that lie together somewhere at random
+    /// (`dictGetSomeKeys`), and returns how many.
     ///
-    /// It may find fewer: the table has fewer, or too few are found in ten steps for each that was asked for. It may repeat some.
-    /// It is meant for samples, as eviction and active expiration take them, where neighbours are as good as any; for these it is
-    /// much faster than as many random payloads. It is not meant for a fair choice.
+    /// It may find fewer: the table has fewer, or too few are found in ten steps for each that was
+    /// asked for. It may repeat some. It is meant for samples, as eviction and active expiration
+    /// take them, where neighbours are as good as any; for these it is much faster than as many
+    /// random payloads. It is not meant for a fair choice.
     pub fn get_some(
         &self,
         count: usize,
@@ -1085,7 +1130,8 @@ impl RawDict {
         while stored < count && maxsteps > 0 {
             maxsteps -= 1;
             for t in 0..tables {
-                // Table 0 is empty up to rehashidx. When we shrink, there may be nothing in table 1 there either.
+                // Table 0 is empty up to rehashidx. When we shrink, there may be nothing in table 1
+                // there either.
                 if tables == 2 && t == 0 && i < self.rehashidx {
                     if i < self.buckets(1) {
                         continue;
@@ -1124,7 +1170,8 @@ impl RawDict {
         stored
     }
 
-    /// The text of DEBUG HTSTATS (`dictGetStats`): what the C calls a slot is a bucket here, and a chain all that is in it.
+    /// The text of DEBUG HTSTATS (`dictGetStats`): what the C calls a slot is a bucket here, and a
+    /// chain all that is in it.
     pub fn stats(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.stats_of(0, &mut out);
@@ -1203,7 +1250,8 @@ impl RawIter<'_> {
         unsafe { self.dict.table[self.table].add(i) }
     }
 
-    /// [`Iterator::next`], with `near` called for payloads that come up soon and were prefetched already.
+    /// [`Iterator::next`], with `near` called for payloads that come up soon and were prefetched
+    /// already.
     #[inline(always)]
     pub fn next_near(&mut self, near: impl FnMut(u64)) -> Option<u64> {
         // SAFETY: next_slot returns a used slot.
@@ -1263,13 +1311,14 @@ impl Iterator for RawIter<'_> {
     }
 }
 
-// ===================================================================================================== typed tables
+// =====================================================================================================
+// typed tables
 
 /// An entry of a [`Dict`]: an owning thin pointer to something that has its key in it.
 ///
 /// # Safety
-/// The type is as large and aligned as a pointer, and `key` returns the same bytes for as long as nobody gets an
-/// exclusive reference to the entry; what changes through one leaves the key alone.
+/// The type is as large and aligned as a pointer, and `key` returns the same bytes for as long as
+/// nobody gets an exclusive reference to the entry; what changes through one leaves the key alone.
 pub unsafe trait DictEntry: Sized {
     /// The key.
     fn key(&self) -> &[u8];
@@ -1284,8 +1333,8 @@ pub trait Keyed {
     fn key(&self) -> &[u8];
 }
 
-// SAFETY: a Box of a sized type is one pointer, and `Keyed` asks for a steady key. Should an implementation break that,
-// lookups fail; nothing here relies on it for memory.
+// SAFETY: a Box of a sized type is one pointer, and `Keyed` asks for a steady key. Should an
+// implementation break that, lookups fail; nothing here relies on it for memory.
 unsafe impl<T: Keyed> DictEntry for Box<T> {
     fn key(&self) -> &[u8] {
         Keyed::key(&**self)
@@ -1307,8 +1356,8 @@ pub struct Dict<E: DictEntry> {
 fn into_slot<E: DictEntry>(e: E) -> *mut u8 {
     const { assert!(size_of::<E>() == size_of::<*mut u8>() && align_of::<E>() == align_of::<*mut u8>()) };
     let e = ManuallyDrop::new(e);
-    // SAFETY: an entry is as large as a pointer, as the assertion says, and is one, as the trait asks; `e` is not
-    // dropped, so that ownership goes with the pointer.
+    // SAFETY: an entry is as large as a pointer, as the assertion says, and is one, as the trait
+    // asks; `e` is not dropped, so that ownership goes with the pointer.
     unsafe { std::mem::transmute_copy::<ManuallyDrop<E>, *mut u8>(&e) }
 }
 
@@ -1342,7 +1391,8 @@ impl<E: DictEntry> Dict<E> {
     /// The slot is in use in a table of this type, and that stays so for `'a`.
     #[inline(always)]
     unsafe fn at<'a>(s: Slot) -> &'a E {
-        // SAFETY: slots in use hold entries, stored by into_slot, and an entry is as large and aligned as a slot.
+        // SAFETY: slots in use hold entries, stored by into_slot, and an entry is as large and
+        // aligned as a slot.
         unsafe { &*s.cast::<E>() }
     }
 
@@ -1464,8 +1514,8 @@ pub fn dictAdd<E: DictEntry>(d: &mut Dict<E>, e: E) -> Result<(), E> {
     Ok(())
 }
 
-/// Entries on their way into a table, with their hashes. To add one is to wait for its bucket to come from memory; while
-/// some wait here their buckets come together.
+/// Entries on their way into a table, with their hashes. To add one is to wait for its bucket to
+/// come from memory; while some wait here their buckets come together.
 // C: there is no such thing.
 #[derive(Debug)]
 pub struct DictBatch<E>(Vec<(u64, E)>);
@@ -1479,17 +1529,17 @@ impl<E> Default for DictBatch<E> {
     }
 }
 
-/// Adds an entry, now or a little later: in the end the caller calls [`dictAddBatch`]. `false`: one of those that were added
-/// just now was there, or was given twice; the table has the first.
-pub fn dictAddLater<E: DictEntry>(d: &mut Dict<E>, batch: &mut DictBatch<E>, e: E) -> bool {
+/// Adds an entry, now or a little later: in the end the caller calls [`dict_add_batch`]. `false`:
+/// one of those that were added just now was there, or was given twice; the table has the first.
+pub fn dict_add_later<E: DictEntry>(d: &mut Dict<E>, batch: &mut DictBatch<E>, e: E) -> bool {
     let hash = dictGetHash(d, e.key());
     d.raw.prefetch_bucket(hash);
     batch.0.push((hash, e));
-    batch.0.len() < DICT_BATCH || dictAddBatch(d, batch)
+    batch.0.len() < DICT_BATCH || dict_add_batch(d, batch)
 }
 
-/// Adds the entries that wait. `false`: as [`dictAddLater`] says.
-pub fn dictAddBatch<E: DictEntry>(d: &mut Dict<E>, batch: &mut DictBatch<E>) -> bool {
+/// Adds the entries that wait. `false`: as [`dict_add_later`] says.
+pub fn dict_add_batch<E: DictEntry>(d: &mut Dict<E>, batch: &mut DictBatch<E>) -> bool {
     let mut all_new = true;
     for (hash, e) in batch.0.drain(..) {
         if d.slot_of(e.key(), hash).is_some() {
@@ -1514,7 +1564,8 @@ pub fn dictReplace<E: DictEntry>(d: &mut Dict<E>, e: E) -> Option<E> {
     }
 }
 
-/// Finds the entry of a key, or adds the one that `make` makes, which must have this key. `true`: it was added.
+/// Finds the entry of a key, or adds the one that `make` makes, which must have this key. `true`:
+/// it was added.
 pub fn dictAddOrFind<'a, E: DictEntry>(
     d: &'a mut Dict<E>,
     key: &[u8],
@@ -1529,7 +1580,8 @@ pub fn dictAddOrFind<'a, E: DictEntry>(
             (d.raw.insert_pointer(hash, into_slot(e), Dict::<E>::rehash(d.seed)), true)
         }
     };
-    // SAFETY: the slot is in use and holds an E; nothing has changed the table since, and it is borrowed for 'a.
+    // SAFETY: the slot is in use and holds an E; nothing has changed the table since, and it is
+    // borrowed for 'a.
     (unsafe { slot.cast::<E>().as_mut() }, added)
 }
 
@@ -1538,11 +1590,12 @@ pub fn dictDelete<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> bool {
     dictUnlink(d, key).is_some()
 }
 
-/// Takes the entry of a key out of the table, and gives it to the caller: for who needs it once more before it is freed, without a
-/// lookup and then a deletion that looks it up again.
+/// Takes the entry of a key out of the table, and gives it to the caller: for who needs it once
+/// more before it is freed, without a lookup and then a deletion that looks it up again.
 pub fn dictUnlink<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> Option<E> {
     let hash = dictGetHash(d, key);
-    // SAFETY: RawDict calls with payloads of our table; what it returns is no longer in it, and is turned back once.
+    // SAFETY: RawDict calls with payloads of our table; what it returns is no longer in it, and is
+    // turned back once.
     unsafe {
         let p = d.raw.remove_pointer(
             hash,
@@ -1563,7 +1616,7 @@ pub fn dictFind<'a, E: DictEntry>(d: &'a Dict<E>, key: &[u8]) -> Option<&'a E> {
 
 /// The entry of a key, to change all of it but its key.
 #[inline]
-pub fn dictFindMut<'a, E: DictEntry>(d: &'a mut Dict<E>, key: &[u8]) -> Option<&'a mut E> {
+pub fn dict_find_mut<'a, E: DictEntry>(d: &'a mut Dict<E>, key: &[u8]) -> Option<&'a mut E> {
     let slot = d.slot_of(key, dictGetHash(d, key))?;
     // SAFETY: the slot is in use and holds an E, and the table is borrowed exclusively for 'a.
     Some(unsafe { slot.cast::<E>().as_mut() })
@@ -1607,7 +1660,8 @@ pub fn dictScan<'a, E: DictEntry>(d: &'a Dict<E>, v: u64, mut f: impl FnMut(&'a 
 
 /// Frees all entries. `callback` is called once every 65536 entries.
 pub fn dictEmpty<E: DictEntry>(d: &mut Dict<E>, mut callback: impl FnMut()) {
-    // The table is emptied first, and its payloads freed from what was it: should a destructor panic, nothing is freed twice.
+    // The table is emptied first, and its payloads freed from what was it: should a destructor
+    // panic, nothing is freed twice.
     let raw = std::mem::take(&mut d.raw);
     d.raw.inherit(&raw);
     if std::mem::needs_drop::<E>() {
@@ -1615,7 +1669,8 @@ pub fn dictEmpty<E: DictEntry>(d: &mut Dict<E>, mut callback: impl FnMut()) {
             if i & 65535 == 0 {
                 callback();
             }
-            // SAFETY: each payload is an entry, and comes up once; the table that held it is only freed from now on.
+            // SAFETY: each payload is an entry, and comes up once; the table that held it is only
+            // freed from now on.
             drop(unsafe { from_slot::<E>(pointer(p)) });
         }
     }
@@ -1632,7 +1687,8 @@ pub fn dictGetStats<E: DictEntry>(d: &Dict<E>) -> Vec<u8> {
     d.raw.stats()
 }
 
-// ==================================================================================== entries of hashes and sets
+// ==================================================================================== entries of
+// hashes and sets
 
 /// Allocates `size` bytes, which is not 0.
 fn alloc_bytes(size: usize) -> NonNull<u8> {
@@ -1690,7 +1746,8 @@ impl SdsEntry {
     pub fn new(member: &[u8]) -> SdsEntry {
         let n = len_size(member.len());
         let p = alloc_bytes(n + member.len());
-        // SAFETY: the block is as long as the length and the bytes, and doesn't overlap what is borrowed.
+        // SAFETY: the block is as long as the length and the bytes, and doesn't overlap what is
+        // borrowed.
         unsafe {
             write_len(p.as_ptr(), member.len());
             copy_nonoverlapping(member.as_ptr(), p.as_ptr().add(n), member.len());
@@ -1735,8 +1792,8 @@ const PAIR_INLINE_MAX: usize = 64;
 /// Stands in a pair's value length for a value in a block of its own.
 const PAIR_OUTSIDE: u8 = 255;
 
-/// A field of a hash and its value: one allocation if the value is short, `[value length][field length][field][value]`;
-/// else the value's place is taken by its address and length.
+/// A field of a hash and its value: one allocation if the value is short, `[value length][field
+/// length][field][value]`; else the value's place is taken by its address and length.
 #[repr(transparent)]
 pub struct PairEntry(NonNull<u8>);
 
@@ -1752,8 +1809,8 @@ impl PairEntry {
             if value.len() <= PAIR_INLINE_MAX { (value.len(), false) } else { (16, true) };
         let at = 1 + len_size(field.len()) + field.len();
         let p = alloc_bytes(mem::size_class(at + inside));
-        // SAFETY: the block holds both lengths, the field, and the value or 16 bytes about it. The value's block is
-        // owned by the entry from here on.
+        // SAFETY: the block holds both lengths, the field, and the value or 16 bytes about it. The
+        // value's block is owned by the entry from here on.
         unsafe {
             write_len(p.as_ptr().add(1), field.len());
             copy_nonoverlapping(field.as_ptr(), p.as_ptr().add(at - field.len()), field.len());
@@ -1813,7 +1870,8 @@ impl PairEntry {
     /// The value.
     #[inline(always)]
     pub fn value(&self) -> &[u8] {
-        // SAFETY: the value's block is ours and lives as long as the entry; an inline value has the length of the first byte.
+        // SAFETY: the value's block is ours and lives as long as the entry; an inline value has the
+        // length of the first byte.
         unsafe {
             match self.outside() {
                 Some(v) => &*v,
@@ -1839,7 +1897,8 @@ impl PairEntry {
             }
         } else if value.len() <= PAIR_INLINE_MAX && mem::size_class(at + value.len()) == self.size()
         {
-            // SAFETY: the block has room for it, and nothing borrowed can lie in a block that we hold exclusively.
+            // SAFETY: the block has room for it, and nothing borrowed can lie in a block that we
+            // hold exclusively.
             unsafe {
                 copy_nonoverlapping(value.as_ptr(), self.0.as_ptr().add(at), value.len());
                 *self.0.as_ptr() = value.len() as u8;
@@ -1859,7 +1918,8 @@ impl PairEntry {
 
 impl Drop for PairEntry {
     fn drop(&mut self) {
-        // SAFETY: a value's block came from a Box and is ours; the entry's own has the size that its contents tell.
+        // SAFETY: a value's block came from a Box and is ours; the entry's own has the size that
+        // its contents tell.
         unsafe {
             if let Some(v) = self.outside() {
                 drop(Box::from_raw(v));

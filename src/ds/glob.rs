@@ -1,14 +1,16 @@
-//! `stringmatchlen` of `util.c`: glob-style patterns, as KEYS, SCAN, PSUBSCRIBE and ACL rules use them.
+//! `stringmatchlen` of `util.c`: glob-style patterns, as KEYS, SCAN, PSUBSCRIBE and ACL rules use
+//! them.
 //!
-//! `*` is any run of bytes, `?` any byte, `[a-z]`, `[^a-z]` a set, `\` takes the next byte as it is. Everything else stands for
-//! itself. The quirks of the C are kept: ranges compare bytes as signed unless case is ignored, a set that is not closed ends with the pattern,
-//! and the empty string matches the empty pattern alone (not even `*`).
+//! `*` is any run of bytes, `?` any byte, `[a-z]`, `[^a-z]` a set, `\` takes the next byte as it
+//! is. Everything else stands for itself. The quirks of the C are kept: ranges compare bytes as
+//! signed unless case is ignored, a set that is not closed ends with the pattern, and the empty
+//! string matches the empty pattern alone (not even `*`).
 
 /// How deep stars may nest before a pattern counts as abusive, and matches nothing.
 const MAX_NESTING: usize = 1000;
 
-/// Sets `skipLongerMatches` when what follows a star was found nowhere in the rest of the string: stars before it need not
-/// try to take more, since then even less would be left.
+/// Sets `skipLongerMatches` when what follows a star was found nowhere in the rest of the string:
+/// stars before it need not try to take more, since then even less would be left.
 fn stringmatchlen_impl(
     mut pattern: &[u8],
     mut string: &[u8],

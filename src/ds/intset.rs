@@ -32,16 +32,16 @@ const INTSET_HEADER_SIZE: usize = 8;
 pub struct Intset(ThinBytes);
 
 impl Intset {
-    /// An intset of these bytes, or `None` if they fail `intsetValidateIntegrity` without `deep`, as an
-    /// empty set does.
+    /// An intset of these bytes, or `None` if they fail `intsetValidateIntegrity` without `deep`,
+    /// as an empty set does.
     // C: takes 32 GB; here 4 are the most.
-    pub fn fromSlice(bytes: &[u8]) -> Option<Intset> {
+    pub fn from_slice(bytes: &[u8]) -> Option<Intset> {
         let sound = bytes.len() <= u32::MAX as usize && intsetValidateIntegrity(bytes, false);
         sound.then(|| Intset(bytes.into()))
     }
 
     /// The bytes, as they are saved.
-    pub fn intoBytes(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0.to_vec()
     }
 
@@ -74,7 +74,7 @@ impl Intset {
     }
 
     #[inline]
-    fn setHeader(&mut self, encoding: u32, length: u32) {
+    fn set_intset_header(&mut self, encoding: u32, length: u32) {
         self.0[..4].copy_from_slice(&encoding.to_le_bytes());
         self.0[4..8].copy_from_slice(&length.to_le_bytes());
     }
@@ -103,19 +103,19 @@ fn _intsetValueEncoding(v: i64) -> u32 {
 
 /// The u32 at `at`, or 0 if the bytes end before it does.
 #[inline]
-fn u32At(is: &[u8], at: usize) -> u32 {
+fn read_u32_le(is: &[u8], at: usize) -> u32 {
     is.get(at..).and_then(|b| b.first_chunk::<4>()).map_or(0, |b| u32::from_le_bytes(*b))
 }
 
 /// The width of the set.
 #[inline]
-fn encodingOf(is: &[u8]) -> u32 {
-    u32At(is, 0)
+fn intset_encoding(is: &[u8]) -> u32 {
+    read_u32_le(is, 0)
 }
 
 /// The values, without the header.
 #[inline]
-fn contentsOf(is: &[u8]) -> &[u8] {
+fn intset_contents(is: &[u8]) -> &[u8] {
     is.get(INTSET_HEADER_SIZE..).unwrap_or_default()
 }
 
@@ -133,7 +133,7 @@ fn _intsetGetEncoded(contents: &[u8], pos: usize, enc: u32) -> Option<i64> {
 /// The value at `pos`.
 #[inline]
 fn _intsetGet(is: &[u8], pos: usize) -> Option<i64> {
-    _intsetGetEncoded(contentsOf(is), pos, encodingOf(is))
+    _intsetGetEncoded(intset_contents(is), pos, intset_encoding(is))
 }
 
 /// Writes the value at `pos`, in the width `enc`, which has to hold it.
@@ -158,8 +158,8 @@ fn intsetResize(is: &mut Intset, len: usize, enc: u32) {
 /// Looks for `value`: `Ok` is where it is, `Err` where it belongs.
 #[inline]
 fn intsetSearch(is: &[u8], value: i64) -> Result<usize, usize> {
-    let contents = contentsOf(is);
-    match encodingOf(is) {
+    let contents = intset_contents(is);
+    match intset_encoding(is) {
         INTSET_ENC_INT64 => search(contents.as_chunks().0, value, i64::from_le_bytes),
         INTSET_ENC_INT32 => search(contents.as_chunks().0, value, |b| i32::from_le_bytes(b) as i64),
         _ => search(contents.as_chunks().0, value, |b| i16::from_le_bytes(b) as i64),
@@ -187,19 +187,19 @@ fn search<const N: usize>(
 /// Makes the set wide enough for `value`, and adds it. As no other value is that wide, it goes to
 /// one of the ends.
 fn intsetUpgradeAndAdd(is: &mut Intset, value: i64) {
-    let curenc = encodingOf(is);
+    let curenc = intset_encoding(is);
     let newenc = _intsetValueEncoding(value);
-    let length = contentsOf(is).len() / curenc as usize;
+    let length = intset_contents(is).len() / curenc as usize;
     let prepend = (value < 0) as usize;
     intsetResize(is, length + 1, newenc);
 
     // From back to front, so that no value is overwritten before it was read.
     for pos in (0..length).rev() {
-        let v = _intsetGetEncoded(contentsOf(is), pos, curenc).unwrap_or(0);
+        let v = _intsetGetEncoded(intset_contents(is), pos, curenc).unwrap_or(0);
         _intsetSet(is, pos + prepend, v, newenc);
     }
     _intsetSet(is, if prepend == 1 { 0 } else { length }, value, newenc);
-    is.setHeader(newenc, length as u32 + 1);
+    is.set_intset_header(newenc, length as u32 + 1);
 }
 
 /// Moves the values from `from` to the end of the first `length` ones to `to`.
@@ -217,7 +217,7 @@ fn intsetMoveTail(is: &mut Intset, from: usize, to: usize, length: usize, enc: u
 pub fn intsetAdd(is: &mut Intset, value: i64) -> bool {
     let length = intsetLen(is);
     assert!(length < u32::MAX, "an intset of {length} values");
-    let encoding = encodingOf(is);
+    let encoding = intset_encoding(is);
     if _intsetValueEncoding(value) > encoding {
         intsetUpgradeAndAdd(is, value);
         return true;
@@ -227,13 +227,13 @@ pub fn intsetAdd(is: &mut Intset, value: i64) -> bool {
     intsetResize(is, len + 1, encoding);
     intsetMoveTail(is, pos, pos + 1, len, encoding);
     _intsetSet(is, pos, value, encoding);
-    is.setHeader(encoding, length + 1);
+    is.set_intset_header(encoding, length + 1);
     true
 }
 
 /// Removes `value`. Returns whether it was in the set.
 pub fn intsetRemove(is: &mut Intset, value: i64) -> bool {
-    let encoding = encodingOf(is);
+    let encoding = intset_encoding(is);
     if _intsetValueEncoding(value) > encoding {
         return false;
     }
@@ -242,20 +242,21 @@ pub fn intsetRemove(is: &mut Intset, value: i64) -> bool {
     let len = length as usize;
     intsetMoveTail(is, pos + 1, pos, len, encoding);
     intsetResize(is, len - 1, encoding);
-    is.setHeader(encoding, length - 1);
+    is.set_intset_header(encoding, length - 1);
     true
 }
 
 /// Whether `value` is in the set.
 #[inline]
 pub fn intsetFind(is: &[u8], value: i64) -> bool {
-    _intsetValueEncoding(value) <= encodingOf(is) && intsetSearch(is, value).is_ok()
+    _intsetValueEncoding(value) <= intset_encoding(is) && intsetSearch(is, value).is_ok()
 }
 
-/// [`intsetFind`] for values that are asked for in ascending order: `at` is 0 at first, and then where the last one was found,
-/// or belongs. The search goes on from there, with steps that double until it has gone too far.
+/// [`intsetFind`] for values that are asked for in ascending order: `at` is 0 at first, and then
+/// where the last one was found, or belongs. The search goes on from there, with steps that double
+/// until it has gone too far.
 // C: there is no such thing; each search starts anew.
-pub fn intsetFindNext(is: &[u8], value: i64, at: &mut usize) -> bool {
+pub fn intset_find_next(is: &[u8], value: i64, at: &mut usize) -> bool {
     let (mut step, mut end) = (1, *at);
     while _intsetGet(is, end).is_some_and(|v| v < value) {
         *at = end + 1;
@@ -285,13 +286,13 @@ pub fn intsetGet(is: &[u8], pos: u32) -> Option<i64> {
 /// The number of values.
 #[inline]
 pub fn intsetLen(is: &[u8]) -> u32 {
-    u32At(is, 4)
+    read_u32_le(is, 4)
 }
 
 /// The size of the set in bytes, as its header tells.
 #[inline]
 pub fn intsetBlobLen(is: &[u8]) -> usize {
-    INTSET_HEADER_SIZE + intsetLen(is) as usize * encodingOf(is) as usize
+    INTSET_HEADER_SIZE + intsetLen(is) as usize * intset_encoding(is) as usize
 }
 
 /// Whether these bytes are an intset, and not an empty one. Without `deep` the header is checked,
@@ -300,7 +301,7 @@ pub fn intsetValidateIntegrity(is: &[u8], deep: bool) -> bool {
     if is.len() < INTSET_HEADER_SIZE {
         return false;
     }
-    let encoding = encodingOf(is);
+    let encoding = intset_encoding(is);
     if !matches!(encoding, INTSET_ENC_INT16 | INTSET_ENC_INT32 | INTSET_ENC_INT64) {
         return false;
     }
@@ -313,9 +314,9 @@ pub fn intsetValidateIntegrity(is: &[u8], deep: bool) -> bool {
     }
 
     match encoding {
-        INTSET_ENC_INT64 => ascending(contentsOf(is).as_chunks().0, i64::from_le_bytes),
-        INTSET_ENC_INT32 => ascending(contentsOf(is).as_chunks().0, i32::from_le_bytes),
-        _ => ascending(contentsOf(is).as_chunks().0, i16::from_le_bytes),
+        INTSET_ENC_INT64 => ascending(intset_contents(is).as_chunks().0, i64::from_le_bytes),
+        INTSET_ENC_INT32 => ascending(intset_contents(is).as_chunks().0, i32::from_le_bytes),
+        _ => ascending(intset_contents(is).as_chunks().0, i16::from_le_bytes),
     }
 }
 
@@ -374,10 +375,10 @@ mod tests {
             let mut at = 0;
             for v in near.collect::<BTreeSet<i64>>() {
                 if rng.below(4) == 0 {
-                    assert_eq!(intsetFindNext(&is, v, &mut at), model.contains(&v));
+                    assert_eq!(intset_find_next(&is, v, &mut at), model.contains(&v));
                 }
             }
-            assert!(!intsetFindNext(&is, i64::MAX, &mut at) || model.contains(&i64::MAX));
+            assert!(!intset_find_next(&is, i64::MAX, &mut at) || model.contains(&i64::MAX));
             assert_eq!(intsetGet(&is, intsetLen(&is)), None);
             assert_eq!(intsetBlobLen(&is), is.len());
             assert!(intsetValidateIntegrity(&is, true) || model.is_empty());
@@ -415,18 +416,18 @@ mod tests {
             for _ in 0..rng.below(6) {
                 intsetAdd(&mut is, rng.integer());
             }
-            let mut bytes = is.intoBytes();
+            let mut bytes = is.into_bytes();
             rng.damage(&mut bytes);
             let v = rng.integer();
             intsetValidateIntegrity(&bytes, true);
             intsetFind(&bytes, v);
-            intsetFindNext(&bytes, v, &mut 0);
+            intset_find_next(&bytes, v, &mut 0);
             intsetBlobLen(&bytes);
             for i in 0..8 {
                 intsetGet(&bytes, i);
             }
             intsetRandom(&bytes, &mut || v as u32);
-            if let Some(mut is) = Intset::fromSlice(&bytes) {
+            if let Some(mut is) = Intset::from_slice(&bytes) {
                 intsetAdd(&mut is, v);
                 intsetRemove(&mut is, rng.integer());
                 intsetAdd(&mut is, rng.integer());

@@ -25,10 +25,10 @@
 #![forbid(unsafe_code)]
 
 use super::bytes::resize;
-use super::redisassert::assertSome;
+use super::redisassert::assert_some;
 use std::ops::Deref;
 
-/// Size of the buffer in which `lpGetString` spells integers.
+/// Size of the buffer in which `lp_get_string` spells integers.
 pub const LP_INTBUF_SIZE: usize = 21;
 
 /// `lpInsert` puts the element before the one at the position.
@@ -62,12 +62,12 @@ pub struct Listpack(Vec<u8>);
 impl Listpack {
     /// Takes over the bytes of a listpack, or gives `None` if they fail `lpValidateIntegrity`
     /// without `deep`.
-    pub fn fromBytes(bytes: Vec<u8>) -> Option<Listpack> {
+    pub fn from_bytes(bytes: Vec<u8>) -> Option<Listpack> {
         lpValidateIntegrity(&bytes, false).then_some(Listpack(bytes))
     }
 
     /// The bytes, as they are saved.
-    pub fn intoBytes(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
@@ -178,14 +178,14 @@ impl Encoded<'_> {
 #[inline]
 fn lpEncodeGetType(ele: &[u8]) -> Encoded<'_> {
     match lpStringToInt64(ele) {
-        Some(v) => lpEncodeInteger(v),
+        Some(v) => lp_encode_integer(v),
         None => lpEncodeString(ele),
     }
 }
 
 /// The shortest encoding of an integer.
 #[inline]
-fn lpEncodeInteger(v: i64) -> Encoded<'static> {
+fn lp_encode_integer(v: i64) -> Encoded<'static> {
     let mut head = [0; 9];
     let le = v.to_le_bytes();
     let (encoding, width) = match v {
@@ -210,7 +210,7 @@ fn lpEncodeInteger(v: i64) -> Encoded<'static> {
 
 /// Size of the backlen of an element whose encoding and data take `l` bytes.
 #[inline]
-fn lpBacklenSize(l: usize) -> usize {
+fn lp_backlen_size(l: usize) -> usize {
     // The borders are one lower than 7 bits a byte allow, except for the first: this is how it
     // always was written.
     match l {
@@ -222,7 +222,7 @@ fn lpBacklenSize(l: usize) -> usize {
     }
 }
 
-/// Writes the backlen for `l` over all of `buf`, whose size is that of `lpBacklenSize`.
+/// Writes the backlen for `l` over all of `buf`, whose size is that of `lp_backlen_size`.
 #[inline]
 fn lpEncodeBacklen(buf: &mut [u8], l: usize) {
     let mut l = l;
@@ -271,7 +271,7 @@ fn lpEncodeString(s: &[u8]) -> Encoded<'_> {
 /// Size of encoding and data of the element at `p`; 1 for the end mark. `None`: no such encoding,
 /// or it is cut off.
 #[inline]
-fn lpCurrentEncodedSize(lp: &[u8], p: usize) -> Option<usize> {
+fn lp_current_encoded_size(lp: &[u8], p: usize) -> Option<usize> {
     Some(match *lp.get(p)? {
         0..=0x7f => 1,
         b @ 0x80..=0xbf => 1 + (b & 0x3f) as usize,
@@ -292,8 +292,8 @@ fn lpCurrentEncodedSize(lp: &[u8], p: usize) -> Option<usize> {
 /// Where the element at `p` ends, and the next one or the end mark starts.
 #[inline]
 fn lpSkip(lp: &[u8], p: usize) -> usize {
-    let len = assertSome!(lpCurrentEncodedSize(lp, p));
-    let next = p + len + lpBacklenSize(len);
+    let len = assert_some!(lp_current_encoded_size(lp, p));
+    let next = p + len + lp_backlen_size(len);
     assert!(next < lp.len());
     next
 }
@@ -312,8 +312,8 @@ pub fn lpPrev(lp: &[u8], p: usize) -> Option<usize> {
     if p <= LP_HDR_SIZE {
         return None;
     }
-    let prevlen = assertSome!(lpDecodeBacklen(lp, p - 1));
-    let prev = assertSome!(p.checked_sub(prevlen + lpBacklenSize(prevlen)));
+    let prevlen = assert_some!(lpDecodeBacklen(lp, p - 1));
+    let prev = assert_some!(p.checked_sub(prevlen + lp_backlen_size(prevlen)));
     Some(lpAssertValidEntry(lp, prev))
 }
 
@@ -331,7 +331,7 @@ pub fn lpLast(lp: &[u8]) -> Option<usize> {
 
 /// The number of elements; from 65535 on they are counted one by one.
 // C: counting them also writes the number to the header if it fits again. Here that is
-// `lpLengthStore`, as most who ask only read.
+// `lp_length_store`, as most who ask only read.
 pub fn lpLength(lp: &[u8]) -> usize {
     let numele = lpGetNumElements(lp);
     if numele != LP_HDR_NUMELE_UNKNOWN {
@@ -341,7 +341,7 @@ pub fn lpLength(lp: &[u8]) -> usize {
 }
 
 /// `lpLength`, and a header that had lost count learns the number, if it fits 16 bits again.
-pub fn lpLengthStore(lp: &mut Listpack) -> usize {
+pub fn lp_length_store(lp: &mut Listpack) -> usize {
     let count = lpLength(lp);
     if lpGetNumElements(lp) == LP_HDR_NUMELE_UNKNOWN && count < LP_HDR_NUMELE_UNKNOWN as usize {
         lpSetNumElements(lp, count as u16);
@@ -353,12 +353,12 @@ pub fn lpLengthStore(lp: &mut Listpack) -> usize {
 /// 12345678900000000 plus its byte.
 #[inline]
 pub fn lpGet(lp: &[u8], p: usize) -> ListpackEntry<'_> {
-    assertSome!(entryAt(lp, p))
+    assert_some!(lp_element_at(lp, p))
 }
 
 /// The value of the element at `p`. `None`: it does not end within the list.
 #[inline]
-fn entryAt(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
+fn lp_element_at(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
     use ListpackEntry::{Int, Str};
     let b = lp.get(p..)?;
     Some(match *b.first()? {
@@ -387,7 +387,7 @@ fn entryAt(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
 /// The value of the element at `p` as a string; an integer is spelled in `intbuf`.
 // C: lpGet with a buffer.
 #[inline]
-pub fn lpGetString<'a>(lp: &'a [u8], p: usize, intbuf: &'a mut [u8; LP_INTBUF_SIZE]) -> &'a [u8] {
+pub fn lp_get_string<'a>(lp: &'a [u8], p: usize, intbuf: &'a mut [u8; LP_INTBUF_SIZE]) -> &'a [u8] {
     match lpGet(lp, p) {
         ListpackEntry::Str(s) => s,
         ListpackEntry::Int(v) => {
@@ -411,11 +411,11 @@ pub fn lpInsert(
     p: usize,
     place: i32,
 ) -> Result<Option<usize>, ()> {
-    insertEncoded(lp, ele.map(lpEncodeGetType), p, place)
+    insert_encoded(lp, ele.map(lpEncodeGetType), p, place)
 }
 
 /// `lpInsert` with an element that is encoded already.
-fn insertEncoded(
+fn insert_encoded(
     lp: &mut Listpack,
     ele: Option<Encoded>,
     p: usize,
@@ -428,7 +428,7 @@ fn insertEncoded(
     assert!(p >= LP_HDR_SIZE && p < old_listpack_bytes);
 
     let enclen = ele.as_ref().map_or(0, Encoded::enclen);
-    let backlen_size = if ele.is_some() { lpBacklenSize(enclen) } else { 0 };
+    let backlen_size = if ele.is_some() { lp_backlen_size(enclen) } else { 0 };
     let newlen = enclen + backlen_size;
     let replaced_len = if place == LP_REPLACE { lpSkip(lp, p) - p } else { 0 };
     let new_listpack_bytes = old_listpack_bytes - replaced_len + newlen;
@@ -538,8 +538,8 @@ pub fn lpValidateNext(lp: &[u8], pp: &mut Option<usize>) -> bool {
         *pp = None;
         return true;
     }
-    let Some(len) = lpCurrentEncodedSize(lp, p) else { return false };
-    let next = p.saturating_add(len).saturating_add(lpBacklenSize(len));
+    let Some(len) = lp_current_encoded_size(lp, p) else { return false };
+    let next = p.saturating_add(len).saturating_add(lp_backlen_size(len));
     if next >= lp.len() {
         return false;
     }
@@ -588,18 +588,18 @@ pub fn lpValidateIntegrity(lp: &[u8], deep: bool) -> bool {
 /// Adds an integer at the end, as `lpAppend` does with its text.
 pub fn lpAppendInteger(lp: &mut Listpack, value: i64) -> bool {
     let eof = lp.len() - 1;
-    insertEncoded(lp, Some(lpEncodeInteger(value)), eof, LP_BEFORE).is_ok()
+    insert_encoded(lp, Some(lp_encode_integer(value)), eof, LP_BEFORE).is_ok()
 }
 
 /// Replaces the element at `p`, which stays its position. False: the listpack would outgrow 32
 /// bits, and is as it was.
-pub fn lpReplace(lp: &mut Listpack, p: usize, ele: &[u8]) -> bool {
+pub fn lp_replace(lp: &mut Listpack, p: usize, ele: &[u8]) -> bool {
     lpInsert(lp, Some(ele), p, LP_REPLACE).is_ok()
 }
 
-/// Replaces the element at `p` by an integer, as `lpReplace` does with its text.
+/// Replaces the element at `p` by an integer, as `lp_replace` does with its text.
 pub fn lpReplaceInteger(lp: &mut Listpack, p: usize, value: i64) -> bool {
-    insertEncoded(lp, Some(lpEncodeInteger(value)), p, LP_REPLACE).is_ok()
+    insert_encoded(lp, Some(lp_encode_integer(value)), p, LP_REPLACE).is_ok()
 }
 
 /// The element at `p` as an integer, also if it is a string that spells one. `None`: it is no
@@ -616,7 +616,7 @@ pub fn lpGetIntegerIfValid(lp: &[u8], p: usize) -> Option<i64> {
 #[inline]
 #[track_caller]
 pub fn lpGetInteger(lp: &[u8], p: usize) -> i64 {
-    assertSome!(lpGetIntegerIfValid(lp, p))
+    assert_some!(lpGetIntegerIfValid(lp, p))
 }
 
 #[cfg(test)]
@@ -627,7 +627,7 @@ mod tests {
     fn values(lp: &[u8]) -> Vec<Vec<u8>> {
         let mut buf = [0; LP_INTBUF_SIZE];
         std::iter::successors(lpFirst(lp), |&p| lpNext(lp, p))
-            .map(|p| lpGetString(lp, p, &mut buf).to_vec())
+            .map(|p| lp_get_string(lp, p, &mut buf).to_vec())
             .collect()
     }
 
@@ -698,7 +698,7 @@ mod tests {
                         model.insert(at + 1, v);
                     }
                     (2, Some(p)) => {
-                        assert!(lpReplace(&mut lp, p, &v));
+                        assert!(lp_replace(&mut lp, p, &v));
                         model[at] = v;
                     }
                     (3, Some(p)) => {
@@ -745,7 +745,7 @@ mod tests {
         for _ in 0..2 {
             lpDelete(&mut lp, 6);
         }
-        assert_eq!((lpLengthStore(&mut lp), lpGetNumElements(&lp)), (65_534, 65_534));
+        assert_eq!((lp_length_store(&mut lp), lpGetNumElements(&lp)), (65_534, 65_534));
     }
 
     #[test]
@@ -791,8 +791,8 @@ mod tests {
         }
     }
 
-    /// What is damaged either does not matter to what is asked, or ends it by an assertion: never by
-    /// a position outside of the list, and never in a loop without an end.
+    /// What is damaged either does not matter to what is asked, or ends it by an assertion: never
+    /// by a position outside of the list, and never in a loop without an end.
     #[test]
     fn damaged_bytes_are_asserted() {
         let mut rng = Rng::new();
@@ -801,13 +801,13 @@ mod tests {
             for _ in 0..rng.below(6) {
                 lpAppend(&mut lp, &rng.value());
             }
-            let mut bytes = lp.intoBytes();
+            let mut bytes = lp.into_bytes();
             rng.damage(&mut bytes);
             lpValidateIntegrity(&bytes, true);
             lpValidateFirst(&bytes);
             lpValidateNext(&bytes, &mut Some(rng.below(bytes.len() + 2)));
 
-            let Some(mut lp) = Listpack::fromBytes(bytes) else { continue };
+            let Some(mut lp) = Listpack::from_bytes(bytes) else { continue };
             asserts(|| values(&lp).len());
             asserts(|| std::iter::successors(lpLast(&lp), |&p| lpPrev(&lp, p)).count());
             asserts(|| lpFirst(&lp).and_then(|p| lpGetIntegerIfValid(&lp, p)));

@@ -1,17 +1,18 @@
 //! The x86 long double, 80 bits wide, in integers: what INCRBYFLOAT counts with.
 //!
-//! Rust has no such type, and a double will not do: 10.5 + 0.1 printed with 17 decimals is 10.6 in 64 bits of mantissa, and
-//! 10.59999999999999964 in 53. So here are its sum and product, rounded to nearest even as the hardware does, its
-//! reading (`strtold`) and printing (`%.17Lf`, `%.17Lg`, `%La` of glibc), exact to the last digit.
+//! Rust has no such type, and a double will not do: 10.5 + 0.1 printed with 17 decimals is 10.6 in
+//! 64 bits of mantissa, and 10.59999999999999964 in 53. So here are its sum and product, rounded to
+//! nearest even as the hardware does, its reading (`strtold`) and printing (`%.17Lf`, `%.17Lg`,
+//! `%La` of glibc), exact to the last digit.
 //!
-//! Read first: [`LongDouble`], then [`string2ld`] and [`ld2string`] (both of `util.c`). [`scanFloat`] and its rounding also
-//! serve `strtod` in `util.rs`.
-//! Absent: what no command needs, such as division and comparison.
-//! Differs: glibc (2.36) drops a bit when it rounds some hexadecimal subnormals; here they are rounded correctly.
+//! Read first: [`LongDouble`], then [`string2ld`] and [`ld2string`] (both of `util.c`).
+//! [`scan_float`] and its rounding also serve `strtod` in `util.rs`. Absent: what no command needs,
+//! such as division and comparison. Differs: glibc (2.36) drops a bit when it rounds some
+//! hexadecimal subnormals; here they are rounded correctly.
 
 use std::cmp::Ordering;
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Rounding
 
 /// A binary floating-point format. Numbers are `mant * 2^exp` with an integer mantissa.
@@ -38,7 +39,8 @@ pub struct Rounded {
     pub exp: i32,
     /// The magnitude is beyond the greatest finite number; the other fields mean nothing.
     pub overflow: bool,
-    /// The magnitude is below the normal numbers, and lost digits there: what `strtod` calls ERANGE.
+    /// The magnitude is below the normal numbers, and lost digits there: what `strtod` calls
+    /// ERANGE.
     pub underflow: bool,
 }
 
@@ -58,8 +60,8 @@ impl Rounded {
     }
 }
 
-/// `mant >> shift`, rounded to nearest even; `sticky` says that there is a little more than `mant`. With it, whether
-/// anything was lost.
+/// `mant >> shift`, rounded to nearest even; `sticky` says that there is a little more than `mant`.
+/// With it, whether anything was lost.
 fn shift_round(mant: u128, shift: u32, sticky: bool) -> (u128, bool) {
     if shift == 0 {
         return (mant, sticky);
@@ -80,7 +82,8 @@ fn shift_round(mant: u128, shift: u32, sticky: bool) -> (u128, bool) {
     (q + u128::from(up), rem != 0 || sticky)
 }
 
-/// Rounds `mant * 2^exp` (and a little more if `sticky`, which asks for two bits of `mant` beyond the precision).
+/// Rounds `mant * 2^exp` (and a little more if `sticky`, which asks for two bits of `mant` beyond
+/// the precision).
 fn round(mant: u128, exp: i64, sticky: bool, format: &FloatFormat) -> Rounded {
     let bits = i64::from(128 - mant.leading_zeros());
     if bits == 0 {
@@ -111,7 +114,7 @@ fn round(mant: u128, exp: i64, sticky: bool, format: &FloatFormat) -> Rounded {
     Rounded { mant: q as u64, exp: lsb as i32, overflow: false, underflow }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Large integers, for what 128 bits do not hold. Little end first, no zero limbs at the top.
 
 #[derive(Clone, PartialEq, Eq)]
@@ -210,9 +213,9 @@ impl Big {
         (top, (n as i64 - 2) * 64 - i64::from(shift), sticky)
     }
 
-    /// The first `count` bits of `self / d`, from the one of weight `2^k` down, where `2^k` is the highest that the
-    /// quotient can have. Returns them, the exponent of the lowest, and how the rest compares with half of it, as
-    /// (rest is not zero, order against the half).
+    /// The first `count` bits of `self / d`, from the one of weight `2^k` down, where `2^k` is the
+    /// highest that the quotient can have. Returns them, the exponent of the lowest, and how the
+    /// rest compares with half of it, as (rest is not zero, order against the half).
     fn div_bits(mut self, mut d: Big, count: usize) -> (u128, i64, bool, Ordering) {
         let k = self.bits() as i64 - d.bits() as i64;
         if k < 0 {
@@ -234,10 +237,10 @@ impl Big {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Reading
 
-/// What [`scanFloat`] found, in text form.
+/// What [`scan_float`] found, in text form.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum FloatText<'a> {
     /// `nan`, with or without parentheses.
@@ -261,9 +264,10 @@ pub struct ScannedFloat<'a> {
     pub kind: FloatText<'a>,
 }
 
-/// Finds the longest float that `s` starts with, as the C library defines it (without blanks in front): decimal,
-/// hexadecimal, `inf`, `infinity`, `nan`, `nan(chars)`, in any case, with a sign. None if there is none.
-pub fn scanFloat(s: &[u8]) -> Option<ScannedFloat<'_>> {
+/// Finds the longest float that `s` starts with, as the C library defines it (without blanks in
+/// front): decimal, hexadecimal, `inf`, `infinity`, `nan`, `nan(chars)`, in any case, with a sign.
+/// None if there is none.
+pub fn scan_float(s: &[u8]) -> Option<ScannedFloat<'_>> {
     let negative = s.first() == Some(&b'-');
     let start = usize::from(negative || s.first() == Some(&b'+'));
     let rest = &s[start..];
@@ -297,7 +301,8 @@ pub fn scanFloat(s: &[u8]) -> Option<ScannedFloat<'_>> {
     Some(ScannedFloat { negative, len: start + len, kind })
 }
 
-/// Digits with at most one point among them, and an exponent behind `mark`, which counts only if it has a digit.
+/// Digits with at most one point among them, and an exponent behind `mark`, which counts only if it
+/// has a digit.
 fn scan_digits(
     s: &[u8],
     is_digit: fn(&u8) -> bool,
@@ -335,7 +340,8 @@ fn scan_digits(
 }
 
 impl ScannedFloat<'_> {
-    /// The magnitude in `format`, correctly rounded. Infinity is an overflow, and NaN is zero: ask before.
+    /// The magnitude in `format`, correctly rounded. Infinity is an overflow, and NaN is zero: ask
+    /// before.
     pub fn round(&self, format: &FloatFormat) -> Rounded {
         match self.kind {
             FloatText::Nan => Rounded::ZERO,
@@ -394,7 +400,8 @@ fn round_decimal(integer: &[u8], fraction: &[u8], exponent: i64, format: &FloatF
         return round(n / pow5, exp10 - 64 - i64::from(zeros), n % pow5 != 0, format);
     }
 
-    // No half-way point between two numbers has more digits than this: what is behind them only has to be seen.
+    // No half-way point between two numbers has more digits than this: what is behind them only has
+    // to be seen.
     let limit = if format.prec == 53 { 800 } else { 12_000 };
     let mut w = Big::from(0);
     for c in digits().take(limit) {
@@ -416,7 +423,7 @@ fn round_decimal(integer: &[u8], fraction: &[u8], exponent: i64, format: &FloatF
     round(q, exp + exp10, sticky, format)
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // The number
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -426,7 +433,8 @@ enum Class {
     Nan,
 }
 
-/// An x86 long double: `mant * 2^exp` with 64 bits of mantissa and 15 of exponent, infinities and NaN.
+/// An x86 long double: `mant * 2^exp` with 64 bits of mantissa and 15 of exponent, infinities and
+/// NaN.
 #[derive(Clone, Copy, Debug)]
 pub struct LongDouble {
     class: Class,
@@ -483,7 +491,8 @@ impl LongDouble {
         magnitude.copysign(if self.negative { -1.0 } else { 1.0 })
     }
 
-    /// The integer part, as a cast to `long long` gives it on x86: anything out of range, and NaN, is `i64::MIN`.
+    /// The integer part, as a cast to `long long` gives it on x86: anything out of range, and NaN,
+    /// is `i64::MIN`.
     pub fn to_i64(self) -> i64 {
         if self.class != Class::Finite || self.exp > 0 && self.mant != 0 {
             return i64::MIN;
@@ -496,7 +505,8 @@ impl LongDouble {
         }
     }
 
-    /// The smallest integer that is not below the value, cast in the same way: `(long long) ceill(value)`.
+    /// The smallest integer that is not below the value, cast in the same way: `(long long)
+    /// ceill(value)`.
     pub fn ceil_to_i64(self) -> i64 {
         let whole = self.to_i64();
         if whole == i64::MIN || self.negative {
@@ -543,7 +553,8 @@ impl std::ops::Add for LongDouble {
             _ => {}
         }
 
-        // With 63 bits below it, the larger number meets the smaller one shifted down; what falls off is remembered.
+        // With 63 bits below it, the larger number meets the smaller one shifted down; what falls
+        // off is remembered.
         let swap = (other.exp, other.mant) > (self.exp, self.mant);
         let (a, b) = if swap { (other, self) } else { (self, other) };
         let down = (a.exp - b.exp) as u32;
@@ -579,7 +590,7 @@ impl std::ops::Mul for LongDouble {
     }
 }
 
-// ---------------------------------------------------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // util.c
 
 /// The size of the C's buffer for the text of a long double.
@@ -587,13 +598,13 @@ pub const MAX_LONG_DOUBLE_CHARS: usize = 5 * 1024;
 
 /// Reads a long double that takes up all of `s`, in any form that `strtold` knows, `inf` included.
 ///
-/// None for NaN, blanks around, text of [`MAX_LONG_DOUBLE_CHARS`] and more, and numbers that round to infinity or, not being
-/// zero, to zero.
+/// None for NaN, blanks around, text of [`MAX_LONG_DOUBLE_CHARS`] and more, and numbers that round
+/// to infinity or, not being zero, to zero.
 pub fn string2ld(s: &[u8]) -> Option<LongDouble> {
     if s.len() >= MAX_LONG_DOUBLE_CHARS {
         return None;
     }
-    let text = scanFloat(s)?;
+    let text = scan_float(s)?;
     if text.len != s.len() || text.kind == FloatText::Nan {
         return None;
     }
@@ -684,7 +695,8 @@ fn print_auto(value: LongDouble, out: &mut Vec<u8>) {
         out.push(b'0');
         return;
     }
-    // Guess the exponent of ten from that of two, and correct the guess by looking at the 17 digits it gives.
+    // Guess the exponent of ten from that of two, and correct the guess by looking at the 17 digits
+    // it gives.
     let top = value.exp + 63 - value.mant.leading_zeros() as i32;
     let mut exponent = (f64::from(top) * std::f64::consts::LOG10_2).floor() as i32;
     let digits = loop {
@@ -719,7 +731,8 @@ fn print_auto(value: LongDouble, out: &mut Vec<u8>) {
     layout_17g(&text, exponent, |part| out.extend_from_slice(part));
 }
 
-/// Lays out 17 significant digits and the exponent of the first as `%.17g` does, in pieces given to `push`.
+/// Lays out 17 significant digits and the exponent of the first as `%.17g` does, in pieces given to
+/// `push`.
 pub fn layout_17g(digits: &[u8; 17], exponent: i32, mut push: impl FnMut(&[u8])) {
     let significant = 17 - digits.iter().rev().take_while(|&&c| c == b'0').count();
     let digits = &digits[..significant.max(1)];
@@ -964,7 +977,7 @@ mod tests {
             let wide = LongDouble::from_f64(v);
             assert_eq!(text(wide, LD_STR_AUTO).parse::<f64>().unwrap().to_bits(), v.to_bits());
             let shortest = format!("{v:e}");
-            let r = scanFloat(shortest.as_bytes()).unwrap().round(&BINARY64);
+            let r = scan_float(shortest.as_bytes()).unwrap().round(&BINARY64);
             assert_eq!(r.bits64(), v.abs().to_bits(), "{shortest}");
             if v.abs() > 1e-3 && v.abs() < 1e30 {
                 let std = format!("{v:.17}");

@@ -8,12 +8,13 @@
 //! 111ooooo LLLLLLLL oooooooo    a copy of L+9 bytes from o+1 back
 //! ```
 //!
-//! The compressor takes the choices of the C as it is built for redis (VERY_FAST, a hash of 16 bits), so that its output is
-//! the same to the byte, and so are DUMP payloads.
+//! The compressor takes the choices of the C as it is built for redis (VERY_FAST, a hash of 16
+//! bits), so that its output is the same to the byte, and so are DUMP payloads.
 //!
-//! Differs: the C leaves its hash table uninitialized, so that in theory what lies on the stack can decide what it finds.
-//! Here an entry of an earlier call is as good as none, which is what the C sees on a clean stack. The table lives in an
-//! [`LzfState`], since clearing 256 KB for each string would cost more than compressing it.
+//! Differs: the C leaves its hash table uninitialized, so that in theory what lies on the stack can
+//! decide what it finds. Here an entry of an earlier call is as good as none, which is what the C
+//! sees on a clean stack. The table lives in an [`LzfState`], since clearing 256 KB for each string
+//! would cost more than compressing it.
 
 const HLOG: u32 = 16;
 const HSIZE: usize = 1 << HLOG;
@@ -24,8 +25,8 @@ const MAX_REF: usize = (1 << 8) + (1 << 3);
 /// The hash table of the compressor. To be kept and used again; 256 KB.
 #[derive(Clone, Debug)]
 pub struct LzfState {
-    /// Where three bytes were seen last: `base` plus their position. What is not above `base` is of an earlier call, or
-    /// position 0, which is never a match in the C either.
+    /// Where three bytes were seen last: `base` plus their position. What is not above `base` is of
+    /// an earlier call, or position 0, which is never a match in the C either.
     htab: Box<[u32; HSIZE]>,
     base: u32,
 }
@@ -59,7 +60,8 @@ fn three(data: &[u8], i: usize) -> u32 {
     u32::from(b[0]) << 16 | u32::from(b[1]) << 8 | u32::from(b[2])
 }
 
-/// How many bytes from `ip` on equal those from `r` on, three being known to; at least 3, at most `limit`.
+/// How many bytes from `ip` on equal those from `r` on, three being known to; at least 3, at most
+/// `limit`.
 fn match_len(data: &[u8], r: usize, ip: usize, limit: usize) -> usize {
     let a = &data[r..r + limit];
     let b = &data[ip..ip + limit];
@@ -74,8 +76,9 @@ fn match_len(data: &[u8], r: usize, ip: usize, limit: usize) -> usize {
     len + a[len..].iter().zip(&b[len..]).take_while(|(x, y)| x == y).count()
 }
 
-/// Compresses `in_data` into `out_data` and returns the compressed length; 0 if it does not fit (callers give less room
-/// than the input takes, and so learn that compression does not pay), or if either is empty.
+/// Compresses `in_data` into `out_data` and returns the compressed length; 0 if it does not fit
+/// (callers give less room than the input takes, and so learn that compression does not pay), or if
+/// either is empty.
 ///
 /// Input of 4 GB and more is not compressed.
 pub fn lzf_compress(state: &mut LzfState, in_data: &[u8], out_data: &mut [u8]) -> usize {
@@ -140,7 +143,8 @@ pub fn lzf_compress(state: &mut LzfState, in_data: &[u8], out_data: &mut [u8]) -
             out_data[op - lit - 1] = (lit - 1) as u8;
         }
 
-        // The C compares the bytes 3 to 18 at one go if 16 or more may follow, and so can end up beyond its own limit.
+        // The C compares the bytes 3 to 18 at one go if 16 or more may follow, and so can end up
+        // beyond its own limit.
         let limit = if maxlen > 16 { maxlen.max(19) } else { maxlen.max(3) };
         let octets = match_len(in_data, r, ip, limit);
         let len = octets - 2;
@@ -190,7 +194,8 @@ pub fn lzf_compress(state: &mut LzfState, in_data: &[u8], out_data: &mut [u8]) -
     }
 }
 
-/// Decompresses `in_data` into `out_data` and returns the length; 0 if the input is damaged or needs more room.
+/// Decompresses `in_data` into `out_data` and returns the length; 0 if the input is damaged or
+/// needs more room.
 ///
 /// Beyond the returned length `out_data` may have been written to.
 pub fn lzf_decompress(in_data: &[u8], out_data: &mut [u8]) -> usize {

@@ -1,19 +1,22 @@
 //! `quicklist.c`: a linked list of ziplists, the one encoding of lists.
 //!
-//! Read first: [`QuicklistNode`], `_quicklistNodeAllowInsert` (when a ziplist is full), `_quicklistInsert` (which splits and
-//! merges), `__quicklistCompress` (which nodes are kept compressed).
+//! Read first: [`QuicklistNode`], `_quicklistNodeAllowInsert` (when a ziplist is full),
+//! `_quicklistInsert` (which splits and merges), `__quicklistCompress` (which nodes are kept
+//! compressed).
 //!
-//! A list has the same nodes as in the C after the same calls, with the same bytes in them: RDB files and DUMP show them.
+//! A list has the same nodes as in the C after the same calls, with the same bytes in them: RDB
+//! files and DUMP show them.
 //!
 //! Not here: bookmarks, which serve active defragmentation.
 //!
-//! Differs: nodes live in an arena and are linked by index; a list that never had more than one node is that node's ziplist
-//! alone. An entry tells where a value is, and [`Quicklist::value`] reads it. Besides the C's iterator, which unpacks nodes in
-//! place and so needs the list to itself, there is [`QuicklistReader`], which unpacks into a buffer of its own and only reads.
+//! Differs: nodes live in an arena and are linked by index; a list that never had more than one
+//! node is that node's ziplist alone. An entry tells where a value is, and [`Quicklist::value`]
+//! reads it. Besides the C's iterator, which unpacks nodes in place and so needs the list to
+//! itself, there is [`QuicklistReader`], which unpacks into a buffer of its own and only reads.
 #![forbid(unsafe_code)]
 
 use super::lzf::{LzfState, lzf_compress, lzf_decompress};
-use super::redisassert::assertSome;
+use super::redisassert::assert_some;
 use super::slab::{ChunkedVec, NIL};
 use super::ziplist::*;
 use crate::sys::bytes::ThinBytes;
@@ -76,7 +79,7 @@ impl QuicklistNode {
     #[inline(always)]
     fn unpack(&mut self) -> bool {
         let Content::Lzf(lzf) = &self.zl else { return false };
-        let zl = Ziplist::fromSlice(&unpack(lzf, self.sz as usize));
+        let zl = Ziplist::from_slice(&unpack(lzf, self.sz as usize));
         self.zl = Content::Raw(zl.expect("a quicklist node unpacks to what was packed"), false);
         true
     }
@@ -116,8 +119,9 @@ pub fn quicklistNodeIsCompressed(node: QuicklistNodeRef) -> bool {
 /// The nodes of a list, and its options.
 #[derive(Debug)]
 enum Nodes {
-    /// No node, when there is no ziplist, or one, of which only the ziplist is kept: it has no neighbours, its values are those
-    /// of the list, and since both ends stay uncompressed, it does too.
+    /// No node, when there is no ziplist, or one, of which only the ziplist is kept: it has no
+    /// neighbours, its values are those of the list, and since both ends stay uncompressed, it does
+    /// too.
     One { zl: Ziplist, count: u32, fill: i16, compress: u16 },
     /// A list that came to two nodes; it stays this way until it is empty.
     Many(Box<Linked>),
@@ -135,7 +139,8 @@ struct Linked {
     count: usize,
     fill: i16,
     compress: u16,
-    /// The compressor's table, lent by who fills a list with many nodes. Without it each node to be compressed gets a new one.
+    /// The compressor's table, lent by who fills a list with many nodes. Without it each node to be
+    /// compressed gets a new one.
     lzf: Option<Box<LzfState>>,
 }
 
@@ -216,7 +221,8 @@ impl Quicklist {
         }
     }
 
-    /// Asks for the memory of both ends, for a use to come: the header with the first values, and the last values.
+    /// Asks for the memory of both ends, for a use to come: the header with the first values, and
+    /// the last values.
     pub fn prefetch_ends(&self) {
         const END: usize = 128;
         for id in [self.head(), self.tail()] {
@@ -228,7 +234,8 @@ impl Quicklist {
         }
     }
 
-    /// Bytes allocated. What nodes hold is told from the first `sample_size` of them, and at least one (`objectComputeSize`).
+    /// Bytes allocated. What nodes hold is told from the first `sample_size` of them, and at least
+    /// one (`objectComputeSize`).
     pub fn mem_usage(&self, sample_size: usize) -> usize {
         let nodes = match &self.0 {
             Nodes::One { .. } => 0,
@@ -243,8 +250,8 @@ impl Quicklist {
         size_of::<Self>() + nodes + held
     }
 
-    /// Lends the compressor's table to a list that may have nodes to compress, which is one of several nodes. An empty loan
-    /// is filled.
+    /// Lends the compressor's table to a list that may have nodes to compress, which is one of
+    /// several nodes. An empty loan is filled.
     pub fn lend_lzf(&mut self, state: &mut Option<Box<LzfState>>) {
         if let Nodes::Many(many) = &mut self.0
             && many.compress != 0
@@ -265,7 +272,7 @@ impl Quicklist {
     /// The value an entry stands for.
     #[inline]
     pub fn value(&self, entry: &QuicklistEntry) -> ZiplistEntry<'_> {
-        assertSome!(ziplistGet(self.zl(entry.node), entry.zi))
+        assert_some!(ziplistGet(self.zl(entry.node), entry.zi))
     }
 
     #[inline]
@@ -590,8 +597,9 @@ pub fn quicklistGetLzf(node: QuicklistNodeRef<'_>) -> Option<&[u8]> {
 }
 
 impl Quicklist {
-    /// Keeps the ends of the list uncompressed to the depth asked for, compresses `node` if it is further inside, and the
-    /// two nodes next to the ends: those that an insertion may have pushed inside.
+    /// Keeps the ends of the list uncompressed to the depth asked for, compresses `node` if it is
+    /// further inside, and the two nodes next to the ends: those that an insertion may have pushed
+    /// inside.
     fn __quicklistCompress(&mut self, node: u32) {
         let compress = self.compress();
         if compress == 0 || self.len() < compress as usize * 2 {
@@ -602,8 +610,9 @@ impl Quicklist {
         for _ in 0..compress {
             for id in [forward, reverse] {
                 self.quicklistDecompressNode(id);
-                // C: leaves the flag as it is. A node that LINDEX has unpacked inside the list may come to its end by pops;
-                // the next LINSERT then packs it there, and the next LPUSH writes a ziplist entry into LZF bytes.
+                // C: leaves the flag as it is. A node that LINDEX has unpacked inside the list may
+                // come to its end by pops; the next LINSERT then packs it there, and the next LPUSH
+                // writes a ziplist entry into LZF bytes.
                 self.set_recompress(id, false);
             }
             if forward == node || reverse == node {
@@ -666,7 +675,8 @@ impl Quicklist {
             Nodes::Many(many) => (many.nodes[id].sz as usize, many.nodes[id].count, many.fill),
         };
         let fill = i32::from(fill);
-        // The header of the entry. It may take less: an integer is stored shorter than it is written.
+        // The header of the entry. It may take less: an integer is stored shorter than it is
+        // written.
         let prevlen = if sz < 254 { 1 } else { 5 };
         let encoding = match sz {
             0..64 => 1,
@@ -735,11 +745,12 @@ pub fn quicklistAppendZiplist(ql: &mut Quicklist, zl: Ziplist) {
     ql.added(count);
 }
 
-/// Adds the values of a ziplist one by one behind the last: nodes come out as large as the fill allows.
+/// Adds the values of a ziplist one by one behind the last: nodes come out as large as the fill
+/// allows.
 pub fn quicklistAppendValuesFromZiplist(ql: &mut Quicklist, zl: &[u8]) {
     let mut p = ziplistIndex(zl, 0);
     while let Some(at) = p {
-        match assertSome!(ziplistGet(zl, at)) {
+        match assert_some!(ziplistGet(zl, at)) {
             ZiplistEntry::Str(value) => quicklistPushTail(ql, value),
             ZiplistEntry::Int(value) => {
                 quicklistPushTail(ql, itoa::Buffer::new().format(value).as_bytes())
@@ -807,7 +818,8 @@ pub fn quicklistDelEntry(iter: &mut QuicklistIter, ql: &mut Quicklist, entry: &Q
     let (prev, next) = (ql.prev(entry.node), ql.next(entry.node));
     let deleted_node = ql.quicklistDelIndex(entry.node, entry.zi);
 
-    // What follows has moved to where the value was: the offset is still right, the position has to be found again.
+    // What follows has moved to where the value was: the offset is still right, the position has to
+    // be found again.
     iter.zi = None;
     if deleted_node {
         if iter.direction == AL_START_HEAD {
@@ -821,7 +833,7 @@ pub fn quicklistDelEntry(iter: &mut QuicklistIter, ql: &mut Quicklist, entry: &Q
 }
 
 /// Replaces the value an entry stands for.
-pub fn quicklistReplaceEntry(ql: &mut Quicklist, entry: &QuicklistEntry, data: &[u8]) {
+pub fn quicklist_replace_entry(ql: &mut Quicklist, entry: &QuicklistEntry, data: &[u8]) {
     ql.update(entry.node, 0, |zl| ziplistReplace(zl, entry.zi, data));
     ql.quicklistCompress(entry.node);
 }
@@ -830,10 +842,10 @@ pub fn quicklistReplaceEntry(ql: &mut Quicklist, entry: &QuicklistEntry, data: &
 pub fn quicklistReplaceAtIndex(ql: &mut Quicklist, index: i64, data: &[u8]) -> bool {
     let Some(entry) = quicklistIndex(ql, index) else { return false };
     if ziplistSafeToAdd(Some(ql.zl(entry.node)), data.len()) {
-        quicklistReplaceEntry(ql, &entry, data);
+        quicklist_replace_entry(ql, &entry, data);
     } else {
-        // C: huge values set again and again bring a ziplist to 4 GB, and an assertion ends the server. Before that, the new
-        // value gets a node of its own.
+        // C: huge values set again and again bring a ziplist to 4 GB, and an assertion ends the
+        // server. Before that, the new value gets a node of its own.
         let index = if index < 0 { index + quicklistCount(ql) as i64 } else { index };
         quicklistInsertBefore(ql, &entry, data);
         quicklistDelRange(ql, index + 1, 1);
@@ -867,7 +879,8 @@ impl Quicklist {
         keep
     }
 
-    /// Merges what can be merged around `center`: the two nodes before it, the two behind it, and it with its neighbours.
+    /// Merges what can be merged around `center`: the two nodes before it, the two behind it, and
+    /// it with its neighbours.
     fn _quicklistMergeNodes(&mut self, center: u32) {
         let prev = self.prev(center);
         let prev_prev = if prev == NIL { NIL } else { self.prev(prev) };
@@ -891,7 +904,8 @@ impl Quicklist {
         }
     }
 
-    /// Splits a node at `offset`. With `after`, the new node gets what is behind the element there; else, what is before it.
+    /// Splits a node at `offset`. With `after`, the new node gets what is behind the element there;
+    /// else, what is before it.
     ///
     /// The new node is returned, and not linked yet.
     fn _quicklistSplitNode(&mut self, id: u32, offset: usize, after: bool) -> u32 {
@@ -916,13 +930,14 @@ impl Quicklist {
         let node = entry.node;
         let sz = value.len();
         let count = i64::from(self.count(node));
-        // C: takes an offset from the end as it is, and then splits at the wrong place. No command asks for it.
+        // C: takes an offset from the end as it is, and then splits at the wrong place. No command
+        // asks for it.
         let offset = if entry.offset < 0 { entry.offset + count } else { entry.offset };
         let (prev, next) = (self.prev(node), self.next(node));
 
         let full = !self._quicklistNodeAllowInsert(node, sz);
-        // The C's condition, kept since it decides where nodes end: no value has the number `count`, so the tail is never
-        // seen, and a full node is split there too.
+        // The C's condition, kept since it decides where nodes end: no value has the number
+        // `count`, so the tail is never seen, and a full node is split there too.
         let at_tail = after && offset == count;
         let full_next = at_tail && !self._quicklistNodeAllowInsert(next, sz);
         let at_head = !after && offset == 0;
@@ -967,7 +982,8 @@ pub fn quicklistInsertAfter(ql: &mut Quicklist, entry: &QuicklistEntry, value: &
     ql._quicklistInsert(entry, value, true);
 }
 
-/// Deletes up to `count` values from number `start` on, counted as in [`quicklistIndex`]. False: nothing to delete.
+/// Deletes up to `count` values from number `start` on, counted as in [`quicklistIndex`]. False:
+/// nothing to delete.
 pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
     if count <= 0 {
         return false;
@@ -1023,7 +1039,8 @@ pub fn quicklistGetIterator(ql: &Quicklist, direction: i32) -> QuicklistIter {
     QuicklistIter { current, zi: None, offset, direction }
 }
 
-/// Creates an iterator before value number `idx`, counted as in [`quicklistIndex`]. `None`: there is none.
+/// Creates an iterator before value number `idx`, counted as in [`quicklistIndex`]. `None`: there
+/// is none.
 pub fn quicklistGetIteratorAtIdx(
     ql: &mut Quicklist,
     direction: i32,
@@ -1042,7 +1059,8 @@ pub fn quicklistReleaseIterator(iter: QuicklistIter, ql: &mut Quicklist) {
 
 /// Goes to the next value. `None` at the end.
 ///
-/// Values may be deleted by [`quicklistDelEntry`] in between; after any other change the iterator has to be created again.
+/// Values may be deleted by [`quicklistDelEntry`] in between; after any other change the iterator
+/// has to be created again.
 pub fn quicklistNext(iter: &mut QuicklistIter, ql: &mut Quicklist) -> Option<QuicklistEntry> {
     let forward = iter.direction == AL_START_HEAD;
     while iter.current != NIL {
@@ -1099,14 +1117,15 @@ pub fn quicklistDup(orig: &Quicklist) -> Quicklist {
     copy
 }
 
-/// Finds value number `idx`, counted from 0, or from -1 at the end backwards. `None`: there is none.
+/// Finds value number `idx`, counted from 0, or from -1 at the end backwards. `None`: there is
+/// none.
 ///
 /// Its node is unpacked, and packed again only when something else comes by.
 pub fn quicklistIndex(ql: &mut Quicklist, idx: i64) -> Option<QuicklistEntry> {
     let (node, offset) = ql.find(idx)?;
     ql.quicklistDecompressNodeForUse(node);
     // A damaged ziplist need not have as many values as it says.
-    let zi = assertSome!(ziplistIndex(ql.zl(node), offset));
+    let zi = assert_some!(ziplistIndex(ql.zl(node), offset));
     Some(QuicklistEntry { node, zi, offset })
 }
 
@@ -1117,17 +1136,18 @@ pub fn quicklistRotate(ql: &mut Quicklist) {
     }
     ql.quicklistDecompressNode(ql.tail());
     let zl = ql.zl(ql.tail());
-    let tail = assertSome!(ziplistIndex(zl, -1));
-    let value = match assertSome!(ziplistGet(zl, tail)) {
+    let tail = assert_some!(ziplistIndex(zl, -1));
+    let value = match assert_some!(ziplistGet(zl, tail)) {
         ZiplistEntry::Str(value) => value.to_vec(),
         ZiplistEntry::Int(value) => itoa::Buffer::new().format(value).as_bytes().to_vec(),
     };
     quicklistPushHead(ql, &value);
-    let p = assertSome!(ziplistIndex(ql.zl(ql.tail()), -1));
+    let p = assert_some!(ziplistIndex(ql.zl(ql.tail()), -1));
     ql.quicklistDelIndex(ql.tail(), p);
 }
 
-/// Takes the value at one end, and gives it to `saver` before it is deleted. `None`: the list is empty.
+/// Takes the value at one end, and gives it to `saver` before it is deleted. `None`: the list is
+/// empty.
 pub fn quicklistPopCustom<T>(
     ql: &mut Quicklist,
     place: i32,
@@ -1139,8 +1159,8 @@ pub fn quicklistPopCustom<T>(
     }
     ql.quicklistDecompressNode(node);
     let zl = ql.zl(node);
-    let p = assertSome!(ziplistIndex(zl, pos));
-    let value = saver(assertSome!(ziplistGet(zl, p)));
+    let p = assert_some!(ziplistIndex(zl, pos));
+    let value = saver(assert_some!(ziplistGet(zl, p)));
     ql.quicklistDelIndex(node, p);
     Some(value)
 }
@@ -1175,8 +1195,9 @@ pub struct QuicklistReader<'a> {
     buffer: Vec<u8>,
 }
 
-/// Creates a reader before value number `idx`, counted as in [`quicklistIndex`]; at the end if there is none.
-pub fn quicklistRead(ql: &Quicklist, direction: i32, idx: i64) -> QuicklistReader<'_> {
+/// Creates a reader before value number `idx`, counted as in [`quicklistIndex`]; at the end if
+/// there is none.
+pub fn quicklist_read(ql: &Quicklist, direction: i32, idx: i64) -> QuicklistReader<'_> {
     let (current, offset) = ql.find(idx).unwrap_or((NIL, 0));
     QuicklistReader { ql, current, zl: &[], zi: None, offset, direction, buffer: Vec::new() }
 }
@@ -1194,7 +1215,7 @@ impl QuicklistReader<'_> {
                         self.buffer = unpack(lzf, node.sz());
                     }
                     // No node is empty, and this is a place that its count knows.
-                    Some(assertSome!(ziplistIndex(self.bytes(), self.offset)))
+                    Some(assert_some!(ziplistIndex(self.bytes(), self.offset)))
                 }
                 Some(zi) if forward => ziplistNext(self.bytes(), zi),
                 Some(zi) => ziplistPrev(self.bytes(), zi),

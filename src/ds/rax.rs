@@ -1,16 +1,18 @@
 //! `rax.c`: a radix tree of byte strings, with chains of single children compressed into one node.
 //!
-//! Read first: [`Node`] (what a node holds), `raxLowWalk` (the walk everything starts with), [`raxInsert`] and
-//! [`raxRemove`] (which split and join compressed nodes), then [`RaxIterator`].
+//! Read first: [`Node`] (what a node holds), `raxLowWalk` (the walk everything starts with),
+//! [`raxInsert`] and [`raxRemove`] (which split and join compressed nodes), then [`RaxIterator`].
 //!
-//! The tree has the same nodes as the C's after the same insertions and removals: XINFO STREAM shows their number.
+//! The tree has the same nodes as the C's after the same insertions and removals: XINFO STREAM
+//! shows their number.
 //!
-//! Not here: `raxShow` and `raxTouch`, which only serve debugging, and the node callback of iterators, which serves active
-//! defragmentation. A tree is freed by dropping it.
+//! Not here: `raxShow` and `raxTouch`, which only serve debugging, and the node callback of
+//! iterators, which serves active defragmentation. A tree is freed by dropping it.
 //!
-//! Differs: nodes live in an arena and are linked by index. An iterator does not point into the tree: it holds a key, a
-//! path and the tree's epoch, and finds its place again by the key when the tree has changed in between. So nothing
-//! borrows the tree between two steps, and changing it while iterating is always allowed.
+//! Differs: nodes live in an arena and are linked by index. An iterator does not point into the
+//! tree: it holds a key, a path and the tree's epoch, and finds its place again by the key when the
+//! tree has changed in between. So nothing borrows the tree between two steps, and changing it
+//! while iterating is always allowed.
 #![forbid(unsafe_code)]
 
 use super::slab::{ChunkedVec, NIL};
@@ -21,10 +23,12 @@ pub const RAX_NODE_MAX_SIZE: usize = (1 << 29) - 1;
 
 /// A node: 32 bytes when a value is a pointer.
 ///
-/// `data` is empty in a node without children. Else it begins with a byte that says whether the node is compressed (the
-/// C's `iscompr`), the characters follow, and then the child or children, four bytes each:
+/// `data` is empty in a node without children. Else it begins with a byte that says whether the
+/// node is compressed (the C's `iscompr`), the characters follow, and then the child or children,
+/// four bytes each:
 ///
-/// - compressed: a string of at least two characters, and one child, which the whole string leads to;
+/// - compressed: a string of at least two characters, and one child, which the whole string leads
+///   to;
 /// - not compressed: the first characters of the children in ascending order, and a child for each.
 ///
 /// A node with a value is a key: the one that the characters on the way to it spell.
@@ -37,8 +41,8 @@ struct Node<V> {
 const HDR: usize = 1;
 const PTR: usize = 4;
 
-/// The data of a node. Up to 22 bytes of it are in the node itself: a string of 17 characters, or four children. So most
-/// nodes take no allocation of their own, and no second look at memory.
+/// The data of a node. Up to 22 bytes of it are in the node itself: a string of 17 characters, or
+/// four children. So most nodes take no allocation of their own, and no second look at memory.
 #[derive(Debug)]
 enum Data {
     Inline { len: u8, bytes: [u8; INLINE] },
@@ -236,9 +240,9 @@ impl<V> Rax<V> {
 
     /// Walks down the tree along `s`, and tells of each node that is left behind.
     ///
-    /// Returns how many bytes of `s` were matched, the node where the walk ended, and, if that is a compressed one, how many
-    /// of its characters were matched. The whole of `s` is a node of its own only when all bytes are matched and the last
-    /// number is 0.
+    /// Returns how many bytes of `s` were matched, the node where the walk ended, and, if that is a
+    /// compressed one, how many of its characters were matched. The whole of `s` is a node of its
+    /// own only when all bytes are matched and the last number is 0.
     #[inline]
     fn raxLowWalk(&self, s: &[u8], mut behind: impl FnMut(u32)) -> (usize, u32, usize) {
         let mut h = HEAD;
@@ -274,7 +278,8 @@ impl<V> Rax<V> {
         (i == s.len() && splitpos == 0 && self.nodes[h].value.is_some()).then_some(h)
     }
 
-    /// Makes `s` a key, or finds that it is one. Returns its node, and the value when it was not stored.
+    /// Makes `s` a key, or finds that it is one. Returns its node, and the value when it was not
+    /// stored.
     fn raxGenericInsert(&mut self, s: &[u8], value: V) -> (u32, Option<V>) {
         let (mut i, mut h, j) = self.raxLowWalk(s, |_| ());
 
@@ -298,15 +303,17 @@ impl<V> Rax<V> {
             let chars = &old[HDR..old.len() - PTR];
 
             if i == s.len() {
-                // It ends inside a compressed node. With "ANNIBALE" there, "ANNI" makes it "ANNI" -> "BALE", and the value
-                // belongs to the second part. What was the value of the whole stays with the first.
+                // It ends inside a compressed node. With "ANNIBALE" there, "ANNI" makes it "ANNI"
+                // -> "BALE", and the value belongs to the second part. What was the value of the
+                // whole stays with the first.
                 let postfix = self.raxNewNode(single(&chars[j..], next), Some(value));
                 self.nodes[h].data = single(&chars[..j], postfix);
                 return (postfix, None);
             }
 
-            // It leaves a compressed node at character `j`. That character goes to a node of its own, the split node,
-            // which the loop below gives its second child; what stood before stays, what stood behind follows:
+            // It leaves a compressed node at character `j`. That character goes to a node of its
+            // own, the split node, which the loop below gives its second child; what stood before
+            // stays, what stood behind follows:
             //
             //     "ANNIBALE" and ANNIENTARE:   "ANNI" -> |B| -> "ALE"
             //                                            |E| -> "NTARE"
@@ -393,7 +400,7 @@ impl<V> Rax<V> {
 }
 
 /// The value of key `s`, to be changed.
-pub fn raxFindMut<'a, V>(rax: &'a mut Rax<V>, s: &[u8]) -> Option<&'a mut V> {
+pub fn rax_find_mut<'a, V>(rax: &'a mut Rax<V>, s: &[u8]) -> Option<&'a mut V> {
     let node = rax.find_node(s)?;
     rax.nodes[node].value.as_mut()
 }
@@ -435,12 +442,13 @@ pub fn raxRemove<V>(rax: &mut Rax<V>, s: &[u8]) -> Option<V> {
             trycompress = node.size() == 1 && node.value.is_none();
         }
     } else if rax.nodes[h].size() == 1 {
-        // A key with a single child became a link. (A compressed node that stops being a key is left alone, as in the C.)
+        // A key with a single child became a link. (A compressed node that stops being a key is
+        // left alone, as in the C.)
         trycompress = true;
     }
 
-    // Here `h` may have become part of a chain of single children. Go up to where the chain begins, then down to where it
-    // ends, and put it all into one node.
+    // Here `h` may have become part of a chain of single children. Go up to where the chain begins,
+    // then down to where it ends, and put it all into one node.
     if trycompress {
         while let Some(parent) = ts.pop() {
             if !rax.is_link(parent) {
@@ -493,9 +501,11 @@ pub fn raxStart() -> RaxIterator {
 const RAX_STACK_STATIC_ITEMS: usize = 32;
 const RAX_ITER_STATIC_LEN: usize = 128;
 
-/// A stack that allocates only beyond `N` items: the C's `raxStack`, and the key buffer of an iterator.
+/// A stack that allocates only beyond `N` items: the C's `raxStack`, and the key buffer of an
+/// iterator.
 ///
-/// Shortening it forgets nothing: [`InlineVec::restore`] brings back what was not overwritten since.
+/// Shortening it forgets nothing: [`InlineVec::restore`] brings back what was not overwritten
+/// since.
 #[derive(Debug, Clone)]
 struct InlineVec<T, const N: usize> {
     len: usize,
@@ -556,10 +566,11 @@ impl<T: Copy + Default, const N: usize> InlineVec<T, N> {
     }
 }
 
-/// The place of an iteration. It holds no borrow: the tree is given to each step, always the same one.
+/// The place of an iteration. It holds no borrow: the tree is given to each step, always the same
+/// one.
 ///
-/// When the tree has changed since the last step, the next one starts from the key: it goes to the key behind it (or before
-/// it), whether or not that key itself is still there.
+/// When the tree has changed since the last step, the next one starts from the key: it goes to the
+/// key behind it (or before it), whether or not that key itself is still there.
 #[derive(Debug, Clone)]
 pub struct RaxIterator {
     /// The seek has found the first element; the next step returns it.
@@ -588,7 +599,7 @@ impl RaxIterator {
     /// The value of the current key, to be changed.
     pub fn data_mut<'a, V>(&self, rax: &'a mut Rax<V>) -> Option<&'a mut V> {
         if self.epoch != rax.epoch || self.node == NIL {
-            return raxFindMut(rax, self.key());
+            return rax_find_mut(rax, self.key());
         }
         rax.nodes[self.node].value.as_mut()
     }
@@ -604,8 +615,8 @@ impl RaxIterator {
         self.node = rax.nodes[self.node].child(pos);
     }
 
-    /// Leaves the current node for its parent (or, with `noup`, stays where it is), and takes off the key what that one had
-    /// added. Returns the last byte the key had.
+    /// Leaves the current node for its parent (or, with `noup`, stays where it is), and takes off
+    /// the key what that one had added. Returns the last byte the key had.
     fn leave<V>(&mut self, rax: &Rax<V>, noup: bool) -> u8 {
         let prevchild = self.key().last().copied().unwrap_or(0);
         if !noup {
@@ -619,8 +630,8 @@ impl RaxIterator {
 
     /// Steps to the next key, in byte order.
     ///
-    /// `noup` begins in the current node itself, looking for a child behind the last byte of the key: so [`raxSeek`] finds
-    /// what follows a string that is not in the tree.
+    /// `noup` begins in the current node itself, looking for a child behind the last byte of the
+    /// key: so [`raxSeek`] finds what follows a string that is not in the tree.
     fn raxIteratorNextStep<V>(&mut self, rax: &Rax<V>, mut noup: bool) {
         if self.eof {
             return;
@@ -712,7 +723,8 @@ impl RaxIterator {
             }
             let prevchild = self.leave(rax, noup);
             noup = false;
-            // The greatest key below the child before the one we come from; if there is none, perhaps this node itself.
+            // The greatest key below the child before the one we come from; if there is none,
+            // perhaps this node itself.
             let node = &rax.nodes[self.node];
             if !node.iscompr() && node.size() > usize::from(!old_noup) {
                 let chars = node.chars();
@@ -728,8 +740,9 @@ impl RaxIterator {
         }
     }
 
-    /// When the tree has changed, finds the place of the iteration again: `onto` is the seek that finds the element the next
-    /// step has to return if that is still the one a seek has found, `past` if it is the one behind the current key.
+    /// When the tree has changed, finds the place of the iteration again: `onto` is the seek that
+    /// finds the element the next step has to return if that is still the one a seek has found,
+    /// `past` if it is the one behind the current key.
     fn refresh<V>(&mut self, rax: &Rax<V>, onto: &str, past: &str) {
         if self.epoch != rax.epoch && !self.eof {
             let key = std::mem::replace(&mut self.key, InlineVec::new());
@@ -744,8 +757,9 @@ impl RaxIterator {
 
 /// Puts the iterator before the element that the next [`raxNext`] or [`raxPrev`] is to return.
 ///
-/// `op` is one of `<`, `<=`, `>`, `>=`, `=` with the key `ele`, or `^` and `$` for the first and the last element. Where
-/// there is no such element the iterator is at the end. False: no such operator.
+/// `op` is one of `<`, `<=`, `>`, `>=`, `=` with the key `ele`, or `^` and `$` for the first and
+/// the last element. Where there is no such element the iterator is at the end. False: no such
+/// operator.
 pub fn raxSeek<V>(it: &mut RaxIterator, rax: &Rax<V>, op: &str, ele: &[u8]) -> bool {
     it.stack.restore(0);
     it.key.restore(0);
@@ -804,7 +818,8 @@ pub fn raxSeek<V>(it: &mut RaxIterator, rax: &Rax<V>, op: &str, ele: &[u8]) -> b
             it.raxIteratorNextStep(rax, true);
         }
     } else if i != ele.len() {
-        // The string leaves a compressed node: all keys below it are either above or below the string.
+        // The string leaves a compressed node: all keys below it are either above or below the
+        // string.
         let above = node.chars()[splitpos] > ele[i];
         if gt && above {
             it.raxIteratorNextStep(rax, false);
@@ -819,7 +834,8 @@ pub fn raxSeek<V>(it: &mut RaxIterator, rax: &Rax<V>, op: &str, ele: &[u8]) -> b
             }
         }
     } else if lt && splitpos > 0 && node.value.is_some() {
-        // The string ends inside a compressed node, which is a key, and so the one before the string.
+        // The string ends inside a compressed node, which is a key, and so the one before the
+        // string.
     } else if lt {
         it.raxIteratorPrevStep(rax, false);
     } else {
@@ -836,15 +852,17 @@ pub fn raxNext<V>(it: &mut RaxIterator, rax: &Rax<V>) -> bool {
     !it.eof
 }
 
-/// Goes to the element before, the one a seek has found if there was one just now. False at the end.
+/// Goes to the element before, the one a seek has found if there was one just now. False at the
+/// end.
 pub fn raxPrev<V>(it: &mut RaxIterator, rax: &Rax<V>) -> bool {
     it.refresh(rax, "<=", "<");
     it.raxIteratorPrevStep(rax, false);
     !it.eof
 }
 
-/// Wanders from the current element through the tree, until it has met `steps` elements, and stays at the last one; 0 stands
-/// for a random number up to twice the logarithm of the size. `random` gives random numbers.
+/// Wanders from the current element through the tree, until it has met `steps` elements, and stays
+/// at the last one; 0 stands for a random number up to twice the logarithm of the size. `random`
+/// gives random numbers.
 ///
 /// False: the tree is empty, or the iterator has no place. Sparse trees are not sampled evenly.
 pub fn raxRandomWalk<V>(
@@ -880,7 +898,8 @@ pub fn raxRandomWalk<V>(
     true
 }
 
-/// Does the current key stand to `key` as `op` says: `<`, `<=`, `==`, `>=`, `>`? False for other operators.
+/// Does the current key stand to `key` as `op` says: `<`, `<=`, `==`, `>=`, `>`? False for other
+/// operators.
 pub fn raxCompare(it: &RaxIterator, op: &str, key: &[u8]) -> bool {
     match op {
         "=" | "==" => it.key() == key,
@@ -910,7 +929,8 @@ mod tests {
     use std::ops::Bound;
 
     impl Rng {
-        /// A key of one of four kinds: few letters, numbers, stream ids, long ones with a common beginning.
+        /// A key of one of four kinds: few letters, numbers, stream ids, long ones with a common
+        /// beginning.
         fn rax_key(&mut self, kind: u64) -> Vec<u8> {
             match kind {
                 0 => (0..self.below(8)).map(|_| b'a' + self.below(3) as u8).collect(),
@@ -931,7 +951,8 @@ mod tests {
         }
     }
 
-    /// Every node is reached once, no chain is left uncompressed, and what the counters say is true.
+    /// Every node is reached once, no chain is left uncompressed, and what the counters say is
+    /// true.
     fn check<V>(rax: &Rax<V>) {
         let (mut nodes, mut keys, mut todo) = (0, 0, vec![HEAD]);
         while let Some(n) = todo.pop() {
@@ -986,7 +1007,7 @@ mod tests {
                 }
                 let probe = r.rax_key(kind);
                 assert_eq!(raxFind(&rax, &probe), model.get(&probe));
-                if let Some(v) = raxFindMut(&mut rax, &probe) {
+                if let Some(v) = rax_find_mut(&mut rax, &probe) {
                     *v += 1;
                     *model.get_mut(&probe).unwrap() += 1;
                 }
@@ -1084,8 +1105,9 @@ mod tests {
         assert_eq!(seen, [true; 30]);
     }
 
-    /// After each of 120000 insertions and removals the tree has as many nodes as that of `rax.c`: per kind of key a running
-    /// hash of nodes and keys, and at the end keys, nodes, and the most nodes there were.
+    /// After each of 120000 insertions and removals the tree has as many nodes as that of `rax.c`:
+    /// per kind of key a running hash of nodes and keys, and at the end keys, nodes, and the most
+    /// nodes there were.
     #[test]
     fn nodes_are_those_of_the_c() {
         let expected = [

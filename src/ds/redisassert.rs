@@ -1,15 +1,18 @@
 //! `redisassert.h`: what structures assert about bytes that came from outside.
 //!
-//! Packed values are checked when they are loaded, every element of them, unless `sanitize-dump-payload` says that just their
-//! headers shall be. So whoever meets an element later that cannot be read either has found a bug, or was told to take the
-//! risk; in both cases the process ends with a report, as in the C, and nothing is guessed.
+//! Packed values are checked when they are loaded, every element of them, unless
+//! `sanitize-dump-payload` says that just their headers shall be. So whoever meets an element later
+//! that cannot be read either has found a bug, or was told to take the risk; in both cases the
+//! process ends with a report, as in the C, and nothing is guessed.
 //!
-//! A condition is written with `assert!`, a position or an element that has to be there with [`assertSome`]. What both say
-//! starts with "assertion failed: ", by which the report (debug.rs) knows an assertion from a panic.
+//! A condition is written with `assert!`, a position or an element that has to be there with
+//! [`assert_some`]. What both say starts with "assertion failed: ", by which the report (debug.rs)
+//! knows an assertion from a panic.
 #![forbid(unsafe_code)]
 
-/// The value of an option that has one, unless bytes are damaged: then the process ends, and the report shows the expression.
-macro_rules! assertSome {
+/// The value of an option that has one, unless bytes are damaged: then the process ends, and the
+/// report shows the expression.
+macro_rules! assert_some {
     ($e:expr) => {
         match $e {
             Some(value) => value,
@@ -17,7 +20,7 @@ macro_rules! assertSome {
         }
     };
 }
-pub(crate) use assertSome;
+pub(crate) use assert_some;
 
 /// Fails as `assert!` does, with this text in place of the condition.
 #[cold]
@@ -39,7 +42,7 @@ mod tests {
         };
         assert_eq!(message(|| assert!("a".len() == 2)), "assertion failed: \"a\".len() == 2");
         let none: fn() = || {
-            assertSome!("a".find('b'));
+            assert_some!("a".find('b'));
         };
         assert_eq!(message(none), "assertion failed: \"a\".find('b')");
     }

@@ -1,7 +1,8 @@
 //! `siphash.c`: SipHash 1-2, the keyed hash of every table whose keys come from clients.
 //!
-//! One compression round and two finalization rounds, as in the C: enough against chosen keys here, and twice as fast as
-//! the published 2-4. The key is read once into a [`HashSeed`], so that hashing a short key is a handful of instructions.
+//! One compression round and two finalization rounds, as in the C: enough against chosen keys here,
+//! and twice as fast as the published 2-4. The key is read once into a [`HashSeed`], so that
+//! hashing a short key is a handful of instructions.
 
 /// The 16-byte secret of a table, as two little-endian words (`dict_hash_function_seed`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -17,7 +18,8 @@ impl HashSeed {
         HashSeed { k0: k as u64, k1: (k >> 64) as u64 }
     }
 
-    /// A fresh seed from the standard library's process-wide randomness, for a table that is given none.
+    /// A fresh seed from the standard library's process-wide randomness, for a table that is given
+    /// none.
     pub fn random() -> HashSeed {
         use std::hash::{BuildHasher, RandomState};
         let s = RandomState::new();
@@ -77,8 +79,8 @@ fn tail(input: &[u8], left: &[u8]) -> u64 {
     if n == 0 {
         return b;
     }
-    // With eight bytes or more before it the tail is the end of one overlapping load; else it is put together from
-    // two or three loads that overlap each other. No loop, no branch per byte.
+    // With eight bytes or more before it the tail is the end of one overlapping load; else it is
+    // put together from two or three loads that overlap each other. No loop, no branch per byte.
     if let Some(last) = input.last_chunk::<8>() {
         return b | u64::from_le_bytes(*last) >> (64 - 8 * n);
     }
@@ -103,7 +105,8 @@ pub fn siphash(input: &[u8], k: &HashSeed) -> u64 {
     s.finish()
 }
 
-/// SipHash 1-2 of `input` with its ASCII letters lowered: keys that differ in case alone hash alike.
+/// SipHash 1-2 of `input` with its ASCII letters lowered: keys that differ in case alone hash
+/// alike.
 pub fn siphash_nocase(input: &[u8], k: &HashSeed) -> u64 {
     let mut s = State::new(k);
     let (words, left) = input.as_chunks::<8>();
@@ -121,8 +124,8 @@ pub fn siphash_nocase(input: &[u8], k: &HashSeed) -> u64 {
 mod tests {
     use super::*;
 
-    /// The algorithm written byte by byte, with the number of rounds as an argument, so that it can be held against
-    /// the vectors that its authors published for 2-4.
+    /// The algorithm written byte by byte, with the number of rounds as an argument, so that it can
+    /// be held against the vectors that its authors published for 2-4.
     fn naive(input: &[u8], k: &HashSeed, c: usize, d: usize) -> u64 {
         let mut s = State::new(k);
         let mut padded = input.to_vec();

@@ -1,12 +1,15 @@
-//! `t_zset.c`, its first half: the skip list of a sorted set, and the range specifications that walk it.
+//! `t_zset.c`, its first half: the skip list of a sorted set, and the range specifications that
+//! walk it.
 //!
-//! Read first: [`Zskiplist`] (how a node is laid out), then `Zskiplist::descend`, the one search all functions share.
+//! Read first: [`Zskiplist`] (how a node is laid out), then `Zskiplist::descend`, the one search
+//! all functions share.
 //!
 //! Not here: `zslParseRange`, which needs `strtod` and lives with the commands.
 //!
-//! Differs: nodes live in an arena and have an index where the C has a pointer; the hash table of a sorted set stores
-//! that index. An index stays good until its node is deleted, also over [`zslUpdateScore`]; only [`zslShrink`] renames
-//! nodes, and tells. There is no header node: `head` and one tower stand for it.
+//! Differs: nodes live in an arena and have an index where the C has a pointer; the hash table of a
+//! sorted set stores that index. An index stays good until its node is deleted, also over
+//! [`zslUpdateScore`]; only [`zsl_shrink`] renames nodes, and tells. There is no header node:
+//! `head` and one tower stand for it.
 #![forbid(unsafe_code)]
 
 use super::slab::{ChunkedVec, NIL};
@@ -21,8 +24,8 @@ pub const ZSKIPLIST_P: f64 = 0.25;
 /// The tower of the header: its slots are the first ones.
 const HEADER: u32 = ZSKIPLIST_MAXLEVEL as u32 - 1;
 
-/// The bytes of an element. Up to 22 of them are kept in the node, so that most members cost no allocation, and comparing
-/// two costs no further cache line.
+/// The bytes of an element. Up to 22 of them are kept in the node, so that most members cost no
+/// allocation, and comparing two costs no further cache line.
 #[derive(Debug)]
 enum Member {
     Inline { len: u8, bytes: [u8; INLINE] },
@@ -66,13 +69,14 @@ struct Node {
 
 /// One slot of the tower pool: 16 bytes.
 ///
-/// A tower of level n takes n slots. The last one is its head, and its index is the tower's name: `tower` is the node and
-/// `span` the level. The link of level i is i slots below: `tower` is the tower it leads to, `span` the nodes it
-/// passes, and `score` a copy of the score it leads to. So a search compares scores without touching a single node until
-/// it comes down to level 0, or meets its own score.
+/// A tower of level n takes n slots. The last one is its head, and its index is the tower's name:
+/// `tower` is the node and `span` the level. The link of level i is i slots below: `tower` is the
+/// tower it leads to, `span` the nodes it passes, and `score` a copy of the score it leads to. So a
+/// search compares scores without touching a single node until it comes down to level 0, or meets
+/// its own score.
 ///
-/// In a free tower the head names no node ([`NIL`]), and the link of level 1 holds the neighbours in the list of free
-/// towers of that level.
+/// In a free tower the head names no node ([`NIL`]), and the link of level 1 holds the neighbours
+/// in the list of free towers of that level.
 #[derive(Debug, Clone, Copy)]
 struct Link {
     tower: u32,
@@ -193,8 +197,8 @@ impl Zskiplist {
         }
     }
 
-    /// Goes down the list past all nodes that are `before` the place looked for. What says so gets the rank of a node, counted
-    /// from 1, its score, and where it is.
+    /// Goes down the list past all nodes that are `before` the place looked for. What says so gets
+    /// the rank of a node, counted from 1, its score, and where it is.
     #[inline]
     fn descend(&self, before: impl Fn(u32, f64, Place) -> bool) -> Path {
         let mut path = Path {
@@ -266,7 +270,8 @@ impl Zskiplist {
             }
             self.level = level;
         }
-        // Levels that the new node reaches: its links take over what is behind, those before it now end here.
+        // Levels that the new node reaches: its links take over what is behind, those before it now
+        // end here.
         for i in 1..level {
             let passed = path.rank[0] - path.rank[i];
             let before = &mut self.towers[path.tower[i] - i as u32];
@@ -286,7 +291,8 @@ impl Zskiplist {
         self.length += 1;
     }
 
-    /// Makes two nodes neighbours on level 0, where NIL before stands for the header and NIL after for the end.
+    /// Makes two nodes neighbours on level 0, where NIL before stands for the header and NIL after
+    /// for the end.
     fn join(&mut self, before: u32, after: u32) {
         match before {
             NIL => self.head = after,
@@ -440,17 +446,20 @@ impl Zskiplist {
     }
 }
 
-/// Draws a level between 1 and [`ZSKIPLIST_MAXLEVEL`]: each next one a quarter as likely as the one before.
+/// Draws a level between 1 and [`ZSKIPLIST_MAXLEVEL`]: each next one a quarter as likely as the one
+/// before.
 pub fn zslRandomLevel(zsl: &mut Zskiplist) -> usize {
     zsl.random ^= zsl.random >> 12;
     zsl.random ^= zsl.random << 25;
     zsl.random ^= zsl.random >> 27;
     let bits = zsl.random.wrapping_mul(0x2545_f491_4f6c_dd1d);
-    // C: draws until a number is above P. Two zero bits in a row are as likely, and one draw has 32 such pairs.
+    // C: draws until a number is above P. Two zero bits in a row are as likely, and one draw has 32
+    // such pairs.
     (1 + bits.leading_zeros() as usize / 2).min(ZSKIPLIST_MAXLEVEL)
 }
 
-/// Inserts an element that is not there yet, which the caller has made sure of, and returns its node.
+/// Inserts an element that is not there yet, which the caller has made sure of, and returns its
+/// node.
 ///
 /// # Panics
 /// When `score` is not a number.
@@ -464,7 +473,8 @@ pub fn zslInsert(zsl: &mut Zskiplist, score: f64, ele: &[u8]) -> u32 {
 }
 
 impl Zskiplist {
-    /// The C's `zslDeleteNode`: unlinks the node after the place `path` describes; it keeps its tower and member.
+    /// The C's `zslDeleteNode`: unlinks the node after the place `path` describes; it keeps its
+    /// tower and member.
     fn zslDeleteNode(&mut self, idx: u32, path: &Path) {
         let tower = self.nodes[idx].tower;
         for i in 1..self.level {
@@ -499,7 +509,7 @@ pub fn zslDelete(zsl: &mut Zskiplist, score: f64, ele: &[u8]) -> bool {
 }
 
 /// Deletes node `idx`: [`zslDelete`] for one who has the node.
-pub fn zslDeleteIndex(zsl: &mut Zskiplist, idx: u32) {
+pub fn zsl_delete_index(zsl: &mut Zskiplist, idx: u32) {
     let path = zsl.path_to(idx);
     zsl.zslDeleteNode(idx, &path);
     zsl.zslFreeNode(idx);
@@ -507,7 +517,8 @@ pub fn zslDeleteIndex(zsl: &mut Zskiplist, idx: u32) {
 
 /// Gives node `idx` another score, and moves it to its new place.
 ///
-/// C: takes the old score and the member, and may return another node. Here the index stays, and so does the hash table.
+/// C: takes the old score and the member, and may return another node. Here the index stays, and so
+/// does the hash table.
 ///
 /// # Panics
 /// When `newscore` is not a number.
@@ -516,7 +527,8 @@ pub fn zslUpdateScore(zsl: &mut Zskiplist, idx: u32, newscore: f64) {
     let path = zsl.path_to(idx);
     let Node { backward, forward, tower, .. } = zsl.nodes[idx];
 
-    // Where the neighbours stay the same, the score can change in place, and with it the copies in the links.
+    // Where the neighbours stay the same, the score can change in place, and with it the copies in
+    // the links.
     if (backward == NIL || zsl.score(backward) < newscore)
         && (forward == NIL || zsl.score(forward) > newscore)
     {
@@ -607,8 +619,8 @@ fn delete_while(
 
 /// Deletes all elements of the range and returns how many.
 ///
-/// `removed` is called for each one when it is out of the list and can still be read: the place to drop it from the hash
-/// table.
+/// `removed` is called for each one when it is out of the list and can still be read: the place to
+/// drop it from the hash table.
 pub fn zslDeleteRangeByScore(
     zsl: &mut Zskiplist,
     range: &zrangespec,
@@ -628,7 +640,8 @@ pub fn zslDeleteRangeByLex(
     delete_while(zsl, &path, |zsl, x| zslLexValueLteMax(zsl.member(x), range), removed)
 }
 
-/// As [`zslDeleteRangeByScore`], by rank: from `start` to `end`, both counted from 1 and both included.
+/// As [`zslDeleteRangeByScore`], by rank: from `start` to `end`, both counted from 1 and both
+/// included.
 pub fn zslDeleteRangeByRank(
     zsl: &mut Zskiplist,
     start: usize,
@@ -673,8 +686,8 @@ pub fn zslGetElementByRank(zsl: &Zskiplist, rank: usize) -> Option<u32> {
 
 // ----- Lexicographic ranges -----
 
-/// A border of a lexicographic range. `Min` and `Max` are below and above every member: the C's `shared.minstring` and
-/// `shared.maxstring`.
+/// A border of a lexicographic range. `Min` and `Max` are below and above every member: the C's
+/// `shared.minstring` and `shared.maxstring`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LexBorder<'a> {
     Min,
@@ -691,8 +704,8 @@ pub struct zlexrangespec<'a> {
     pub maxex: bool,
 }
 
-/// Reads one border as ZRANGEBYLEX takes it (`-`, `+`, `(member`, `[member`), and whether it is left out. Error: anything
-/// else.
+/// Reads one border as ZRANGEBYLEX takes it (`-`, `+`, `(member`, `[member`), and whether it is
+/// left out. Error: anything else.
 pub fn zslParseLexRangeItem(item: &[u8]) -> Result<(LexBorder<'_>, bool), ()> {
     // A sign ends at a zero byte, as a C string does.
     match item {
@@ -764,18 +777,20 @@ pub fn zslLastInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32> 
 
 // ----- Giving memory back -----
 
-/// Is more than half of the arena unused, so that [`zslShrink`] would give memory back?
-pub fn zslNeedsShrink(zsl: &Zskiplist) -> bool {
+/// Is more than half of the arena unused, so that [`zsl_shrink`] would give memory back?
+pub fn zsl_needs_shrink(zsl: &Zskiplist) -> bool {
     let unused = zsl.nodes.len() - zsl.length;
     unused > 128 && unused > zsl.length
 }
 
-/// Gives memory back after many deletions, in at most `steps` small steps; call it while [`zslNeedsShrink`].
+/// Gives memory back after many deletions, in at most `steps` small steps; call it while
+/// [`zsl_needs_shrink`].
 ///
-/// C: frees each node by itself. An arena can only drop its end, so nodes at the end move into holes. Before node `from`
-/// becomes node `to`, `moving` is called with the list, where `from` can still be read: the hash table has to find the
-/// member and store the new index, and must not look at the list by the new index until this function returns.
-pub fn zslShrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zskiplist, u32, u32)) {
+/// C: frees each node by itself. An arena can only drop its end, so nodes at the end move into
+/// holes. Before node `from` becomes node `to`, `moving` is called with the list, where `from` can
+/// still be read: the hash table has to find the member and store the new index, and must not look
+/// at the list by the new index until this function returns.
+pub fn zsl_shrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zskiplist, u32, u32)) {
     for _ in 0..steps {
         if zsl.nodes.len() == zsl.length {
             break;
@@ -809,7 +824,8 @@ pub fn zslShrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zski
         if idx == NIL {
             zsl.unlink_free_tower(from);
         } else {
-            // Where no hole is large enough, a lower tower has to do: without it, one at the end would keep all before it.
+            // Where no hole is large enough, a lower tower has to do: without it, one at the end
+            // would keep all before it.
             let fit = (2..=level).rev().find_map(|l| Some((zsl.reuse_tower(l)?, l)));
             let Some((to, new)) = fit else { break };
             let path = zsl.path_to(idx);
@@ -943,7 +959,7 @@ mod tests {
                         assert_eq!(zslGetRank(&zsl, old, &ele), at + 1);
                         if n == 0 {
                             let idx = zslGetElementByRank(&zsl, at + 1).unwrap();
-                            zslDeleteIndex(&mut zsl, idx);
+                            zsl_delete_index(&mut zsl, idx);
                         } else {
                             assert!(zslDelete(&mut zsl, old, &ele));
                         }
@@ -1057,7 +1073,8 @@ mod tests {
         }
         model.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
         let full = zsl.mem_usage();
-        // 48 for the node, a third of a link, a quarter of a tower's head; a quarter of the last chunk unused.
+        // 48 for the node, a third of a link, a quarter of a tower's head; a quarter of the last
+        // chunk unused.
         assert!(full / 20_000 < 64, "{} bytes an element", full / 20_000);
         model.retain(|(score, ele)| {
             let keep = r.below(50) == 0;
@@ -1067,8 +1084,8 @@ mod tests {
             }
             keep
         });
-        while zslNeedsShrink(&zsl) {
-            zslShrink(&mut zsl, 100, |z, from, to| {
+        while zsl_needs_shrink(&zsl) {
+            zsl_shrink(&mut zsl, 100, |z, from, to| {
                 assert_eq!(nodes.insert(z.member(from).to_vec(), to), Some(from));
             });
         }

@@ -1,8 +1,9 @@
 //! A vector that grows without a stall: the arena under `skiplist.rs`, `rax.rs` and `quicklist.rs`.
 //!
-//! No C original. Where the C takes a node from malloc and links it by pointer, we keep nodes in one of these and link
-//! them by a 32-bit index: half the size of a pointer, safe, and one allocation for many nodes. A plain `Vec` of ten
-//! million nodes would copy half a gigabyte when it grows; here no growth copies more than one chunk.
+//! No C original. Where the C takes a node from malloc and links it by pointer, we keep nodes in
+//! one of these and link them by a 32-bit index: half the size of a pointer, safe, and one
+//! allocation for many nodes. A plain `Vec` of ten million nodes would copy half a gigabyte when it
+//! grows; here no growth copies more than one chunk.
 #![forbid(unsafe_code)]
 
 use std::ops::{Index, IndexMut};

@@ -19,12 +19,12 @@
 //! field grows from 1 byte to 5 when it must, and never shrinks.
 //!
 //! Differs: a position is an offset into the bytes, not a pointer, so whatever takes one takes the
-//! list as well. That an entry lies within the list is asserted whenever one is looked at, where the
-//! C trusts positions it was given: see `redisassert.rs`.
+//! list as well. That an entry lies within the list is asserted whenever one is looked at, where
+//! the C trusts positions it was given: see `redisassert.rs`.
 #![forbid(unsafe_code)]
 
 use super::listpack::lpStringToInt64;
-use super::redisassert::assertSome;
+use super::redisassert::assert_some;
 use crate::sys::bytes::SelfSized;
 use std::io::Write;
 use std::ops::Deref;
@@ -75,7 +75,7 @@ pub struct Ziplist(SelfSized);
 
 impl Ziplist {
     /// A ziplist of these bytes, or `None` if they fail `ziplistValidateIntegrity` without `deep`.
-    pub fn fromSlice(bytes: &[u8]) -> Option<Ziplist> {
+    pub fn from_slice(bytes: &[u8]) -> Option<Ziplist> {
         ziplistValidateIntegrity(bytes, false, None).then(|| Ziplist(bytes.into()))
     }
 
@@ -91,7 +91,7 @@ impl Ziplist {
     }
 
     /// The bytes, as they are saved.
-    pub fn intoBytes(self) -> Vec<u8> {
+    pub fn into_bytes(self) -> Vec<u8> {
         self.0.to_vec()
     }
 
@@ -152,13 +152,13 @@ fn ZIP_IS_STR(encoding: u8) -> bool {
 
 /// The byte at `p`, and the end mark for what lies outside.
 #[inline]
-fn byteAt(zl: &[u8], p: usize) -> u8 {
+fn byte_at(zl: &[u8], p: usize) -> u8 {
     zl.get(p).copied().unwrap_or(ZIP_END)
 }
 
 /// The little endian u32 at `at`, or 0 if the bytes end before it does.
 #[inline]
-fn u32At(zl: &[u8], at: usize) -> usize {
+fn read_u32_le(zl: &[u8], at: usize) -> usize {
     match zl.get(at..).and_then(|b| b.first_chunk::<4>()) {
         Some(b) => u32::from_le_bytes(*b) as usize,
         None => 0,
@@ -168,7 +168,7 @@ fn u32At(zl: &[u8], at: usize) -> usize {
 /// `zltail`: where the last entry starts; in an empty list, where the end mark is.
 #[inline]
 fn ZIPLIST_TAIL_OFFSET(zl: &[u8]) -> usize {
-    u32At(zl, 4)
+    read_u32_le(zl, 4)
 }
 
 /// `zllen`: the number of entries, or `u16::MAX` when only counting them can tell.
@@ -180,16 +180,16 @@ fn ZIPLIST_LENGTH(zl: &[u8]) -> u16 {
     }
 }
 
-/// Writes `zltail`. `header` are the bytes behind `zlbytes`. A damaged list may ask for more than 32
-/// bits hold; readers check what they find here.
+/// Writes `zltail`. `header` are the bytes behind `zlbytes`. A damaged list may ask for more than
+/// 32 bits hold; readers check what they find here.
 #[inline]
-fn setTailOffset(header: &mut [u8], offset: usize) {
+fn ziplist_set_tail_offset(header: &mut [u8], offset: usize) {
     header[..4].copy_from_slice(&(offset as u32).to_le_bytes());
 }
 
 /// Writes `zllen`.
 #[inline]
-fn setLength(header: &mut [u8], len: u16) {
+fn ziplist_set_length(header: &mut [u8], len: u16) {
     header[4..6].copy_from_slice(&len.to_le_bytes());
 }
 
@@ -199,7 +199,7 @@ fn setLength(header: &mut [u8], len: u16) {
 fn ZIPLIST_INCR_LENGTH(header: &mut [u8], incr: isize) {
     let len = u16::from_le_bytes([header[4], header[5]]);
     if len < u16::MAX {
-        setLength(header, len.wrapping_add(incr as u16));
+        ziplist_set_length(header, len.wrapping_add(incr as u16));
     }
 }
 
@@ -265,7 +265,7 @@ fn zipIntSize(encoding: u8) -> Option<usize> {
 
 /// Size of the encoding and length of an entry whose data is `rawlen` bytes long.
 #[inline]
-fn zipEntryEncodingSize(encoding: u8, rawlen: usize) -> usize {
+fn zip_entry_encoding_size(encoding: u8, rawlen: usize) -> usize {
     if !ZIP_IS_STR(encoding) || rawlen <= 0x3f {
         1
     } else if rawlen <= 0x3fff {
@@ -305,7 +305,7 @@ fn zipStorePrevEntryLengthLarge(p: &mut [u8], len: usize) -> usize {
 
 /// Size of the prevlen field that `len` needs.
 #[inline]
-fn zipPrevEntryLengthSize(len: usize) -> usize {
+fn zip_prev_entry_length_size(len: usize) -> usize {
     if len < ZIP_BIG_PREVLEN as usize { 1 } else { 5 }
 }
 
@@ -323,7 +323,7 @@ fn zipStorePrevEntryLength(p: &mut [u8], len: usize) -> usize {
 /// long: -4, 0 or 4.
 #[inline]
 fn zipPrevLenByteDiff(e: &ZlEntry, len: usize) -> isize {
-    zipPrevEntryLengthSize(len) as isize - e.prevrawlensize as isize
+    zip_prev_entry_length_size(len) as isize - e.prevrawlensize as isize
 }
 
 /// The integer that `entry` spells, and the narrowest encoding that holds it. `None`: it is stored
@@ -373,7 +373,7 @@ fn zipLoadInteger(p: &[u8], encoding: u8) -> i64 {
 #[inline]
 #[track_caller]
 fn zipEntry(zl: &[u8], p: usize) -> ZlEntry {
-    assertSome!(zipEntrySafe(zl, p, false))
+    assert_some!(zipEntrySafe(zl, p, false))
 }
 
 /// Takes apart the entry at `p`. `None`: this is the end mark, or no entry that lies within the
@@ -448,7 +448,7 @@ fn zipRawEntryLengthSafe(zl: &[u8], p: usize) -> usize {
 #[inline]
 #[track_caller]
 fn zipAssertValidEntry(zl: &[u8], p: usize) -> usize {
-    assertSome!(zipEntrySafe(zl, p, true));
+    assert_some!(zipEntrySafe(zl, p, true));
     p
 }
 
@@ -464,9 +464,10 @@ pub fn ziplistNew() -> Ziplist {
 /// # Panics
 ///
 /// When the size does not fit 32 bits; callers ask `ziplistSafeToAdd` first.
-// C: `ziplistResize` makes room at the end, and what is behind `p` is moved there. Here the bytes before `p` may move instead.
+// C: `ziplistResize` makes room at the end, and what is behind `p` is moved there. Here the bytes
+// before `p` may move instead.
 #[inline]
-fn ziplistOpen(zl: &mut Ziplist, p: usize, n: usize) -> (&mut [u8], &mut [u8]) {
+fn ziplist_make_room(zl: &mut Ziplist, p: usize, n: usize) -> (&mut [u8], &mut [u8]) {
     let len = zl.len().saturating_add(n);
     assert!(len < u32::MAX as usize, "a ziplist of {len} bytes");
     zl.0.open(p, n)
@@ -482,13 +483,13 @@ fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
     const delta: usize = 4;
     let tail = ZIPLIST_TAIL_OFFSET(zl);
 
-    if byteAt(zl, p) == ZIP_END {
+    if byte_at(zl, p) == ZIP_END {
         return;
     }
     // The entry changed last: its new size, the prevlen this needs, and where it starts.
     let firstentrylen = zipRawEntryLengthSafe(zl, p);
     let mut prevlen = firstentrylen;
-    let mut prevlensize = zipPrevEntryLengthSize(prevlen);
+    let mut prevlensize = zip_prev_entry_length_size(prevlen);
     let mut prevoffset = p;
     let mut p = p + prevlen;
     let mut extra = 0;
@@ -515,7 +516,7 @@ fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
         assert!(cnt == 0 && cur.prevrawlen == 0 || cur.prevrawlen + delta == prevlen);
 
         prevlen = cur.rawlen() + delta;
-        prevlensize = zipPrevEntryLengthSize(prevlen);
+        prevlensize = zip_prev_entry_length_size(prevlen);
         prevoffset = p;
         p += cur.rawlen();
         extra += delta;
@@ -527,10 +528,10 @@ fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
 
     // The tail moves by what the entries before it grow; what it grows by itself does not move it.
     let moved = if tail == prevoffset { extra - delta } else { extra };
-    setTailOffset(zl.header(), tail + moved);
+    ziplist_set_tail_offset(zl.header(), tail + moved);
 
     // Make room behind the last entry that grows, and then move these entries, the last one first.
-    ziplistOpen(zl, p, extra);
+    ziplist_make_room(zl, p, extra);
     p += extra;
 
     while cnt > 0 {
@@ -548,10 +549,10 @@ fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
 
 /// Deletes up to `num` entries, from the one at `first_p` on.
 fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
-    if byteAt(zl, first_p) == ZIP_END {
+    if byte_at(zl, first_p) == ZIP_END {
         return;
     }
-    let first = assertSome!(zipEntrySafe(zl, first_p, true));
+    let first = assert_some!(zipEntrySafe(zl, first_p, true));
 
     // Find the first entry that stays.
     let mut p = first_p;
@@ -590,7 +591,7 @@ fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
     assert!(set_tail <= zl.len() - ZIPLIST_END_SIZE);
     let header = zl.header();
     ZIPLIST_INCR_LENGTH(header, -(deleted as isize));
-    setTailOffset(header, set_tail);
+    ziplist_set_tail_offset(header, set_tail);
     if nextdiff != 0 {
         __ziplistCascadeUpdate(zl, first_p);
     }
@@ -609,13 +610,13 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
         let e = zipEntry(bytes, p);
         prevlen = e.prevrawlen;
         next = Some(e);
-    } else if byteAt(bytes, tail) != ZIP_END {
+    } else if byte_at(bytes, tail) != ZIP_END {
         prevlen = zipRawEntryLengthSafe(bytes, tail);
     }
 
-    let (value, encoding, datalen) = zipEncode(s);
+    let (value, encoding, datalen) = zip_encode(s);
     let reqlen =
-        zipPrevEntryLengthSize(prevlen) + zipEntryEncodingSize(encoding, s.len()) + datalen;
+        zip_prev_entry_length_size(prevlen) + zip_entry_encoding_size(encoding, s.len()) + datalen;
 
     // The next entry's prevlen may have to grow, or could shrink. When the new entry is shorter
     // than what shrinking saves, the list would end up smaller than it was: then it keeps its size.
@@ -636,8 +637,8 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
     };
 
     // Write the entry, and its size where the next one has it.
-    let (header, entries) = ziplistOpen(zl, p, reqlen.saturating_add_signed(nextdiff));
-    setTailOffset(header, new_tail);
+    let (header, entries) = ziplist_make_room(zl, p, reqlen.saturating_add_signed(nextdiff));
+    ziplist_set_tail_offset(header, new_tail);
     ZIPLIST_INCR_LENGTH(header, 1);
     if next.is_some() {
         if forcelarge {
@@ -648,7 +649,7 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
     }
     let mut at = zipStorePrevEntryLength(entries, prevlen);
     at += zipStoreEntryEncoding(&mut entries[at..], encoding, s.len());
-    zipStoreData(&mut entries[at..at + datalen], s, value, encoding);
+    zip_store_data(&mut entries[at..at + datalen], s, value, encoding);
 
     if nextdiff != 0 {
         __ziplistCascadeUpdate(zl, p + reqlen);
@@ -658,7 +659,7 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
 /// How `s` is stored: its value if it is an integer, its encoding (any string encoding for a
 /// string), its size as data.
 #[inline]
-fn zipEncode(s: &[u8]) -> (i64, u8, usize) {
+fn zip_encode(s: &[u8]) -> (i64, u8, usize) {
     match zipTryEncoding(s) {
         Some((value, encoding)) => (value, encoding, zipIntSize(encoding).unwrap_or(0)),
         None => (0, ZIP_STR_06B, s.len()),
@@ -667,7 +668,7 @@ fn zipEncode(s: &[u8]) -> (i64, u8, usize) {
 
 /// Writes the data of an entry: the string itself or the integer it spells.
 #[inline]
-fn zipStoreData(p: &mut [u8], s: &[u8], value: i64, encoding: u8) {
+fn zip_store_data(p: &mut [u8], s: &[u8], value: i64, encoding: u8) {
     if ZIP_IS_STR(encoding) {
         p.copy_from_slice(s);
     } else {
@@ -695,19 +696,22 @@ pub fn ziplistMerge(first: &mut Ziplist, second: &mut Ziplist) -> bool {
     let seam = first_bytes - ZIPLIST_END_SIZE;
     let target = if append {
         let entries = &second[ZIPLIST_HEADER_SIZE..second_bytes - ZIPLIST_END_SIZE];
-        ziplistOpen(first, seam, entries.len()).1[..entries.len()].copy_from_slice(entries);
+        ziplist_make_room(first, seam, entries.len()).1[..entries.len()].copy_from_slice(entries);
         *second = ziplistNew();
         first
     } else {
         let entries = &first[ZIPLIST_HEADER_SIZE..seam];
-        let (_, room) = ziplistOpen(second, ZIPLIST_HEADER_SIZE, entries.len());
+        let (_, room) = ziplist_make_room(second, ZIPLIST_HEADER_SIZE, entries.len());
         room[..entries.len()].copy_from_slice(entries);
         *first = ziplistNew();
         second
     };
 
-    setLength(target.header(), first_len.saturating_add(second_len));
-    setTailOffset(target.header(), (seam + second_offset).saturating_sub(ZIPLIST_HEADER_SIZE));
+    ziplist_set_length(target.header(), first_len.saturating_add(second_len));
+    ziplist_set_tail_offset(
+        target.header(),
+        (seam + second_offset).saturating_sub(ZIPLIST_HEADER_SIZE),
+    );
 
     // The first entry of the second list has now one before it.
     __ziplistCascadeUpdate(target, first_offset);
@@ -732,13 +736,13 @@ pub fn ziplistIndex(zl: &[u8], index: i64) -> Option<usize> {
     if index < 0 {
         let mut left = -(index + 1);
         p = ZIPLIST_TAIL_OFFSET(zl);
-        if byteAt(zl, p) == ZIP_END {
+        if byte_at(zl, p) == ZIP_END {
             return None;
         }
-        let mut prevlen = zipPrevLen(zl, p);
+        let mut prevlen = zip_prev_len(zl, p);
         while prevlen > 0 && left > 0 {
-            p = assertSome!(p.checked_sub(prevlen));
-            prevlen = zipPrevLen(zl, p);
+            p = assert_some!(p.checked_sub(prevlen));
+            prevlen = zip_prev_len(zl, p);
             left -= 1;
         }
         if left > 0 {
@@ -747,12 +751,12 @@ pub fn ziplistIndex(zl: &[u8], index: i64) -> Option<usize> {
     } else {
         p = ZIPLIST_HEADER_SIZE;
         for _ in 0..index {
-            if byteAt(zl, p) == ZIP_END {
+            if byte_at(zl, p) == ZIP_END {
                 return None;
             }
             p += zipRawEntryLengthSafe(zl, p);
         }
-        if byteAt(zl, p) == ZIP_END {
+        if byte_at(zl, p) == ZIP_END {
             return None;
         }
     }
@@ -762,10 +766,10 @@ pub fn ziplistIndex(zl: &[u8], index: i64) -> Option<usize> {
 /// The prevlen of the entry at `p`, without a look at the rest of it.
 #[inline]
 #[track_caller]
-fn zipPrevLen(zl: &[u8], p: usize) -> usize {
+fn zip_prev_len(zl: &[u8], p: usize) -> usize {
     assert!(p >= ZIPLIST_HEADER_SIZE && p < zl.len() - ZIPLIST_END_SIZE);
     match zl[p] {
-        ZIP_BIG_PREVLEN => u32::from_le_bytes(*assertSome!(zl[p + 1..].first_chunk())) as usize,
+        ZIP_BIG_PREVLEN => u32::from_le_bytes(*assert_some!(zl[p + 1..].first_chunk())) as usize,
         len => len as usize,
     }
 }
@@ -774,7 +778,7 @@ fn zipPrevLen(zl: &[u8], p: usize) -> usize {
 /// be after a delete.
 #[inline]
 pub fn ziplistNext(zl: &[u8], p: usize) -> Option<usize> {
-    if byteAt(zl, p) == ZIP_END {
+    if byte_at(zl, p) == ZIP_END {
         return None;
     }
     let next = p + zipRawEntryLengthSafe(zl, p);
@@ -784,18 +788,18 @@ pub fn ziplistNext(zl: &[u8], p: usize) -> Option<usize> {
 /// The entry before the one at `p`; before the end mark, the tail. `None` at the head.
 #[inline]
 pub fn ziplistPrev(zl: &[u8], p: usize) -> Option<usize> {
-    let prev = if byteAt(zl, p) == ZIP_END {
+    let prev = if byte_at(zl, p) == ZIP_END {
         let tail = ZIPLIST_TAIL_OFFSET(zl);
-        if byteAt(zl, tail) == ZIP_END {
+        if byte_at(zl, tail) == ZIP_END {
             return None;
         }
         tail
     } else if p == ZIPLIST_HEADER_SIZE {
         return None;
     } else {
-        let prevlen = zipPrevLen(zl, p);
+        let prevlen = zip_prev_len(zl, p);
         assert!(prevlen > 0);
-        assertSome!(p.checked_sub(prevlen))
+        assert_some!(p.checked_sub(prevlen))
     };
     Some(zipAssertValidEntry(zl, prev))
 }
@@ -803,7 +807,7 @@ pub fn ziplistPrev(zl: &[u8], p: usize) -> Option<usize> {
 /// The value of the entry at `p`. `None`: `p` is the end mark.
 #[inline]
 pub fn ziplistGet(zl: &[u8], p: usize) -> Option<ZiplistEntry<'_>> {
-    if byteAt(zl, p) == ZIP_END {
+    if byte_at(zl, p) == ZIP_END {
         return None;
     }
     let e = zipEntry(zl, p);
@@ -845,11 +849,11 @@ pub fn ziplistDeleteRange(zl: &mut Ziplist, index: i64, num: usize) {
 /// When the list would outgrow 32 bits; callers ask `ziplistSafeToAdd` first.
 pub fn ziplistReplace(zl: &mut Ziplist, p: usize, s: &[u8]) {
     let e = zipEntry(zl, p);
-    let (value, encoding, datalen) = zipEncode(s);
-    if zipEntryEncodingSize(encoding, s.len()) + datalen == e.lensize + e.len {
+    let (value, encoding, datalen) = zip_encode(s);
+    if zip_entry_encoding_size(encoding, s.len()) + datalen == e.lensize + e.len {
         let mut p = p + e.prevrawlensize;
         p += zipStoreEntryEncoding(zl.0.tail_mut(p), encoding, s.len());
-        zipStoreData(&mut zl.0.tail_mut(p)[..datalen], s, value, encoding);
+        zip_store_data(&mut zl.0.tail_mut(p)[..datalen], s, value, encoding);
     } else {
         ziplistDelete(zl, p);
         ziplistInsert(zl, p, s);
@@ -874,7 +878,7 @@ pub fn ziplistFind(zl: &[u8], p: usize, vstr: &[u8], skip: u32) -> Option<usize>
     let mut vll: Option<Option<i64>> = None;
 
     while zl[p] != ZIP_END {
-        let e = assertSome!(zipEntrySafe(zl, p, true));
+        let e = assert_some!(zipEntrySafe(zl, p, true));
         let q = p + e.headersize;
         if skipcnt == 0 {
             if ZIP_IS_STR(e.encoding) {
@@ -898,7 +902,7 @@ pub fn ziplistFind(zl: &[u8], p: usize, vstr: &[u8], skip: u32) -> Option<usize>
 
 /// The number of entries; from 65535 on they are counted one by one.
 // C: counting them also writes the number to the header if it fits again. Here that is
-// `ziplistLenStore`, as most who ask only read.
+// `ziplist_len_store`, as most who ask only read.
 pub fn ziplistLen(zl: &[u8]) -> usize {
     let len = ZIPLIST_LENGTH(zl);
     if len < u16::MAX {
@@ -914,10 +918,10 @@ pub fn ziplistLen(zl: &[u8]) -> usize {
 }
 
 /// `ziplistLen`, and a header that had lost count learns the number, if it fits 16 bits again.
-pub fn ziplistLenStore(zl: &mut Ziplist) -> usize {
+pub fn ziplist_len_store(zl: &mut Ziplist) -> usize {
     let len = ziplistLen(zl);
     if ZIPLIST_LENGTH(zl) == u16::MAX && len < u16::MAX as usize {
-        setLength(zl.header(), len as u16);
+        ziplist_set_length(zl.header(), len as u16);
     }
     len
 }
@@ -925,7 +929,7 @@ pub fn ziplistLenStore(zl: &mut Ziplist) -> usize {
 /// The size of the list in bytes, as its header tells.
 #[inline]
 pub fn ziplistBlobLen(zl: &[u8]) -> usize {
-    u32At(zl, 0)
+    read_u32_le(zl, 0)
 }
 
 /// Appends to `out` what DEBUG ZIPLIST shows: header and entries with their sizes and bytes.
@@ -942,7 +946,7 @@ pub fn ziplistRepr(zl: &[u8], out: &mut Vec<u8>) {
     let mut p = ZIPLIST_HEADER_SIZE;
     let mut index = 0;
     while zl[p] != ZIP_END {
-        let e = assertSome!(zipEntrySafe(zl, p, true));
+        let e = assert_some!(zipEntrySafe(zl, p, true));
         let _ = write!(
             out,
             "{{\n\taddr 0x{:08x},\n\tindex {:2},\n\toffset {:5},\n\thdr+entry len: {:5},\n\thdr len{:2},\n\
@@ -1024,10 +1028,10 @@ pub fn ziplistValidateIntegrity(
         && (ZIPLIST_LENGTH(zl) == u16::MAX || ZIPLIST_LENGTH(zl) as usize == count)
 }
 
-/// Whether no two of these values read the same. They may come from a list that another program wrote: the string `12` reads
-/// as the integer does.
+/// Whether no two of these values read the same. They may come from a list that another program
+/// wrote: the string `12` reads as the integer does.
 // C: the callers put copies of the values into a table.
-pub fn ziplistAllDistinct(values: &mut [ZiplistEntry]) -> bool {
+pub fn ziplist_all_distinct(values: &mut [ZiplistEntry]) -> bool {
     for value in values.iter_mut() {
         if let ZiplistEntry::Str(s) = *value
             && let Some(n) = lpStringToInt64(s)
@@ -1039,12 +1043,12 @@ pub fn ziplistAllDistinct(values: &mut [ZiplistEntry]) -> bool {
     values.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// The two values, field and value or member and score, of the pair whose first entry is at `p`, and
-/// where the next pair starts.
+/// The two values, field and value or member and score, of the pair whose first entry is at `p`,
+/// and where the next pair starts.
 #[inline]
-fn zipPair(zl: &[u8], p: usize) -> ((ZiplistEntry<'_>, ZiplistEntry<'_>), Option<usize>) {
-    let value = assertSome!(ziplistNext(zl, p));
-    let pair = (assertSome!(ziplistGet(zl, p)), assertSome!(ziplistGet(zl, value)));
+fn zip_pair(zl: &[u8], p: usize) -> ((ZiplistEntry<'_>, ZiplistEntry<'_>), Option<usize>) {
+    let value = assert_some!(ziplistNext(zl, p));
+    let pair = (assert_some!(ziplistGet(zl, p)), assert_some!(ziplistGet(zl, value)));
     (pair, ziplistNext(zl, value))
 }
 
@@ -1057,7 +1061,7 @@ pub fn ziplistRandomPair<'a>(
 ) -> (ZiplistEntry<'a>, ZiplistEntry<'a>) {
     assert!(total_count > 0);
     let r = rand() as usize % total_count;
-    zipPair(zl, assertSome!(ziplistIndex(zl, r as i64 * 2))).0
+    zip_pair(zl, assert_some!(ziplistIndex(zl, r as i64 * 2))).0
 }
 
 /// `count` random pairs, the same one perhaps more than once, in random order. `rand` gives numbers
@@ -1081,7 +1085,7 @@ pub fn ziplistRandomPairs<'a>(
     let mut zipindex = 0;
     let mut pickindex = 0;
     while pickindex < count {
-        let (pair, behind) = zipPair(zl, assertSome!(next));
+        let (pair, behind) = zip_pair(zl, assert_some!(next));
         while pickindex < count && picks[pickindex].0 == zipindex {
             pairs[picks[pickindex].1] = pair;
             pickindex += 1;
@@ -1111,7 +1115,7 @@ pub fn ziplistRandomPairsUnique<'a>(
         let Some(p) = next else { break };
         let chance = rand() as f64 / RAND_MAX as f64;
         let threshold = (count - pairs.len()) as f64 / total_size.saturating_sub(index) as f64;
-        let (pair, behind) = zipPair(zl, p);
+        let (pair, behind) = zip_pair(zl, p);
         if chance <= threshold {
             pairs.push(pair);
         }

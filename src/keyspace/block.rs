@@ -28,7 +28,8 @@ pub(super) const INLINE_PACKED_KEY_MAX: usize = 1024;
 /// A value of a type of its own, as the commands on that type have it.
 ///
 /// # Safety
-/// `TYPE` is the type of what [`into_aggregate`](Self::into_aggregate) gives, and of nothing else that implements this.
+/// `TYPE` is the type of what [`into_aggregate`](Self::into_aggregate) gives, and of nothing else
+/// that implements this.
 pub unsafe trait AggregateType: Sized {
     /// `OBJ_LIST` and so on.
     const TYPE: u8;
@@ -87,8 +88,8 @@ pub(super) struct Header {
     pub(super) klen: u16,
     /// 24 bits of access clock or frequency.
     pub(super) lru: [u8; 3],
-    /// Length of an inline string; behind a key whose value is at a pointer, room in units of eight bytes. The first byte of
-    /// the key, if SHORT_HEADER.
+    /// Length of an inline string; behind a key whose value is at a pointer, room in units of eight
+    /// bytes. The first byte of the key, if SHORT_HEADER.
     pub(super) vlen: u8,
 }
 
@@ -98,8 +99,8 @@ pub(super) const HAS_EXPIRE: u8 = 1;
 pub(super) const LONG_KEY: u8 = 2;
 /// The string or aggregate is in an allocation of its own.
 pub(super) const OUTSIDE: u8 = 4;
-/// The key starts in the header's last byte. A packed value tells its length itself, and small ones are so many that a
-/// byte counts.
+/// The key starts in the header's last byte. A packed value tells its length itself, and small ones
+/// are so many that a byte counts.
 pub(super) const SHORT_HEADER: u8 = 8;
 pub(super) const HEADER: usize = size_of::<Header>();
 /// What stands for the encoding while a value is being changed outside of the keyspace.
@@ -116,8 +117,8 @@ pub(super) enum ValueLocation {
     Int,
     /// A `Vec<u8>` before the key.
     Outside,
-    /// Before the key, a pointer to an aggregate: one of those of [`write_pointer`]. Behind the key, room in units of eight
-    /// bytes, from when the value was packed there.
+    /// Before the key, a pointer to an aggregate: one of those of [`write_pointer`]. Behind the
+    /// key, room in units of eight bytes, from when the value was packed there.
     Pointer,
 }
 
@@ -137,7 +138,8 @@ impl ValueLocation {
 /// Bytes of any pointer to an aggregate.
 pub(super) const POINTER: usize = 8;
 
-// Each is generated from the one list of forms in value.rs, so that a header's type and encoding mean the same to all of them.
+// Each is generated from the one list of forms in value.rs, so that a header's type and encoding
+// mean the same to all of them.
 macro_rules! pointer_matches {
     ($($kind:ident $type:ident $(($own:ident, $borrowed:ident, $form:ident))? : $obj:ident, $encoding:ident, $pointer:ty;)*) => {
         /// Writes the pointer that an aggregate is.
@@ -148,7 +150,8 @@ macro_rules! pointer_matches {
         pub(super) unsafe fn write_pointer(at: *mut u8, a: Aggregate) {
             match a {
                 $(Aggregate::$type(within!(v $(, $own::$form)?)) => {
-                    // SAFETY: there is room for a pointer, and this is one, as the assertions below have it.
+                    // SAFETY: there is room for a pointer, and this is one, as the assertions below
+                    // have it.
                     unsafe { at.cast::<$pointer>().write(v) }
                 })*
             }
@@ -157,14 +160,14 @@ macro_rules! pointer_matches {
         /// Moves an aggregate out of the pointer that it is.
         ///
         /// # Safety
-        /// `type_encoding` is of a header, and if that is of an aggregate that is not checked out, `write_pointer` wrote this
-        /// aggregate to `at`. It is not used there again.
+        /// `type_encoding` is of a header, and if that is of an aggregate that is not checked out,
+        /// `write_pointer` wrote this aggregate to `at`. It is not used there again.
         #[inline(always)]
         pub(super) unsafe fn read_pointer(at: *const u8, type_encoding: u8) -> Aggregate {
             match type_encoding {
                 $(header if header == $obj | $encoding << 4 => {
-                    // SAFETY: type and encoding are those of this line, under which `write_pointer` wrote this type of pointer.
-                    // By contract it is moved, not copied.
+                    // SAFETY: type and encoding are those of this line, under which `write_pointer`
+                    // wrote this type of pointer. By contract it is moved, not copied.
                     let v = unsafe { at.cast::<$pointer>().read() };
                     Aggregate::$type(within!(v $(, $own::$form)?))
                 })*
@@ -180,8 +183,8 @@ macro_rules! pointer_matches {
         pub(super) unsafe fn at_pointer<'a>(at: *const u8, type_encoding: u8) -> AggregateRef<'a> {
             match type_encoding {
                 $(header if header == $obj | $encoding << 4 => {
-                    // SAFETY: type and encoding are those of this line, under which `write_pointer` wrote this type of pointer.
-                    // By contract nobody changes it for 'a.
+                    // SAFETY: type and encoding are those of this line, under which `write_pointer`
+                    // wrote this type of pointer. By contract nobody changes it for 'a.
                     let v = unsafe { &*at.cast::<$pointer>() };
                     AggregateRef::$type(within!(v $(, $borrowed::$form)?))
                 })*
@@ -221,7 +224,8 @@ macro_rules! pointer_matches {
             }
         }
 
-        /// The bytes that [`ValueLocation::Packed`] has of an aggregate; `None` for what belongs behind a pointer.
+        /// The bytes that [`ValueLocation::Packed`] has of an aggregate; `None` for what belongs
+        /// behind a pointer.
         #[inline(always)]
         pub(super) fn pack(a: &Aggregate, klen: usize) -> Option<&SelfSized> {
             let bytes = match a {
@@ -244,9 +248,11 @@ for_all_aggregates!(pointer_matches);
 #[cold]
 fn no_aggregate(type_encoding: u8) -> ! {
     match type_encoding >> 4 {
-        // An `AggregateGuard` that was forgotten instead of dropped: the value is somewhere else, or leaked.
+        // An `AggregateGuard` that was forgotten instead of dropped: the value is somewhere else,
+        // or leaked.
         CHECKED_OUT => panic!("a value that was checked out to be changed never came back"),
-        // Headers are written from the same list of forms, and a block is `Packed` only with a packed one.
+        // Headers are written from the same list of forms, and a block is `Packed` only with a
+        // packed one.
         _ => unreachable!("a header of an aggregate with type and encoding {type_encoding:#x}"),
     }
 }
@@ -297,8 +303,8 @@ impl BlockLayout {
         Layout::from_size_align(self.size(), 8).expect("a key's length fits")
     }
 
-    /// The shape that a block of this one, with a packed value, takes on when the value leaves for a place of its own: as large
-    /// as before.
+    /// The shape that a block of this one, with a packed value, takes on when the value leaves for
+    /// a place of its own: as large as before.
     pub(super) fn with_pointer(&self) -> BlockLayout {
         let bare = BlockLayout { location: ValueLocation::Pointer, tail: 0, ..*self };
         BlockLayout { tail: (self.size() - bare.key_at() - bare.klen) & !7, ..bare }
@@ -405,10 +411,12 @@ impl<'a> PreparedValue<'a> {
     /// Writes the value to a block.
     ///
     /// # Safety
-    /// `p` is a block of our own of this shape, which is the shape for this value, and holds no other value.
+    /// `p` is a block of our own of this shape, which is the shape for this value, and holds no
+    /// other value.
     pub(super) unsafe fn write(self, p: NonNull<u8>, layout: &BlockLayout) {
-        // SAFETY: by contract the block has room for the value where its shape says. Offsets before the key are multiples
-        // of eight, as the block's address is. Borrowed bytes can't lie in a block that is ours exclusively.
+        // SAFETY: by contract the block has room for the value where its shape says. Offsets before
+        // the key are multiples of eight, as the block's address is. Borrowed bytes can't lie in a
+        // block that is ours exclusively.
         unsafe {
             let at = p.as_ptr().add(layout.body_at());
             let end = p.as_ptr().add(layout.key_at() + layout.klen);
@@ -432,17 +440,18 @@ impl<'a> PreparedValue<'a> {
 ///   [header 8] [expire 8, if any] [i64, Vec or pointer, unless inline] [length 8, if long] [key] [inline string or packed]
 /// ```
 ///
-/// A 16-byte key with a 16-byte value is 40 bytes. The block's size is a size class, told from its contents; what
-/// fits in the same class is changed in place. A packed value (ziplist, intset) that outgrows its block leaves for a place of
-/// its own, and comes back with [`Keyspace::repack_small`].
+/// A 16-byte key with a 16-byte value is 40 bytes. The block's size is a size class, told from its
+/// contents; what fits in the same class is changed in place. A packed value (ziplist, intset) that
+/// outgrows its block leaves for a place of its own, and comes back with
+/// [`Keyspace::repack_small`].
 ///
 /// As an owned value it is what [`Keyspace::remove`] returns: dropping it frees key and value.
 pub struct KeyEntry {
     pub(super) p: NonNull<u8>,
 }
 
-// SAFETY: an entry owns its block and its value alone, and values are made of bytes, numbers and aggregates, which may
-// change threads as the assertion below has it.
+// SAFETY: an entry owns its block and its value alone, and values are made of bytes, numbers and
+// aggregates, which may change threads as the assertion below has it.
 unsafe impl Send for KeyEntry {}
 const _: () = {
     const fn send<T: Send>() {}
@@ -455,7 +464,8 @@ impl KeyEntry {
         let (put, type_encoding) = PreparedValue::prepare(value);
         let layout = put.layout(expire.is_some(), key.len());
         let e = KeyEntry::alloc(&layout);
-        // SAFETY: the block is new and has this shape; offsets before the key are multiples of eight.
+        // SAFETY: the block is new and has this shape; offsets before the key are multiples of
+        // eight.
         unsafe {
             let p = e.p.as_ptr();
             layout.write_header(p, type_encoding, lru_bytes(lru));
@@ -539,7 +549,8 @@ impl KeyEntry {
     /// Moves the value out of the block.
     ///
     /// # Safety
-    /// The value is not used again through the block; what follows is another value or the block's end.
+    /// The value is not used again through the block; what follows is another value or the block's
+    /// end.
     pub(super) unsafe fn take_object(&self) -> Object {
         let v = self.view();
         let encoding = v.header().type_encoding >> 4;
@@ -610,7 +621,8 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     #[inline(always)]
     pub(super) fn header(self) -> Header {
-        // SAFETY: an Entry stands for a live block, which starts with a header and is aligned to eight bytes.
+        // SAFETY: an Entry stands for a live block, which starts with a header and is aligned to
+        // eight bytes.
         unsafe { self.p.cast::<Header>().read() }
     }
 
@@ -660,7 +672,8 @@ impl<'a> Entry<'a> {
     #[inline(always)]
     pub fn key(self) -> &'a [u8] {
         let h = self.header();
-        // SAFETY: the header tells how long the key is, or where its length is; the block lives for 'a.
+        // SAFETY: the header tells how long the key is, or where its length is; the block lives for
+        // 'a.
         unsafe {
             let key = self.key_ptr();
             let klen = if h.flags & LONG_KEY != 0 {
@@ -683,7 +696,8 @@ impl<'a> Entry<'a> {
     #[inline(always)]
     pub(super) fn packed(self) -> &'a [u8] {
         let p = self.inline_ptr();
-        // SAFETY: what is there was copied from a `SelfSized`, which starts with its length; the block lives for 'a.
+        // SAFETY: what is there was copied from a `SelfSized`, which starts with its length; the
+        // block lives for 'a.
         unsafe { std::slice::from_raw_parts(p, SelfSized::len_at(p)) }
     }
 
@@ -696,7 +710,8 @@ impl<'a> Entry<'a> {
     /// The value.
     #[inline(always)]
     pub fn value(self) -> ValueRef<'a> {
-        // SAFETY: the place says what is there; the block lives for 'a, and is not changed meanwhile.
+        // SAFETY: the place says what is there; the block lives for 'a, and is not changed
+        // meanwhile.
         unsafe {
             match self.location() {
                 ValueLocation::Inline => ValueRef::Str(self.inline()),
@@ -716,8 +731,8 @@ impl<'a> Entry<'a> {
         if self.location() == ValueLocation::Packed {
             return at_packed(self.packed(), type_encoding);
         }
-        // SAFETY: a block without packed bytes has an aggregate at its pointer, of the type and encoding that its header tells;
-        // it lives for 'a, and is not changed meanwhile.
+        // SAFETY: a block without packed bytes has an aggregate at its pointer, of the type and
+        // encoding that its header tells; it lives for 'a, and is not changed meanwhile.
         unsafe { at_pointer(self.value_ptr(), type_encoding) }
     }
 
@@ -762,7 +777,8 @@ impl<'a> Entry<'a> {
         self.header().type_encoding >> 4
     }
 
-    /// Bytes of the block, and of a string or packed value outside of it; not of any other aggregate.
+    /// Bytes of the block, and of a string or packed value outside of it; not of any other
+    /// aggregate.
     pub fn alloc_size(self) -> usize {
         let outside = match self.location() {
             // SAFETY: the place says that there is a Vec.

@@ -1,13 +1,15 @@
 //! Ours: the keyspace, of which the C has the memory in `dict.c`, `object.c` and `sds.c`.
 //!
-//! value.rs: what a value is ([`Object`], [`Aggregate`]); block.rs: the one allocation that holds a key with its value
-//! ([`KeyEntry`], [`Entry`]); table.rs: the keys of one database ([`Keyspace`], [`KeyRef`]). Read them in this order. What commands
-//! do with values is in object.rs and in the files of the types; looking up a key, with all that belongs to it, is in db.rs.
+//! value.rs: what a value is ([`Object`], [`Aggregate`]); block.rs: the one allocation that holds a
+//! key with its value ([`KeyEntry`], [`Entry`]); table.rs: the keys of one database ([`Keyspace`],
+//! [`KeyRef`]). Read them in this order. What commands do with values is in object.rs and in the
+//! files of the types; looking up a key, with all that belongs to it, is in db.rs.
 //!
-//! Differs: where the C has a dictEntry, a key, a robj and a value, each allocated, and a second dictEntry for the time of
-//! expiration, there is one block per key; `expires` is a table over the same blocks. There are no reference counts: a value
-//! has one owner, and what a command remembers of a key is a checked [`KeyRef`]. A lookup writes nothing at all, so that
-//! reading under a forked child copies no page; the access clock is set by [`Keyspace::set_lru`] alone.
+//! Differs: where the C has a dictEntry, a key, a robj and a value, each allocated, and a second
+//! dictEntry for the time of expiration, there is one block per key; `expires` is a table over the
+//! same blocks. There are no reference counts: a value has one owner, and what a command remembers
+//! of a key is a checked [`KeyRef`]. A lookup writes nothing at all, so that reading under a forked
+//! child copies no page; the access clock is set by [`Keyspace::set_lru`] alone.
 //!
 //! # An entry in memory
 //!
@@ -40,10 +42,11 @@
 //!   key len?  8 bytes, if the key is longer than the header's two bytes can say
 //! ```
 //!
-//! What stands before the key is aligned to eight bytes, and a block's size is a size class of the allocator, which can be told from
-//! its contents. A change that leaves the class is made in place; any other moves the entry to a new block, and both tables are
-//! corrected. A packed value that a command changes leaves the block for a place of its own and goes back when the command is
-//! done: see [`Keyspace::repack_small`].
+//! What stands before the key is aligned to eight bytes, and a block's size is a size class of the
+//! allocator, which can be told from its contents. A change that leaves the class is made in place;
+//! any other moves the entry to a new block, and both tables are corrected. A packed value that a
+//! command changes leaves the block for a place of its own and goes back when the command is done:
+//! see [`Keyspace::repack_small`].
 //!
 //! # Where the C has it
 //!
@@ -66,16 +69,17 @@
 //! The compiler leads from the first of these places to most of the others:
 //!
 //! 1. its number, `OBJ_ENCODING_*`, in value.rs, and its name in `strEncoding`;
-//! 2. a variant in the two enums of its type, as `Set` and `SetRef`, with all that the file of the type does with them: copy,
-//!    memory, effort of freeing, iteration, conversion;
-//! 3. its line in `for_all_aggregates` in value.rs. The matches over pointers and packed bytes are generated from that list, and are
-//!    not exhaustive without it. For a packed one, the type it is kept in has `packed`, `of_packed`, `bytes_of_packed` and
-//!    `packed_size`, as [`Intset`](crate::ds::intset::Intset) does;
+//! 2. a variant in the two enums of its type, as `Set` and `SetRef`, with all that the file of the
+//!    type does with them: copy, memory, effort of freeing, iteration, conversion;
+//! 3. its line in `for_all_aggregates` in value.rs. The matches over pointers and packed bytes are
+//!    generated from that list, and are not exhaustive without it. For a packed one, the type it is
+//!    kept in has `packed`, `of_packed`, `bytes_of_packed` and `packed_size`, as
+//!    [`Intset`](crate::ds::intset::Intset) does;
 //! 4. rdb.rs: `rdbSaveObjectType`, `rdbSaveObject`, `rdbLoadObject`;
 //! 5. lookahead.rs, if a search in it waits for memory.
 //!
-//! A new type is furthermore a variant of [`Aggregate`] and [`AggregateRef`], a line of `aggregate_types` in block.rs, and its
-//! accessors at the end of table.rs.
+//! A new type is furthermore a variant of [`Aggregate`] and [`AggregateRef`], a line of
+//! `aggregate_types` in block.rs, and its accessors at the end of table.rs.
 
 mod block;
 mod table;

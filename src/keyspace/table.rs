@@ -21,13 +21,15 @@ use std::ptr::{NonNull, copy, copy_nonoverlapping};
 // ANCHOR: KeyRef
 /// A key of a [`Keyspace`], found before: what a `robj *` from a lookup is in the C, but checked.
 ///
-/// It stays good as long as its entry is there and stays where it is. Methods that may move an entry return its new
-/// reference. Using one whose entry is gone, or in another keyspace, panics with the place that did.
+/// It stays good as long as its entry is there and stays where it is. Methods that may move an
+/// entry return its new reference. Using one whose entry is gone, or in another keyspace, panics
+/// with the place that did.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyRef {
     pub(super) payload: u64,
     hash: u64,
-    /// The keyspace's count of removals and moves when this was made. While they are equal nothing is to be checked.
+    /// The keyspace's count of removals and moves when this was made. While they are equal nothing
+    /// is to be checked.
     epoch: u64,
 }
 // ANCHOR_END: KeyRef
@@ -41,8 +43,8 @@ pub struct Keyspace {
     seed: HashSeed,
     /// Payloads and hashes of packed values that left their blocks, and may come back.
     pub(super) pending_repack: Vec<(u64, u64)>,
-    /// Counts removals and moves. It starts at random, so that a reference to a key of one keyspace is not
-    /// taken for one of another.
+    /// Counts removals and moves. It starts at random, so that a reference to a key of one keyspace
+    /// is not taken for one of another.
     epoch: u64,
 }
 
@@ -54,7 +56,8 @@ fn to_payload(e: ManuallyDrop<KeyEntry>) -> u64 {
 /// The entry that a payload stands for, not to be dropped.
 ///
 /// # Safety
-/// `payload` is in a table of a keyspace, or was just taken out of it, and `'a` ends before the entry does.
+/// `payload` is in a table of a keyspace, or was just taken out of it, and `'a` ends before the
+/// entry does.
 #[inline(always)]
 unsafe fn entry_at<'a>(payload: u64) -> Entry<'a> {
     let p = std::ptr::with_exposed_provenance_mut(payload as usize);
@@ -77,8 +80,8 @@ impl Default for Keyspace {
 }
 
 impl Keyspace {
-    /// An empty keyspace whose keys are hashed with `seed`. Give all databases the same one, so that a key's hash
-    /// is known before its database is.
+    /// An empty keyspace whose keys are hashed with `seed`. Give all databases the same one, so
+    /// that a key's hash is known before its database is.
     pub fn new(seed: HashSeed) -> Keyspace {
         Keyspace {
             dict: RawDict::new(),
@@ -117,8 +120,9 @@ impl Keyspace {
         if k.epoch != self.epoch && !self.contains(k) {
             stale();
         }
-        // SAFETY: the payload is in our table: it was when the reference was made and nothing has left the table since,
-        // or it was found there right now. The entry can't leave while `self` is borrowed.
+        // SAFETY: the payload is in our table: it was when the reference was made and nothing has
+        // left the table since, or it was found there right now. The entry can't leave while `self`
+        // is borrowed.
         unsafe { entry_at(k.payload) }
     }
 
@@ -166,7 +170,8 @@ impl Keyspace {
         self.dict.prefetch_payload(hash);
     }
 
-    /// Third stage, when the entry has come: asks for the value that hangs off it, up to 1 KB of a string.
+    /// Third stage, when the entry has come: asks for the value that hangs off it, up to 1 KB of a
+    /// string.
     #[inline(always)]
     pub fn prefetch_value(&self, hash: u64) {
         self.dict.candidates(hash, prefetch_outside);
@@ -191,7 +196,8 @@ impl Keyspace {
     #[track_caller]
     pub fn get_mut(&mut self, k: KeyRef) -> ValueMut<'_> {
         let e = self.entry(k);
-        // SAFETY: the place says what is there. The keyspace is borrowed exclusively, and so are its entries.
+        // SAFETY: the place says what is there. The keyspace is borrowed exclusively, and so are
+        // its entries.
         unsafe {
             match e.location() {
                 ValueLocation::Inline => ValueMut::Str(std::slice::from_raw_parts_mut(
@@ -214,17 +220,20 @@ impl Keyspace {
     {
         let e = self.entry(k);
         assert!(e.type_of() == Box::<T>::TYPE, "the key's value is of another type");
-        // SAFETY: a value of a type that is a box is always one behind a pointer, whatever its size; we hold it exclusively.
+        // SAFETY: a value of a type that is a box is always one behind a pointer, whatever its
+        // size; we hold it exclusively.
         unsafe { &mut *e.value_ptr().cast::<Box<T>>() }
     }
 
-    /// The aggregate, to change and perhaps to pack in another way. Panics if it is of another type.
+    /// The aggregate, to change and perhaps to pack in another way. Panics if it is of another
+    /// type.
     #[inline]
     #[track_caller]
     fn change<T: AggregateType>(&mut self, k: KeyRef) -> AggregateGuard<'_, T> {
         let e = self.entry(k);
         assert!(e.type_of() == T::TYPE, "the key's value is of another type");
-        // SAFETY: the value is taken out, and the header says so until it is back; what is packed is copied, and stays.
+        // SAFETY: the value is taken out, and the header says so until it is back; what is packed
+        // is copied, and stays.
         let value = unsafe {
             let value = e.take_aggregate();
             if e.location() == ValueLocation::Pointer {
@@ -239,13 +248,15 @@ impl Keyspace {
         AggregateGuard { keyspace: self, k, value: ManuallyDrop::new(value) }
     }
 
-    /// Puts a value back that was taken out by [`change`](Self::change). The entry stays where it is.
+    /// Puts a value back that was taken out by [`change`](Self::change). The entry stays where it
+    /// is.
     #[inline]
     fn put_back(&mut self, k: KeyRef, a: Aggregate) {
         let e = self.entry(k);
         let type_encoding = a.type_encoding();
-        // SAFETY: we hold the block exclusively, and it has no value but perhaps packed bytes, which need no drop. A pointer
-        // finds room in any block that has packed bytes; the key may overlap its new place, which `copy` allows.
+        // SAFETY: we hold the block exclusively, and it has no value but perhaps packed bytes,
+        // which need no drop. A pointer finds room in any block that has packed bytes; the key may
+        // overlap its new place, which `copy` allows.
         unsafe {
             let p = e.p.as_ptr();
             if e.location() == ValueLocation::Pointer {
@@ -272,8 +283,9 @@ impl Keyspace {
         self.pending_repack.push((k.payload, k.hash));
     }
 
-    /// Packs values that were changed and are small into their keys' blocks, and takes the room from those that have outgrown
-    /// theirs. Blocks may move: to be called when a command is done, and no [`KeyRef`] is in use any more.
+    /// Packs values that were changed and are small into their keys' blocks, and takes the room
+    /// from those that have outgrown theirs. Blocks may move: to be called when a command is done,
+    /// and no [`KeyRef`] is in use any more.
     #[inline(always)]
     pub fn repack_small(&mut self) {
         if !self.pending_repack.is_empty() {
@@ -327,7 +339,8 @@ impl Keyspace {
         unsafe { (*e.p.cast::<Header>().as_ptr()).lru = lru_bytes(lru) };
     }
 
-    /// Bytes that a key takes up: its block and a string outside of it; not an aggregate, nor its places in the tables.
+    /// Bytes that a key takes up: its block and a string outside of it; not an aggregate, nor its
+    /// places in the tables.
     #[track_caller]
     pub fn alloc_size(&self, k: KeyRef) -> usize {
         self.entry(k).alloc_size()
@@ -374,7 +387,8 @@ impl Keyspace {
         KeyEntry { p }
     }
 
-    /// Puts a value in the place of a key's value, which is freed. Time of expiry and access clock stay.
+    /// Puts a value in the place of a key's value, which is freed. Time of expiry and access clock
+    /// stay.
     #[inline]
     #[track_caller]
     pub fn set_value<'a>(&mut self, k: KeyRef, value: impl Into<Value<'a>>) -> KeyRef {
@@ -384,8 +398,8 @@ impl Keyspace {
             // SAFETY: there is nothing to drop in what was there.
             return unsafe { self.put(k, e, put) };
         }
-        // SAFETY: the value is taken out, and `put` writes another one at once. The old one is dropped last, when
-        // all is well again.
+        // SAFETY: the value is taken out, and `put` writes another one at once. The old one is
+        // dropped last, when all is well again.
         unsafe {
             let _old = e.take_object();
             self.put(k, e, put)
@@ -419,8 +433,9 @@ impl Keyspace {
         self.set_value(k, n)
     }
 
-    /// Calls `f` with the string of a key, to change it and its length. It becomes raw, and leaves the key's block for an
-    /// allocation of its own that has room to grow (`dbUnshareStringValue`). Panics if it is no string.
+    /// Calls `f` with the string of a key, to change it and its length. It becomes raw, and leaves
+    /// the key's block for an allocation of its own that has room to grow (`dbUnshareStringValue`).
+    /// Panics if it is no string.
     #[track_caller]
     pub fn string_mut<R>(
         &mut self,
@@ -439,7 +454,8 @@ impl Keyspace {
             k = unsafe { self.put(k, e, (PreparedValue::Outside(string), RAW)) };
         }
         let e = self.entry(k);
-        // SAFETY: now the block has a Vec; the keyspace is borrowed exclusively, and `f` gets no hold of it.
+        // SAFETY: now the block has a Vec; the keyspace is borrowed exclusively, and `f` gets no
+        // hold of it.
         let string = unsafe {
             (*e.p.cast::<Header>().as_ptr()).type_encoding = RAW;
             &mut *e.value_ptr().cast::<Vec<u8>>()
@@ -480,7 +496,8 @@ impl Keyspace {
         self.resize_for_expire(k, false)
     }
 
-    /// The entry of a reference as if we owned it: it is still in the tables, and must not be dropped.
+    /// The entry of a reference as if we owned it: it is still in the tables, and must not be
+    /// dropped.
     #[inline(always)]
     #[track_caller]
     fn owned(&mut self, k: KeyRef) -> ManuallyDrop<KeyEntry> {
@@ -505,7 +522,8 @@ impl Keyspace {
             && old.tail == v.len()
         {
             // As long as before: nothing moves, and the header but for the encoding is as it was.
-            // SAFETY: the value lies behind the key, in a block that is ours exclusively and has room for it.
+            // SAFETY: the value lies behind the key, in a block that is ours exclusively and has
+            // room for it.
             unsafe {
                 e.p.cast::<u8>().write(type_encoding);
                 copy_nonoverlapping(v.as_ptr(), e.view().inline_ptr(), v.len());
@@ -516,9 +534,9 @@ impl Keyspace {
         // The key moves with its length, if that is written before it.
         let prefix = if old.long_key() { 8 } else { 0 };
         let (from, to, len) = (old.key_at() - prefix, new.key_at() - prefix, old.klen + prefix);
-        // SAFETY: both shapes have the same key and expire. Within a block the key may overlap its new place, which
-        // `copy` allows; between blocks it can't. A new block is filled whole before the tables know it, and the old one
-        // is freed when they have forgotten it.
+        // SAFETY: both shapes have the same key and expire. Within a block the key may overlap its
+        // new place, which `copy` allows; between blocks it can't. A new block is filled whole
+        // before the tables know it, and the old one is freed when they have forgotten it.
         unsafe {
             if old.size() == new.size() {
                 let p = e.p.as_ptr();
@@ -543,7 +561,8 @@ impl Keyspace {
         }
     }
 
-    /// Gives an entry room for a time of expiry, or takes it away. The table `expires` is the caller's to change.
+    /// Gives an entry room for a time of expiry, or takes it away. The table `expires` is the
+    /// caller's to change.
     #[inline(never)]
     fn resize_for_expire(&mut self, k: KeyRef, expire: bool) -> KeyRef {
         let e = self.owned(k);
@@ -552,9 +571,10 @@ impl Keyspace {
         let (from, to) = (old.body_at(), new.body_at());
         let len = old.key_at() + old.klen + old.tail - from;
         let Header { type_encoding, lru, .. } = e.view().header();
-        // SAFETY: all behind the expire is the same in both shapes, at another distance; value and key move as one.
-        // Values may be moved by copying their bytes, as long as the old ones are forgotten. The rest as in `put`. The
-        // expire itself is written by the caller before anyone reads it; zero until then.
+        // SAFETY: all behind the expire is the same in both shapes, at another distance; value and
+        // key move as one. Values may be moved by copying their bytes, as long as the old ones are
+        // forgotten. The rest as in `put`. The expire itself is written by the caller before anyone
+        // reads it; zero until then.
         unsafe {
             let p = e.p.as_ptr();
             if old.size() == new.size() {
@@ -688,8 +708,8 @@ impl Keyspace {
         }
     }
 
-    /// Rehashes one of the tables, if any needs it, for `ms` milliseconds of `clock` (`incrementallyRehash`).
-    /// `true`: there was something to do.
+    /// Rehashes one of the tables, if any needs it, for `ms` milliseconds of `clock`
+    /// (`incrementallyRehash`). `true`: there was something to do.
     pub fn rehash_ms(&mut self, ms: u64, clock: impl FnMut() -> u64) -> bool {
         for d in [&mut self.dict, &mut self.expires] {
             if d.is_rehashing() {
@@ -748,13 +768,14 @@ impl Keyspace {
             if i & 65535 == 0 {
                 callback();
             }
-            // SAFETY: each payload is an entry, and comes up once; the tables are only freed from now on.
+            // SAFETY: each payload is an entry, and comes up once; the tables are only freed from
+            // now on.
             drop(KeyEntry { p: unsafe { entry_at(p) }.p });
         }
     }
 
-    /// Takes all keys out, and leaves an empty keyspace with the same settings. What is returned may be dropped by another
-    /// thread: it owns its entries and tables alone.
+    /// Takes all keys out, and leaves an empty keyspace with the same settings. What is returned
+    /// may be dropped by another thread: it owns its entries and tables alone.
     pub fn take(&mut self) -> Keyspace {
         let mut new = Keyspace::new(self.seed);
         new.dict.inherit(&self.dict);
@@ -851,7 +872,8 @@ aggregate_accessors! {
     Stream, stream -> &Stream, stream_mut -> &mut Stream, boxed_mut;
 }
 
-/// An aggregate on loan from a keyspace, to be changed. When it is dropped the value is back; its entry stays where it is.
+/// An aggregate on loan from a keyspace, to be changed. When it is dropped the value is back; its
+/// entry stays where it is.
 // C: hashes, sets and sorted sets are behind a pointer, always.
 pub struct AggregateGuard<'a, T: AggregateType> {
     keyspace: &'a mut Keyspace,

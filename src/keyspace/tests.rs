@@ -6,7 +6,7 @@ use crate::ds::siphash::HashSeed;
 use crate::testing::Rng;
 use crate::types::t_hash::{
     HashLimits, HashRef, createHashObject, hashTypeDelete, hashTypeInitIterator, hashTypeLength,
-    hashTypeSet, withEntryBytes,
+    hashTypeSet, with_entry_bytes,
 };
 use crate::types::t_set::{SetLimits, createIntsetObject, createSetObject, setTypeAdd};
 use crate::types::t_zset::{ZADD_IN_NONE, ZsetLimits, createZsetZiplistObject, zsetAdd};
@@ -188,11 +188,12 @@ const HASH_LIMITS: HashLimits =
     HashLimits { entries: 40, value: 64, resize: dictResizeEnable::DICT_RESIZE_ENABLE };
 
 fn fields(hash: HashRef) -> BTreeMap<Vec<u8>, Vec<u8>> {
-    let bytes = |e| withEntryBytes(e, <[u8]>::to_vec);
+    let bytes = |e| with_entry_bytes(e, <[u8]>::to_vec);
     hashTypeInitIterator(hash).map(|(field, value)| (bytes(field), bytes(value))).collect()
 }
 
-/// Hashes that grow, shrink, become tables, get and lose an expire, and are packed again at some time or other.
+/// Hashes that grow, shrink, become tables, get and lose an expire, and are packed again at some
+/// time or other.
 #[test]
 fn packed_values_are_the_model() {
     for seed in 0..8 {
@@ -203,7 +204,8 @@ fn packed_values_are_the_model() {
         for step in 0..20000i64 {
             let id = r.below(60);
             let mut key = format!("k{id}").into_bytes();
-            // Beyond the longest key that may have its value inline, and beyond the longest of a short length.
+            // Beyond the longest key that may have its value inline, and beyond the longest of a
+            // short length.
             let long = [0, 0, 0, 7, 1022, 1023, 70000][id % 7];
             key.resize(key.len() + long, b'x');
             let Some(k) = ks.find(&key) else {
@@ -299,7 +301,8 @@ fn small_values_lie_with_their_keys() {
         let limits = SetLimits { entries: 128, resize: HASH_LIMITS.resize };
         setTypeAdd(&mut set, n.to_string().as_bytes(), limits);
     }
-    // C: 14 bytes of key are 16, and with a dictEntry, an object and the packed bytes it is 152, 136 and 88.
+    // C: 14 bytes of key are 16, and with a dictEntry, an object and the packed bytes it is 152,
+    // 136 and 88.
     let k = ks.add(b"h:000000000000", hash);
     assert_eq!(ks.alloc_size(k), 112);
     let k = ks.add(b"z:000000000000", zset);

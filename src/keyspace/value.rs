@@ -1,8 +1,9 @@
-//! What a value is: by itself ([`Object`]), borrowed to look at ([`ValueRef`]) or to change ([`ValueMut`], [`StringBuf`]), and on
-//! its way into the keyspace ([`Value`]).
+//! What a value is: by itself ([`Object`]), borrowed to look at ([`ValueRef`]) or to change
+//! ([`ValueMut`], [`StringBuf`]), and on its way into the keyspace ([`Value`]).
 //!
-//! The C has a `robj` for all of these. Its type and encoding are the variants of enums here, and its `ptr` is what they hold. The
-//! numbers of types and encodings are the C's: RDB files, DEBUG OBJECT and the crash report show them.
+//! The C has a `robj` for all of these. Its type and encoding are the variants of enums here, and
+//! its `ptr` is what they hold. The numbers of types and encodings are the C's: RDB files, DEBUG
+//! OBJECT and the crash report show them.
 
 use crate::ds::intset::Intset;
 use crate::ds::quicklist::{Quicklist, quicklistDup};
@@ -28,7 +29,8 @@ pub const OBJ_MODULE: u8 = 5;
 /// The type of a stream.
 pub const OBJ_STREAM: u8 = 6;
 
-/// A string in an allocation of its own, or what is to be shown as one: a long string, or one that was changed in place.
+/// A string in an allocation of its own, or what is to be shown as one: a long string, or one that
+/// was changed in place.
 pub const OBJ_ENCODING_RAW: u8 = 0;
 /// A string that is a number.
 pub const OBJ_ENCODING_INT: u8 = 1;
@@ -54,15 +56,18 @@ pub const OBJ_ENCODING_STREAM: u8 = 10;
 /// Strings up to this length are embstr, unless they were changed in place.
 pub const OBJ_ENCODING_EMBSTR_SIZE_LIMIT: usize = 44;
 
-/// Above this size a string that grows gets 1 MB more than it needs instead of twice as much (`SDS_MAX_PREALLOC`).
+/// Above this size a string that grows gets 1 MB more than it needs instead of twice as much
+/// (`SDS_MAX_PREALLOC`).
 pub(super) const MAX_PREALLOC: usize = 1024 * 1024;
 
-/// The forms that an aggregate has in memory, one a line: the list from which all matches over forms are generated, here and in
-/// block.rs. A form that its type's enum has and that is missing here is a match that is not exhaustive, and does not compile.
+/// The forms that an aggregate has in memory, one a line: the list from which all matches over
+/// forms are generated, here and in block.rs. A form that its type's enum has and that is missing
+/// here is a match that is not exhaustive, and does not compile.
 ///
-/// `boxed` is what hangs off the key's block behind a pointer, whatever its size; `packed` is bytes that lie in the key's block as
-/// long as they are few. Then: the variant of `Aggregate`, and where that is an enum of forms (owned, borrowed, variant) which of
-/// them; type and encoding as OBJECT ENCODING and the RDB know them; and what the pointer is.
+/// `boxed` is what hangs off the key's block behind a pointer, whatever its size; `packed` is bytes
+/// that lie in the key's block as long as they are few. Then: the variant of `Aggregate`, and where
+/// that is an enum of forms (owned, borrowed, variant) which of them; type and encoding as OBJECT
+/// ENCODING and the RDB know them; and what the pointer is.
 macro_rules! for_all_aggregates {
     ($generate:ident) => {
         $generate! {
@@ -101,8 +106,9 @@ macro_rules! if_packed {
 }
 pub(super) use if_packed;
 
-/// An aggregate value, one that is made of elements: what is behind a key that is no string. Each variant is an enum of forms or a
-/// structure of its own, in the file of its type. A form is one pointer, and it is this pointer that a key's block holds.
+/// An aggregate value, one that is made of elements: what is behind a key that is no string. Each
+/// variant is an enum of forms or a structure of its own, in the file of its type. A form is one
+/// pointer, and it is this pointer that a key's block holds.
 pub enum Aggregate {
     List(Box<Quicklist>),
     Set(Set),
@@ -141,7 +147,8 @@ impl Aggregate {
     }
 }
 
-// Generated from the list of forms, so that what OBJECT ENCODING shows and what a header says can't differ.
+// Generated from the list of forms, so that what OBJECT ENCODING shows and what a header says can't
+// differ.
 
 macro_rules! aggregate_matches {
     ($($kind:ident $type:ident $(($own:ident, $borrowed:ident, $form:ident))? : $obj:ident, $encoding:ident, $pointer:ty;)*) => {
@@ -153,14 +160,16 @@ macro_rules! aggregate_matches {
                 }
             }
 
-            /// The aggregate's encoding, `OBJ_ENCODING_QUICKLIST` and so on: the form that it has right now.
+            /// The aggregate's encoding, `OBJ_ENCODING_QUICKLIST` and so on: the form that it has
+            /// right now.
             pub fn encoding(self) -> u8 {
                 match self {
                     $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => $encoding,)*
                 }
             }
 
-            /// Bytes that a packed form takes up in its key's block or at its pointer; 0 for a boxed one.
+            /// Bytes that a packed form takes up in its key's block or at its pointer; 0 for a
+            /// boxed one.
             pub(super) fn packed_size(self) -> usize {
                 match self {
                     $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => {
@@ -175,7 +184,8 @@ macro_rules! aggregate_matches {
 for_all_aggregates!(aggregate_matches);
 
 impl AggregateRef<'_> {
-    /// How many allocations the aggregate takes, about. Lazy freeing hands what takes many to another thread.
+    /// How many allocations the aggregate takes, about. Lazy freeing hands what takes many to
+    /// another thread.
     pub fn free_effort(self) -> usize {
         match self {
             AggregateRef::List(ql) => ql.len(),
@@ -186,8 +196,8 @@ impl AggregateRef<'_> {
         }
     }
 
-    /// Bytes that the aggregate's elements take up, from a sample of its elements. The bytes of a packed value are its key's: see
-    /// [`Entry::alloc_size`].
+    /// Bytes that the aggregate's elements take up, from a sample of its elements. The bytes of a
+    /// packed value are its key's: see [`Entry::alloc_size`].
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             AggregateRef::List(ql) => ql.mem_usage(sample_size),
@@ -293,7 +303,8 @@ pub enum ValueMut<'a> {
     Str(&'a mut [u8]),
 }
 
-/// A value on its way into the keyspace: borrowed bytes go straight into the key's block, without a copy between.
+/// A value on its way into the keyspace: borrowed bytes go straight into the key's block, without a
+/// copy between.
 pub enum Value<'a> {
     /// A string that is a number.
     Int(i64),
@@ -323,12 +334,13 @@ impl From<i64> for Value<'_> {
     }
 }
 
-/// A string that can grow, as the sds that APPEND, SETRANGE and SETBIT work on: it takes up more than it needs, so that
-/// growing it little by little costs little.
+/// A string that can grow, as the sds that APPEND, SETRANGE and SETBIT work on: it takes up more
+/// than it needs, so that growing it little by little costs little.
 pub struct StringBuf<'a>(pub(super) &'a mut Vec<u8>);
 
 impl StringBuf<'_> {
-    /// Makes room for `add` bytes more (`sdsMakeRoomFor`): up to 1 MB twice as much as needed, then 1 MB more.
+    /// Makes room for `add` bytes more (`sdsMakeRoomFor`): up to 1 MB twice as much as needed, then
+    /// 1 MB more.
     pub fn reserve(&mut self, add: usize) {
         reserve(self.0, add);
     }

@@ -53,7 +53,7 @@ impl Fixture {
                 ReplyNode::Deferred(_) => all.extend_from_slice(b"<deferred>"),
             }
         }
-        assert_eq!(client.reply_bytes, client.reply.iter().map(blockSize).sum::<usize>());
+        assert_eq!(client.reply_bytes, client.reply.iter().map(reply_block_size).sum::<usize>());
         all
     }
 
@@ -289,7 +289,8 @@ fn a_batch_stops_where_its_client_may_not_go_on_and_leaves_the_rest() {
 
 #[test]
 fn a_huge_command_in_small_pieces_is_parsed_once() {
-    // 300,000 arguments in pieces of 1 KB: looking at all of it again for every piece would take minutes.
+    // 300,000 arguments in pieces of 1 KB: looking at all of it again for every piece would take
+    // minutes.
     let n = 300_000;
     let mut stream = format!("*{n}\r\n").into_bytes();
     for i in 0..n {
@@ -344,7 +345,7 @@ fn a_read_fills_the_buffer_and_the_end_of_the_stream_frees_the_client() {
     // Nothing to read is nothing.
     readQueryFromClient(&mut f.server, conn);
     assert_eq!(f.server[f.c].flags & CLIENT_CLOSE_ASAP, 0);
-    socket::shutdownWrite(f.theirs).unwrap();
+    socket::shutdown_write(f.theirs).unwrap();
     readQueryFromClient(&mut f.server, conn);
     assert_ne!(f.server[f.c].flags & CLIENT_CLOSE_ASAP, 0);
     assert_eq!(freeClientsInAsyncFreeQueue(&mut f.server), 1);
@@ -357,7 +358,7 @@ fn a_read_fills_the_buffer_and_the_end_of_the_stream_frees_the_client() {
 fn gathered_bulks() {
     let mut out = vec![];
     for len in [0, 9, 10, 99, 100] {
-        catReplyBulk(&mut out, &vec![b'x'; len]);
+        append_reply_bulk(&mut out, &vec![b'x'; len]);
         let expected = format!("${len}\r\n{}\r\n", "x".repeat(len));
         assert_eq!(out, expected.as_bytes());
         out.clear();
@@ -618,10 +619,10 @@ fn buffers_are_copied_and_moved() {
 #[test]
 fn errors_of_accept_that_are_about_one_connection() {
     for errno in [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::EHOSTUNREACH] {
-        assert!(acceptFailureNeedsRetry(errno));
+        assert!(accept_failure_needs_retry(errno));
     }
     for errno in [libc::EAGAIN, libc::EMFILE, libc::ENFILE, libc::EBADF] {
-        assert!(!acceptFailureNeedsRetry(errno));
+        assert!(!accept_failure_needs_retry(errno));
     }
 }
 

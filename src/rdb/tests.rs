@@ -3,7 +3,7 @@ use crate::keyspace::*;
 use crate::testing::Rng;
 use std::collections::BTreeMap;
 
-fn newServer() -> Server {
+fn new_server() -> Server {
     Server {
         db: (0..4).map(|id| RedisDb { id, ..Default::default() }).collect(),
         dbnum: 4,
@@ -32,7 +32,7 @@ fn load(server: &mut Server, file: &[u8], flags: i32) -> io::Result<rdbSaveInfo>
 fn save(server: &mut Server) -> Vec<u8> {
     let mut rdb = rioInitWithBuffer(Vec::new());
     rdbSaveRio(server, &mut rdb, RDBFLAGS_NONE, None).unwrap();
-    rioIntoBuffer(rdb)
+    rio_into_buffer(rdb)
 }
 
 /// A file of this version with these contents, with its end and checksum.
@@ -90,12 +90,12 @@ fn lengths() {
     ] {
         let mut rdb = rioInitWithBuffer(Vec::new());
         rdbSaveLen(&mut rdb, len).unwrap();
-        let written = rioIntoBuffer(rdb);
+        let written = rio_into_buffer(rdb);
         assert_eq!(written, bytes, "{len}");
         let mut rdb = rioInitWithBuffer(written);
-        assert_eq!(rdbLoadLenByRef(&mut newServer(), &mut rdb), Some((len, false)));
+        assert_eq!(rdbLoadLenByRef(&mut new_server(), &mut rdb), Some((len, false)));
     }
-    let mut server = newServer();
+    let mut server = new_server();
     let mut read = |bytes: &[u8]| {
         let mut rdb = rioInitWithBuffer(bytes.to_vec());
         rdbLoadLenByRef(&mut server, &mut rdb)
@@ -106,12 +106,12 @@ fn lengths() {
         assert_eq!(read(short), None);
     }
     let mut rdb = rioInitWithBuffer(b"\x81\xff\xff\xff\xff\xff\xff\xff\xff".to_vec());
-    assert_eq!(rdbLoadLen(&mut newServer(), &mut rdb), None);
+    assert_eq!(rdbLoadLen(&mut new_server(), &mut rdb), None);
 }
 
 #[test]
 fn strings() {
-    let mut server = newServer();
+    let mut server = new_server();
     let long = [b"0123456789".repeat(7), vec![0xff; 300]].concat();
     for (s, bytes) in [
         (&b""[..], &b"\x00"[..]),
@@ -136,7 +136,7 @@ fn strings() {
     ] {
         let mut rdb = rioInitWithBuffer(Vec::new());
         rdbSaveRawString(&server, &mut rdb, s).unwrap();
-        let written = rioIntoBuffer(rdb);
+        let written = rio_into_buffer(rdb);
         assert_eq!(written, bytes, "{}", B(s));
         let mut rdb = rioInitWithBuffer(written);
         assert_eq!(rdbLoadStringObject(&mut server, &mut rdb).unwrap(), s);
@@ -146,7 +146,7 @@ fn strings() {
         server.rdb_compression = compression;
         let mut rdb = rioInitWithBuffer(Vec::new());
         rdbSaveRawString(&server, &mut rdb, &long).unwrap();
-        let written = rioIntoBuffer(rdb);
+        let written = rio_into_buffer(rdb);
         assert_eq!(written.len() < long.len(), compression);
         let mut rdb = rioInitWithBuffer(written);
         assert_eq!(rdbLoadStringObject(&mut server, &mut rdb).unwrap(), long);
@@ -154,7 +154,7 @@ fn strings() {
     for n in [0, -1, 127, 128, -129, 32768, 1 << 31, i64::MIN, i64::MAX] {
         let mut rdb = rioInitWithBuffer(Vec::new());
         rdbSaveLongLongAsStringObject(&mut rdb, n).unwrap();
-        let mut rdb = rioInitWithBuffer(rioIntoBuffer(rdb));
+        let mut rdb = rioInitWithBuffer(rio_into_buffer(rdb));
         match rdbLoadEncodedStringObject(&mut server, &mut rdb) {
             Some(Value::Int(loaded)) => assert_eq!(loaded, n),
             _ => panic!("{n} comes back as a number"),
@@ -164,7 +164,7 @@ fn strings() {
 
 #[test]
 fn damaged_strings() {
-    let mut server = newServer();
+    let mut server = new_server();
     for bytes in [
         // Longer than what is there, up to lengths that nobody has memory for.
         &b"\x05abcd"[..],
@@ -175,7 +175,8 @@ fn damaged_strings() {
         // Forms that there are not.
         b"\xc4\x00",
         b"\xff",
-        // Compressed: no bytes, wrong length either way, a length beyond all reason, a bad reference.
+        // Compressed: no bytes, wrong length either way, a length beyond all reason, a bad
+        // reference.
         b"\xc3\x06\x15\x01aa",
         b"\xc3\x06\x14\x01aa\xe0\x0a\x00",
         b"\xc3\x06\x16\x01aa\xe0\x0a\x00",
@@ -190,7 +191,7 @@ fn damaged_strings() {
 
 #[test]
 fn doubles() {
-    let mut server = newServer();
+    let mut server = new_server();
     for (val, bytes) in [
         (0.0, &b"\x010"[..]),
         (-3.0, b"\x02-3"),
@@ -203,7 +204,7 @@ fn doubles() {
         rdbSaveDoubleValue(&mut rdb, val).unwrap();
         rdbSaveBinaryDoubleValue(&mut rdb, val).unwrap();
         rdbSaveBinaryFloatValue(&mut rdb, val as f32).unwrap();
-        let written = rioIntoBuffer(rdb);
+        let written = rio_into_buffer(rdb);
         assert_eq!(written[..written.len() - 12], *bytes);
         let mut rdb = rioInitWithBuffer(written);
         assert_eq!(rdbLoadDoubleValue(&mut server, &mut rdb), Some(val));
@@ -219,7 +220,7 @@ fn doubles() {
 /// The bytes from the first db on, as the C writes them.
 #[test]
 fn a_file_is_what_the_c_writes() {
-    let mut server = newServer();
+    let mut server = new_server();
     server.db[0].dict.add(b"k", &b"v"[..]);
     let o = server.db[1].dict.add(b"12", 1_000_000i64);
     server.db[1].dict.set_expire(o, 0x0102_0304_0506);
@@ -236,7 +237,7 @@ fn a_file_is_what_the_c_writes() {
     assert_eq!(body[at..], expected[..]);
     assert_eq!(crc, crate::crc64::crc64(0, body).to_le_bytes());
 
-    let mut back = newServer();
+    let mut back = new_server();
     back.masterhost = Some(b"the key of db 1 has expired long ago, but replicas keep it".to_vec());
     load(&mut back, &saved, RDBFLAGS_NONE).unwrap();
     assert_eq!(contents(&back), contents(&server));
@@ -248,22 +249,22 @@ fn a_file_is_what_the_c_writes() {
 
 #[test]
 fn replication_state_travels() {
-    let mut server = newServer();
+    let mut server = new_server();
     server.master_repl_offset = 1 << 40;
     let rsi = rdbSaveInfo { repl_stream_db: 3, ..Default::default() };
     let mut rdb = rioInitWithBuffer(Vec::new());
     rdbSaveRio(&mut server, &mut rdb, RDBFLAGS_NONE, Some(&rsi)).unwrap();
-    let back = load(&mut newServer(), &rioIntoBuffer(rdb), RDBFLAGS_NONE).unwrap();
+    let back = load(&mut new_server(), &rio_into_buffer(rdb), RDBFLAGS_NONE).unwrap();
     assert_eq!((back.repl_stream_db, back.repl_offset), (3, 1 << 40));
     assert!(back.repl_id_is_set && back.repl_id == server.replid);
-    assert!(!load(&mut newServer(), &save(&mut server), 0).unwrap().repl_id_is_set);
+    assert!(!load(&mut new_server(), &save(&mut server), 0).unwrap().repl_id_is_set);
 }
 
 #[test]
 fn versions() {
     let body: [&[u8]; 2] = [b"\xfe\x01", b"\x00\x01k\x01v"];
     for version in 0..=14 {
-        let mut server = newServer();
+        let mut server = new_server();
         let loaded = load(&mut server, &file(version, &body), RDBFLAGS_NONE);
         if (1..=12).contains(&version) {
             assert!(loaded.is_ok(), "{version}");
@@ -273,7 +274,7 @@ fn versions() {
         }
     }
     for magic in ["REDIS00xx", "RADIS0009", "VALKEY080"] {
-        assert!(load(&mut newServer(), &[magic.as_bytes(), b"\xff"].concat(), 0).is_err());
+        assert!(load(&mut new_server(), &[magic.as_bytes(), b"\xff"].concat(), 0).is_err());
     }
 
     // What newer servers add is passed over, but not in files of before.
@@ -285,17 +286,17 @@ fn versions() {
         b"\xfa\x08aof-base\xc0\x00",
         b"\x00\x01k\x01v",
     ];
-    let mut server = newServer();
+    let mut server = new_server();
     load(&mut server, &file(12, &newer), 0).unwrap();
     assert_eq!(get(&server, 0, b"k").unwrap(), b"v");
     for i in 0..4 {
-        assert!(load(&mut newServer(), &file(9, &newer[i..]), 0).is_err());
+        assert!(load(&mut new_server(), &file(9, &newer[i..]), 0).is_err());
     }
 
     // Types that we don't have end it, and those that are newer than the file.
     for type_ in (6..=8).chain(22..=23).chain(26..=60) {
         let value = [type_, 1, b'k', 1, b'v', 0, 0];
-        assert!(load(&mut newServer(), &file(12, &[&value]), 0).is_err(), "{type_}");
+        assert!(load(&mut new_server(), &file(12, &[&value]), 0).is_err(), "{type_}");
     }
 }
 
@@ -320,7 +321,7 @@ fn opcodes() {
     let whole = file;
     let file = whole(9, &body);
     for (replica, flags, keys) in [(false, 0, 5), (true, 0, 7), (false, RDBFLAGS_AOF_PREAMBLE, 7)] {
-        let mut server = newServer();
+        let mut server = new_server();
         server.masterhost = replica.then(|| b"master".to_vec());
         server.lruclock = 1000;
         load(&mut server, &file, flags).unwrap();
@@ -333,7 +334,7 @@ fn opcodes() {
         assert_eq!(dict.lru(find(b"freq")), 1000);
         assert_eq!(dict.lru(find(b"plain")), 1000);
     }
-    let mut server = newServer();
+    let mut server = new_server();
     server.maxmemory_policy = MAXMEMORY_ALLKEYS_LFU;
     load(&mut server, &file, 0).unwrap();
     let dict = &server.db[0].dict;
@@ -346,7 +347,7 @@ fn opcodes() {
         (MAXMEMORY_VOLATILE_LFU, b"\xfb\x01\x00\xf9\x07\x00\x01k\x01v"),
         (MAXMEMORY_VOLATILE_TTL, b"\xfb\x01\x00\x00\x01k\x01v"),
     ] {
-        let mut server = newServer();
+        let mut server = new_server();
         server.maxmemory_policy = policy;
         server.lruclock = 12;
         server.db[0].dict.add(b"k", &b"v"[..]);
@@ -362,7 +363,7 @@ fn opcodes() {
         (b"\xf7\x01\x01\x02\x00", "no number after the module"),
         (b"\x07\x01k\x01\x00", "a module's value"),
     ] {
-        assert!(load(&mut newServer(), &whole(9, &[body]), 0).is_err(), "{what}");
+        assert!(load(&mut new_server(), &whole(9, &[body]), 0).is_err(), "{what}");
     }
     assert_eq!(&moduleTypeNameByID(0x0000_0000_0000_0400), b"AAAAAAAAB");
 }
@@ -370,8 +371,8 @@ fn opcodes() {
 #[test]
 fn the_same_key_twice() {
     let body: [&[u8]; 2] = [b"\x00\x01k\x01v", b"\x00\x01k\x01w"];
-    assert!(load(&mut newServer(), &file(9, &body), 0).is_err());
-    let mut server = newServer();
+    assert!(load(&mut new_server(), &file(9, &body), 0).is_err());
+    let mut server = new_server();
     load(&mut server, &file(9, &body), RDBFLAGS_ALLOW_DUP).unwrap();
     assert_eq!(get(&server, 0, b"k").unwrap(), b"w");
     assert!(load(&mut server, &file(9, &body[..1]), 0).is_err());
@@ -400,9 +401,9 @@ fn sample() -> Vec<u8> {
 #[test]
 fn every_prefix_is_an_error() {
     let file = sample();
-    load(&mut newServer(), &file, 0).unwrap();
+    load(&mut new_server(), &file, 0).unwrap();
     for len in 0..file.len() {
-        let mut server = newServer();
+        let mut server = new_server();
         assert!(load(&mut server, &file[..len], 0).is_err(), "{len} of {}", file.len());
     }
 }
@@ -414,12 +415,12 @@ fn every_flip_is_an_error_or_at_least_no_panic() {
         for flip in [1, 2, 4, 8, 16, 32, 64, 128, 0x3f, 0xc0, 0xff] {
             let mut damaged = file.clone();
             damaged[at] ^= flip;
-            let loaded = load(&mut newServer(), &damaged, 0);
+            let loaded = load(&mut new_server(), &damaged, 0);
             // The last digits of the version tell whether there is a checksum at all.
             if !(5..9).contains(&at) {
                 assert!(loaded.is_err(), "byte {at} ^ {flip}");
             }
-            let mut careless = newServer();
+            let mut careless = new_server();
             careless.skip_checksum_validation = true;
             let _ = load(&mut careless, &damaged, RDBFLAGS_ALLOW_DUP);
         }
@@ -428,7 +429,7 @@ fn every_flip_is_an_error_or_at_least_no_panic() {
 
 /// A server with a value of each type and encoding.
 fn everything() -> Server {
-    let mut server = newServer();
+    let mut server = new_server();
     let dict = &mut server.db[0].dict;
     dict.add(b"string", &b"value"[..]);
     dict.add(b"number", 12i64);
@@ -442,7 +443,7 @@ fn everything() -> Server {
     dict.add(b"list", ql);
 
     let set = |members: [&[u8]; 3]| {
-        let mut builder = SetBuilder::new(&newServer(), 3, 3);
+        let mut builder = SetBuilder::new(&new_server(), 3, 3);
         assert!(members.iter().all(|ele| builder.add(ele)));
         builder.finish().unwrap()
     };
@@ -499,7 +500,7 @@ fn all_types_there_and_back() {
     let mut server = everything();
     for chunk in [false, true] {
         let saved = save(&mut server);
-        let mut back = newServer();
+        let mut back = new_server();
         back.sanitize_dump_payload = if chunk { SANITIZE_DUMP_YES } else { SANITIZE_DUMP_NO };
         load(&mut back, &saved, RDBFLAGS_NONE).unwrap();
         assert_eq!(contents(&back), contents(&server));
@@ -527,24 +528,24 @@ fn value(server: &mut Server, type_: u8, bytes: &[u8]) -> bool {
 fn string(bytes: &[u8]) -> Vec<u8> {
     let mut rdb = rioInitWithBuffer(Vec::new());
     rdbSaveLen(&mut rdb, bytes.len() as u64).unwrap();
-    [rioIntoBuffer(rdb), bytes.to_vec()].concat()
+    [rio_into_buffer(rdb), bytes.to_vec()].concat()
 }
 
 fn listpack(elements: &[&str]) -> Vec<u8> {
     let mut lp = lpNew(0);
     elements.iter().for_each(|ele| assert!(lpAppend(&mut lp, ele.as_bytes())));
-    string(&lp.intoBytes())
+    string(&lp.into_bytes())
 }
 
 fn ziplist(elements: &[&str]) -> Vec<u8> {
     let mut zl = ziplistNew();
     elements.iter().for_each(|ele| ziplistPush(&mut zl, ele.as_bytes(), ZIPLIST_TAIL));
-    string(&zl.intoBytes())
+    string(&zl.into_bytes())
 }
 
 /// What one value looks like that another, of type `type_`, has to become.
 fn assert_becomes(type_: u8, bytes: &[u8], as_type: u8, as_bytes: &[u8], encoding: u8) {
-    let (mut server, mut expected) = (newServer(), newServer());
+    let (mut server, mut expected) = (new_server(), new_server());
     assert!(value(&mut expected, as_type, as_bytes));
     assert!(value(&mut server, type_, bytes), "type {type_}");
     assert_eq!(contents(&server), contents(&expected), "type {type_}");
@@ -649,7 +650,7 @@ fn older_and_newer_types_become_ours() {
     );
 
     // The limits of the configuration count.
-    let mut server = newServer();
+    let mut server = new_server();
     (server.hash_max_ziplist_entries, server.zset_max_ziplist_entries) = (1, 1);
     server.set_max_intset_entries = 1;
     for (type_, bytes, encoding) in [
@@ -668,7 +669,8 @@ fn older_and_newer_types_become_ours() {
     }
 }
 
-/// A stream with one entry and two consumers, who have a message pending each, as every version writes it.
+/// A stream with one entry and two consumers, who have a message pending each, as every version
+/// writes it.
 fn stream(type_: u8, length: u8, pel: [u8; 2]) -> Vec<u8> {
     let newer = type_ != RDB_TYPE_STREAM_LISTPACKS;
     let id = |seq: u8| [&[0; 15][..], &[seq]].concat();
@@ -706,23 +708,24 @@ fn streams() {
     for type_ in [ours, RDB_TYPE_STREAM_LISTPACKS_2, RDB_TYPE_STREAM_LISTPACKS_3] {
         let bytes = stream(type_, 1, [1, 2]);
         assert_becomes(type_, &bytes, ours, &stream(ours, 1, [1, 2]), OBJ_ENCODING_STREAM);
-        let mut server = newServer();
+        let mut server = new_server();
         assert!(value(&mut server, type_, &bytes));
         let s = server.db[0].dict.stream(server.db[0].dict.find(b"k").unwrap());
         let cg = streamLookupCG(s, b"g").unwrap();
         assert_eq!((cg.consumers.len(), raxSize(&cg.pel), s.length), (2, 2, 1));
 
-        // One message with two consumers (CVE-2026-63639), one without, one that the group does not know.
+        // One message with two consumers (CVE-2026-63639), one without, one that the group does not
+        // know.
         for pel in [[1, 1], [2, 2], [1, 3]] {
-            assert!(!value(&mut newServer(), type_, &stream(type_, 1, pel)), "{pel:?}");
+            assert!(!value(&mut new_server(), type_, &stream(type_, 1, pel)), "{pel:?}");
         }
         // A consumer twice.
         let mut twice = bytes;
         let at = twice.iter().rposition(|&b| b == b'b').unwrap();
         twice[at] = b'a';
-        assert!(!value(&mut newServer(), type_, &twice));
+        assert!(!value(&mut new_server(), type_, &twice));
         // More entries than there are.
-        assert!(!value(&mut newServer(), type_, &stream(type_, 2, [1, 2])));
+        assert!(!value(&mut new_server(), type_, &stream(type_, 2, [1, 2])));
     }
 }
 
@@ -756,10 +759,10 @@ fn values_that_cannot_be() {
         ),
     ];
     for (type_, bytes) in &bad {
-        assert!(!value(&mut newServer(), *type_, bytes), "type {type_}, {bytes:x?}");
+        assert!(!value(&mut new_server(), *type_, bytes), "type {type_}, {bytes:x?}");
     }
-    // What only sanitizing finds: a duplicate, a pair that is none, a score that is none, an entry that cannot be read, more
-    // entries of a stream than there are.
+    // What only sanitizing finds: a duplicate, a pair that is none, a score that is none, an entry
+    // that cannot be read, more entries of a stream than there are.
     let mut unreadable = ziplist(&["a", "1"]);
     unreadable[12] = 0x3f;
     let ours = RDB_TYPE_STREAM_LISTPACKS;
@@ -774,7 +777,7 @@ fn values_that_cannot_be() {
         (ours, stream(ours, 2, [1, 2])),
     ] {
         for (sanitize, ok) in [(SANITIZE_DUMP_NO, true), (SANITIZE_DUMP_YES, false)] {
-            let mut server = newServer();
+            let mut server = new_server();
             server.sanitize_dump_payload = sanitize;
             assert_eq!(value(&mut server, type_, &bytes), ok, "type {type_}");
         }
@@ -796,7 +799,7 @@ fn values_that_cannot_be() {
         (RDB_TYPE_ZSET_LISTPACK, listpack(&[])),
         (RDB_TYPE_SET_LISTPACK, listpack(&[])),
     ] {
-        let mut server = newServer();
+        let mut server = new_server();
         assert!(value(&mut server, type_, &bytes), "type {type_}");
         assert_eq!(server.db[0].dict.len(), 0, "type {type_}");
     }
@@ -812,7 +815,7 @@ fn a_duplicate_among_many_is_found() {
         for n in [1, 15, 16, 17, 31, 32, 40] {
             let elements: Vec<_> = (0..n).map(|i| [&string(&[b'e', i]), behind].concat()).collect();
             let load = |elements: &[Vec<u8>]| {
-                let mut server = newServer();
+                let mut server = new_server();
                 (server.set_max_intset_entries, server.hash_max_ziplist_entries) = (0, 0);
                 server.zset_max_ziplist_entries = 0;
                 let bytes = [&[elements.len() as u8][..], &elements.concat()].concat();
@@ -869,13 +872,13 @@ fn damaged_values_never_panic() {
             for flip in [1, 0x80, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[at] ^= flip;
-                let mut server = newServer();
+                let mut server = new_server();
                 server.skip_checksum_validation = true;
                 if load(&mut server, &damaged, RDBFLAGS_ALLOW_DUP).is_ok() {
                     exercise(&mut server);
                 }
             }
-            assert!(load(&mut newServer(), &whole[..at], 0).is_err());
+            assert!(load(&mut new_server(), &whole[..at], 0).is_err());
         }
     }
 }
@@ -885,10 +888,10 @@ fn a_checksum_of_zero_is_none() {
     let mut file = file(9, &[b"\x00\x01k\x01v"]);
     let at = file.len() - 8;
     file[at..].fill(0);
-    load(&mut newServer(), &file, 0).unwrap();
+    load(&mut new_server(), &file, 0).unwrap();
     file[at] = 1;
-    assert!(load(&mut newServer(), &file, 0).is_err());
-    let mut server = newServer();
+    assert!(load(&mut new_server(), &file, 0).is_err());
+    let mut server = new_server();
     server.rdb_checksum = false;
     load(&mut server, &file, 0).unwrap();
 }
@@ -897,7 +900,7 @@ fn a_checksum_of_zero_is_none() {
 #[test]
 fn there_and_back() {
     let mut rng = Rng::new();
-    let mut server = newServer();
+    let mut server = new_server();
     for i in 0..3000 {
         let bytes = |rng: &mut Rng, max: usize| -> Vec<u8> {
             let len = rng.below(max + 1);
@@ -932,16 +935,16 @@ fn there_and_back() {
     close(fd);
     for chunk in [0, 1, 1000, 100_000] {
         let fd = open(&path, libc::O_RDONLY, 0).unwrap();
-        let size = fileSize(fd).unwrap() as u64;
+        let size = file_size(fd).unwrap() as u64;
         // Without its size the file is read all the same.
         let mut rdb = rioInitWithFile(fd, if chunk == 1000 { 0 } else { size });
-        let mut back = newServer();
+        let mut back = new_server();
         // Chunks, without serving clients, who are not there.
         let loaded = {
             let mut batch = Batch::default();
             rdb.update_cksum = true;
             rdb.max_processing_chunk = chunk;
-            rdbLoadRioInner(&mut back, &mut rdb, RDBFLAGS_NONE, None, &mut batch)
+            rdb_load_rio_inner(&mut back, &mut rdb, RDBFLAGS_NONE, None, &mut batch)
         };
         assert!(loaded.is_ok(), "chunk {chunk}");
         assert!(contents(&back) == contents(&server), "chunk {chunk}");
@@ -959,7 +962,7 @@ fn there_and_back() {
 
 #[test]
 fn what_to_tell_of_replication() {
-    let mut server = newServer();
+    let mut server = new_server();
     assert!(rdbPopulateSaveInfo(&server).is_none());
     server.repl_backlog = Some(Box::new([0; 16]));
     server.slaveseldb = -1;

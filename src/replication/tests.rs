@@ -22,10 +22,10 @@ fn master(size: i64, offset: i64) -> Server {
     server
 }
 
-fn backlogFrom(server: &Server, offset: i64) -> Vec<u8> {
+fn backlog_from(server: &Server, offset: i64) -> Vec<u8> {
     let ring = server.repl_backlog.as_ref().unwrap();
     let len = server.repl_backlog_histlen - (offset - server.repl_backlog_off);
-    let (first, second) = latestOfRing(ring, server.repl_backlog_idx as usize, len as usize);
+    let (first, second) = backlog_tail(ring, server.repl_backlog_idx as usize, len as usize);
     [first, second].concat()
 }
 
@@ -54,7 +54,7 @@ fn the_backlog_is_the_end_of_the_stream() {
             for skip in 0..=histlen {
                 let offset = server.repl_backlog_off + skip as i64;
                 let expected = &stream[stream.len() - histlen + skip..];
-                assert_eq!(backlogFrom(&server, offset), expected, "from {offset}");
+                assert_eq!(backlog_from(&server, offset), expected, "from {offset}");
             }
         }
     }
@@ -75,7 +75,7 @@ fn a_resized_backlog_is_empty_and_goes_on_at_the_same_offset() {
     );
     assert_eq!((server.repl_backlog_histlen, server.repl_backlog_off), (0, 6));
     feedReplicationBacklog(&mut server, b"more");
-    assert_eq!(backlogFrom(&server, 6), b"more");
+    assert_eq!(backlog_from(&server, 6), b"more");
 
     freeReplicationBacklog(&mut server);
     resizeReplicationBacklog(&mut server, 1 << 20);
@@ -89,7 +89,8 @@ fn an_offset_at_the_end_of_its_range_wraps() {
     assert_eq!(server.master_repl_offset, i64::MIN + 2);
 }
 
-/// Asks for a partial resync as a client would; whether it was granted. What the replica is sent then is looked at.
+/// Asks for a partial resync as a client would; whether it was granted. What the replica is sent
+/// then is looked at.
 fn continues(server: &mut Server, replid: &[u8], offset: i64) -> bool {
     let (c, mut theirs) = peer(server);
     let argv = Argv::new(&[b"PSYNC", replid, offset.to_string().as_bytes()]);
@@ -201,42 +202,45 @@ fn the_eof_mark_is_found_however_the_payload_is_cut() {
 fn the_line_ahead_of_the_rdb() {
     let mark = [b'm'; CONFIG_RUN_ID_SIZE];
     let marked = [&b"$EOF:"[..], &mark].concat();
-    assert!(matches!(bulkHeader(&marked), BulkHeader::Mark(m) if m == mark));
+    assert!(matches!(parse_bulk_header(&marked), BulkHeader::Mark(m) if m == mark));
     let longer = [&marked[..], b"zzz"].concat();
-    assert!(matches!(bulkHeader(&longer), BulkHeader::Mark(m) if m == mark));
-    assert!(matches!(bulkHeader(&marked[..44]), BulkHeader::Length(0)), "a short mark is none");
-    assert!(matches!(bulkHeader(b""), BulkHeader::KeepAlive));
-    assert!(matches!(bulkHeader(b"-ERR no"), BulkHeader::Error(b"ERR no")));
-    assert!(matches!(bulkHeader(b"$175"), BulkHeader::Length(175)));
-    assert!(matches!(bulkHeader(b"$-3"), BulkHeader::Length(-3)));
-    assert!(matches!(bulkHeader(b"$99999999999999999999"), BulkHeader::Length(i64::MAX)));
-    assert!(matches!(bulkHeader(b"$"), BulkHeader::Length(0)));
-    assert!(matches!(bulkHeader(b"HTTP/1.1 400 Bad Request"), BulkHeader::Bad));
+    assert!(matches!(parse_bulk_header(&longer), BulkHeader::Mark(m) if m == mark));
+    assert!(
+        matches!(parse_bulk_header(&marked[..44]), BulkHeader::Length(0)),
+        "a short mark is none"
+    );
+    assert!(matches!(parse_bulk_header(b""), BulkHeader::KeepAlive));
+    assert!(matches!(parse_bulk_header(b"-ERR no"), BulkHeader::Error(b"ERR no")));
+    assert!(matches!(parse_bulk_header(b"$175"), BulkHeader::Length(175)));
+    assert!(matches!(parse_bulk_header(b"$-3"), BulkHeader::Length(-3)));
+    assert!(matches!(parse_bulk_header(b"$99999999999999999999"), BulkHeader::Length(i64::MAX)));
+    assert!(matches!(parse_bulk_header(b"$"), BulkHeader::Length(0)));
+    assert!(matches!(parse_bulk_header(b"HTTP/1.1 400 Bad Request"), BulkHeader::Bad));
 }
 
 #[test]
 fn answers_to_psync() {
     let id = [b'1'; CONFIG_RUN_ID_SIZE];
     let full = |offset: &str| [b"+FULLRESYNC ", &id[..], b" ", offset.as_bytes()].concat();
-    assert_eq!(fullResyncReply(&full("17")), Some((&id[..], 17)));
-    assert_eq!(fullResyncReply(&full("-1")), Some((&id[..], -1)));
-    assert_eq!(fullResyncReply(&full("junk")), Some((&id[..], 0)));
-    assert_eq!(fullResyncReply(&full("-2")), None);
-    assert_eq!(fullResyncReply(&full("9223372036854775807")), None);
-    assert_eq!(fullResyncReply(&full("99999999999999999999")), None);
-    assert_eq!(fullResyncReply(b"+FULLRESYNC"), None);
-    assert_eq!(fullResyncReply(b"+FULLRESYNC "), None);
-    assert_eq!(fullResyncReply(b"+FULLRESYNC abc 1"), None);
-    assert_eq!(fullResyncReply(&full("1")[..52]), None, "an id and no offset");
+    assert_eq!(parse_fullresync_reply(&full("17")), Some((&id[..], 17)));
+    assert_eq!(parse_fullresync_reply(&full("-1")), Some((&id[..], -1)));
+    assert_eq!(parse_fullresync_reply(&full("junk")), Some((&id[..], 0)));
+    assert_eq!(parse_fullresync_reply(&full("-2")), None);
+    assert_eq!(parse_fullresync_reply(&full("9223372036854775807")), None);
+    assert_eq!(parse_fullresync_reply(&full("99999999999999999999")), None);
+    assert_eq!(parse_fullresync_reply(b"+FULLRESYNC"), None);
+    assert_eq!(parse_fullresync_reply(b"+FULLRESYNC "), None);
+    assert_eq!(parse_fullresync_reply(b"+FULLRESYNC abc 1"), None);
+    assert_eq!(parse_fullresync_reply(&full("1")[..52]), None, "an id and no offset");
 
     let cont = [b"+CONTINUE ", &id[..]].concat();
-    assert_eq!(continueReply(&cont), Some(&id[..]));
-    assert_eq!(continueReply(&[&cont[..], b"\r"].concat()), Some(&id[..]));
-    assert_eq!(continueReply(&cont[..49]), None, "an id that is too short");
-    assert_eq!(continueReply(&[&cont[..], b"1"].concat()), None, "one that is too long");
-    assert_eq!(continueReply(b"+CONTINUE"), None);
-    assert_eq!(continueReply(b"+CONTINUE\r"), None);
-    assert_eq!(continueReply(b"+CONTINUE "), None);
+    assert_eq!(parse_continue_reply(&cont), Some(&id[..]));
+    assert_eq!(parse_continue_reply(&[&cont[..], b"\r"].concat()), Some(&id[..]));
+    assert_eq!(parse_continue_reply(&cont[..49]), None, "an id that is too short");
+    assert_eq!(parse_continue_reply(&[&cont[..], b"1"].concat()), None, "one that is too long");
+    assert_eq!(parse_continue_reply(b"+CONTINUE"), None);
+    assert_eq!(parse_continue_reply(b"+CONTINUE\r"), None);
+    assert_eq!(parse_continue_reply(b"+CONTINUE "), None);
 
     // Any start of a good answer, and any bytes at all, are refused or taken, and nothing worse.
     let mut rng = Rng::new();
@@ -249,7 +253,8 @@ fn answers_to_psync() {
                 line[at] = rng.below(256) as u8;
             }
         }
-        let _ = (fullResyncReply(&line), continueReply(&line), bulkHeader(&line));
+        let _ =
+            (parse_fullresync_reply(&line), parse_continue_reply(&line), parse_bulk_header(&line));
     }
 }
 
@@ -264,7 +269,7 @@ fn the_stream_says_which_db_it_is_in_and_keeps_the_bytes_of_a_command() {
     let expected = format!(
         "*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n{set}{set}*2\r\n$6\r\nSELECT\r\n$2\r\n12\r\n{set}"
     );
-    assert_eq!(backlogFrom(&server, 1), expected.as_bytes());
+    assert_eq!(backlog_from(&server, 1), expected.as_bytes());
     assert_eq!(server.slaveseldb, 12);
 
     // What was not received in the one canonical form is put into it.
@@ -272,14 +277,14 @@ fn the_stream_says_which_db_it_is_in_and_keeps_the_bytes_of_a_command() {
     let ranges = [(0, 3), (4, 1), (6, 1)].map(|(start, len)| crate::args::ArgRange { start, len });
     let from = server.master_repl_offset + 1;
     replicationFeedSlaves(&mut server, 12, &Args::new(buf, &ranges, None));
-    assert_eq!(backlogFrom(&server, from), set.as_bytes());
+    assert_eq!(backlog_from(&server, from), set.as_bytes());
 
     // A replica has no stream of its own, and hands on that of its master.
     server.masterhost = Some(b"127.0.0.1".to_vec());
     let from = server.master_repl_offset + 1;
     replicationFeedSlaves(&mut server, 1, &Argv::new(&["DEL", "k"]).as_args());
     replicationFeedSlavesFromMasterStream(&mut server, b"\n*1\r\n$4\r\nPI");
-    assert_eq!(backlogFrom(&server, from), b"\n*1\r\n$4\r\nPI");
+    assert_eq!(backlog_from(&server, from), b"\n*1\r\n$4\r\nPI");
 }
 
 #[test]
@@ -359,7 +364,8 @@ struct FakeMaster {
 }
 
 impl FakeMaster {
-    /// A replica that has begun to connect, and its master. `number` keeps the files of tests apart.
+    /// A replica that has begun to connect, and its master. `number` keeps the files of tests
+    /// apart.
     fn of(number: i64) -> (Server, FakeMaster) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let mut server = Server {
@@ -445,12 +451,12 @@ fn a_replica_goes_through_the_handshake_to_the_transfer() {
     until(server, |s| s.repl_transfer_read == 5);
     master.say(&[&id[..39], b"8 0123456789"].concat());
     until(server, |s| s.repl_transfer_read == 5 + 51);
-    assert!(std::fs::read(asPath(&tmpfile)).unwrap().starts_with(b"REDIS7777"));
+    assert!(std::fs::read(as_path(&tmpfile)).unwrap().starts_with(b"REDIS7777"));
 
     // The link breaks: the file goes, and the next attempt begins at once.
     master.link = None;
     until(server, |s| s.repl_state != REPL_STATE_TRANSFER);
-    assert!(!asPath(&tmpfile).exists());
+    assert!(!as_path(&tmpfile).exists());
     master.accept();
     until(server, |s| s.repl_state == REPL_STATE_RECEIVE_PING_REPLY);
     master.say(b"HTTP/1.1 400 Bad Request\r\n");
@@ -558,7 +564,7 @@ fn peer(server: &mut Server) -> (ClientId, UnixStream) {
 }
 
 /// Calls a command as the client would. Returns the reply it queued, and takes it away.
-fn replyTo(server: &mut Server, c: ClientId, argv: &[&str]) -> Vec<u8> {
+fn reply_to(server: &mut Server, c: ClientId, argv: &[&str]) -> Vec<u8> {
     let argv = Argv::new(argv);
     match &argv[0] {
         b"REPLCONF" => replconfCommand(server, c, &argv.as_args()),
@@ -592,8 +598,8 @@ fn a_replica_that_was_cut_off_gets_what_it_missed() {
     feedReplicationBacklog(server, b"0123456789");
 
     let (c, mut link) = peer(server);
-    assert_eq!(replyTo(server, c, &["REPLCONF", "capa", "psync2", "capa", "?"]), b"+OK\r\n");
-    assert_eq!(replyTo(server, c, &["PSYNC", &replid, "4"]), b"3456789");
+    assert_eq!(reply_to(server, c, &["REPLCONF", "capa", "psync2", "capa", "?"]), b"+OK\r\n");
+    assert_eq!(reply_to(server, c, &["PSYNC", &replid, "4"]), b"3456789");
     let mut line = [0; 52];
     link.read_exact(&mut line).unwrap();
     assert_eq!(line[..], *format!("+CONTINUE {replid}\r\n").as_bytes());
@@ -602,23 +608,23 @@ fn a_replica_that_was_cut_off_gets_what_it_missed() {
     assert!(server.slaves.iter().eq([&c]));
 
     // It is a replica now, and gets the stream. SYNC it has no need of.
-    assert_eq!(replyTo(server, c, &["PSYNC", "?", "-1"]), b"");
+    assert_eq!(reply_to(server, c, &["PSYNC", "?", "-1"]), b"");
     replicationFeedSlavesFromMasterStream(server, b"abc");
     assert_eq!(std::mem::take(&mut server[c].buf), b"abc");
 
-    assert_eq!(replyTo(server, c, &["REPLCONF", "listening-port", "6390"]), b"+OK\r\n");
-    assert_eq!(replyTo(server, c, &["REPLCONF", "ip-address", "::1"]), b"+OK\r\n");
-    assert_eq!(replyTo(server, c, &["REPLCONF", "ACK", "13"]), b"", "not answered");
-    assert_eq!(replyTo(server, c, &["REPLCONF", "ack", "12"]), b"");
+    assert_eq!(reply_to(server, c, &["REPLCONF", "listening-port", "6390"]), b"+OK\r\n");
+    assert_eq!(reply_to(server, c, &["REPLCONF", "ip-address", "::1"]), b"+OK\r\n");
+    assert_eq!(reply_to(server, c, &["REPLCONF", "ACK", "13"]), b"", "not answered");
+    assert_eq!(reply_to(server, c, &["REPLCONF", "ack", "12"]), b"");
     assert_eq!(server[c].repl_ack_off, 13, "never backwards");
     assert_eq!(replicationGetSlaveName(server, c), b"[::1]:6390");
 
     let (user, _link) = peer(server);
     assert_eq!(
-        B(&replyTo(server, user, &["ROLE"])),
+        B(&reply_to(server, user, &["ROLE"])),
         B(b"*3\r\n$6\r\nmaster\r\n:13\r\n*1\r\n*3\r\n$3\r\n::1\r\n$4\r\n6390\r\n$2\r\n13\r\n")
     );
-    assert_eq!(replyTo(server, user, &["REPLCONF", "ACK", "13"]), b"");
+    assert_eq!(reply_to(server, user, &["REPLCONF", "ACK", "13"]), b"");
     assert_eq!(server[user].repl_ack_off, 0, "only a replica acknowledges");
 }
 
@@ -645,35 +651,36 @@ fn what_replconf_and_sync_refuse() {
         (&["PSYNC", "?", "x"], "-ERR value is not an integer or out of range\r\n"),
         (&["PSYNC", "?", "-1", "FAILOVER"], "-ERR PSYNC FAILOVER can't be sent to a master.\r\n"),
     ] {
-        assert_eq!(B(&replyTo(server, c, argv)), B(reply.as_bytes()), "{argv:?}");
+        assert_eq!(B(&reply_to(server, c, argv)), B(reply.as_bytes()), "{argv:?}");
     }
     server[c].buf.extend_from_slice(b"+");
     assert_eq!(
-        replyTo(server, c, &["SYNC"]),
+        reply_to(server, c, &["SYNC"]),
         b"+-ERR SYNC and PSYNC are invalid with pending output\r\n"
     );
     server.masterhost = Some(b"127.0.0.1".to_vec());
     server.masterport = 1;
     assert_eq!(
-        replyTo(server, c, &["PSYNC", "?", "-1"]),
+        reply_to(server, c, &["PSYNC", "?", "-1"]),
         b"-NOMASTERLINK Can't SYNC while not connected with my master\r\n"
     );
     assert_eq!(
-        replyTo(server, c, &["PSYNC", "abc", "1", "failover"]),
+        reply_to(server, c, &["PSYNC", "abc", "1", "failover"]),
         b"-ERR PSYNC FAILOVER replid must match my replid.\r\n"
     );
     assert_eq!(
-        replyTo(server, c, &["REPLICAOF", "127.0.0.1", "1"]),
+        reply_to(server, c, &["REPLICAOF", "127.0.0.1", "1"]),
         b"+OK Already connected to specified master\r\n"
     );
     assert_eq!(
-        replyTo(server, c, &["ROLE"]),
+        reply_to(server, c, &["ROLE"]),
         b"*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:1\r\n$4\r\nnone\r\n:-1\r\n"
     );
     assert_eq!(server.slaves.len(), 0);
 }
 
-/// A link breaks, and PSYNC goes on with the client that was put aside: same id, same offset, nothing half-done.
+/// A link breaks, and PSYNC goes on with the client that was put aside: same id, same offset,
+/// nothing half-done.
 #[test]
 fn a_cached_master_is_continued_with_and_may_have_a_new_id() {
     let (mut server, mut fake) = FakeMaster::of(1_000_003);

@@ -53,7 +53,7 @@ fn a_command_can_be_renamed_and_removed() {
     let mut table = table();
     let (count, get) = (table.len(), table.lookup(b"get").unwrap());
     assert_eq!(table.rename(b"GET", b""), Ok(()));
-    assert_eq!((table.lookup(b"get"), table.lookupOriginal(b"get")), (None, Some(get)));
+    assert_eq!((table.lookup(b"get"), table.lookup_original_name(b"get")), (None, Some(get)));
     assert_eq!(table.rename(b"get", b"got"), Err(b"No such command in rename-command".to_vec()));
     assert_eq!(table.len(), count - 1);
 
@@ -191,7 +191,8 @@ fn master() -> (Server, ClientId) {
     (server, c)
 }
 
-/// Executes a command as if it had been received; `proc_` is what the command does, where it is not the real one.
+/// Executes a command as if it had been received; `proc_` is what the command does, where it is not
+/// the real one.
 fn run(server: &mut Server, c: ClientId, argv: &[&str], proc_: Option<redisCommandProc>) {
     if let Some(proc_) = proc_ {
         let id = server.commands.lookup(argv[0].as_bytes()).unwrap();

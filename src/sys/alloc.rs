@@ -3,7 +3,7 @@
 //! The C adds up, at every allocation and release, the size that the allocator really gave.
 //! jemalloc keeps that very sum for each thread, as part of its own work. So it costs nothing to
 //! have, and a few loads to ask: [`zmalloc_used_memory`] adds the sums of the threads that
-//! [`registerThread`] made known. It is exact after each single allocation, as eviction needs it.
+//! [`register_thread`] made known. It is exact after each single allocation, as eviction needs it.
 //! (jemalloc's global statistics are neither: they are refreshed on demand, in many microseconds,
 //! and count what threads keep in reserve.)
 //!
@@ -27,31 +27,33 @@ use tikv_jemalloc_sys::{
 #[cfg_attr(fidelis_asan, allow(dead_code))]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
-/// jemalloc as it is built here: sizes are multiples of 8 (`.cargo/config.toml`), where others build it for multiples of 16.
+/// jemalloc as it is built here: sizes are multiples of 8 (`.cargo/config.toml`), where others
+/// build it for multiples of 16.
 ///
-/// That is why it is not taken from a crate: those rely on 16 as the alignment of whatever is at least 16 bytes long, and
-/// what is 24, 40 or 56 bytes long is not aligned so. A `HashMap` reads its control bytes 16 at a time, and crashes then.
+/// That is why it is not taken from a crate: those rely on 16 as the alignment of whatever is at
+/// least 16 bytes long, and what is 24, 40 or 56 bytes long is not aligned so. A `HashMap` reads
+/// its control bytes 16 at a time, and crashes then.
 struct Jemalloc;
 
 /// What jemalloc has to be told of an alignment. 8 comes without asking, for any size.
-fn flagsOf(layout: Layout) -> libc::c_int {
+fn jemalloc_flags(layout: Layout) -> libc::c_int {
     if layout.align() <= 8 { 0 } else { MALLOCX_ALIGN(layout.align()) }
 }
 
-// SAFETY: jemalloc's functions are those of an allocator; each gets the alignment it needs to know, and releasing and
-// resizing pass what the allocation was made with.
+// SAFETY: jemalloc's functions are those of an allocator; each gets the alignment it needs to know,
+// and releasing and resizing pass what the allocation was made with.
 unsafe impl GlobalAlloc for Jemalloc {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the size is not 0, as `GlobalAlloc` demands of its callers.
-        or_oom(unsafe { mallocx(layout.size(), flagsOf(layout)).cast() }, layout.size())
+        or_oom(unsafe { mallocx(layout.size(), jemalloc_flags(layout)).cast() }, layout.size())
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: as above.
         or_oom(
-            unsafe { mallocx(layout.size(), flagsOf(layout) | MALLOCX_ZERO).cast() },
+            unsafe { mallocx(layout.size(), jemalloc_flags(layout) | MALLOCX_ZERO).cast() },
             layout.size(),
         )
     }
@@ -59,17 +61,19 @@ unsafe impl GlobalAlloc for Jemalloc {
     #[inline]
     unsafe fn dealloc(&self, ptr: *mut u8, layout: Layout) {
         // SAFETY: the caller says that `ptr` was allocated with this layout.
-        unsafe { sdallocx(ptr.cast(), layout.size(), flagsOf(layout)) }
+        unsafe { sdallocx(ptr.cast(), layout.size(), jemalloc_flags(layout)) }
     }
 
     #[inline]
     unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        // SAFETY: the caller says that `ptr` was allocated with this layout, and that `new_size` is not 0.
-        or_oom(unsafe { rallocx(ptr.cast(), new_size, flagsOf(layout)).cast() }, new_size)
+        // SAFETY: the caller says that `ptr` was allocated with this layout, and that `new_size` is
+        // not 0.
+        or_oom(unsafe { rallocx(ptr.cast(), new_size, jemalloc_flags(layout)).cast() }, new_size)
     }
 }
 
-/// What is called when an allocation fails, with its size (`zmalloc_oom_handler`). It must not allocate, nor return.
+/// What is called when an allocation fails, with its size (`zmalloc_oom_handler`). It must not
+/// allocate, nor return.
 static zmalloc_oom_handler: OnceLock<fn(usize) -> !> = OnceLock::new();
 
 thread_local! {
@@ -87,8 +91,8 @@ pub fn zmalloc_oom(size: usize) -> ! {
     std::alloc::handle_alloc_error(layout)
 }
 
-/// Calls `try_alloc`, which can do without the memory it asks for: `try_reserve` and the like (`ztrymalloc`). Anywhere else an
-/// allocation that fails is the end.
+/// Calls `try_alloc`, which can do without the memory it asks for: `try_reserve` and the like
+/// (`ztrymalloc`). Anywhere else an allocation that fails is the end.
 pub fn fallibly<T>(try_alloc: impl FnOnce() -> T) -> T {
     let outer = FALLIBLE.replace(true);
     let result = try_alloc();
@@ -96,8 +100,8 @@ pub fn fallibly<T>(try_alloc: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The result of an allocation. The standard library reports a failed one to a hook that stable Rust cannot set; so it is
-/// caught here.
+/// The result of an allocation. The standard library reports a failed one to a hook that stable
+/// Rust cannot set; so it is caught here.
 #[inline]
 fn or_oom(ptr: *mut u8, size: usize) -> *mut u8 {
     if ptr.is_null() && !FALLIBLE.get() && zmalloc_oom_handler.get().is_some() {
@@ -178,7 +182,7 @@ thread_local! {
 
 /// Makes this thread's allocations count in [`zmalloc_used_memory`]. Every thread calls it once,
 /// when it starts.
-pub fn registerThread() {
+pub fn register_thread() {
     REGISTRATION.with(|_| ());
 }
 
@@ -198,8 +202,8 @@ pub fn zmalloc_used_memory() -> usize {
     sum.max(0) as usize + mapped_bytes()
 }
 
-/// Says what is to be called when memory is out. Without it an allocation that fails ends the process with a line on standard
-/// error, which a server in the background does not have.
+/// Says what is to be called when memory is out. Without it an allocation that fails ends the
+/// process with a line on standard error, which a server in the background does not have.
 pub fn zmalloc_set_oom_handler(oom_handler: fn(usize) -> !) {
     let _ = zmalloc_oom_handler.set(oom_handler);
 }
@@ -208,7 +212,7 @@ pub fn zmalloc_set_oom_handler(oom_handler: fn(usize) -> !) {
 /// last given here, which is moved on: if not, what is in use cannot have grown by its doing. Two
 /// loads, where [`zmalloc_used_memory`] has to add up.
 #[inline]
-pub fn hasAllocatedSince(mark: &mut u64) -> bool {
+pub fn has_allocated_since(mark: &mut u64) -> bool {
     let now = load(THREADS[0].allocated.load(Relaxed));
     std::mem::replace(mark, now) != now
 }
@@ -267,7 +271,7 @@ pub fn jemalloc_purge() -> Result<(), ()> {
 }
 
 /// jemalloc's report about itself, for MEMORY MALLOC-STATS.
-pub fn mallocStats() -> Vec<u8> {
+pub fn jemalloc_stats_text() -> Vec<u8> {
     unsafe extern "C" fn append(to: *mut libc::c_void, text: *const libc::c_char) {
         // SAFETY: jemalloc hands back the vector given below, which nobody else uses meanwhile, and
         // a text that ends with NUL.
@@ -285,12 +289,12 @@ pub fn mallocStats() -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::fork::{Fork, exitFromChild, fork, waitFor};
+    use crate::sys::fork::{Fork, exitFromChild, fork, wait_for_child};
     use crate::testing::forks;
 
     /// This thread's own share, which other tests do not disturb.
     fn mine() -> i64 {
-        registerThread();
+        register_thread();
         let i = REGISTRATION.with(|r| r.0).expect("16 threads at most");
         let (a, d) = (&THREADS[i].allocated, &THREADS[i].deallocated);
         load(a.load(Relaxed)).wrapping_sub(load(d.load(Relaxed))) as i64
@@ -337,11 +341,11 @@ mod tests {
         // In a child of its own, where no other test allocates meanwhile.
         let Fork::Parent(pid) = fork().unwrap() else {
             let big = 64 << 20;
-            registerThread();
+            register_thread();
             let before = zmalloc_used_memory();
             let v = std::thread::scope(|s| {
                 let thread = s.spawn(|| {
-                    registerThread();
+                    register_thread();
                     vec![1u8; big]
                 });
                 thread.join().unwrap()
@@ -351,7 +355,7 @@ mod tests {
             let returned = zmalloc_used_memory().abs_diff(before) < 1 << 20;
             exitFromChild(i32::from(!counted) + 2 * i32::from(!returned));
         };
-        assert_eq!(waitFor(pid).unwrap().exitcode, 0);
+        assert_eq!(wait_for_child(pid).unwrap().exitcode, 0);
     }
 
     #[test]
@@ -362,7 +366,7 @@ mod tests {
         assert!(info.allocated > 0 && info.active >= info.allocated);
         assert!(info.mapped >= info.active && info.resident > 0);
         jemalloc_purge().unwrap();
-        let text = mallocStats();
+        let text = jemalloc_stats_text();
         assert!(text.windows(9).any(|w| w == b"Allocated"));
         // SAFETY: the name ends with NUL and the option is a text.
         let version = unsafe { raw::read_str(b"version\0") }.unwrap();

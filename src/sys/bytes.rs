@@ -1,8 +1,9 @@
 //! Ours: bytes behind one pointer, for the packed structures (ziplist, intset).
 //!
-//! A `Vec<u8>` is three words beside its allocation. Most values are small, and there are many of them: so the length is
-//! kept in the allocation, where a ziplist has it anyway, and the capacity nowhere, because it follows from the length. The C
-//! does the same, and asks its allocator for the exact size at every change.
+//! A `Vec<u8>` is three words beside its allocation. Most values are small, and there are many of
+//! them: so the length is kept in the allocation, where a ziplist has it anyway, and the capacity
+//! nowhere, because it follows from the length. The C does the same, and asks its allocator for the
+//! exact size at every change.
 #![allow(unsafe_code)] // a length and bytes in one allocation are laid out by hand
 
 use crate::sys::mem::{prefetch, size_class};
@@ -17,14 +18,14 @@ const HEADER: usize = size_of::<u32>();
 /// Where those that have nothing behind their length point to. They own no allocation.
 static EMPTY: u32 = (HEADER as u32).to_le();
 
-/// Owned bytes, the first four of which are their number, little endian, as in a ziplist. At most 4 GB of them, in an allocation
-/// of exactly the size class that holds them.
+/// Owned bytes, the first four of which are their number, little endian, as in a ziplist. At most 4
+/// GB of them, in an allocation of exactly the size class that holds them.
 ///
 /// Those four can be read as the others can, and are written here only.
 ///
-/// What the size class has to spare lies behind the bytes, or before them, or both: so a list that is pushed to, or popped from,
-/// at its head need not move for it. Where there is a gap in front, the allocation starts with a mark in place of the length,
-/// and the gap's size.
+/// What the size class has to spare lies behind the bytes, or before them, or both: so a list that
+/// is pushed to, or popped from, at its head need not move for it. Where there is a gap in front,
+/// the allocation starts with a mark in place of the length, and the gap's size.
 pub struct SelfSized {
     p: NonNull<u32>,
 }
@@ -36,7 +37,7 @@ const MARK: u32 = 0;
 const GAP_MIN: usize = 2 * size_of::<u32>();
 
 /// As large a gap as `room` allows.
-fn gapOf(room: usize) -> usize {
+fn gap_of(room: usize) -> usize {
     if room < GAP_MIN { 0 } else { room }
 }
 
@@ -76,7 +77,8 @@ impl SelfSized {
     /// The size of the gap in front of the bytes.
     #[inline(always)]
     fn gap(&self) -> usize {
-        // SAFETY: an allocation, as EMPTY, starts with a length, or with a mark and the size of the gap.
+        // SAFETY: an allocation, as EMPTY, starts with a length, or with a mark and the size of the
+        // gap.
         unsafe { if self.p.read() == MARK { self.p.add(1).read() as usize } else { 0 } }
     }
 
@@ -101,8 +103,8 @@ impl SelfSized {
         }
     }
 
-    /// Makes room for `n` bytes at `at`, which is behind the length. They are zero. Returns the bytes behind the length up to
-    /// `at`, and those from there on.
+    /// Makes room for `n` bytes at `at`, which is behind the length. They are zero. Returns the
+    /// bytes behind the length up to `at`, and those from there on.
     ///
     /// # Panics
     /// When it gets longer than 4 GB.
@@ -115,8 +117,9 @@ impl SelfSized {
         let (class, tail) = (size_class(len), len - at);
         let at_head = at < tail;
         let stays = new_len <= class && len > HEADER;
-        // SAFETY: the allocation is of the class of `len`. What is moved stays in it, and the gap is none or large enough; what
-        // moves to another place is left to `rearrange`, with a gap for which there is room beside the new length.
+        // SAFETY: the allocation is of the class of `len`. What is moved stays in it, and the gap
+        // is none or large enough; what moves to another place is left to `rearrange`, with a gap
+        // for which there is room beside the new length.
         unsafe {
             let start = self.start();
             if stays && !at_head && gap + new_len <= class {
@@ -130,12 +133,13 @@ impl SelfSized {
                 start.sub(n).copy_from(start, at);
                 self.set_len(gap - n, new_len);
             } else if stays {
-                // The room is at the other side. Half of it stays there, where the next may be asked for.
-                self.rearrange(gapOf((class - new_len) / 2), at, 0, n);
+                // The room is at the other side. Half of it stays there, where the next may be
+                // asked for.
+                self.rearrange(gap_of((class - new_len) / 2), at, 0, n);
             } else {
                 // All that a new allocation has to spare goes to this side.
                 let room = size_class(new_len) - new_len;
-                self.rearrange(if at_head { gapOf(room) } else { 0 }, at, 0, n);
+                self.rearrange(if at_head { gap_of(room) } else { 0 }, at, 0, n);
             }
             let start = self.start();
             start.add(at).write_bytes(0, n);
@@ -170,7 +174,8 @@ impl SelfSized {
     /// Writes the length, and what tells how large the gap in front of it is.
     ///
     /// # Safety
-    /// There is an allocation, of this length's class, and the gap and the bytes lie in it. The gap is 0 or at least `GAP_MIN`.
+    /// There is an allocation, of this length's class, and the gap and the bytes lie in it. The gap
+    /// is 0 or at least `GAP_MIN`.
     #[inline(always)]
     unsafe fn set_len(&mut self, gap: usize, len: usize) {
         // SAFETY: by contract.
@@ -184,20 +189,20 @@ impl SelfSized {
         }
     }
 
-    /// Replaces `out` bytes at `at` by `new`, whose contents are open, and leaves a gap of another size; in the same allocation if
-    /// it can be.
+    /// Replaces `out` bytes at `at` by `new`, whose contents are open, and leaves a gap of another
+    /// size; in the same allocation if it can be.
     ///
     /// # Safety
-    /// `HEADER <= at <= at + out <= len`; the gap is 0 or at least `GAP_MIN`, and lies with the new length in the allocation of
-    /// its size class. The caller fills the new bytes.
+    /// `HEADER <= at <= at + out <= len`; the gap is 0 or at least `GAP_MIN`, and lies with the new
+    /// length in the allocation of its size class. The caller fills the new bytes.
     #[inline(never)]
     unsafe fn rearrange(&mut self, new_gap: usize, at: usize, out: usize, new: usize) {
         let (gap, len) = (self.gap(), self.len());
         let (new_len, tail) = (len - out + new, len - at - out);
         let old = self.p.as_ptr().cast::<u8>();
-        // SAFETY: an allocation has the layout of its length, and EMPTY, which is none, the shortest length; so what is
-        // allocated, moved and freed here is ours. By contract all that is copied lies in the old allocation and
-        // comes to lie in the new one.
+        // SAFETY: an allocation has the layout of its length, and EMPTY, which is none, the
+        // shortest length; so what is allocated, moved and freed here is ours. By contract all that
+        // is copied lies in the old allocation and comes to lie in the new one.
         unsafe {
             if new_len == HEADER {
                 if len > HEADER {
@@ -278,7 +283,8 @@ impl Deref for SelfSized {
     #[inline(always)]
     fn deref(&self) -> &[u8] {
         let start = self.start();
-        // SAFETY: the length tells how many bytes there are; they are initialised, and borrowed with `self`.
+        // SAFETY: the length tells how many bytes there are; they are initialised, and borrowed
+        // with `self`.
         unsafe { std::slice::from_raw_parts(start, SelfSized::len_at(start)) }
     }
 }
@@ -447,10 +453,11 @@ mod tests {
             (model.len(), len as u32)
         );
         assert_eq!(bytes[HEADER..], model[HEADER..]);
-        assert!(gap == gapOf(gap) && gap + len <= size_class(len), "{gap} {len}");
+        assert!(gap == gap_of(gap) && gap + len <= size_class(len), "{gap} {len}");
     }
 
-    /// Bytes come and go anywhere, most of them at the ends, and those that stay are what they were.
+    /// Bytes come and go anywhere, most of them at the ends, and those that stay are what they
+    /// were.
     #[test]
     fn room_is_made_anywhere() {
         let mut r = Rng::new();
@@ -494,8 +501,8 @@ mod tests {
         }
     }
 
-    /// What is pushed or popped at one end moves nothing but the bytes before it, within a size class; and where the other
-    /// end comes in between, both get some of the room.
+    /// What is pushed or popped at one end moves nothing but the bytes before it, within a size
+    /// class; and where the other end comes in between, both get some of the room.
     #[test]
     fn room_is_where_it_is_asked_for() {
         let mut bytes = SelfSized::from(&[1; 4097][..]);

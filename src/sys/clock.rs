@@ -73,10 +73,12 @@ pub fn getMonotonicUs() -> monotime {
     sec as u64 * 1_000_000 + nsec as u64 / 1000
 }
 
-/// Milliseconds on the clock that no one can set: what deadlines and periods are measured in. A wall clock that is set back
-/// would leave everybody waiting, one that is set forward would end their time.
+/// Milliseconds on the clock that no one can set: what deadlines and periods are measured in. A
+/// wall clock that is set back would leave everybody waiting, one that is set forward would end
+/// their time.
 ///
-/// It counts on from the Unix time at which the process first asked, so that 0 is long ago and can mean "never".
+/// It counts on from the Unix time at which the process first asked, so that 0 is long ago and can
+/// mean "never".
 #[inline]
 pub fn steady_ms() -> i64 {
     static START: OnceLock<i64> = OnceLock::new();
@@ -213,22 +215,22 @@ unsafe extern "C" {
 
 /// Reads the time zone (`TZ`, `/etc/localtime`). Takes libc's lock: call it at start, before any
 /// thread.
-pub fn tzInit() {
+pub fn tz_init() {
     // SAFETY: no argument; called at start, when no other thread reads or writes the zone.
     unsafe { tzset() };
 }
 
-/// Seconds west of UTC, without daylight saving, as [`tzInit`] found them.
+/// Seconds west of UTC, without daylight saving, as [`tz_init`] found them.
 pub fn getTimeZone() -> i64 {
     // SAFETY: a plain integer that only `tzset` writes, which runs at start and inside
-    // `daylightActive`, on this thread.
+    // `daylight_in_effect`, on this thread.
     unsafe { timezone }
 }
 
 /// Whether daylight saving is in force at the Unix time `t`, in seconds.
 ///
 /// Takes libc's lock, so it must not run in a forked child: ask from the cron and keep the answer.
-pub fn daylightActive(t: i64) -> bool {
+pub fn daylight_in_effect(t: i64) -> bool {
     // SAFETY: an all-zero `tm` is a valid value of it.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     // SAFETY: both places are ours and live through the call.
@@ -269,7 +271,7 @@ fn is_leap_year(year: i64) -> bool {
 /// child that asked libc for the time of its log line could then wait forever.
 ///
 /// `t` is Unix time in seconds (times before 1970 give 1970), `tz` what [`getTimeZone`] said, `dst`
-/// what [`daylightActive`] said.
+/// what [`daylight_in_effect`] said.
 pub fn nolocks_localtime(t: i64, tz: i64, dst: bool) -> Tm {
     let t = (t - tz + if dst { 3600 } else { 0 }).max(0);
     let mut days = t / 86400;
@@ -322,19 +324,21 @@ mod tests {
         assert!((std - mstime()).abs() < 5000);
     }
 
-    /// How far the clock is from the system's. Between two readings the thread may have to wait, so the best of a few counts.
-    fn microsecondsOff(clock: &mut TickClock) -> i64 {
+    /// How far the clock is from the system's. Between two readings the thread may have to wait, so
+    /// the best of a few counts.
+    fn microseconds_off(clock: &mut TickClock) -> i64 {
         (0..20).map(|_| (clock.now() - ustime()).abs()).min().unwrap()
     }
 
     #[test]
     fn the_tick_clock_keeps_up_with_the_systems() {
         let mut clock = TickClock::new();
-        // So may it while the clock is read, and then it is off until the next time. Most rounds are not like that.
+        // So may it while the clock is read, and then it is off until the next time. Most rounds
+        // are not like that.
         let close = |clock: &mut TickClock| {
             clock.sync();
             usleep(5000);
-            microsecondsOff(clock) < 50
+            microseconds_off(clock) < 50
         };
         let rounds = (0..2000).filter(|_| close(&mut clock)).take(40).count();
         assert_eq!(rounds, 40);
@@ -344,7 +348,7 @@ mod tests {
             let keeps_up = (0..100).any(|_| {
                 clock.ticks = clock.ticks.wrapping_add(ticks_back);
                 usleep(20_000);
-                microsecondsOff(&mut clock) < 50
+                microseconds_off(&mut clock) < 50
             });
             assert!(keeps_up, "{ticks_back} ticks back");
         }
@@ -353,7 +357,7 @@ mod tests {
     /// Against libc, in the zone this machine has, over days that include leap years and centuries.
     #[test]
     fn localtime_is_libcs() {
-        tzInit();
+        tz_init();
         for day in (0..60_000i64).step_by(7) {
             let t = day * 86400 + day * 37 % 86400;
             // SAFETY: an all-zero `tm` is a valid value of it.

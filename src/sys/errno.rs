@@ -20,7 +20,7 @@ pub fn strerror(errno: i32) -> String {
 }
 
 /// The text libc has for the error number inside `e`; an error without a number speaks for itself.
-pub fn errorText(e: &io::Error) -> String {
+pub fn error_text(e: &io::Error) -> String {
     match e.raw_os_error() {
         Some(errno) => strerror(errno),
         None => e.to_string(),
@@ -28,7 +28,7 @@ pub fn errorText(e: &io::Error) -> String {
 }
 
 /// The error number inside `e`, 0 when it carries none.
-pub fn errnoOf(e: &io::Error) -> i32 {
+pub fn errno_of(e: &io::Error) -> i32 {
     e.raw_os_error().unwrap_or(0)
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn cvt(ret: i32) -> io::Result<i32> {
 }
 
 /// [`cvt`] for the calls that count bytes.
-pub(crate) fn cvtSize(ret: isize) -> io::Result<usize> {
+pub(crate) fn cvt_size(ret: isize) -> io::Result<usize> {
     usize::try_from(ret).map_err(|_| io::Error::last_os_error())
 }
 
@@ -51,9 +51,9 @@ mod tests {
         assert_eq!(strerror(libc::EADDRINUSE), "Address already in use");
         assert_eq!(strerror(libc::EAGAIN), "Resource temporarily unavailable");
         assert_eq!(
-            errorText(&io::Error::from_raw_os_error(libc::EPERM)),
+            error_text(&io::Error::from_raw_os_error(libc::EPERM)),
             "Operation not permitted"
         );
-        assert_eq!(errnoOf(&io::Error::other("x")), 0);
+        assert_eq!(errno_of(&io::Error::other("x")), 0);
     }
 }

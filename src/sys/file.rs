@@ -15,7 +15,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// A path of bytes as std's.
-pub fn asPath(path: &[u8]) -> &Path {
+pub fn as_path(path: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(path))
 }
 
@@ -61,7 +61,7 @@ pub fn lseek(fd: RawFd, offset: i64, whence: i32) -> io::Result<i64> {
 }
 
 /// The size in bytes of an open file.
-pub fn fileSize(fd: RawFd) -> io::Result<i64> {
+pub fn file_size(fd: RawFd) -> io::Result<i64> {
     // SAFETY: an all-zero `stat` is a valid value of it.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
     // SAFETY: `stat` takes the answer.
@@ -88,7 +88,7 @@ pub fn dup2(old: RawFd, new: RawFd) -> io::Result<()> {
 }
 
 /// Whether the descriptor is open at all.
-pub fn isOpen(fd: RawFd) -> bool {
+pub fn fd_is_open(fd: RawFd) -> bool {
     // SAFETY: no pointers.
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
@@ -101,7 +101,7 @@ pub fn isatty(fd: RawFd) -> bool {
 
 /// Gives a file another name, at once and for all: who opens it finds the old file or the new one.
 pub fn rename(old: &[u8], new: &[u8]) -> io::Result<()> {
-    fs::rename(asPath(old), asPath(new))
+    fs::rename(as_path(old), as_path(new))
 }
 
 /// Takes a name away; the file goes with its last name and descriptor. Allowed in a signal handler.
@@ -144,7 +144,7 @@ pub fn access(path: &[u8], what: Access) -> io::Result<()> {
 
 /// Changes the working directory.
 pub fn chdir(path: &[u8]) -> io::Result<()> {
-    std::env::set_current_dir(asPath(path))
+    std::env::set_current_dir(as_path(path))
 }
 
 /// The working directory.
@@ -158,8 +158,8 @@ pub fn umask(mask: u32) -> u32 {
 }
 
 /// Makes the directory's own entries durable: after a rename, before it is relied on.
-pub fn fsyncDirectory(path: &[u8]) -> io::Result<()> {
-    fs::File::open(asPath(path))?.sync_all()
+pub fn fsync_directory(path: &[u8]) -> io::Result<()> {
+    fs::File::open(as_path(path))?.sync_all()
 }
 
 #[cfg(test)]
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn a_files_life() {
         let dir = format!("/tmp/fidelis-file-{}", std::process::id()).into_bytes();
-        fs::create_dir_all(asPath(&dir)).unwrap();
+        fs::create_dir_all(as_path(&dir)).unwrap();
         let [a, b] = [&b"/a"[..], b"/b"].map(|name| [&dir[..], name].concat());
 
         let fd = open(&a, libc::O_CREAT | libc::O_RDWR | libc::O_APPEND, 0o600).unwrap();
@@ -179,29 +179,29 @@ mod tests {
         redis_fsync(fd).unwrap();
         fsync(fd).unwrap();
         rdb_fsync_range(fd, 0, 10).unwrap();
-        assert_eq!(fileSize(fd).unwrap(), 10);
+        assert_eq!(file_size(fd).unwrap(), 10);
         ftruncate(fd, 4).unwrap();
         assert_eq!(lseek(fd, 1, libc::SEEK_SET).unwrap(), 1);
         let mut buf = [0; 8];
         assert_eq!(read(fd, &mut buf).unwrap(), 3);
         assert_eq!(&buf[..3], b"123");
         fchmod(fd, 0o640).unwrap();
-        assert!(!isatty(fd) && isOpen(fd));
+        assert!(!isatty(fd) && fd_is_open(fd));
 
         rename(&a, &b).unwrap();
         truncate(&b, 2).unwrap();
-        assert_eq!(fileSize(fd).unwrap(), 2);
-        assert_eq!(fs::metadata(asPath(&b)).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(file_size(fd).unwrap(), 2);
+        assert_eq!(fs::metadata(as_path(&b)).unwrap().permissions().mode() & 0o777, 0o640);
         chmod(&b, 0o600).unwrap();
         access(&b, Access::Read).unwrap();
         access(&b, Access::Write).unwrap();
         assert!(access(&a, Access::Read).is_err() && access(&b, Access::Execute).is_err());
-        fsyncDirectory(&dir).unwrap();
+        fsync_directory(&dir).unwrap();
         unlink(&b).unwrap();
         assert_eq!(unlink(&b).unwrap_err().raw_os_error(), Some(libc::ENOENT));
         assert_eq!(open(b"a\0b", 0, 0).unwrap_err().raw_os_error(), Some(libc::EINVAL));
         close(fd);
-        fs::remove_dir(asPath(&dir)).unwrap();
+        fs::remove_dir(as_path(&dir)).unwrap();
         assert!(getcwd().unwrap().starts_with(b"/"));
     }
 }

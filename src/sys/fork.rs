@@ -15,13 +15,13 @@ pub enum Fork {
 
 /// Splits the process in two.
 ///
-/// The child shares the event loop's epoll set with its parent: `EventLoop::aeInChild` must be the
-/// first it calls. It must leave by [`exitFromChild`].
+/// The child shares the event loop's epoll set with its parent: `EventLoop::leave_epoll_to_parent`
+/// must be the first it calls. It must leave by [`exitFromChild`].
 pub fn fork() -> io::Result<Fork> {
     // SAFETY: the child may allocate: jemalloc registers with `pthread_atfork`. No other lock of
     // this process is one that a background thread holds and a child takes: the one log line of a
-    // background thread (an fsync that failed) only reads the log's settings, as the child does, and
-    // takes its local time without libc's lock.
+    // background thread (an fsync that failed) only reads the log's settings, as the child does,
+    // and takes its local time without libc's lock.
     match cvt(unsafe { libc::fork() })? {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(pid)),
@@ -63,12 +63,12 @@ fn wait(pid: i32, flags: i32) -> io::Result<Option<ChildExit>> {
 
 /// Asks whether `pid` (or [`ANY_CHILD`]) has ended, without waiting. `None`: not yet. ECHILD: there
 /// is no such child.
-pub fn waitNoHang(pid: i32) -> io::Result<Option<ChildExit>> {
+pub fn wait_no_hang(pid: i32) -> io::Result<Option<ChildExit>> {
     wait(pid, libc::WNOHANG)
 }
 
 /// Waits until `pid` has ended, through signals.
-pub fn waitFor(pid: i32) -> io::Result<ChildExit> {
+pub fn wait_for_child(pid: i32) -> io::Result<ChildExit> {
     loop {
         match wait(pid, 0) {
             Ok(Some(exit)) => return Ok(exit),
@@ -105,8 +105,8 @@ mod tests {
     fn a_child_exits_with_its_code() {
         let _forks = forks();
         let Fork::Parent(pid) = fork().unwrap() else { exitFromChild(7) };
-        assert_eq!(waitFor(pid).unwrap(), ChildExit { pid, exitcode: 7, bysignal: 0 });
-        assert_eq!(waitNoHang(pid).unwrap_err().raw_os_error(), Some(libc::ECHILD));
+        assert_eq!(wait_for_child(pid).unwrap(), ChildExit { pid, exitcode: 7, bysignal: 0 });
+        assert_eq!(wait_no_hang(pid).unwrap_err().raw_os_error(), Some(libc::ECHILD));
     }
 
     #[test]
@@ -117,8 +117,11 @@ mod tests {
                 crate::sys::clock::usleep(1_000_000);
             }
         };
-        assert_eq!(waitNoHang(pid).unwrap(), None);
+        assert_eq!(wait_no_hang(pid).unwrap(), None);
         kill(pid, libc::SIGKILL).unwrap();
-        assert_eq!(waitFor(pid).unwrap(), ChildExit { pid, exitcode: 0, bysignal: libc::SIGKILL });
+        assert_eq!(
+            wait_for_child(pid).unwrap(),
+            ChildExit { pid, exitcode: 0, bysignal: libc::SIGKILL }
+        );
     }
 }

@@ -1,14 +1,17 @@
-//! How the environment wants text to be sorted (`LC_COLLATE`), for SORT with ALPHA. From `server.c` and `sort.c`.
+//! How the environment wants text to be sorted (`LC_COLLATE`), for SORT with ALPHA. From `server.c`
+//! and `sort.c`.
 #![allow(unsafe_code)] // the C library's locale
 
-/// Takes the collation from the environment (`LC_ALL`, `LC_COLLATE`, `LANG`). Call it at start, before any thread.
-pub fn localeInit() {
+/// Takes the collation from the environment (`LC_ALL`, `LC_COLLATE`, `LANG`). Call it at start,
+/// before any thread.
+pub fn locale_init() {
     // SAFETY: the name is a C string; called at start, when no other thread asks for the locale.
     unsafe { libc::setlocale(libc::LC_COLLATE, c"".as_ptr()) };
 }
 
-/// Appends a key to `out`, such that two keys compare as bytes like `strcoll` compares their texts. A text ends at its first
-/// NUL. Before [`localeInit`], and in the locale "C", that is the text itself.
+/// Appends a key to `out`, such that two keys compare as bytes like `strcoll` compares their texts.
+/// A text ends at its first NUL. Before [`locale_init`], and in the locale "C", that is the text
+/// itself.
 pub fn strxfrm(text: &[u8], out: &mut Vec<u8>) {
     let end = text.iter().position(|&b| b == 0).unwrap_or(text.len());
     let mut text = text[..end].to_vec();
@@ -17,8 +20,8 @@ pub fn strxfrm(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len());
     loop {
         let room = out.capacity() - start;
-        // SAFETY: `text` ends with NUL; at most `room` bytes are written behind the `start` bytes in use, and the result
-        // overlaps nothing.
+        // SAFETY: `text` ends with NUL; at most `room` bytes are written behind the `start` bytes
+        // in use, and the result overlaps nothing.
         let len = unsafe {
             libc::strxfrm(out.as_mut_ptr().add(start).cast(), text.as_ptr().cast(), room)
         };

@@ -1,8 +1,10 @@
-//! Memory that is asked for by other ways than the allocator: zeroed arrays from the kernel, and size classes.
+//! Memory that is asked for by other ways than the allocator: zeroed arrays from the kernel, and
+//! size classes.
 //!
-//! A hash table that doubles at ten million keys needs 128 MB of zeros. From an allocator that is a pause of tens of
-//! milliseconds; from `mmap` it is nothing, since the kernel zeroes each page when it is first touched. Giving it back is
-//! done a piece at a time by [`release`], for the same reason.
+//! A hash table that doubles at ten million keys needs 128 MB of zeros. From an allocator that is a
+//! pause of tens of milliseconds; from `mmap` it is nothing, since the kernel zeroes each page when
+//! it is first touched. Giving it back is done a piece at a time by [`release`], for the same
+//! reason.
 #![allow(unsafe_code)] // mmap, munmap, madvise and the global allocator are what this file is for
 
 use crate::sys::alloc::fallibly;
@@ -17,10 +19,12 @@ pub const RELEASE_CHUNK: usize = 2 * 1024 * 1024;
 /// The alignment of an array: one cache line.
 const ALIGN: usize = 64;
 
-/// Bytes mapped and not yet given back. Like the allocator's own counters it belongs to the process, not to a server.
+/// Bytes mapped and not yet given back. Like the allocator's own counters it belongs to the
+/// process, not to a server.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes held by mapped arrays, which the allocator's statistics know nothing of: `used_memory` is the sum of both.
+/// Bytes held by mapped arrays, which the allocator's statistics know nothing of: `used_memory` is
+/// the sum of both.
 pub fn mapped_bytes() -> usize {
     MAPPED.load(Relaxed)
 }
@@ -31,7 +35,8 @@ pub fn is_mapped(bytes: usize) -> bool {
     bytes >= MAP_THRESHOLD
 }
 
-/// A zeroed array of `bytes` bytes (not 0), aligned to a cache line; `None` when there is no memory for it.
+/// A zeroed array of `bytes` bytes (not 0), aligned to a cache line; `None` when there is no memory
+/// for it.
 pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
     assert!(bytes > 0 && bytes <= isize::MAX as usize - ALIGN);
     if !is_mapped(bytes) {
@@ -39,7 +44,8 @@ pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
         // SAFETY: `bytes` is not 0, so the layout has a size.
         return NonNull::new(fallibly(|| unsafe { alloc_zeroed(layout) }));
     }
-    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no memory of ours.
+    // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no memory
+    // of ours.
     let p = unsafe {
         libc::mmap(
             null_mut(),
@@ -53,24 +59,27 @@ pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
     if p == libc::MAP_FAILED {
         return None;
     }
-    // No huge pages: to zero one takes long, to find one may take milliseconds, and under a forked child a write to one
-    // would copy it all. Should the kernel know nothing of them, so much the better.
-    // SAFETY: advice about a mapping of ours, which changes nothing of its contents.
+    // No huge pages: to zero one takes long, to find one may take milliseconds, and under a forked
+    // child a write to one would copy it all. Should the kernel know nothing of them, so much the
+    // better. SAFETY: advice about a mapping of ours, which changes nothing of its contents.
     unsafe { libc::madvise(p, bytes, libc::MADV_NOHUGEPAGE) };
     MAPPED.fetch_add(bytes, Relaxed);
     NonNull::new(p.cast())
 }
 
-/// Gives the pages of `[offset, offset + RELEASE_CHUNK)` of a mapped array back to the kernel; they read as zeros from now on.
+/// Gives the pages of `[offset, offset + RELEASE_CHUNK)` of a mapped array back to the kernel; they
+/// read as zeros from now on.
 ///
 /// # Safety
-/// `array` is a live array of `bytes` mapped bytes, `offset` is a multiple of [`RELEASE_CHUNK`], the chunk lies within
-/// it, and nothing in the chunk is needed any more or referred to. A chunk is given back at most once.
+/// `array` is a live array of `bytes` mapped bytes, `offset` is a multiple of [`RELEASE_CHUNK`],
+/// the chunk lies within it, and nothing in the chunk is needed any more or referred to. A chunk is
+/// given back at most once.
 pub unsafe fn release(array: NonNull<u8>, bytes: usize, offset: usize) {
     debug_assert!(
         is_mapped(bytes) && offset.is_multiple_of(RELEASE_CHUNK) && offset + RELEASE_CHUNK <= bytes
     );
-    // SAFETY: by contract the range is within one live mapping of ours, page-aligned, and its contents are not needed.
+    // SAFETY: by contract the range is within one live mapping of ours, page-aligned, and its
+    // contents are not needed.
     unsafe { libc::madvise(array.as_ptr().add(offset).cast(), RELEASE_CHUNK, libc::MADV_DONTNEED) };
     MAPPED.fetch_sub(RELEASE_CHUNK, Relaxed);
 }
@@ -78,22 +87,25 @@ pub unsafe fn release(array: NonNull<u8>, bytes: usize, offset: usize) {
 /// Frees an array, of which the first `released` bytes went by [`release`] before.
 ///
 /// # Safety
-/// `array` came from [`alloc_array`] with the same `bytes`, is not referred to any more, and is freed once.
+/// `array` came from [`alloc_array`] with the same `bytes`, is not referred to any more, and is
+/// freed once.
 pub unsafe fn free_array(array: NonNull<u8>, bytes: usize, released: usize) {
     if is_mapped(bytes) {
         // SAFETY: by contract this is one whole mapping of ours that nobody refers to.
         unsafe { libc::munmap(array.as_ptr().cast(), bytes) };
         MAPPED.fetch_sub(bytes - released, Relaxed);
     } else {
-        // SAFETY: by contract it came from `alloc_zeroed` with this very layout, which was checked when it was made.
+        // SAFETY: by contract it came from `alloc_zeroed` with this very layout, which was checked
+        // when it was made.
         unsafe { dealloc(array.as_ptr(), Layout::from_size_align_unchecked(bytes, ALIGN)) };
     }
 }
 
-/// The size that an allocation of `n` bytes takes up: the size classes of jemalloc built with `lg_quantum` 3.
+/// The size that an allocation of `n` bytes takes up: the size classes of jemalloc built with
+/// `lg_quantum` 3.
 ///
-/// Blocks that may be refilled in place are asked for at this size, so that the slack is theirs to use and
-/// the size can be told again from the contents.
+/// Blocks that may be refilled in place are asked for at this size, so that the slack is theirs to
+/// use and the size can be told again from the contents.
 #[inline]
 pub const fn size_class(n: usize) -> usize {
     if n <= 64 {
@@ -104,7 +116,8 @@ pub const fn size_class(n: usize) -> usize {
     (n + step - 1) & !(step - 1)
 }
 
-/// Asks the processor to bring the cache line at `addr` nearer. Any address will do: a prefetch never faults.
+/// Asks the processor to bring the cache line at `addr` nearer. Any address will do: a prefetch
+/// never faults.
 #[inline(always)]
 pub fn prefetch(addr: usize) {
     #[cfg(target_arch = "x86_64")]

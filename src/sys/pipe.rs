@@ -14,7 +14,7 @@ pub fn pipe() -> io::Result<(RawFd, RawFd)> {
 }
 
 /// A new pipe whose two ends do not block.
-pub fn pipeNonBlock() -> io::Result<(RawFd, RawFd)> {
+pub fn nonblocking_pipe() -> io::Result<(RawFd, RawFd)> {
     let mut fds = [-1; 2];
     // SAFETY: the array has room for the two numbers.
     cvt(unsafe { libc::pipe2(fds.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK) })?;
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn bytes_go_one_way() {
-        let (r, w) = pipeNonBlock().unwrap();
+        let (r, w) = nonblocking_pipe().unwrap();
         let mut buf = [0; 8];
         assert_eq!(read(r, &mut buf).unwrap_err().raw_os_error(), Some(libc::EAGAIN));
         assert_eq!(write(w, b"abc").unwrap(), 3);

@@ -27,7 +27,7 @@ fn atoi(text: &[u8]) -> i64 {
 }
 
 /// The number in a file of `/proc` or `/sys`; `None` if it can't be read.
-fn numberIn(path: &str) -> Option<i64> {
+fn read_proc_number(path: &str) -> Option<i64> {
     fs::read(path).ok().filter(|text| !text.is_empty()).map(|text| atoi(&text))
 }
 
@@ -38,7 +38,7 @@ pub fn readOOMScoreAdj() -> io::Result<i32> {
 }
 
 /// Sets it. Lower than before needs a privilege.
-pub fn writeOOMScoreAdj(val: i32) -> io::Result<()> {
+pub fn write_oom_score_adj(val: i32) -> io::Result<()> {
     let fd = open(b"/proc/self/oom_score_adj", libc::O_WRONLY, 0)?;
     let result = write(fd, format!("{val}\n").as_bytes());
     close(fd);
@@ -46,29 +46,29 @@ pub fn writeOOMScoreAdj(val: i32) -> io::Result<()> {
 }
 
 /// The most open files: (limit now, limit to which it may be raised).
-pub fn getNofile() -> io::Result<(u64, u64)> {
+pub fn nofile_limits() -> io::Result<(u64, u64)> {
     Ok(nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)?)
 }
 
 /// Sets both limits on open files to `n`.
-pub fn setNofile(n: u64) -> io::Result<()> {
+pub fn set_nofile_limit(n: u64) -> io::Result<()> {
     Ok(nix::sys::resource::setrlimit(Resource::RLIMIT_NOFILE, n, n)?)
 }
 
 /// The kernel's bound on the limit of open files of any process; `None` if unknown.
 pub fn nr_open() -> Option<u64> {
-    numberIn("/proc/sys/fs/nr_open").and_then(|n| u64::try_from(n).ok())
+    read_proc_number("/proc/sys/fs/nr_open").and_then(|n| u64::try_from(n).ok())
 }
 
 /// The kernel's bound on the backlog of a listening socket; `None` if unknown.
 pub fn somaxconn() -> Option<i64> {
-    numberIn("/proc/sys/net/core/somaxconn")
+    read_proc_number("/proc/sys/net/core/somaxconn")
 }
 
 /// The kernel's `vm.overcommit_memory`; -1 if unknown. With 1, a fork that copies much memory does
 /// not fail.
 pub fn linuxOvercommitMemoryValue() -> i64 {
-    numberIn("/proc/sys/vm/overcommit_memory").unwrap_or(-1)
+    read_proc_number("/proc/sys/vm/overcommit_memory").unwrap_or(-1)
 }
 
 /// Goes into the background: the parent exits with 0, the child goes on in a session of its own,
@@ -114,12 +114,12 @@ pub fn THPGetAnonHugePagesSize() -> usize {
 /// Bytes of this process that are in memory; 0 if unknown.
 pub fn zmalloc_get_rss() -> usize {
     // Field 24, in pages. The second one, the name, is in parentheses and may hold blanks itself.
-    let field = statFields().and_then(|fields| fields.get(24 - 3)?.parse::<usize>().ok());
-    field.unwrap_or(0).saturating_mul(pageSize())
+    let field = proc_stat_fields().and_then(|fields| fields.get(24 - 3)?.parse::<usize>().ok());
+    field.unwrap_or(0).saturating_mul(os_page_size())
 }
 
 /// The fields of `/proc/self/stat` from the third on.
-fn statFields() -> Option<Vec<String>> {
+fn proc_stat_fields() -> Option<Vec<String>> {
     let text = fs::read("/proc/self/stat").ok()?;
     let after = text.iter().rposition(|&b| b == b')')? + 1;
     let text = String::from_utf8_lossy(&text[after..]);
@@ -132,7 +132,7 @@ fn sysconf(name: i32) -> usize {
 }
 
 /// Bytes in a page of memory.
-pub fn pageSize() -> usize {
+pub fn os_page_size() -> usize {
     sysconf(libc::_SC_PAGESIZE)
 }
 
@@ -169,7 +169,7 @@ pub fn zmalloc_get_private_dirty(pid: i32) -> usize {
 
 /// Bytes of memory the machine has.
 pub fn zmalloc_get_memory_size() -> usize {
-    sysconf(libc::_SC_PHYS_PAGES).saturating_mul(pageSize())
+    sysconf(libc::_SC_PHYS_PAGES).saturating_mul(os_page_size())
 }
 
 /// Processor time, in microseconds.
@@ -259,7 +259,7 @@ pub fn syslog(priority: i32, line: &[u8]) {
 }
 
 /// The processors that `list` names, below CPU_SETSIZE. `None`: it is malformed.
-fn parseCpuList(list: &[u8]) -> Option<Vec<usize>> {
+fn parse_cpu_list(list: &[u8]) -> Option<Vec<usize>> {
     /// The number at the start, and what follows it.
     fn next_num(s: &[u8]) -> Option<(i64, &[u8])> {
         let digits = s.iter().take_while(|b| b.is_ascii_digit()).count();
@@ -288,11 +288,11 @@ fn parseCpuList(list: &[u8]) -> Option<Vec<usize>> {
 /// Lets this thread run only on the processors of `cpulist`, like `0,2,4-10:2` (every second from 4
 /// to 10). A list that can't be read changes nothing, silently, as in the C.
 pub fn setcpuaffinity(cpulist: &[u8]) {
-    let Some(cpus) = parseCpuList(cpulist) else { return };
+    let Some(cpus) = parse_cpu_list(cpulist) else { return };
     // SAFETY: an all-zero set is the empty one.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     for cpu in cpus {
-        // SAFETY: `parseCpuList` gives numbers below CPU_SETSIZE only.
+        // SAFETY: `parse_cpu_list` gives numbers below CPU_SETSIZE only.
         unsafe { libc::CPU_SET(cpu, &mut set) };
     }
     // A processor that isn't there is no reason to stop.
@@ -328,7 +328,7 @@ unsafe extern "C" {
 pub fn spt_init() -> Option<ProcTitle> {
     // Where the kernel has put them: start and end of the arguments, start and end of the
     // environment. The arrays of pointers, from which the C infers it, are not at hand in Rust.
-    let fields = statFields()?;
+    let fields = proc_stat_fields()?;
     let at = |field: usize| fields.get(field - 3)?.parse::<usize>().ok().filter(|&at| at != 0);
     let (arg_start, arg_end) = (at(48)?, at(49)?);
     let (env_start, env_end) = (at(50)?, at(51)?);
@@ -386,8 +386,8 @@ impl ProcTitle {
 /// Columns and rows of the window that standard output is. `None`: it is none.
 pub fn window_size() -> Option<(u16, u16)> {
     let mut ws = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
-    // SAFETY: this request writes a `winsize` and nothing else, and `ws` is one that lives until the call is over. A descriptor
-    // that is no terminal, or none at all, is an error.
+    // SAFETY: this request writes a `winsize` and nothing else, and `ws` is one that lives until
+    // the call is over. A descriptor that is no terminal, or none at all, is an error.
     let result = unsafe { libc::ioctl(libc::STDOUT_FILENO, libc::TIOCGWINSZ, &raw mut ws) };
     (result != -1).then_some((ws.ws_col, ws.ws_row))
 }
@@ -395,19 +395,19 @@ pub fn window_size() -> Option<(u16, u16)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::fork::{exitFromChild, waitFor};
+    use crate::sys::fork::{exitFromChild, wait_for_child};
     use crate::testing::forks;
 
     #[test]
     fn figures_of_this_process_make_sense() {
         let rss = zmalloc_get_rss();
         assert!(rss > 100_000 && rss < zmalloc_get_memory_size(), "{rss}");
-        assert_eq!(pageSize() % 4096, 0);
+        assert_eq!(os_page_size() % 4096, 0);
         assert!(zmalloc_get_private_dirty(-1) > 0);
         assert!(zmalloc_get_smap_bytes_by_field("Rss:", std::process::id() as i32) > 100_000);
         assert_eq!(zmalloc_get_smap_bytes_by_field("NoSuchField:", -1), 0);
         assert_eq!(zmalloc_get_smap_bytes_by_field("Rss:", i32::MAX), 0);
-        let (now, most) = getNofile().unwrap();
+        let (now, most) = nofile_limits().unwrap();
         assert!(now > 2 && now <= most);
         assert!(somaxconn().unwrap() > 0);
         assert!((0..=2).contains(&linuxOvercommitMemoryValue()));
@@ -429,7 +429,7 @@ mod tests {
             let wrote = zmalloc_get_private_dirty(-1).saturating_sub(before) >> 20;
             exitFromChild(wrote.min(200) as i32);
         };
-        let wrote = waitFor(pid).unwrap().exitcode;
+        let wrote = wait_for_child(pid).unwrap().exitcode;
         // More, when other tests release what the child then has for itself.
         assert!(wrote >= 15, "{wrote} MB");
         drop(block);
@@ -437,12 +437,12 @@ mod tests {
 
     #[test]
     fn cpu_lists() {
-        assert_eq!(parseCpuList(b"0,2,3").unwrap(), [0, 2, 3]);
-        assert_eq!(parseCpuList(b"0,2-3").unwrap(), [0, 2, 3]);
-        assert_eq!(parseCpuList(b"0-20:7,1").unwrap(), [0, 7, 14, 1]);
-        assert_eq!(parseCpuList(b"1020-99999999999999999999").unwrap(), [1020, 1021, 1022, 1023]);
+        assert_eq!(parse_cpu_list(b"0,2,3").unwrap(), [0, 2, 3]);
+        assert_eq!(parse_cpu_list(b"0,2-3").unwrap(), [0, 2, 3]);
+        assert_eq!(parse_cpu_list(b"0-20:7,1").unwrap(), [0, 7, 14, 1]);
+        assert_eq!(parse_cpu_list(b"1020-99999999999999999999").unwrap(), [1020, 1021, 1022, 1023]);
         for bad in [&b""[..], b"a", b"1-", b"3-1", b"1-4:0", b"1,", b"1x", b"-1", b"1:2"] {
-            assert!(parseCpuList(bad).is_none(), "{bad:?}");
+            assert!(parse_cpu_list(bad).is_none(), "{bad:?}");
         }
         let _forks = forks();
         let Fork::Parent(pid) = fork().unwrap() else {
@@ -457,7 +457,7 @@ mod tests {
             setcpuaffinity(first.as_bytes());
             exitFromChild(i32::from(first.is_empty() || allowed() != first));
         };
-        assert_eq!(waitFor(pid).unwrap().exitcode, 0);
+        assert_eq!(wait_for_child(pid).unwrap().exitcode, 0);
     }
 
     /// In a child, since it overwrites the arguments: the kernel shows the title, the environment
@@ -482,7 +482,7 @@ mod tests {
             }
             exitFromChild(if std::env::var_os("PATH") == path { 0 } else { 3 });
         };
-        assert_eq!(waitFor(pid).unwrap().exitcode, 0);
+        assert_eq!(wait_for_child(pid).unwrap().exitcode, 0);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub fn getRandomHexChars(buf: &mut [u8]) {
 }
 
 /// A random number.
-pub fn randomU64() -> u64 {
+pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     getRandomBytes(&mut bytes);
     u64::from_ne_bytes(bytes)
@@ -45,6 +45,6 @@ mod tests {
         for i in 1..ids.len() {
             assert!(!ids[..i].contains(&ids[i]));
         }
-        assert_ne!(randomU64(), randomU64());
+        assert_ne!(random_u64(), random_u64());
     }
 }

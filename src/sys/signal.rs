@@ -39,29 +39,30 @@ pub struct SignalHooks {
 static HOOKS: OnceLock<SignalHooks> = OnceLock::new();
 static SHUTDOWN_ASAP: AtomicBool = AtomicBool::new(false);
 static LOADING: AtomicBool = AtomicBool::new(false);
-/// The name of the file that is loaded if it is a temporary one, and zeros behind it. A process that leaves while it loads
-/// has no other use for it.
+/// The name of the file that is loaded if it is a temporary one, and zeros behind it. A process
+/// that leaves while it loads has no other use for it.
 static TEMP_FILE: [AtomicU8; 64] = [const { AtomicU8::new(0) }; 64];
 
-fn logFromHandler(line: &'static str) {
+fn log_in_handler(line: &'static str) {
     if let Some(hooks) = HOOKS.get() {
         (hooks.log)(line);
     }
 }
 
 /// Whether a signal has asked for a shutdown (`server.shutdown_asap`).
-pub fn shutdownAsap() -> bool {
+pub fn shutdown_requested() -> bool {
     SHUTDOWN_ASAP.load(Relaxed)
 }
 
 /// Sets or withdraws the wish for a shutdown.
-pub fn setShutdownAsap(asap: bool) {
+pub fn set_shutdown_requested(asap: bool) {
     SHUTDOWN_ASAP.store(asap, Relaxed);
 }
 
 /// Tells the handlers that data is being loaded: there is nothing to save then, so a shutdown exits
-/// at once. `temp_file`, the name of a file of at most 63 bytes, is removed before; there is none if it is empty.
-pub fn setLoading(loading: bool, temp_file: &[u8]) {
+/// at once. `temp_file`, the name of a file of at most 63 bytes, is removed before; there is none
+/// if it is empty.
+pub fn set_loading_flag(loading: bool, temp_file: &[u8]) {
     LOADING.store(false, SeqCst);
     let name = if temp_file.len() < TEMP_FILE.len() { temp_file } else { b"" };
     for (i, c) in TEMP_FILE.iter().enumerate() {
@@ -70,7 +71,8 @@ pub fn setLoading(loading: bool, temp_file: &[u8]) {
     LOADING.store(loading, SeqCst);
 }
 
-/// Removes the temporary file that is being loaded, if it is one. Called by a handler: nothing is allocated.
+/// Removes the temporary file that is being loaded, if it is one. Called by a handler: nothing is
+/// allocated.
 fn remove_temp_file_of_loading() {
     let mut name = [0; TEMP_FILE.len()];
     for (c, stored) in name.iter_mut().zip(&TEMP_FILE) {
@@ -101,34 +103,34 @@ extern "C" fn sigShutdownHandler(sig: libc::c_int) {
         _ => "Received shutdown signal, scheduling shutdown...",
     };
     // Ctrl+C for the second time: someone wants it to end now, saved or not.
-    if shutdownAsap() && sig == libc::SIGINT {
-        logFromHandler("You insist... exiting now.");
+    if shutdown_requested() && sig == libc::SIGINT {
+        log_in_handler("You insist... exiting now.");
         if let Some(hooks) = HOOKS.get() {
             (hooks.removeTempFile)();
         }
         // C: exit(), which is not allowed in a handler.
         exitFromChild(1);
     } else if LOADING.load(SeqCst) {
-        logFromHandler("Received shutdown signal during loading, exiting now.");
+        log_in_handler("Received shutdown signal during loading, exiting now.");
         remove_temp_file_of_loading();
         exitFromChild(0);
     }
-    logFromHandler(msg);
-    setShutdownAsap(true);
+    log_in_handler(msg);
+    set_shutdown_requested(true);
 }
 
 const CRASH_SIGNALS: [i32; 5] =
     [libc::SIGSEGV, libc::SIGBUS, libc::SIGFPE, libc::SIGILL, libc::SIGABRT];
 
 /// Installs the handlers of a server: SIGTERM and SIGINT schedule a shutdown (see
-/// [`shutdownAsap`]), and with `crashlog`, a crash is reported before it happens. The hooks of the
-/// first call stay.
+/// [`shutdown_requested`]), and with `crashlog`, a crash is reported before it happens. The hooks
+/// of the first call stay.
 pub fn setupSignalHandlers(hooks: SignalHooks, crashlog: bool) {
     HOOKS.get_or_init(|| hooks);
     install(libc::SIGTERM, sigShutdownHandler as *const () as usize, 0);
     install(libc::SIGINT, sigShutdownHandler as *const () as usize, 0);
     if crashlog {
-        setupAlternateStack();
+        setup_alternate_stack();
         let flags = libc::SA_NODEFER | libc::SA_RESETHAND | libc::SA_SIGINFO | libc::SA_ONSTACK;
         for signal in CRASH_SIGNALS {
             install(signal, sigsegvHandler as *const () as usize, flags);
@@ -144,7 +146,7 @@ pub fn removeSignalHandlers() {
 }
 
 /// A stack of its own for the crash report: the usual one may be what ran out.
-fn setupAlternateStack() {
+fn setup_alternate_stack() {
     const SIZE: usize = 256 * 1024;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
     let access = libc::PROT_READ | libc::PROT_WRITE;
@@ -159,7 +161,7 @@ fn setupAlternateStack() {
 }
 
 extern "C" fn sigKillChildHandler(_sig: libc::c_int) {
-    logFromHandler("Received SIGUSR1 in child, exiting now.");
+    log_in_handler("Received SIGUSR1 in child, exiting now.");
     exitFromChild(SERVER_CHILD_NOERROR_RETVAL);
 }
 
@@ -170,13 +172,13 @@ pub fn setupChildSignalHandlers() {
 }
 
 /// A terminal that hangs up and a peer that is gone do not end a server.
-pub fn ignoreHupAndPipe() {
+pub fn ignore_hup_and_pipe() {
     install(libc::SIGHUP, libc::SIG_IGN, 0);
     install(libc::SIGPIPE, libc::SIG_IGN, 0);
 }
 
 /// Keeps `signal` from being delivered to this thread, so that another one gets it.
-pub fn blockInThread(signal: i32) {
+pub fn block_signal_in_thread(signal: i32) {
     // SAFETY: an all-zero set is valid memory for `sigemptyset` to fill.
     let mut set: libc::sigset_t = unsafe { std::mem::zeroed() };
     // SAFETY: the set is ours; signal numbers out of range are refused.
@@ -331,12 +333,12 @@ extern "C" fn sigsegvHandler(
     if let Some(place) = eipPlace {
         *place = eip;
     }
-    dieBySignal(sig);
+    die_by_signal(sig);
 }
 
 /// Lets `signal` take its usual effect on this process, so that whoever started it sees it, and a
 /// core is written where that is on.
-pub fn dieBySignal(signal: i32) {
+pub fn die_by_signal(signal: i32) {
     install(signal, libc::SIG_DFL, libc::SA_NODEFER | libc::SA_ONSTACK | libc::SA_RESETHAND);
     // It can't fail: the process may signal itself.
     let _ = kill(getpid(), signal);
@@ -344,7 +346,7 @@ pub fn dieBySignal(signal: i32) {
 
 /// Copies memory at any address, even a bad one: returns how many bytes could be read. For the
 /// crash report, which must not crash while it looks around.
-pub fn readMemory(address: usize, buf: &mut [u8]) -> usize {
+pub fn read_memory(address: usize, buf: &mut [u8]) -> usize {
     let from = [RemoteIoVec { base: address, len: buf.len() }];
     let pid = nix::unistd::Pid::from_raw(getpid());
     process_vm_readv(pid, &mut [IoSliceMut::new(buf)], &from).unwrap_or(0)
@@ -352,22 +354,22 @@ pub fn readMemory(address: usize, buf: &mut [u8]) -> usize {
 
 /// Writes the calls that led here to `fd`, one a line, the innermost `skip` left out.
 #[inline(never)]
-pub fn writeBacktrace(fd: RawFd, skip: usize) {
+pub fn write_backtrace(fd: RawFd, skip: usize) {
     let mut trace = [ptr::null_mut(); 100];
     // SAFETY: the array's size is given.
     let n = unsafe { libc::backtrace(trace.as_mut_ptr(), trace.len() as i32) };
     for &call in trace.get(skip + 1..n.max(0) as usize).unwrap_or(&[]) {
-        writePlace(fd, call.addr(), true);
+        write_place(fd, call.addr(), true);
     }
 }
 
-/// Writes the place of one instruction to `fd`, like a line of [`writeBacktrace`].
-pub fn writeSymbol(fd: RawFd, address: usize) {
-    writePlace(fd, address, false);
+/// Writes the place of one instruction to `fd`, like a line of [`write_backtrace`].
+pub fn write_symbol(fd: RawFd, address: usize) {
+    write_place(fd, address, false);
 }
 
 /// Functions of this program by name; others as libc knows them.
-fn writePlace(fd: RawFd, address: usize, is_return: bool) {
+fn write_place(fd: RawFd, address: usize, is_return: bool) {
     if write_function(fd, address, is_return) {
         return;
     }
@@ -437,7 +439,7 @@ pub fn disableWatchdog() {
 /// Makes sure that the functions of the crash report are loaded: libc loads its unwinder at the
 /// first use, which allocates, and that must not happen in a handler. Nor can names be looked for
 /// there.
-pub fn prepareBacktrace() -> io::Result<()> {
+pub fn prepare_backtrace() -> io::Result<()> {
     symbols::prepare();
     let mut trace = [ptr::null_mut(); 4];
     // SAFETY: the array's size is given.
@@ -448,7 +450,7 @@ pub fn prepareBacktrace() -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::sys::clock::usleep;
-    use crate::sys::fork::{ChildExit, Fork, fork, waitFor};
+    use crate::sys::fork::{ChildExit, Fork, fork, wait_for_child};
     use crate::sys::pipe::pipe;
     use crate::sys::{file, socket};
     use crate::testing::forks;
@@ -467,14 +469,14 @@ mod tests {
                 say(b" bad eip");
             }
             let mut top = [0; 16];
-            if readMemory(info.sp, &mut top) != 16 || readMemory(8, &mut top) != 0 {
+            if read_memory(info.sp, &mut top) != 16 || read_memory(8, &mut top) != 0 {
                 say(b" bad memory");
             }
         },
     };
 
     /// Runs `body` in a child and returns how it ended and what it wrote to its standard output.
-    fn inChild(body: fn()) -> (ChildExit, String) {
+    fn in_forked_child(body: fn()) -> (ChildExit, String) {
         let _forks = forks();
         let (r, w) = pipe().unwrap();
         let Fork::Parent(pid) = fork().unwrap() else {
@@ -483,29 +485,29 @@ mod tests {
             (3..1024).for_each(socket::close);
             setupSignalHandlers(TEST_HOOKS, true);
             setupChildSignalHandlers();
-            ignoreHupAndPipe();
+            ignore_hup_and_pipe();
             // Another test may load something just now.
-            setLoading(false, b"");
+            set_loading_flag(false, b"");
             body();
             exitFromChild(42);
         };
         socket::close(w);
         let mut said = Vec::new();
-        while socket::readAppend(r, &mut said, 4096).unwrap() > 0 {}
+        while socket::read_append(r, &mut said, 4096).unwrap() > 0 {}
         socket::close(r);
-        (waitFor(pid).unwrap(), String::from_utf8(said).unwrap())
+        (wait_for_child(pid).unwrap(), String::from_utf8(said).unwrap())
     }
 
     #[test]
     fn a_shutdown_signal_leaves_a_note_and_the_second_ctrl_c_insists() {
-        let (exit, said) = inChild(|| {
+        let (exit, said) = in_forked_child(|| {
             raise(libc::SIGTERM);
-            exitFromChild(if shutdownAsap() { 9 } else { 0 });
+            exitFromChild(if shutdown_requested() { 9 } else { 0 });
         });
         assert_eq!((exit.exitcode, exit.bysignal), (9, 0));
         assert_eq!(said, "Received SIGTERM scheduling shutdown...");
 
-        let (exit, said) = inChild(|| {
+        let (exit, said) = in_forked_child(|| {
             raise(libc::SIGINT);
             raise(libc::SIGINT);
         });
@@ -518,8 +520,8 @@ mod tests {
 
     #[test]
     fn a_shutdown_while_loading_exits_at_once() {
-        let (exit, said) = inChild(|| {
-            setLoading(true, b"");
+        let (exit, said) = in_forked_child(|| {
+            set_loading_flag(true, b"");
             raise(libc::SIGTERM);
         });
         assert_eq!((exit.exitcode, exit.bysignal), (0, 0));
@@ -528,10 +530,10 @@ mod tests {
 
     #[test]
     fn a_child_stops_without_an_error_when_asked() {
-        let (exit, said) = inChild(|| raise(libc::SIGUSR1));
+        let (exit, said) = in_forked_child(|| raise(libc::SIGUSR1));
         assert_eq!((exit.exitcode, exit.bysignal), (SERVER_CHILD_NOERROR_RETVAL, 0));
         assert_eq!(said, "Received SIGUSR1 in child, exiting now.");
-        let (exit, _) = inChild(|| {
+        let (exit, _) = in_forked_child(|| {
             raise(libc::SIGHUP);
             raise(libc::SIGPIPE);
         });
@@ -540,14 +542,14 @@ mod tests {
 
     #[test]
     fn a_crash_is_reported_and_ends_by_its_signal() {
-        let (exit, said) = inChild(|| {
+        let (exit, said) = in_forked_child(|| {
             // SAFETY: none: this is the crash.
             unsafe { ptr::without_provenance_mut::<u8>(0x10).write_volatile(1) };
         });
         assert_eq!(exit.bysignal, libc::SIGSEGV);
         assert_eq!(said, "crash 11 at 10");
 
-        let (exit, said) = inChild(|| {
+        let (exit, said) = in_forked_child(|| {
             // SAFETY: none: this calls where no code is.
             let nowhere: extern "C" fn() = unsafe { std::mem::transmute(0x20usize) };
             nowhere();
@@ -555,7 +557,7 @@ mod tests {
         assert_eq!(exit.bysignal, libc::SIGSEGV);
         assert_eq!(said, "crash 11 at 20");
 
-        let (exit, said) = inChild(|| std::process::abort());
+        let (exit, said) = in_forked_child(|| std::process::abort());
         assert_eq!(exit.bysignal, libc::SIGABRT);
         assert!(said.starts_with("crash 6"), "{said}");
     }
@@ -568,7 +570,7 @@ mod tests {
             std::hint::black_box(&mut more);
             deeper(&mut more).wrapping_add(std::hint::black_box(more[1]))
         }
-        let (exit, said) = inChild(|| {
+        let (exit, said) = in_forked_child(|| {
             // The alternate stack is the thread's that asked for it: this one's.
             deeper(&mut [1; 4096]);
         });
@@ -578,7 +580,7 @@ mod tests {
 
     #[test]
     fn the_watchdog_barks_when_not_fed() {
-        let (exit, said) = inChild(|| {
+        let (exit, said) = in_forked_child(|| {
             static BARKED: AtomicBool = AtomicBool::new(false);
             enableWatchdog(1000, |eip| {
                 say(if eip != 0 { b"bark" } else { b"lost" });
@@ -600,10 +602,10 @@ mod tests {
 
     #[test]
     fn a_backtrace_names_this_program() {
-        let (exit, said) = inChild(|| {
-            let _ = prepareBacktrace();
-            writeBacktrace(1, 0);
-            writeSymbol(1, invalidFunctionWasCalled as *const () as usize);
+        let (exit, said) = in_forked_child(|| {
+            let _ = prepare_backtrace();
+            write_backtrace(1, 0);
+            write_symbol(1, invalidFunctionWasCalled as *const () as usize);
         });
         assert_eq!(exit.exitcode, 42);
         assert!(said.contains("tests::a_backtrace_names_this_program"), "{said}");

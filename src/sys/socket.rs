@@ -4,7 +4,7 @@
 //! kernel's numbers.
 #![allow(unsafe_code)] // The socket calls take C structures, which live here and nowhere else.
 
-use crate::sys::errno::{cvt, cvtSize};
+use crate::sys::errno::{cvt, cvt_size};
 use std::ffi::{CStr, CString};
 use std::io;
 use std::mem::{size_of, zeroed};
@@ -36,7 +36,7 @@ pub const AF_UNSPEC: i32 = libc::AF_UNSPEC;
 pub const UNIX_PATH_MAX: usize = 107;
 
 /// `addr` in the kernel's form, with its length.
-fn toSockaddr(addr: &Addr) -> (libc::sockaddr_storage, libc::socklen_t) {
+fn to_sockaddr(addr: &Addr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all-zero bytes are a valid `sockaddr_storage`.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
     let p = ptr::from_mut(&mut storage);
@@ -85,7 +85,7 @@ fn toSockaddr(addr: &Addr) -> (libc::sockaddr_storage, libc::socklen_t) {
 
 /// The address that the kernel wrote to the first `len` bytes of `storage`; what it left alone is
 /// zero.
-fn fromSockaddr(storage: &libc::sockaddr_storage, len: libc::socklen_t) -> Addr {
+fn from_sockaddr(storage: &libc::sockaddr_storage, len: libc::socklen_t) -> Addr {
     let p = ptr::from_ref(storage);
     match i32::from(storage.ss_family) {
         libc::AF_INET => {
@@ -117,14 +117,14 @@ fn fromSockaddr(storage: &libc::sockaddr_storage, len: libc::socklen_t) -> Addr 
 }
 
 /// Lets `call` fill in an address.
-fn askAddr(
+fn query_address(
     call: impl FnOnce(*mut libc::sockaddr, *mut libc::socklen_t) -> i32,
 ) -> io::Result<(i32, Addr)> {
     // SAFETY: all-zero bytes are a valid `sockaddr_storage`.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
     let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
     let ret = cvt(call(ptr::from_mut(&mut storage).cast(), &mut len))?;
-    Ok((ret, fromSockaddr(&storage, len)))
+    Ok((ret, from_sockaddr(&storage, len)))
 }
 
 /// A new stream socket.
@@ -144,7 +144,7 @@ pub fn socketpair() -> io::Result<(RawFd, RawFd)> {
 
 /// Gives the socket its own address.
 pub fn bind(fd: RawFd, addr: &Addr) -> io::Result<()> {
-    let (storage, len) = toSockaddr(addr);
+    let (storage, len) = to_sockaddr(addr);
     // SAFETY: `storage` holds `len` valid bytes.
     cvt(unsafe { libc::bind(fd, ptr::from_ref(&storage).cast(), len) }).map(drop)
 }
@@ -158,39 +158,39 @@ pub fn listen(fd: RawFd, backlog: i32) -> io::Result<()> {
 /// The next connection, as a non-blocking socket, and its peer. Not retried on EINTR.
 pub fn accept(fd: RawFd) -> io::Result<(RawFd, Addr)> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: `askAddr` gives a place of the size it says.
-    askAddr(|sa, len| unsafe { libc::accept4(fd, sa, len, flags) })
+    // SAFETY: `query_address` gives a place of the size it says.
+    query_address(|sa, len| unsafe { libc::accept4(fd, sa, len, flags) })
 }
 
 /// Connects. On a non-blocking socket EINPROGRESS is the usual answer: wait until it is writable,
-/// and ask [`socketError`].
+/// and ask [`take_socket_error`].
 pub fn connect(fd: RawFd, addr: &Addr) -> io::Result<()> {
-    let (storage, len) = toSockaddr(addr);
+    let (storage, len) = to_sockaddr(addr);
     // SAFETY: `storage` holds `len` valid bytes.
     cvt(unsafe { libc::connect(fd, ptr::from_ref(&storage).cast(), len) }).map(drop)
 }
 
 /// The other end's address.
 pub fn getpeername(fd: RawFd) -> io::Result<Addr> {
-    // SAFETY: `askAddr` gives a place of the size it says.
-    askAddr(|sa, len| unsafe { libc::getpeername(fd, sa, len) }).map(|(_, addr)| addr)
+    // SAFETY: `query_address` gives a place of the size it says.
+    query_address(|sa, len| unsafe { libc::getpeername(fd, sa, len) }).map(|(_, addr)| addr)
 }
 
 /// This end's address.
 pub fn getsockname(fd: RawFd) -> io::Result<Addr> {
-    // SAFETY: `askAddr` gives a place of the size it says.
-    askAddr(|sa, len| unsafe { libc::getsockname(fd, sa, len) }).map(|(_, addr)| addr)
+    // SAFETY: `query_address` gives a place of the size it says.
+    query_address(|sa, len| unsafe { libc::getsockname(fd, sa, len) }).map(|(_, addr)| addr)
 }
 
 /// Sets an option whose value is a plain C structure.
-fn setOption<T: Copy>(fd: RawFd, level: i32, name: i32, value: T) -> io::Result<()> {
+fn set_option<T: Copy>(fd: RawFd, level: i32, name: i32, value: T) -> io::Result<()> {
     let len = size_of::<T>() as libc::socklen_t;
     // SAFETY: `value` holds `len` bytes.
     cvt(unsafe { libc::setsockopt(fd, level, name, ptr::from_ref(&value).cast(), len) }).map(drop)
 }
 
 /// The error pending on the socket (and clears it); `Ok` when there is none.
-pub fn socketError(fd: RawFd) -> io::Result<()> {
+pub fn take_socket_error(fd: RawFd) -> io::Result<()> {
     let mut errno = 0i32;
     let mut len = size_of::<i32>() as libc::socklen_t;
     let value = ptr::from_mut(&mut errno).cast();
@@ -200,38 +200,38 @@ pub fn socketError(fd: RawFd) -> io::Result<()> {
 }
 
 /// TCP: send small packets at once.
-pub fn setNoDelay(fd: RawFd, on: bool) -> io::Result<()> {
-    setOption(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on))
+pub fn set_no_delay(fd: RawFd, on: bool) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on))
 }
 
 /// Bind even where connections of an earlier server linger.
-pub fn setReuseAddr(fd: RawFd) -> io::Result<()> {
-    setOption(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
+pub fn set_reuse_addr(fd: RawFd) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
 }
 
 /// An IPv6 socket that takes no IPv4.
-pub fn setV6Only(fd: RawFd) -> io::Result<()> {
-    setOption(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1i32)
+pub fn set_v6_only(fd: RawFd) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1i32)
 }
 
 /// Probes of an idle connection: on at all.
-pub fn setKeepAlive(fd: RawFd) -> io::Result<()> {
-    setOption(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1i32)
+pub fn set_keep_alive(fd: RawFd) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1i32)
 }
 
 /// Seconds of silence before the first probe.
-pub fn setKeepIdle(fd: RawFd, seconds: i32) -> io::Result<()> {
-    setOption(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds)
+pub fn set_keep_idle(fd: RawFd, seconds: i32) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds)
 }
 
 /// Seconds between probes.
-pub fn setKeepInterval(fd: RawFd, seconds: i32) -> io::Result<()> {
-    setOption(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, seconds)
+pub fn set_keep_interval(fd: RawFd, seconds: i32) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, seconds)
 }
 
 /// Unanswered probes before the connection counts as dead.
-pub fn setKeepCount(fd: RawFd, count: i32) -> io::Result<()> {
-    setOption(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, count)
+pub fn set_keep_count(fd: RawFd, count: i32) -> io::Result<()> {
+    set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, count)
 }
 
 fn timeval(ms: i64) -> libc::timeval {
@@ -239,40 +239,40 @@ fn timeval(ms: i64) -> libc::timeval {
 }
 
 /// Longest wait of a blocking write, in milliseconds; 0 waits for ever.
-pub fn setSendTimeout(fd: RawFd, ms: i64) -> io::Result<()> {
-    setOption(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, timeval(ms))
+pub fn set_send_timeout(fd: RawFd, ms: i64) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, timeval(ms))
 }
 
 /// Longest wait of a blocking read, in milliseconds; 0 waits for ever.
-pub fn setRecvTimeout(fd: RawFd, ms: i64) -> io::Result<()> {
-    setOption(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, timeval(ms))
+pub fn set_recv_timeout(fd: RawFd, ms: i64) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, timeval(ms))
 }
 
 /// Size of the kernel's send buffer, in bytes (which the kernel doubles).
-pub fn setSendBuffer(fd: RawFd, bytes: i32) -> io::Result<()> {
-    setOption(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)
+pub fn set_send_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
+    set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)
 }
 
 /// Close with RST and without waiting, losing what was not sent.
-pub fn setLingerZero(fd: RawFd) -> io::Result<()> {
+pub fn set_linger_zero(fd: RawFd) -> io::Result<()> {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    setOption(fd, libc::SOL_SOCKET, libc::SO_LINGER, linger)
+    set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, linger)
 }
 
 /// The flags of the open file (`F_GETFL`).
-pub fn getFlags(fd: RawFd) -> io::Result<i32> {
+pub fn get_flags(fd: RawFd) -> io::Result<i32> {
     // SAFETY: no pointers.
     cvt(unsafe { libc::fcntl(fd, libc::F_GETFL) })
 }
 
 /// Sets the flags of the open file (`F_SETFL`).
-pub fn setFlags(fd: RawFd, flags: i32) -> io::Result<()> {
+pub fn set_flags(fd: RawFd, flags: i32) -> io::Result<()> {
     // SAFETY: no pointers.
     cvt(unsafe { libc::fcntl(fd, libc::F_SETFL, flags) }).map(drop)
 }
 
 /// Makes `fd` close when another program is executed.
-pub fn setCloexec(fd: RawFd) -> io::Result<()> {
+pub fn set_cloexec(fd: RawFd) -> io::Result<()> {
     // SAFETY: no pointers.
     let flags = cvt(unsafe { libc::fcntl(fd, libc::F_GETFD) })?;
     if flags & libc::FD_CLOEXEC != 0 {
@@ -286,7 +286,7 @@ pub fn setCloexec(fd: RawFd) -> io::Result<()> {
 #[inline]
 pub fn read(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes to the buffer, which is ours alone.
-    cvtSize(unsafe { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) })
+    cvt_size(unsafe { libc::read(fd, buf.as_mut_ptr().cast(), buf.len()) })
 }
 
 /// Appends up to `max` bytes to `buf`, in the spare room it has (which is made if there is less). 0
@@ -294,11 +294,11 @@ pub fn read(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
 ///
 /// No byte is zeroed first and none is copied.
 #[inline]
-pub fn readAppend(fd: RawFd, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+pub fn read_append(fd: RawFd, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     buf.reserve(max);
     let spare = &mut buf.spare_capacity_mut()[..max];
     // SAFETY: the kernel writes at most `max` bytes to the spare room, which is ours alone.
-    let n = cvtSize(unsafe { libc::read(fd, spare.as_mut_ptr().cast(), max) })?;
+    let n = cvt_size(unsafe { libc::read(fd, spare.as_mut_ptr().cast(), max) })?;
     // SAFETY: the kernel has written the first `n` bytes of the spare room, and `n <= max`.
     unsafe { buf.set_len(buf.len() + n) };
     Ok(n)
@@ -308,7 +308,7 @@ pub fn readAppend(fd: RawFd, buf: &mut Vec<u8>, max: usize) -> io::Result<usize>
 #[inline]
 pub fn write(fd: RawFd, buf: &[u8]) -> io::Result<usize> {
     // SAFETY: the kernel reads `len` bytes of the buffer.
-    cvtSize(unsafe { libc::write(fd, buf.as_ptr().cast(), buf.len()) })
+    cvt_size(unsafe { libc::write(fd, buf.as_ptr().cast(), buf.len()) })
 }
 
 /// Writes some of the buffers' bytes, in order. At most 1024 buffers go into one call.
@@ -316,14 +316,14 @@ pub fn write(fd: RawFd, buf: &[u8]) -> io::Result<usize> {
 pub fn writev(fd: RawFd, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
     let count = bufs.len().min(1024) as i32;
     // SAFETY: std promises that `IoSlice` has the form of `iovec`; the kernel only reads the bytes.
-    cvtSize(unsafe { libc::writev(fd, bufs.as_ptr().cast(), count) })
+    cvt_size(unsafe { libc::writev(fd, bufs.as_ptr().cast(), count) })
 }
 
 /// Looks at the next bytes without taking them (`MSG_PEEK`), and without waiting.
-pub fn recvPeek(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
+pub fn recv_peek(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
     let flags = libc::MSG_PEEK | libc::MSG_DONTWAIT;
     // SAFETY: the kernel writes at most `len` bytes to the buffer.
-    cvtSize(unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), flags) })
+    cvt_size(unsafe { libc::recv(fd, buf.as_mut_ptr().cast(), buf.len(), flags) })
 }
 
 /// Ends both directions; the other side sees the end of the stream.
@@ -333,12 +333,12 @@ pub fn shutdown(fd: RawFd) -> io::Result<()> {
 }
 
 /// Ends our direction only.
-pub fn shutdownWrite(fd: RawFd) -> io::Result<()> {
+pub fn shutdown_write(fd: RawFd) -> io::Result<()> {
     // SAFETY: no pointers.
     cvt(unsafe { libc::shutdown(fd, libc::SHUT_WR) }).map(drop)
 }
 
-/// Closes the descriptor. The event loop must have been told before (`aeClosing`).
+/// Closes the descriptor. The event loop must have been told before (`forget_fd`).
 pub fn close(fd: RawFd) {
     // SAFETY: no pointers. Numbers that std or nix own are never given here: this project keeps
     // descriptors as numbers, in the structures that open and close them.
@@ -359,7 +359,7 @@ pub fn close_from(first: u32, last: u32) {
 
 /// Waits up to `milliseconds` (negative: without end) for `events` (`POLLIN`, ...) on one
 /// descriptor. Returns what happened, 0 when the time is over; EINTR is an error.
-pub fn pollFd(fd: RawFd, events: i16, milliseconds: i64) -> io::Result<i16> {
+pub fn poll_one_fd(fd: RawFd, events: i16, milliseconds: i64) -> io::Result<i16> {
     let mut pfd = libc::pollfd { fd, events, revents: 0 };
     let timeout = milliseconds.clamp(-1, i32::MAX.into()) as i32;
     // SAFETY: one valid entry, and the count says one.
@@ -442,7 +442,7 @@ pub fn resolve(
                 len,
             );
         }
-        if let Addr::Inet(addr) = fromSockaddr(&storage, info.ai_addrlen) {
+        if let Addr::Inet(addr) = from_sockaddr(&storage, info.ai_addrlen) {
             addrs.push(addr);
         }
         p = info.ai_next;
@@ -453,7 +453,7 @@ pub fn resolve(
 }
 
 /// `ip` as `inet_ntop` writes it, which is how addresses are shown everywhere.
-pub fn formatIp(ip: IpAddr) -> Vec<u8> {
+pub fn format_ip(ip: IpAddr) -> Vec<u8> {
     if let IpAddr::V6(v6) = ip {
         let s = v6.segments();
         // libc shows the last four bytes in dots also after a run of just six zero groups; std does
@@ -479,11 +479,11 @@ mod tests {
             Addr::Other(libc::AF_NETLINK),
         ];
         for addr in all {
-            let (storage, len) = toSockaddr(&addr);
-            assert_eq!(fromSockaddr(&storage, len), addr);
+            let (storage, len) = to_sockaddr(&addr);
+            assert_eq!(from_sockaddr(&storage, len), addr);
         }
-        let (storage, len) = toSockaddr(&Addr::Unix(vec![b'a'; 500]));
-        assert_eq!(fromSockaddr(&storage, len), Addr::Unix(vec![b'a'; UNIX_PATH_MAX]));
+        let (storage, len) = to_sockaddr(&Addr::Unix(vec![b'a'; 500]));
+        assert_eq!(from_sockaddr(&storage, len), Addr::Unix(vec![b'a'; UNIX_PATH_MAX]));
     }
 
     #[test]
@@ -496,7 +496,7 @@ mod tests {
             ("::1.2.3.4", "::1.2.3.4"),
             ("2001:0db8:0:0:0:0:0:1", "2001:db8::1"),
         ] {
-            assert_eq!(formatIp(ip.parse().unwrap()), text.as_bytes());
+            assert_eq!(format_ip(ip.parse().unwrap()), text.as_bytes());
         }
     }
 
@@ -505,14 +505,14 @@ mod tests {
         let (a, b) = socketpair().unwrap();
         assert_eq!(writev(a, &[io::IoSlice::new(b"he"), io::IoSlice::new(b"llo")]).unwrap(), 5);
         let mut peeked = [0; 2];
-        assert_eq!(recvPeek(b, &mut peeked).unwrap(), 2);
+        assert_eq!(recv_peek(b, &mut peeked).unwrap(), 2);
         let mut buf = b"> ".to_vec();
-        assert_eq!(readAppend(b, &mut buf, 100).unwrap(), 5);
+        assert_eq!(read_append(b, &mut buf, 100).unwrap(), 5);
         assert_eq!(buf, b"> hello");
-        assert_eq!(pollFd(b, libc::POLLIN, 0).unwrap(), 0);
-        shutdownWrite(a).unwrap();
-        assert_ne!(pollFd(b, libc::POLLIN, 1000).unwrap() & libc::POLLIN, 0);
-        assert_eq!(readAppend(b, &mut buf, 100).unwrap(), 0);
+        assert_eq!(poll_one_fd(b, libc::POLLIN, 0).unwrap(), 0);
+        shutdown_write(a).unwrap();
+        assert_ne!(poll_one_fd(b, libc::POLLIN, 1000).unwrap() & libc::POLLIN, 0);
+        assert_eq!(read_append(b, &mut buf, 100).unwrap(), 0);
         assert_eq!(buf, b"> hello");
         close(a);
         close(b);

@@ -1,8 +1,9 @@
 //! The names of this program's functions, for the crash report and the watchdog. Ours.
 //!
-//! The C calls `backtrace_symbols_fd`, which knows the names that a program exports to its libraries. A Rust program exports
-//! none; they are in the symbol table of its file, unless it was stripped. [`prepare`] maps the file, and a handler reads it
-//! where it lies: nothing is allocated, and pages that nobody needs are never loaded.
+//! The C calls `backtrace_symbols_fd`, which knows the names that a program exports to its
+//! libraries. A Rust program exports none; they are in the symbol table of its file, unless it was
+//! stripped. [`prepare`] maps the file, and a handler reads it where it lies: nothing is allocated,
+//! and pages that nobody needs are never loaded.
 #![allow(unsafe_code)] // The file is mapped, and the kernel says where it runs.
 
 use std::fs::File;
@@ -29,7 +30,8 @@ pub fn prepare() {
     SYMBOLS.get_or_init(find);
 }
 
-/// The number of `N` bytes at `at`, in the byte order of this machine, which is that of its programs.
+/// The number of `N` bytes at `at`, in the byte order of this machine, which is that of its
+/// programs.
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let field: [u8; N] = bytes.get(at..at.checked_add(N)?)?.try_into().ok()?;
     let mut number = [0; 8];
@@ -54,7 +56,8 @@ fn find() -> Option<Symbols> {
     let word = |at| number::<8>(file, at).map(|n| n as usize);
     let half = |at| number::<2>(file, at).map(|n| n as usize);
 
-    // The program headers lie in memory too, and the kernel says where: so far the addresses are moved.
+    // The program headers lie in memory too, and the kernel says where: so far the addresses are
+    // moved.
     let (phoff, phentsize, phnum) = (word(32)?, half(54)?, half(56)?);
     let vaddr = (0..phnum)
         .filter_map(|i| i.checked_mul(phentsize)?.checked_add(phoff))
@@ -99,7 +102,8 @@ fn map(file: &File) -> Option<&'static [u8]> {
     if len == 0 || at == libc::MAP_FAILED {
         return None;
     }
-    // SAFETY: `len` bytes are mapped there and stay so. The kernel lets nobody write to the file of a program that runs.
+    // SAFETY: `len` bytes are mapped there and stay so. The kernel lets nobody write to the file of
+    // a program that runs.
     Some(unsafe { std::slice::from_raw_parts(at.cast(), len) })
 }
 
@@ -121,10 +125,12 @@ impl Symbols {
     }
 }
 
-/// Writes the line of the report for an instruction to `fd`, as `backtrace_symbols_fd` does: program, function and place in it,
-/// address. `false`, and nothing written, if the function is unknown, as those of libraries are. For signal handlers too.
+/// Writes the line of the report for an instruction to `fd`, as `backtrace_symbols_fd` does:
+/// program, function and place in it, address. `false`, and nothing written, if the function is
+/// unknown, as those of libraries are. For signal handlers too.
 ///
-/// Behind a call the instruction may be the first of another function: `is_return` says that the one before it counts.
+/// Behind a call the instruction may be the first of another function: `is_return` says that the
+/// one before it counts.
 pub fn write_function(fd: RawFd, address: usize, is_return: bool) -> bool {
     let Some(Some(symbols)) = SYMBOLS.get() else { return false };
     let within = address.wrapping_sub(usize::from(is_return));

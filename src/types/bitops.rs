@@ -1,9 +1,10 @@
 //! `bitops.c`: strings as arrays of bits.
 //!
-//! Bit 0 is the most significant bit of the first byte. Read first: [`setbitCommand`], then `bitfieldGeneric`.
+//! Bit 0 is the most significant bit of the first byte. Read first: [`setbitCommand`], then
+//! `bitfieldGeneric`.
 //!
-//! Differs: the helpers work on whole words or vectors where the C goes bit by bit or tells aligned from unaligned; their
-//! results are the same.
+//! Differs: the helpers work on whole words or vectors where the C goes bit by bit or tells aligned
+//! from unaligned; their results are the same.
 
 use crate::args::Args;
 use crate::db::*;
@@ -44,8 +45,8 @@ pub fn redisPopcount(s: &[u8]) -> i64 {
 
 /// The position of the first bit that is `bit`.
 ///
-/// -1: a set bit was asked for and there is none. A clear one there is always, behind the end at the latest, since the
-/// string counts as followed by zeros.
+/// -1: a set bit was asked for and there is none. A clear one there is always, behind the end at
+/// the latest, since the string counts as followed by zeros.
 pub fn redisBitpos(s: &[u8], bit: bool) -> i64 {
     let skip = if bit { 0 } else { u64::MAX };
     let (words, rest) = s.as_chunks::<8>();
@@ -65,9 +66,9 @@ pub fn redisBitpos(s: &[u8], bit: bool) -> i64 {
     at.unwrap_or(words.len()) as i64 * 64 + i64::from(zeros)
 }
 
-/// The up to nine bytes of `p` that hold a field at bit `offset`, as one number with zeros for what is not there; and how
-/// far to the left the field's last bit is in it.
-fn bitfieldWindow(p: &[u8], offset: u64, bits: u32) -> (u128, u32) {
+/// The up to nine bytes of `p` that hold a field at bit `offset`, as one number with zeros for what
+/// is not there; and how far to the left the field's last bit is in it.
+fn bitfield_window(p: &[u8], offset: u64, bits: u32) -> (u128, u32) {
     let byte = usize::try_from(offset >> 3).unwrap_or(usize::MAX).min(p.len());
     let bytes = &p[byte..p.len().min(byte.saturating_add(9))];
     let mut window = [0; 16];
@@ -77,7 +78,7 @@ fn bitfieldWindow(p: &[u8], offset: u64, bits: u32) -> (u128, u32) {
 
 /// Writes the low `bits` (1 to 64) of `value` at bit `offset`. The field has to lie within `p`.
 pub fn setUnsignedBitfield(p: &mut [u8], offset: u64, bits: u32, value: u64) {
-    let (window, shift) = bitfieldWindow(p, offset, bits);
+    let (window, shift) = bitfield_window(p, offset, bits);
     let mask = (u128::MAX >> (128 - bits)) << shift;
     let window = (window & !mask) | ((u128::from(value) << shift) & mask);
     let byte = (offset >> 3) as usize;
@@ -92,7 +93,7 @@ pub fn setSignedBitfield(p: &mut [u8], offset: u64, bits: u32, value: i64) {
 
 /// The field of `bits` (1 to 64) at bit `offset`; what lies behind the end of `p` is zero.
 pub fn getUnsignedBitfield(p: &[u8], offset: u64, bits: u32) -> u64 {
-    let (window, shift) = bitfieldWindow(p, offset, bits);
+    let (window, shift) = bitfield_window(p, offset, bits);
     ((window >> shift) & (u128::MAX >> (128 - bits))) as u64
 }
 
@@ -114,7 +115,8 @@ pub enum Overflow {
 }
 use Overflow::*;
 
-/// Whether `value + incr` leaves an unsigned field of `bits`, and if so, what to store instead: `Some(None)` under FAIL.
+/// Whether `value + incr` leaves an unsigned field of `bits`, and if so, what to store instead:
+/// `Some(None)` under FAIL.
 pub fn checkUnsignedBitfieldOverflow(
     value: u64,
     incr: i64,
@@ -149,8 +151,9 @@ pub fn checkSignedBitfieldOverflow(
     let max = i64::MAX >> (64 - bits);
     let min = -max - 1;
 
-    // These may wrap around. Where that matters `value` is out of range, or has the sign that the other one is for; but one
-    // far below the range of a SET is taken for one above it, as in the C, and saturates there.
+    // These may wrap around. Where that matters `value` is out of range, or has the sign that the
+    // other one is for; but one far below the range of a SET is taken for one above it, as in the
+    // C, and saturates there.
     let maxincr = max.wrapping_sub(value);
     let minincr = min.wrapping_sub(value);
 
@@ -179,8 +182,8 @@ pub fn checkSignedBitfieldOverflow(
 // Bits related string commands: GETBIT, SETBIT, BITCOUNT, BITOP.
 // -----------------------------------------------------------------------------
 
-/// The offset of a bit from an argument: not negative, and within a string of `proto-max-bulk-len`. With `hash` it may be
-/// written `#n`, the n-th field of `bits`. On an error the reply was sent.
+/// The offset of a bit from an argument: not negative, and within a string of `proto-max-bulk-len`.
+/// With `hash` it may be written `#n`, the n-th field of `bits`. On an error the reply was sent.
 fn getBitOffsetFromArgument(
     server: &mut Server,
     c: ClientId,
@@ -192,7 +195,8 @@ fn getBitOffsetFromArgument(
         [b'#', digits @ ..] if hash && bits > 0 => (digits, i64::from(bits)),
         _ => (o, 1),
     };
-    // The product of a huge number wraps around, as it does in the C, and is then judged as what it became.
+    // The product of a huge number wraps around, as it does in the C, and is then judged as what it
+    // became.
     match string2ll(digits).map(|n| n.wrapping_mul(factor)) {
         Some(offset) if offset >= 0 && offset >> 3 < server.proto_max_bulk_len => Ok(offset as u64),
         _ => {
@@ -202,8 +206,9 @@ fn getBitOffsetFromArgument(
     }
 }
 
-/// The type of a field from an argument: `i` or `u` and the number of bits; whether it is signed, and the bits. Up to 64
-/// bits signed, up to 63 unsigned, because replies are signed. On an error the reply was sent.
+/// The type of a field from an argument: `i` or `u` and the number of bits; whether it is signed,
+/// and the bits. Up to 64 bits signed, up to 63 unsigned, because replies are signed. On an error
+/// the reply was sent.
 fn getBitfieldTypeFromArgument(
     server: &mut Server,
     c: ClientId,
@@ -227,8 +232,8 @@ fn getBitfieldTypeFromArgument(
     })
 }
 
-/// The string at `key`, made if it is not there, and made long enough with zeros for bit `maxbit`. It is raw then. `None`:
-/// it is no string, and the reply was sent.
+/// The string at `key`, made if it is not there, and made long enough with zeros for bit `maxbit`.
+/// It is raw then. `None`: it is no string, and the reply was sent.
 fn lookupStringForBitCommand(
     server: &mut Server,
     c: ClientId,
@@ -259,7 +264,7 @@ fn getObjectReadOnlyString<'a>(o: ValueRef<'a>, digits: &'a mut Option<Num>) -> 
 }
 
 /// The bytes of a raw string, to change.
-fn rawString(dict: &mut Keyspace, o: KeyRef) -> &mut [u8] {
+fn raw_string_mut(dict: &mut Keyspace, o: KeyRef) -> &mut [u8] {
     match dict.get_mut(o) {
         ValueMut::Str(s) => s,
         _ => unreachable!("it was made raw"),
@@ -279,7 +284,7 @@ pub fn setbitCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     let (db, key) = (server[c].db, argv.get(1));
     let Some(o) = lookupStringForBitCommand(server, c, key, bitoffset) else { return };
-    let byte = &mut rawString(&mut server.db[db].dict, o)[(bitoffset >> 3) as usize];
+    let byte = &mut raw_string_mut(&mut server.db[db].dict, o)[(bitoffset >> 3) as usize];
     let bit = 7 - (bitoffset & 7);
     let bitval = *byte & (1 << bit) != 0;
     *byte = (*byte & !(1 << bit)) | ((on as u8) << bit);
@@ -400,9 +405,9 @@ pub fn bitopCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, maxlen as i64);
 }
 
-/// Start and end within a string of `strlen` bytes, where negative ones count from its end. The end may be before the
-/// start then, or -1.
-fn clampRange(mut start: i64, mut end: i64, strlen: i64) -> (i64, i64) {
+/// Start and end within a string of `strlen` bytes, where negative ones count from its end. The end
+/// may be before the start then, or -1.
+fn clamp_range(mut start: i64, mut end: i64, strlen: i64) -> (i64, i64) {
     if start < 0 {
         start = (strlen + start).max(0);
     }
@@ -429,7 +434,7 @@ pub fn bitcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 addReply(server, c, shared::czero);
                 return;
             }
-            clampRange(start, end, strlen)
+            clamp_range(start, end, strlen)
         }
         2 => (0, strlen - 1),
         _ => {
@@ -478,7 +483,7 @@ pub fn bitposCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 let Ok(given) = getLongFromObjectOrReply(server, c, &argv[4], None) else { return };
                 (end, end_given) = (given, true);
             }
-            clampRange(start, end, strlen)
+            clamp_range(start, end, strlen)
         }
         _ => {
             addReplyErrorObject(server, c, shared::syntaxerr);
@@ -528,7 +533,8 @@ struct bitfieldOp {
 }
 
 impl bitfieldOp {
-    /// SET and INCRBY on the string `p`: the reply, or none if the result does not fit and nothing was written.
+    /// SET and INCRBY on the string `p`: the reply, or none if the result does not fit and nothing
+    /// was written.
     fn write(&self, p: &mut [u8]) -> Option<i64> {
         let &bitfieldOp { offset, i64: arg, opcode, owtype, bits, sign } = self;
         if sign {
@@ -564,7 +570,11 @@ impl bitfieldOp {
 }
 
 /// The operations a BITFIELD asks for. On an error the reply was sent.
-fn parseBitfieldOps(server: &mut Server, c: ClientId, argv: &Args) -> Result<Vec<bitfieldOp>, ()> {
+fn parse_bitfield_ops(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+) -> Result<Vec<bitfieldOp>, ()> {
     let mut ops = Vec::new();
     let mut owtype = BFOVERFLOW_WRAP;
     let mut j = 2;
@@ -608,10 +618,10 @@ fn parseBitfieldOps(server: &mut Server, c: ClientId, argv: &Args) -> Result<Vec
     Ok(ops)
 }
 
-/// BITFIELD, and with `BITFIELD_FLAG_READONLY` BITFIELD_RO, which has GET alone. All arguments are checked before anything
-/// is done.
+/// BITFIELD, and with `BITFIELD_FLAG_READONLY` BITFIELD_RO, which has GET alone. All arguments are
+/// checked before anything is done.
 fn bitfieldGeneric(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
-    let Ok(ops) = parseBitfieldOps(server, c, argv) else { return };
+    let Ok(ops) = parse_bitfield_ops(server, c, argv) else { return };
     let (db, key) = (server[c].db, argv.get(1));
     let writes = || ops.iter().filter(|op| op.opcode != BITFIELDOP_GET);
     let highest_write_offset = writes().map(|op| op.offset + u64::from(op.bits) - 1).max();
@@ -646,7 +656,7 @@ fn bitfieldGeneric(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
                 let mut digits = None;
                 Some(op.read(getObjectReadOnlyString(server.db[db].get(o), &mut digits)))
             }
-            (_, o) => op.write(rawString(&mut server.db[db].dict, o.expect("it was made"))),
+            (_, o) => op.write(raw_string_mut(&mut server.db[db].dict, o.expect("it was made"))),
         };
         match reply {
             Some(n) => addReplyLongLong(server, c, n),
@@ -663,7 +673,8 @@ fn bitfieldGeneric(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     }
 }
 
-/// BITFIELD key [GET type offset | SET type offset value | INCRBY type offset increment | OVERFLOW WRAP|SAT|FAIL] ...
+/// BITFIELD key [GET type offset | SET type offset value | INCRBY type offset increment | OVERFLOW
+/// WRAP|SAT|FAIL] ...
 pub fn bitfieldCommand(server: &mut Server, c: ClientId, argv: &Args) {
     bitfieldGeneric(server, c, argv, BITFIELD_FLAG_NONE);
 }
@@ -860,10 +871,10 @@ mod tests {
 
     #[test]
     fn ranges_count_from_either_end() {
-        assert_eq!(clampRange(0, -1, 10), (0, 9));
-        assert_eq!(clampRange(-100, 100, 10), (0, 9));
-        assert_eq!(clampRange(i64::MIN, i64::MIN, 10), (0, 0));
-        assert_eq!(clampRange(i64::MAX, i64::MAX, 10), (i64::MAX, 9));
-        assert_eq!(clampRange(0, -1, 0), (0, -1));
+        assert_eq!(clamp_range(0, -1, 10), (0, 9));
+        assert_eq!(clamp_range(-100, 100, 10), (0, 9));
+        assert_eq!(clamp_range(i64::MIN, i64::MIN, 10), (0, 0));
+        assert_eq!(clamp_range(i64::MAX, i64::MAX, 10), (i64::MAX, 9));
+        assert_eq!(clamp_range(0, -1, 0), (0, -1));
     }
 }

@@ -59,8 +59,8 @@ type geoArray<'a> = Vec<geoPoint<'a>>;
 // Helpers
 // ====================================================================
 
-/// A double as an integer of 64 bits, as the C's processor converts it, also where the language leaves that open: any number
-/// may be a score.
+/// A double as an integer of 64 bits, as the C's processor converts it, also where the language
+/// leaves that open: any number may be a score.
 fn double_to_bits(d: f64) -> u64 {
     const TWO_63: f64 = 9223372036854775808.0;
     let truncate = |d: f64| if (-TWO_63..TWO_63).contains(&d) { d as i64 as u64 } else { 1 << 63 };
@@ -115,7 +115,8 @@ fn extractUnitOrReply(server: &mut Server, c: ClientId, unit: &[u8]) -> Result<f
     }
 }
 
-/// A distance and its unit, in metres, from the arguments `at` and `at + 1`. On an error the reply was sent.
+/// A distance and its unit, in metres, from the arguments `at` and `at + 1`. On an error the reply
+/// was sent.
 fn extractDistanceOrReply(
     server: &mut Server,
     c: ClientId,
@@ -187,7 +188,8 @@ fn enough(ga: &geoArray<'_>, limit: usize) -> bool {
     limit != 0 && ga.len() >= limit
 }
 
-/// Adds the members with a score from `min` to below `max` that are within the shape, until there are `limit` in all.
+/// Adds the members with a score from `min` to below `max` that are within the shape, until there
+/// are `limit` in all.
 fn geoGetPointsInRange<'a>(
     zobj: ZsetRef<'a>,
     min: f64,
@@ -210,8 +212,8 @@ fn geoGetPointsInRange<'a>(
 
 /// The smallest score of a box, and the first one after it.
 ///
-/// What is in the box has its bits as a prefix: with zeros behind it, that is the smallest score. The next prefix with zeros
-/// behind it is no longer in the box.
+/// What is in the box has its bits as a prefix: with zeros behind it, that is the smallest score.
+/// The next prefix with zeros behind it is no longer in the box.
 fn scoresOfGeoHashBox(mut hash: GeoHashBits) -> (u64, u64) {
     let min = geohashAlign52Bits(hash);
     hash.bits = hash.bits.wrapping_add(1);
@@ -255,7 +257,8 @@ fn membersOfAllNeighbors<'a>(
         if HASHISZERO(hash) {
             continue;
         }
-        // When the radius is huge, 5000 km or more, neighbours may be the same, and its members must not be found twice.
+        // When the radius is huge, 5000 km or more, neighbours may be the same, and its members
+        // must not be found twice.
         if last_processed != 0 && hash == neighbors[last_processed] {
             continue;
         }
@@ -281,8 +284,8 @@ fn sort_gp_desc(a: &geoPoint<'_>, b: &geoPoint<'_>) -> Ordering {
     sort_gp_asc(a, b).reverse()
 }
 
-/// The C library's `qsort`: equals stay in their order. Unlike the sorting of std it takes any order, as that of distances that
-/// are NaN.
+/// The C library's `qsort`: equals stay in their order. Unlike the sorting of std it takes any
+/// order, as that of distances that are NaN.
 fn qsort<T: Copy>(v: &mut [T], cmp: fn(&T, &T) -> Ordering) {
     if v.len() <= 1 {
         return;
@@ -523,7 +526,7 @@ fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: 
     let Some(o) = zobj else {
         match storekey {
             Some(storekey) => {
-                deleteStoreKey(server, c, storekey);
+                delete_store_key(server, c, storekey);
                 addReply(server, c, shared::czero);
             }
             None => addReply(server, c, shared::emptyarray),
@@ -566,14 +569,15 @@ fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: 
     }
 
     let Some(storekey) = storekey else {
-        // No target key, return results to user: members, or an array for each with what was asked for.
+        // No target key, return results to user: members, or an array for each with what was asked
+        // for.
         let option_length = usize::from(withdist) + usize::from(withhash) + usize::from(withcoords);
         addReplyArrayLen(clients, c, returned_items);
         for gp in &ga {
             if option_length > 0 {
                 addReplyArrayLen(clients, c, option_length + 1);
             }
-            addReplyElement(clients, c, gp.member);
+            add_reply_element(clients, c, gp.member);
             if withdist {
                 addReplyDoubleDistance(clients, c, gp.dist);
             }
@@ -581,7 +585,7 @@ fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: 
                 addReplyLongLong(clients, c, double_to_ll(gp.score));
             }
             if withcoords {
-                addReplyPosition(clients, c, [gp.longitude, gp.latitude]);
+                add_reply_position(clients, c, [gp.longitude, gp.latitude]);
             }
         }
         return;
@@ -590,8 +594,8 @@ fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: 
     // Target key, create a sorted set with the results.
     let mut elements: Vec<(ZiplistEntry, f64)> =
         ga.iter().map(|gp| (gp.member, if storedist { gp.dist } else { gp.score })).collect();
-    elements.sort_unstable_by(zsetOrder);
-    let dstobj = (!elements.is_empty()).then(|| zsetFromSorted(&elements, &limits));
+    elements.sort_unstable_by(zset_order);
+    let dstobj = (!elements.is_empty()).then(|| zset_from_sorted(&elements, &limits));
     match dstobj {
         Some(zobj) => {
             setKey(server, Some(c), db, storekey, zobj);
@@ -599,13 +603,13 @@ fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: 
             notifyKeyspaceEvent(server, NOTIFY_ZSET, event, storekey, db);
             server.dirty += returned_items as i64;
         }
-        None => deleteStoreKey(server, c, storekey),
+        None => delete_store_key(server, c, storekey),
     }
     addReplyLongLong(server, c, returned_items as i64);
 }
 
 /// There is nothing to store: the key goes, if it is there.
-fn deleteStoreKey(server: &mut Server, c: ClientId, storekey: &[u8]) {
+fn delete_store_key(server: &mut Server, c: ClientId, storekey: &[u8]) {
     let db = server[c].db;
     if dbDelete(server, db, storekey) {
         signalModifiedKey(server, Some(c), db, storekey);
@@ -621,15 +625,15 @@ fn double_to_ll(d: f64) -> i64 {
 }
 
 /// Queues longitude and latitude.
-fn addReplyPosition(clients: &mut impl AsMut<Clients>, c: ClientId, xy: [f64; 2]) {
+fn add_reply_position(clients: &mut impl AsMut<Clients>, c: ClientId, xy: [f64; 2]) {
     addReplyArrayLen(clients, c, 2);
     for coordinate in xy {
         addReplyHumanLongDouble(clients, c, &LongDouble::from_f64(coordinate));
     }
 }
 
-/// GEORADIUS key longitude latitude radius unit [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count [ANY]] [ASC|DESC] [STORE key]
-/// [STOREDIST key]
+/// GEORADIUS key longitude latitude radius unit [WITHCOORD] [WITHDIST] [WITHHASH] [COUNT count
+/// [ANY]] [ASC|DESC] [STORE key] [STOREDIST key]
 pub fn georadiusCommand(server: &mut Server, c: ClientId, argv: &Args) {
     georadiusGeneric(server, c, argv, 1, RADIUS_COORDS);
 }
@@ -649,20 +653,21 @@ pub fn georadiusbymemberroCommand(server: &mut Server, c: ClientId, argv: &Args)
     georadiusGeneric(server, c, argv, 1, RADIUS_MEMBER | RADIUS_NOSTORE);
 }
 
-/// GEOSEARCH key FROMMEMBER member|FROMLONLAT longitude latitude BYRADIUS radius unit|BYBOX width height unit [ASC|DESC]
-/// [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]
+/// GEOSEARCH key FROMMEMBER member|FROMLONLAT longitude latitude BYRADIUS radius unit|BYBOX width
+/// height unit [ASC|DESC] [COUNT count [ANY]] [WITHCOORD] [WITHDIST] [WITHHASH]
 pub fn geosearchCommand(server: &mut Server, c: ClientId, argv: &Args) {
     georadiusGeneric(server, c, argv, 1, GEOSEARCH);
 }
 
-/// GEOSEARCHSTORE destination source FROMMEMBER member|FROMLONLAT longitude latitude BYRADIUS radius unit|BYBOX width height
-/// unit [ASC|DESC] [COUNT count [ANY]] [STOREDIST]
+/// GEOSEARCHSTORE destination source FROMMEMBER member|FROMLONLAT longitude latitude BYRADIUS
+/// radius unit|BYBOX width height unit [ASC|DESC] [COUNT count [ANY]] [STOREDIST]
 pub fn geosearchstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     georadiusGeneric(server, c, argv, 2, GEOSEARCH | GEOSEARCHSTORE);
 }
 
-/// The sorted set that a command reads, which may be missing. `Err`: it is something else, and the reply was that.
-fn lookupGeoOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Result<Option<KeyRef>, ()> {
+/// The sorted set that a command reads, which may be missing. `Err`: it is something else, and the
+/// reply was that.
+fn lookup_geo_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> Result<Option<KeyRef>, ()> {
     let db = server[c].db;
     let zobj = lookupKeyRead(server, db, key);
     match zobj {
@@ -675,10 +680,11 @@ fn lookupGeoOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> Result<Opti
 pub fn geohashCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let geoalphabet = b"0123456789bcdefghjkmnpqrstuvwxyz";
     let db = server[c].db;
-    let Ok(zobj) = lookupGeoOrReply(server, c, &argv[1]) else { return };
+    let Ok(zobj) = lookup_geo_or_reply(server, c, &argv[1]) else { return };
     addReplyArrayLen(server, c, argv.len() - 2);
     for member in argv.iter().skip(2) {
-        // Our latitudes end at 85 degrees, those of the common form at 90: decode, and encode again.
+        // Our latitudes end at 85 degrees, those of the common form at 90: decode, and encode
+        // again.
         let hash = zobj
             .and_then(|o| longLatFromMember(server.db[db].dict.zset(o), member))
             .and_then(|xy| {
@@ -702,11 +708,11 @@ pub fn geohashCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// GEOPOS key member [member ...]: longitudes and latitudes.
 pub fn geoposCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
-    let Ok(zobj) = lookupGeoOrReply(server, c, &argv[1]) else { return };
+    let Ok(zobj) = lookup_geo_or_reply(server, c, &argv[1]) else { return };
     addReplyArrayLen(server, c, argv.len() - 2);
     for member in argv.iter().skip(2) {
         match zobj.and_then(|o| longLatFromMember(server.db[db].dict.zset(o), member)) {
-            Some(xy) => addReplyPosition(server, c, xy),
+            Some(xy) => add_reply_position(server, c, xy),
             None => addReplyNullArray(server, c),
         }
     }

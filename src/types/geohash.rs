@@ -1,8 +1,9 @@
 //! `geohash.c` and `geohash_helper.c`: places as numbers, and distances.
 //!
-//! A geohash halves the world again and again, in turn by longitude and by latitude, and writes down a bit for each half. Places
-//! that share a long prefix are near each other, so that a range of a sorted set is a box of the world. (Not the other way
-//! round: neighbours may differ in the first bit. That is why a search looks at a box and the eight around it.)
+//! A geohash halves the world again and again, in turn by longitude and by latitude, and writes
+//! down a bit for each half. Places that share a long prefix are near each other, so that a range
+//! of a sorted set is a box of the world. (Not the other way round: neighbours may differ in the
+//! first bit. That is why a search looks at a box and the eight around it.)
 //!
 //! Read first: [`geohashEncode`], [`geohashDecode`], [`geohashCalculateAreasByShapeWGS84`].
 #![forbid(unsafe_code)]
@@ -126,7 +127,8 @@ pub fn geohashGetCoordRange() -> (GeoHashRange, GeoHashRange) {
     )
 }
 
-/// The geohash of a place, of `step` bits (1 to 32) each way, on a map of the given ranges. `None`: it is not on the map.
+/// The geohash of a place, of `step` bits (1 to 32) each way, on a map of the given ranges. `None`:
+/// it is not on the map.
 pub fn geohashEncode(
     long_range: GeoHashRange,
     lat_range: GeoHashRange,
@@ -228,7 +230,8 @@ fn geohash_move_y(hash: &mut GeoHashBits, d: i8) {
     hash.bits = x | (y & (LATITUDE_BITS >> shift));
 }
 
-/// Adds one to a number whose bits are every other one: the others, `zz`, are set to pass the carry on.
+/// Adds one to a number whose bits are every other one: the others, `zz`, are set to pass the carry
+/// on.
 fn step_bits(v: u64, zz: u64, d: i8) -> u64 {
     match d {
         0 => v,
@@ -291,7 +294,8 @@ pub fn geohashEstimateStepsByRadius(mut range_meters: f64, lat: f64) -> u8 {
     // So that the range is covered in most cases.
     step -= 2;
 
-    // Boxes get narrow towards the poles. The distance between meridians would tell better; this does.
+    // Boxes get narrow towards the poles. The distance between meridians would tell better; this
+    // does.
     if !(-66.0..=66.0).contains(&lat) {
         step -= 1;
         if !(-80.0..=80.0).contains(&lat) {
@@ -303,7 +307,8 @@ pub fn geohashEstimateStepsByRadius(mut range_meters: f64, lat: f64) -> u8 {
 
 /// The smallest longitude and latitude of a shape, and the largest.
 ///
-/// The same width is more degrees the farther from the equator it is, so the edge that is nearer to a pole decides.
+/// The same width is more degrees the farther from the equator it is, so the edge that is nearer to
+/// a pole decides.
 pub fn geohashBoundingBox(shape: &GeoShape) -> [f64; 4] {
     let [longitude, latitude] = shape.xy;
     let (height, width) = match shape.shape {
@@ -321,7 +326,8 @@ pub fn geohashBoundingBox(shape: &GeoShape) -> [f64; 4] {
     [longitude - long_delta, latitude - lat_delta, longitude + long_delta, latitude + lat_delta]
 }
 
-/// The boxes, nine at most, that cover a shape, whose bounds are filled in. The middle of the shape is on the map.
+/// The boxes, nine at most, that cover a shape, whose bounds are filled in. The middle of the shape
+/// is on the map.
 pub fn geohashCalculateAreasByShapeWGS84(shape: &mut GeoShape) -> GeoHashRadius {
     shape.bounds = geohashBoundingBox(shape);
     let [min_lon, min_lat, max_lon, max_lat] = shape.bounds;
@@ -346,7 +352,8 @@ pub fn geohashCalculateAreasByShapeWGS84(shape: &mut GeoShape) -> GeoHashRadius 
     };
     let (mut hash, mut neighbors, mut area) = boxes(steps);
 
-    // At the edge of its box, the middle may be too near to the far side of a neighbour: then larger boxes are needed.
+    // At the edge of its box, the middle may be too near to the far side of a neighbour: then
+    // larger boxes are needed.
     let decode = |hash: GeoHashBits| geohashDecode(long_range, lat_range, hash).unwrap_or_default();
     let decrease_step = decode(neighbors.north).latitude.max < max_lat
         || decode(neighbors.south).latitude.min > min_lat
@@ -402,8 +409,8 @@ pub fn geohashGetDistanceIfInRadiusWGS84(
     if distance > radius { None } else { Some(distance) }
 }
 
-/// The distance of the place `x2`, `y2` from `x1`, `y1`, `None` if it is outside of the rectangle around the latter: more than
-/// half its width to one side, or half its height. Metres.
+/// The distance of the place `x2`, `y2` from `x1`, `y1`, `None` if it is outside of the rectangle
+/// around the latter: more than half its width to one side, or half its height. Metres.
 pub fn geohashGetDistanceIfInRectangle(
     width_m: f64,
     height_m: f64,

@@ -1,11 +1,11 @@
 //! `hyperloglog.c`: counting what is different, about, in 12 KB at most.
 //!
-//! A HyperLogLog is a string: a header of 16 bytes, then 16384 registers of 6 bits, dense or as a list of runs. An element's
-//! hash names a register, which remembers the longest run of zeros seen in the rest of the hash. Read first:
-//! [`pfaddCommand`], `hllSparseSet`, `hllCount`.
+//! A HyperLogLog is a string: a header of 16 bytes, then 16384 registers of 6 bits, dense or as a
+//! list of runs. An element's hash names a register, which remembers the longest run of zeros seen
+//! in the rest of the hash. Read first: [`pfaddCommand`], `hllSparseSet`, `hllCount`.
 //!
-//! Differs: every reader of the sparse form checks each run, of whatever kind, before it goes beyond the last register; and
-//! no position is a 32-bit number.
+//! Differs: every reader of the sparse form checks each run, of whatever kind, before it goes
+//! beyond the last register; and no position is a 32-bit number.
 
 use crate::addReplyErrorFormat;
 use crate::args::Args;
@@ -19,7 +19,7 @@ use crate::rand::Rand48;
 use crate::sdscatprintf;
 use crate::server::{CommandSpec, command};
 use crate::server_h::*;
-use crate::sys::random::randomU64;
+use crate::sys::random::random_u64;
 use crate::util::{B, c_str, eq_ignore_case};
 
 /// The commands of this file, in the order of the C's table.
@@ -27,18 +27,21 @@ use crate::util::{B, c_str, eq_ignore_case};
 pub const COMMANDS: &[CommandSpec] = &[
     command("pfselftest", pfselftestCommand, 1, "admin @hyperloglog", (0, 0, 0)),
     command("pfadd", pfaddCommand, -2, "write use-memory fast @hyperloglog", (1, 1, 1)),
-    // It may change the key, which caches the result, and is propagated then; but it changes no data.
+    // It may change the key, which caches the result, and is propagated then; but it changes no
+    // data.
     command("pfcount", pfcountCommand, -2, "read-only may-replicate @hyperloglog", (1, -1, 1)),
     command("pfmerge", pfmergeCommand, -2, "write use-memory @hyperloglog", (1, -1, 1)),
     // Some of its subcommands change the representation.
     command("pfdebug", pfdebugCommand, -3, "admin write use-memory @hyperloglog", (2, 2, 1)),
 ];
 
-// The header: the magic "HYLL", the encoding, three bytes that are zero, and the cached cardinality, little endian.
+// The header: the magic "HYLL", the encoding, three bytes that are zero, and the cached
+// cardinality, little endian.
 const HLL_MAGIC: &[u8] = b"HYLL";
 const HLL_ENCODING: usize = 4;
 const HLL_CARD: std::ops::Range<usize> = 8..16;
-/// The byte with the flag that tells that the cached cardinality is out of date: its most significant bit.
+/// The byte with the flag that tells that the cached cardinality is out of date: its most
+/// significant bit.
 const HLL_CARD_MSB: usize = 15;
 
 const HLL_P: u32 = 14; // The greater is P, the smaller the error.
@@ -65,7 +68,8 @@ fn HLL_VALID_CACHE(hdr: &[u8]) -> bool {
     hdr[HLL_CARD_MSB] & (1 << 7) == 0
 }
 
-/// A HyperLogLog where it lies, as the value of a key. The key's reference follows the value when that moves.
+/// A HyperLogLog where it lies, as the value of a key. The key's reference follows the value when
+/// that moves.
 struct HllObject<'a> {
     dict: &'a mut Keyspace,
     o: KeyRef,
@@ -123,8 +127,9 @@ impl<'a> HllObject<'a> {
 
 // =========================== Low level bit macros =========================
 //
-// Dense registers are filled from the least significant bit of each byte on: register 1 is the two high bits of byte 0
-// and, above them, the four low ones of byte 1. The last register ends with the last byte.
+// Dense registers are filled from the least significant bit of each byte on: register 1 is the two
+// high bits of byte 0 and, above them, the four low ones of byte 1. The last register ends with the
+// last byte.
 
 /// Register `regnum` of the dense registers `p`.
 #[inline]
@@ -147,8 +152,9 @@ fn HLL_DENSE_SET_REGISTER(p: &mut [u8], regnum: usize, val: u8) {
     }
 }
 
-// The sparse form is a list of runs: ZERO 00xxxxxx and XZERO 01xxxxxx yyyyyyyy, which are 1 to 64 and 1 to 16384
-// registers that are zero, and VAL 1vvvvvxx, which is 1 to 4 registers of value 1 to 32.
+// The sparse form is a list of runs: ZERO 00xxxxxx and XZERO 01xxxxxx yyyyyyyy, which are 1 to 64
+// and 1 to 16384 registers that are zero, and VAL 1vvvvvxx, which is 1 to 4 registers of value 1 to
+// 32.
 const HLL_SPARSE_XZERO_BIT: u8 = 0x40;
 const HLL_SPARSE_VAL_BIT: u8 = 0x80;
 const HLL_SPARSE_VAL_MAX_VALUE: u8 = 32;
@@ -176,8 +182,8 @@ fn HLL_SPARSE_ZERO_LEN(p: u8) -> usize {
     usize::from(p & 0x3f) + 1
 }
 
-/// The length of the XZERO that `p` starts with. A second byte that is missing counts as zero, as the NUL behind the C's
-/// string does.
+/// The length of the XZERO that `p` starts with. A second byte that is missing counts as zero, as
+/// the NUL behind the C's string does.
 #[inline]
 fn HLL_SPARSE_XZERO_LEN(p: &[u8]) -> usize {
     (usize::from(p[0] & 0x3f) << 8 | usize::from(p.get(1).copied().unwrap_or(0))) + 1
@@ -210,23 +216,26 @@ struct Run {
 
 /// The run at byte `p` of `sparse`; none behind the end.
 #[inline(always)]
-fn hllSparseRun(sparse: &[u8], p: usize) -> Option<Run> {
+fn hll_sparse_run(sparse: &[u8], p: usize) -> Option<Run> {
     let op = *sparse.get(p)?;
     if HLL_SPARSE_IS_XZERO(op) {
         return Some(Run { runlen: HLL_SPARSE_XZERO_LEN(&sparse[p..]), regval: 0, oplen: 2 });
     }
-    // ZERO and VAL follow each other without order, so that a branch would often be guessed wrong. Here is none.
+    // ZERO and VAL follow each other without order, so that a branch would often be guessed wrong.
+    // Here is none.
     let val = HLL_SPARSE_IS_VAL(op);
     let runlen = if val { HLL_SPARSE_VAL_LEN(op) } else { HLL_SPARSE_ZERO_LEN(op) };
     let regval = if val { HLL_SPARSE_VAL_VALUE(op) } else { 0 };
     Some(Run { runlen, regval, oplen: 1 })
 }
 
-/// How many runs of one byte, ZERO and VAL, the eight bytes of a word start with, and how many registers these are.
+/// How many runs of one byte, ZERO and VAL, the eight bytes of a word start with, and how many
+/// registers these are.
 #[inline(always)]
-fn hllSparseWord(word: u64) -> (usize, usize) {
+fn hll_sparse_word(word: u64) -> (usize, usize) {
     const ONES: u64 = 0x0101_0101_0101_0101;
-    // All bytes at once. Those before the first XZERO are such runs: the second byte of an XZERO is none before it.
+    // All bytes at once. Those before the first XZERO are such runs: the second byte of an XZERO is
+    // none before it.
     let xzeros = word & !(word >> 1) & (0x40 * ONES);
     let ops = xzeros.trailing_zeros() / 8;
     let len_bits = 0x3f * ONES - (word >> 7 & ONES) * 0x3c;
@@ -238,12 +247,13 @@ fn hllSparseWord(word: u64) -> (usize, usize) {
     (ops as usize, (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize)
 }
 
-/// Calls `f` with the first register, the length and the value of each run. `C_ERR`: the runs are not those of exactly
-/// 16384 registers; no run that goes beyond the last register was told.
-fn hllSparseWalk(sparse: &[u8], mut f: impl FnMut(usize, usize, u8)) -> CResult {
+/// Calls `f` with the first register, the length and the value of each run. `C_ERR`: the runs are
+/// not those of exactly 16384 registers; no run that goes beyond the last register was told.
+fn hll_sparse_walk(sparse: &[u8], mut f: impl FnMut(usize, usize, u8)) -> CResult {
     let (mut p, mut idx) = (0, 0);
-    while let Some(run) = hllSparseRun(sparse, p) {
-        // C: 6.2.16 checks VAL only, so that ZERO and XZERO could carry the index anywhere (CVE-2025-32023).
+    while let Some(run) = hll_sparse_run(sparse, p) {
+        // C: 6.2.16 checks VAL only, so that ZERO and XZERO could carry the index anywhere
+        // (CVE-2025-32023).
         if idx + run.runlen > HLL_REGISTERS {
             return C_ERR;
         }
@@ -298,7 +308,8 @@ fn hllDenseSet(registers: &mut [u8], index: usize, count: u8) -> bool {
     true
 }
 
-/// Adds an element, which means that its register is raised if its pattern is longer. Whether it was.
+/// Adds an element, which means that its register is raised if its pattern is longer. Whether it
+/// was.
 #[inline]
 fn hllDenseAdd(registers: &mut [u8], ele: &[u8]) -> bool {
     let (index, count) = hllPatLen(ele);
@@ -307,7 +318,7 @@ fn hllDenseAdd(registers: &mut [u8], ele: &[u8]) -> bool {
 
 /// Four registers of three bytes.
 #[inline]
-fn hllDenseUnpack(p: &[u8; 3]) -> [u8; 4] {
+fn hll_dense_unpack(p: &[u8; 3]) -> [u8; 4] {
     let bits = u32::from_le_bytes([p[0], p[1], p[2], 0]);
     [0, 6, 12, 18].map(|fb| (bits >> fb) as u8 & HLL_REGISTER_MAX)
 }
@@ -320,7 +331,7 @@ fn hllDenseRegHisto(registers: &[u8]) -> RegHisto {
     // One for each of four neighbours, so that equal ones don't wait for each other.
     let mut histos = [[0; 64]; 4];
     for p in registers.as_chunks::<3>().0 {
-        for (histo, reg) in histos.iter_mut().zip(hllDenseUnpack(p)) {
+        for (histo, reg) in histos.iter_mut().zip(hll_dense_unpack(p)) {
             histo[usize::from(reg)] += 1;
         }
     }
@@ -329,7 +340,8 @@ fn hllDenseRegHisto(registers: &[u8]) -> RegHisto {
 
 // ================== Sparse representation implementation  =================
 
-/// Makes the dense form of a sparse HyperLogLog. A dense one stays. `C_ERR`: it was corrupted, and stays too.
+/// Makes the dense form of a sparse HyperLogLog. A dense one stays. `C_ERR`: it was corrupted, and
+/// stays too.
 fn hllSparseToDense(o: &mut HllObject) -> CResult {
     if o.encoding() == HLL_DENSE {
         return C_OK;
@@ -340,7 +352,7 @@ fn hllSparseToDense(o: &mut HllObject) -> CResult {
     // The magic and the cached cardinality stay.
     hdr.copy_from_slice(&sparse[..HLL_HDR_SIZE]);
     hdr[HLL_ENCODING] = HLL_DENSE;
-    hllSparseWalk(&sparse[HLL_HDR_SIZE..], |idx, runlen, regval| {
+    hll_sparse_walk(&sparse[HLL_HDR_SIZE..], |idx, runlen, regval| {
         if regval != 0 {
             (idx..idx + runlen)
                 .for_each(|regnum| HLL_DENSE_SET_REGISTER(registers, regnum, regval));
@@ -408,10 +420,11 @@ impl Sequence {
     }
 }
 
-/// Raises register `index` of a sparse HyperLogLog to `count`. Whether it was raised; an error if the runs end before it.
+/// Raises register `index` of a sparse HyperLogLog to `count`. Whether it was raised; an error if
+/// the runs end before it.
 ///
-/// The HyperLogLog becomes dense, and then is, when `count` is too much for a VAL, or when the string would get longer than
-/// `hll_sparse_max_bytes`.
+/// The HyperLogLog becomes dense, and then is, when `count` is too much for a VAL, or when the
+/// string would get longer than `hll_sparse_max_bytes`.
 fn hllSparseSet(
     o: &mut HllObject,
     index: usize,
@@ -419,17 +432,17 @@ fn hllSparseSet(
     hll_sparse_max_bytes: usize,
 ) -> Result<bool, ()> {
     if count > HLL_SPARSE_VAL_MAX_VALUE {
-        return hllPromote(o, index, count);
+        return hll_promote(o, index, count);
     }
 
-    // Step 1: find the run that covers the register, and the one before it. This loop is what PFADD takes its time for, so
-    // it passes over runs of one byte as many at a time as a word holds.
+    // Step 1: find the run that covers the register, and the one before it. This loop is what PFADD
+    // takes its time for, so it passes over runs of one byte as many at a time as a word holds.
     let sds = o.sds();
     let sparse = &sds[HLL_HDR_SIZE..];
     let (mut p, mut prev, mut first) = (0, 0, 0);
     let run = loop {
         if let Some(word) = sparse.get(p..).and_then(|rest| rest.first_chunk()) {
-            let (ops, span) = hllSparseWord(u64::from_le_bytes(*word));
+            let (ops, span) = hll_sparse_word(u64::from_le_bytes(*word));
             if ops > 0 && index >= first + span {
                 prev = p + ops - 1;
                 p += ops;
@@ -439,7 +452,7 @@ fn hllSparseSet(
                 }
             }
         }
-        let Some(run) = hllSparseRun(sparse, p) else { return Err(()) };
+        let Some(run) = hll_sparse_run(sparse, p) else { return Err(()) };
         if index < first + run.runlen {
             break run;
         }
@@ -452,8 +465,9 @@ fn hllSparseSet(
         return Err(());
     }
 
-    // Step 2: what becomes of it. A VAL of at least `count` stays. Else the register becomes a VAL of its own, and what the
-    // run had before it and after it stays beside it: up to five bytes for one.
+    // Step 2: what becomes of it. A VAL of at least `count` stays. Else the register becomes a VAL
+    // of its own, and what the run had before it and after it stays beside it: up to five bytes for
+    // one.
     if run.regval >= count {
         return Ok(false);
     }
@@ -471,11 +485,12 @@ fn hllSparseSet(
     // Step 3: see that it does not get too long.
     let (old, new) = (p + run.oplen - prev, seq.len);
     if new > old && sds.len() + (new - old) > hll_sparse_max_bytes {
-        return hllPromote(o, index, count);
+        return hll_promote(o, index, count);
     }
 
-    // Step 4: merge VALs of the same value, from the run before on. Merging looks at five runs: with what is before it the
-    // sequence has two at least, and those that can still be looked at are in the twelve bytes that follow.
+    // Step 4: merge VALs of the same value, from the run before on. Merging looks at five runs:
+    // with what is before it the sequence has two at least, and those that can still be looked at
+    // are in the twelve bytes that follow.
     let end = sparse.len().min(p + run.oplen + 12);
     seq.push(&sparse[p + run.oplen..end]);
     seq.merge();
@@ -486,10 +501,10 @@ fn hllSparseSet(
 
 /// The end of `hllSparseSet` that makes the HyperLogLog dense.
 #[cold]
-fn hllPromote(o: &mut HllObject, index: usize, count: u8) -> Result<bool, ()> {
+fn hll_promote(o: &mut HllObject, index: usize, count: u8) -> Result<bool, ()> {
     hllSparseToDense(o)?;
-    // It is not so large yet, or there would have been no need for this. So PFADD counts a change, and is propagated: the
-    // replicas convert too.
+    // It is not so large yet, or there would have been no need for this. So PFADD counts a change,
+    // and is propagated: the replicas convert too.
     let dense_retval = hllDenseSet(&mut o.sds_mut()[HLL_HDR_SIZE..], index, count);
     assert!(dense_retval);
     Ok(true)
@@ -504,7 +519,7 @@ fn hllSparseAdd(o: &mut HllObject, ele: &[u8], hll_sparse_max_bytes: usize) -> R
 /// The histogram of sparse registers; an error if they are corrupted.
 fn hllSparseRegHisto(sparse: &[u8]) -> Result<RegHisto, ()> {
     let mut reghisto = [0; 64];
-    hllSparseWalk(sparse, |_, runlen, regval| reghisto[usize::from(regval)] += runlen as u32)?;
+    hll_sparse_walk(sparse, |_, runlen, regval| reghisto[usize::from(regval)] += runlen as u32)?;
     Ok(reghisto)
 }
 
@@ -524,7 +539,8 @@ fn hllRawRegHisto(registers: &[u8]) -> RegHisto {
     reghisto
 }
 
-/// Sigma of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches", arXiv:1702.01284.
+/// Sigma of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches",
+/// arXiv:1702.01284.
 fn hllSigma(mut x: f64) -> f64 {
     if x == 1.0 {
         return f64::INFINITY;
@@ -558,8 +574,8 @@ fn hllTau(mut x: f64) -> f64 {
     }
 }
 
-/// About how many elements were added to the HyperLogLog `hdr`, header and registers; an error if it is sparse and
-/// corrupted.
+/// About how many elements were added to the HyperLogLog `hdr`, header and registers; an error if
+/// it is sparse and corrupted.
 fn hllCount(hdr: &[u8]) -> Result<u64, ()> {
     const HLL_ALPHA_INF: f64 = 0.721_347_520_444_481_7; // 0.5/ln(2)
     let m = HLL_REGISTERS as f64;
@@ -579,7 +595,8 @@ fn hllCount(hdr: &[u8]) -> Result<u64, ()> {
     }
     z += m * hllSigma(f64::from(reghisto[0]) / m);
     let E = (HLL_ALPHA_INF * m * m / z).round();
-    // Registers that no hash makes give numbers beyond 63 bits, which the C's conversion turns into this one.
+    // Registers that no hash makes give numbers beyond 63 bits, which the C's conversion turns into
+    // this one.
     Ok(if E < 9_223_372_036_854_775_808.0 { E as u64 } else { 1 << 63 })
 }
 
@@ -592,18 +609,18 @@ fn hllAdd(o: &mut HllObject, ele: &[u8], hll_sparse_max_bytes: usize) -> Result<
     }
 }
 
-/// Raises each register of `max`, a byte each, to that of the HyperLogLog `hll`, whose header was checked. `C_ERR`: it is
-/// sparse and corrupted.
+/// Raises each register of `max`, a byte each, to that of the HyperLogLog `hll`, whose header was
+/// checked. `C_ERR`: it is sparse and corrupted.
 fn hllMerge(max: &mut [u8], hll: &[u8]) -> CResult {
     let (hdr, registers) = hll.split_at(HLL_HDR_SIZE);
     if hdr[HLL_ENCODING] == HLL_DENSE {
         for (max, p) in max.as_chunks_mut::<4>().0.iter_mut().zip(registers.as_chunks::<3>().0) {
-            let val = hllDenseUnpack(p);
+            let val = hll_dense_unpack(p);
             *max = std::array::from_fn(|i| max[i].max(val[i]));
         }
         return C_OK;
     }
-    hllSparseWalk(registers, |idx, runlen, regval| {
+    hll_sparse_walk(registers, |idx, runlen, regval| {
         if regval != 0 {
             max[idx..idx + runlen].iter_mut().for_each(|max| *max = regval.max(*max));
         }
@@ -624,9 +641,9 @@ fn createHLLObject() -> Object {
     Object::Raw(s)
 }
 
-/// Whether bytes have the header, and a dense one the length, of a HyperLogLog. What follows in a sparse one is checked
-/// where it is read.
-fn isHLL(s: &[u8]) -> bool {
+/// Whether bytes have the header, and a dense one the length, of a HyperLogLog. What follows in a
+/// sparse one is checked where it is read.
+fn is_hll(s: &[u8]) -> bool {
     s.len() >= HLL_HDR_SIZE
         && s.starts_with(HLL_MAGIC)
         && s[HLL_ENCODING] <= HLL_MAX_ENCODING
@@ -640,7 +657,7 @@ fn isHLLObjectOrReply(server: &mut Server, c: ClientId, o: KeyRef) -> CResult {
     }
     let db = server[c].db;
     match server.db[db].get(o) {
-        ValueRef::Str(s) if isHLL(s) => C_OK,
+        ValueRef::Str(s) if is_hll(s) => C_OK,
         _ => {
             addReplyError(server, c, b"-WRONGTYPE Key is not a valid HyperLogLog string value.");
             C_ERR
@@ -649,7 +666,7 @@ fn isHLLObjectOrReply(server: &mut Server, c: ClientId, o: KeyRef) -> CResult {
 }
 
 /// The bytes of a HyperLogLog that was checked.
-fn hllBytes(server: &Server, db: usize, o: KeyRef) -> &[u8] {
+fn hll_bytes(server: &Server, db: usize, o: KeyRef) -> &[u8] {
     match server.db[db].get(o) {
         ValueRef::Str(s) => s,
         _ => unreachable!("it was checked"),
@@ -704,7 +721,7 @@ pub fn pfcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
             if isHLLObjectOrReply(server, c, o).is_err() {
                 return;
             }
-            if hllMerge(&mut max[HLL_HDR_SIZE..], hllBytes(server, db, o)).is_err() {
+            if hllMerge(&mut max[HLL_HDR_SIZE..], hll_bytes(server, db, o)).is_err() {
                 addReplyError(server, c, invalid_hll_err);
                 return;
             }
@@ -735,7 +752,8 @@ pub fn pfcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     };
     o.sds_mut()[HLL_CARD].copy_from_slice(&card.to_le_bytes());
-    // The elements are the same, but the string is not: whoever watches or replicates it has to know.
+    // The elements are the same, but the string is not: whoever watches or replicates it has to
+    // know.
     signalModifiedKey(server, Some(c), db, key);
     server.dirty += 1;
     addReplyLongLong(server, c, card as i64);
@@ -753,7 +771,7 @@ pub fn pfmergeCommand(server: &mut Server, c: ClientId, argv: &Args) {
         if isHLLObjectOrReply(server, c, o).is_err() {
             return;
         }
-        let hll = hllBytes(server, db, o);
+        let hll = hll_bytes(server, db, o);
         use_dense |= hll[HLL_ENCODING] == HLL_DENSE;
         if hllMerge(&mut max, hll).is_err() {
             addReplyError(server, c, invalid_hll_err);
@@ -780,8 +798,8 @@ pub fn pfmergeCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 hllDenseSet(&mut o.sds_mut()[HLL_HDR_SIZE..], j, val);
             }
             _ => {
-                // Its runs were checked just now. An XZERO that lacks a byte reads as a run but can't be split: then this
-                // register stays.
+                // Its runs were checked just now. An XZERO that lacks a byte reads as a run but
+                // can't be split: then this register stays.
                 let _ = hllSparseSet(&mut o, j, val, max_bytes);
             }
         }
@@ -802,7 +820,7 @@ const HLL_TEST_CYCLES: u32 = 1000;
 /// PFSELFTEST: tests the registers and the error of the estimate.
 pub fn pfselftestCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let mut rand = Rand48::default();
-    rand.redisSrand48(randomU64() as i32);
+    rand.redisSrand48(random_u64() as i32);
     let mut bitcounters = vec![0; HLL_DENSE_SIZE];
     let mut bytecounters = [0; HLL_REGISTERS];
 
@@ -829,7 +847,8 @@ pub fn pfselftestCommand(server: &mut Server, c: ClientId, _argv: &Args) {
         }
     }
 
-    // Test 2: the estimate is within a few times the standard error, and the same from the sparse and the dense form.
+    // Test 2: the estimate is within a few times the standard error, and the same from the sparse
+    // and the dense form.
     bitcounters[HLL_HDR_SIZE..].fill(0);
     let max_bytes = server.hll_sparse_max_bytes;
     let mut dict = Keyspace::new(HashSeed::random());
@@ -837,7 +856,7 @@ pub fn pfselftestCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let mut o = HllObject::new(&mut dict, o);
     let relerr = 1.04 / (HLL_REGISTERS as f64).sqrt();
     let mut checkpoint = 1u64;
-    let seed = randomU64();
+    let seed = random_u64();
     for j in 1..=10_000_000u64 {
         let ele = (j ^ seed).to_le_bytes();
         hllDenseAdd(&mut bitcounters[HLL_HDR_SIZE..], &ele);
@@ -857,7 +876,8 @@ pub fn pfselftestCommand(server: &mut Server, c: ClientId, _argv: &Args) {
             return;
         }
         let abserr = checkpoint.abs_diff(dense.unwrap_or(0));
-        // Of ten elements two may share a register, which happens now and then and is no error of ours.
+        // Of ten elements two may share a register, which happens now and then and is no error of
+        // ours.
         let maxerr = if j == 10 { 1 } else { (relerr * 6.0 * checkpoint as f64).ceil() as u64 };
         if abserr > maxerr {
             addReplyErrorFormat!(
@@ -920,7 +940,7 @@ pub fn pfdebugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         let mut decoded = Vec::new();
         let mut p = HLL_HDR_SIZE;
-        while let Some(Run { runlen, regval, oplen }) = hllSparseRun(o.sds(), p) {
+        while let Some(Run { runlen, regval, oplen }) = hll_sparse_run(o.sds(), p) {
             if !decoded.is_empty() {
                 decoded.push(b' ');
             }
@@ -1009,7 +1029,8 @@ mod tests {
                 let mut model = vec![0u8; HLL_REGISTERS];
                 for step in 0..6000 {
                     let mut draw = |n: i32| (rand.redisLrand48() % n) as usize;
-                    // Neighbours, so that runs meet; and values that repeat. Sometimes one that only dense registers hold.
+                    // Neighbours, so that runs meet; and values that repeat. Sometimes one that
+                    // only dense registers hold.
                     let index = if draw(2) == 0 { draw(200) } else { draw(HLL_REGISTERS as i32) };
                     let large = round > 0 && step > 3000 && draw(500) == 0;
                     let count = if large { 33 + draw(19) } else { 1 + draw(3).pow(2) } as u8;
@@ -1055,9 +1076,9 @@ mod tests {
                 b => b,
             });
             let runs = word.iter().take_while(|b| !HLL_SPARSE_IS_XZERO(**b)).count();
-            let span = (0..runs).map(|p| hllSparseRun(&word, p).unwrap().runlen).sum();
+            let span = (0..runs).map(|p| hll_sparse_run(&word, p).unwrap().runlen).sum();
             assert_eq!(
-                hllSparseWord(u64::from_le_bytes(word)),
+                hll_sparse_word(u64::from_le_bytes(word)),
                 (runs, span),
                 "seed {seed:#x} {word:x?}"
             );
@@ -1073,7 +1094,7 @@ mod tests {
             // Five registers: a VAL holds four.
             let runs = &o.sds()[HLL_HDR_SIZE..];
             assert_eq!(runs[..3], [4, HLL_SPARSE_VAL_SET(3, 4), HLL_SPARSE_VAL_SET(3, 1)]);
-            assert_eq!(hllSparseRun(runs, 3).unwrap().runlen, HLL_REGISTERS - 10);
+            assert_eq!(hll_sparse_run(runs, 3).unwrap().runlen, HLL_REGISTERS - 10);
             assert_eq!(runs.len(), 5);
             assert_eq!(hllSparseSet(o, 6, 3, 3000), Ok(false));
         });
@@ -1105,17 +1126,19 @@ mod tests {
             s[..4].copy_from_slice(HLL_MAGIC);
             s
         };
-        assert!(isHLL(&empty()) && isHLL(&sparse(b"")) && isHLL(&dense(HLL_DENSE_SIZE)));
+        assert!(is_hll(&empty()) && is_hll(&sparse(b"")) && is_hll(&dense(HLL_DENSE_SIZE)));
         assert!(
-            !isHLL(&dense(HLL_DENSE_SIZE - 1)) && !isHLL(&dense(HLL_DENSE_SIZE + 1)) && !isHLL(b"")
+            !is_hll(&dense(HLL_DENSE_SIZE - 1))
+                && !is_hll(&dense(HLL_DENSE_SIZE + 1))
+                && !is_hll(b"")
         );
-        assert!(!isHLL(&empty()[..HLL_HDR_SIZE - 1]));
+        assert!(!is_hll(&empty()[..HLL_HDR_SIZE - 1]));
         let mut s = empty();
         s[HLL_ENCODING] = 2;
-        assert!(!isHLL(&s));
+        assert!(!is_hll(&s));
         s = empty();
         s[3] = b'l';
-        assert!(!isHLL(&s));
+        assert!(!is_hll(&s));
     }
 
     fn refused(s: &[u8]) {
@@ -1123,7 +1146,8 @@ mod tests {
         assert!(registers(s).is_err());
         with_hll(s.to_vec(), |o| {
             assert!(hllSparseToDense(o).is_err());
-            // A value that needs the dense form, and one that only needs more room than there may be.
+            // A value that needs the dense form, and one that only needs more room than there may
+            // be.
             assert!(hllSparseSet(o, 0, 40, usize::MAX).is_err());
             assert!(o.sds() == s);
         });
@@ -1154,7 +1178,7 @@ mod tests {
     #[test]
     fn very_long_ones_are_refused() {
         let s = vec![0u8; (2 << 30) + 17];
-        assert!(hllSparseWalk(&s, |_, _, _| ()).is_err());
+        assert!(hll_sparse_walk(&s, |_, _, _| ()).is_err());
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! `t_hash.c`: hashes.
 //!
-//! Read first: [`Hash`], `hashTypeSet`, `hashTypeGetValue`; then the commands, of which `hrandfieldWithCountCommand` alone is
-//! long.
-//! Differs: the type functions take the hash, not its key, with a copy of the limits, so that the keyspace is borrowed beside
-//! the clients. A field or value is a [`ZiplistEntry`], borrowed bytes or a number, in both encodings. What the C collects in
-//! a temporary table is collected as such entries, without a copy of their bytes.
+//! Read first: [`Hash`], `hashTypeSet`, `hashTypeGetValue`; then the commands, of which
+//! `hrandfieldWithCountCommand` alone is long. Differs: the type functions take the hash, not its
+//! key, with a copy of the limits, so that the keyspace is borrowed beside the clients. A field or
+//! value is a [`ZiplistEntry`], borrowed bytes or a number, in both encodings. What the C collects
+//! in a temporary table is collected as such entries, without a copy of their bytes.
 
 use std::collections::HashSet;
 
@@ -15,16 +15,18 @@ use crate::db::*;
 use crate::debug::serverLogHexDump;
 use crate::ds::dict::*;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode, string2ld};
-use crate::ds::redisassert::assertSome;
+use crate::ds::redisassert::assert_some;
 use crate::ds::ziplist::*;
-use crate::expire::commandName;
+use crate::expire::expire_command_name;
 use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
 use crate::server::{CommandSpec, command};
 use crate::server_h::*;
-use crate::types::t_set::{DRAW_STEPS, Random, rehashStep, tableMemUsage, valueResizePolicy};
+use crate::types::t_set::{
+    DRAW_STEPS, Random, rehash_table_step, table_mem_usage, value_resize_policy,
+};
 use crate::util::{ll2string, sdigits10, string2ll};
 
 const FIRST: (i32, i32, i32) = (1, 1, 1);
@@ -88,11 +90,12 @@ impl HashRef<'_> {
         }
     }
 
-    /// Bytes that a table takes up; its pairs are taken to be like the first `sample_size` (`objectComputeSize`).
+    /// Bytes that a table takes up; its pairs are taken to be like the first `sample_size`
+    /// (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             HashRef::Ziplist(_) => 0,
-            HashRef::Ht(ht) => tableMemUsage(ht, sample_size),
+            HashRef::Ht(ht) => table_mem_usage(ht, sample_size),
         }
     }
 
@@ -102,7 +105,8 @@ impl HashRef<'_> {
     }
 }
 
-/// What decides the encoding of a hash, and whether its table may move: a copy of what the server says now.
+/// What decides the encoding of a hash, and whether its table may move: a copy of what the server
+/// says now.
 #[derive(Copy, Clone)]
 pub struct HashLimits {
     /// `hash-max-ziplist-entries`
@@ -120,7 +124,7 @@ impl HashLimits {
         HashLimits {
             entries: server.hash_max_ziplist_entries,
             value: server.hash_max_ziplist_value,
-            resize: valueResizePolicy(server),
+            resize: value_resize_policy(server),
         }
     }
 }
@@ -130,7 +134,7 @@ pub type HashPair<'a> = (ZiplistEntry<'a>, ZiplistEntry<'a>);
 
 /// Calls `f` with the bytes of a field or value; those of a number are its digits.
 #[inline]
-pub fn withEntryBytes<R>(e: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
+pub fn with_entry_bytes<R>(e: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
     match e {
         ZiplistEntry::Str(s) => f(s),
         ZiplistEntry::Int(n) => f(&ll2string(n)),
@@ -142,8 +146,8 @@ pub fn createHashObject() -> Hash {
     Hash::Ziplist(ziplistNew())
 }
 
-/// Makes the hash a table if one of these arguments, fields and values that will be set, is too long for a ziplist, or all
-/// together are too much for one.
+/// Makes the hash a table if one of these arguments, fields and values that will be set, is too
+/// long for a ziplist, or all together are too much for one.
 pub fn hashTypeTryConversion<'a>(
     o: &mut Hash,
     args: impl Iterator<Item = &'a [u8]>,
@@ -164,17 +168,17 @@ pub fn hashTypeTryConversion<'a>(
 
 /// Where a field is in a ziplist.
 #[inline]
-fn hashZiplistFind(zl: &[u8], field: &[u8]) -> Option<usize> {
+fn hash_ziplist_find(zl: &[u8], field: &[u8]) -> Option<usize> {
     ziplistFind(zl, ziplistIndex(zl, 0)?, field, 1)
 }
 
 /// The value of a field in a ziplist.
 #[inline]
 pub fn hashTypeGetFromZiplist<'a>(zl: &'a [u8], field: &[u8]) -> Option<ZiplistEntry<'a>> {
-    let fptr = hashZiplistFind(zl, field)?;
+    let fptr = hash_ziplist_find(zl, field)?;
     // Grab the value that follows the field.
-    let vptr = assertSome!(ziplistNext(zl, fptr));
-    Some(assertSome!(ziplistGet(zl, vptr)))
+    let vptr = assert_some!(ziplistNext(zl, fptr));
+    Some(assert_some!(ziplistGet(zl, vptr)))
 }
 
 /// The value of a field in a table.
@@ -212,17 +216,18 @@ pub fn hashTypeGetValueLength(o: HashRef, field: &[u8]) -> usize {
 /// Whether there is such a field.
 pub fn hashTypeExists(o: HashRef, field: &[u8]) -> bool {
     match o {
-        HashRef::Ziplist(zl) => hashZiplistFind(zl, field).is_some(),
+        HashRef::Ziplist(zl) => hash_ziplist_find(zl, field).is_some(),
         HashRef::Ht(ht) => dictFind(ht, field).is_some(),
     }
 }
 
-/// Sets a field, new or not; true if it was there. A ziplist that has too many fields then becomes a table.
+/// Sets a field, new or not; true if it was there. A ziplist that has too many fields then becomes
+/// a table.
 #[inline]
 pub fn hashTypeSet(o: &mut Hash, field: &[u8], value: &[u8], limits: HashLimits) -> bool {
     match o {
         Hash::Ziplist(zl) => {
-            let place = hashZiplistFind(zl, field).map(|p| assertSome!(ziplistNext(zl, p)));
+            let place = hash_ziplist_find(zl, field).map(|p| assert_some!(ziplistNext(zl, p)));
             match place {
                 Some(p) => ziplistReplace(zl, p, value),
                 None => {
@@ -249,7 +254,7 @@ pub fn hashTypeSet(o: &mut Hash, field: &[u8], value: &[u8], limits: HashLimits)
 /// Deletes a field; true if it was there.
 pub fn hashTypeDelete(o: &mut Hash, field: &[u8], limits: HashLimits) -> bool {
     match o {
-        Hash::Ziplist(zl) => match hashZiplistFind(zl, field) {
+        Hash::Ziplist(zl) => match hash_ziplist_find(zl, field) {
             Some(p) => {
                 // The field, and then the value, which is where the field was.
                 ziplistDelete(zl, p);
@@ -278,19 +283,20 @@ pub fn hashTypeLength(o: HashRef) -> usize {
     }
 }
 
-/// `rehashStep` for a hash in the client's db.
+/// `rehash_table_step` for a hash in the client's db.
 #[inline]
-fn hashTypeRehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
-    let (db, resize) = (server[c].db, valueResizePolicy(server));
+fn hash_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
+    let (db, resize) = (server[c].db, value_resize_policy(server));
     if let HashRef::Ht(_) = server.db[db].dict.hash_value(o)
         && let Hash::Ht(ht) = &mut *server.db[db].dict.hash_value_mut(o)
     {
-        rehashStep(ht, steps, resize);
+        rehash_table_step(ht, steps, resize);
     }
 }
 
 /// A walk over the pairs of a hash, which it borrows.
-// C: `hashTypeCurrent*` give the field or the value where the iterator is; here both are what it returns.
+// C: `hashTypeCurrent*` give the field or the value where the iterator is; here both are what it
+// returns.
 pub enum hashTypeIterator<'a> {
     /// The ziplist, and where the next pair starts.
     Ziplist(&'a [u8], Option<usize>),
@@ -313,9 +319,9 @@ impl<'a> Iterator for hashTypeIterator<'a> {
         match self {
             hashTypeIterator::Ziplist(zl, next) => {
                 let fptr = (*next)?;
-                let vptr = assertSome!(ziplistNext(zl, fptr));
+                let vptr = assert_some!(ziplistNext(zl, fptr));
                 *next = ziplistNext(zl, vptr);
-                Some((assertSome!(ziplistGet(zl, fptr)), assertSome!(ziplistGet(zl, vptr))))
+                Some((assert_some!(ziplistGet(zl, fptr)), assert_some!(ziplistGet(zl, vptr))))
             }
             hashTypeIterator::Ht(di) => di
                 .next()
@@ -324,8 +330,8 @@ impl<'a> Iterator for hashTypeIterator<'a> {
     }
 }
 
-/// Looks up a hash to change it, and makes an empty one if the key is not there. `None`: the key is of another type, and the
-/// reply was that.
+/// Looks up a hash to change it, and makes an empty one if the key is not there. `None`: the key is
+/// of another type, and the reply was that.
 fn hashTypeLookupWriteOrCreate(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
     let db = server[c].db;
     match lookupKeyWrite(server, db, key) {
@@ -342,8 +348,8 @@ pub fn hashTypeConvert(o: &mut Hash) {
     let mut dict: Box<Dict<PairEntry>> = Box::default();
     dictExpand(&mut dict, hashTypeLength(o.as_ref()));
     for (field, value) in hashTypeInitIterator(o.as_ref()) {
-        let pair = withEntryBytes(field, |field| {
-            withEntryBytes(value, |value| PairEntry::new(field, value))
+        let pair = with_entry_bytes(field, |field| {
+            with_entry_bytes(value, |value| PairEntry::new(field, value))
         });
         if dictAdd(&mut dict, pair).is_err() {
             serverLogHexDump("ziplist with dup elements dump", zl);
@@ -368,8 +374,8 @@ pub fn hashTypeDup(o: HashRef) -> Hash {
     }
 }
 
-/// Whether these bytes are the ziplist of a hash. Without `deep` just its header is checked, with it every entry, that no
-/// field is there twice, and that each has a value.
+/// Whether these bytes are the ziplist of a hash. Without `deep` just its header is checked, with
+/// it every entry, that no field is there twice, and that each has a value.
 pub fn hashZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     if !deep {
         return ziplistValidateIntegrity(zl, false, None);
@@ -385,7 +391,7 @@ pub fn hashZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     };
     ziplistValidateIntegrity(zl, true, Some(&mut entry_validation))
         && count % 2 == 0
-        && ziplistAllDistinct(&mut fields)
+        && ziplist_all_distinct(&mut fields)
 }
 
 /// Replies with a field or value.
@@ -442,7 +448,7 @@ pub fn hsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
             server,
             c,
             "wrong number of arguments for '{}' command",
-            commandName(server, c)
+            expire_command_name(server, c)
         );
         return;
     }
@@ -553,7 +559,7 @@ pub fn hgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_HASH) {
         return;
     }
-    hashTypeRehash(server, c, o, 1);
+    hash_type_rehash(server, c, o, 1);
     let db = server[c].db;
     addHashFieldToReply(&mut server.clients, c, Some(server.db[db].dict.hash_value(o)), &argv[2]);
 }
@@ -569,7 +575,7 @@ pub fn hmgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     if let Some(o) = o {
-        hashTypeRehash(server, c, o, argv.len() - 2);
+        hash_type_rehash(server, c, o, argv.len() - 2);
     }
     let Server { clients, db: dbs, .. } = server;
     let hash = o.map(|o| dbs[db].dict.hash_value(o));
@@ -629,7 +635,7 @@ pub fn hstrlenCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_HASH) {
         return;
     }
-    hashTypeRehash(server, c, o, 1);
+    hash_type_rehash(server, c, o, 1);
     let length = hashTypeGetValueLength(server.db[server[c].db].dict.hash_value(o), &argv[2]);
     addReplyLongLong(server, c, length as i64);
 }
@@ -692,7 +698,7 @@ pub fn hexistsCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_HASH) {
         return;
     }
-    hashTypeRehash(server, c, o, 1);
+    hash_type_rehash(server, c, o, 1);
     let exists = hashTypeExists(server.db[server[c].db].dict.hash_value(o), &argv[2]);
     addReply(server, c, if exists { shared::cone } else { shared::czero });
 }
@@ -708,7 +714,7 @@ pub fn hscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// Replies with a field, and with its value if that was asked for: RESP3 has an array of both then.
-fn hrandfieldReplyWithPair(
+fn hrandfield_reply_with_pair(
     clients: &mut Clients,
     c: ClientId,
     (field, value): HashPair,
@@ -723,10 +729,12 @@ fn hrandfieldReplyWithPair(
     }
 }
 
-/// How many times larger than the count the hash has to be, for fields to be drawn until enough different ones are found.
+/// How many times larger than the count the hash has to be, for fields to be drawn until enough
+/// different ones are found.
 const HRANDFIELD_SUB_STRATEGY_MUL: usize = 3;
 
-/// A ziplist is walked once for so many random fields. More at a time would take memory without bounds.
+/// A ziplist is walked once for so many random fields. More at a time would take memory without
+/// bounds.
 const HRANDFIELD_RANDOM_SAMPLE_LIMIT: usize = 1000;
 
 /// HRANDFIELD key count [WITHVALUES]
@@ -747,24 +755,24 @@ fn hrandfieldWithCountCommand(
         addReply(server, c, shared::emptyarray);
         return;
     }
-    hashTypeRehash(server, c, o, DRAW_STEPS * count.min(100));
+    hash_type_rehash(server, c, o, DRAW_STEPS * count.min(100));
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
     let hash = dbs[clients[c].db].dict.hash_value(o);
     let size = hashTypeLength(hash);
-    let replyLen = |clients: &mut Clients, count: usize| {
+    let reply_length = |clients: &mut Clients, count: usize| {
         let flat = withvalues && clients[c].resp == 2;
         addReplyArrayLen(clients, c, if flat { count * 2 } else { count });
     };
 
     // Case 1: draw as many. This is the one case where the order has to be random too.
     if !uniq || count == 1 {
-        replyLen(clients, count);
+        reply_length(clients, count);
         match hash {
             HashRef::Ht(_) => {
                 for _ in 0..count {
                     let pair = hashTypeRandomElement(hash, size, &mut random);
-                    hrandfieldReplyWithPair(clients, c, pair, withvalues);
+                    hrandfield_reply_with_pair(clients, c, pair, withvalues);
                     if gets_no_replies(clients, c) {
                         break;
                     }
@@ -775,7 +783,7 @@ fn hrandfieldWithCountCommand(
                     let sample_count = count.min(HRANDFIELD_RANDOM_SAMPLE_LIMIT);
                     count -= sample_count;
                     for pair in ziplistRandomPairs(zl, sample_count, &mut || random.next31()) {
-                        hrandfieldReplyWithPair(clients, c, pair, withvalues);
+                        hrandfield_reply_with_pair(clients, c, pair, withvalues);
                     }
                     if gets_no_replies(clients, c) {
                         break;
@@ -786,32 +794,32 @@ fn hrandfieldWithCountCommand(
         return;
     }
 
-    replyLen(clients, count.min(size));
+    reply_length(clients, count.min(size));
     if count >= size {
         // Case 2: all of them.
         let mut replied = 0;
         for pair in hashTypeInitIterator(hash) {
-            hrandfieldReplyWithPair(clients, c, pair, withvalues);
+            hrandfield_reply_with_pair(clients, c, pair, withvalues);
             replied += 1;
         }
         assert!(replied == size);
     } else if count.saturating_mul(HRANDFIELD_SUB_STRATEGY_MUL) > size {
-        // Case 3: a good part of them. From a list of all, random ones are left out until the count is right: so many
-        // different ones would take long to draw.
+        // Case 3: a good part of them. From a list of all, random ones are left out until the count
+        // is right: so many different ones would take long to draw.
         let mut all: Vec<HashPair> = hashTypeInitIterator(hash).collect();
         assert!(all.len() == size);
         while all.len() > count {
             all.swap_remove(random.below(all.len()));
         }
         for pair in all {
-            hrandfieldReplyWithPair(clients, c, pair, withvalues);
+            hrandfield_reply_with_pair(clients, c, pair, withvalues);
         }
     } else if let HashRef::Ziplist(zl) = hash {
         // Case 4: few of many. In a ziplist one walk draws them.
         let pairs = ziplistRandomPairsUnique(zl, count, &mut || random.next31());
         assert!(pairs.len() == count);
         for pair in pairs {
-            hrandfieldReplyWithPair(clients, c, pair, withvalues);
+            hrandfield_reply_with_pair(clients, c, pair, withvalues);
         }
     } else {
         // In a table, they are drawn until there are enough different ones.
@@ -821,7 +829,7 @@ fn hrandfieldWithCountCommand(
             if let ZiplistEntry::Str(field) = pair.0
                 && drawn.insert(field)
             {
-                hrandfieldReplyWithPair(clients, c, pair, withvalues);
+                hrandfield_reply_with_pair(clients, c, pair, withvalues);
             }
         }
     }
@@ -851,7 +859,7 @@ pub fn hrandfieldCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_HASH) {
         return;
     }
-    hashTypeRehash(server, c, o, DRAW_STEPS);
+    hash_type_rehash(server, c, o, DRAW_STEPS);
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
     let hash = dbs[clients[c].db].dict.hash_value(o);
@@ -867,7 +875,7 @@ mod tests {
     const LIMITS: HashLimits = HashLimits { entries: 16, value: 64, resize: DICT_RESIZE_ENABLE };
 
     fn bytes(e: ZiplistEntry) -> Vec<u8> {
-        withEntryBytes(e, <[u8]>::to_vec)
+        with_entry_bytes(e, <[u8]>::to_vec)
     }
 
     fn pairs(hash: &Hash) -> BTreeMap<Vec<u8>, Vec<u8>> {

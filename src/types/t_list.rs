@@ -1,16 +1,17 @@
 //! `t_list.c`: lists.
 //!
 //! Read first: `pushGenericCommand`, `popGenericCommand`, then `blockingPopGenericCommand` with
-//! `serveClientBlockedOnList`, which finishes what it began.
-//! Differs: a value goes from the list into the reply, without an object in between. Who only reads (LRANGE, LINDEX, LPOS)
-//! leaves compressed nodes as they are. An iterator is that of the quicklist; a copy of a list is `quicklistDup`.
+//! `serveClientBlockedOnList`, which finishes what it began. Differs: a value goes from the list
+//! into the reply, without an object in between. Who only reads (LRANGE, LINDEX, LPOS) leaves
+//! compressed nodes as they are. An iterator is that of the quicklist; a copy of a list is
+//! `quicklistDup`.
 
 use crate::addReplyErrorFormat;
 use crate::args::{Args, Argv};
 use crate::blocked::blockForKeys;
 use crate::db::*;
 use crate::ds::quicklist::*;
-use crate::ds::redisassert::assertSome;
+use crate::ds::redisassert::assert_some;
 use crate::ds::ziplist::ZiplistEntry;
 use crate::keyspace::*;
 use crate::networking::*;
@@ -58,19 +59,19 @@ const LIST_MAX_ITEM_SIZE: usize = (1 << 32) - 1024;
 // List API
 // -----------------------------------------------------------------------------
 
-fn quicklistEnd(where_: i32) -> i32 {
+fn quicklist_end(where_: i32) -> i32 {
     if where_ == LIST_HEAD { QUICKLIST_HEAD } else { QUICKLIST_TAIL }
 }
 
 /// Pushes a value at an end (`LIST_HEAD`, `LIST_TAIL`).
 #[inline]
 pub fn listTypePush(subject: &mut Quicklist, value: &[u8], where_: i32) {
-    quicklistPush(subject, value, quicklistEnd(where_));
+    quicklistPush(subject, value, quicklist_end(where_));
 }
 
 /// Pops the value at an end; `None` if the list is empty.
 pub fn listTypePop(subject: &mut Quicklist, where_: i32) -> Option<Vec<u8>> {
-    quicklistPop(subject, quicklistEnd(where_))
+    quicklistPop(subject, quicklist_end(where_))
 }
 
 /// The number of values.
@@ -81,7 +82,7 @@ pub fn listTypeLength(subject: &Quicklist) -> usize {
 
 /// A value of a list as a value.
 #[inline]
-fn valueOf(entry: ZiplistEntry) -> ValueRef {
+fn value_of_entry(entry: ZiplistEntry) -> ValueRef {
     match entry {
         ZiplistEntry::Str(s) => ValueRef::Str(s),
         ZiplistEntry::Int(n) => ValueRef::Int(n),
@@ -94,7 +95,7 @@ fn valueOf(entry: ZiplistEntry) -> ValueRef {
 
 /// Refuses a value that is too large for a list; true if the error was sent.
 #[inline]
-fn elementTooLarge(server: &mut Server, c: ClientId, value: &[u8]) -> bool {
+fn reject_large_element(server: &mut Server, c: ClientId, value: &[u8]) -> bool {
     let too_large = value.len() > LIST_MAX_ITEM_SIZE;
     if too_large {
         addReplyError(server, c, b"Element too large");
@@ -102,9 +103,9 @@ fn elementTooLarge(server: &mut Server, c: ClientId, value: &[u8]) -> bool {
     too_large
 }
 
-/// The client's list with this name, to change; the reply for a missing key is `reply`. `None`: there is none, and a reply
-/// was sent.
-fn lookupListWriteOrReply(
+/// The client's list with this name, to change; the reply for a missing key is `reply`. `None`:
+/// there is none, and a reply was sent.
+fn lookup_list_write_or_reply(
     server: &mut Server,
     c: ClientId,
     key: &[u8],
@@ -115,7 +116,7 @@ fn lookupListWriteOrReply(
 }
 
 /// The same, to read.
-fn lookupListReadOrReply(
+fn lookup_list_read_or_reply(
     server: &mut Server,
     c: ClientId,
     key: &[u8],
@@ -126,7 +127,7 @@ fn lookupListReadOrReply(
 }
 
 /// A new key with an empty list, with the options of the configuration.
-fn addList(server: &mut Server, db: usize, key: &[u8]) -> KeyRef {
+fn create_list_key(server: &mut Server, db: usize, key: &[u8]) -> KeyRef {
     let list = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
     dbAdd(server, db, key, list)
 }
@@ -134,7 +135,7 @@ fn addList(server: &mut Server, db: usize, key: &[u8]) -> KeyRef {
 /// LPUSH, RPUSH, LPUSHX, RPUSHX. `xx`: only if the key exists.
 fn pushGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32, xx: bool) {
     for j in 2..argv.len() {
-        if elementTooLarge(server, c, argv.get(j)) {
+        if reject_large_element(server, c, argv.get(j)) {
             return;
         }
     }
@@ -147,7 +148,7 @@ fn pushGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32
             addReply(server, c, shared::czero);
             return;
         }
-        None => addList(server, db, key),
+        None => create_list_key(server, db, key),
     };
 
     let list = server.db[db].dict.list_mut(lobj);
@@ -194,10 +195,10 @@ pub fn linsertCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     };
     let (db, key, pivot, value) = (server[c].db, argv.get(1), argv.get(3), argv.get(4));
-    if elementTooLarge(server, c, value) {
+    if reject_large_element(server, c, value) {
         return;
     }
-    let Some(subject) = lookupListWriteOrReply(server, c, key, shared::czero) else { return };
+    let Some(subject) = lookup_list_write_or_reply(server, c, key, shared::czero) else { return };
 
     // Seek pivot from head to tail
     let list = server.db[db].dict.list_mut(subject);
@@ -228,7 +229,7 @@ pub fn linsertCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// LLEN key
 pub fn llenCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Some(o) = lookupListReadOrReply(server, c, &argv[1], shared::czero) else { return };
+    let Some(o) = lookup_list_read_or_reply(server, c, &argv[1], shared::czero) else { return };
     let db = server[c].db;
     let len = listTypeLength(server.db[db].dict.list(o));
     addReplyLongLong(server, c, len as i64);
@@ -236,12 +237,12 @@ pub fn llenCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// LINDEX key index
 pub fn lindexCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Some(o) = lookupListReadOrReply(server, c, &argv[1], shared::null) else { return };
+    let Some(o) = lookup_list_read_or_reply(server, c, &argv[1], shared::null) else { return };
     let Ok(index) = getLongFromObjectOrReply(server, c, &argv[2], None) else { return };
     let db = server[c].db;
     let Server { clients, db: dbs, .. } = server;
-    match quicklistRead(dbs[db].dict.list(o), AL_START_HEAD, index).read() {
-        Some(value) => addReplyBulk(clients, c, valueOf(value)),
+    match quicklist_read(dbs[db].dict.list(o), AL_START_HEAD, index).read() {
+        Some(value) => addReplyBulk(clients, c, value_of_entry(value)),
         None => addReplyNull(clients, c),
     }
 }
@@ -249,8 +250,8 @@ pub fn lindexCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// LSET key index element
 pub fn lsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key, value) = (server[c].db, argv.get(1), argv.get(3));
-    let Some(o) = lookupListWriteOrReply(server, c, key, shared::nokeyerr) else { return };
-    if elementTooLarge(server, c, value) {
+    let Some(o) = lookup_list_write_or_reply(server, c, key, shared::nokeyerr) else { return };
+    if reject_large_element(server, c, value) {
         return;
     }
     let Ok(index) = getLongFromObjectOrReply(server, c, &argv[2], None) else { return };
@@ -264,9 +265,9 @@ pub fn lsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
-/// A range with both ends included and negative numbers counted from the end, as places in a list of `llen` values: first
-/// and last. `None`: it is empty.
-fn clampRange(mut start: i64, mut end: i64, llen: i64) -> Option<(i64, i64)> {
+/// A range with both ends included and negative numbers counted from the end, as places in a list
+/// of `llen` values: first and last. `None`: it is empty.
+fn clamp_range(mut start: i64, mut end: i64, llen: i64) -> Option<(i64, i64)> {
     if start < 0 {
         start = (start + llen).max(0);
     }
@@ -277,8 +278,8 @@ fn clampRange(mut start: i64, mut end: i64, llen: i64) -> Option<(i64, i64)> {
     if start > end || start >= llen { None } else { Some((start, end.min(llen - 1))) }
 }
 
-/// Replies with the values of a list of the client's db from `start` to `end`, both included and negative ones counted from
-/// the end; `reverse` starts with the last of them.
+/// Replies with the values of a list of the client's db from `start` to `end`, both included and
+/// negative ones counted from the end; `reverse` starts with the last of them.
 pub fn addListRangeReply(
     server: &mut Server,
     c: ClientId,
@@ -290,24 +291,26 @@ pub fn addListRangeReply(
     let db = server[c].db;
     let Server { clients, db: dbs, .. } = server;
     let list = dbs[db].dict.list(o);
-    let Some((start, end)) = clampRange(start, end, listTypeLength(list) as i64) else {
+    let Some((start, end)) = clamp_range(start, end, listTypeLength(list) as i64) else {
         addReply(clients, c, shared::emptyarray);
         return;
     };
     let rangelen = end - start + 1;
     addReplyArrayLen(clients, c, rangelen);
     let (direction, from) = if reverse { (AL_START_TAIL, end) } else { (AL_START_HEAD, start) };
-    let mut values = quicklistRead(list, direction, from);
+    let mut values = quicklist_read(list, direction, from);
     // Small values are gathered and queued many at a time.
     let mut gathered = Vec::with_capacity(REPLY_GATHER.min(rangelen as usize * 32));
     for _ in 0..rangelen {
-        match assertSome!(values.read()) {
-            ZiplistEntry::Str(s) if s.len() < REPLY_GATHER / 4 => catReplyBulk(&mut gathered, s),
-            ZiplistEntry::Int(n) => catReplyBulk(&mut gathered, &ll2string(n)),
+        match assert_some!(values.read()) {
+            ZiplistEntry::Str(s) if s.len() < REPLY_GATHER / 4 => {
+                append_reply_bulk(&mut gathered, s)
+            }
+            ZiplistEntry::Int(n) => append_reply_bulk(&mut gathered, &ll2string(n)),
             value => {
                 addReplyProto(clients, c, &gathered);
                 gathered.clear();
-                addReplyBulk(clients, c, valueOf(value));
+                addReplyBulk(clients, c, value_of_entry(value));
             }
         }
         if gathered.len() > REPLY_GATHER / 4 * 3 {
@@ -342,13 +345,13 @@ fn listElementsRemoved(
 }
 
 /// Pops a value of a list of the client's db into the reply.
-fn popIntoReply(server: &mut Server, c: ClientId, o: KeyRef, where_: i32) {
+fn pop_into_reply(server: &mut Server, c: ClientId, o: KeyRef, where_: i32) {
     let db = server[c].db;
     let Server { clients, db: dbs, .. } = server;
-    let popped = quicklistPopCustom(dbs[db].dict.list_mut(o), quicklistEnd(where_), |value| {
-        addReplyBulk(clients, c, valueOf(value));
+    let popped = quicklistPopCustom(dbs[db].dict.list_mut(o), quicklist_end(where_), |value| {
+        addReplyBulk(clients, c, value_of_entry(value));
     });
-    assertSome!(popped);
+    assert_some!(popped);
 }
 
 /// LPOP, RPOP.
@@ -368,11 +371,11 @@ fn popGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32)
     }
 
     let missing = if count.is_some() { shared::nullarray } else { shared::null };
-    let Some(o) = lookupListWriteOrReply(server, c, key, missing) else { return };
+    let Some(o) = lookup_list_write_or_reply(server, c, key, missing) else { return };
     match count {
         Some(0) => addReply(server, c, shared::emptyarray),
         None => {
-            popIntoReply(server, c, o, where_);
+            pop_into_reply(server, c, o, where_);
             listElementsRemoved(server, c, key, where_, o, 1);
         }
         Some(count) => {
@@ -400,7 +403,9 @@ pub fn rpopCommand(server: &mut Server, c: ClientId, argv: &Args) {
 pub fn lrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(start) = getLongFromObjectOrReply(server, c, &argv[2], None) else { return };
     let Ok(end) = getLongFromObjectOrReply(server, c, &argv[3], None) else { return };
-    let Some(o) = lookupListReadOrReply(server, c, &argv[1], shared::emptyarray) else { return };
+    let Some(o) = lookup_list_read_or_reply(server, c, &argv[1], shared::emptyarray) else {
+        return;
+    };
     addListRangeReply(server, c, o, start, end, false);
 }
 
@@ -409,12 +414,12 @@ pub fn ltrimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(start) = getLongFromObjectOrReply(server, c, &argv[2], None) else { return };
     let Ok(end) = getLongFromObjectOrReply(server, c, &argv[3], None) else { return };
     let (db, key) = (server[c].db, argv.get(1));
-    let Some(o) = lookupListWriteOrReply(server, c, key, shared::ok) else { return };
+    let Some(o) = lookup_list_write_or_reply(server, c, key, shared::ok) else { return };
 
     let list = server.db[db].dict.list_mut(o);
     let llen = listTypeLength(list) as i64;
     // An empty range leaves nothing.
-    let (ltrim, rtrim) = match clampRange(start, end, llen) {
+    let (ltrim, rtrim) = match clamp_range(start, end, llen) {
         Some((start, end)) => (start, llen - end - 1),
         None => (llen, 0),
     };
@@ -434,12 +439,12 @@ pub fn ltrimCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]
 ///
-/// The place of the `rank`th match; a negative rank counts matches from the end. With COUNT an array of that many matches
-/// from there on, or of all with 0. No more than `len` values are compared, if that is not 0. Places are counted from the
-/// head in any case.
+/// The place of the `rank`th match; a negative rank counts matches from the end. With COUNT an
+/// array of that many matches from there on, or of all with 0. No more than `len` values are
+/// compared, if that is not 0. Places are counted from the head in any case.
 pub fn lposCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, ele) = (server[c].db, argv.get(2));
-    if elementTooLarge(server, c, ele) {
+    if reject_large_element(server, c, ele) {
         return;
     }
 
@@ -477,7 +482,8 @@ pub fn lposCommand(server: &mut Server, c: ClientId, argv: &Args) {
         j += 2;
     }
     let forward = rank > 0;
-    // C: the smallest rank of all has no opposite, and stands for 1 by accident. Here no match has that rank.
+    // C: the smallest rank of all has no opposite, and stands for 1 by accident. Here no match has
+    // that rank.
     let rank = rank.checked_abs().unwrap_or(i64::MAX);
 
     let Some(o) = lookupKeyRead(server, db, &argv[1]) else {
@@ -493,7 +499,7 @@ pub fn lposCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let llen = listTypeLength(list) as i64;
     let arraylen_place = count.is_some().then(|| addReplyDeferredLen(clients, c));
     let (direction, from) = if forward { (AL_START_HEAD, 0) } else { (AL_START_TAIL, -1) };
-    let mut values = quicklistRead(list, direction, from);
+    let mut values = quicklist_read(list, direction, from);
     let number = string2ll(ele);
     let (mut index, mut matches, mut arraylen, mut matchindex) = (0, 0, 0i64, None);
     while maxlen == 0 || index < maxlen {
@@ -530,11 +536,11 @@ pub fn lposCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// LREM key count element
 pub fn lremCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key, obj) = (server[c].db, argv.get(1), argv.get(3));
-    if elementTooLarge(server, c, obj) {
+    if reject_large_element(server, c, obj) {
         return;
     }
     let Ok(toremove) = getLongFromObjectOrReply(server, c, &argv[2], None) else { return };
-    let Some(subject) = lookupListWriteOrReply(server, c, key, shared::czero) else { return };
+    let Some(subject) = lookup_list_write_or_reply(server, c, key, shared::czero) else { return };
 
     let list = server.db[db].dict.list_mut(subject);
     let direction = if toremove < 0 { AL_START_TAIL } else { AL_START_HEAD };
@@ -565,7 +571,8 @@ pub fn lremCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, removed as i64);
 }
 
-/// The second half of LMOVE: pushes `value` to the list `dstobj`, which is made if there is none, and replies with it.
+/// The second half of LMOVE: pushes `value` to the list `dstobj`, which is made if there is none,
+/// and replies with it.
 fn lmoveHandlePush(
     server: &mut Server,
     c: ClientId,
@@ -575,7 +582,7 @@ fn lmoveHandlePush(
     where_: i32,
 ) {
     let db = server[c].db;
-    let dstobj = dstobj.unwrap_or_else(|| addList(server, db, dstkey));
+    let dstobj = dstobj.unwrap_or_else(|| create_list_key(server, db, dstkey));
     signalModifiedKey(server, Some(c), db, dstkey);
     listTypePush(server.db[db].dict.list_mut(dstobj), value, where_);
     let event = if where_ == LIST_HEAD { "lpush" } else { "rpush" };
@@ -613,14 +620,14 @@ fn lmoveGenericCommand(
     whereto: i32,
 ) {
     let (db, srckey, dstkey) = (server[c].db, argv.get(1), argv.get(2));
-    let Some(sobj) = lookupListWriteOrReply(server, c, srckey, shared::null) else { return };
+    let Some(sobj) = lookup_list_write_or_reply(server, c, srckey, shared::null) else { return };
     let dobj = lookupKeyWrite(server, db, dstkey);
     if let Some(dobj) = dobj
         && checkType(server, c, dobj, OBJ_LIST)
     {
         return;
     }
-    let value = assertSome!(listTypePop(server.db[db].dict.list_mut(sobj), wherefrom));
+    let value = assert_some!(listTypePop(server.db[db].dict.list_mut(sobj), wherefrom));
     lmoveHandlePush(server, c, dstkey, dobj, &value, whereto);
 
     let event = if wherefrom == LIST_HEAD { "lpop" } else { "rpop" };
@@ -646,8 +653,8 @@ pub fn lmoveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     lmoveGenericCommand(server, c, argv, wherefrom, whereto);
 }
 
-/// RPOPLPUSH source destination: the last value of one list becomes the first of another, so that it is always in one of
-/// them.
+/// RPOPLPUSH source destination: the last value of one list becomes the first of another, so that
+/// it is always in one of them.
 pub fn rpoplpushCommand(server: &mut Server, c: ClientId, argv: &Args) {
     lmoveGenericCommand(server, c, argv, LIST_TAIL, LIST_HEAD);
 }
@@ -656,11 +663,12 @@ pub fn rpoplpushCommand(server: &mut Server, c: ClientId, argv: &Args) {
 // Blocking POP operations
 // -----------------------------------------------------------------------------
 
-/// Serves a client that waits for the list `key`: gives it `value`, which was just popped there, pushes that to `dstkey` if
-/// there is one (BLMOVE), and propagates what happened as the command that does not block. `ends`: where it was popped, and
-/// where it is pushed.
+/// Serves a client that waits for the list `key`: gives it `value`, which was just popped there,
+/// pushes that to `dstkey` if there is one (BLMOVE), and propagates what happened as the command
+/// that does not block. `ends`: where it was popped, and where it is pushed.
 ///
-/// `C_ERR`: the destination is no list. The client has the error, and the caller puts the value back.
+/// `C_ERR`: the destination is no list. The client has the error, and the caller puts the value
+/// back.
 pub fn serveClientBlockedOnList(
     server: &mut Server,
     receiver: ClientId,
@@ -728,7 +736,7 @@ fn blockingPopGenericCommand(server: &mut Server, c: ClientId, argv: &Args, wher
         // There is something to pop: no more than LPOP or RPOP, and propagated as that.
         addReplyArrayLen(server, c, 2);
         addReplyBulkCBuffer(server, c, key);
-        popIntoReply(server, c, o, where_);
+        pop_into_reply(server, c, o, where_);
         listElementsRemoved(server, c, key, where_, o, 1);
         rewriteClientCommandVector(
             server,
@@ -804,15 +812,15 @@ mod tests {
 
     #[test]
     fn ranges() {
-        assert_eq!(clampRange(0, -1, 3), Some((0, 2)));
-        assert_eq!(clampRange(-2, 100, 3), Some((1, 2)));
-        assert_eq!(clampRange(-100, 0, 3), Some((0, 0)));
-        assert_eq!(clampRange(2, 1, 3), None);
-        assert_eq!(clampRange(3, 5, 3), None);
-        assert_eq!(clampRange(0, -4, 3), None);
-        assert_eq!(clampRange(0, -1, 0), None);
-        assert_eq!(clampRange(i64::MIN, i64::MAX, 3), Some((0, 2)));
-        assert_eq!(clampRange(i64::MIN, i64::MIN, 3), None);
+        assert_eq!(clamp_range(0, -1, 3), Some((0, 2)));
+        assert_eq!(clamp_range(-2, 100, 3), Some((1, 2)));
+        assert_eq!(clamp_range(-100, 0, 3), Some((0, 0)));
+        assert_eq!(clamp_range(2, 1, 3), None);
+        assert_eq!(clamp_range(3, 5, 3), None);
+        assert_eq!(clamp_range(0, -4, 3), None);
+        assert_eq!(clamp_range(0, -1, 0), None);
+        assert_eq!(clamp_range(i64::MIN, i64::MAX, 3), Some((0, 2)));
+        assert_eq!(clamp_range(i64::MIN, i64::MIN, 3), None);
     }
 
     #[test]

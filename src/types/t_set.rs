@@ -1,9 +1,10 @@
 //! `t_set.c`: sets.
 //!
-//! Read first: [`Set`], `setTypeAdd`, `sinterGenericCommand`; then `spopWithCountCommand`, which chooses among three ways.
-//! Differs: the type functions take the set, not its key, with a copy of the limits, so that the keyspace is borrowed beside
-//! the clients. An element is a [`SetElement`]: borrowed bytes or a number. What the C collects in a temporary table is
-//! collected as such elements, without a copy of their bytes.
+//! Read first: [`Set`], `setTypeAdd`, `sinterGenericCommand`; then `spopWithCountCommand`, which
+//! chooses among three ways. Differs: the type functions take the set, not its key, with a copy of
+//! the limits, so that the keyspace is borrowed beside the clients. An element is a [`SetElement`]:
+//! borrowed bytes or a number. What the C collects in a temporary table is collected as such
+//! elements, without a copy of their bytes.
 
 use std::collections::HashSet;
 
@@ -23,7 +24,7 @@ use crate::server::{
 };
 use crate::server_h::*;
 use crate::sys::mem::size_class;
-use crate::sys::random::randomU64;
+use crate::sys::random::random_u64;
 use crate::util::{ll2string, string2ll};
 
 const FIRST: (i32, i32, i32) = (1, 1, 1);
@@ -97,11 +98,12 @@ impl SetRef<'_> {
         }
     }
 
-    /// Bytes that a table takes up; its members are taken to be like the first `sample_size` (`objectComputeSize`).
+    /// Bytes that a table takes up; its members are taken to be like the first `sample_size`
+    /// (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             SetRef::Intset(_) => 0,
-            SetRef::Ht(ht) => tableMemUsage(ht, sample_size),
+            SetRef::Ht(ht) => table_mem_usage(ht, sample_size),
         }
     }
 
@@ -112,7 +114,7 @@ impl SetRef<'_> {
 }
 
 /// Bytes of a table and its entries; these are taken to be like the first `sample_size`.
-pub fn tableMemUsage<E: DictEntry>(ht: &Dict<E>, sample_size: usize) -> usize {
+pub fn table_mem_usage<E: DictEntry>(ht: &Dict<E>, sample_size: usize) -> usize {
     let (mut samples, mut elesize) = (0, 0);
     for entry in ht.iter().take(sample_size) {
         elesize += entry.alloc_size();
@@ -122,9 +124,10 @@ pub fn tableMemUsage<E: DictEntry>(ht: &Dict<E>, sample_size: usize) -> usize {
     table + (elesize as u128 * dictSize(ht) as u128).checked_div(samples).unwrap_or(0) as usize
 }
 
-/// Whether tables inside of values may move now, as `updateDictResizePolicy` decides for the keyspace.
+/// Whether tables inside of values may move now, as `updateDictResizePolicy` decides for the
+/// keyspace.
 #[inline]
-pub fn valueResizePolicy(server: &Server) -> dictResizeEnable {
+pub fn value_resize_policy(server: &Server) -> dictResizeEnable {
     if server.in_fork_child != CHILD_TYPE_NONE {
         DICT_RESIZE_FORBID
     } else if hasActiveChildProcess(server) {
@@ -134,7 +137,8 @@ pub fn valueResizePolicy(server: &Server) -> dictResizeEnable {
     }
 }
 
-/// What decides the encoding of a set, and whether its table may move: a copy of what the server says now.
+/// What decides the encoding of a set, and whether its table may move: a copy of what the server
+/// says now.
 #[derive(Copy, Clone)]
 pub struct SetLimits {
     /// `set-max-intset-entries`
@@ -149,11 +153,12 @@ impl SetLimits {
     pub fn of(server: &Server) -> SetLimits {
         // C: an intset may have 32 GB; here 4 GB are the most.
         let entries = server.set_max_intset_entries.min(1 << 28);
-        SetLimits { entries, resize: valueResizePolicy(server) }
+        SetLimits { entries, resize: value_resize_policy(server) }
     }
 }
 
-/// Random numbers for sampling: SplitMix64. The server keeps the state, each command starts a sequence of its own.
+/// Random numbers for sampling: SplitMix64. The server keeps the state, each command starts a
+/// sequence of its own.
 pub struct Random(pub(crate) u64);
 
 impl Random {
@@ -162,7 +167,7 @@ impl Random {
     /// A sequence of its own. The first one asks the kernel where to start.
     pub fn new(server: &mut Server) -> Random {
         if server.random_state == 0 {
-            server.random_state = randomU64() | 1;
+            server.random_state = random_u64() | 1;
         }
         let mut state = Random(server.random_state);
         let start = state.next64();
@@ -214,7 +219,7 @@ impl SetElement<'_> {
 
 /// Replies with an element.
 #[inline]
-fn addReplySetElement(clients: &mut Clients, c: ClientId, ele: SetElement) {
+fn add_reply_set_element(clients: &mut Clients, c: ClientId, ele: SetElement) {
     match ele {
         SetElement::Str(s) => addReplyBulkCBuffer(clients, c, s),
         SetElement::Int(n) => addReplyBulkLongLong(clients, c, n),
@@ -241,7 +246,7 @@ pub fn setTypeCreate(value: &[u8]) -> Set {
 pub fn setTypeAdd(subject: &mut Set, value: &[u8], limits: SetLimits) -> bool {
     if let Set::Intset(_) = subject {
         match string2ll(value) {
-            Some(llval) => return setTypeAddInteger(subject, llval, limits),
+            Some(llval) => return set_type_add_integer(subject, llval, limits),
             // Not a number: from here on it is a table.
             None => setTypeConvert(subject),
         }
@@ -252,7 +257,7 @@ pub fn setTypeAdd(subject: &mut Set, value: &[u8], limits: SetLimits) -> bool {
 }
 
 /// `setTypeAdd` for a number.
-fn setTypeAddInteger(subject: &mut Set, llval: i64, limits: SetLimits) -> bool {
+fn set_type_add_integer(subject: &mut Set, llval: i64, limits: SetLimits) -> bool {
     match subject {
         Set::Ht(_) => setTypeAdd(subject, &ll2string(llval), limits),
         Set::Intset(is) => {
@@ -267,10 +272,10 @@ fn setTypeAddInteger(subject: &mut Set, llval: i64, limits: SetLimits) -> bool {
 }
 
 /// `setTypeAdd` for an element of another set.
-fn setTypeAddElement(subject: &mut Set, ele: SetElement, limits: SetLimits) -> bool {
+fn set_type_add_element(subject: &mut Set, ele: SetElement, limits: SetLimits) -> bool {
     match ele {
         SetElement::Str(s) => setTypeAdd(subject, s, limits),
-        SetElement::Int(n) => setTypeAddInteger(subject, n, limits),
+        SetElement::Int(n) => set_type_add_integer(subject, n, limits),
     }
 }
 
@@ -300,36 +305,37 @@ pub fn setTypeIsMember(subject: SetRef, value: &[u8]) -> bool {
 
 /// Whether an element of another set is a member.
 #[inline]
-fn setTypeIsMemberElement(subject: SetRef, ele: SetElement) -> bool {
+fn set_type_is_member_element(subject: SetRef, ele: SetElement) -> bool {
     match (subject, ele) {
         (SetRef::Intset(is), SetElement::Int(n)) => intsetFind(is, n),
         _ => ele.with_bytes(|value| setTypeIsMember(subject, value)),
     }
 }
 
-/// Moves a table on that is between two sizes, by `steps` buckets, if it may move now. Lookups borrow the table and move
-/// nothing, so commands that read call this: a table that is only read shall not stay in two halves for ever.
+/// Moves a table on that is between two sizes, by `steps` buckets, if it may move now. Lookups
+/// borrow the table and move nothing, so commands that read call this: a table that is only read
+/// shall not stay in two halves for ever.
 #[inline]
-pub fn rehashStep<E: DictEntry>(ht: &mut Dict<E>, steps: usize, resize: dictResizeEnable) {
+pub fn rehash_table_step<E: DictEntry>(ht: &mut Dict<E>, steps: usize, resize: dictResizeEnable) {
     if dictIsRehashing(ht) {
         ht.set_resize_enabled(resize);
         dictRehash(ht, steps);
     }
 }
 
-/// `rehashStep` for a set in the client's db.
+/// `rehash_table_step` for a set in the client's db.
 #[inline]
-fn setTypeRehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
-    let (db, resize) = (server[c].db, valueResizePolicy(server));
+fn set_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
+    let (db, resize) = (server[c].db, value_resize_policy(server));
     if let SetRef::Ht(_) = server.db[db].dict.set(o)
         && let Set::Ht(ht) = &mut *server.db[db].dict.set_mut(o)
     {
-        rehashStep(ht, steps, resize);
+        rehash_table_step(ht, steps, resize);
     }
 }
 
-/// A walk over the elements of a set, which it borrows. Whoever changes the set on the way takes the elements one by one:
-/// `setTypeRandomElement`.
+/// A walk over the elements of a set, which it borrows. Whoever changes the set on the way takes
+/// the elements one by one: `setTypeRandomElement`.
 pub enum setTypeIterator<'a> {
     Ht(DictIter<'a, SdsEntry>),
     /// The intset, and the position of its next number.
@@ -534,7 +540,7 @@ pub fn sismemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_SET) {
         return;
     }
-    setTypeRehash(server, c, o, 1);
+    set_type_rehash(server, c, o, 1);
     let is_member = setTypeIsMember(server.db[server[c].db].dict.set(o), &argv[2]);
     addReply(server, c, if is_member { shared::cone } else { shared::czero });
 }
@@ -550,7 +556,7 @@ pub fn smismemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     if let Some(o) = o {
-        setTypeRehash(server, c, o, argv.len() - 2);
+        set_type_rehash(server, c, o, argv.len() - 2);
     }
     let Server { clients, db: dbs, .. } = server;
     let set = o.map(|o| dbs[db].dict.set(o));
@@ -571,8 +577,8 @@ pub fn scardCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, size as i64);
 }
 
-/// How many times the members that are to remain have to be taken to outnumber those that go, for these to be taken out one
-/// by one.
+/// How many times the members that are to remain have to be taken to outnumber those that go, for
+/// these to be taken out one by one.
 const SPOP_MOVE_STRATEGY_MUL: usize = 5;
 
 /// SPOP key count
@@ -620,8 +626,8 @@ fn spopWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
             alsoPropagate(server, srem, db as i32, propargv, PROPAGATE_AOF | PROPAGATE_REPL);
         }
     } else {
-        // Case 3: nearly all go, and to draw them would take long. Those that remain are drawn instead, to be the new set,
-        // and what is left of the old one goes to the client.
+        // Case 3: nearly all go, and to draw them would take long. Those that remain are drawn
+        // instead, to be the new set, and what is left of the old one goes to the client.
         let mut set = std::mem::replace(&mut *server.db[db].dict.set_mut(o), createIntsetObject());
         let mut newset = None;
         for _ in 0..remaining {
@@ -630,14 +636,15 @@ fn spopWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
             setTypeRemove(&mut set, &ele, limits);
         }
         for ele in setTypeInitIterator(set.as_ref()) {
-            addReplySetElement(&mut server.clients, c, ele);
+            add_reply_set_element(&mut server.clients, c, ele);
             alsoPropagate(server, srem, db as i32, sremOf(ele), PROPAGATE_AOF | PROPAGATE_REPL);
         }
         *server.db[db].dict.set_mut(o) = set;
-        dbOverwriteRef(server, db, o, newset.expect("not all go"));
+        overwrite_value(server, db, o, newset.expect("not all go"));
     }
 
-    // All is said to the replicas: the command itself, which would draw other members there, is not.
+    // All is said to the replicas: the command itself, which would draw other members there, is
+    // not.
     preventCommandPropagation(server, c);
     signalModifiedKey(server, Some(c), db, key);
 }
@@ -681,7 +688,8 @@ pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// Steps of rehashing for each random draw.
 pub const DRAW_STEPS: usize = 15;
 
-/// How many times larger than the count the set has to be, for members to be drawn until enough different ones are found.
+/// How many times larger than the count the set has to be, for members to be drawn until enough
+/// different ones are found.
 const SRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
 
 /// SRANDMEMBER key count
@@ -700,7 +708,7 @@ fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReply(server, c, shared::emptyarray);
         return;
     }
-    setTypeRehash(server, c, o, DRAW_STEPS * count.min(100));
+    set_type_rehash(server, c, o, DRAW_STEPS * count.min(100));
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
     let set = dbs[clients[c].db].dict.set(o);
@@ -710,8 +718,9 @@ fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if !uniq || count == 1 {
         addReplyArrayLen(clients, c, count);
         for _ in 0..count {
-            addReplySetElement(clients, c, setTypeRandomElement(set, &mut random));
-            // C: only if it is about to be closed; the count of a client with CLIENT REPLY OFF is counted to its end.
+            add_reply_set_element(clients, c, setTypeRandomElement(set, &mut random));
+            // C: only if it is about to be closed; the count of a client with CLIENT REPLY OFF is
+            // counted to its end.
             if gets_no_replies(clients, c) {
                 break;
             }
@@ -723,21 +732,21 @@ fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if count >= size {
         addReplyArrayLen(clients, c, size);
         for ele in setTypeInitIterator(set) {
-            addReplySetElement(clients, c, ele);
+            add_reply_set_element(clients, c, ele);
         }
         return;
     }
 
     addReplyArrayLen(clients, c, count);
     if count.saturating_mul(SRANDMEMBER_SUB_STRATEGY_MUL) > size {
-        // Case 3: a good part of them. From a list of all, random ones are left out until the count is right: so many
-        // different ones would take long to draw.
+        // Case 3: a good part of them. From a list of all, random ones are left out until the count
+        // is right: so many different ones would take long to draw.
         let mut all: Vec<SetElement> = setTypeInitIterator(set).collect();
         while all.len() > count {
             all.swap_remove(random.below(all.len()));
         }
         for ele in all {
-            addReplySetElement(clients, c, ele);
+            add_reply_set_element(clients, c, ele);
         }
     } else {
         // Case 4: few of many. They are drawn until there are enough different ones.
@@ -745,7 +754,7 @@ fn srandmemberWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         while drawn.len() < count {
             let ele = setTypeRandomElement(set, &mut random);
             if drawn.insert(ele) {
-                addReplySetElement(clients, c, ele);
+                add_reply_set_element(clients, c, ele);
             }
         }
     }
@@ -764,16 +773,16 @@ pub fn srandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_SET) {
         return;
     }
-    setTypeRehash(server, c, o, DRAW_STEPS);
+    set_type_rehash(server, c, o, DRAW_STEPS);
     let mut random = Random::new(server);
     let Server { clients, db: dbs, .. } = server;
     let ele = setTypeRandomElement(dbs[clients[c].db].dict.set(o), &mut random);
-    addReplySetElement(clients, c, ele);
+    add_reply_set_element(clients, c, ele);
 }
 
-/// The sets of these keys in order, `None` for a key that is not there; looked up for a write if the result is stored. `Err`:
-/// one is of another type, and the reply was that.
-fn lookupSets<'a>(
+/// The sets of these keys in order, `None` for a key that is not there; looked up for a write if
+/// the result is stored. `Err`: one is of another type, and the reply was that.
+fn lookup_sets<'a>(
     server: &mut Server,
     c: ClientId,
     setkeys: impl Iterator<Item = &'a [u8]>,
@@ -794,8 +803,9 @@ fn lookupSets<'a>(
     Ok(sets)
 }
 
-/// Stores the result of a SINTERSTORE, SUNIONSTORE or SDIFFSTORE, and replies with its size. An empty result deletes the key.
-fn storeSet(server: &mut Server, c: ClientId, dstkey: &[u8], dstset: Set, event: &str) {
+/// Stores the result of a SINTERSTORE, SUNIONSTORE or SDIFFSTORE, and replies with its size. An
+/// empty result deletes the key.
+fn store_set(server: &mut Server, c: ClientId, dstkey: &[u8], dstset: Set, event: &str) {
     let (db, size) = (server[c].db, setTypeSize(dstset.as_ref()));
     if size > 0 {
         setKey(server, Some(c), db, dstkey, dstset);
@@ -804,12 +814,12 @@ fn storeSet(server: &mut Server, c: ClientId, dstkey: &[u8], dstset: Set, event:
         server.dirty += 1;
     } else {
         addReply(server, c, shared::czero);
-        deleteDestination(server, c, dstkey);
+        delete_destination(server, c, dstkey);
     }
 }
 
 /// Deletes the key of an empty result, if it is there.
-fn deleteDestination(server: &mut Server, c: ClientId, dstkey: &[u8]) {
+fn delete_destination(server: &mut Server, c: ClientId, dstkey: &[u8]) {
     let db = server[c].db;
     if dbDelete(server, db, dstkey) {
         server.dirty += 1;
@@ -825,13 +835,13 @@ fn sinterGenericCommand<'a>(
     setkeys: impl Iterator<Item = &'a [u8]>,
     dstkey: Option<&[u8]>,
 ) {
-    let Ok(sets) = lookupSets(server, c, setkeys, dstkey.is_some()) else { return };
+    let Ok(sets) = lookup_sets(server, c, setkeys, dstkey.is_some()) else { return };
 
     // With an empty set the intersection is empty.
     if sets.iter().any(Option::is_none) {
         match dstkey {
             Some(dstkey) => {
-                deleteDestination(server, c, dstkey);
+                delete_destination(server, c, dstkey);
                 addReply(server, c, shared::czero);
             }
             None => addReply(server, c, shared::emptyset),
@@ -847,15 +857,16 @@ fn sinterGenericCommand<'a>(
     let mut sets: Vec<SetRef> = sets.into_iter().flatten().map(|o| dict.set(o)).collect();
     sets.sort_by_key(|set| setTypeSize(*set));
     let first = sets[0];
-    // Each with the place that its search has come to: the numbers of an intset are asked for in order.
+    // Each with the place that its search has come to: the numbers of an intset are asked for in
+    // order.
     let mut others: Vec<(SetRef, usize)> =
         sets[1..].iter().filter(|set| !set.is(first)).map(|set| (*set, 0)).collect();
     let inter = setTypeInitIterator(first).filter(|ele| {
         others.iter_mut().all(|(set, at)| match (first, set, ele) {
             (SetRef::Intset(_), SetRef::Intset(is), SetElement::Int(n)) => {
-                intsetFindNext(is, *n, at)
+                intset_find_next(is, *n, at)
             }
-            (_, set, ele) => setTypeIsMemberElement(*set, *ele),
+            (_, set, ele) => set_type_is_member_element(*set, *ele),
         })
     });
 
@@ -864,7 +875,7 @@ fn sinterGenericCommand<'a>(
             let replylen = addReplyDeferredLen(clients, c);
             let mut cardinality = 0;
             for ele in inter {
-                addReplySetElement(clients, c, ele);
+                add_reply_set_element(clients, c, ele);
                 cardinality += 1;
             }
             setDeferredSetLen(clients, c, replylen, cardinality);
@@ -872,9 +883,9 @@ fn sinterGenericCommand<'a>(
         Some(dstkey) => {
             let mut dstset = createIntsetObject();
             for ele in inter {
-                setTypeAddElement(&mut dstset, ele, limits);
+                set_type_add_element(&mut dstset, ele, limits);
             }
-            storeSet(server, c, dstkey, dstset, "sinterstore");
+            store_set(server, c, dstkey, dstset, "sinterstore");
         }
     }
 }
@@ -897,7 +908,7 @@ fn sunionDiffGenericCommand<'a>(
     dstkey: Option<&[u8]>,
     op: i32,
 ) {
-    let Ok(sets) = lookupSets(server, c, setkeys, dstkey.is_some()) else { return };
+    let Ok(sets) = lookup_sets(server, c, setkeys, dstkey.is_some()) else { return };
     let limits = SetLimits::of(server);
     let dict = &server.db[server[c].db].dict;
     let mut sets: Vec<Option<SetRef>> = sets.into_iter().map(|o| o.map(|o| dict.set(o))).collect();
@@ -906,26 +917,28 @@ fn sunionDiffGenericCommand<'a>(
 
     if op == SET_OP_UNION {
         for ele in sets.iter().flatten().flat_map(|set| setTypeInitIterator(*set)) {
-            setTypeAddElement(&mut dstset, ele, limits);
+            set_type_add_element(&mut dstset, ele, limits);
         }
     } else if let Some(first) = sets[0] {
-        // Which way is less work? The first looks each element of the first set up in the others; the second walks over all
-        // the sets. The first has the lower costs, and ends early if the sets have much in common: it is given half price.
+        // Which way is less work? The first looks each element of the first set up in the others;
+        // the second walks over all the sets. The first has the lower costs, and ends early if the
+        // sets have much in common: it is given half price.
         let algo_one_work = sets.iter().flatten().count() * setTypeSize(first) / 2;
         let algo_two_work: usize = sets.iter().map(size).sum();
         if algo_one_work <= algo_two_work {
             // A large set is more likely to have an element: the largest first.
             sets[1..].sort_by_key(|set| std::cmp::Reverse(size(set)));
             for ele in setTypeInitIterator(first) {
-                let elsewhere = |set: &SetRef| set.is(first) || setTypeIsMemberElement(*set, ele);
+                let elsewhere =
+                    |set: &SetRef| set.is(first) || set_type_is_member_element(*set, ele);
                 if !sets[1..].iter().flatten().any(elsewhere) {
-                    setTypeAddElement(&mut dstset, ele, limits);
+                    set_type_add_element(&mut dstset, ele, limits);
                 }
             }
         } else {
             // All elements of the first, less those of the others, until nothing is left.
             for ele in setTypeInitIterator(first) {
-                setTypeAddElement(&mut dstset, ele, limits);
+                set_type_add_element(&mut dstset, ele, limits);
             }
             for set in sets[1..].iter().flatten() {
                 for ele in setTypeInitIterator(*set) {
@@ -942,7 +955,7 @@ fn sunionDiffGenericCommand<'a>(
         None => {
             addReplySetLen(server, c, setTypeSize(dstset.as_ref()));
             for ele in setTypeInitIterator(dstset.as_ref()) {
-                addReplySetElement(&mut server.clients, c, ele);
+                add_reply_set_element(&mut server.clients, c, ele);
             }
             if server.lazyfree_lazy_server_del {
                 freeObjAsync(server, Object::Aggregate(Aggregate::Set(dstset)));
@@ -950,7 +963,7 @@ fn sunionDiffGenericCommand<'a>(
         }
         Some(dstkey) => {
             let event = if op == SET_OP_UNION { "sunionstore" } else { "sdiffstore" };
-            storeSet(server, c, dstkey, dstset, event);
+            store_set(server, c, dstkey, dstset, event);
         }
     }
 }
@@ -1038,7 +1051,7 @@ mod tests {
                 if !model.is_empty() {
                     let ele = setTypeRandomElement(set.as_ref(), &mut r).with_bytes(<[u8]>::to_vec);
                     assert!(model.contains(&ele));
-                    assert!(setTypeIsMemberElement(set.as_ref(), SetElement::Str(&ele)));
+                    assert!(set_type_is_member_element(set.as_ref(), SetElement::Str(&ele)));
                 }
                 if step % 100 == 0 {
                     assert_eq!(elements(&set), model);
@@ -1061,7 +1074,7 @@ mod tests {
             let limits = SetLimits { entries: limit, ..LIMITS };
             let mut set = createIntsetObject();
             for n in 0..50 {
-                assert!(setTypeAddInteger(&mut set, n, limits));
+                assert!(set_type_add_integer(&mut set, n, limits));
             }
             assert_eq!(is_intset(&set), limit == 100);
             let (mut random, mut drawn) = (Random(7), [0; 50]);
@@ -1114,7 +1127,7 @@ mod tests {
         let limits = SetLimits { entries: usize::MAX, ..LIMITS };
         let mut set = createIntsetObject();
         for n in 0..5000 {
-            setTypeAddInteger(&mut set, n, limits);
+            set_type_add_integer(&mut set, n, limits);
         }
         assert!(is_intset(&set));
     }
@@ -1123,7 +1136,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "assertion failed: dictAdd")]
     fn a_number_that_is_there_twice() {
-        let is = Intset::fromSlice(b"\x02\0\0\0\x03\0\0\0\x05\0\x05\0\x01\0").unwrap();
+        let is = Intset::from_slice(b"\x02\0\0\0\x03\0\0\0\x05\0\x05\0\x01\0").unwrap();
         let mut set = Set::Intset(is);
         setTypeAdd(&mut set, b"word", LIMITS);
     }

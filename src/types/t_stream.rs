@@ -51,7 +51,7 @@ use crate::db::*;
 use crate::ds::adlist::{listNext, listRewind};
 use crate::ds::listpack::*;
 use crate::ds::rax::*;
-use crate::ds::redisassert::assertSome;
+use crate::ds::redisassert::assert_some;
 use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
@@ -431,12 +431,12 @@ pub fn streamDup(s: &Stream) -> Stream {
 #[inline]
 #[track_caller]
 fn lpSkip(lp: &[u8], p: usize) -> usize {
-    assertSome!(lpNext(lp, p))
+    assert_some!(lpNext(lp, p))
 }
 
 /// Returns the position `n` elements after `p`. Panics if there are not so many.
 #[inline]
-fn lpSkipElements(lp: &[u8], mut p: usize, n: i64) -> usize {
+fn lp_skip_elements(lp: &[u8], mut p: usize, n: i64) -> usize {
     for _ in 0..n {
         p = lpSkip(lp, p);
     }
@@ -446,14 +446,14 @@ fn lpSkipElements(lp: &[u8], mut p: usize, n: i64) -> usize {
 /// Moves back from the lp-count at `p` to the flags of its entry. Returns `None` if the lp-count is
 /// the 0 at the end of the master entry.
 #[inline]
-fn lpSkipEntryBack(lp: &[u8], mut p: usize) -> Option<usize> {
+fn lp_skip_entry_back(lp: &[u8], mut p: usize) -> Option<usize> {
     let lp_count = lpGetInteger(lp, p);
     assert!(lp_count >= 0);
     if lp_count == 0 {
         return None;
     }
     for _ in 0..lp_count {
-        p = assertSome!(lpPrev(lp, p));
+        p = assert_some!(lpPrev(lp, p));
     }
     Some(p)
 }
@@ -461,22 +461,22 @@ fn lpSkipEntryBack(lp: &[u8], mut p: usize) -> Option<usize> {
 /// Appends an element to a listpack. Panics if it would grow beyond what its header can hold, which
 /// [`streamAppendItem`] has excluded.
 #[inline]
-fn lpAppendOrPanic(lp: &mut Listpack, ele: &[u8]) {
+fn lp_append_or_panic(lp: &mut Listpack, ele: &[u8]) {
     assert!(lpAppend(lp, ele), "a listpack of a stream outgrew its limit");
 }
 
 #[inline]
-/// Appends an integer to a listpack: see [`lpAppendOrPanic`].
-fn lpAppendIntegerOrPanic(lp: &mut Listpack, value: i64) {
+/// Appends an integer to a listpack: see [`lp_append_or_panic`].
+fn lp_append_integer_or_panic(lp: &mut Listpack, value: i64) {
     assert!(lpAppendInteger(lp, value), "a listpack of a stream outgrew its limit");
 }
 
 /// Returns the number of fields in the master entry of a listpack, and the position of the first of
 /// them.
 #[inline]
-fn lpMasterEntry(lp: &[u8]) -> (i64, usize) {
+fn lp_master_entry(lp: &[u8]) -> (i64, usize) {
     // Skip the counts of valid and of deleted entries.
-    let p = lpSkipElements(lp, assertSome!(lpFirst(lp)), 2);
+    let p = lp_skip_elements(lp, assert_some!(lpFirst(lp)), 2);
     let master_fields_count = lpGetInteger(lp, p);
     assert!(master_fields_count >= 0);
     (master_fields_count, lpSkip(lp, p))
@@ -485,7 +485,7 @@ fn lpMasterEntry(lp: &[u8]) -> (i64, usize) {
 /// Returns the id that is encoded at `p` as two differences to the master id, and the position
 /// after it.
 #[inline]
-fn lpGetID(lp: &[u8], p: usize, master_id: &streamID) -> (streamID, usize) {
+fn lp_get_id(lp: &[u8], p: usize, master_id: &streamID) -> (streamID, usize) {
     let ms = lpGetInteger(lp, p);
     let p = lpSkip(lp, p);
     let seq = lpGetInteger(lp, p);
@@ -498,13 +498,13 @@ fn lpGetID(lp: &[u8], p: usize, master_id: &streamID) -> (streamID, usize) {
 /// Returns `None` if the listpack has none.
 fn lpGetEdgeStreamID(lp: &[u8], first: bool, master_id: &streamID) -> Option<streamID> {
     let flags = if first {
-        let (fields, p) = lpMasterEntry(lp);
+        let (fields, p) = lp_master_entry(lp);
         // Going forward, skip the fields and the 0 that ends the master entry.
-        lpNext(lp, lpSkipElements(lp, p, fields))?
+        lpNext(lp, lp_skip_elements(lp, p, fields))?
     } else {
-        lpSkipEntryBack(lp, assertSome!(lpLast(lp)))?
+        lp_skip_entry_back(lp, assert_some!(lpLast(lp)))?
     };
-    Some(lpGetID(lp, lpSkip(lp, flags), master_id).0)
+    Some(lp_get_id(lp, lpSkip(lp, flags), master_id).0)
 }
 
 /// Encodes an id as a key of a radix tree: one number of 128 bits, big endian, so that the
@@ -606,7 +606,7 @@ pub fn streamAppendItem<'a>(
             true
         } else if limits.max_entries != 0 {
             // The limit counts valid and deleted entries, since both take up room.
-            let first = assertSome!(lpFirst(lp));
+            let first = assert_some!(lpFirst(lp));
             let deleted = lpGetInteger(lp, lpSkip(lp, first));
             lpGetInteger(lp, first).wrapping_add(deleted) >= limits.max_entries
         } else {
@@ -631,27 +631,27 @@ pub fn streamAppendItem<'a>(
         }
         let mut lp = lpNew(prealloc);
         // The master entry: one valid entry, no deleted one, the fields, and the terminator.
-        lpAppendIntegerOrPanic(&mut lp, 1);
-        lpAppendIntegerOrPanic(&mut lp, 0);
-        lpAppendIntegerOrPanic(&mut lp, numfields_i64);
+        lp_append_integer_or_panic(&mut lp, 1);
+        lp_append_integer_or_panic(&mut lp, 0);
+        lp_append_integer_or_panic(&mut lp, numfields_i64);
         for i in 0..numfields {
-            lpAppendOrPanic(&mut lp, ele(i * 2));
+            lp_append_or_panic(&mut lp, ele(i * 2));
         }
-        lpAppendIntegerOrPanic(&mut lp, 0);
+        lp_append_integer_or_panic(&mut lp, 0);
         flags |= STREAM_ITEM_FLAG_SAMEFIELDS;
         let rax_key = streamEncodeID(&id);
         raxInsert(&mut s.rax, &rax_key, lp);
-        raxFindMut(&mut s.rax, &rax_key).expect("it was inserted just now")
+        rax_find_mut(&mut s.rax, &rax_key).expect("it was inserted just now")
     } else {
         master_id = streamDecodeID(ri.key());
         let lp = ri.data_mut(&mut s.rax).expect("it was there before");
-        let p = assertSome!(lpFirst(lp));
+        let p = assert_some!(lpFirst(lp));
         let count = lpGetInteger(lp, p);
         lpReplaceInteger(lp, p, count.wrapping_add(1));
         // Entries with the fields of the master entry do not repeat them, which saves much memory
         // for the usual stream.
-        let (master_fields_count, p) = lpMasterEntry(lp);
-        if master_fields_count == numfields_i64 && sameFields(lp, p, numfields, &ele) {
+        let (master_fields_count, p) = lp_master_entry(lp);
+        if master_fields_count == numfields_i64 && has_master_fields(lp, p, numfields, &ele) {
             flags |= STREAM_ITEM_FLAG_SAMEFIELDS;
         }
         lp
@@ -659,22 +659,22 @@ pub fn streamAppendItem<'a>(
 
     // Append the entry, in the encoding that the head of this file describes.
     let samefields = flags & STREAM_ITEM_FLAG_SAMEFIELDS != 0;
-    lpAppendIntegerOrPanic(lp, flags);
-    lpAppendIntegerOrPanic(lp, id.ms.wrapping_sub(master_id.ms) as i64);
-    lpAppendIntegerOrPanic(lp, id.seq.wrapping_sub(master_id.seq) as i64);
+    lp_append_integer_or_panic(lp, flags);
+    lp_append_integer_or_panic(lp, id.ms.wrapping_sub(master_id.ms) as i64);
+    lp_append_integer_or_panic(lp, id.seq.wrapping_sub(master_id.seq) as i64);
     if !samefields {
-        lpAppendIntegerOrPanic(lp, numfields_i64);
+        lp_append_integer_or_panic(lp, numfields_i64);
     }
     for i in 0..numfields {
         if !samefields {
-            lpAppendOrPanic(lp, ele(i * 2));
+            lp_append_or_panic(lp, ele(i * 2));
         }
-        lpAppendOrPanic(lp, ele(i * 2 + 1));
+        lp_append_or_panic(lp, ele(i * 2 + 1));
     }
     // The elements of the entry: values, flags and the two parts of the id, and, unless the fields
     // are those of the master entry, the fields and their number.
     let lp_count = numfields_i64 + 3 + if samefields { 0 } else { numfields_i64 + 1 };
-    lpAppendIntegerOrPanic(lp, lp_count);
+    lp_append_integer_or_panic(lp, lp_count);
 
     s.length = s.length.wrapping_add(1);
     s.last_id = id;
@@ -684,10 +684,15 @@ pub fn streamAppendItem<'a>(
 /// Tells whether the `n` fields of the master entry, from `p` on, are the fields that `ele`
 /// returns.
 #[inline]
-fn sameFields<'a>(lp: &[u8], mut p: usize, n: usize, ele: &impl Fn(usize) -> &'a [u8]) -> bool {
+fn has_master_fields<'a>(
+    lp: &[u8],
+    mut p: usize,
+    n: usize,
+    ele: &impl Fn(usize) -> &'a [u8],
+) -> bool {
     let mut buf = [0; LP_INTBUF_SIZE];
     for i in 0..n {
-        if lpGetString(lp, p, &mut buf) != ele(i * 2) {
+        if lp_get_string(lp, p, &mut buf) != ele(i * 2) {
             return false;
         }
         p = lpSkip(lp, p);
@@ -754,7 +759,7 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
         }
         let master_id = streamDecodeID(ri.key());
         let Some(lp) = ri.data_mut(&mut s.rax) else { break };
-        let entries = lpGetInteger(lp, assertSome!(lpFirst(lp)));
+        let entries = lpGetInteger(lp, assert_some!(lpFirst(lp)));
 
         // Stop before the node with which the limit would be exceeded.
         if args.limit != 0 && deleted.wrapping_add(entries) > args.limit {
@@ -781,9 +786,9 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
             let keep = |id: &streamID, length| {
                 if by_length { length <= maxlen } else { *id >= args.minid }
             };
-            let from_lp = lpTrim(lp, &master_id, &mut s.length, keep);
+            let from_lp = lp_trim(lp, &master_id, &mut s.length, keep);
             deleted = deleted.wrapping_add(from_lp);
-            lpCountDeleted(lp, from_lp);
+            lp_count_deleted(lp, from_lp);
         }
         break;
     }
@@ -793,23 +798,23 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
 /// Flags the entries of a listpack as deleted, one by one from the first, until `keep` returns true
 /// for the id of the next one and the length of the stream. Counts `length` down. Returns the
 /// number of entries flagged.
-fn lpTrim(
+fn lp_trim(
     lp: &mut Listpack,
     master_id: &streamID,
     length: &mut u64,
     keep: impl Fn(&streamID, u64) -> bool,
 ) -> i64 {
     let mut deleted = 0;
-    let (master_fields, p) = lpMasterEntry(lp);
-    let mut next = lpNext(lp, lpSkipElements(lp, p, master_fields));
+    let (master_fields, p) = lp_master_entry(lp);
+    let mut next = lpNext(lp, lp_skip_elements(lp, p, master_fields));
     while let Some(at) = next {
-        let entry = lpEntryAt(lp, at, master_id, master_fields);
+        let entry = lp_read_entry(lp, at, master_id, master_fields);
         if keep(&entry.id, *length) {
             break;
         }
         // Skip the values and the lp-count of the entry.
         let values = entry.elements();
-        next = lpNext(lp, lpSkipElements(lp, entry.start, values));
+        next = lpNext(lp, lp_skip_elements(lp, entry.start, values));
         if entry.flags & STREAM_ITEM_FLAG_DELETED == 0 {
             // The flags take one byte before and after, so the positions in the listpack stay
             // valid.
@@ -823,8 +828,8 @@ fn lpTrim(
 
 /// Subtracts `n` from the count of valid entries in the head of a listpack, and adds it to that of
 /// the deleted ones.
-fn lpCountDeleted(lp: &mut Listpack, n: i64) {
-    let p = assertSome!(lpFirst(lp));
+fn lp_count_deleted(lp: &mut Listpack, n: i64) {
+    let p = assert_some!(lpFirst(lp));
     let entries = lpGetInteger(lp, p);
     lpReplaceInteger(lp, p, entries.wrapping_sub(n));
     let p = lpSkip(lp, p);
@@ -855,9 +860,9 @@ impl LpEntry {
 /// Parses the entry whose flags are at `p`. `master_fields` is the number of fields of the master
 /// entry.
 #[inline]
-fn lpEntryAt(lp: &[u8], p: usize, master_id: &streamID, master_fields: i64) -> LpEntry {
+fn lp_read_entry(lp: &[u8], p: usize, master_id: &streamID, master_fields: i64) -> LpEntry {
     let flags = lpGetInteger(lp, p);
-    let (id, mut start) = lpGetID(lp, lpSkip(lp, p), master_id);
+    let (id, mut start) = lp_get_id(lp, lpSkip(lp, p), master_id);
     let mut numfields = master_fields;
     if flags & STREAM_ITEM_FLAG_SAMEFIELDS == 0 {
         numfields = lpGetInteger(lp, start);
@@ -875,7 +880,7 @@ pub fn streamTrimByLength(s: &mut Stream, limits: NodeLimits, maxlen: i64, appro
         &streamAddTrimArgs {
             trim_strategy: TRIM_STRATEGY_MAXLEN,
             approx_trim: approx,
-            limit: if approx { defaultTrimLimit(limits) } else { 0 },
+            limit: if approx { default_trim_limit(limits) } else { 0 },
             maxlen,
             ..Default::default()
         },
@@ -890,7 +895,7 @@ pub fn streamTrimByID(s: &mut Stream, limits: NodeLimits, minid: streamID, appro
         &streamAddTrimArgs {
             trim_strategy: TRIM_STRATEGY_MINID,
             approx_trim: approx,
-            limit: if approx { defaultTrimLimit(limits) } else { 0 },
+            limit: if approx { default_trim_limit(limits) } else { 0 },
             minid,
             ..Default::default()
         },
@@ -899,7 +904,7 @@ pub fn streamTrimByID(s: &mut Stream, limits: NodeLimits, minid: streamID, appro
 
 /// Returns the default of LIMIT: a hundred full nodes. Without it a single command could remove
 /// millions of entries and block the server; the price is that some stay that should be trimmed.
-fn defaultTrimLimit(limits: NodeLimits) -> i64 {
+fn default_trim_limit(limits: NodeLimits) -> i64 {
     limits.max_entries.saturating_mul(100)
 }
 
@@ -999,7 +1004,7 @@ fn streamParseAddOrTrimArgsOrReply(
         }
     } else if args.approx_trim {
         // An exact trimming (no `~`) is never limited.
-        args.limit = defaultTrimLimit(NodeLimits::of(server));
+        args.limit = default_trim_limit(NodeLimits::of(server));
     }
     Ok((args, i))
 }
@@ -1093,21 +1098,24 @@ pub fn streamIteratorGetID(si: &mut streamIterator, s: &Stream) -> Option<(strea
             }
             lp = si.ri.data(&s.rax)?;
             si.master_id = streamDecodeID(si.ri.key());
-            let (fields, p) = lpMasterEntry(lp);
+            let (fields, p) = lp_master_entry(lp);
             (si.master_fields_count, si.master_fields_start) = (fields, p);
             // Going forward, start at the 0 that ends the master entry. In reverse, start at the
             // lp-count that ends the last entry.
-            si.lp_ele =
-                Some(if si.rev { assertSome!(lpLast(lp)) } else { lpSkipElements(lp, p, fields) });
+            si.lp_ele = Some(if si.rev {
+                assert_some!(lpLast(lp))
+            } else {
+                lp_skip_elements(lp, p, fields)
+            });
         } else {
             lp = si.ri.data(&s.rax)?;
             if si.rev {
                 // Move to the lp-count of the previous entry. C: it jumps back by the lp-count of
                 // this entry, which requires that all its fields were read.
-                si.lp_ele = Some(assertSome!(lpPrev(lp, si.lp_flags)));
+                si.lp_ele = Some(assert_some!(lpPrev(lp, si.lp_flags)));
             }
         }
-        match streamIteratorStep(si, lp) {
+        match stream_iterator_step(si, lp) {
             Some(IteratorStep::Entry(id, numfields)) => return Some((id, numfields)),
             Some(IteratorStep::OutOfRange) => return None,
             // The listpack has no more entries; continue with the next one.
@@ -1119,16 +1127,16 @@ pub fn streamIteratorGetID(si: &mut streamIterator, s: &Stream) -> Option<(strea
 /// Moves from the lp-count before an entry (in reverse: at its end) to the entry, and on over
 /// deleted entries and those before the range. Returns `None` at the end of the listpack.
 #[inline]
-fn streamIteratorStep(si: &mut streamIterator, lp: &[u8]) -> Option<IteratorStep> {
+fn stream_iterator_step(si: &mut streamIterator, lp: &[u8]) -> Option<IteratorStep> {
     let mut ele = si.lp_ele?;
     loop {
         if !si.rev {
             ele = lpNext(lp, ele)?;
         } else {
-            ele = lpSkipEntryBack(lp, ele)?;
+            ele = lp_skip_entry_back(lp, ele)?;
         }
         si.lp_flags = ele;
-        let entry = lpEntryAt(lp, ele, &si.master_id, si.master_fields_count);
+        let entry = lp_read_entry(lp, ele, &si.master_id, si.master_fields_count);
 
         // The node may begin before the range; entries of it are skipped until the range begins.
         let reached = if si.rev { entry.id <= si.end } else { entry.id >= si.start };
@@ -1145,9 +1153,9 @@ fn streamIteratorStep(si: &mut streamIterator, lp: &[u8]) -> Option<IteratorStep
 
         // This entry is not returned: move to the lp-count of the previous entry, or of this one.
         ele = if si.rev {
-            assertSome!(lpPrev(lp, si.lp_flags))
+            assert_some!(lpPrev(lp, si.lp_flags))
         } else {
-            lpSkipElements(lp, entry.start, entry.elements())
+            lp_skip_elements(lp, entry.start, entry.elements())
         };
     }
 }
@@ -1159,9 +1167,9 @@ pub fn streamIteratorGetField<'a>(
     si: &mut streamIterator,
     s: &'a Stream,
 ) -> (ListpackEntry<'a>, ListpackEntry<'a>) {
-    let lp: &'a [u8] = assertSome!(si.ri.data(&s.rax));
+    let lp: &'a [u8] = assert_some!(si.ri.data(&s.rax));
     let next = |place: &mut Option<usize>| {
-        let at = assertSome!(*place);
+        let at = assert_some!(*place);
         // Another element always follows, since an entry ends with its lp-count.
         *place = Some(lpSkip(lp, at));
         lpGet(lp, at)
@@ -1185,10 +1193,10 @@ pub fn streamIteratorRemoveEntry(si: &mut streamIterator, s: &mut Stream, curren
         let flags = lpGetInteger(lp, si.lp_flags);
         lpReplaceInteger(lp, si.lp_flags, flags | STREAM_ITEM_FLAG_DELETED);
         // This was the last valid entry of the listpack.
-        if lpGetInteger(lp, assertSome!(lpFirst(lp))) == 1 {
+        if lpGetInteger(lp, assert_some!(lpFirst(lp))) == 1 {
             raxRemove(&mut s.rax, si.ri.key());
         } else {
-            lpCountDeleted(lp, 1);
+            lp_count_deleted(lp, 1);
         }
     }
     s.length = s.length.wrapping_sub(1);
@@ -1252,7 +1260,7 @@ pub fn createObjectFromStreamID(id: &streamID) -> StreamIDText {
 /// Tells whether a command that is propagated reaches an AOF, a replica or a transaction. If not,
 /// its arguments need not be made. A transaction counts, because it has to learn that something was
 /// propagated.
-fn propagationMatters(server: &Server) -> bool {
+fn needs_propagation(server: &Server) -> bool {
     server.repl_backlog.is_some() || server.aof_state != AOF_OFF || server.in_exec
 }
 
@@ -1270,7 +1278,7 @@ fn streamPropagateXCLAIM(
     idarg: &[u8],
     nack: &streamNACK,
 ) {
-    if !propagationMatters(server) {
+    if !needs_propagation(server) {
         return;
     }
     let argv = Argv::new(&[
@@ -1303,7 +1311,7 @@ fn streamPropagateGroupID(
     (key, groupname): (&[u8], &[u8]),
     last_id: &streamID,
 ) {
-    if !propagationMatters(server) {
+    if !needs_propagation(server) {
         return;
     }
     let id = createObjectFromStreamID(last_id);
@@ -1321,7 +1329,7 @@ pub fn streamPropagateConsumerCreation(
     groupname: &[u8],
     consumername: &[u8],
 ) {
-    if !propagationMatters(server) {
+    if !needs_propagation(server) {
         return;
     }
     let argv = Argv::new(&[b"XGROUP" as &[u8], b"CREATECONSUMER", key, groupname, consumername]);
@@ -1351,7 +1359,7 @@ struct GroupReader<'a> {
 /// Replies with the current entry of an iterator: an array of its id, and an array of its fields
 /// and values.
 #[inline]
-fn addReplyStreamEntry(
+fn add_reply_stream_entry(
     clients: &mut Clients,
     c: ClientId,
     s: &Stream,
@@ -1375,7 +1383,7 @@ fn addReplyStreamEntry(
 /// Replies with the entries from `start` to `end`, at most `count` (0: all), without the length of
 /// an array before them. Returns their number.
 // C: streamReplyWithRange with STREAM_RWR_RAWENTRIES.
-fn streamReplyWithRawEntries(
+fn stream_reply_with_raw_entries(
     clients: &mut Clients,
     c: ClientId,
     s: &Stream,
@@ -1386,7 +1394,7 @@ fn streamReplyWithRawEntries(
     let mut emitted = 0;
     let mut si = streamIteratorStart(s, Some(start), Some(end), rev);
     while let Some((id, numfields)) = streamIteratorGetID(&mut si, s) {
-        addReplyStreamEntry(clients, c, s, &mut si, (&id, numfields));
+        add_reply_stream_entry(clients, c, s, &mut si, (&id, numfields));
         emitted += 1;
         if emitted == count {
             break;
@@ -1398,7 +1406,7 @@ fn streamReplyWithRawEntries(
 /// Replies with an array of the entries from `start` to `end`, at most `count` (0: all). With `rev`
 /// they come from `end` to `start`. Returns their number.
 // C: streamReplyWithRange without a group.
-fn streamReplyWithEntries(
+fn stream_reply_with_entries(
     clients: &mut Clients,
     c: ClientId,
     s: &Stream,
@@ -1407,7 +1415,7 @@ fn streamReplyWithEntries(
     rev: bool,
 ) -> usize {
     let arraylen_ptr = addReplyDeferredLen(clients, c);
-    let arraylen = streamReplyWithRawEntries(clients, c, s, range, count, rev);
+    let arraylen = stream_reply_with_raw_entries(clients, c, s, range, count, rev);
     setDeferredArrayLen(clients, c, arraylen_ptr, arraylen);
     arraylen
 }
@@ -1444,9 +1452,9 @@ fn streamReplyWithRange(
         let Server { clients, db: dbs, .. } = &mut *server;
         let s = dbs[db].dict.stream_mut(o);
         let Some((id, numfields)) = streamIteratorGetID(&mut si, s) else { break };
-        addReplyStreamEntry(clients, c, s, &mut si, (&id, numfields));
+        add_reply_stream_entry(clients, c, s, &mut si, (&id, numfields));
 
-        let Some(group) = streamLookupCGMut(s, reader.groupname) else { break };
+        let Some(group) = stream_lookup_cg_mut(s, reader.groupname) else { break };
         // An id that was delivered before does not move the last id back.
         if id > group.last_id {
             group.last_id = id;
@@ -1456,7 +1464,7 @@ fn streamReplyWithRange(
             }
         }
         if !noack {
-            let nack = streamDeliver(group, &id, reader.consumer);
+            let nack = stream_deliver(group, &id, reader.consumer);
             let last_id = group.last_id;
             streamPropagateXCLAIM(
                 server,
@@ -1485,7 +1493,7 @@ fn streamReplyWithRange(
 ///
 /// It may be in the list of another consumer already, since XGROUP SETID can move the last id of
 /// the group back to messages that were delivered before. The entry is then reassigned.
-fn streamDeliver(group: &mut streamCG, id: &streamID, consumer: ConsumerId) -> streamNACK {
+fn stream_deliver(group: &mut streamCG, id: &streamID, consumer: ConsumerId) -> streamNACK {
     let buf = streamEncodeID(id);
     let nack = streamCreateNACK(consumer);
     if let Some(old) = raxInsert(&mut group.pel, &buf, nack)
@@ -1531,14 +1539,14 @@ fn streamReplyWithRangeFromConsumerPEL(
             break;
         }
         let thisid = streamDecodeID(ri.key());
-        if streamReplyWithRawEntries(clients, c, s, (&thisid, &thisid), 1, false) == 0 {
+        if stream_reply_with_raw_entries(clients, c, s, (&thisid, &thisid), 1, false) == 0 {
             // A pending entry whose message was deleted. The client gets its id, and null in place
             // of the fields, so that it can acknowledge it.
             addReplyArrayLen(clients, c, 2);
             addReplyStreamID(clients, c, &thisid);
             addReplyNullArray(clients, c);
-        } else if let Some(group) = streamLookupCGMut(s, reader.groupname)
-            && let Some(nack) = raxFindMut(&mut group.pel, ri.key())
+        } else if let Some(group) = stream_lookup_cg_mut(s, reader.groupname)
+            && let Some(nack) = rax_find_mut(&mut group.pel, ri.key())
         {
             // Reading the history counts as a delivery.
             nack.delivery_time = mstime();
@@ -1577,7 +1585,7 @@ fn streamTypeLookupWriteOrCreate(
 /// Parses an id: `<ms>-<seq>`, or `<ms>`, for which the sequence number is `missing_seq`. Unless
 /// `strict` is set, `-` and `+` are the smallest and the greatest id. Returns `None` for an invalid
 /// id.
-fn streamGenericParseID(o: &[u8], missing_seq: u64, strict: bool) -> Option<streamID> {
+fn stream_parse_id_bytes(o: &[u8], missing_seq: u64, strict: bool) -> Option<streamID> {
     // No id is that long; the C copies it to a buffer of 128 bytes.
     if o.len() > 127 {
         return None;
@@ -1594,7 +1602,7 @@ fn streamGenericParseID(o: &[u8], missing_seq: u64, strict: bool) -> Option<stre
     Some(streamID { ms: string2ull(&buf[..dot])?, seq: string2ull(&buf[dot + 1..])? })
 }
 
-/// Parses an id as [`streamGenericParseID`] does. `Err`: an error was replied.
+/// Parses an id as [`stream_parse_id_bytes`] does. `Err`: an error was replied.
 fn streamGenericParseIDOrReply(
     server: &mut Server,
     c: ClientId,
@@ -1602,7 +1610,7 @@ fn streamGenericParseIDOrReply(
     missing_seq: u64,
     strict: bool,
 ) -> Result<streamID, ()> {
-    streamGenericParseID(o, missing_seq, strict).ok_or_else(|| {
+    stream_parse_id_bytes(o, missing_seq, strict).ok_or_else(|| {
         addReplyError(server, c, b"Invalid stream ID specified as stream command argument");
     })
 }
@@ -1646,7 +1654,7 @@ fn streamParseIntervalIDOrReply(
 
 /// Parses the start of a range. An exclusive one is converted to the next id, so that the result is
 /// inclusive. `Err`: an error was replied.
-fn streamParseIntervalStartOrReply(
+fn stream_parse_interval_start_or_reply(
     server: &mut Server,
     c: ClientId,
     o: &[u8],
@@ -1661,7 +1669,7 @@ fn streamParseIntervalStartOrReply(
 
 /// Parses the end of a range. An exclusive one is converted to the previous id, so that the result
 /// is inclusive. `Err`: an error was replied.
-fn streamParseIntervalEndOrReply(
+fn stream_parse_interval_end_or_reply(
     server: &mut Server,
     c: ClientId,
     o: &[u8],
@@ -1677,7 +1685,7 @@ fn streamParseIntervalEndOrReply(
 /// Parses all arguments from `first` on as ids. Commands do that before they change anything: they
 /// reply with the number of ids they have handled, so that an error must come first. `Err`: an
 /// error was replied.
-fn streamParseIDsOrReply(
+fn stream_parse_ids_or_reply(
     server: &mut Server,
     c: ClientId,
     argv: &Args,
@@ -1693,7 +1701,7 @@ fn streamParseIDsOrReply(
 /// Returns the exact threshold, a length or an id, that has the same effect as the `MAXLEN ~` or
 /// `MINID ~` that was executed.
 // C: streamRewriteTrimArgument.
-fn streamExactTrimArgument(s: &Stream, trim_strategy: TrimStrategy) -> StreamIDText {
+fn stream_exact_trim_argument(s: &Stream, trim_strategy: TrimStrategy) -> StreamIDText {
     if trim_strategy == TRIM_STRATEGY_MINID {
         return createObjectFromStreamID(&streamGetEdgeID(s, true));
     }
@@ -1710,7 +1718,7 @@ fn streamExactTrimArgument(s: &Stream, trim_strategy: TrimStrategy) -> StreamIDT
 /// another result on a replica or after a restart.
 // C: these are streamRewriteApproxSpecifier, streamRewriteTrimArgument and a rewrite of the id,
 // each of which copies the arguments.
-fn rewriteTrimmingCommand(
+fn rewrite_trimming_command(
     server: &mut Server,
     c: ClientId,
     argv: &Args,
@@ -1718,7 +1726,7 @@ fn rewriteTrimmingCommand(
     trimarg: Option<(usize, &[u8])>,
 ) {
     // Nothing propagates the command.
-    if !propagationMatters(server) {
+    if !needs_propagation(server) {
         return;
     }
     let rewritten: Argv = argv
@@ -1803,14 +1811,14 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         if parsed_args.approx_trim {
             let s = server.db[db].dict.stream(o);
-            trimarg = Some(streamExactTrimArgument(s, parsed_args.trim_strategy));
+            trimarg = Some(stream_exact_trim_argument(s, parsed_args.trim_strategy));
         }
     }
 
     // The id that was generated here is propagated in place of `*`.
     let trimarg = trimarg.as_ref().map(|arg| (parsed_args.trim_strategy_arg_idx, &arg[..]));
     let idarg = createObjectFromStreamID(&id);
-    rewriteTrimmingCommand(server, c, argv, Some((idpos, &idarg)), trimarg);
+    rewrite_trimming_command(server, c, argv, Some((idpos, &idarg)), trimarg);
 
     signalKeyAsReady(server, db, key, OBJ_STREAM);
 }
@@ -1820,8 +1828,8 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
 fn xrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, rev: bool) {
     let db = server[c].db;
     let (startarg, endarg) = if rev { (&argv[3], &argv[2]) } else { (&argv[2], &argv[3]) };
-    let Ok(startid) = streamParseIntervalStartOrReply(server, c, startarg) else { return };
-    let Ok(endid) = streamParseIntervalEndOrReply(server, c, endarg) else { return };
+    let Ok(startid) = stream_parse_interval_start_or_reply(server, c, startarg) else { return };
+    let Ok(endid) = stream_parse_interval_end_or_reply(server, c, endarg) else { return };
 
     let mut count = None;
     let mut j = 4;
@@ -1847,7 +1855,7 @@ fn xrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, rev: bool
     let Server { clients, db: dbs, .. } = server;
     let s = dbs[db].dict.stream(o);
     let count = count.unwrap_or(0) as usize;
-    streamReplyWithEntries(clients, c, s, (&startid, &endid), count, rev);
+    stream_reply_with_entries(clients, c, s, (&startid, &endid), count, rev);
 }
 
 /// Implements XRANGE key start end [COUNT n]: replies with the entries of a range of ids.
@@ -1957,8 +1965,17 @@ pub fn xreadCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     // The functions below propagate XCLAIM, XGROUP SETID and XGROUP CREATECONSUMER, which is why
     // the command itself is not propagated.
-    if let Ok(ids) = xreadParseIDs(server, c, argv, streams_arg, group_and_consumer)
-        && !xreadServe(server, c, argv, streams_arg, &ids, count, group_and_consumer, noack)
+    if let Ok(ids) = xread_parse_ids(server, c, argv, streams_arg, group_and_consumer)
+        && !xread_reply_with_available(
+            server,
+            c,
+            argv,
+            streams_arg,
+            &ids,
+            count,
+            group_and_consumer,
+            noack,
+        )
     {
         match timeout {
             // A client that must not block, such as one in a transaction, gets the reply of a
@@ -1986,7 +2003,7 @@ pub fn xreadCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// the messages that the group has not delivered yet, is stored as the greatest id; it is resolved
 /// to the last id of the group when the client is served, since that changes while it is blocked.
 /// `Err`: an error was replied.
-fn xreadParseIDs(
+fn xread_parse_ids(
     server: &mut Server,
     c: ClientId,
     argv: &Args,
@@ -2049,7 +2066,7 @@ fn xreadParseIDs(
 
 /// Replies to XREAD or XREADGROUP with the messages that are there already. Returns `false`, and
 /// has not replied, if there are none.
-fn xreadServe(
+fn xread_reply_with_available(
     server: &mut Server,
     c: ClientId,
     argv: &Args,
@@ -2102,13 +2119,21 @@ fn xreadServe(
         let Some((groupname, consumername)) = group_and_consumer else {
             let Server { clients, db: dbs, .. } = &mut *server;
             let s = dbs[db].dict.stream(o);
-            streamReplyWithEntries(clients, c, s, (&start, &ID_MAX), count, false);
+            stream_reply_with_entries(clients, c, s, (&start, &ID_MAX), count, false);
             continue;
         };
         if noack {
             flags |= STREAM_RWR_NOACK;
         }
-        streamServeConsumer(server, c, o, &start, count, (key, groupname, consumername), flags);
+        stream_reply_to_named_consumer(
+            server,
+            c,
+            o,
+            &start,
+            count,
+            (key, groupname, consumername),
+            flags,
+        );
         server.dirty += 1;
     }
 
@@ -2124,7 +2149,7 @@ fn xreadServe(
 
 /// Looks the consumer up, creates it if it does not exist, and calls [`streamReplyWithRange`] for
 /// it.
-fn streamServeConsumer(
+fn stream_reply_to_named_consumer(
     server: &mut Server,
     c: ClientId,
     o: KeyRef,
@@ -2134,7 +2159,7 @@ fn streamServeConsumer(
     flags: i32,
 ) {
     let db = server[c].db;
-    let group = streamLookupCGMut(server.db[db].dict.stream_mut(o), groupname)
+    let group = stream_lookup_cg_mut(server.db[db].dict.stream_mut(o), groupname)
         .expect("the caller has found the group");
     let (consumer, created) = streamLookupConsumer(group, consumername, SLC_NONE)
         .expect("a consumer that is not there is made");
@@ -2206,7 +2231,7 @@ pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: Ke
         }
         addReplyBulkCBuffer(server, receiver, &rl.key);
         match &group_and_consumer {
-            Some((groupname, consumername)) => streamServeConsumer(
+            Some((groupname, consumername)) => stream_reply_to_named_consumer(
                 server,
                 receiver,
                 o,
@@ -2218,7 +2243,7 @@ pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: Ke
             None => {
                 let Server { clients, db: dbs, .. } = &mut *server;
                 let s = dbs[rl.db].dict.stream(o);
-                streamReplyWithEntries(clients, receiver, s, (&start, &ID_MAX), count, false);
+                stream_reply_with_entries(clients, receiver, s, (&start, &ID_MAX), count, false);
             }
         }
         // The time that it took to serve the client counts for its own command.
@@ -2254,7 +2279,7 @@ pub fn streamCreateCG<'a>(
     let cgroups = s.cgroups.get_or_insert_default();
     let cg = streamCG { last_id: *id, pel: raxNew(), consumers: Consumers::default() };
     raxTryInsert(cgroups, name, cg).ok()?;
-    raxFindMut(cgroups, name)
+    rax_find_mut(cgroups, name)
 }
 
 /// Returns the consumer group with that name, if there is one.
@@ -2263,8 +2288,8 @@ pub fn streamLookupCG<'a>(s: &'a Stream, groupname: &[u8]) -> Option<&'a streamC
 }
 
 /// Returns the consumer group with that name as a mutable reference, if there is one.
-pub fn streamLookupCGMut<'a>(s: &'a mut Stream, groupname: &[u8]) -> Option<&'a mut streamCG> {
-    raxFindMut(s.cgroups.as_mut()?, groupname)
+pub fn stream_lookup_cg_mut<'a>(s: &'a mut Stream, groupname: &[u8]) -> Option<&'a mut streamCG> {
+    rax_find_mut(s.cgroups.as_mut()?, groupname)
 }
 
 /// Returns the consumer with that name, and whether it was created. `flags` are `SLC_*`. Returns
@@ -2300,7 +2325,7 @@ pub fn streamDelConsumer(cg: &mut streamCG, name: &[u8]) -> u64 {
 
 /// Reassigns a pending entry from the consumer `old`, which may be `NONE`, to the consumer that
 /// `nack` names, and sets the entry to `nack`. `buf` is the encoded id.
-fn streamReassign(group: &mut streamCG, buf: &[u8], old: ConsumerId, nack: streamNACK) {
+fn stream_reassign(group: &mut streamCG, buf: &[u8], old: ConsumerId, nack: streamNACK) {
     if old != nack.consumer {
         if let Some(old_consumer) = group.consumers.get_mut(old) {
             raxRemove(&mut old_consumer.pel, buf);
@@ -2436,7 +2461,7 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 Err(()) => return,
             }
         };
-        if let Some(cg) = streamLookupCGMut(server.db[db].dict.stream_mut(o), grpname) {
+        if let Some(cg) = stream_lookup_cg_mut(server.db[db].dict.stream_mut(o), grpname) {
             cg.last_id = id;
         }
         addReply(server, c, shared::ok);
@@ -2458,7 +2483,7 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else if is(b"CREATECONSUMER") && argc == 5 {
         // SLC_NOREFRESH: to create a consumer that exists is not an activity of that consumer.
         let created = o
-            .and_then(|o| streamLookupCGMut(server.db[db].dict.stream_mut(o), grpname))
+            .and_then(|o| stream_lookup_cg_mut(server.db[db].dict.stream_mut(o), grpname))
             .and_then(|cg| streamLookupConsumer(cg, &argv[4], SLC_NOREFRESH))
             .is_some_and(|(_, created)| created);
         if created {
@@ -2469,7 +2494,7 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else if is(b"DELCONSUMER") && argc == 5 {
         // DELCONSUMER: the number is 0 also if there is no such consumer.
         let pending = o
-            .and_then(|o| streamLookupCGMut(server.db[db].dict.stream_mut(o), grpname))
+            .and_then(|o| stream_lookup_cg_mut(server.db[db].dict.stream_mut(o), grpname))
             .map_or(0, |cg| streamDelConsumer(cg, &argv[4]));
         addReplyLongLong(server, c, pending as i64);
         server.dirty += 1;
@@ -2524,8 +2549,10 @@ pub fn xackCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     // All ids are parsed first: the command must not fail after it has acknowledged some messages,
     // since its reply is their number.
-    let Ok(ids) = streamParseIDsOrReply(server, c, argv, 3) else { return };
-    let Some(group) = streamLookupCGMut(server.db[db].dict.stream_mut(o), &argv[2]) else { return };
+    let Ok(ids) = stream_parse_ids_or_reply(server, c, argv, 3) else { return };
+    let Some(group) = stream_lookup_cg_mut(server.db[db].dict.stream_mut(o), &argv[2]) else {
+        return;
+    };
     let mut acknowledged = 0;
     for id in ids.iter() {
         let buf = streamEncodeID(id);
@@ -2574,9 +2601,9 @@ pub fn xpendingCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         let count = getLongLongFromObjectOrReply(server, c, &argv[startidx + 2], None);
         let Ok(count) = count else { return };
-        let startid = streamParseIntervalStartOrReply(server, c, &argv[startidx]);
+        let startid = stream_parse_interval_start_or_reply(server, c, &argv[startidx]);
         let Ok(startid) = startid else { return };
-        let endid = streamParseIntervalEndOrReply(server, c, &argv[startidx + 1]);
+        let endid = stream_parse_interval_end_or_reply(server, c, &argv[startidx + 1]);
         let Ok(endid) = endid else { return };
         range = Some((startid, endid, count.max(0)));
         if startidx + 3 < argc {
@@ -2605,14 +2632,14 @@ pub fn xpendingCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Server { clients, db: dbs, .. } = server;
     let Some(group) = streamLookupCG(dbs[db].dict.stream(o), &argv[2]) else { return };
     match range {
-        None => xpendingReplyWithSummary(clients, c, group),
-        Some(range) => xpendingReplyWithRange(clients, c, group, range, minidle, consumername),
+        None => xpending_reply_with_summary(clients, c, group),
+        Some(range) => xpending_reply_with_range(clients, c, group, range, minidle, consumername),
     }
 }
 
 /// Replies with a summary of the pending entries: their number, the smallest and the greatest id,
 /// and the number of each consumer that has some.
-fn xpendingReplyWithSummary(clients: &mut Clients, c: ClientId, group: &streamCG) {
+fn xpending_reply_with_summary(clients: &mut Clients, c: ClientId, group: &streamCG) {
     addReplyArrayLen(clients, c, 4);
     addReplyLongLong(clients, c, raxSize(&group.pel) as i64);
     if raxSize(&group.pel) == 0 {
@@ -2642,7 +2669,7 @@ fn xpendingReplyWithSummary(clients: &mut Clients, c: ClientId, group: &streamCG
 
 /// Replies with the pending entries in a range of ids, at most the count in it: of one consumer if
 /// `consumername` is given, and only those that have been idle for `minidle` milliseconds at least.
-fn xpendingReplyWithRange(
+fn xpending_reply_with_range(
     clients: &mut Clients,
     c: ClientId,
     group: &streamCG,
@@ -2688,7 +2715,7 @@ fn xpendingReplyWithRange(
         count -= 1;
         addReplyArrayLen(clients, c, 4);
         addReplyStreamID(clients, c, &id);
-        addReplyBulkCBuffer(clients, c, consumerName(group, nack));
+        addReplyBulkCBuffer(clients, c, consumer_name(group, nack));
         addReplyLongLong(clients, c, elapsed.max(0));
         addReplyLongLong(clients, c, nack.delivery_count as i64);
     }
@@ -2696,16 +2723,16 @@ fn xpendingReplyWithRange(
 }
 
 /// Returns the name of the consumer of a pending entry.
-fn consumerName<'a>(group: &'a streamCG, nack: &streamNACK) -> &'a [u8] {
+fn consumer_name<'a>(group: &'a streamCG, nack: &streamNACK) -> &'a [u8] {
     group.consumers.get(nack.consumer).map_or(b"", |consumer| &consumer.name)
 }
 
 /// Replies with a message that was claimed: with its id if `justid` is set, else with the entry, or
 /// null if that was deleted.
-fn addReplyClaimed(clients: &mut Clients, c: ClientId, s: &Stream, id: &streamID, justid: bool) {
+fn add_reply_claimed(clients: &mut Clients, c: ClientId, s: &Stream, id: &streamID, justid: bool) {
     if justid {
         addReplyStreamID(clients, c, id);
-    } else if streamReplyWithRawEntries(clients, c, s, (id, id), 1, false) == 0 {
+    } else if stream_reply_with_raw_entries(clients, c, s, (id, id), 1, false) == 0 {
         addReplyNull(clients, c);
     }
 }
@@ -2738,7 +2765,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let Some(o) = o.filter(|&o| streamLookupCG(server.db[db].dict.stream(o), groupname).is_some())
     else {
-        replyNoGroup(server, c, key, groupname);
+        reply_no_group(server, c, key, groupname);
         return;
     };
 
@@ -2751,7 +2778,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let mut ids = IdVec::new();
     let mut j = 5;
     while j < argv.len()
-        && let Some(id) = streamGenericParseID(&argv[j], 0, true)
+        && let Some(id) = stream_parse_id_bytes(&argv[j], 0, true)
     {
         ids.push(id);
         j += 1;
@@ -2800,7 +2827,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 
     let mut propagate_last_id = false;
-    let group = streamLookupCGMut(server.db[db].dict.stream_mut(o), groupname)
+    let group = stream_lookup_cg_mut(server.db[db].dict.stream_mut(o), groupname)
         .expect("the group was found above");
     // LASTID never moves the last id back.
     if last_id > group.last_id {
@@ -2835,7 +2862,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         {
             continue;
         }
-        let Some(group) = streamLookupCGMut(s, groupname) else { break };
+        let Some(group) = stream_lookup_cg_mut(s, groupname) else { break };
         // The consumer is only created when a message is claimed for it.
         let id_of_consumer = *consumer.get_or_insert_with(|| {
             let (id, _) = streamLookupConsumer(group, consumername, SLC_NONE)
@@ -2849,8 +2876,8 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         } else if !justid {
             nack.delivery_count = nack.delivery_count.wrapping_add(1);
         }
-        streamReassign(group, &buf, owner, nack);
-        addReplyClaimed(clients, c, s, id, justid);
+        stream_reassign(group, &buf, owner, nack);
+        add_reply_claimed(clients, c, s, id, justid);
         arraylen += 1;
 
         let names = (key, groupname, consumername);
@@ -2867,7 +2894,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// Replies with the error of XCLAIM and XAUTOCLAIM for a key or a group that does not exist.
-fn replyNoGroup(server: &mut Server, c: ClientId, key: &[u8], groupname: &[u8]) {
+fn reply_no_group(server: &mut Server, c: ClientId, key: &[u8], groupname: &[u8]) {
     addReplyErrorFormat!(
         server,
         c,
@@ -2891,7 +2918,7 @@ pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let msg = "Invalid min-idle-time argument for XAUTOCLAIM";
     let Ok(minidle) = getLongLongFromObjectOrReply(server, c, &argv[4], Some(msg)) else { return };
     let minidle = minidle.max(0);
-    let Ok(startid) = streamParseIntervalStartOrReply(server, c, &argv[5]) else { return };
+    let Ok(startid) = stream_parse_interval_start_or_reply(server, c, &argv[5]) else { return };
     let (mut count, mut justid) = (100i64, false);
     let mut j = 6;
     while j < argv.len() {
@@ -2919,7 +2946,7 @@ pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let Some(o) = o.filter(|&o| streamLookupCG(server.db[db].dict.stream(o), groupname).is_some())
     else {
-        replyNoGroup(server, c, key, groupname);
+        reply_no_group(server, c, key, groupname);
         return;
     };
 
@@ -2936,7 +2963,7 @@ pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         streamLookupCG(server.db[db].dict.stream(o), groupname).expect("the group was found above");
     raxSeek(&mut ri, &group.pel, ">=", &streamEncodeID(&startid));
     let endid = loop {
-        let group = streamLookupCGMut(server.db[db].dict.stream_mut(o), groupname)
+        let group = stream_lookup_cg_mut(server.db[db].dict.stream_mut(o), groupname)
             .expect("the group was found above");
         if !raxNext(&mut ri, &group.pel) {
             // The end of the list: the next call starts from the beginning.
@@ -2963,7 +2990,7 @@ pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
             nack.delivery_count = nack.delivery_count.wrapping_add(1);
         }
         let buf = streamEncodeID(&id);
-        streamReassign(group, &buf, owner, nack);
+        stream_reassign(group, &buf, owner, nack);
         let last_id = group.last_id;
         claimed.push(id);
         count -= 1;
@@ -2980,7 +3007,7 @@ pub fn xautoclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyStreamID(clients, c, &endid);
     addReplyArrayLen(clients, c, claimed.len());
     for id in &claimed {
-        addReplyClaimed(clients, c, s, id, justid);
+        add_reply_claimed(clients, c, s, id, justid);
     }
     preventCommandPropagation(server, c);
 }
@@ -2994,7 +3021,7 @@ pub fn xdelCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     // All ids are parsed first, so that an invalid one leaves the stream unchanged.
-    let Ok(ids) = streamParseIDsOrReply(server, c, argv, 2) else { return };
+    let Ok(ids) = stream_parse_ids_or_reply(server, c, argv, 2) else { return };
     let s = server.db[db].dict.stream_mut(o);
     let deleted = ids.iter().filter(|id| streamDeleteItem(s, id)).count() as i64;
     if deleted > 0 {
@@ -3025,11 +3052,11 @@ pub fn xtrimCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if deleted != 0 {
         notifyKeyspaceEvent(server, NOTIFY_STREAM, "xtrim", key, db);
         if parsed_args.approx_trim {
-            // The exact result is propagated: see `rewriteTrimmingCommand`.
+            // The exact result is propagated: see `rewrite_trimming_command`.
             let s = server.db[db].dict.stream(o);
-            let arg = streamExactTrimArgument(s, parsed_args.trim_strategy);
+            let arg = stream_exact_trim_argument(s, parsed_args.trim_strategy);
             let trimarg = Some((parsed_args.trim_strategy_arg_idx, &arg[..]));
-            rewriteTrimmingCommand(server, c, argv, None, trimarg);
+            rewrite_trimming_command(server, c, argv, None, trimarg);
         }
         signalModifiedKey(server, Some(c), db, key);
         server.dirty += deleted;
@@ -3039,7 +3066,7 @@ pub fn xtrimCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// Parses the options of XINFO STREAM. Returns `None` without FULL, else the maximum number of
 /// entries and pending entries to show, 0 for all. `Err`: an error was replied.
-fn xinfoParseStreamOptions(
+fn xinfo_parse_stream_options(
     server: &mut Server,
     c: ClientId,
     argv: &Args,
@@ -3086,7 +3113,7 @@ fn xinfoReplyWithStreamInfo(clients: &mut Clients, c: ClientId, s: &Stream, full
         addReplyLongLong(clients, c, s.cgroups.as_ref().map_or(0, raxSize) as i64);
         for (name, rev) in [(&b"first-entry"[..], false), (b"last-entry", true)] {
             addReplyBulkCString(clients, c, name);
-            if streamReplyWithRawEntries(clients, c, s, (&ID_MIN, &ID_MAX), 1, rev) == 0 {
+            if stream_reply_with_raw_entries(clients, c, s, (&ID_MIN, &ID_MAX), 1, rev) == 0 {
                 addReplyNull(clients, c);
             }
         }
@@ -3094,7 +3121,7 @@ fn xinfoReplyWithStreamInfo(clients: &mut Clients, c: ClientId, s: &Stream, full
     };
 
     addReplyBulkCString(clients, c, b"entries");
-    streamReplyWithEntries(clients, c, s, (&ID_MIN, &ID_MAX), count, false);
+    stream_reply_with_entries(clients, c, s, (&ID_MIN, &ID_MAX), count, false);
 
     addReplyBulkCString(clients, c, b"groups");
     let Some(cgroups) = &s.cgroups else {
@@ -3106,14 +3133,14 @@ fn xinfoReplyWithStreamInfo(clients: &mut Clients, c: ClientId, s: &Stream, full
     raxSeek(&mut ri_cgroups, cgroups, "^", b"");
     while raxNext(&mut ri_cgroups, cgroups) {
         if let Some(cg) = ri_cgroups.data(cgroups) {
-            xinfoReplyWithGroup(clients, c, ri_cgroups.key(), cg, count);
+            xinfo_reply_with_group(clients, c, ri_cgroups.key(), cg, count);
         }
     }
 }
 
 /// Replies with a consumer group for XINFO STREAM FULL: at most `count` entries (0: all) of each
 /// pending entries list.
-fn xinfoReplyWithGroup(
+fn xinfo_reply_with_group(
     clients: &mut Clients,
     c: ClientId,
     name: &[u8],
@@ -3138,7 +3165,7 @@ fn xinfoReplyWithGroup(
         let Some(nack) = ri.data(&cg.pel) else { continue };
         addReplyArrayLen(clients, c, 4);
         addReplyStreamID(clients, c, &streamDecodeID(ri.key()));
-        addReplyBulkCBuffer(clients, c, consumerName(cg, nack));
+        addReplyBulkCBuffer(clients, c, consumer_name(cg, nack));
         addReplyLongLong(clients, c, nack.delivery_time);
         addReplyLongLong(clients, c, nack.delivery_count as i64);
         arraylen += 1;
@@ -3253,7 +3280,7 @@ pub fn xinfoCommand(server: &mut Server, c: ClientId, argv: &Args) {
             addReplyStreamID(clients, c, &cg.last_id);
         }
     } else if eq_ignore_case(opt, b"STREAM") {
-        let Ok(full) = xinfoParseStreamOptions(server, c, argv) else { return };
+        let Ok(full) = xinfo_parse_stream_options(server, c, argv) else { return };
         let Server { clients, db: dbs, .. } = server;
         xinfoReplyWithStreamInfo(clients, c, dbs[db].dict.stream(o), full);
     } else {
@@ -3268,13 +3295,14 @@ pub fn streamValidateListpackIntegrity(lp: &[u8], deep: bool) -> bool {
     // computed from the counts: if it is not 0 and no valid entry is left, XSETID aborts the
     // process.
     lpValidateIntegrity(lp, false)
-        && (!deep || validateEntries(lp).is_some_and(|entries| entries.live == entries.count))
+        && (!deep
+            || validate_stream_entries(lp).is_some_and(|entries| entries.live == entries.count))
 }
 
 /// Sets the counts of valid and deleted entries of a listpack to what its flags say. Returns
 /// `false`, and changes nothing, if more than the counts is wrong.
 pub fn stream_mend_listpack(lp: &mut Listpack) -> bool {
-    let entries = lpValidateIntegrity(lp, false).then(|| validateEntries(lp)).flatten();
+    let entries = lpValidateIntegrity(lp, false).then(|| validate_stream_entries(lp)).flatten();
     let Some(Entries { live, total, .. }) = entries else { return false };
     // Both counts are replaced in the master entry.
     let set =
@@ -3354,7 +3382,7 @@ impl Validator<'_> {
 /// Validates the master entry and all entries of a listpack, for
 /// [`streamValidateListpackIntegrity`]. Returns the numbers of entries, or `None` at the first
 /// error.
-fn validateEntries(lp: &[u8]) -> Option<Entries> {
+fn validate_stream_entries(lp: &[u8]) -> Option<Entries> {
     let first = lpValidateFirst(lp);
     let mut v = Validator { lp, p: first, next: first };
     if !lpValidateNext(lp, &mut v.next) {

@@ -1,14 +1,13 @@
 //! `t_string.c`: the commands on strings.
 //!
-//! Read first: `setGenericCommand`, `incrDecrCommand`.
-//! Differs: an argument goes straight into the keyspace, as a number if it looks like one (`tryObjectEncoding`), without an
-//! object in between.
+//! Read first: `setGenericCommand`, `incrDecrCommand`. Differs: an argument goes straight into the
+//! keyspace, as a number if it looks like one (`tryObjectEncoding`), without an object in between.
 
 use crate::addReplyErrorFormat;
 use crate::args::{Args, Argv};
 use crate::db::*;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
-use crate::expire::{checkAlreadyExpired, commandName};
+use crate::expire::{checkAlreadyExpired, expire_command_name};
 use crate::keyspace::*;
 use crate::lazyfree::dbAsyncDelete;
 use crate::networking::*;
@@ -23,8 +22,9 @@ use crate::util::{eq_ignore_case, ll2string};
 // String Commands
 // -----------------------------------------------------------------------------
 
-/// Refuses a string that would get longer than `proto-max-bulk-len`; the reply was sent then. The master's limit may be
-/// another one, and its word is law, as far as there is memory in this machine.
+/// Refuses a string that would get longer than `proto-max-bulk-len`; the reply was sent then. The
+/// master's limit may be another one, and its word is law, as far as there is memory in this
+/// machine.
 ///
 /// C: for a master there is no limit, and a length that no memory has ends the process.
 fn checkStringLength(server: &mut Server, c: ClientId, size: i64, append: i64) -> CResult {
@@ -51,9 +51,9 @@ pub const OBJ_EXAT: i32 = 1 << 6;
 pub const OBJ_PXAT: i32 = 1 << 7;
 pub const OBJ_PERSIST: i32 = 1 << 8;
 
-/// A time of expiry from an argument in `unit`: as it was given, in milliseconds, and as a point in time. On an error the
-/// reply was sent.
-fn getExpireMillisecondsOrReply(
+/// A time of expiry from an argument in `unit`: as it was given, in milliseconds, and as a point in
+/// time. On an error the reply was sent.
+fn get_expire_milliseconds_or_reply(
     server: &mut Server,
     c: ClientId,
     expire: &[u8],
@@ -65,12 +65,17 @@ fn getExpireMillisecondsOrReply(
     let base = if flags & (OBJ_PX | OBJ_EX) != 0 { mstime() } else { 0 };
     let when = milliseconds.filter(|ms| *ms > 0).and_then(|ms| Some((ms, ms.checked_add(base)?)));
     when.ok_or_else(|| {
-        addReplyErrorFormat!(server, c, "invalid expire time in {}", commandName(server, c));
+        addReplyErrorFormat!(
+            server,
+            c,
+            "invalid expire time in {}",
+            expire_command_name(server, c)
+        );
     })
 }
 
-/// SET, SETEX, PSETEX, SETNX: sets `key` to `val` as `flags` say, with the time of expiry `expire` in `unit`. The replies
-/// are `ok_reply`, or `abort_reply` where NX or XX prevent it.
+/// SET, SETEX, PSETEX, SETNX: sets `key` to `val` as `flags` say, with the time of expiry `expire`
+/// in `unit`. The replies are `ok_reply`, or `abort_reply` where NX or XX prevent it.
 fn setGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -83,7 +88,7 @@ fn setGenericCommand(
     let db = server[c].db;
     let mut times = None;
     if let Some(expire) = expire {
-        match getExpireMillisecondsOrReply(server, c, expire, flags, unit) {
+        match get_expire_milliseconds_or_reply(server, c, expire, flags, unit) {
             Ok(t) => times = Some(t),
             Err(()) => return,
         }
@@ -132,15 +137,16 @@ enum CommandType {
     Set,
 }
 
-/// The options of SET and GETEX: flags, the unit of the expire, and the expire. Options that exclude each other are an
-/// error, for which the reply was sent.
+/// The options of SET and GETEX: flags, the unit of the expire, and the expire. Options that
+/// exclude each other are an error, for which the reply was sent.
 fn parseExtendedStringArgumentsOrReply<'a>(
     server: &mut Server,
     c: ClientId,
     argv: &Args<'a>,
     command_type: CommandType,
 ) -> Result<(i32, i32, Option<&'a [u8]>), ()> {
-    // What must not stand beside an option that sets an expire: anything else that says something about it.
+    // What must not stand beside an option that sets an expire: anything else that says something
+    // about it.
     const EXPIRES: i32 = OBJ_EX | OBJ_PX | OBJ_EXAT | OBJ_PXAT | OBJ_KEEPTTL | OBJ_PERSIST;
     let set = command_type == CommandType::Set;
     let (mut flags, mut unit, mut expire) = (OBJ_NO_FLAGS, UNIT_SECONDS, None);
@@ -253,8 +259,8 @@ pub fn getCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let _ = getGenericCommand(server, c, argv);
 }
 
-/// GETEX key [PERSIST|EX seconds|PX milliseconds|EXAT seconds|PXAT milliseconds]: GET, and what is to become of its time to
-/// live. Without an option that stays.
+/// GETEX key [PERSIST|EX seconds|PX milliseconds|EXAT seconds|PXAT milliseconds]: GET, and what is
+/// to become of its time to live. Without an option that stays.
 pub fn getexCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok((flags, unit, expire)) =
         parseExtendedStringArgumentsOrReply(server, c, argv, CommandType::Get)
@@ -268,7 +274,7 @@ pub fn getexCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let mut times = None;
     if let Some(expire) = expire {
-        match getExpireMillisecondsOrReply(server, c, expire, flags, unit) {
+        match get_expire_milliseconds_or_reply(server, c, expire, flags, unit) {
             Ok(t) => times = Some(t),
             Err(()) => return,
         }
@@ -479,7 +485,7 @@ fn incrDecrCommand(server: &mut Server, c: ClientId, argv: &Args, incr: i64) {
         if checkType(server, c, o, OBJ_STRING) {
             return;
         }
-        match getLongLongFromValue(server.db[db].get(o)) {
+        match get_long_long_from_value(server.db[db].get(o)) {
             Some(n) => oldvalue = n,
             None => {
                 addReplyError(server, c, b"value is not an integer or out of range");
@@ -498,7 +504,7 @@ fn incrDecrCommand(server: &mut Server, c: ClientId, argv: &Args, incr: i64) {
             server.db[db].dict.set_int(o, value);
         }
         Some(o) => {
-            dbOverwriteRef(server, db, o, value);
+            overwrite_value(server, db, o, value);
         }
         None => {
             dbAdd(server, db, key, value);
@@ -543,7 +549,7 @@ pub fn incrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     let old = match o {
-        Some(o) => getLongDoubleFromValue(server.db[db].get(o)),
+        Some(o) => get_long_double_from_value(server.db[db].get(o)),
         None => Some(LongDouble::from_i64(0)),
     };
     let Some(old) = old else {
@@ -558,7 +564,7 @@ pub fn incrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let new = ld2string(value, ld2string_mode::LD_STR_HUMAN);
     match o {
-        Some(o) => dbOverwriteRef(server, db, o, Value::Str(&new)),
+        Some(o) => overwrite_value(server, db, o, Value::Str(&new)),
         None => dbAdd(server, db, key, Value::Str(&new)),
     };
     signalModifiedKey(server, Some(c), db, key);
@@ -687,8 +693,8 @@ fn stralgoLCS(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
 
-    // The table of LCS(i, j), the length of the LCS of the first i bytes of `a` and the first j of `b`. It may not fit into
-    // memory, which is the user's fault and no reason to die.
+    // The table of LCS(i, j), the length of the LCS of the first i bytes of `a` and the first j of
+    // `b`. It may not fit into memory, which is the user's fault and no reason to die.
     let (alen, blen) = (a.len(), b.len());
     let mut lcs: Vec<u32> = Vec::new();
     let cells = (alen + 1).checked_mul(blen + 1);

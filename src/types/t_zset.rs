@@ -1,10 +1,11 @@
 //! `t_zset.c`: sorted sets.
 //!
-//! Read first: [`Zset`], `zsetAdd`, [`ZsetWalk`], `zrangeGenericCommand`. The skip list itself is `ds/skiplist.rs`.
-//! Differs: the table of a sorted set holds the indices of nodes, and a node keeps its index as long as it lives, so that a
-//! changed score is no business of the table. Both encodings are walked by one iterator. ZUNION, ZINTER and ZDIFF collect
-//! borrowed members and sort them; a sorted set is made of them only if it is stored. A range whose members are few is counted
-//! before it is sent, so that its length need not be left open.
+//! Read first: [`Zset`], `zsetAdd`, [`ZsetWalk`], `zrangeGenericCommand`. The skip list itself is
+//! `ds/skiplist.rs`. Differs: the table of a sorted set holds the indices of nodes, and a node
+//! keeps its index as long as it lives, so that a changed score is no business of the table. Both
+//! encodings are walked by one iterator. ZUNION, ZINTER and ZDIFF collect borrowed members and sort
+//! them; a sorted set is made of them only if it is stored. A range whose members are few is
+//! counted before it is sent, so that its length need not be left open.
 
 use std::cmp::Ordering;
 use std::collections::HashSet;
@@ -18,11 +19,11 @@ use crate::db::*;
 use crate::ds::adlist::*;
 use crate::ds::dict::{DICT_BATCH, Dict, RawDict, SdsEntry, dictFind, dictResizeEnable, dictSize};
 use crate::ds::intset::{intsetFind, intsetGet, intsetLen};
-use crate::ds::redisassert::assertSome;
+use crate::ds::redisassert::assert_some;
 use crate::ds::siphash::{HashSeed, siphash};
 use crate::ds::skiplist::*;
 use crate::ds::ziplist::*;
-use crate::expire::commandName;
+use crate::expire::expire_command_name;
 use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
@@ -33,7 +34,7 @@ use crate::server::{
 use crate::server_h::*;
 use crate::sys::clock::{elapsedStart, elapsedUs};
 use crate::sys::mem::size_class;
-use crate::sys::random::{getRandomBytes, randomU64};
+use crate::sys::random::{getRandomBytes, random_u64};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::types::t_set::SetRef;
 use crate::util::{Num, c_str, d2string, eq_ignore_case, ll2string, string2ll, strtod};
@@ -90,8 +91,8 @@ pub enum Zset {
     Skiplist(Box<zset>),
 }
 
-/// `zset`: the members in order, and a table that finds a member's node by its name. The table holds node indices; the names
-/// are in the skip list.
+/// `zset`: the members in order, and a table that finds a member's node by its name. The table
+/// holds node indices; the names are in the skip list.
 pub struct zset {
     /// Members in order of their scores.
     pub zsl: Zskiplist,
@@ -133,7 +134,8 @@ impl zset {
         self.dict.find(hash, |node| self.zsl.member(node as u32) == ele).map(|node| node as u32)
     }
 
-    /// When a member's bucket has come (`dict.prefetch_bucket`): asks for the nodes that may be its own.
+    /// When a member's bucket has come (`dict.prefetch_bucket`): asks for the nodes that may be its
+    /// own.
     #[inline]
     pub fn prefetch_node(&self, hash: u64) {
         self.dict.candidates(hash, |node| self.zsl.prefetch(node as u32));
@@ -154,9 +156,10 @@ impl zset {
         is_new
     }
 
-    /// [`add`](Self::add), but it is seen a little later whether the member is there, when its bucket has come from memory: in the
-    /// end the caller calls [`add_batch`](Self::add_batch). `waiting` has the members that are not in the table yet. `false`:
-    /// one was there twice, and this set is of no use any more.
+    /// [`add`](Self::add), but it is seen a little later whether the member is there, when its
+    /// bucket has come from memory: in the end the caller calls [`add_batch`](Self::add_batch).
+    /// `waiting` has the members that are not in the table yet. `false`: one was there twice, and
+    /// this set is of no use any more.
     pub fn add_later(&mut self, waiting: &mut Vec<(u64, u32)>, score: f64, ele: &[u8]) -> bool {
         let hash = siphash(ele, &self.seed);
         self.dict.prefetch_bucket(hash);
@@ -179,7 +182,8 @@ impl zset {
     fn insert_hashed(&mut self, hash: u64, score: f64, ele: &[u8]) -> u32 {
         let node = zslInsert(&mut self.zsl, score, ele);
         self.dict.insert(hash, u64::from(node), rehash(&self.zsl, &self.seed));
-        // A set may stop growing right after its table did, and would keep both tables. Small ones are moved soon.
+        // A set may stop growing right after its table did, and would keep both tables. Small ones
+        // are moved soon.
         if self.dict.is_rehashing() {
             let steps = if self.dict.slots() < 8192 { 8 } else { 1 };
             self.dict.rehash_steps(steps, rehash(&self.zsl, &self.seed));
@@ -194,16 +198,16 @@ impl zset {
         debug_assert!(forgotten.is_some(), "a node of the list is in the table");
     }
 
-    /// Gives memory back after deletions: the table if it is nearly empty and may move now, the list's arena in `steps` small
-    /// steps.
+    /// Gives memory back after deletions: the table if it is nearly empty and may move now, the
+    /// list's arena in `steps` small steps.
     fn shrink(&mut self, resize: dictResizeEnable, steps: usize) {
         let zset { zsl, dict, seed } = self;
         dict.set_resize_enabled(resize);
         if dict.needs_resize() {
             dict.resize();
         }
-        if zslNeedsShrink(zsl) {
-            zslShrink(zsl, steps, |zsl, from, to| {
+        if zsl_needs_shrink(zsl) {
+            zsl_shrink(zsl, steps, |zsl, from, to| {
                 let hash = siphash(zsl.member(from), seed);
                 let moved = dict.replace(hash, |node| node == u64::from(from), u64::from(to));
                 debug_assert!(moved.is_some(), "a node of the list is in the table");
@@ -214,7 +218,7 @@ impl zset {
     /// The same after many deletions: as far as it goes.
     fn shrink_all(&mut self, resize: dictResizeEnable) {
         self.shrink(resize, 64);
-        while zslNeedsShrink(&self.zsl) {
+        while zsl_needs_shrink(&self.zsl) {
             self.shrink(resize, 64);
         }
     }
@@ -262,8 +266,8 @@ impl ZsetRef<'_> {
         }
     }
 
-    /// Bytes that a skip list takes up; what long members take beside their nodes is told from the first `sample_size`
-    /// (`objectComputeSize`).
+    /// Bytes that a skip list takes up; what long members take beside their nodes is told from the
+    /// first `sample_size` (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             ZsetRef::Ziplist(_) => 0,
@@ -315,8 +319,8 @@ pub fn createZsetZiplistObject() -> Zset {
     Zset::Ziplist(ziplistNew())
 }
 
-/// What decides the encoding of a sorted set, and whether its table may move now. It is a copy, so that the keyspace can be
-/// borrowed beside it.
+/// What decides the encoding of a sorted set, and whether its table may move now. It is a copy, so
+/// that the keyspace can be borrowed beside it.
 #[derive(Copy, Clone)]
 pub struct ZsetLimits {
     /// `zset-max-ziplist-entries`
@@ -347,8 +351,8 @@ impl ZsetLimits {
 }
 
 /// A generator of random numbers that starts at a random place: good for sampling, and cheap.
-fn randomNumbers() -> impl FnMut() -> u64 {
-    let mut x = randomU64() | 1;
+fn random_numbers() -> impl FnMut() -> u64 {
+    let mut x = random_u64() | 1;
     move || {
         x ^= x >> 12;
         x ^= x << 25;
@@ -358,13 +362,13 @@ fn randomNumbers() -> impl FnMut() -> u64 {
 }
 
 /// The same in the range that ziplists ask for.
-fn randomNumbers31() -> impl FnMut() -> u32 {
-    let mut random = randomNumbers();
+fn random_numbers_31bit() -> impl FnMut() -> u32 {
+    let mut random = random_numbers();
     move || (random() >> 33) as u32
 }
 
-/// `zslParseRange`: a range of scores from two arguments, each a float, behind `(` if the border is left out. Anything that
-/// `strtod` reads but NaN is one, also nothing at all, which is 0.
+/// `zslParseRange`: a range of scores from two arguments, each a float, behind `(` if the border is
+/// left out. Anything that `strtod` reads but NaN is one, also nothing at all, which is 0.
 pub fn zslParseRange(min: &[u8], max: &[u8]) -> Result<zrangespec, ()> {
     fn border(item: &[u8]) -> Result<(f64, bool), ()> {
         let item = c_str(item);
@@ -409,7 +413,7 @@ impl Deref for ElementText<'_> {
 
 /// The bytes of an element (`ziplistGetObject`).
 #[inline]
-pub fn elementText(ele: ZiplistEntry<'_>) -> ElementText<'_> {
+pub fn element_text(ele: ZiplistEntry<'_>) -> ElementText<'_> {
     match ele {
         ZiplistEntry::Str(s) => ElementText::Str(s),
         ZiplistEntry::Int(n) => ElementText::Num(ll2string(n)),
@@ -418,7 +422,7 @@ pub fn elementText(ele: ZiplistEntry<'_>) -> ElementText<'_> {
 
 /// Queues an element as a bulk (`zsetReplyFromZiplistEntry`).
 #[inline]
-pub fn addReplyElement(clients: &mut Clients, c: ClientId, ele: ZiplistEntry<'_>) {
+pub fn add_reply_element(clients: &mut Clients, c: ClientId, ele: ZiplistEntry<'_>) {
     match ele {
         ZiplistEntry::Str(s) => addReplyBulkCBuffer(clients, c, s),
         ZiplistEntry::Int(n) => addReplyBulkLongLong(clients, c, n),
@@ -431,7 +435,7 @@ fn zzlStrtod(vstr: &[u8]) -> f64 {
 
 /// The score that an entry holds.
 #[inline]
-pub fn zzlScore(entry: ZiplistEntry<'_>) -> f64 {
+pub fn zzl_score(entry: ZiplistEntry<'_>) -> f64 {
     match entry {
         ZiplistEntry::Str(s) => zzlStrtod(s),
         ZiplistEntry::Int(n) => n as f64,
@@ -440,12 +444,12 @@ pub fn zzlScore(entry: ZiplistEntry<'_>) -> f64 {
 
 /// The score at `sptr`.
 pub fn zzlGetScore(zl: &[u8], sptr: usize) -> f64 {
-    zzlScore(assertSome!(ziplistGet(zl, sptr)))
+    zzl_score(assert_some!(ziplistGet(zl, sptr)))
 }
 
 /// Compares the element at `eptr` with another one.
 fn zzlCompareElements(zl: &[u8], eptr: usize, ele: &[u8]) -> Ordering {
-    elementText(assertSome!(ziplistGet(zl, eptr))).as_ref().cmp(ele)
+    element_text(assert_some!(ziplistGet(zl, eptr))).as_ref().cmp(ele)
 }
 
 impl AsRef<[u8]> for ElementText<'_> {
@@ -464,7 +468,7 @@ pub fn zzlLength(zl: &[u8]) -> usize {
 // C: moves two pointers, the other one to the score.
 #[inline]
 fn zzlNext(zl: &[u8], eptr: usize) -> Option<usize> {
-    let sptr = assertSome!(ziplistNext(zl, eptr));
+    let sptr = assert_some!(ziplistNext(zl, eptr));
     ziplistNext(zl, sptr)
 }
 
@@ -472,7 +476,7 @@ fn zzlNext(zl: &[u8], eptr: usize) -> Option<usize> {
 #[inline]
 fn zzlPrev(zl: &[u8], eptr: usize) -> Option<usize> {
     let sptr = ziplistPrev(zl, eptr)?;
-    Some(assertSome!(ziplistPrev(zl, sptr)))
+    Some(assert_some!(ziplistPrev(zl, sptr)))
 }
 
 /// Could some element be in the range?
@@ -485,7 +489,7 @@ fn zzlIsInRange(zl: &[u8], range: &zrangespec) -> bool {
     if !zslValueGteMin(zzlGetScore(zl, last), range) {
         return false;
     }
-    let first = assertSome!(ziplistIndex(zl, 1));
+    let first = assert_some!(ziplistIndex(zl, 1));
     zslValueLteMax(zzlGetScore(zl, first), range)
 }
 
@@ -496,7 +500,7 @@ pub fn zzlFirstInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
     }
     let mut eptr = ziplistIndex(zl, 0);
     while let Some(e) = eptr {
-        let sptr = assertSome!(ziplistNext(zl, e));
+        let sptr = assert_some!(ziplistNext(zl, e));
         let score = zzlGetScore(zl, sptr);
         if zslValueGteMin(score, range) {
             return zslValueLteMax(score, range).then_some(e);
@@ -513,7 +517,7 @@ pub fn zzlLastInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
     }
     let mut eptr = ziplistIndex(zl, -2);
     while let Some(e) = eptr {
-        let sptr = assertSome!(ziplistNext(zl, e));
+        let sptr = assert_some!(ziplistNext(zl, e));
         let score = zzlGetScore(zl, sptr);
         if zslValueLteMax(score, range) {
             return zslValueGteMin(score, range).then_some(e);
@@ -524,21 +528,21 @@ pub fn zzlLastInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
 }
 
 #[inline]
-fn lexGteMin(ele: ZiplistEntry<'_>, spec: &zlexrangespec) -> bool {
-    zslLexValueGteMin(&elementText(ele), spec)
+fn lex_gte_min(ele: ZiplistEntry<'_>, spec: &zlexrangespec) -> bool {
+    zslLexValueGteMin(&element_text(ele), spec)
 }
 
 #[inline]
-fn lexLteMax(ele: ZiplistEntry<'_>, spec: &zlexrangespec) -> bool {
-    zslLexValueLteMax(&elementText(ele), spec)
+fn lex_lte_max(ele: ZiplistEntry<'_>, spec: &zlexrangespec) -> bool {
+    zslLexValueLteMax(&element_text(ele), spec)
 }
 
 fn zzlLexValueGteMin(zl: &[u8], p: usize, spec: &zlexrangespec) -> bool {
-    lexGteMin(assertSome!(ziplistGet(zl, p)), spec)
+    lex_gte_min(assert_some!(ziplistGet(zl, p)), spec)
 }
 
 fn zzlLexValueLteMax(zl: &[u8], p: usize, spec: &zlexrangespec) -> bool {
-    lexLteMax(assertSome!(ziplistGet(zl, p)), spec)
+    lex_lte_max(assert_some!(ziplistGet(zl, p)), spec)
 }
 
 /// Could some element be in the range?
@@ -552,7 +556,7 @@ fn zzlIsInLexRange(zl: &[u8], range: &zlexrangespec) -> bool {
     if !zzlLexValueGteMin(zl, last, range) {
         return false;
     }
-    let first = assertSome!(ziplistIndex(zl, 0));
+    let first = assert_some!(ziplistIndex(zl, 0));
     zzlLexValueLteMax(zl, first, range)
 }
 
@@ -589,7 +593,7 @@ pub fn zzlLastInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
 /// Where an element is, and its score.
 pub fn zzlFind(zl: &[u8], ele: &[u8]) -> Option<(usize, f64)> {
     let eptr = ziplistFind(zl, ziplistIndex(zl, 0)?, ele, 1)?;
-    let sptr = assertSome!(ziplistNext(zl, eptr));
+    let sptr = assert_some!(ziplistNext(zl, eptr));
     Some((eptr, zzlGetScore(zl, sptr)))
 }
 
@@ -609,7 +613,7 @@ fn zzlInsertAt(zl: &mut Ziplist, eptr: Option<usize>, ele: &[u8], score: f64) {
         }
         Some(eptr) => {
             ziplistInsert(zl, eptr, ele);
-            let sptr = assertSome!(ziplistNext(zl, eptr));
+            let sptr = assert_some!(ziplistNext(zl, eptr));
             ziplistInsert(zl, sptr, &score);
         }
     }
@@ -619,7 +623,7 @@ fn zzlInsertAt(zl: &mut Ziplist, eptr: Option<usize>, ele: &[u8], score: f64) {
 pub fn zzlInsert(zl: &mut Ziplist, ele: &[u8], score: f64) {
     let mut eptr = ziplistIndex(zl, 0);
     while let Some(e) = eptr {
-        let sptr = assertSome!(ziplistNext(zl, e));
+        let sptr = assert_some!(ziplistNext(zl, e));
         let s = zzlGetScore(zl, sptr);
         // Equal scores are in the order of their elements.
         if s > score || (s == score && zzlCompareElements(zl, e, ele).is_gt()) {
@@ -630,7 +634,8 @@ pub fn zzlInsert(zl: &mut Ziplist, ele: &[u8], score: f64) {
     zzlInsertAt(zl, eptr, ele, score);
 }
 
-/// Deletes from the element number `start`, counted from 1, to the element number `end`; returns how many.
+/// Deletes from the element number `start`, counted from 1, to the element number `end`; returns
+/// how many.
 fn zzlDeleteRangeByRank(zl: &mut Ziplist, start: usize, end: usize) -> usize {
     let num = end - start + 1;
     ziplistDeleteRange(zl, 2 * (start as i64 - 1), 2 * num);
@@ -638,7 +643,7 @@ fn zzlDeleteRangeByRank(zl: &mut Ziplist, start: usize, end: usize) -> usize {
 }
 
 /// Deletes from the element at `first` on those of which `inside` says yes; returns how many.
-fn zzlDeleteWhile(
+fn zzl_delete_while(
     zl: &mut Ziplist,
     first: Option<usize>,
     inside: impl Fn((ZiplistEntry<'_>, f64)) -> bool,
@@ -703,7 +708,8 @@ impl<'a> ZsetWalk<'a> {
         ZsetWalk { place, reverse, scores: true }
     }
 
-    /// From the first element of a range of scores, or from the last one. It does not end where the range does.
+    /// From the first element of a range of scores, or from the last one. It does not end where the
+    /// range does.
     pub fn in_range(zobj: ZsetRef<'a>, range: &zrangespec, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
             ZsetRef::Ziplist(zl) => Place::Ziplist(
@@ -759,10 +765,10 @@ impl<'a> Iterator for ZsetWalk<'a> {
             }
             Place::Ziplist(zl, at) => {
                 let eptr = (*at)?;
-                let sptr = assertSome!(ziplistNext(zl, eptr));
+                let sptr = assert_some!(ziplistNext(zl, eptr));
                 let score = if self.scores { zzlGetScore(zl, sptr) } else { 0.0 };
                 *at = if self.reverse { zzlPrev(zl, eptr) } else { ziplistNext(zl, sptr) };
-                Some((assertSome!(ziplistGet(zl, eptr)), score))
+                Some((assert_some!(ziplistGet(zl, eptr)), score))
             }
         }
     }
@@ -784,14 +790,14 @@ pub fn zsetConvert(zobj: &mut Zset, encoding: u8) {
             let mut zs = zset::new();
             zs.dict.try_expand(zzlLength(zl));
             for (ele, score) in ZsetWalk::all(zobj.as_ref(), true) {
-                assert!(zs.add(score, &elementText(ele)));
+                assert!(zs.add(score, &element_text(ele)));
             }
             *zobj = Zset::Skiplist(Box::new(zs));
         }
         (Zset::Skiplist(_), OBJ_ENCODING_ZIPLIST) => {
             let mut zl = ziplistNew();
             for (ele, score) in ZsetWalk::all(zobj.as_ref(), false) {
-                zzlInsertAt(&mut zl, None, &elementText(ele), score);
+                zzlInsertAt(&mut zl, None, &element_text(ele), score);
             }
             *zobj = Zset::Ziplist(zl);
         }
@@ -800,8 +806,8 @@ pub fn zsetConvert(zobj: &mut Zset, encoding: u8) {
     }
 }
 
-/// Changes the encoding to a ziplist if the set is small enough for one: `maxelelen` is the length of its longest member,
-/// `totelelen` that of all together.
+/// Changes the encoding to a ziplist if the set is small enough for one: `maxelelen` is the length
+/// of its longest member, `totelelen` that of all together.
 pub fn zsetConvertToZiplistIfNeeded(
     zobj: &mut Zset,
     maxelelen: usize,
@@ -809,28 +815,28 @@ pub fn zsetConvertToZiplistIfNeeded(
     limits: &ZsetLimits,
 ) {
     if let Zset::Skiplist(zs) = zobj
-        && fitsZiplist(zs.zsl.len(), maxelelen, totelelen, limits)
+        && fits_ziplist(zs.zsl.len(), maxelelen, totelelen, limits)
     {
         zsetConvert(zobj, OBJ_ENCODING_ZIPLIST);
     }
 }
 
-fn fitsZiplist(len: usize, maxelelen: usize, totelelen: usize, limits: &ZsetLimits) -> bool {
+fn fits_ziplist(len: usize, maxelelen: usize, totelelen: usize, limits: &ZsetLimits) -> bool {
     len <= limits.entries && maxelelen <= limits.value && ziplistSafeToAdd(None, totelelen)
 }
 
 /// Makes a sorted set of different members, which are in order, in the encoding that fits.
-pub fn zsetFromSorted(sorted: &[(ZiplistEntry<'_>, f64)], limits: &ZsetLimits) -> Zset {
+pub fn zset_from_sorted(sorted: &[(ZiplistEntry<'_>, f64)], limits: &ZsetLimits) -> Zset {
     let (mut maxelelen, mut totelelen) = (0, 0);
     for (ele, _) in sorted {
-        let len = elementText(*ele).len();
+        let len = element_text(*ele).len();
         maxelelen = len.max(maxelelen);
         totelelen += len;
     }
-    if fitsZiplist(sorted.len(), maxelelen, totelelen, limits) {
+    if fits_ziplist(sorted.len(), maxelelen, totelelen, limits) {
         let mut zl = ziplistNew();
         for (ele, score) in sorted {
-            zzlInsertAt(&mut zl, None, &elementText(*ele), *score);
+            zzlInsertAt(&mut zl, None, &element_text(*ele), *score);
         }
         return Zset::Ziplist(zl);
     }
@@ -838,15 +844,15 @@ pub fn zsetFromSorted(sorted: &[(ZiplistEntry<'_>, f64)], limits: &ZsetLimits) -
     zs.dict.try_expand(sorted.len());
     // From the greatest to the smallest: each goes to the head, which takes no search.
     for (ele, score) in sorted.iter().rev() {
-        zs.insert(*score, &elementText(*ele));
+        zs.insert(*score, &element_text(*ele));
     }
     Zset::Skiplist(Box::new(zs))
 }
 
 /// The order of a sorted set.
-pub fn zsetOrder(a: &(ZiplistEntry<'_>, f64), b: &(ZiplistEntry<'_>, f64)) -> Ordering {
+pub fn zset_order(a: &(ZiplistEntry<'_>, f64), b: &(ZiplistEntry<'_>, f64)) -> Ordering {
     let by_score = a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal);
-    by_score.then_with(|| elementText(a.0).cmp(&elementText(b.0)))
+    by_score.then_with(|| element_text(a.0).cmp(&element_text(b.0)))
 }
 
 /// The score of a member, `None` if it is not there.
@@ -880,10 +886,10 @@ pub const ZADD_OUT_ADDED: i32 = 1 << 2;
 /// The member has another score now.
 pub const ZADD_OUT_UPDATED: i32 = 1 << 3;
 
-/// The score that a member which has `curscore` is to get. `Ok(None)`: the conditions say that it stays. `Err`: it would be
-/// no number.
+/// The score that a member which has `curscore` is to get. `Ok(None)`: the conditions say that it
+/// stays. `Err`: it would be no number.
 #[inline]
-fn zaddNewScore(curscore: f64, mut score: f64, in_flags: i32) -> Result<Option<f64>, ()> {
+fn zadd_new_score(curscore: f64, mut score: f64, in_flags: i32) -> Result<Option<f64>, ()> {
     if in_flags & ZADD_IN_NX != 0 {
         return Ok(None);
     }
@@ -901,9 +907,10 @@ fn zaddNewScore(curscore: f64, mut score: f64, in_flags: i32) -> Result<Option<f
     Ok(Some(score))
 }
 
-/// Adds a member, or changes its score, as `in_flags` say (`ZADD_IN_*`). Returns what it did (`ZADD_OUT_*`; none of them if
-/// the member had that score) and the score that the member has now, which means nothing with ZADD_OUT_NOP. `Err`: the score
-/// is NaN, or would be. The encoding may change.
+/// Adds a member, or changes its score, as `in_flags` say (`ZADD_IN_*`). Returns what it did
+/// (`ZADD_OUT_*`; none of them if the member had that score) and the score that the member has now,
+/// which means nothing with ZADD_OUT_NOP. `Err`: the score is NaN, or would be. The encoding may
+/// change.
 pub fn zsetAdd(
     zobj: &mut Zset,
     score: f64,
@@ -917,7 +924,7 @@ pub fn zsetAdd(
 
     if let Zset::Ziplist(zl) = zobj {
         if let Some((eptr, curscore)) = zzlFind(zl, ele) {
-            let Some(score) = zaddNewScore(curscore, score, in_flags)? else {
+            let Some(score) = zadd_new_score(curscore, score, in_flags)? else {
                 return Ok((ZADD_OUT_NOP, 0.0));
             };
             if score == curscore {
@@ -947,7 +954,7 @@ pub fn zsetAdd(
     let hash = siphash(ele, &zs.seed);
     if let Some(node) = zs.find_hashed(hash, ele) {
         let curscore = zs.zsl.score(node);
-        let Some(score) = zaddNewScore(curscore, score, in_flags)? else {
+        let Some(score) = zadd_new_score(curscore, score, in_flags)? else {
             return Ok((ZADD_OUT_NOP, 0.0));
         };
         if score == curscore {
@@ -971,7 +978,7 @@ impl zset {
         let hash = siphash(ele, seed);
         match dict.remove(hash, |node| zsl.member(node as u32) == ele, rehash(zsl, seed)) {
             Some(node) => {
-                zslDeleteIndex(zsl, node as u32);
+                zsl_delete_index(zsl, node as u32);
                 true
             }
             None => false,
@@ -1019,8 +1026,9 @@ pub fn zsetRank(zobj: ZsetRef, ele: &[u8], reverse: bool) -> Option<usize> {
     Some(if reverse { zsetLength(zobj) - rank } else { rank - 1 })
 }
 
-/// Whether these bytes are the ziplist of a sorted set. Only the `deep` check makes the set safe to use: every entry can be
-/// read, there is a score for each member, none of them is NaN, and no member is there twice.
+/// Whether these bytes are the ziplist of a sorted set. Only the `deep` check makes the set safe to
+/// use: every entry can be read, there is a score for each member, none of them is NaN, and no
+/// member is there twice.
 // C: takes a NaN, which ends the process when the set gets a skip list.
 pub fn zsetZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     if !deep {
@@ -1034,12 +1042,12 @@ pub fn zsetZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
             members.push(entry);
             true
         } else {
-            !zzlScore(entry).is_nan()
+            !zzl_score(entry).is_nan()
         }
     };
     ziplistValidateIntegrity(zl, true, Some(&mut check))
         && count % 2 == 0
-        && ziplistAllDistinct(&mut members)
+        && ziplist_all_distinct(&mut members)
 }
 
 /// A random element of a set that has `zsetsize` of them, at least one.
@@ -1055,7 +1063,7 @@ fn zsetTypeRandomElement<'a>(
         }
         ZsetRef::Ziplist(zl) => {
             let pair = ziplistRandomPair(zl, zsetsize, &mut || (random() >> 33) as u32);
-            (pair.0, zzlScore(pair.1))
+            (pair.0, zzl_score(pair.1))
         }
     }
 }
@@ -1250,7 +1258,7 @@ enum Range<'a> {
 }
 
 /// Reads a range. On an error the reply was sent.
-fn parseRangeOrReply<'a>(
+fn parse_range_or_reply<'a>(
     server: &mut Server,
     c: ClientId,
     min: &'a [u8],
@@ -1272,9 +1280,9 @@ fn parseRangeOrReply<'a>(
     }
 }
 
-/// Ranks as they are given, where negative ones count from the end, to ranks of a set of `llen` elements. `None`: the range
-/// is empty.
-fn sanitizeIndexes(mut start: i64, mut end: i64, llen: usize) -> Option<(usize, usize)> {
+/// Ranks as they are given, where negative ones count from the end, to ranks of a set of `llen`
+/// elements. `None`: the range is empty.
+fn sanitize_indexes(mut start: i64, mut end: i64, llen: usize) -> Option<(usize, usize)> {
     let llen = llen as i64;
     if start < 0 {
         start = start.saturating_add(llen);
@@ -1300,7 +1308,7 @@ fn zremrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, ranget
         ZRANGE_SCORE => "zremrangebyscore",
         ZRANGE_LEX => "zremrangebylex",
     };
-    let Ok(range) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), rangetype) else {
+    let Ok(range) = parse_range_or_reply(server, c, argv.get(2), argv.get(3), rangetype) else {
         return;
     };
 
@@ -1314,7 +1322,7 @@ fn zremrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, ranget
     let resize = ZsetLimits::of(server).resize;
     let mut zobj = server.db[db].dict.zset_mut(o);
     let ranks = match range {
-        Range::Rank(start, end) => match sanitizeIndexes(start, end, zsetLength(zobj.as_ref())) {
+        Range::Rank(start, end) => match sanitize_indexes(start, end, zsetLength(zobj.as_ref())) {
             Some(ranks) => ranks,
             None => {
                 drop(zobj);
@@ -1329,11 +1337,11 @@ fn zremrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, ranget
             Range::Rank(..) => zzlDeleteRangeByRank(zl, ranks.0 + 1, ranks.1 + 1),
             Range::Score(range) => {
                 let first = zzlFirstInRange(zl, range);
-                zzlDeleteWhile(zl, first, |(_, score)| zslValueLteMax(score, range))
+                zzl_delete_while(zl, first, |(_, score)| zslValueLteMax(score, range))
             }
             Range::Lex(range) => {
                 let first = zzlFirstInLexRange(zl, range);
-                zzlDeleteWhile(zl, first, |(ele, _)| lexLteMax(ele, range))
+                zzl_delete_while(zl, first, |(ele, _)| lex_lte_max(ele, range))
             }
         },
         Zset::Skiplist(zs) => {
@@ -1436,8 +1444,8 @@ impl<'a> zsetopsrc<'a> {
             (Subject::Intset(is), ZiplistEntry::Str(s)) => {
                 string2ll(s).filter(|n| intsetFind(is, *n)).map(|_| 1.0)
             }
-            (Subject::Set(ht), ele) => dictFind(ht, &elementText(ele)).map(|_| 1.0),
-            (Subject::Zset(zobj), ele) => zsetScore(zobj, &elementText(ele)),
+            (Subject::Set(ht), ele) => dictFind(ht, &element_text(ele)).map(|_| 1.0),
+            (Subject::Zset(zobj), ele) => zsetScore(zobj, &element_text(ele)),
         }
     }
 
@@ -1505,14 +1513,14 @@ impl ElementTable {
     }
 
     fn hash(&self, ele: ZiplistEntry<'_>) -> u64 {
-        siphash(&elementText(ele), &self.seed)
+        siphash(&element_text(ele), &self.seed)
     }
 
     fn same(a: ZiplistEntry<'_>, b: ZiplistEntry<'_>) -> bool {
         match (a, b) {
             (ZiplistEntry::Str(a), ZiplistEntry::Str(b)) => a == b,
             (ZiplistEntry::Int(a), ZiplistEntry::Int(b)) => a == b,
-            _ => *elementText(a) == *elementText(b),
+            _ => *element_text(a) == *element_text(b),
         }
     }
 
@@ -1524,7 +1532,7 @@ impl ElementTable {
     fn insert_last(&mut self, hash: u64, elements: &Elements<'_>) {
         let seed = self.seed;
         self.dict.insert(hash, elements.len() as u64 - 1, |i| {
-            siphash(&elementText(elements[i as usize].0), &seed)
+            siphash(&element_text(elements[i as usize].0), &seed)
         });
     }
 
@@ -1532,13 +1540,13 @@ impl ElementTable {
         let (hash, seed) = (self.hash(ele), self.seed);
         let same = |i: u64| Self::same(elements[i as usize].0, ele);
         self.dict
-            .remove(hash, same, |i| siphash(&elementText(elements[i as usize].0), &seed))
+            .remove(hash, same, |i| siphash(&element_text(elements[i as usize].0), &seed))
             .is_some()
     }
 }
 
-/// The elements of the first source that are in no other. Each of the first one's is looked up in the others, at most N*M
-/// lookups for N elements and M sources.
+/// The elements of the first source that are in no other. Each of the first one's is looked up in
+/// the others, at most N*M lookups for N elements and M sources.
 fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
     // In the largest of the others an element is found soonest.
     src[1..].sort_by_key(|src| std::cmp::Reverse(src.zuiLength()));
@@ -1549,7 +1557,8 @@ fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
         .collect()
 }
 
-/// The same by removing the elements of all others from the first one's, as many lookups as there are elements in all.
+/// The same by removing the elements of all others from the first one's, as many lookups as there
+/// are elements in all.
 fn zdiffAlgorithm2<'a>(src: &[zsetopsrc<'a>]) -> Elements<'a> {
     let (first, others) = src.split_first().expect("there is at least one source");
     let mut elements: Elements = Vec::with_capacity(first.zuiLength());
@@ -1630,8 +1639,8 @@ enum SetOp {
     Diff,
 }
 
-/// ZUNION, ZINTER, ZDIFF and, with a `dstkey`, ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE. `numkeysIndex` is the place of the
-/// number of keys.
+/// ZUNION, ZINTER, ZDIFF and, with a `dstkey`, ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE. `numkeysIndex`
+/// is the place of the number of keys.
 fn zunionInterDiffGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -1647,7 +1656,7 @@ fn zunionInterDiffGenericCommand(
             server,
             c,
             "at least 1 input key is needed for {}",
-            commandName(server, c)
+            expire_command_name(server, c)
         );
         return;
     }
@@ -1731,7 +1740,8 @@ fn zunionInterDiffGenericCommand(
         .into_iter()
         .map(|(o, weight)| zsetopsrc { subject: o.map_or(Subject::Missing, subject), weight })
         .collect();
-    // From the smallest to the largest takes the least work. It also is the order in which scores are added up.
+    // From the smallest to the largest takes the least work. It also is the order in which scores
+    // are added up.
     if op != SetOp::Diff {
         src.sort_by_key(|src| src.zuiLength());
     }
@@ -1740,24 +1750,24 @@ fn zunionInterDiffGenericCommand(
         SetOp::Inter => zinter(&src, aggregate),
         SetOp::Diff => zdiff(&mut src),
     };
-    elements.sort_unstable_by(zsetOrder);
+    elements.sort_unstable_by(zset_order);
 
     let Some(dstkey) = dstkey else {
-        addReplyElements(clients, c, elements.iter().copied(), elements.len(), withscores);
+        add_reply_elements(clients, c, elements.iter().copied(), elements.len(), withscores);
         return;
     };
-    let dstobj = (!elements.is_empty()).then(|| zsetFromSorted(&elements, &limits));
+    let dstobj = (!elements.is_empty()).then(|| zset_from_sorted(&elements, &limits));
     let event = match op {
         SetOp::Union => "zunionstore",
         SetOp::Inter => "zinterstore",
         SetOp::Diff => "zdiffstore",
     };
-    storeZsetAndReply(server, c, dstkey, dstobj, event);
+    store_zset_and_reply(server, c, dstkey, dstobj, event);
 }
 
-/// The end of a command that stores a sorted set: sets the key to it, or deletes the key if it is empty, and replies with its
-/// length.
-fn storeZsetAndReply(
+/// The end of a command that stores a sorted set: sets the key to it, or deletes the key if it is
+/// empty, and replies with its length.
+fn store_zset_and_reply(
     server: &mut Server,
     c: ClientId,
     dstkey: &[u8],
@@ -1814,16 +1824,16 @@ pub fn zdiffCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zunionInterDiffGenericCommand(server, c, argv, None, 1, SetOp::Diff);
 }
 
-/// Queues the header of an array of `len` elements. With scores it is flat in RESP2 and an array of pairs in RESP3: a map
-/// would not tell the order.
-fn addReplyElementsLen(clients: &mut Clients, c: ClientId, len: usize, withscores: bool) {
+/// Queues the header of an array of `len` elements. With scores it is flat in RESP2 and an array of
+/// pairs in RESP3: a map would not tell the order.
+fn add_reply_elements_len(clients: &mut Clients, c: ClientId, len: usize, withscores: bool) {
     let flat = withscores && clients[c].resp == 2;
     addReplyArrayLen(clients, c, if flat { len * 2 } else { len });
 }
 
 /// Queues one element of such an array.
 #[inline]
-fn addReplyElementAndScore(
+fn add_reply_element_and_score(
     clients: &mut Clients,
     c: ClientId,
     item: (ZiplistEntry<'_>, f64),
@@ -1832,24 +1842,24 @@ fn addReplyElementAndScore(
     if withscores && clients[c].resp > 2 {
         addReplyArrayLen(clients, c, 2);
     }
-    addReplyElement(clients, c, item.0);
+    add_reply_element(clients, c, item.0);
     if withscores {
         addReplyDouble(clients, c, item.1);
     }
 }
 
 /// Queues an array of elements whose number is known.
-fn addReplyElements<'a>(
+fn add_reply_elements<'a>(
     clients: &mut Clients,
     c: ClientId,
     elements: impl Iterator<Item = (ZiplistEntry<'a>, f64)>,
     len: usize,
     withscores: bool,
 ) {
-    addReplyElementsLen(clients, c, len, withscores);
+    add_reply_elements_len(clients, c, len, withscores);
     let mut count = 0;
     for item in elements {
-        addReplyElementAndScore(clients, c, item, withscores);
+        add_reply_element_and_score(clients, c, item, withscores);
         count += 1;
     }
     // A damaged ziplist need not have as many as it says.
@@ -1857,13 +1867,14 @@ fn addReplyElements<'a>(
 }
 
 /// Queues an array of elements of which nobody knows how many they are.
-fn addReplyElementsUncounted<'a>(
+fn add_reply_elements_uncounted<'a>(
     clients: &mut Clients,
     c: ClientId,
     mut elements: impl Iterator<Item = (ZiplistEntry<'a>, f64)>,
     withscores: bool,
 ) {
-    // Mostly they are few: then they are counted first. An array whose length is left open costs an allocation.
+    // Mostly they are few: then they are counted first. An array whose length is left open costs an
+    // allocation.
     const FEW: usize = 32;
     let mut head = [(ZiplistEntry::Int(0), 0.0); FEW];
     let mut count = 0;
@@ -1875,18 +1886,18 @@ fn addReplyElementsUncounted<'a>(
     let more = if count == FEW { elements.next() } else { None };
     let head = head[..count].iter().copied();
     let Some(more) = more else {
-        addReplyElements(clients, c, head, count, withscores);
+        add_reply_elements(clients, c, head, count, withscores);
         return;
     };
 
     let replylen = addReplyDeferredLen(clients, c);
     for item in head.chain([more]) {
-        addReplyElementAndScore(clients, c, item, withscores);
+        add_reply_element_and_score(clients, c, item, withscores);
         count += 1;
     }
     count -= FEW;
     for item in elements {
-        addReplyElementAndScore(clients, c, item, withscores);
+        add_reply_element_and_score(clients, c, item, withscores);
         count += 1;
     }
     let flat = withscores && clients[c].resp == 2;
@@ -1908,7 +1919,8 @@ impl zrange_result_handler {
         }
     }
 
-    /// Takes the elements of a range, in the order of the range. `rangelen` is their number, if it is known.
+    /// Takes the elements of a range, in the order of the range. `rangelen` is their number, if it
+    /// is known.
     fn emit<'a>(
         &mut self,
         clients: &mut Clients,
@@ -1919,15 +1931,15 @@ impl zrange_result_handler {
     ) {
         match self {
             zrange_result_handler::Client { withscores } => match rangelen {
-                Some(len) => addReplyElements(clients, c, elements, len, *withscores),
-                None => addReplyElementsUncounted(clients, c, elements, *withscores),
+                Some(len) => add_reply_elements(clients, c, elements, len, *withscores),
+                None => add_reply_elements_uncounted(clients, c, elements, *withscores),
             },
             zrange_result_handler::Store { limits, dstobj } => {
                 let mut sorted: Elements = elements.collect();
                 if reverse {
                     sorted.reverse();
                 }
-                *dstobj = (!sorted.is_empty()).then(|| zsetFromSorted(&sorted, limits));
+                *dstobj = (!sorted.is_empty()).then(|| zset_from_sorted(&sorted, limits));
             }
         }
     }
@@ -1942,7 +1954,7 @@ fn genericZrangebyrankCommand(
     (start, end): (i64, i64),
     reverse: bool,
 ) {
-    let Some((start, end)) = sanitizeIndexes(start, end, zsetLength(zobj)) else {
+    let Some((start, end)) = sanitize_indexes(start, end, zsetLength(zobj)) else {
         handler.emit(clients, c, std::iter::empty(), Some(0), reverse);
         return;
     };
@@ -1951,7 +1963,8 @@ fn genericZrangebyrankCommand(
     handler.emit(clients, c, walk.take(rangelen), Some(rangelen), reverse);
 }
 
-/// LIMIT: passes over `offset` elements, all of them if it is negative, and takes `limit`, all of them if that is.
+/// LIMIT: passes over `offset` elements, all of them if it is negative, and takes `limit`, all of
+/// them if that is.
 fn limited<'a>(
     walk: ZsetWalk<'a>,
     zobj: ZsetRef<'a>,
@@ -2044,7 +2057,7 @@ pub fn zrevrangebyscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// ZCOUNT key min max
 pub fn zcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Ok(Range::Score(range)) =
-        parseRangeOrReply(server, c, argv.get(2), argv.get(3), ZRANGE_SCORE)
+        parse_range_or_reply(server, c, argv.get(2), argv.get(3), ZRANGE_SCORE)
     else {
         return;
     };
@@ -2057,16 +2070,22 @@ pub fn zcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         ZsetRef::Ziplist(_) => ZsetWalk::in_range(zobj, &range, false)
             .take_while(|item| zslValueLteMax(item.1, &range))
             .count() as i64,
-        ZsetRef::Skiplist(zs) => countBetween(&zs.zsl, zslFirstInRange(&zs.zsl, &range), || {
-            zslLastInRange(&zs.zsl, &range)
-        }),
+        ZsetRef::Skiplist(zs) => {
+            count_between_nodes(&zs.zsl, zslFirstInRange(&zs.zsl, &range), || {
+                zslLastInRange(&zs.zsl, &range)
+            })
+        }
     };
     addReplyLongLong(server, c, count);
 }
 
-/// The number of nodes from the first one of a range to its last one, by their ranks. A range of members where scores differ
-/// means nothing, and may come out below 0.
-fn countBetween(zsl: &Zskiplist, first: Option<u32>, last: impl FnOnce() -> Option<u32>) -> i64 {
+/// The number of nodes from the first one of a range to its last one, by their ranks. A range of
+/// members where scores differ means nothing, and may come out below 0.
+fn count_between_nodes(
+    zsl: &Zskiplist,
+    first: Option<u32>,
+    last: impl FnOnce() -> Option<u32>,
+) -> i64 {
     let rank = |node: u32| zslGetRank(zsl, zsl.score(node), zsl.member(node)) as i64;
     match first {
         None => 0,
@@ -2076,7 +2095,8 @@ fn countBetween(zsl: &Zskiplist, first: Option<u32>, last: impl FnOnce() -> Opti
 
 /// ZLEXCOUNT key min max
 pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let Ok(Range::Lex(range)) = parseRangeOrReply(server, c, argv.get(2), argv.get(3), ZRANGE_LEX)
+    let Ok(Range::Lex(range)) =
+        parse_range_or_reply(server, c, argv.get(2), argv.get(3), ZRANGE_LEX)
     else {
         return;
     };
@@ -2088,11 +2108,13 @@ pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let count = match zobj {
         ZsetRef::Ziplist(_) => {
             let walk = ZsetWalk::in_lex_range(zobj, &range, false).with_scores(false);
-            walk.take_while(|item| lexLteMax(item.0, &range)).count() as i64
+            walk.take_while(|item| lex_lte_max(item.0, &range)).count() as i64
         }
-        ZsetRef::Skiplist(zs) => countBetween(&zs.zsl, zslFirstInLexRange(&zs.zsl, &range), || {
-            zslLastInLexRange(&zs.zsl, &range)
-        }),
+        ZsetRef::Skiplist(zs) => {
+            count_between_nodes(&zs.zsl, zslFirstInLexRange(&zs.zsl, &range), || {
+                zslLastInLexRange(&zs.zsl, &range)
+            })
+        }
     };
     addReplyLongLong(server, c, count);
 }
@@ -2110,7 +2132,7 @@ fn genericZrangebylexCommand(
     let walk = ZsetWalk::in_lex_range(zobj, range, reverse).with_scores(handler.scores());
     let walk = limited(walk, zobj, offset, limit);
     let inside = move |item: &(ZiplistEntry<'_>, f64)| {
-        if reverse { lexGteMin(item.0, range) } else { lexLteMax(item.0, range) }
+        if reverse { lex_gte_min(item.0, range) } else { lex_lte_max(item.0, range) }
     };
     handler.emit(clients, c, walk.take_while(inside), None, reverse);
 }
@@ -2125,8 +2147,8 @@ pub fn zrevrangebylexCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_LEX, ZRANGE_DIRECTION_REVERSE);
 }
 
-/// ZRANGE, ZRANGESTORE and the older commands, which say by their name what ZRANGE says by options. `argc_start` is the place
-/// of the source key; minimum and maximum follow it, then the options.
+/// ZRANGE, ZRANGESTORE and the older commands, which say by their name what ZRANGE says by options.
+/// `argc_start` is the place of the source key; minimum and maximum follow it, then the options.
 fn zrangeGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -2195,7 +2217,7 @@ fn zrangeGenericCommand(
     }
 
     // Step 2: Parse the range.
-    let Ok(range) = parseRangeOrReply(server, c, argv.get(minidx), argv.get(maxidx), rangetype)
+    let Ok(range) = parse_range_or_reply(server, c, argv.get(minidx), argv.get(maxidx), rangetype)
     else {
         return;
     };
@@ -2258,7 +2280,7 @@ fn zrangeGenericCommand(
         }
     }
     if let zrange_result_handler::Store { dstobj, .. } = handler {
-        storeZsetAndReply(server, c, argv.get(1), dstobj, "zrangestore");
+        store_zset_and_reply(server, c, argv.get(1), dstobj, "zrangestore");
     }
 }
 
@@ -2273,7 +2295,7 @@ pub fn zcardCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// Queues a score, or nothing.
-fn addReplyScore(server: &mut Server, c: ClientId, score: Option<f64>) {
+fn add_reply_score(server: &mut Server, c: ClientId, score: Option<f64>) {
     match score {
         Some(score) => addReplyDouble(server, c, score),
         None => addReplyNull(server, c),
@@ -2287,7 +2309,7 @@ pub fn zscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     let score = zsetScore(server.db[server[c].db].dict.zset(o), &argv[2]);
-    addReplyScore(server, c, score);
+    add_reply_score(server, c, score);
 }
 
 /// ZMSCORE key member [member ...]
@@ -2303,7 +2325,7 @@ pub fn zmscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     for member in argv.iter().skip(2) {
         // A missing set is an empty one.
         let score = o.and_then(|o| zsetScore(server.db[db].dict.zset(o), member));
-        addReplyScore(server, c, score);
+        add_reply_score(server, c, score);
     }
 }
 
@@ -2339,10 +2361,12 @@ pub fn zscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
     scanGenericCommand(server, c, argv, Some(o), cursor);
 }
 
-/// ZPOPMIN, ZPOPMAX, BZPOPMIN and BZPOPMAX; also used to serve a client that was blocked by one of the latter.
+/// ZPOPMIN, ZPOPMAX, BZPOPMIN and BZPOPMAX; also used to serve a client that was blocked by one of
+/// the latter.
 ///
-/// Of the keys the first one that is there is popped from. With `emitkey` it is sent too: who waits for several needs it. Who
-/// does not wait may give a count, `countarg`. `end` is ZSET_MIN or ZSET_MAX.
+/// Of the keys the first one that is there is popped from. With `emitkey` it is sent too: who waits
+/// for several needs it. Who does not wait may give a count, `countarg`. `end` is ZSET_MIN or
+/// ZSET_MAX.
 pub fn genericZpopCommand(
     server: &mut Server,
     c: ClientId,
@@ -2394,9 +2418,9 @@ pub fn genericZpopCommand(
     let mut ele = Vec::new();
     for result_count in 0..popped {
         let mut zobj = server.db[db].dict.zset_mut(o);
-        let (first, score) = assertSome!(ZsetWalk::all(zobj.as_ref(), end == ZSET_MAX).next());
+        let (first, score) = assert_some!(ZsetWalk::all(zobj.as_ref(), end == ZSET_MAX).next());
         ele.clear();
-        ele.extend_from_slice(&elementText(first));
+        ele.extend_from_slice(&element_text(first));
         assert!(zsetDel(&mut zobj, &ele, &limits));
         drop(zobj);
         server.dirty += 1;
@@ -2420,7 +2444,7 @@ pub fn genericZpopCommand(
 }
 
 /// ZPOPMIN and ZPOPMAX.
-fn zpopCommand(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
+fn zpop_command(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
     if argv.len() > 3 {
         addReplyErrorObject(server, c, shared::syntaxerr);
         return;
@@ -2431,12 +2455,12 @@ fn zpopCommand(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
 
 /// ZPOPMIN key [count]
 pub fn zpopminCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    zpopCommand(server, c, argv, ZSET_MIN);
+    zpop_command(server, c, argv, ZSET_MIN);
 }
 
 /// ZPOPMAX key [count]
 pub fn zpopmaxCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    zpopCommand(server, c, argv, ZSET_MAX);
+    zpop_command(server, c, argv, ZSET_MAX);
 }
 
 /// BZPOPMIN and BZPOPMAX.
@@ -2479,8 +2503,8 @@ pub fn bzpopmaxCommand(server: &mut Server, c: ClientId, argv: &Args) {
     blockingGenericZpopCommand(server, c, argv, ZSET_MAX);
 }
 
-/// `blocked.c`: serves the clients that wait for the sorted set `o`, in the order in which they began to wait, as long as it
-/// has elements.
+/// `blocked.c`: serves the clients that wait for the sorted set `o`, in the order in which they
+/// began to wait, as long as it has elements.
 pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o: KeyRef) {
     let mut numclients = server.db[rl.db].blocking_keys.get(&rl.key).map_or(0, listLength);
     let mut zcard = zsetLength(server.db[rl.db].dict.zset(o));
@@ -2507,8 +2531,8 @@ pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o:
     }
 }
 
-/// With a set at most so many times as large as the count, elements are taken away from a copy of it until enough are left.
-/// With a larger one they are picked until there are enough.
+/// With a set at most so many times as large as the count, elements are taken away from a copy of
+/// it until enough are left. With a larger one they are picked until there are enough.
 const ZRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
 
 /// How many elements of a ziplist are picked at once: a count can be anything.
@@ -2534,27 +2558,32 @@ fn zrandmemberWithCountCommand(
     let Server { clients, db, .. } = server;
     let zobj = db[clients[c].db].dict.zset(o);
     let size = zsetLength(zobj);
-    let mut random = randomNumbers();
+    let mut random = random_numbers();
 
-    // CASE 1: The count was negative: so many random elements, the same one perhaps more than once. This is the one case in
-    // which the elements are in random order.
+    // CASE 1: The count was negative: so many random elements, the same one perhaps more than once.
+    // This is the one case in which the elements are in random order.
     if !uniq || count == 1 {
-        addReplyElementsLen(clients, c, count, withscores);
+        add_reply_elements_len(clients, c, count, withscores);
         match zobj {
             ZsetRef::Skiplist(_) => {
                 while count > 0 && !gets_no_replies(clients, c) {
                     let item = zsetTypeRandomElement(zobj, size, &mut random);
-                    addReplyElementAndScore(clients, c, item, withscores);
+                    add_reply_element_and_score(clients, c, item, withscores);
                     count -= 1;
                 }
             }
             ZsetRef::Ziplist(zl) => {
-                let mut random = randomNumbers31();
+                let mut random = random_numbers_31bit();
                 while count > 0 && !gets_no_replies(clients, c) {
                     let sample_count = count.min(ZRANDMEMBER_RANDOM_SAMPLE_LIMIT);
                     count -= sample_count;
                     for (ele, score) in ziplistRandomPairs(zl, sample_count, &mut random) {
-                        addReplyElementAndScore(clients, c, (ele, zzlScore(score)), withscores);
+                        add_reply_element_and_score(
+                            clients,
+                            c,
+                            (ele, zzl_score(score)),
+                            withscores,
+                        );
                     }
                 }
             }
@@ -2564,11 +2593,12 @@ fn zrandmemberWithCountCommand(
 
     // CASE 2: As many as there are, or more: the whole set.
     if count >= size {
-        addReplyElements(clients, c, ZsetWalk::all(zobj, true), size, withscores);
+        add_reply_elements(clients, c, ZsetWalk::all(zobj, true), size, withscores);
         return;
     }
 
-    // CASE 3: Most of them: a copy of all, from which a random one goes to the front until there are enough in front.
+    // CASE 3: Most of them: a copy of all, from which a random one goes to the front until there
+    // are enough in front.
     if count.saturating_mul(ZRANDMEMBER_SUB_STRATEGY_MUL) > size {
         let mut elements: Elements = ZsetWalk::all(zobj, true).collect();
         assert!(elements.len() == size);
@@ -2576,26 +2606,26 @@ fn zrandmemberWithCountCommand(
             let other = i + (random() % (elements.len() - i) as u64) as usize;
             elements.swap(i, other);
         }
-        addReplyElements(clients, c, elements.into_iter().take(count), count, withscores);
+        add_reply_elements(clients, c, elements.into_iter().take(count), count, withscores);
         return;
     }
 
     // CASE 4: A few of them. Of a ziplist they are picked in one walk.
     match zobj {
         ZsetRef::Ziplist(zl) => {
-            let pairs = ziplistRandomPairsUnique(zl, count, &mut randomNumbers31());
-            let elements = pairs.iter().map(|(ele, score)| (*ele, zzlScore(*score)));
-            addReplyElements(clients, c, elements, count, withscores);
+            let pairs = ziplistRandomPairsUnique(zl, count, &mut random_numbers_31bit());
+            let elements = pairs.iter().map(|(ele, score)| (*ele, zzl_score(*score)));
+            add_reply_elements(clients, c, elements, count, withscores);
         }
         ZsetRef::Skiplist(zs) => {
-            addReplyElementsLen(clients, c, count, withscores);
+            add_reply_elements_len(clients, c, count, withscores);
             let mut picked = HashSet::with_capacity(count);
             while picked.len() < count {
                 let node =
                     zs.dict.fair_random(&mut random).expect("a sorted set is never empty") as u32;
                 if picked.insert(node) {
                     let item = (ZiplistEntry::Str(zs.zsl.member(node)), zs.zsl.score(node));
-                    addReplyElementAndScore(clients, c, item, withscores);
+                    add_reply_element_and_score(clients, c, item, withscores);
                 }
             }
         }
@@ -2630,8 +2660,8 @@ pub fn zrandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let Server { clients, db, .. } = server;
     let zobj = db[clients[c].db].dict.zset(o);
-    let (ele, _) = zsetTypeRandomElement(zobj, zsetLength(zobj), &mut randomNumbers());
-    addReplyElement(clients, c, ele);
+    let (ele, _) = zsetTypeRandomElement(zobj, zsetLength(zobj), &mut random_numbers());
+    add_reply_element(clients, c, ele);
 }
 
 #[cfg(test)]

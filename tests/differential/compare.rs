@@ -36,8 +36,8 @@ pub fn how(argv: &Argv) -> How {
         (b"HGETALL", _) => How::Pairs,
         (b"TTL", _) => How::Near(3),
         (b"PTTL", _) => How::Near(3000),
-        // The C's small integers are shared objects, whose access time is that of whichever key was used last.
-        // And COPY makes one that is not shared.
+        // The C's small integers are shared objects, whose access time is that of whichever key was
+        // used last. And COPY makes one that is not shared.
         (b"OBJECT", b"IDLETIME" | b"REFCOUNT") => How::Shape,
         (b"OBJECT", b"FREQ") => How::Near(255),
         (b"MEMORY", b"USAGE") | (b"CLIENT", b"ID" | b"INFO" | b"LIST") => How::Shape,
@@ -96,8 +96,8 @@ pub fn sorted<T: Ord>(items: impl IntoIterator<Item = T>) -> Vec<T> {
     v
 }
 
-/// A reply of XPENDING or XINFO whose clock readings are set to zero: times within a day of now, what follows the word
-/// "idle", and the third of the four items of a pending entry.
+/// A reply of XPENDING or XINFO whose clock readings are set to zero: times within a day of now,
+/// what follows the word "idle", and the third of the four items of a pending entry.
 fn without_times(r: &Reply) -> Reply {
     let zero = Reply::Line(b':', b"0".to_vec());
     match r {

@@ -4,14 +4,16 @@
 //! cargo test --release --test differential -- 127.0.0.1:7001 127.0.0.1:7002 --ops 200000 --seed 1 --resp 3
 //! ```
 //!
-//! The first address is ours, the second the genuine one's; both are flushed. A 7.0 peer needs `enable-debug-command yes`.
-//! `--differences N` goes on after a difference, with empty data sets, until there were N. Without addresses, as plain
-//! `cargo test` runs it, our server and Debian's are started and get a short stream on either protocol.
+//! The first address is ours, the second the genuine one's; both are flushed. A 7.0 peer needs
+//! `enable-debug-command yes`. `--differences N` goes on after a difference, with empty data sets,
+//! until there were N. Without addresses, as plain `cargo test` runs it, our server and Debian's
+//! are started and get a short stream on either protocol.
 //!
-//! The stream depends on the seed alone (tests/support/peer makes it), so that a difference can be had again. session.rs
-//! sends it and compares the replies (compare.rs); every few thousand commands state.rs compares the whole data sets: keys,
-//! types, encodings, digests and DUMP bytes, and restores each one's dumps in the other. What the peer's version does
-//! otherwise is listed in tests/support/peer/known.rs.
+//! The stream depends on the seed alone (tests/support/peer makes it), so that a difference can be
+//! had again. session.rs sends it and compares the replies (compare.rs); every few thousand
+//! commands state.rs compares the whole data sets: keys, types, encodings, digests and DUMP bytes,
+//! and restores each one's dumps in the other. What the peer's version does otherwise is listed in
+//! tests/support/peer/known.rs.
 
 mod compare;
 #[path = "../support/peer/mod.rs"]

@@ -93,7 +93,8 @@ impl Session {
     /// Queues a command for the next `flush`.
     pub fn push(&mut self, argv: Argv) -> Outcome {
         if argv[0].eq_ignore_ascii_case(b"SORT") {
-            // C: SORT takes an errno that an earlier command left for an error of its own; this one clears it.
+            // C: SORT takes an errno that an earlier command left for an error of its own; this one
+            // clears it.
             self.batch.push(words("GEORADIUS_RO no-such-key 0 0 1 m"));
         }
         self.batch.push(argv);
@@ -222,7 +223,8 @@ impl Session {
         Ok(())
     }
 
-    /// Gives a key the same value on both, after a command that chose at random: our value, without a time of expiry.
+    /// Gives a key the same value on both, after a command that chose at random: our value, without
+    /// a time of expiry.
     pub fn align(&mut self, key: &[u8]) -> Outcome {
         let dump = [b"DUMP".to_vec(), key.to_vec()].to_vec();
         let payload = self.ours.main.ask(&dump)?;
@@ -235,7 +237,8 @@ impl Session {
         self.check(&argv)
     }
 
-    /// What a draw answers: the same number of items, all of them from the pool, and what was popped is gone.
+    /// What a draw answers: the same number of items, all of them from the pool, and what was
+    /// popped is gone.
     pub fn draw(&mut self, argv: &Argv) -> Outcome {
         let key = argv.get(1).cloned().unwrap_or_default();
         let name = argv[0].to_ascii_uppercase();
@@ -313,8 +316,9 @@ impl Session {
         Err(self.difference(argv, &text(&seen[0]), &text(&seen[1])))
     }
 
-    /// A SORT whose result depends on the order of the elements: compared unless they come out of a hash table. If they
-    /// are sorted by nothing but themselves, it does so only where one has a NUL.
+    /// A SORT whose result depends on the order of the elements: compared unless they come out of a
+    /// hash table. If they are sorted by nothing but themselves, it does so only where one has a
+    /// NUL.
     pub fn sort(&mut self, argv: Argv) -> Outcome {
         self.flush()?;
         let key = &argv[1];

@@ -1,4 +1,5 @@
-//! The comparison of whole data sets: digests, encodings and DUMP bytes, and each one's dumps restored in the other.
+//! The comparison of whole data sets: digests, encodings and DUMP bytes, and each one's dumps
+//! restored in the other.
 
 use std::io;
 
@@ -108,7 +109,8 @@ fn cross(s: &mut Session, keys: &[Vec<u8>], ours: &[Vec<Reply>], theirs: &[Vec<R
     }
     for (n, key) in keys.iter().enumerate() {
         let ((a_said, a), (b_said, b)) = (&restored[0][n], &restored[1][n]);
-        // What came out of a hash table has any order, and keeps it where RESTORE makes a ziplist of it.
+        // What came out of a hash table has any order, and keeps it where RESTORE makes a ziplist
+        // of it.
         let same_bytes = !s.known.same_dumps()
             || [&ours[n], a].iter().any(|f| f[1].bytes() == b"hashtable")
             || same_dump(a[3].bytes(), b[3].bytes());

@@ -3,8 +3,8 @@
 
 use crate::support::{Conn, Reply, TestServer};
 
-/// A reply as one line: scalars as their text, errors with their dash, `[a b]` for arrays and sets, `>[a b]` for pushes,
-/// `{a=b}` for maps.
+/// A reply as one line: scalars as their text, errors with their dash, `[a b]` for arrays and sets,
+/// `>[a b]` for pushes, `{a=b}` for maps.
 pub fn flat(reply: &Reply) -> String {
     let list = |v: &[Reply]| format!("[{}]", v.iter().map(flat).collect::<Vec<_>>().join(" "));
     match reply {

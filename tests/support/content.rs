@@ -1,4 +1,5 @@
-//! The content of a server, read through its commands: every key of every database with all that it holds.
+//! The content of a server, read through its commands: every key of every database with all that it
+//! holds.
 #![allow(dead_code)] // each test binary uses its own part of this
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,12 +48,14 @@ pub struct Pending {
 pub struct Key {
     pub value: Value,
     pub encoding: String,
-    /// When it expires, a unix time in milliseconds: no command of 6.2 tells it, so these are its earliest and latest.
+    /// When it expires, a unix time in milliseconds: no command of 6.2 tells it, so these are its
+    /// earliest and latest.
     pub expires_at: Option<(i64, i64)>,
 }
 
 impl Key {
-    /// The same value, and a time of expiry that can be the same, or was so `lag` milliseconds earlier or later.
+    /// The same value, and a time of expiry that can be the same, or was so `lag` milliseconds
+    /// earlier or later.
     pub fn same(&self, other: &Key, lag: i64) -> bool {
         let same_time = match (self.expires_at, other.expires_at) {
             (None, None) => true,

@@ -1,4 +1,5 @@
-//! Both ends of a replication link, played by a test: a master that says what it likes, and a replica that notes what it gets.
+//! Both ends of a replication link, played by a test: a master that says what it likes, and a
+//! replica that notes what it gets.
 #![allow(dead_code)] // each test binary uses its own part of this
 
 use std::io;
@@ -44,7 +45,8 @@ impl FakeMaster {
         FakeMaster { listener, port }
     }
 
-    /// Waits for a replica, and agrees to everything up to its PSYNC. An error: it hung up before that.
+    /// Waits for a replica, and agrees to everything up to its PSYNC. An error: it hung up before
+    /// that.
     #[track_caller]
     pub fn handshake(&self) -> io::Result<Asking> {
         let mut sock = None;
@@ -104,7 +106,8 @@ impl Link {
         Ok(())
     }
 
-    /// Asks for an acknowledgement, and waits until there is one of all that was sent before, and of no more.
+    /// Asks for an acknowledgement, and waits until there is one of all that was sent before, and
+    /// of no more.
     pub fn acknowledged(&mut self) -> io::Result<()> {
         let asked_at = self.offset;
         self.send(GETACK)?;

@@ -1,7 +1,9 @@
-//! What the process tests share: real servers on free ports, each in a folder of its own, and a client that speaks bytes.
+//! What the process tests share: real servers on free ports, each in a folder of its own, and a
+//! client that speaks bytes.
 //!
-//! A server is stopped when its `TestServer` is dropped: that process, by its id, and no other. Nothing here sleeps for a
-//! guess: tests wait for a condition (`wait_for`), with a limit that only a broken server reaches.
+//! A server is stopped when its `TestServer` is dropped: that process, by its id, and no other.
+//! Nothing here sleeps for a guess: tests wait for a condition (`wait_for`), with a limit that only
+//! a broken server reaches.
 #![allow(dead_code)] // each test binary uses its own part of this
 #![allow(clippy::disallowed_methods)] // a load and a proxy run beside the test
 
@@ -37,10 +39,12 @@ pub fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// A port that was free a moment ago, and that no other test of this process gets.
 ///
-/// Each process goes its own way through the ports: two that took one after the other would meet again and again.
+/// Each process goes its own way through the ports: two that took one after the other would meet
+/// again and again.
 ///
-/// Outside the range from which the kernel takes the ports of outgoing connections: among those, another test's connection
-/// may sit on the port when the server binds it, and a connection attempt may even meet itself.
+/// Outside the range from which the kernel takes the ports of outgoing connections: among those,
+/// another test's connection may sit on the port when the server binds it, and a connection attempt
+/// may even meet itself.
 pub fn free_port() -> u16 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     const FIRST: u64 = 10_000;
@@ -282,10 +286,11 @@ impl Conn {
         }
     }
 
-    /// Hangs up after `last` came, and waits until the server has let go of this client too: it is in no count any more.
+    /// Hangs up after `last` came, and waits until the server has let go of this client too: it is
+    /// in no count any more.
     ///
-    /// A server that loads is not waited for, as it looks at its clients but now and then; nor is one that has just forked,
-    /// whose child has the connection open too.
+    /// A server that loads is not waited for, as it looks at its clients but now and then; nor is
+    /// one that has just forked, whose child has the connection open too.
     fn close(mut self, last: &Reply) {
         let busy = match last {
             Reply::Error(text) => text.starts_with(b"LOADING"),
@@ -383,7 +388,8 @@ impl TestServer {
             args: args.iter().map(|s| s.to_string()).collect(),
             child: None,
         };
-        // Another process may take the port between our look and the server's bind: then the server ends, and we try again.
+        // Another process may take the port between our look and the server's bind: then the server
+        // ends, and we try again.
         for _ in 0..5 {
             server.port = free_port();
             server.spawn();
@@ -600,7 +606,8 @@ impl Drop for TestServer {
     }
 }
 
-/// Waits until the replica has applied all that the master has sent, then compares the two data sets.
+/// Waits until the replica has applied all that the master has sent, then compares the two data
+/// sets.
 #[track_caller]
 pub fn assert_same_data(master: &TestServer, replica: &TestServer) {
     wait_for_offset(master, replica);

@@ -1,8 +1,9 @@
-//! Values of every type and encoding, and commands that use a value in every way. The fuzz targets have them from here too.
+//! Values of every type and encoding, and commands that use a value in every way. The fuzz targets
+//! have them from here too.
 #![allow(dead_code)] // each test binary uses its own part of this
 
-/// Commands that make values of every type in every encoding. Hashes and sorted sets are expected to be ziplists of up to 16
-/// entries.
+/// Commands that make values of every type in every encoding. Hashes and sorted sets are expected
+/// to be ziplists of up to 16 entries.
 pub fn making() -> Vec<String> {
     let mut lines: Vec<String> = [
         "SET int 123456",
@@ -50,7 +51,8 @@ pub fn making() -> Vec<String> {
     lines
 }
 
-/// Commands that read and change a value of a type, `K` being its key. Whatever a file may hold, they find it.
+/// Commands that read and change a value of a type, `K` being its key. Whatever a file may hold,
+/// they find it.
 fn traffic(type_: &str) -> &'static str {
     match type_ {
         "string" => {

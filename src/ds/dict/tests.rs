@@ -21,7 +21,8 @@ fn has(d: &RawDict, x: u64) -> bool {
     d.find(mix(x), |p| p == x).is_some()
 }
 
-/// All that must hold of a table: counts, chains that are full but for their end, nothing before rehashidx.
+/// All that must hold of a table: counts, chains that are full but for their end, nothing before
+/// rehashidx.
 fn check(d: &RawDict) {
     for t in 0..2 {
         let (mut used, mut chains) = (0, 0);
@@ -336,7 +337,7 @@ fn pairs_are_the_model() {
                         dictFind(&d, &field).map(|e| e.value()),
                         model.get(&field).map(|v| &v[..])
                     );
-                    if let Some(e) = dictFindMut(&mut d, &field) {
+                    if let Some(e) = dict_find_mut(&mut d, &field) {
                         e.set_value(&value);
                         assert_eq!((e.field(), e.value()), (&field[..], &value[..]));
                         model.insert(field, value);
@@ -406,7 +407,7 @@ fn members_and_boxes() {
     }
     let mut d: Dict<Box<Named>> = Dict::default();
     assert!(dictAdd(&mut d, Box::new(Named(b"a".to_vec(), 1))).is_ok());
-    dictFindMut(&mut d, b"a").unwrap().1 += 1;
+    dict_find_mut(&mut d, b"a").unwrap().1 += 1;
     assert_eq!(dictUnlink(&mut d, b"a").unwrap().1, 2);
 }
 
@@ -416,20 +417,21 @@ fn a_batch_adds_each_key_once() {
     let mut d: Dict<SdsEntry> = Dict::default();
     let mut batch = DictBatch::default();
     let key = |i: u32| SdsEntry::new(&i.to_be_bytes());
-    assert!((0..1000).all(|i| dictAddLater(&mut d, &mut batch, key(i))));
-    assert!(dictAddBatch(&mut d, &mut batch));
+    assert!((0..1000).all(|i| dict_add_later(&mut d, &mut batch, key(i))));
+    assert!(dict_add_batch(&mut d, &mut batch));
     assert_eq!(dictSize(&d), 1000);
     assert!((0..1000u32).all(|i| dictFind(&d, &i.to_be_bytes()).is_some()));
 
-    // One that is in the table, and one that waits: neither gets there twice, and those after them get there.
+    // One that is in the table, and one that waits: neither gets there twice, and those after them
+    // get there.
     for twice in [[5, 1000, 1001], [2000, 2000, 2001]] {
         let before = dictSize(&d);
-        twice.into_iter().for_each(|i| assert!(dictAddLater(&mut d, &mut batch, key(i))));
-        assert!(!dictAddBatch(&mut d, &mut batch));
+        twice.into_iter().for_each(|i| assert!(dict_add_later(&mut d, &mut batch, key(i))));
+        assert!(!dict_add_batch(&mut d, &mut batch));
         assert_eq!(dictSize(&d), before + 2);
     }
     // What waits when its batch goes is freed.
-    dictAddLater(&mut d, &mut batch, key(3000));
+    dict_add_later(&mut d, &mut batch, key(3000));
 }
 
 #[test]

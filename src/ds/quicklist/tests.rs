@@ -125,7 +125,7 @@ fn check(ql: &Quicklist, model: &[Vec<u8>]) {
     }
     assert_eq!((ql.tail(), ql.len(), quicklistCount(ql)), (prev, ids(ql).count(), count));
     for (direction, from) in [(AL_START_HEAD, 0), (AL_START_TAIL, -1)] {
-        let mut reader = quicklistRead(ql, direction, from);
+        let mut reader = quicklist_read(ql, direction, from);
         let mut got = vec![];
         while let Some(value) = reader.read() {
             got.push(text(value));
@@ -221,8 +221,8 @@ fn drive(r: &mut Rng, fill: i32, depth: i32, steps: usize) -> Trace {
                 }
                 let mut iter = quicklistGetIteratorAtIdx(&mut ql, direction, idx).unwrap();
                 let mut i = at(&model, idx);
-                // An offset counted from the end where the iteration leads does not survive a deletion, in the
-                // C neither; then the list tells the model.
+                // An offset counted from the end where the iteration leads does not survive a
+                // deletion, in the C neither; then the list tells the model.
                 let sure = (idx < 0) == (direction == AL_START_TAIL);
                 for _ in 0..m {
                     let Some(entry) = quicklistNext(&mut iter, &mut ql) else { break };
@@ -251,7 +251,7 @@ fn drive(r: &mut Rng, fill: i32, depth: i32, steps: usize) -> Trace {
                 }
                 quicklistReleaseIterator(iter, &mut ql);
                 if !sure {
-                    let mut reader = quicklistRead(&ql, AL_START_HEAD, 0);
+                    let mut reader = quicklist_read(&ql, AL_START_HEAD, 0);
                     model.clear();
                     while let Some(value) = reader.read() {
                         model.push(text(value));
@@ -309,8 +309,8 @@ fn drive(r: &mut Rng, fill: i32, depth: i32, steps: usize) -> Trace {
     t
 }
 
-/// Fill, depth, and the traces of shape and of compressed bytes, taken from `quicklist.c` with the one correction that
-/// `__quicklistCompress` names.
+/// Fill, depth, and the traces of shape and of compressed bytes, taken from `quicklist.c` with the
+/// one correction that `__quicklistCompress` names.
 const TRACES: [(i32, i32, u64, u64); 36] = [
     (-1, 0, 0x8cffce1f0c41dc37, 0xcbf29ce484222325),
     (-1, 1, 0x038cb25f841d97b8, 0x98a17869ddbd42bf),
@@ -410,7 +410,8 @@ fn limits() {
     assert_eq!(ql.nodes().map(QuicklistNodeRef::count).collect::<Vec<_>>(), [2, 2, 1]);
 }
 
-/// Most lists are small: they cost 16 bytes and their ziplist, and stay so whatever is done to them within one node.
+/// Most lists are small: they cost 16 bytes and their ziplist, and stay so whatever is done to them
+/// within one node.
 #[test]
 fn one_node_is_its_ziplist() {
     assert_eq!((size_of::<Quicklist>(), size_of::<QuicklistNode>()), (16, 32));
@@ -450,12 +451,12 @@ fn damaged_bytes_are_asserted() {
     // One table for all lists, which would else be made and cleared for each.
     let mut lzf = None;
     for _ in 0..3000 {
-        let mut bytes = r.ziplist().intoBytes();
+        let mut bytes = r.ziplist().into_bytes();
         for _ in 0..1 + r.below(3) {
             let i = r.below(bytes.len() as u64) as usize;
             bytes[i] = r.below(256) as u8;
         }
-        let Some(zl) = Ziplist::fromSlice(&bytes) else { continue };
+        let Some(zl) = Ziplist::from_slice(&bytes) else { continue };
         let mut ql = quicklistNew(r.below(4) - 2, r.below(2));
         quicklistAppendZiplist(&mut ql, r.ziplist());
         quicklistAppendZiplist(&mut ql, zl);

@@ -15,7 +15,7 @@ fn values(zl: &[u8]) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn listOf(values: &[&[u8]]) -> Ziplist {
+fn ziplist_of(values: &[&[u8]]) -> Ziplist {
     let mut zl = ziplistNew();
     for v in values {
         ziplistPush(&mut zl, v, ZIPLIST_TAIL);
@@ -26,7 +26,7 @@ fn listOf(values: &[&[u8]]) -> Ziplist {
 #[test]
 fn bytes_of_each_encoding() {
     assert_eq!(&ziplistNew()[..], b"\x0b\0\0\0\x0a\0\0\0\0\0\xff");
-    assert_eq!(&listOf(&[b"2", b"5"])[..], b"\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff");
+    assert_eq!(&ziplist_of(&[b"2", b"5"])[..], b"\x0f\0\0\0\x0c\0\0\0\x02\0\0\xf3\x02\xf6\xff");
     let entries: [(&[u8], &[u8]); 15] = [
         (b"", b"\0\0"),
         (b"ab", b"\0\x02ab"),
@@ -45,7 +45,7 @@ fn bytes_of_each_encoding() {
         (b"9223372036854775808", b"\0\x139223372036854775808"),
     ];
     for (value, bytes) in entries {
-        let zl = listOf(&[value]);
+        let zl = ziplist_of(&[value]);
         assert_eq!(&zl[10..zl.len() - 1], bytes, "{value:?}");
         assert_eq!(values(&zl), [value]);
     }
@@ -55,7 +55,7 @@ fn bytes_of_each_encoding() {
         (16383, b"\0\x7f\xff"),
         (16384, b"\0\x80\0\0\x40\0"),
     ] {
-        let zl = listOf(&[&vec![b'x'; len]]);
+        let zl = ziplist_of(&[&vec![b'x'; len]]);
         assert_eq!(&zl[10..10 + head.len()], head);
         assert_eq!(zl.len(), 11 + head.len() + len);
     }
@@ -66,7 +66,7 @@ fn bytes_of_each_encoding() {
 #[test]
 fn cascade_grows_and_never_shrinks() {
     let v = [b'v'; 250]; // 1 + 2 + 250 bytes: one less than a long prevlen takes
-    let mut zl = listOf(&[&v[..]; 5]);
+    let mut zl = ziplist_of(&[&v[..]; 5]);
     let short = zl.len();
     ziplistPush(&mut zl, &[b'w'; 300], ZIPLIST_HEAD);
     assert_eq!(zl.len(), short + 303 + 5 * 4);
@@ -167,7 +167,7 @@ fn merge_joins_in_order() {
             }
         }
         let [mut a, mut b] =
-            lists.each_ref().map(|l| listOf(&l.iter().map(|v| &v[..]).collect::<Vec<_>>()));
+            lists.each_ref().map(|l| ziplist_of(&l.iter().map(|v| &v[..]).collect::<Vec<_>>()));
         let in_first = ziplistMerge(&mut a, &mut b);
         assert_eq!(in_first, lists[0].len() >= lists[1].len());
         let (joined, emptied) = if in_first { (a, b) } else { (b, a) };
@@ -187,16 +187,16 @@ fn length_beyond_the_header() {
     assert_eq!((ZIPLIST_LENGTH(&zl), ziplistLen(&zl)), (65_534, 65_534));
     ziplistPush(&mut zl, b"1", ZIPLIST_TAIL);
     ziplistPush(&mut zl, b"1", ZIPLIST_TAIL);
-    assert_eq!((ZIPLIST_LENGTH(&zl), ziplistLenStore(&mut zl)), (65_535, 65_536));
+    assert_eq!((ZIPLIST_LENGTH(&zl), ziplist_len_store(&mut zl)), (65_535, 65_536));
     ziplistDeleteRange(&mut zl, 0, 3);
     assert_eq!((ZIPLIST_LENGTH(&zl), ziplistLen(&zl)), (65_535, 65_533));
-    assert_eq!(ziplistLenStore(&mut zl), 65_533);
+    assert_eq!(ziplist_len_store(&mut zl), 65_533);
     assert_eq!(ZIPLIST_LENGTH(&zl), 65_533);
 }
 
 #[test]
 fn repr_names_every_byte() {
-    let zl = listOf(&[b"7", &[b's'; 41]]);
+    let zl = ziplist_of(&[b"7", &[b's'; 41]]);
     let mut out = Vec::new();
     ziplistRepr(&zl, &mut out);
     let out = String::from_utf8(out).expect("text");
@@ -213,7 +213,7 @@ fn repr_names_every_byte() {
 fn random_pairs() {
     let mut rng = Rng::new();
     let texts: Vec<String> = (0..40).map(|i| format!("{}", 1000 + i)).collect();
-    let zl = listOf(&texts.iter().map(|t| t.as_bytes()).collect::<Vec<_>>());
+    let zl = ziplist_of(&texts.iter().map(|t| t.as_bytes()).collect::<Vec<_>>());
     let is_pair = |(k, v): (ZiplistEntry, ZiplistEntry)| match (k, v) {
         (ZiplistEntry::Int(k), ZiplistEntry::Int(v)) => k % 2 == 0 && v == k + 1,
         _ => false,
@@ -266,7 +266,7 @@ fn distinct_values_read_differently() {
         (vec![Str(b"12"), Str(b"a"), Int(12)], false),
         (vec![Str(b"012"), Str(b"-0"), Int(12), Int(0)], true),
     ] {
-        assert_eq!(ziplistAllDistinct(&mut values), distinct, "{values:?}");
+        assert_eq!(ziplist_all_distinct(&mut values), distinct, "{values:?}");
     }
 }
 
@@ -279,10 +279,10 @@ fn damaged_bytes_are_asserted() {
             let v = if rng.below(2) == 0 { vec![b'd'; 248 + rng.below(6)] } else { rng.value() };
             ziplistPush(&mut zl, &v, ZIPLIST_TAIL);
         }
-        let mut bytes = zl.intoBytes();
+        let mut bytes = zl.into_bytes();
         rng.damage(&mut bytes);
         ziplistValidateIntegrity(&bytes, true, None);
-        let Some(zl) = Ziplist::fromSlice(&bytes) else { continue };
+        let Some(zl) = Ziplist::from_slice(&bytes) else { continue };
         asserts(|| values(&zl).len());
         asserts(|| std::iter::successors(ziplistIndex(&zl, -1), |&p| ziplistPrev(&zl, p)).count());
         asserts(|| ziplistLen(&zl));
@@ -303,7 +303,7 @@ fn damaged_bytes_are_asserted() {
                     (3, Some(p)) => ziplistInsert(&mut zl, p, &v),
                     (4, Some(p)) => ziplistReplace(&mut zl, p, &v),
                     _ => {
-                        let mut other = listOf(&[&v, b"1", &v]);
+                        let mut other = ziplist_of(&[&v, b"1", &v]);
                         if !ziplistMerge(&mut zl, &mut other) {
                             zl = other;
                         }

@@ -200,16 +200,16 @@ fn ids_have_neighbours_and_texts() {
     assert_eq!(streamNextID(&ID_MAX), ID_MIN);
     assert_eq!(streamNextID(&id(u64::MAX, 3)), id(u64::MAX, 4));
 
-    let parse = |s: &str| streamGenericParseID(s.as_bytes(), 42, true);
+    let parse = |s: &str| stream_parse_id_bytes(s.as_bytes(), 42, true);
     assert_eq!(parse("1-2"), Some(id(1, 2)));
     assert_eq!(parse("12"), Some(id(12, 42)));
     assert_eq!(parse("18446744073709551615-0"), Some(id(u64::MAX, 0)));
     for bad in ["", "-", "+", "1-", "-1", "1-2-3", "a", "18446744073709551616", "1-x"] {
         assert_eq!(parse(bad), None, "{bad}");
     }
-    assert_eq!(streamGenericParseID(b"-", 0, false), Some(ID_MIN));
-    assert_eq!(streamGenericParseID(b"+", 0, false), Some(ID_MAX));
-    assert_eq!(streamGenericParseID(&[b'1'; 128], 0, false), None);
+    assert_eq!(stream_parse_id_bytes(b"-", 0, false), Some(ID_MIN));
+    assert_eq!(stream_parse_id_bytes(b"+", 0, false), Some(ID_MAX));
+    assert_eq!(stream_parse_id_bytes(&[b'1'; 128], 0, false), None);
 }
 
 /// The two lists of what is pending agree.
@@ -236,7 +236,7 @@ fn a_message_is_pending_with_one_consumer() {
         assert!(streamCreateCG(&mut s, b"g", &ID_MIN).is_none());
         let mut model: BTreeMap<streamID, Vec<u8>> = BTreeMap::new();
         for _ in 0..3000 {
-            let cg = streamLookupCGMut(&mut s, b"g").unwrap();
+            let cg = stream_lookup_cg_mut(&mut s, b"g").unwrap();
             let (id, name) = (r.stream_id(), vec![b'a' + r.below(5) as u8]);
             let key = streamEncodeID(&id);
             match r.below(20) {
@@ -249,14 +249,14 @@ fn a_message_is_pending_with_one_consumer() {
                 1..8 => {
                     let (consumer, created) = streamLookupConsumer(cg, &name, SLC_NONE).unwrap();
                     assert!(!created || !model.values().any(|owner| *owner == name));
-                    streamDeliver(cg, &id, consumer);
+                    stream_deliver(cg, &id, consumer);
                     model.insert(id, name);
                 }
                 8..14 => {
                     let Some(&old) = raxFind(&cg.pel, &key) else { continue };
                     let (consumer, _) = streamLookupConsumer(cg, &name, SLC_NONE).unwrap();
                     let nack = streamNACK { consumer, ..old };
-                    streamReassign(cg, &key, old.consumer, nack);
+                    stream_reassign(cg, &key, old.consumer, nack);
                     model.insert(id, name);
                 }
                 _ => {
@@ -273,7 +273,7 @@ fn a_message_is_pending_with_one_consumer() {
         assert_eq!(raxSize(&cg.pel), model.len() as u64);
         for (id, owner) in &model {
             let nack = raxFind(&cg.pel, &streamEncodeID(id)).unwrap();
-            assert_eq!(consumerName(cg, nack), owner);
+            assert_eq!(consumer_name(cg, nack), owner);
         }
 
         let copy = streamDup(&s);
@@ -295,8 +295,8 @@ fn a_message_is_pending_with_one_consumer() {
     }
 }
 
-/// Bytes of a file that nobody validated: whatever they are, every walk ends, if not otherwise, by an assertion. What
-/// passes validation can be walked, and has as many entries as it says.
+/// Bytes of a file that nobody validated: whatever they are, every walk ends, if not otherwise, by
+/// an assertion. What passes validation can be walked, and has as many entries as it says.
 #[test]
 fn damaged_bytes_are_asserted() {
     let mut valid = 0;
@@ -312,13 +312,13 @@ fn damaged_bytes_are_asserted() {
             let mut ri = raxStart();
             raxSeek(&mut ri, &s.rax, "^", b"");
             while raxNext(&mut ri, &s.rax) {
-                let mut bytes = ri.data(&s.rax).unwrap().clone().intoBytes();
+                let mut bytes = ri.data(&s.rax).unwrap().clone().into_bytes();
                 for _ in 0..r.below(4) {
                     let at = r.below(bytes.len() as u64 - 7) as usize + 6;
                     let near = bytes[at].wrapping_add(r.below(5) as u8).wrapping_sub(2);
                     bytes[at] = if r.below(2) == 0 { r.next() as u8 } else { near };
                 }
-                let Some(lp) = Listpack::fromBytes(bytes) else { continue };
+                let Some(lp) = Listpack::from_bytes(bytes) else { continue };
                 if streamValidateListpackIntegrity(&lp, true) {
                     let mut one = streamNew();
                     let master = streamDecodeID(ri.key());

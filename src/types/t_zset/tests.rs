@@ -11,7 +11,7 @@ fn sort(model: &mut Model) {
 }
 
 fn items(walk: ZsetWalk<'_>) -> Model {
-    walk.map(|(ele, score)| (elementText(ele).to_vec(), score)).collect()
+    walk.map(|(ele, score)| (element_text(ele).to_vec(), score)).collect()
 }
 
 /// Both directions, every rank, and that the table knows all members and no more.
@@ -125,8 +125,8 @@ fn ranges_against_a_model() {
         }
         sort(&mut model);
         let elements: Elements = model.iter().map(|(e, s)| (ZiplistEntry::Str(e), *s)).collect();
-        let small = zsetFromSorted(&elements, &ZsetLimits { entries: 100, value: 64, ..LIMITS });
-        let large = zsetFromSorted(&elements, &ZsetLimits { entries: 0, ..LIMITS });
+        let small = zset_from_sorted(&elements, &ZsetLimits { entries: 100, value: 64, ..LIMITS });
+        let large = zset_from_sorted(&elements, &ZsetLimits { entries: 0, ..LIMITS });
         assert!(matches!((&small, &large), (Zset::Ziplist(_), Zset::Skiplist(_))));
         for mut zobj in [small, large] {
             let (min, max) = (score(&mut rng), score(&mut rng));
@@ -172,11 +172,11 @@ fn ranges_against_a_model() {
             let deleted = match &mut zobj {
                 Zset::Ziplist(zl) if by_lex => {
                     let first = zzlFirstInLexRange(zl, &lex);
-                    zzlDeleteWhile(zl, first, |(ele, _)| lexLteMax(ele, &lex))
+                    zzl_delete_while(zl, first, |(ele, _)| lex_lte_max(ele, &lex))
                 }
                 Zset::Ziplist(zl) => {
                     let first = zzlFirstInRange(zl, &range);
-                    zzlDeleteWhile(zl, first, |(_, score)| zslValueLteMax(score, &range))
+                    zzl_delete_while(zl, first, |(_, score)| zslValueLteMax(score, &range))
                 }
                 Zset::Skiplist(zs) => {
                     let zset { zsl, dict, seed } = &mut **zs;
@@ -215,7 +215,8 @@ fn deletions_give_memory_back() {
     }
     sort(&mut model);
     check(&zobj, &model);
-    // A hundredth is left. Levels and hashes are drawn anew each time, and the table may be between two sizes.
+    // A hundredth is left. Levels and hashes are drawn anew each time, and the table may be between
+    // two sizes.
     let after = zobj.as_ref().mem_usage(5);
     assert!(after < before / 5, "{after} of {before}");
 }
@@ -246,7 +247,7 @@ fn scores_in_a_ziplist() {
     let texts: Vec<Vec<u8>> = std::iter::successors(ziplistIndex(&zl, 1), |&p| {
         ziplistNext(&zl, p).and_then(|p| ziplistNext(&zl, p))
     })
-    .map(|p| elementText(ziplistGet(&zl, p).unwrap()).to_vec())
+    .map(|p| element_text(ziplistGet(&zl, p).unwrap()).to_vec())
     .collect();
     assert_eq!(
         texts,
@@ -327,7 +328,7 @@ fn operations_against_a_model() {
         all.dedup();
         let finish = |elements: Elements| {
             let mut model: Model =
-                elements.iter().map(|(e, s)| (elementText(*e).to_vec(), *s)).collect();
+                elements.iter().map(|(e, s)| (element_text(*e).to_vec(), *s)).collect();
             sort(&mut model);
             model
         };

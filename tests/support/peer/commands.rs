@@ -1,4 +1,5 @@
-//! The forms of all commands whose replies can be compared, by type. What a `{name}` stands for is in values.rs.
+//! The forms of all commands whose replies can be compared, by type. What a `{name}` stands for is
+//! in values.rs.
 
 pub const STRINGS: &[&str] = &[
     "8 SET {s} {v} [EX {ttl}|PX {ttl}|EXAT {at}|PXAT {at}|KEEPTTL] [NX|XX] [GET]",

@@ -1,10 +1,12 @@
-//! DUMP payloads: two are the same if they differ in clock readings only, or in the order of a hash table.
+//! DUMP payloads: two are the same if they differ in clock readings only, or in the order of a hash
+//! table.
 
 const RDB_TYPE_SET: u8 = 2;
 const RDB_TYPE_HASH: u8 = 4;
 const RDB_TYPE_STREAM_LISTPACKS: u8 = 15;
 
-/// Whether two payloads say the same, as far as bytes can tell: of a hash table only the length is compared.
+/// Whether two payloads say the same, as far as bytes can tell: of a hash table only the length is
+/// compared.
 pub fn same_dump(a: &[u8], b: &[u8]) -> bool {
     match (a.first(), b.first()) {
         (Some(&x), Some(&y)) if x == y && (x == RDB_TYPE_SET || x == RDB_TYPE_HASH) => {
@@ -14,8 +16,8 @@ pub fn same_dump(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// The payload without its checksum; in a stream the delivery times and the times consumers were seen are set to zero
-/// where they lie within a day of now.
+/// The payload without its checksum; in a stream the delivery times and the times consumers were
+/// seen are set to zero where they lie within a day of now.
 fn comparable(payload: &[u8]) -> Vec<u8> {
     let mut out = payload[..payload.len().saturating_sub(8)].to_vec();
     if out.first() == Some(&RDB_TYPE_STREAM_LISTPACKS) {

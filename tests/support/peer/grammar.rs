@@ -1,7 +1,8 @@
 //! The form of a command, and how an instance of it is made.
 //!
-//! A form is a line of words: `{name}` is a value of that kind (values.rs), `[a|b]` one of these or nothing, `(a|b)` one of
-//! these, and a `*` behind a word repeats it. A number at the start is a weight.
+//! A form is a line of words: `{name}` is a value of that kind (values.rs), `[a|b]` one of these or
+//! nothing, `(a|b)` one of these, and a `*` behind a word repeats it. A number at the start is a
+//! weight.
 
 use super::values::Gen;
 use super::wire::Argv;

@@ -1,4 +1,5 @@
-//! The known differences: what the peer does otherwise although both are right, each with its reason.
+//! The known differences: what the peer does otherwise although both are right, each with its
+//! reason.
 
 use super::wire::{Argv, Reply};
 
@@ -24,8 +25,9 @@ const REWORDED: &[(&str, &str)] = &[
     ("only (P)SUBSCRIBE", "only (P|S)SUBSCRIBE"),
 ];
 
-/// Commands with subcommands. 7.0 knows subcommands as it knows commands: their names and arities are looked at before
-/// anything else, with other errors, and already when they are queued in a transaction.
+/// Commands with subcommands. 7.0 knows subcommands as it knows commands: their names and arities
+/// are looked at before anything else, with other errors, and already when they are queued in a
+/// transaction.
 const CONTAINERS: &[&[u8]] = &[
     b"CLIENT", b"CONFIG", b"DEBUG", b"LATENCY", b"MEMORY", b"OBJECT", b"PFDEBUG", b"PUBSUB",
     b"SLOWLOG", b"XGROUP", b"XINFO", b"XSETID",
@@ -42,8 +44,8 @@ impl Known {
         self.major == 6
     }
 
-    /// Whether these encodings may stand for one another: 7.0 has listpacks for ziplists, and looks at other moments
-    /// whether a hash or a sorted set has become too big for one.
+    /// Whether these encodings may stand for one another: 7.0 has listpacks for ziplists, and looks
+    /// at other moments whether a hash or a sorted set has become too big for one.
     pub fn same_encoding(&self, ours: &[u8], theirs: &[u8]) -> bool {
         const OURS: &[&[u8]] = &[b"ziplist", b"hashtable", b"skiplist"];
         const THEIRS: &[&[u8]] = &[b"listpack", b"hashtable", b"skiplist"];
@@ -55,10 +57,12 @@ impl Known {
         self.major > 6 && CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..])
     }
 
-    /// Whether a command is not sent: the peer's answer has another form, or the command would leave another state.
+    /// Whether a command is not sent: the peer's answer has another form, or the command would
+    /// leave another state.
     pub fn avoids(&self, argv: &Argv) -> bool {
         let upper: Vec<Vec<u8>> = argv.iter().map(|a| a.to_ascii_uppercase()).collect();
-        // Ours takes the destination that SORT takes, as the published fix does; the C what stands after its last STORE.
+        // Ours takes the destination that SORT takes, as the published fix does; the C what stands
+        // after its last STORE.
         if upper[0] == b"COMMAND" && upper.windows(2).any(|w| w[0] == b"STORE" && w[1] == b"STORE")
         {
             return true;
@@ -120,8 +124,8 @@ impl Known {
         }
     }
 
-    /// An element of a SCAN reply as it is compared: 7.0 has whole scores as integers in a listpack, and so writes them with
-    /// all their digits where 6.2 writes a power of ten.
+    /// An element of a SCAN reply as it is compared: 7.0 has whole scores as integers in a
+    /// listpack, and so writes them with all their digits where 6.2 writes a power of ten.
     pub fn scanned(&self, argv: &Argv, mut element: Vec<Reply>) -> Vec<Reply> {
         if self.major > 6
             && argv[0].eq_ignore_ascii_case(b"ZSCAN")

@@ -1,15 +1,17 @@
-//! What the `{name}`s of the forms stand for: keys from a small pool, so that commands meet, and values with a liking for
-//! edges.
+//! What the `{name}`s of the forms stand for: keys from a small pool, so that commands meet, and
+//! values with a liking for edges.
 
 use super::commands::ALL;
 use super::grammar::Form;
 use super::rng::Rng;
 use super::wire::Argv;
 
-/// Classes of keys: strings, lists, sets, sets of integers, hashes, sorted sets, streams, geo, short strings, anything.
+/// Classes of keys: strings, lists, sets, sets of integers, hashes, sorted sets, streams, geo,
+/// short strings, anything.
 ///
-/// Two more stand apart: `p` for HyperLogLogs, which other commands would damage, and `y` for sorted sets of one score, as
-/// the commands by lexicographical range answer anything where the scores differ.
+/// Two more stand apart: `p` for HyperLogLogs, which other commands would damage, and `y` for
+/// sorted sets of one score, as the commands by lexicographical range answer anything where the
+/// scores differ.
 const CLASSES: &[u8] = b"sleihzxgca";
 const KEYS_PER_CLASS: i64 = 5;
 
@@ -128,7 +130,8 @@ const TEXTS: &[&[u8]] = &[
     b"0000000000",
 ];
 
-/// Lengths around the limits of the encodings: embstr, the ziplist's and the listpack's headers, the usual limits.
+/// Lengths around the limits of the encodings: embstr, the ziplist's and the listpack's headers,
+/// the usual limits.
 const LENGTHS: &[usize] = &[
     1, 4, 5, 16, 17, 20, 21, 31, 32, 43, 44, 45, 61, 62, 63, 64, 65, 66, 250, 253, 254, 255, 256,
     257,
@@ -479,7 +482,8 @@ pub fn is_key(arg: &[u8]) -> bool {
         || matches!(arg, [class, b'0'..=b'9'] if CLASSES.contains(class) || b"py".contains(class))
 }
 
-/// Whether a command must not be sent: it would not end, would fill the memory, or would depend on the clock.
+/// Whether a command must not be sent: it would not end, would fill the memory, or would depend on
+/// the clock.
 pub fn is_harmful(argv: &Argv) -> bool {
     let name = argv[0].to_ascii_uppercase();
     let int = |n: usize| argv.get(n).and_then(|a| number(a));
@@ -504,14 +508,16 @@ pub fn is_harmful(argv: &Argv) -> bool {
         }),
         b"EXPIRE" | b"PEXPIRE" | b"SETEX" | b"PSETEX" => soon(2),
         b"RESTORE" => soon(2),
-        // A time that has passed leaves a key behind that is gone when somebody looks, or at some other time.
+        // A time that has passed leaves a key behind that is gone when somebody looks, or at some
+        // other time.
         b"SET" | b"GETEX" => (2..argv.len()).any(|n| match &argv[n].to_ascii_uppercase()[..] {
             b"EX" | b"PX" => soon(n + 1),
             b"EXAT" => int(n + 1).is_some_and(|t| (1..2_000_000_000).contains(&t)),
             b"PXAT" => int(n + 1).is_some_and(|t| (1..2_000_000_000_000).contains(&t)),
             _ => false,
         }),
-        // C: whether RDB has the name of a group or consumer as a number depends on the byte that lies behind it.
+        // C: whether RDB has the name of a group or consumer as a number depends on the byte that
+        // lies behind it.
         b"XGROUP" if int(3).is_some() || (!has("CREATE") && int(4).is_some()) => true,
         b"XREADGROUP" | b"XCLAIM" | b"XAUTOCLAIM" if int(2).is_some() || int(3).is_some() => true,
         b"XCLAIM" | b"XAUTOCLAIM" => soon(4) || (has("IDLE") && !has("100000")),
@@ -545,8 +551,9 @@ pub fn is_harmful(argv: &Argv) -> bool {
     }
 }
 
-/// Whether the result of a SORT depends on the order the elements had: equal weights leave it as it was, and so do a
-/// pattern without a star, and texts that are the same up to a NUL, which is as far as strcoll looks.
+/// Whether the result of a SORT depends on the order the elements had: equal weights leave it as it
+/// was, and so do a pattern without a star, and texts that are the same up to a NUL, which is as
+/// far as strcoll looks.
 pub fn is_unordered_sort(argv: &Argv) -> bool {
     let upper: Vec<Vec<u8>> = argv.iter().map(|a| a.to_ascii_uppercase()).collect();
     let has = |word: &[u8]| upper.iter().any(|a| a == word);

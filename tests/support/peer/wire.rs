@@ -1,4 +1,5 @@
-//! One connection to a server, and replies as they came: the two nils of RESP2 are not the same reply.
+//! One connection to a server, and replies as they came: the two nils of RESP2 are not the same
+//! reply.
 
 use crate::support::Incoming;
 use std::fmt;
