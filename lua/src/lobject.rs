@@ -1,0 +1,433 @@
+//! `lobject.h` and `lobject.c`: values, prototypes, and a few functions over them.
+//!
+//! Differs: an object is named by the index of its slot in an arena (see `lstate`). In debug builds the
+//! index carries the generation of the slot, so that an object that was collected too early is found
+//! where it is used.
+
+use std::cell::Cell;
+use std::ops::Deref;
+use std::rc::Rc;
+
+use crate::lopcodes::Instruction;
+
+pub type lua_Number = f64;
+pub type lua_Integer = isize;
+
+pub const LUA_TNONE: i32 = -1;
+pub const LUA_TNIL: i32 = 0;
+pub const LUA_TBOOLEAN: i32 = 1;
+pub const LUA_TLIGHTUSERDATA: i32 = 2;
+pub const LUA_TNUMBER: i32 = 3;
+pub const LUA_TSTRING: i32 = 4;
+pub const LUA_TTABLE: i32 = 5;
+pub const LUA_TFUNCTION: i32 = 6;
+pub const LUA_TUSERDATA: i32 = 7;
+pub const LUA_TTHREAD: i32 = 8;
+
+/// The most bytes a description of a chunk takes, with the C's closing NUL.
+pub const LUA_IDSIZE: usize = 60;
+
+/// What all typed indices have in common.
+pub trait ObjRef: Copy {
+    /// A reference to slot `idx` in its generation `gen_` (debug builds only look at it).
+    fn new(idx: u32, gen_: u32) -> Self;
+    fn idx(self) -> u32;
+    /// The generation; 0 in release builds.
+    fn gen_(self) -> u32;
+}
+
+macro_rules! obj_ref {
+    ($(#[$m:meta])* $name:ident) => {
+        $(#[$m])*
+        #[derive(Clone, Copy, Debug)]
+        pub struct $name {
+            idx: u32,
+            #[cfg(debug_assertions)]
+            gen_: u32,
+        }
+        impl ObjRef for $name {
+            #[inline(always)]
+            fn new(idx: u32, _gen: u32) -> $name {
+                $name {
+                    idx,
+                    #[cfg(debug_assertions)]
+                    gen_: _gen,
+                }
+            }
+            #[inline(always)]
+            fn idx(self) -> u32 {
+                self.idx
+            }
+            #[inline(always)]
+            fn gen_(self) -> u32 {
+                #[cfg(debug_assertions)]
+                {
+                    self.gen_
+                }
+                #[cfg(not(debug_assertions))]
+                0
+            }
+        }
+        impl PartialEq for $name {
+            #[inline(always)]
+            fn eq(&self, o: &$name) -> bool {
+                self.idx == o.idx
+            }
+        }
+        impl Eq for $name {}
+    };
+}
+
+obj_ref!(
+    /// A table.
+    TableRef
+);
+obj_ref!(
+    /// A Lua function.
+    LClosureRef
+);
+obj_ref!(
+    /// A function of the host.
+    CClosureRef
+);
+obj_ref!(
+    /// A full userdata.
+    UdataRef
+);
+obj_ref!(
+    /// A coroutine, or the main thread.
+    ThreadRef
+);
+obj_ref!(
+    /// An upvalue.
+    UpValRef
+);
+
+/// An interned string: two are equal when their indices are. The hash is carried along, so that a
+/// lookup in a table does not have to touch the string.
+#[derive(Clone, Copy, Debug)]
+pub struct StrRef {
+    pub hash: u32,
+    pub idx: u32,
+}
+
+impl PartialEq for StrRef {
+    #[inline(always)]
+    fn eq(&self, o: &StrRef) -> bool {
+        self.idx == o.idx
+    }
+}
+impl Eq for StrRef {}
+
+impl ObjRef for StrRef {
+    fn new(idx: u32, hash: u32) -> StrRef {
+        StrRef { hash, idx }
+    }
+    #[inline(always)]
+    fn idx(self) -> u32 {
+        self.idx
+    }
+    fn gen_(self) -> u32 {
+        self.hash
+    }
+}
+
+/// A value of Lua, 16 bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum TValue {
+    #[default]
+    Nil,
+    Boolean(bool),
+    LightUserdata(usize),
+    Number(f64),
+    String(StrRef),
+    Table(TableRef),
+    LFunction(LClosureRef),
+    CFunction(CClosureRef),
+    Userdata(UdataRef),
+    Thread(ThreadRef),
+}
+
+pub use TValue::{
+    Boolean, CFunction, LFunction, LightUserdata, Nil, Number, String as Str, Table as Tab, Thread,
+    Userdata,
+};
+
+const _: () = assert!(size_of::<TValue>() == 16);
+
+impl TValue {
+    #[inline(always)]
+    pub fn is_nil(self) -> bool {
+        matches!(self, Nil)
+    }
+
+    /// `l_isfalse`: nil and false are.
+    #[inline(always)]
+    pub fn is_false(self) -> bool {
+        matches!(self, Nil | Boolean(false))
+    }
+
+    #[inline(always)]
+    pub fn is_function(self) -> bool {
+        matches!(self, LFunction(_) | CFunction(_))
+    }
+
+    /// The `LUA_T` constant of the value.
+    pub fn ttype(self) -> i32 {
+        match self {
+            Nil => LUA_TNIL,
+            Boolean(_) => LUA_TBOOLEAN,
+            LightUserdata(_) => LUA_TLIGHTUSERDATA,
+            Number(_) => LUA_TNUMBER,
+            Str(_) => LUA_TSTRING,
+            Tab(_) => LUA_TTABLE,
+            LFunction(_) | CFunction(_) => LUA_TFUNCTION,
+            Userdata(_) => LUA_TUSERDATA,
+            Thread(_) => LUA_TTHREAD,
+        }
+    }
+}
+
+/// `luaO_rawequalObj`: equality without metamethods.
+#[inline(always)]
+pub fn luaO_rawequalObj(t1: TValue, t2: TValue) -> bool {
+    match (t1, t2) {
+        (Nil, Nil) => true,
+        (Number(a), Number(b)) => a == b,
+        (Boolean(a), Boolean(b)) => a == b,
+        (LightUserdata(a), LightUserdata(b)) => a == b,
+        (Str(a), Str(b)) => a == b,
+        (Tab(a), Tab(b)) => a == b,
+        (LFunction(a), LFunction(b)) => a == b,
+        (CFunction(a), CFunction(b)) => a == b,
+        (Userdata(a), Userdata(b)) => a == b,
+        (Thread(a), Thread(b)) => a == b,
+        _ => false,
+    }
+}
+
+const SHORT: usize = 22;
+
+/// The bytes of a string, held: it stays what it is, whatever happens to the state it came from.
+/// Short ones are copied, long ones are shared.
+#[derive(Clone)]
+pub enum LuaStr {
+    Short(u8, [u8; SHORT]),
+    Long(Rc<[u8]>),
+}
+
+impl LuaStr {
+    #[inline]
+    pub fn new(s: &[u8]) -> LuaStr {
+        if s.len() <= SHORT {
+            let mut b = [0; SHORT];
+            b[..s.len()].copy_from_slice(s);
+            LuaStr::Short(s.len() as u8, b)
+        } else {
+            LuaStr::Long(s.into())
+        }
+    }
+}
+
+impl Default for LuaStr {
+    fn default() -> LuaStr {
+        LuaStr::Short(0, [0; SHORT])
+    }
+}
+
+impl Deref for LuaStr {
+    type Target = [u8];
+    #[inline(always)]
+    fn deref(&self) -> &[u8] {
+        match self {
+            LuaStr::Short(n, b) => &b[..*n as usize],
+            LuaStr::Long(s) => s,
+        }
+    }
+}
+
+impl std::fmt::Debug for LuaStr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "\"{}\"", self.escape_ascii())
+    }
+}
+
+pub const VARARG_HASARG: u8 = 1;
+pub const VARARG_ISVARARG: u8 = 2;
+pub const VARARG_NEEDSARG: u8 = 4;
+
+/// A local variable: its name, and from which instruction to which it is alive.
+#[derive(Clone, Copy, Debug)]
+pub struct LocVar {
+    pub varname: StrRef,
+    pub startpc: i32,
+    pub endpc: i32,
+}
+
+/// What the compiler makes of a function.
+#[derive(Debug)]
+pub struct Proto {
+    pub k: Vec<TValue>,
+    pub code: Vec<Instruction>,
+    pub p: Vec<Rc<Proto>>,
+    pub lineinfo: Vec<i32>,
+    pub locvars: Vec<LocVar>,
+    /// The names of the upvalues.
+    pub upvalues: Vec<StrRef>,
+    pub source: StrRef,
+    pub linedefined: i32,
+    pub lastlinedefined: i32,
+    pub nups: u8,
+    pub numparams: u8,
+    pub is_vararg: u8,
+    pub maxstacksize: u8,
+    /// The mark of the collector.
+    pub marked: Cell<u8>,
+}
+
+impl Proto {
+    /// `luaF_newproto`.
+    pub fn new(source: StrRef) -> Proto {
+        Proto {
+            k: Vec::new(),
+            code: Vec::new(),
+            p: Vec::new(),
+            lineinfo: Vec::new(),
+            locvars: Vec::new(),
+            upvalues: Vec::new(),
+            source,
+            linedefined: 0,
+            lastlinedefined: 0,
+            nups: 0,
+            numparams: 0,
+            is_vararg: 0,
+            maxstacksize: 0,
+            marked: Cell::new(0),
+        }
+    }
+}
+
+/// `luaO_int2fb`: a size as a "floating point byte" eeeeexxx, rounded up.
+pub fn luaO_int2fb(mut x: u32) -> i32 {
+    let mut e = 0;
+    while x >= 16 {
+        x = (x + 1) >> 1;
+        e += 1;
+    }
+    if x < 8 { x as i32 } else { (e + 1) << 3 | (x as i32 - 8) }
+}
+
+/// `luaO_fb2int`: the way back.
+pub fn luaO_fb2int(x: i32) -> i32 {
+    let e = x >> 3 & 31;
+    if e == 0 { x } else { ((x & 7) + 8) << (e - 1) }
+}
+
+/// `luaO_log2`: the logarithm rounded down; -1 for 0.
+pub fn luaO_log2(x: u32) -> i32 {
+    31 - x.leading_zeros() as i32
+}
+
+/// `ceillog2`.
+pub fn ceillog2(x: u32) -> i32 {
+    luaO_log2(x.wrapping_sub(1)) + 1
+}
+
+/// The C's `isspace` in the "C" locale.
+pub fn isspace(c: u8) -> bool {
+    matches!(c, b' ' | b'\t'..=b'\r')
+}
+
+/// An argument of [`luaO_fmt!`].
+pub enum FmtArg<'a> {
+    S(&'a [u8]),
+    D(i64),
+    F(f64),
+}
+impl<'a> From<&'a [u8]> for FmtArg<'a> {
+    fn from(s: &'a [u8]) -> Self {
+        FmtArg::S(s)
+    }
+}
+impl<'a, const N: usize> From<&'a [u8; N]> for FmtArg<'a> {
+    fn from(s: &'a [u8; N]) -> Self {
+        FmtArg::S(s)
+    }
+}
+impl<'a> From<&'a str> for FmtArg<'a> {
+    fn from(s: &'a str) -> Self {
+        FmtArg::S(s.as_bytes())
+    }
+}
+impl<'a> From<&'a String> for FmtArg<'a> {
+    fn from(s: &'a String) -> Self {
+        FmtArg::S(s.as_bytes())
+    }
+}
+impl<'a> From<&'a LuaStr> for FmtArg<'a> {
+    fn from(s: &'a LuaStr) -> Self {
+        FmtArg::S(s)
+    }
+}
+impl<'a> From<&'a Vec<u8>> for FmtArg<'a> {
+    fn from(s: &'a Vec<u8>) -> Self {
+        FmtArg::S(s)
+    }
+}
+impl From<i32> for FmtArg<'_> {
+    fn from(n: i32) -> Self {
+        FmtArg::D(n as i64)
+    }
+}
+impl From<usize> for FmtArg<'_> {
+    fn from(n: usize) -> Self {
+        FmtArg::D(n as i64)
+    }
+}
+impl From<u8> for FmtArg<'_> {
+    fn from(n: u8) -> Self {
+        FmtArg::D(n as i64)
+    }
+}
+impl From<f64> for FmtArg<'_> {
+    fn from(n: f64) -> Self {
+        FmtArg::F(n)
+    }
+}
+
+/// `luaO_pushvfstring` without the pushing: knows `%s`, `%d`, `%c`, `%f` (as `%.14g`) and `%%`. A string
+/// ends at its first NUL, as C's do.
+pub fn format_bytes(fmt: &str, args: &[FmtArg<'_>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(fmt.len() + 32);
+    let mut args = args.iter();
+    let mut bytes = fmt.bytes();
+    while let Some(b) = bytes.next() {
+        if b != b'%' {
+            out.push(b);
+            continue;
+        }
+        let conversion = bytes.next();
+        if conversion == Some(b'%') {
+            out.push(b'%');
+            continue;
+        }
+        match args.next() {
+            Some(FmtArg::S(s)) => {
+                out.extend_from_slice(s.split(|&c| c == 0).next().unwrap_or_default())
+            }
+            Some(FmtArg::D(n)) if conversion == Some(b'c') => out.push(*n as u8),
+            Some(FmtArg::D(n)) => out.extend_from_slice(n.to_string().as_bytes()),
+            Some(FmtArg::F(n)) => lua_number2str(*n, &mut out),
+            None => {}
+        }
+    }
+    out
+}
+
+/// Makes bytes from a format of the C (`%s %d %c %f`) and its arguments: byte strings, `&str`, integers.
+#[macro_export]
+macro_rules! luaO_fmt {
+    ($fmt:expr $(, $a:expr)* $(,)?) => {
+        $crate::lobject::format_bytes($fmt, &[$($crate::lobject::FmtArg::from($a)),*])
+    };
+}

@@ -1,0 +1,115 @@
+//! `lstring.c`: all strings are interned.
+//!
+//! Differs: the bytes of a short string lie in its slot; a long one can be held without a copy.
+
+use std::any::Any;
+
+use crate::lobject::*;
+use crate::lstate::*;
+
+/// The end of a bucket.
+pub const NO_STRING: u32 = u32::MAX;
+pub const MINSTRTABSIZE: usize = 32;
+/// What the C's headers of a string and a userdata take.
+pub const SIZE_TSTRING: usize = 24;
+pub const SIZE_UDATA: usize = 40;
+
+/// The hash of a string; a long one is not looked at whole.
+#[inline]
+pub fn hash_bytes(s: &[u8]) -> u32 {
+    let mut h = s.len() as u32;
+    let step = (s.len() >> 5) + 1;
+    let mut l1 = s.len();
+    while l1 >= step {
+        h ^= (h << 5).wrapping_add(h >> 2).wrapping_add(s[l1 - 1] as u32);
+        l1 -= step;
+    }
+    h
+}
+
+/// `luaS_resize`: another number of buckets.
+pub fn luaS_resize<H>(L: &mut lua_State<H>, newsize: usize) {
+    let g = &mut L.g;
+    g.totalbytes = g.totalbytes - g.strt.len() * 8 + newsize * 8;
+    g.strt.clear();
+    g.strt.resize(newsize, NO_STRING);
+    for i in 0..g.strings.slots() {
+        if g.strings.slot_mark(i) != FREE {
+            let ts = g.strings.slot_mut(i);
+            let h = ts.hash as usize & (newsize - 1);
+            ts.next = g.strt[h];
+            g.strt[h] = i as u32;
+        }
+    }
+}
+
+#[inline]
+fn find<H>(L: &lua_State<H>, s: &[u8], h: u32) -> Option<StrRef> {
+    let g = &L.g;
+    let mut o = g.strt[h as usize & (g.strt.len() - 1)];
+    while o != NO_STRING {
+        let ts = g.strings.slot(o as usize);
+        if ts.hash == h && *ts.data == *s {
+            return Some(StrRef { hash: h, idx: o });
+        }
+        o = ts.next;
+    }
+    None
+}
+
+#[inline]
+fn newlstr<H>(L: &mut lua_State<H>, data: LuaStr, hash: u32) -> StrRef {
+    let g = &mut L.g;
+    g.totalbytes += SIZE_TSTRING + data.len() + 1;
+    let b = hash as usize & (g.strt.len() - 1);
+    let idx = g.strings.place(TString { data, hash, next: g.strt[b], reserved: 0 }, g.currentwhite);
+    g.strt[b] = idx;
+    g.nuse += 1;
+    if g.nuse > g.strt.len() && g.strt.len() <= i32::MAX as usize / 2 {
+        let size = g.strt.len() * 2;
+        luaS_resize(L, size);
+    }
+    StrRef { hash, idx }
+}
+
+/// The string of these bytes.
+#[inline]
+pub fn luaS_newlstr<H>(L: &mut lua_State<H>, s: &[u8]) -> StrRef {
+    let h = hash_bytes(s);
+    if let Some(ts) = find(L, s, h) {
+        return ts;
+    }
+    newlstr(L, LuaStr::new(s), h)
+}
+
+/// [`luaS_newlstr`] of bytes that are held already.
+pub fn luaS_newstr<H>(L: &mut lua_State<H>, s: &LuaStr) -> StrRef {
+    let h = hash_bytes(s);
+    if let Some(ts) = find(L, s, h) {
+        return ts;
+    }
+    newlstr(L, s.clone(), h)
+}
+
+pub fn luaS_new<H>(L: &mut lua_State<H>, s: &str) -> StrRef {
+    luaS_newlstr(L, s.as_bytes())
+}
+
+/// `luaS_fix`: never collect this string.
+pub fn luaS_fix<H>(L: &mut lua_State<H>, s: StrRef) {
+    if L.g.strings.mark_of(s) != FIXED {
+        L.g.strings.set_mark(s, FIXED);
+        L.g.fixedbytes += SIZE_TSTRING + L.g.strings.get(s).data.len() + 1;
+    }
+}
+
+pub fn luaS_newudata<H>(
+    L: &mut lua_State<H>,
+    data: Box<dyn Any>,
+    len: usize,
+    env: TableRef,
+) -> UdataRef {
+    L.g.totalbytes += SIZE_UDATA + len;
+    let u = Udata { metatable: None, env, data, len, finalized: false };
+    L.g.udata.alloc(Some(Box::new(u)), L.g.currentwhite)
+}
