@@ -5,19 +5,19 @@
 
 use std::any::Any;
 
-pub use crate::lobject::{
-    LUA_TBOOLEAN, LUA_TFUNCTION, LUA_TLIGHTUSERDATA, LUA_TNIL, LUA_TNONE, LUA_TNUMBER, LUA_TSTRING,
-    LUA_TTABLE, LUA_TTHREAD, LUA_TUSERDATA, lua_Integer, lua_Number,
-};
 pub use crate::ldebug::{
     LUA_HOOKCALL, LUA_HOOKCOUNT, LUA_HOOKLINE, LUA_HOOKRET, LUA_HOOKTAILRET, LUA_MASKCALL,
     LUA_MASKCOUNT, LUA_MASKLINE, LUA_MASKRET, lua_gethook, lua_gethookcount, lua_gethookmask,
     lua_getinfo, lua_getlocal, lua_getstack, lua_sethook, lua_setlocal,
 };
 pub use crate::ldo::{lua_resume, lua_yield};
+pub use crate::lobject::{
+    LUA_TBOOLEAN, LUA_TFUNCTION, LUA_TLIGHTUSERDATA, LUA_TNIL, LUA_TNONE, LUA_TNUMBER, LUA_TSTRING,
+    LUA_TTABLE, LUA_TTHREAD, LUA_TUSERDATA, lua_Integer, lua_Number,
+};
 pub use crate::lstate::{
-    LUA_ERRERR, LUA_ERRMEM, LUA_ERRRUN, LUA_ERRSYNTAX, LUA_MINSTACK, LUA_MULTRET, LUA_OK, LUA_YIELD,
-    lua_close, lua_newstate,
+    LUA_ERRERR, LUA_ERRMEM, LUA_ERRRUN, LUA_ERRSYNTAX, LUA_MINSTACK, LUA_MULTRET, LUA_OK,
+    LUA_YIELD, lua_close, lua_newstate,
 };
 pub use crate::lzio::{ZIO, lua_Reader};
 
@@ -133,8 +133,7 @@ pub fn luaA_pushobject<H>(L: &mut lua_State<H>, o: TValue) {
 
 /// Makes room for `size` more values; false if that is more than a function may have.
 pub fn lua_checkstack<H>(L: &mut lua_State<H>, size: i32) -> bool {
-    if size > LUAI_MAXCSTACK as i32
-        || (L.top - L.base) as i64 + size as i64 > LUAI_MAXCSTACK as i64
+    if size > LUAI_MAXCSTACK as i32 || (L.top - L.base) as i64 + size as i64 > LUAI_MAXCSTACK as i64
     {
         return false;
     }
@@ -756,12 +755,7 @@ fn adjustresults<H>(L: &mut lua_State<H>, nres: i32) {
 }
 
 /// Calls the function below the `nargs` topmost values with them.
-pub fn lua_call<H>(
-    L: &mut lua_State<H>,
-    host: &mut H,
-    nargs: i32,
-    nresults: i32,
-) -> LuaResult<()> {
+pub fn lua_call<H>(L: &mut lua_State<H>, host: &mut H, nargs: i32, nresults: i32) -> LuaResult<()> {
     let func = L.top - (nargs as usize + 1);
     luaD_call(L, host, func, nresults)?;
     adjustresults(L, nresults);
@@ -779,8 +773,7 @@ pub fn lua_pcall<H>(
 ) -> i32 {
     let ef = if errfunc == 0 { 0 } else { stack_slot(L, errfunc).unwrap_or(0) };
     let func = L.top - (nargs as usize + 1);
-    let status =
-        luaD_pcall(L, host, |L, host| luaD_call(L, host, func, nresults), func, ef);
+    let status = luaD_pcall(L, host, |L, host| luaD_call(L, host, func, nresults), func, ef);
     adjustresults(L, nresults);
     status
 }

@@ -29,6 +29,7 @@ pub mod lmem;
 
 pub mod lzio;
 
+pub mod llex;
 pub mod lparser;
 
 pub mod ldebug;

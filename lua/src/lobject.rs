@@ -146,6 +146,8 @@ pub enum TValue {
     CFunction(CClosureRef),
     Userdata(UdataRef),
     Thread(ThreadRef),
+    /// What is left of a key that was collected: only in the nodes of a table.
+    DeadKey(u64),
 }
 
 pub use TValue::{
@@ -184,6 +186,7 @@ impl TValue {
             LFunction(_) | CFunction(_) => LUA_TFUNCTION,
             Userdata(_) => LUA_TUSERDATA,
             Thread(_) => LUA_TTHREAD,
+            TValue::DeadKey(_) => LUA_TNIL,
         }
     }
 }
@@ -281,7 +284,7 @@ pub struct Proto {
     pub numparams: u8,
     pub is_vararg: u8,
     pub maxstacksize: u8,
-    /// The mark of the collector.
+    /// The mark of the collector (see `lgc`).
     pub marked: Cell<u8>,
 }
 
@@ -430,4 +433,287 @@ macro_rules! luaO_fmt {
     ($fmt:expr $(, $a:expr)* $(,)?) => {
         $crate::lobject::format_bytes($fmt, &[$($crate::lobject::FmtArg::from($a)),*])
     };
+}
+
+/// `lua_number2str`: appends a number as `%.14g` prints it.
+pub fn lua_number2str(n: f64, out: &mut Vec<u8>) {
+    if n == n.trunc() && n.abs() < 1e15 {
+        // At most 15 digits: but %.14g rounds the fifteenth.
+        if n.abs() < 1e14 {
+            if n == 0.0 && n.is_sign_negative() {
+                out.push(b'-');
+            }
+            return push_integer(n as i64, out);
+        }
+    }
+    format_g(n, 14, out);
+}
+
+/// Appends an integer.
+fn push_integer(n: i64, out: &mut Vec<u8>) {
+    let mut b = [0u8; 20];
+    let mut at = b.len();
+    let mut u = n.unsigned_abs();
+    loop {
+        at -= 1;
+        b[at] = b'0' + (u % 10) as u8;
+        u /= 10;
+        if u == 0 {
+            break;
+        }
+    }
+    if n < 0 {
+        at -= 1;
+        b[at] = b'-';
+    }
+    out.extend_from_slice(&b[at..]);
+}
+
+/// Appends a number as the C's `%.<precision>g` prints it.
+pub fn format_g(n: f64, precision: usize, out: &mut Vec<u8>) {
+    use std::io::Write;
+    if n.is_nan() {
+        out.extend_from_slice(if n.is_sign_negative() { b"-nan" } else { b"nan" });
+        return;
+    }
+    if n.is_infinite() {
+        out.extend_from_slice(if n < 0.0 { b"-inf" } else { b"inf" });
+        return;
+    }
+    let precision = precision.max(1);
+    // d.ddde<exponent>, correctly rounded.
+    let mut e = Vec::with_capacity(precision + 10);
+    let _ = write!(e, "{:.*e}", precision - 1, n);
+    let at = e.iter().rposition(|&c| c == b'e').unwrap_or(e.len());
+    let exponent: i32 =
+        std::str::from_utf8(&e[at + 1..]).ok().and_then(|s| s.parse().ok()).unwrap_or(0);
+    let mut mantissa = &e[..at];
+    if let [b'-', rest @ ..] = mantissa {
+        out.push(b'-');
+        mantissa = rest;
+    }
+    let mut digits: Vec<u8> = mantissa.iter().copied().filter(|&c| c != b'.').collect();
+    while digits.len() > 1 && digits.last() == Some(&b'0') {
+        digits.pop();
+    }
+    if exponent < -4 || exponent >= precision as i32 {
+        out.push(digits[0]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        let _ = write!(out, "e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs());
+    } else if exponent < 0 {
+        out.extend_from_slice(b"0.");
+        out.extend(std::iter::repeat_n(b'0', (-exponent - 1) as usize));
+        out.extend_from_slice(&digits);
+    } else {
+        let whole = exponent as usize + 1;
+        while digits.len() < whole {
+            digits.push(b'0');
+        }
+        out.extend_from_slice(&digits[..whole]);
+        if digits.len() > whole {
+            out.push(b'.');
+            out.extend_from_slice(&digits[whole..]);
+        }
+    }
+}
+
+/// `luaO_str2d`: the number a string is, by the rules of the C's `strtod`, blanks around it allowed. The
+/// string ends at its first NUL.
+pub fn luaO_str2d(s: &[u8]) -> Option<f64> {
+    let s = s.split(|&c| c == 0).next().unwrap_or_default();
+    let (n, rest) = strtod(s)?;
+    rest.iter().all(|&c| isspace(c)).then_some(n)
+}
+
+/// The C's `strtod`: the number at the start of a string, and what is behind it.
+pub fn strtod(s: &[u8]) -> Option<(f64, &[u8])> {
+    let mut p = s;
+    while let [c, rest @ ..] = p
+        && isspace(*c)
+    {
+        p = rest;
+    }
+    let negative = p.first() == Some(&b'-');
+    if let [b'-' | b'+', rest @ ..] = p {
+        p = rest;
+    }
+    let sign = |n: f64| if negative { -n } else { n };
+    let word = |w: &[u8]| p.len() >= w.len() && p[..w.len()].eq_ignore_ascii_case(w);
+    if word(b"infinity") {
+        return Some((sign(f64::INFINITY), &p[8..]));
+    }
+    if word(b"inf") {
+        return Some((sign(f64::INFINITY), &p[3..]));
+    }
+    if word(b"nan") {
+        let mut rest = &p[3..];
+        // nan(letters, digits and underscores)
+        if let [b'(', inner @ ..] = rest
+            && let Some(n) = inner.iter().position(|&c| !c.is_ascii_alphanumeric() && c != b'_')
+            && inner[n] == b')'
+        {
+            rest = &inner[n + 1..];
+        }
+        return Some((sign(f64::NAN.copysign(1.0)), rest));
+    }
+    if let [b'0', b'x' | b'X', hex @ ..] = p
+        && let Some((n, rest)) = strtod_hex(hex)
+    {
+        return Some((sign(n), rest));
+    }
+    let digits = |from: usize| p[from..].iter().take_while(|c| c.is_ascii_digit()).count();
+    let whole = digits(0);
+    let mut end = whole;
+    let mut fraction = 0;
+    if p.get(end) == Some(&b'.') {
+        fraction = digits(end + 1);
+        end += 1 + fraction;
+    }
+    if whole + fraction == 0 {
+        return None;
+    }
+    if let Some(b'e' | b'E') = p.get(end) {
+        let mut at = end + 1;
+        if let Some(b'+' | b'-') = p.get(at) {
+            at += 1;
+        }
+        let n = digits(at);
+        if n > 0 {
+            end = at + n;
+        }
+    }
+    // Short integers are the usual case.
+    if end == whole && whole <= 15 {
+        let n = p[..whole].iter().fold(0u64, |n, c| n * 10 + (c - b'0') as u64);
+        return Some((sign(n as f64), &p[end..]));
+    }
+    let n = std::str::from_utf8(&p[..end]).ok()?.parse().ok()?;
+    Some((sign(n), &p[end..]))
+}
+
+/// The digits behind "0x", with fraction and exponent, rounded to the nearest, ties to even.
+fn strtod_hex(s: &[u8]) -> Option<(f64, &[u8])> {
+    let mut mantissa = 0u64;
+    let mut exponent = 0i64;
+    let mut any = false;
+    let mut dot = false;
+    let mut at = 0;
+    while let Some(&c) = s.get(at) {
+        if c == b'.' && !dot {
+            dot = true;
+        } else if let Some(d) = (c as char).to_digit(16) {
+            any = true;
+            if mantissa >> 60 == 0 {
+                mantissa = mantissa << 4 | d as u64;
+                if dot {
+                    exponent -= 4;
+                }
+            } else {
+                // Too many digits: what is cut off only matters for being there.
+                mantissa |= (d != 0) as u64;
+                if !dot {
+                    exponent += 4;
+                }
+            }
+        } else {
+            break;
+        }
+        at += 1;
+    }
+    if !any {
+        return None;
+    }
+    // "0x1." ends behind the point, too.
+    if let Some(b'p' | b'P') = s.get(at) {
+        let mut e = at + 1;
+        let minus = s.get(e) == Some(&b'-');
+        if let Some(b'+' | b'-') = s.get(e) {
+            e += 1;
+        }
+        let n = s[e..].iter().take_while(|c| c.is_ascii_digit()).count();
+        if n > 0 {
+            let v = s[e..e + n]
+                .iter()
+                .fold(0i64, |v, c| (v * 10 + (c - b'0') as i64).min(1_000_000_000));
+            exponent += if minus { -v } else { v };
+            at = e + n;
+        }
+    }
+    Some((scale(mantissa, exponent), &s[at..]))
+}
+
+/// mantissa * 2^exponent, rounded once. The lowest bit of a mantissa of 61 bits and more is sticky.
+fn scale(mantissa: u64, exponent: i64) -> f64 {
+    if mantissa == 0 {
+        return 0.0;
+    }
+    let bits = 64 - mantissa.leading_zeros() as i64;
+    // The exponent of the leading bit.
+    let e = exponent + bits - 1;
+    if e > 1023 {
+        return f64::INFINITY;
+    }
+    // How many bits the result keeps: 53, or fewer below the normal numbers.
+    let keep = if e < -1022 { 53 - (-1022 - e) } else { 53 };
+    if keep < 0 {
+        return 0.0;
+    }
+    let drop = bits - keep;
+    let mut m = mantissa;
+    let mut x = exponent;
+    if drop > 0 {
+        let (q, r, half) = if drop >= 64 {
+            (0, mantissa, 0)
+        } else {
+            (mantissa >> drop, mantissa & ((1 << drop) - 1), 1u64 << (drop - 1))
+        };
+        let up = drop < 64 && (r > half || r == half && q & 1 == 1);
+        m = q + up as u64;
+        x += drop;
+    }
+    // m has at most 53 bits: two exact steps.
+    let pow2 = |n: i64| f64::from_bits(((n + 1023) as u64) << 52);
+    let mut v = m as f64;
+    while x > 1000 {
+        v *= pow2(1000);
+        x -= 1000;
+    }
+    while x < -1000 {
+        v *= pow2(-1000);
+        x += 1000;
+    }
+    v * pow2(x)
+}
+
+/// `luaO_chunkid`: how the source of a chunk is shown.
+pub fn luaO_chunkid(source: &[u8]) -> Vec<u8> {
+    let source = source.split(|&c| c == 0).next().unwrap_or_default();
+    match source {
+        [b'=', rest @ ..] => rest[..rest.len().min(LUA_IDSIZE - 1)].to_vec(),
+        [b'@', rest @ ..] => {
+            let room = LUA_IDSIZE - " '...' ".len() - 1;
+            if rest.len() > room {
+                let mut out = b"...".to_vec();
+                out.extend_from_slice(&rest[rest.len() - room..]);
+                out
+            } else {
+                rest.to_vec()
+            }
+        }
+        _ => {
+            let line = source.iter().position(|c| b"\n\r".contains(c)).unwrap_or(source.len());
+            let room = LUA_IDSIZE - " [string \"...\"] ".len() - 1;
+            let len = line.min(room);
+            let mut out = b"[string \"".to_vec();
+            out.extend_from_slice(&source[..len]);
+            if len < source.len() {
+                out.extend_from_slice(b"...");
+            }
+            out.extend_from_slice(b"\"]");
+            out
+        }
+    }
 }

@@ -5,11 +5,18 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 
+use crate::lapi::lua_checkstack;
+use crate::ldebug::{LUA_MASKCOUNT, settrace};
+use crate::lfunc::luaF_close;
+use crate::lgc::{luaC_callGCTM, luaC_separateudata};
 use crate::lobject::*;
+use crate::lstring::{MINSTRTABSIZE, luaS_fix, luaS_new, luaS_resize};
 use crate::ltable::Table;
-use crate::ltm::{TM_N, TMS};
+use crate::ltable::luaH_new;
+use crate::ltm::{TM_N, luaT_init};
 
 /// Extra slots a function of the host finds above its arguments.
 pub const LUA_MINSTACK: usize = 20;
@@ -119,7 +126,7 @@ pub struct Udata {
     /// The size as `lua_objlen` tells it.
     pub len: usize,
     /// Its `__gc` was called, or is about to be.
-    pub finalized: bool,
+    pub finalized: Cell<bool>,
 }
 
 /// A thread that does not run.
@@ -129,6 +136,8 @@ pub struct LuaThread<H> {
     pub top: StkId,
     pub savedpc: usize,
     pub ci: Vec<CallInfo>,
+    /// How many frames there may be before the C would ask for more.
+    pub size_ci: usize,
     pub openupval: Vec<UpValRef>,
     pub nCcalls: u32,
     pub baseCcalls: u32,
@@ -270,6 +279,11 @@ impl<T: Default, R: ObjRef> Arena<T, R> {
         self.free.push(i as u32);
     }
 
+    /// The marks and the objects, apart.
+    pub fn split(&mut self) -> (&mut [u8], &mut [T]) {
+        (&mut self.marks, &mut self.items)
+    }
+
     /// The marks, for a sweep.
     pub fn marks(&self) -> &[u8] {
         &self.marks
@@ -293,6 +307,8 @@ pub struct global_State<H> {
     pub threads: Arena<Option<Box<LuaThread<H>>>, ThreadRef>,
     /// The buckets of the interned strings: the first string, or [`NO_STRING`](crate::lstring::NO_STRING).
     pub strt: Vec<u32>,
+    /// Where strings are put together.
+    pub buff: Vec<u8>,
     /// How many strings there are.
     pub nuse: usize,
     /// The mark of what is alive, and of new objects.
@@ -309,12 +325,16 @@ pub struct global_State<H> {
     pub gcstress: bool,
     /// The most bytes a state may hold; beyond it a script ends with "not enough memory".
     pub memlimit: usize,
-    /// Bytes of what is never collected.
-    pub fixedbytes: usize,
     /// Functions that are never collected: only their environments are looked at.
     pub fixed: Vec<LClosureRef>,
-    /// Userdata whose `__gc` is to be called, last one first.
-    pub tmudata: Vec<UdataRef>,
+    /// Userdata whose `__gc` is to be called, in this order.
+    pub tmudata: VecDeque<UdataRef>,
+    /// Some wait, and no finalizer runs.
+    pub tmwait: bool,
+    /// All userdata, the oldest first: the order of finalizers.
+    pub udatalist: Vec<UdataRef>,
+    /// All prototypes but those that are never collected.
+    pub protos: Vec<Rc<Proto>>,
     pub l_registry: TableRef,
     pub mainthread: ThreadRef,
     /// The metatables of the basic types.
@@ -330,6 +350,8 @@ pub struct lua_State<H> {
     pub top: StkId,
     pub savedpc: usize,
     pub ci: Vec<CallInfo>,
+    /// How many frames there may be before the C would ask for more.
+    pub size_ci: usize,
     pub openupval: Vec<UpValRef>,
     pub nCcalls: u32,
     pub baseCcalls: u32,
@@ -342,9 +364,196 @@ pub struct lua_State<H> {
     pub l_gt: TableRef,
     /// The stack slot of the error handler; 0 is none.
     pub errfunc: StkId,
+    /// The interpreter has to look at hooks at every instruction.
+    pub trace: bool,
     /// Which thread runs.
     pub thread: ThreadRef,
     /// The value of an error on its way.
     pub errorvalue: TValue,
     pub g: global_State<H>,
+}
+
+/// What the C's structures of a state and a thread take.
+const SIZE_LG: usize = 664;
+const SIZE_STATE: usize = 184;
+const SIZE_CI: usize = 40;
+
+impl Default for UpVal {
+    fn default() -> UpVal {
+        UpVal::Closed(Nil)
+    }
+}
+
+/// `stack_init`: an entry for the code that is outside of all functions.
+fn stack_init() -> (Vec<TValue>, Vec<CallInfo>) {
+    let stack = vec![Nil; BASIC_STACK_SIZE + WINDOW];
+    let mut ci = Vec::with_capacity(BASIC_CI_SIZE);
+    ci.push(CallInfo { base: 1, func: 0, top: 1 + LUA_MINSTACK, ..CallInfo::default() });
+    (stack, ci)
+}
+
+impl<H> LuaThread<H> {
+    /// Pushes a value on the stack of a thread that does not run.
+    pub fn push(&mut self, v: TValue) {
+        if self.top + WINDOW >= self.stack.len() {
+            let size = self.stack.len() * 2;
+            self.stack.resize(size, Nil);
+        }
+        self.stack[self.top] = v;
+        self.top += 1;
+        if let Some(ci) = self.ci.last_mut() {
+            ci.top = ci.top.max(self.top);
+        }
+    }
+}
+
+/// The bytes the C would hold for a thread.
+pub const fn thread_bytes(stack: usize, ci: usize) -> usize {
+    SIZE_STATE + stack * 16 + ci * SIZE_CI
+}
+
+/// `luaE_newthread`: a thread that shares the globals and the hook of the running one.
+pub fn luaE_newthread<H>(L: &mut lua_State<H>) -> ThreadRef {
+    let (stack, ci) = stack_init();
+    L.g.totalbytes += thread_bytes(BASIC_STACK_SIZE, BASIC_CI_SIZE);
+    let t = LuaThread {
+        stack,
+        base: 1,
+        top: 1,
+        savedpc: 0,
+        ci,
+        size_ci: BASIC_CI_SIZE,
+        openupval: Vec::new(),
+        nCcalls: 0,
+        baseCcalls: 0,
+        status: 0,
+        hook: L.hook,
+        hookmask: L.hookmask,
+        allowhook: true,
+        basehookcount: L.basehookcount,
+        hookcount: if L.hookmask & LUA_MASKCOUNT != 0 { L.basehookcount } else { i32::MAX },
+        l_gt: L.l_gt,
+        errfunc: 0,
+    };
+    L.g.threads.alloc(Some(Box::new(t)), L.g.currentwhite)
+}
+
+/// Makes `to` the running thread. The one that ran waits in the arena.
+pub fn swap_thread<H>(L: &mut lua_State<H>, to: ThreadRef) {
+    use std::mem::swap;
+    let mut t = L.g.threads.get_mut(to).take().expect("a thread that does not run");
+    swap(&mut L.stack, &mut t.stack);
+    swap(&mut L.base, &mut t.base);
+    swap(&mut L.top, &mut t.top);
+    swap(&mut L.savedpc, &mut t.savedpc);
+    swap(&mut L.ci, &mut t.ci);
+    swap(&mut L.size_ci, &mut t.size_ci);
+    swap(&mut L.openupval, &mut t.openupval);
+    swap(&mut L.nCcalls, &mut t.nCcalls);
+    swap(&mut L.baseCcalls, &mut t.baseCcalls);
+    swap(&mut L.status, &mut t.status);
+    swap(&mut L.hook, &mut t.hook);
+    swap(&mut L.hookmask, &mut t.hookmask);
+    swap(&mut L.allowhook, &mut t.allowhook);
+    swap(&mut L.basehookcount, &mut t.basehookcount);
+    swap(&mut L.hookcount, &mut t.hookcount);
+    swap(&mut L.l_gt, &mut t.l_gt);
+    swap(&mut L.errfunc, &mut t.errfunc);
+    let from = std::mem::replace(&mut L.thread, to);
+    *L.g.threads.get_mut(from) = Some(t);
+    settrace(L);
+}
+
+/// A new state, without libraries.
+pub fn lua_newstate<H>() -> Box<lua_State<H>> {
+    let (stack, ci) = stack_init();
+    let mut tables = Arena::new();
+    let registry = tables.alloc(Table::default(), 1);
+    let mut threads = Arena::new();
+    let mainthread = threads.alloc(None, FIXED);
+    let none = StrRef { hash: 0, idx: 0 };
+    let mut L = Box::new(lua_State {
+        stack,
+        base: 1,
+        top: 1,
+        savedpc: 0,
+        ci,
+        size_ci: BASIC_CI_SIZE,
+        openupval: Vec::new(),
+        nCcalls: 0,
+        baseCcalls: 0,
+        status: 0,
+        hook: None,
+        hookmask: 0,
+        allowhook: true,
+        basehookcount: 0,
+        hookcount: i32::MAX,
+        l_gt: registry,
+        errfunc: 0,
+        trace: false,
+        thread: mainthread,
+        errorvalue: Nil,
+        g: global_State {
+            strings: Arena::new(),
+            tables,
+            lclosures: Arena::new(),
+            cclosures: Arena::new(),
+            upvals: Arena::new(),
+            udata: Arena::new(),
+            threads,
+            strt: Vec::new(),
+            buff: Vec::new(),
+            nuse: 0,
+            currentwhite: 1,
+            totalbytes: SIZE_LG + BASIC_STACK_SIZE * 16 + BASIC_CI_SIZE * SIZE_CI,
+            GCthreshold: usize::MAX,
+            estimate: 0,
+            gcdept: 0,
+            gcpause: LUAI_GCPAUSE,
+            gcstepmul: LUAI_GCMUL,
+            gcstress: false,
+            memlimit: usize::MAX,
+            fixed: Vec::new(),
+            tmudata: VecDeque::new(),
+            tmwait: false,
+            udatalist: Vec::new(),
+            protos: Vec::new(),
+            l_registry: registry,
+            mainthread,
+            mt: [None; 9],
+            tmname: [none; TM_N],
+            memerrmsg: none,
+        },
+    });
+    luaS_resize(&mut L, MINSTRTABSIZE);
+    L.l_gt = luaH_new(&mut L, 0, 2);
+    L.g.l_registry = luaH_new(&mut L, 0, 2);
+    luaT_init(&mut L);
+    crate::llex::luaX_init(&mut L);
+    let s = luaS_new(&mut L, "not enough memory");
+    luaS_fix(&mut L, s);
+    L.g.memerrmsg = s;
+    L.g.GCthreshold = 4 * L.g.totalbytes;
+    L
+}
+
+/// Ends a state: the finalizers of all userdata are called; an error in one does not stop the others.
+pub fn lua_close<H>(mut L: Box<lua_State<H>>, host: &mut H) {
+    let L = &mut *L;
+    if L.thread != L.g.mainthread {
+        swap_thread(L, L.g.mainthread);
+    }
+    luaF_close(L, 0);
+    luaC_separateudata(L);
+    L.errfunc = 0;
+    while !L.g.tmudata.is_empty() {
+        L.ci.truncate(1);
+        L.base = L.ci[0].base;
+        L.top = L.base;
+        L.nCcalls = 0;
+        L.baseCcalls = 0;
+        lua_checkstack(L, LUA_MINSTACK as i32);
+        // The one that failed is out of the list: the next turn goes on behind it.
+        let _ = luaC_callGCTM(L, host);
+    }
 }

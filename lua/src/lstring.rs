@@ -3,6 +3,7 @@
 //! Differs: the bytes of a short string lie in its slot; a long one can be held without a copy.
 
 use std::any::Any;
+use std::cell::Cell;
 
 use crate::lobject::*;
 use crate::lstate::*;
@@ -97,10 +98,7 @@ pub fn luaS_new<H>(L: &mut lua_State<H>, s: &str) -> StrRef {
 
 /// `luaS_fix`: never collect this string.
 pub fn luaS_fix<H>(L: &mut lua_State<H>, s: StrRef) {
-    if L.g.strings.mark_of(s) != FIXED {
-        L.g.strings.set_mark(s, FIXED);
-        L.g.fixedbytes += SIZE_TSTRING + L.g.strings.get(s).data.len() + 1;
-    }
+    L.g.strings.set_mark(s, FIXED);
 }
 
 pub fn luaS_newudata<H>(
@@ -110,6 +108,8 @@ pub fn luaS_newudata<H>(
     env: TableRef,
 ) -> UdataRef {
     L.g.totalbytes += SIZE_UDATA + len;
-    let u = Udata { metatable: None, env, data, len, finalized: false };
-    L.g.udata.alloc(Some(Box::new(u)), L.g.currentwhite)
+    let u = Udata { metatable: None, env, data, len, finalized: Cell::new(false) };
+    let u = L.g.udata.alloc(Some(Box::new(u)), L.g.currentwhite);
+    L.g.udatalist.push(u);
+    u
 }
