@@ -157,7 +157,7 @@ fn funcinfo<H>(L: &lua_State<H>, ar: &mut lua_Debug, f: TValue) {
             ar.what = if ar.linedefined == 0 { "main" } else { "Lua" };
         }
     }
-    ar.short_src = luaO_chunkid(&ar.source);
+    ar.short_src = luaO_chunkid(&ar.source, LUA_IDSIZE);
 }
 
 fn info_tailcall(ar: &mut lua_Debug) {
@@ -168,7 +168,7 @@ fn info_tailcall(ar: &mut lua_Debug) {
     ar.linedefined = -1;
     ar.currentline = -1;
     ar.source = LuaStr::new(b"=(tail call)");
-    ar.short_src = luaO_chunkid(&ar.source);
+    ar.short_src = luaO_chunkid(&ar.source, LUA_IDSIZE);
     ar.nups = 0;
 }
 
@@ -429,7 +429,7 @@ pub fn luaG_runerror<H, T>(L: &mut lua_State<H>, msg: &[u8]) -> LuaResult<T> {
     let ci = L.ci.len() - 1;
     let msg = match ci_func(L, ci) {
         Some(cl) => {
-            let id = luaO_chunkid(&L.g.strings.get(cl.p.source).data);
+            let id = luaO_chunkid(&L.g.strings.get(cl.p.source).data, LUA_IDSIZE);
             luaO_fmt!("%s:%d: %s", &id, currentline(L, ci), msg)
         }
         None => msg.to_vec(),

@@ -12,6 +12,8 @@
 //! - [`lzio`] input; [`llex`], [`lparser`], [`lcode`] the compiler in one pass
 //! - [`ldo`] calls, errors, coroutines; [`lvm`] the interpreter; [`ldebug`] names in errors, hooks
 //! - [`lapi`] what a host calls; [`lauxlib`] what a library calls
+//! - [`lbaselib`] to [`ltablib`] the libraries, with [`cstd`], what they take from the C's
+//! - [`lua_bit`], [`lua_cjson`], [`lua_cmsgpack`], [`lua_struct`] those that Redis adds
 #![forbid(unsafe_code)]
 
 #[macro_use]
@@ -29,6 +31,7 @@ pub mod lmem;
 
 pub mod lzio;
 
+pub mod lcode;
 pub mod llex;
 pub mod lparser;
 
@@ -40,7 +43,20 @@ pub mod lvm;
 pub mod lauxlib;
 pub mod lapi;
 
+pub mod cstd;
+pub mod lbaselib;
+pub mod linit;
+pub mod lmathlib;
+pub mod lstrlib;
+pub mod ltablib;
+pub mod lua_bit;
+pub mod lua_cjson;
+pub mod lua_cmsgpack;
+pub mod lua_struct;
+mod lwork;
+
 pub use lapi::*;
 pub use lauxlib::*;
+pub use linit::luaL_openlibs;
 pub use lobject::{LuaStr, TValue};
 pub use lstate::{LuaError, LuaResult, lua_CFunction, lua_Debug, lua_Hook, lua_State};

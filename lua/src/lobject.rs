@@ -688,13 +688,13 @@ fn scale(mantissa: u64, exponent: i64) -> f64 {
     v * pow2(x)
 }
 
-/// `luaO_chunkid`: how the source of a chunk is shown.
-pub fn luaO_chunkid(source: &[u8]) -> Vec<u8> {
+/// `luaO_chunkid`: how the source of a chunk is shown, in `bufflen` bytes with the C's closing NUL.
+pub fn luaO_chunkid(source: &[u8], bufflen: usize) -> Vec<u8> {
     let source = source.split(|&c| c == 0).next().unwrap_or_default();
     match source {
-        [b'=', rest @ ..] => rest[..rest.len().min(LUA_IDSIZE - 1)].to_vec(),
+        [b'=', rest @ ..] => rest[..rest.len().min(bufflen - 1)].to_vec(),
         [b'@', rest @ ..] => {
-            let room = LUA_IDSIZE - " '...' ".len() - 1;
+            let room = bufflen - " '...' ".len() - 1;
             if rest.len() > room {
                 let mut out = b"...".to_vec();
                 out.extend_from_slice(&rest[rest.len() - room..]);
@@ -705,7 +705,7 @@ pub fn luaO_chunkid(source: &[u8]) -> Vec<u8> {
         }
         _ => {
             let line = source.iter().position(|c| b"\n\r".contains(c)).unwrap_or(source.len());
-            let room = LUA_IDSIZE - " [string \"...\"] ".len() - 1;
+            let room = bufflen - " [string \"...\"] ".len() - 1;
             let len = line.min(room);
             let mut out = b"[string \"".to_vec();
             out.extend_from_slice(&source[..len]);
