@@ -273,7 +273,7 @@ fn addk<H>(ls: &mut LexState<'_, '_, H>, k: Constant) -> LuaResult<i32> {
         return Ok(idx);
     }
     if next >= MAXARG_Bx as usize {
-        return Err(growth_error(ls, "constant table overflow"));
+        return growth_error(ls, "constant table overflow");
     }
     fs.h.insert(k.key(), next as i32);
     fs.f.k.push(k.value());

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::lcode::*;
+use crate::ldebug::luaG_runerror;
 use crate::llex::*;
 use crate::lobject::{
-    LocVar, Proto, Str, StrRef, TValue, Tab, VARARG_HASARG, VARARG_ISVARARG, VARARG_NEEDSARG,
+    LocVar, Proto, StrRef, TValue, Tab, VARARG_HASARG, VARARG_ISVARARG, VARARG_NEEDSARG,
     luaO_int2fb,
 };
 use crate::lopcodes::*;
-use crate::lstate::{LUA_ERRRUN, LUA_MULTRET, LUAI_MAXCCALLS, LuaError, LuaResult, lua_State};
+use crate::lstate::{LUA_MULTRET, LUAI_MAXCCALLS, LuaError, LuaResult, lua_State};
 use crate::lstring::luaS_newlstr;
 use crate::lzio::ZIO;
 
@@ -177,11 +178,10 @@ fn hasmultret(k: expkind) -> bool {
     k == VCALL || k == VVARARG
 }
 
-/// The error of a list of the function that cannot grow; it has no position.
+/// The error of a list of the function that cannot grow (`luaM_growaux_`).
 #[cold]
-pub fn growth_error<H>(ls: &mut LexState<'_, '_, H>, msg: &str) -> LuaError {
-    ls.L.errorvalue = Str(luaS_newlstr(ls.L, msg.as_bytes()));
-    LuaError(LUA_ERRRUN as u8)
+pub fn growth_error<H, T>(ls: &mut LexState<'_, '_, H>, msg: &str) -> LuaResult<T> {
+    luaG_runerror(ls.L, msg.as_bytes())
 }
 
 fn quoted(token: &[u8], rest: &[u8]) -> Vec<u8> {
@@ -285,7 +285,7 @@ fn registerlocalvar<H>(ls: &mut LexState<'_, '_, H>, varname: StrRef) -> LuaResu
     let f = &mut ls.fs_mut().f;
     let n = f.locvars.len();
     if n >= i16::MAX as usize {
-        return Err(growth_error(ls, "too many local variables"));
+        return growth_error(ls, "too many local variables");
     }
     f.locvars.push(LocVar { varname, startpc: 0, endpc: 0 });
     Ok(n as u16)
@@ -453,7 +453,7 @@ fn leaveblock<H>(ls: &mut LexState<'_, '_, H>) -> LuaResult<()> {
 fn pushclosure<H>(ls: &mut LexState<'_, '_, H>, func: FuncState) -> LuaResult<expdesc> {
     let np = ls.fs_mut().f.p.len();
     if np >= MAXARG_Bx as usize {
-        return Err(growth_error(ls, "constant table overflow"));
+        return growth_error(ls, "constant table overflow");
     }
     ls.fs_mut().f.p.push(Rc::new(func.f));
     let pc = luaK_codeABx(ls, OP_CLOSURE, 0, np as i32)?;
