@@ -72,7 +72,7 @@ fn curr_func<H>(L: &lua_State<H>) -> Option<CClosureRef> {
 }
 
 /// `index2adr`: the value at an index; `None` is the C's `luaO_nilobject`, no value at all.
-#[inline]
+#[inline(always)]
 pub fn index2adr<H>(L: &lua_State<H>, idx: i32) -> Option<TValue> {
     if idx > 0 {
         let o = L.base + idx as usize - 1;
@@ -81,6 +81,11 @@ pub fn index2adr<H>(L: &lua_State<H>, idx: i32) -> Option<TValue> {
     if idx > LUA_REGISTRYINDEX {
         return Some(L.stack[L.top - idx.unsigned_abs() as usize]);
     }
+    pseudo_index(L, idx)
+}
+
+#[inline(never)]
+fn pseudo_index<H>(L: &lua_State<H>, idx: i32) -> Option<TValue> {
     match idx {
         LUA_REGISTRYINDEX => Some(Tab(L.g.l_registry)),
         LUA_ENVIRONINDEX => Some(Tab(getcurrenv(L))),
@@ -98,12 +103,18 @@ fn value_at<H>(L: &lua_State<H>, idx: i32) -> TValue {
 }
 
 /// The table at an index. That it is one, is the caller's promise, as in the C.
-#[track_caller]
+#[inline(always)]
 fn table_at<H>(L: &lua_State<H>, idx: i32) -> TableRef {
     match value_at(L, idx) {
         Tab(t) => t,
-        _ => panic!("a table is expected at index {idx}"),
+        _ => no_table(idx),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn no_table(idx: i32) -> ! {
+    panic!("a table is expected at index {idx}")
 }
 
 fn getcurrenv<H>(L: &lua_State<H>) -> TableRef {
@@ -683,9 +694,13 @@ pub fn lua_rawseti<H>(L: &mut lua_State<H>, idx: i32, n: i32) -> LuaResult<()> {
     if L.g.tables.get(t).readonly {
         return luaG_runerror(L, READONLY);
     }
-    luaH_set(L, t, Number(n as f64), L.stack[L.top - 1])?;
+    let v = L.stack[L.top - 1];
     L.top -= 1;
-    Ok(())
+    if let Some(slot) = L.g.tables.get_mut(t).getarray_mut(n as f64) {
+        *slot = v;
+        return Ok(());
+    }
+    luaH_set(L, t, Number(n as f64), v)
 }
 
 /// Pops a table, or nil, and makes it the metatable of the value at `objindex`.

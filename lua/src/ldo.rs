@@ -281,7 +281,7 @@ pub fn luaD_poscall<H>(L: &mut lua_State<H>, host: &mut H, first: StkId) -> LuaR
     L.savedpc = back.savedpc;
     let mut res = ci.func;
     if ci.nresults == 1 {
-        L.stack[res] = if first < L.top { L.stack[first] } else { Nil };
+        L.stack[res] = if first < L.top { L.stack[first].copied() } else { Nil };
         L.top = res + 1;
         return Ok(true);
     }

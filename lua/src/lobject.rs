@@ -160,6 +160,16 @@ pub use TValue::{
 const _: () = assert!(size_of::<TValue>() == 16);
 
 impl TValue {
+    /// A copy for where a number was most likely written just now. As one load of 16 bytes it would have to wait
+    /// for the two stores; this way it is two loads.
+    #[inline(always)]
+    pub fn copied(self) -> TValue {
+        match self {
+            Number(n) => Number(n),
+            v => v,
+        }
+    }
+
     #[inline(always)]
     pub fn is_nil(self) -> bool {
         matches!(self, Nil)

@@ -368,6 +368,9 @@ pub struct lua_State<H> {
     pub trace: bool,
     /// Which thread runs.
     pub thread: ThreadRef,
+    /// The functions of the frames that wait for one another in `luaV_execute`, so that a return does not have to
+    /// look for its caller.
+    pub callers: Vec<Rc<LClosure>>,
     /// The value of an error on its way.
     pub errorvalue: TValue,
     pub g: global_State<H>,
@@ -492,6 +495,7 @@ pub fn lua_newstate<H>() -> Box<lua_State<H>> {
         errfunc: 0,
         trace: false,
         thread: mainthread,
+        callers: Vec::new(),
         errorvalue: Nil,
         g: global_State {
             strings: Arena::new(),

@@ -473,13 +473,15 @@ enum Exit {
 
 /// Runs the topmost frame, a Lua function, until `nexeccalls` frames have returned.
 pub fn luaV_execute<H>(L: &mut lua_State<H>, host: &mut H, mut nexeccalls: i32) -> LuaResult<()> {
+    let entry = L.callers.len();
     loop {
         let exit = if L.trace {
-            execute::<H, true>(L, host, &mut nexeccalls)?
+            execute::<H, true>(L, host, &mut nexeccalls)
         } else {
-            execute::<H, false>(L, host, &mut nexeccalls)?
+            execute::<H, false>(L, host, &mut nexeccalls)
         };
-        if exit == Exit::Done {
+        L.callers.truncate(entry);
+        if exit? == Exit::Done {
             return Ok(());
         }
     }
@@ -531,6 +533,7 @@ fn execute<H, const HOOKS: bool>(
     host: &mut H,
     nexeccalls: &mut i32,
 ) -> LuaResult<Exit> {
+    let entry = L.callers.len();
     let mut next_cl = frame_closure(L);
     'reentry: loop {
         let cl = next_cl;
@@ -610,7 +613,7 @@ fn execute<H, const HOOKS: bool>(
             }};
         }
 
-        let call = 'run: loop {
+        loop {
             let i = code[pc];
             pc += 1;
             if HOOKS {
@@ -865,15 +868,19 @@ fn execute<H, const HOOKS: bool>(
                     }
                     count!(CALL_COUNT);
                     L.savedpc = pc;
-                    if !L.stack[func].is_function() {
+                    let mut f = L.stack[func];
+                    if !f.is_function() {
                         tryfuncTM(L, func)?;
+                        f = L.stack[func];
                     }
-                    match L.stack[func] {
+                    match f {
                         LFunction(r) => {
                             let ncl = L.g.lclosures.get(r).clone().expect("a function");
                             precall_lua(L, host, &ncl.p, func, nresults)?;
                             *nexeccalls += 1;
-                            break 'run ncl;
+                            L.callers.push(cl);
+                            next_cl = ncl;
+                            continue 'reentry;
                         }
                         CFunction(r) => {
                             let f = L.g.cclosures.get(r).as_ref().expect("a function").f;
@@ -914,7 +921,8 @@ fn execute<H, const HOOKS: bool>(
                         ci.savedpc = L.savedpc;
                         ci.tailcalls += 1;
                         L.base = ci.base;
-                        break 'run frame_closure(L);
+                        next_cl = frame_closure(L);
+                        continue 'reentry;
                     }
                     if L.trace != HOOKS {
                         L.savedpc = pc;
@@ -943,7 +951,11 @@ fn execute<H, const HOOKS: bool>(
                     if L.trace != HOOKS {
                         return Ok(Exit::Switch);
                     }
-                    break 'run frame_closure(L);
+                    next_cl = match L.callers.len() > entry {
+                        true => L.callers.pop().expect("a caller"),
+                        false => frame_closure(L),
+                    };
+                    continue 'reentry;
                 }
                 OP_FORLOOP => {
                     let a = arg_a(i);
@@ -1055,9 +1067,7 @@ fn execute<H, const HOOKS: bool>(
                 }
                 _ => unreachable!("there is no such instruction"),
             }
-        };
-        next_cl = call;
-        continue 'reentry;
+        }
     }
 }
 
