@@ -45,6 +45,7 @@ pub mod lapi;
 
 pub mod cstd;
 pub mod lbaselib;
+pub mod ldblib;
 pub mod linit;
 pub mod lmathlib;
 pub mod lstrlib;

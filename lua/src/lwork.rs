@@ -5,6 +5,7 @@
 //! too long, has to get its turn in them.
 
 use crate::lapi::{LUA_HOOKCOUNT, LUA_MASKCOUNT};
+use crate::ldebug::resethookcount;
 use crate::ldo::luaD_callhook;
 use crate::lstate::{LuaResult, lua_State};
 
@@ -19,7 +20,7 @@ pub fn luaW_charge<H>(L: &mut lua_State<H>, host: &mut H, n: i32) -> LuaResult<(
     }
     L.hookcount -= n;
     if L.hookcount <= 0 {
-        L.hookcount = L.basehookcount;
+        resethookcount(L);
         luaD_callhook(L, host, LUA_HOOKCOUNT, -1)?;
     }
     Ok(())
