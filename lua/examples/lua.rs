@@ -28,6 +28,17 @@ fn os_time(L: &mut L, _: &mut Host) -> LuaResult<i32> {
     Ok(1)
 }
 
+/// There is no locale but the C's.
+fn os_setlocale(L: &mut L, _: &mut Host) -> LuaResult<i32> {
+    let name = luaL_optlstring(L, 1, b"C")?;
+    if matches!(&*name, b"C" | b"" | b"POSIX") {
+        lua_pushstring(L, "C")
+    } else {
+        lua_pushnil(L)
+    }
+    Ok(1)
+}
+
 fn io_write(L: &mut L, _: &mut Host) -> LuaResult<i32> {
     let mut out = std::io::stdout();
     for i in 1..=lua_gettop(L) {
@@ -50,7 +61,12 @@ fn count_hook(_: &mut L, host: &mut Host, _: &mut lua_Debug) -> LuaResult<()> {
 
 fn open_libs(L: &mut L, host: &mut Host) -> LuaResult<i32> {
     luaL_openlibs(L, host)?;
-    luaL_register(L, Some("os"), &[("clock", os_clock), ("time", os_time)])?;
+    luaopen_debug(L, host)?;
+    luaL_register(
+        L,
+        Some("os"),
+        &[("clock", os_clock), ("setlocale", os_setlocale), ("time", os_time)],
+    )?;
     luaL_register(L, Some("io"), &[("write", io_write)])?;
     Ok(0)
 }

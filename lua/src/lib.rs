@@ -58,6 +58,7 @@ mod lwork;
 
 pub use lapi::*;
 pub use lauxlib::*;
+pub use ldblib::luaopen_debug;
 pub use linit::luaL_openlibs;
 pub use lobject::{LuaStr, TValue};
 pub use lstate::{LuaError, LuaResult, lua_CFunction, lua_Debug, lua_Hook, lua_State};

@@ -536,6 +536,9 @@ fn execute<H, const HOOKS: bool>(
     let entry = L.callers.len();
     let mut next_cl = frame_closure(L);
     'reentry: loop {
+        if L.trace != HOOKS {
+            return Ok(Exit::Switch);
+        }
         let cl = next_cl;
         let code: &[Instruction] = &cl.p.code;
         let k: &[TValue] = &cl.p.k;
@@ -947,9 +950,6 @@ fn execute<H, const HOOKS: bool>(
                     }
                     if fixed {
                         L.top = L.ci[L.ci.len() - 1].top;
-                    }
-                    if L.trace != HOOKS {
-                        return Ok(Exit::Switch);
                     }
                     next_cl = match L.callers.len() > entry {
                         true => L.callers.pop().expect("a caller"),
