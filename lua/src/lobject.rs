@@ -449,14 +449,12 @@ macro_rules! luaO_fmt {
 
 /// `lua_number2str`: appends a number as `%.14g` prints it.
 pub fn lua_number2str(n: f64, out: &mut Vec<u8>) {
-    if n == n.trunc() && n.abs() < 1e15 {
-        // At most 15 digits: but %.14g rounds the fifteenth.
-        if n.abs() < 1e14 {
-            if n == 0.0 && n.is_sign_negative() {
-                out.push(b'-');
-            }
-            return push_integer(n as i64, out);
+    // An integer of at most 14 digits.
+    if n.abs() < 1e14 && n == (n as i64) as f64 {
+        if n == 0.0 && n.is_sign_negative() {
+            out.push(b'-');
         }
+        return push_integer(n as i64, out);
     }
     format_g(n, 14, out);
 }

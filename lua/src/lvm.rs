@@ -642,9 +642,7 @@ fn execute<H, const HOOKS: bool>(
                     }
                 }
                 OP_LOADNIL => {
-                    for r in arg_a(i)..=reg_b(i) {
-                        regs[r] = Nil;
-                    }
+                    regs[arg_a(i)..=reg_b(i)].fill(Nil);
                 }
                 OP_GETUPVAL => {
                     let u = cl.upvals[arg_b(i)];
