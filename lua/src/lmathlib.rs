@@ -1,6 +1,7 @@
 //! `lmathlib.c`: the library of mathematics.
 //!
-//! Differs: the state of `random` is not the process's but belongs to the library as it was opened.
+//! Of two arguments the second is looked at first, as the C's compilers have it, which shows when both are wrong. Differs: the
+//! state of `random` is not the process's but belongs to the library as it was opened.
 
 use std::f64::consts::PI;
 
@@ -44,13 +45,13 @@ unary! {
 }
 
 fn math_atan2<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
-    let (y, x) = (luaL_checknumber(L, 1)?, luaL_checknumber(L, 2)?);
+    let (x, y) = (luaL_checknumber(L, 2)?, luaL_checknumber(L, 1)?);
     lua_pushnumber(L, y.atan2(x));
     Ok(1)
 }
 
 fn math_fmod<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
-    let (x, y) = (luaL_checknumber(L, 1)?, luaL_checknumber(L, 2)?);
+    let (y, x) = (luaL_checknumber(L, 2)?, luaL_checknumber(L, 1)?);
     lua_pushnumber(L, x % y);
     Ok(1)
 }
@@ -65,7 +66,7 @@ fn math_modf<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
 }
 
 fn math_pow<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
-    let (x, y) = (luaL_checknumber(L, 1)?, luaL_checknumber(L, 2)?);
+    let (y, x) = (luaL_checknumber(L, 2)?, luaL_checknumber(L, 1)?);
     lua_pushnumber(L, x.powf(y));
     Ok(1)
 }
@@ -78,8 +79,8 @@ fn math_frexp<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
 }
 
 fn math_ldexp<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
-    let x = luaL_checknumber(L, 1)?;
     let e = luaL_checkint(L, 2)?;
+    let x = luaL_checknumber(L, 1)?;
     lua_pushnumber(L, ldexp(x, e));
     Ok(1)
 }

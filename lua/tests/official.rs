@@ -13,8 +13,24 @@ use fidelis_lua::*;
 use support::*;
 
 const FILES: [&str; 18] = [
-    "calls", "checktable", "closure", "code", "constructs", "db", "errors", "events", "gc",
-    "literals", "locals", "math", "nextvar", "pm", "sort", "strings", "vararg", "verybig",
+    "calls",
+    "checktable",
+    "closure",
+    "code",
+    "constructs",
+    "db",
+    "errors",
+    "events",
+    "gc",
+    "literals",
+    "locals",
+    "math",
+    "nextvar",
+    "pm",
+    "sort",
+    "strings",
+    "vararg",
+    "verybig",
 ];
 
 /// What the programs need of io and os, in memory.
