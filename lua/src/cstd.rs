@@ -236,7 +236,7 @@ pub fn strtoul(s: &[u8], base: u32) -> (u64, usize) {
 
 /// A double as a 64-bit integer: cut towards zero, and the smallest if it does not fit.
 pub fn d2ll(d: f64) -> i64 {
-    if d >= -9223372036854775808.0 && d < 9223372036854775808.0 { d as i64 } else { i64::MIN }
+    if (-9223372036854775808.0..9223372036854775808.0).contains(&d) { d as i64 } else { i64::MIN }
 }
 
 /// A double as an unsigned 64-bit integer; negative ones count modulo 2^64.

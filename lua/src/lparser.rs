@@ -856,7 +856,7 @@ fn getbinopr(op: i32) -> BinOpr {
         TK_GE => OPR_GE,
         TK_AND => OPR_AND,
         TK_OR => OPR_OR,
-        FIRST_RESERVED.. => OPR_NOBINOPR,
+        _ if op >= FIRST_RESERVED => OPR_NOBINOPR,
         _ => match op as u8 {
             b'+' => OPR_ADD,
             b'-' => OPR_SUB,

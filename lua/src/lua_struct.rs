@@ -16,8 +16,8 @@ const MAXALIGN: i32 = 8;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Endian {
-    BIG,
-    LITTLE,
+    Big,
+    Little,
 }
 
 struct Header {
@@ -26,7 +26,7 @@ struct Header {
 }
 
 /// Byte order and alignment before the format says otherwise: those of x86-64, without alignment.
-const DEFAULTOPTIONS: Header = Header { endian: Endian::LITTLE, align: 1 };
+const DEFAULTOPTIONS: Header = Header { endian: Endian::Little, align: 1 };
 
 /// A format, and how far it was read.
 struct Format<'f> {
@@ -96,8 +96,8 @@ fn controloptions<H>(
 ) -> LuaResult<()> {
     match opt {
         b' ' => {}
-        b'>' => h.endian = Endian::BIG,
-        b'<' => h.endian = Endian::LITTLE,
+        b'>' => h.endian = Endian::Big,
+        b'<' => h.endian = Endian::Little,
         b'!' => {
             let a = getnum(L, fmt, MAXALIGN)?;
             if a <= 0 || a & (a - 1) != 0 {
@@ -131,8 +131,8 @@ fn putinteger<H>(
 /// Appends little endian bytes in the order of the header.
 fn push_ordered(b: &mut Vec<u8>, bytes: &[u8], endian: Endian) {
     match endian {
-        Endian::LITTLE => b.extend_from_slice(bytes),
-        Endian::BIG => b.extend(bytes.iter().rev()),
+        Endian::Little => b.extend_from_slice(bytes),
+        Endian::Big => b.extend(bytes.iter().rev()),
     }
 }
 
@@ -188,8 +188,8 @@ fn b_pack<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
 fn getinteger(bytes: &[u8], endian: Endian, issigned: bool) -> lua_Number {
     let fold = |l: u64, &c: &u8| l << 8 | u64::from(c);
     let l = match endian {
-        Endian::BIG => bytes.iter().fold(0, fold),
-        Endian::LITTLE => bytes.iter().rev().fold(0, fold),
+        Endian::Big => bytes.iter().fold(0, fold),
+        Endian::Little => bytes.iter().rev().fold(0, fold),
     };
     if !issigned {
         return l as lua_Number;
@@ -226,7 +226,7 @@ fn b_unpack<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
             b'x' => {}
             b'f' => {
                 let mut b = bytes.try_into().unwrap_or([0; 4]);
-                if h.endian == Endian::BIG {
+                if h.endian == Endian::Big {
                     b.reverse();
                 }
                 lua_pushnumber(L, f64::from(f32::from_le_bytes(b)));
@@ -234,7 +234,7 @@ fn b_unpack<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
             }
             b'd' => {
                 let mut b = bytes.try_into().unwrap_or([0; 8]);
-                if h.endian == Endian::BIG {
+                if h.endian == Endian::Big {
                     b.reverse();
                 }
                 lua_pushnumber(L, f64::from_le_bytes(b));
