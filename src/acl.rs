@@ -61,9 +61,9 @@ const HASH_PASSWORD_LEN: usize = 64;
 // Helper functions
 // =============================================================================
 
-/// Whether two strings are the same, found out in a time that tells nothing about either: all bytes
-/// are compared, of buffers of a fixed size. Strings that don't fit into them are not the same as
-/// anything.
+/// Tells whether two strings are the same, found out in a time that tells nothing about either: all
+/// bytes are compared, of buffers of a fixed size. Strings that don't fit into them are not the
+/// same as anything.
 fn time_independent_strcmp(a: &[u8], b: &[u8]) -> bool {
     let mut bufa = [0u8; CONFIG_AUTHPASS_MAX_LEN];
     let mut bufb = [0u8; CONFIG_AUTHPASS_MAX_LEN];
@@ -90,13 +90,13 @@ pub fn ACLHashPassword(cleartext: &[u8]) -> Vec<u8> {
 // Users
 // =============================================================================
 
-/// Whether this is a hashed password: 64 hex digits in lower case.
+/// Tells whether this is a hashed password: 64 hex digits in lower case.
 fn ACLCheckPasswordHash(hash: &[u8]) -> CResult {
     let is_hex = |b: &u8| b.is_ascii_digit() || (b'a'..=b'f').contains(b);
     if hash.len() == HASH_PASSWORD_LEN && hash.iter().all(is_hex) { C_OK } else { C_ERR }
 }
 
-/// Whether there is white space or a NUL in a name or a pattern, which no file could hold.
+/// Tells whether there is white space or a NUL in a name or a pattern, which no file could hold.
 fn ACLStringHasSpaces(s: &[u8]) -> bool {
     s.iter().any(|b| b.is_ascii_whitespace() || *b == 0x0b || *b == 0)
 }
@@ -288,8 +288,8 @@ pub fn ACLInit(server: &mut Server) {
     ACLInitDefaultUser(server);
 }
 
-/// Whether this user may log in with this password. `C_ERR`: there is no such user, it is off, or
-/// the password is wrong; the client is not told which.
+/// Tells whether this user may log in with this password. `C_ERR`: there is no such user, it is
+/// off, or the password is wrong; the client is not told which.
 pub fn ACLCheckUserCredentials(server: &Server, username: &[u8], password: &[u8]) -> CResult {
     let Some(u) = ACLGetUserByName(server, username) else { return C_ERR };
     let u = &server.users[u];
@@ -327,8 +327,8 @@ pub fn ACLGetUserByName(server: &Server, name: &[u8]) -> Option<UserId> {
     server.users.iter().position(|u| u.name == name)
 }
 
-/// Whether a user may do all there is, once it is logged in. There are no others here: nothing asks
-/// what a user may do.
+/// Tells whether a user may do all there is, once it is logged in. There are no others here:
+/// nothing asks what a user may do.
 fn may_everything(u: &User) -> bool {
     let all = USER_FLAG_ENABLED | USER_FLAG_ALLKEYS | USER_FLAG_ALLCHANNELS | USER_FLAG_ALLCOMMANDS;
     u.flags & all == all

@@ -479,8 +479,8 @@ impl<S> EventLoop<S> {
         Some(fd)
     }
 
-    /// Whether someone in the queue is still due. Drops those at its front that are not: a needless
-    /// entry would cost the next turn its sleep.
+    /// Tells whether someone in the queue is still due. Drops those at its front that are not: a
+    /// needless entry would cost the next turn its sleep.
     fn any_wants_turn(&mut self) -> bool {
         while let Some(&fd) = self.queue.front() {
             if self.events[fd as usize].wants_turn() {

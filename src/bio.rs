@@ -175,7 +175,7 @@ impl Bio {
         jobs.pending
     }
 
-    /// Whether the last fsync of the append only file went well.
+    /// Tells whether the last fsync of the append only file went well.
     pub fn aof_bio_fsync_status(&self) -> CStatus {
         if self.aof_bio_fsync_errno() == 0 { CStatus::Ok } else { CStatus::Err }
     }

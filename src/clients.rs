@@ -88,7 +88,7 @@ impl Clients {
         client
     }
 
-    /// Whether `c` is still there.
+    /// Tells whether `c` is still there.
     #[inline]
     pub fn contains(&self, c: ClientId) -> bool {
         self.slots

@@ -160,7 +160,7 @@ pub enum typeData {
         upper_bound: i64,
         default: i64,
         is_memory: bool,
-        /// Whether the value and the bounds are compared as unsigned numbers.
+        /// True if the value and the bounds are compared as unsigned numbers.
         is_unsigned: bool,
         update: Update<i64>,
     },
@@ -299,7 +299,7 @@ pub fn initConfigValues(server: &mut Server) {
 /// The state of `loadServerConfigFromString` from one line to the next.
 #[derive(Default)]
 struct LoadState {
-    /// Whether a `save` line was read, which removes the default save points.
+    /// True once a `save` line was read, which removes the default save points.
     save_loaded: bool,
 }
 
@@ -538,8 +538,9 @@ pub fn loadServerConfig(
 // CONFIG SET implementation
 // -----------------------------------------------------------------------------
 
-/// The value is invalid; the text, if any, says why.
+/// The error of CONFIG SET for a directive that is not in the table.
 enum SetError {
+    /// The value is invalid; the text, if any, says why.
     BadFormat(Option<ConfigError>),
     /// The error reply, instead of the usual one.
     Reply(Vec<u8>),
@@ -632,7 +633,7 @@ fn set_special_config(server: &mut Server, name: &[u8], value: &[u8]) -> Result<
     Ok(())
 }
 
-/// CONFIG SET directive value
+/// CONFIG SET directive value: validates the value and applies it at once.
 fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     // Names, and the values in error replies, end at a NUL.
     let (name, value) = (c_str(argv.get(2)), argv.get(3));
@@ -729,7 +730,7 @@ fn special_configs(server: &Server) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-/// CONFIG GET pattern
+/// CONFIG GET pattern: replies with the names that match, each with its value.
 fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let matches = |name: &str| stringmatchlen(&argv[2], name.as_bytes(), true);
     let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
@@ -772,9 +773,9 @@ pub struct rewriteConfigState {
     /// other options stay.
     rewritten: BTreeSet<Vec<u8>>,
     lines: Vec<Vec<u8>>,
-    /// Whether the file has the signature already.
+    /// True if the file has the signature already.
     has_tail: bool,
-    /// Whether to write also the options that have their default (DEBUG CONFIG-REWRITE-FORCE-ALL).
+    /// True to write also the options that have their default (DEBUG CONFIG-REWRITE-FORCE-ALL).
     force_all: bool,
 }
 

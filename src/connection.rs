@@ -113,7 +113,7 @@ impl Net {
         }
     }
 
-    /// Whether the connection is still there.
+    /// Tells whether the connection is still there.
     #[inline]
     pub fn contains(&self, conn: ConnId) -> bool {
         self.slots
@@ -268,12 +268,12 @@ pub fn connBlockingConnect(
     }
 }
 
-/// Whether there is a write handler.
+/// Tells whether there is a write handler.
 pub fn connHasWriteHandler(net: &Net, conn: ConnId) -> bool {
     net.get(conn).write_handler.is_some()
 }
 
-/// Whether there is a read handler.
+/// Tells whether there is a read handler.
 pub fn connHasReadHandler(net: &Net, conn: ConnId) -> bool {
     net.get(conn).read_handler.is_some()
 }
@@ -450,7 +450,7 @@ fn same_handler(a: Option<ConnectionCallbackFunc>, b: Option<ConnectionCallbackF
     }
 }
 
-/// Whether `func` is the read handler.
+/// Tells whether `func` is the read handler.
 pub(crate) fn read_handler_is(net: &Net, conn: ConnId, func: ConnectionCallbackFunc) -> bool {
     net.contains(conn) && same_handler(Some(func), net.get(conn).read_handler)
 }

@@ -47,14 +47,14 @@ pub struct KeyHashHint {
 }
 
 impl KeyHashHint {
-    /// Of a key in the arguments of the command that is about to run.
+    /// Makes the hint for a key in the arguments of the command that is about to run.
     #[inline]
     pub fn new(key: &[u8], hash: u64) -> KeyHashHint {
         KeyHashHint { address: key.as_ptr().addr(), len: key.len(), hash }
     }
 }
 
-/// The hash of a key in any db. The slice that the parser hashed is not hashed again.
+/// Returns the hash of a key in any db. The slice that the parser hashed is not hashed again.
 #[inline]
 pub fn hash_key(server: &Server, db: usize, key: &[u8]) -> u64 {
     let hint = &server.key_hash_hint;
@@ -70,8 +70,8 @@ pub fn find_key(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     server.db[db].dict.find_hashed(key, hash_key(server, db, key))
 }
 
-/// The LFU field of a value that is accessed now: the counter first decays for the time it was not,
-/// then goes up by one in the logarithmic way.
+/// Returns the LFU field of a value that is accessed now: the counter first decays for the time it
+/// was not, then goes up by one in the logarithmic way.
 fn updateLFU(server: &Server, lru: u32) -> u32 {
     let counter = LFULogIncr(server, LFUDecrAndReturn(server, lru));
     LFUGetTimeInMinutes(server) << 8 | counter
@@ -137,8 +137,8 @@ pub fn lookupKeyReadWithFlags(
     None
 }
 
-/// Whether a key with a time of expiry is to be treated as missing by a read; if we are a master it
-/// is then gone.
+/// Tells whether a key with a time of expiry is to be treated as missing by a read; if we are a
+/// master it is then gone.
 fn expired_for_read(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if !expireIfNeeded(server, db, key) {
         return false;
@@ -348,7 +348,7 @@ pub fn setKey<'a>(
     genericSetKey(server, c, db, key, val, false, true);
 }
 
-/// A random key of a db that is not expired, `None` if there is none.
+/// Returns a random key of a db that is not expired, `None` if there is none.
 pub fn dbRandomKey(server: &mut Server, db: usize) -> Option<Vec<u8>> {
     let mut maxtries = 100;
     let dict = &server.db[db].dict;
@@ -359,7 +359,7 @@ pub fn dbRandomKey(server: &mut Server, db: usize) -> Option<Vec<u8>> {
         let key = dict.key(o).to_vec();
         if dict.expire(o).is_some() {
             // On a replica where every key is expired this would go on for ever: nothing is deleted
-            // here. After some tries an expired key it is. C: it does go on for ever while clients
+            // here. After some tries an expired key is returned. C: goes on for ever while clients
             // are paused, for nothing is deleted then either.
             if allvolatile && (server.masterhost.is_some() || areClientsPaused(server)) {
                 maxtries -= 1;
@@ -464,7 +464,7 @@ pub fn selectDb(server: &mut Server, c: ClientId, id: i32) -> CResult {
     C_OK
 }
 
-/// The number of keys in all dbs.
+/// Returns the number of keys in all dbs.
 pub fn dbTotalServerKeyCount(server: &Server) -> usize {
     server.db.iter().map(|db| db.dict.len()).sum()
 }
@@ -519,7 +519,7 @@ fn getFlushCommandFlags(server: &mut Server, c: ClientId, argv: &Args) -> Result
 /// stay.
 fn purge_after_flush(flags: i32) {
     if flags & EMPTYDB_ASYNC == 0 {
-        // Where it fails the pages stay a while longer, as they would have without it.
+        // If it fails the pages stay a while longer, as they would have without it.
         let _ = jemalloc_purge();
     }
 }
@@ -1209,7 +1209,7 @@ pub fn keyIsExpired(server: &Server, db: usize, key: &[u8]) -> bool {
 /// Tells whether a key is logically expired, and as a side effect deletes it on a master. Called
 /// before any operation on a key, mostly by the `lookupKey` family.
 ///
-/// What it does depends on the role. A master deletes an expired key, and propagates a DEL or
+/// The effect depends on the role. A master deletes an expired key, and propagates a DEL or
 /// UNLINK to its replicas and the AOF. A replica deletes nothing: it waits for the master's DEL, so
 /// that both have the same data at the same offset. It still returns the truth, so that a reader
 /// can be told that the key is gone although the DEL is yet to come.

@@ -158,9 +158,9 @@ impl Lookahead {
         &mut self.args
     }
 
-    /// Whether the next command in `qb`, the client's query buffer, is one that was found ahead. It
-    /// searches when all that it had found are executed, or may not be executed as they were
-    /// parsed.
+    /// Tells whether the next command in `qb`, the client's query buffer, is one that was found
+    /// ahead. It searches when all that it had found are executed, or may not be executed as they
+    /// were parsed.
     #[inline(always)]
     pub(crate) fn has_next(&mut self, server: &Server, c: ClientId, qb: &[u8]) -> bool {
         let client = &server.clients[c];

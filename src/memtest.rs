@@ -154,7 +154,7 @@ fn memtest_fill_value(
     });
 }
 
-/// Whether the halves differ.
+/// Tells whether the halves differ.
 #[inline(never)]
 fn memtest_compare(l: &[u64], interactive: &mut Option<Progress>) -> bool {
     let words = l.len() / 2;

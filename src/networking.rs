@@ -84,13 +84,13 @@ pub mod shared {
     }
 
     impl Shared {
-        /// The bytes for a client of that protocol version (2 or 3).
+        /// Returns the bytes for a client of that protocol version (2 or 3).
         #[inline]
         pub fn bytes(self, resp: i32) -> &'static [u8] {
             if resp == 2 { self.resp2.as_bytes() } else { self.resp3.as_bytes() }
         }
 
-        /// Whether it is an error, which is to be counted (`addReplyErrorObject`).
+        /// Tells whether the reply is an error, which is to be counted (`addReplyErrorObject`).
         pub fn is_error(self) -> bool {
             self.resp2.starts_with('-')
         }
@@ -150,7 +150,7 @@ pub mod shared {
     /// A set without elements.
     pub const emptyset: Shared = Shared { resp2: "*0\r\n", resp3: "~0\r\n" };
 
-    /// What stands in the slow log for an argument that must not be seen.
+    /// The text that stands in the slow log for an argument that must not be seen.
     pub const redacted: &[u8] = b"(redacted)";
 }
 pub use shared::Shared;
@@ -181,6 +181,8 @@ pub fn linkClient(server: &mut Server, c: ClientId) {
     let client = &mut server.clients[c];
     client.client_list_node = Some(node);
     let id = client.id;
+    // CLIENT KILL ID and CLIENT UNBLOCK name a client by number, and should not walk over all of
+    // them to find it.
     server.clients.index.insert(id, c);
 }
 
@@ -227,6 +229,9 @@ pub fn createClient(server: &mut Server, conn: Option<ConnId>) -> ClientId {
 
     if let Some(conn) = conn {
         let net = &mut server.net;
+        // Non-blocking, since one slow client must not hold up the others. No delay, since a reply
+        // is written whole: Nagle's algorithm would only hold back its last packet. Keepalive, to
+        // notice in the end that a peer is gone which cannot tell.
         // As in the C, an option that the socket refuses is no reason to turn the client away.
         let _ = connNonBlock(net, conn);
         let _ = connEnableTcpNoDelay(net, conn);
@@ -237,6 +242,8 @@ pub fn createClient(server: &mut Server, conn: Option<ConnId>) -> ClientId {
         connSetPrivateData(net, conn, c.to_u64());
     }
     clientSetDefaultAuth(server, c);
+    // Only a client with a connection is one that CLIENT LIST shows, `maxclients` counts and the
+    // cron visits. The others come and go with what they are made for.
     if conn.is_some() {
         linkClient(server, c);
     }
@@ -301,8 +308,8 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
     C_OK
 }
 
-/// Whether nothing more that is queued for a client will be sent: it is about to be closed, or gets
-/// no replies. Loops whose length somebody typed end then.
+/// Tells whether nothing more that is queued for a client will be sent: it is about to be closed,
+/// or gets no replies. Loops whose number of rounds is an argument of a command stop then.
 #[inline]
 pub fn gets_no_replies(clients: &mut Clients, c: ClientId) -> bool {
     clients[c].flags & CLIENT_CLOSE_AFTER_REPLY != 0 || prepareClientToWrite(clients, c).is_err()
@@ -333,6 +340,7 @@ fn _addReplyProtoToList(clients: &mut Clients, c: ClientId, mut s: &[u8]) {
     if client.flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
         return;
     }
+    // A block has at least 16 KB, so that many short replies share one, and one write.
     if let Some(ReplyNode::Block(tail)) = client.reply.back_mut() {
         let copy = s.len().min(tail.capacity() - tail.len());
         tail.extend_from_slice(&s[..copy]);
@@ -396,6 +404,8 @@ fn reply_buffer_room(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
     }
 }
 
+/// Queues bytes that are in the form of the protocol already. The room is looked for first, so that
+/// the common case, a short reply behind short replies, is one copy.
 fn add_reply_raw(clients: &mut Clients, c: ClientId, s: &[u8]) {
     if prepareClientToWrite(clients, c).is_err() {
         return;
@@ -573,6 +583,8 @@ pub fn addReplyDeferredLen(clients: &mut impl AsMut<Clients>, c: ClientId) -> De
     }
     let client = &mut clients[c];
     trimReplyUnusedTailSpace(client);
+    // A number rather than the place in the list identifies the placeholder, since blocks before it
+    // may be sent and removed before it is filled in.
     client.reply_deferred = client.reply_deferred.wrapping_add(1);
     let number = client.reply_deferred;
     client.reply.push_back(ReplyNode::Deferred(number));
@@ -592,7 +604,7 @@ fn setDeferredReply(clients: &mut Clients, c: ClientId, node: DeferredLen, mut s
     let isIt =
         |node: Option<&ReplyNode>| matches!(node, Some(ReplyNode::Deferred(n)) if *n == number);
     let Some(at) = (0..=made_at).rev().find(|&i| isIt(client.reply.get(i))) else {
-        // C: this would be a pointer to nowhere. The list was emptied meanwhile.
+        // The list was emptied meanwhile. C: would use a dangling pointer.
         return;
     };
 
@@ -670,7 +682,7 @@ impl Header {
         &self.buf[..self.len]
     }
 
-    /// The room that [`append_header_to`](Self::append_header_to) needs.
+    /// Returns the room that [`append_header_to`](Self::append_header_to) needs.
     #[inline(always)]
     fn room(&self) -> usize {
         self.len.max(8)
@@ -1057,6 +1069,8 @@ pub fn copyClientOutputBuffer(clients: &mut impl AsMut<Clients>, dst: ClientId, 
     let to = &mut clients[dst];
     to.sentlen = 0;
     to.buf = buf;
+    // The copies have the capacity of the originals, so both clients count the same towards the
+    // output buffer limit of replicas.
     to.reply_bytes = reply.iter().map(reply_block_size).sum();
     to.reply = reply;
 }
@@ -1093,6 +1107,8 @@ pub fn clientAcceptHandler(server: &mut Server, conn: ConnId) {
     // In protected mode (the default), with no password set and no specific interface bound,
     // requests from other than loopback interfaces are not accepted. The user is told what to do
     // about it.
+    // The socket is closed after a single write that nobody waits for. That is the reason why all
+    // of the advice is one line: a client shows just the first line of an error.
     let nopass = server.users.get(DefaultUser).is_none_or(|u| u.flags & USER_FLAG_NOPASS != 0);
     if server.protected_mode
         && server.bindaddr.is_empty()
@@ -1142,6 +1158,8 @@ fn acceptCommonHandler(server: &mut Server, conn: ConnId, flags: u64) {
     // Limit the number of connections. This comes before the client is created and the connection
     // accepted, since a rejected one should cost as little as possible. Telling it why is best
     // effort.
+    // The error goes out by a plain write, as there is no client whose output could hold it. If the
+    // socket does not take it, the peer just sees the connection closed.
     if listLength(&server.clients.list) >= server.maxclients as usize {
         let _ = connWrite(&mut server.net, conn, b"-ERR max number of clients reached\r\n");
         server.stat_rejected_conn += 1;
@@ -1149,10 +1167,14 @@ fn acceptCommonHandler(server: &mut Server, conn: ConnId, flags: u64) {
         return;
     }
 
+    // From here on the client exists, and `connAccept` may call its handler at once or some time
+    // later. So nothing may follow that relies on the one or the other, nor on the client being
+    // there still.
     let c = createClient(server, Some(conn));
     server[c].flags |= flags;
 
     if connAccept(server, conn, clientAcceptHandler).is_err() {
+        // In another state there is no error of the socket to tell of.
         if connGetState(&server.net, conn) == CONN_STATE_ERROR {
             serverLog!(
                 LL_WARNING,
@@ -1165,8 +1187,8 @@ fn acceptCommonHandler(server: &mut Server, conn: ConnId, flags: u64) {
     }
 }
 
-/// Whether an error of accept(2) is about the one connection that it should have returned, which is
-/// gone, and not about those that wait behind it.
+/// Tells whether an error of accept(2) is about the one connection that it should have returned,
+/// which is gone, and not about those that wait behind it.
 fn accept_failure_needs_retry(errno: i32) -> bool {
     matches!(
         errno,
@@ -1190,6 +1212,8 @@ fn accept_failed(server: &mut Server, fd: RawFd, e: &AnetError) -> bool {
     if accept_failure_needs_retry(e.errno) {
         return true;
     }
+    // Nobody waits any more: the reactor need not call again before the kernel reports the next
+    // one.
     if e.errno == libc::EWOULDBLOCK {
         server.net.el.drained(fd, AE_READABLE);
     } else {
@@ -1198,7 +1222,7 @@ fn accept_failed(server: &mut Server, fd: RawFd, e: &AnetError) -> bool {
     false
 }
 
-/// The reactor's handler for the listening TCP sockets.
+/// Accepts the connections that wait at a listening TCP socket: the reactor's handler for it.
 pub fn acceptTcpHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mask: i32) {
     for _ in 0..MAX_ACCEPTS_PER_CALL {
         match anetTcpAccept(fd) {
@@ -1216,7 +1240,7 @@ pub fn acceptTcpHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mask:
     }
 }
 
-/// The reactor's handler for the listening unix socket.
+/// Accepts the connections that wait at the listening unix socket: the reactor's handler for it.
 pub fn acceptUnixHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mask: i32) {
     for _ in 0..MAX_ACCEPTS_PER_CALL {
         match anetUnixAccept(fd) {
@@ -1262,6 +1286,8 @@ pub fn anyOtherSlaveWaitRdb(server: &Server, except_me: ClientId) -> bool {
 /// be referred to, except for those of Pub/Sub channels and of keys. Called by `freeClient` and
 /// `replicationCacheMaster`.
 pub fn unlinkClient(server: &mut Server, c: ClientId) {
+    // This is how `processCommandAndResetClient`, further up the stack, learns that the client
+    // whose command it executes is gone.
     if server.current_client == Some(c) {
         server.current_client = None;
     }
@@ -1290,6 +1316,8 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
     client.pending_pos = 0;
     client.input.read_ahead = 0;
 
+    // It was unblocked in this turn, and waits for `processUnblockedClients` to look at its buffer:
+    // the list must not keep an id of a client that is gone.
     if client.flags & CLIENT_UNBLOCKED != 0 {
         client.flags &= !CLIENT_UNBLOCKED;
         let node = listSearchKey(&server.unblocked_clients, c)
@@ -1324,6 +1352,8 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
     if server.master.is_some() && server[c].flags & CLIENT_MASTER != 0 {
         serverLog!(LL_WARNING, "Connection with master lost.");
         if server[c].flags & (CLIENT_PROTOCOL_ERROR | CLIENT_BLOCKED) == 0 {
+            // These are about the connection that broke. The cached client lives on, and must not
+            // be closed as soon as it has a new one.
             server[c].flags &= !(CLIENT_CLOSE_ASAP | CLIENT_CLOSE_AFTER_REPLY);
             replicationCacheMaster(server, c);
             return;
@@ -1338,7 +1368,8 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
         );
     }
 
-    // Deallocate what ties it to keys and channels: what it blocks on, watches and subscribes to.
+    // This has to come before it is unlinked: a key's list of waiting clients holds the client's
+    // id, which must not outlive the client.
     if server[c].flags & CLIENT_BLOCKED != 0 {
         unblockClient(server, c);
     }
@@ -1366,11 +1397,14 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
         {
             killRDBChild(server);
         }
+        // The descriptor is the replica's own, so nobody else would close it.
         if server[c].replstate == SLAVE_STATE_SEND_BULK
             && let Some(repldbfd) = server[c].repldbfd.take()
         {
             crate::sys::socket::close(repldbfd);
         }
+        // Monitors have the flag of replicas as well, since they, too, are fed by the server rather
+        // than answered, but they have a list of their own.
         let l = if server[c].flags & CLIENT_MONITOR != 0 {
             &mut server.monitors
         } else {
@@ -1406,6 +1440,7 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
 /// up the stack still works with it.
 pub fn freeClientAsync(clients: &mut impl AsMut<Clients>, c: ClientId) {
     let clients = clients.as_mut();
+    // Once is enough: the list would otherwise have the client twice, and free it twice.
     if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
         return;
     }
@@ -1460,6 +1495,9 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
             let (mut count, mut len) = (0, 0);
             // `sentlen` bytes at the front of the first part were sent before.
             let mut skip = client.sentlen;
+            // A placeholder ends what can be sent: what is behind it belongs to an aggregate whose
+            // length is not known yet. It is seen here only if the output is flushed in the middle
+            // of a command.
             let blocks = client.reply.iter().map_while(|node| match node {
                 ReplyNode::Block(block) => Some(block),
                 ReplyNode::Deferred(_) => None,
@@ -1469,6 +1507,7 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
                 iov[count] = IoSlice::new(part);
                 count += 1;
                 len += part.len();
+                // More than this call may send need not be gathered.
                 if count == iov.len() || len > NET_MAX_WRITES_PER_EVENT {
                     break;
                 }
@@ -1527,6 +1566,8 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
         if handler_installed {
             let _ = connSetWriteHandler(&mut server.net, conn, None);
         }
+        // The last reply is out (of QUIT, or an error of the protocol): now the connection can be
+        // closed.
         if flags & CLIENT_CLOSE_AFTER_REPLY != 0 {
             freeClientAsync(server, c);
             return C_ERR;
@@ -1548,6 +1589,8 @@ fn drop_sent_reply(client: &mut Client, mut nwritten: usize) {
         client.buf.clear();
         client.sentlen = 0;
     }
+    // A block that was sent whole is freed at once, so that a client which reads slowly but
+    // steadily holds no more memory than what it has not read.
     while let Some(ReplyNode::Block(block)) = client.reply.front() {
         let left = block.len() - client.sentlen;
         if nwritten < left {
@@ -1589,6 +1632,7 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
         if flags & CLIENT_PROTECTED != 0 {
             continue;
         }
+        // Its end is decided, and what is left of its output may be half a reply.
         if flags & CLIENT_CLOSE_ASAP != 0 {
             continue;
         }
@@ -1608,6 +1652,8 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
             }
         }
     }
+    // What was queued meanwhile stays queued; the vector is kept, so that the next turn allocates
+    // nothing.
     pending.clear();
     let new = &mut server.clients.clients_pending_write;
     pending.append(new);
@@ -1685,6 +1731,7 @@ fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Ar
     let pos = server[c].input.qb_pos;
     let rest = &qb[pos..];
 
+    // Without a limit a peer that never sends a line end would make the buffer grow for ever.
     let Some(newline) = find_in_line(rest, b'\n') else {
         if rest.len() > PROTO_INLINE_MAX_SIZE {
             addReplyError(server, c, b"Protocol error: too big inline request");
@@ -1693,6 +1740,7 @@ fn processInlineBuffer(server: &mut Server, c: ClientId, qb: &[u8]) -> Result<Ar
         return Err(());
     };
     let line = &rest[..newline];
+    // Both line ends are accepted: a person with a terminal sends a bare newline.
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let Some(argv) = sdssplitargs(line) else {
         addReplyError(server, c, b"Protocol error: unbalanced quotes in request");
@@ -1744,6 +1792,8 @@ fn setProtocolError(server: &mut Server, c: ClientId, errstr: &str, unparsed: &[
                 B(c_str(&unparsed[unparsed.len() - PROTO_DUMP_LEN / 2..]))
             )
         };
+        // The sample is bytes of a peer. None of them may look like a line of the log, or reach the
+        // terminal of who reads it.
         buf.truncate(255);
         for byte in &mut buf {
             if !isprint(*byte) {
@@ -1807,6 +1857,8 @@ fn processMultibulkBuffer(
                 return C_ERR;
             }
         };
+        // A stranger must not make us hold a million arguments of half a gigabyte each, of a
+        // command that will be refused anyway.
         if ll > UNAUTHENTICATED_MULTIBULK_LEN && authRequired(server, c) {
             addReplyError(server, c, b"Protocol error: unauthenticated multibulk length");
             setProtocolError(server, c, "unauth mbulk count", rest);
@@ -1845,6 +1897,8 @@ fn processMultibulkBuffer(
                 setProtocolError(server, c, "expected $ but got something else", rest);
                 return C_ERR;
             }
+            // A master has accepted the argument under its own limit. To refuse it here would break
+            // the link each time it comes.
             let is_master = client.flags & CLIENT_MASTER != 0;
             let ll = match string2ll(&rest[1..newline]) {
                 Some(ll) if ll >= 0 && (is_master || ll <= server.proto_max_bulk_len) => ll,
@@ -2035,7 +2089,7 @@ fn process_input_with(
             } else {
                 let args = lookahead.args_mut();
                 if processMultibulkBuffer(server, c, &qb, args).is_err() {
-                    break; // Likewise: to be continued with the next read, or an error.
+                    break; // Not complete: to be continued with the next read, or it was an error.
                 }
                 let input = &server.clients[c].input;
                 let raw = &qb[pos..input.qb_parsed];
@@ -2076,7 +2130,7 @@ fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<Vec<u8>> {
     Some(qb)
 }
 
-/// The end of what `lend_querybuf` began: gives the client its query buffer back, trimmed to what
+/// Gives the client the query buffer back that `lend_querybuf` took, trimmed to what
 /// was not executed. With nothing left, the client goes without a buffer until its next read.
 fn return_querybuf(server: &mut Server, c: ClientId, mut qb: Vec<u8>, mut lookahead: Lookahead) {
     let client = &mut server.clients[c];
@@ -2097,6 +2151,8 @@ fn return_querybuf(server: &mut Server, c: ClientId, mut qb: Vec<u8>, mut lookah
         client.pending_querybuf.drain(..applied);
     }
     let left = qb.len() - pos;
+    // Mostly nothing is left: clients wait for replies. A rest that is small in its buffer is
+    // copied out, so that the buffer can serve others; a large one stays where it is.
     if left == 0 {
         qb.clear();
     } else if left <= qb.capacity() / 2 && pos > 0 {
@@ -2441,7 +2497,8 @@ pub fn resetCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     addReplyStatus(server, c, b"RESET");
 }
 
-/// CLIENT
+/// CLIENT subcommand ...: what a client can ask about connections and change in them, its own and
+/// others.
 pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let argc = argv.len();
     let is = |i: usize, word: &str| eq_ignore_case(&argv[i], word.as_bytes());
@@ -2587,7 +2644,8 @@ pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// CLIENT LIST [TYPE <type>] [ID <id> ...]
+/// CLIENT LIST [TYPE <type>] [ID <id> ...]: replies with a line for each client, of each class or
+/// of one, or for those with these numbers.
 fn client_list_command(server: &mut Server, c: ClientId, argv: &Args) {
     let mut type_ = None;
     let mut ids = None;
@@ -2716,7 +2774,8 @@ fn client_kill_command(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// HELLO [<protocol-version> [AUTH <user> <password>] [SETNAME <name>]]
+/// HELLO [<protocol-version> [AUTH <user> <password>] [SETNAME <name>]]: selects the version of the
+/// protocol, and replies with a map that describes the server.
 pub fn helloCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let argc = argv.len();
     let mut ver = 0;
@@ -2925,7 +2984,8 @@ pub fn getClientTypeName(class: usize) -> &'static str {
 /// longer than its seconds. As a side effect the time is noted since when the client is above the
 /// soft limit.
 ///
-/// C: 6.2.16 lets everybody leave as much. Who did not authenticate gets hardly anything here.
+/// C: 6.2.16 has the same limit for every client. Here one that still has to authenticate may leave
+/// no more than a kilobyte unread in its list.
 pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool {
     let client = &clients[c];
     let used_mem = getClientOutputBufferMemoryUsage(client);
@@ -3052,7 +3112,7 @@ pub fn flushSlavesOutputBuffers(server: &mut Server) {
 /// Pauses clients, or just their writes (`type_`), up to `end`, in milliseconds as `steady_ms`
 /// counts them.
 ///
-/// Its main use is to stop the traffic before a failover, so that no data is lost. Replicas are not
+/// The main use is to stop the traffic before a failover, so that no data is lost. Replicas are not
 /// paused: they keep being sent what they lack. If a pause is in progress already, the later end
 /// and the more restrictive type count.
 pub fn pauseClients(server: &mut Server, end: mstime_t, type_: pause_type) {

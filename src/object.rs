@@ -24,7 +24,8 @@ const OBJ_SHARED_INTEGERS: i64 = 10000;
 /// What the C shows as the reference count of a shared object.
 const OBJ_SHARED_REFCOUNT: i64 = i32::MAX as i64;
 
-/// Whether the value of a key of the client's db is not of type `type_`; the error was sent then.
+/// Tells whether the value of a key of the client's db is not of type `type_`; the error was sent
+/// then.
 #[inline]
 pub fn checkType(server: &mut Server, c: ClientId, o: KeyRef, type_: u8) -> bool {
     let db = server[c].db;

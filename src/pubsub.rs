@@ -220,8 +220,8 @@ pub fn pubsubPublishMessage(server: &mut Server, channel: &[u8], message: &[u8])
 // Pubsub commands implementation
 // -----------------------------------------------------------------------------
 
-/// Whether the client must not subscribe: one that expects just one reply per command cannot, but
-/// for MULTI, where it always could. The error was sent.
+/// Tells whether the client must not subscribe: one that expects just one reply per command cannot,
+/// but for MULTI, where it always could. The error was sent.
 fn reject_subscription(server: &mut Server, c: ClientId, command: &str) -> bool {
     let flags = server[c].flags;
     if flags & CLIENT_DENY_BLOCKING == 0 || flags & CLIENT_MULTI != 0 {

@@ -36,8 +36,8 @@
 //!
 //! WAIT, FAILOVER (a replica does answer `PSYNC ... FAILOVER` of its master), the script cache,
 //! diskless transfer as a master, and loading from the socket as a replica. A replica takes a
-//! diskless master's `$EOF:` payload, by way of the file. What is only there for one of these is
-//! left out too: `repl_put_online_on_ack`, the delay before a diskless save, `CHILD_TYPE_RDB` with
+//! diskless master's `$EOF:` payload, by way of the file. Parts that serve only one of these are
+//! left out too: the delay before a diskless save, and `CHILD_TYPE_RDB` with
 //! a socket for a target.
 //!
 //! # Differs
@@ -90,7 +90,7 @@ use crate::sys::socket::{close, read, write};
 use crate::util::{B, c_str, eq_ignore_case, ll2string, string2ll, strtoll};
 use crate::{addReplyErrorFormat, bformat, sdscatprintf, serverLog};
 
-/// What the C keeps in static variables of this file.
+/// The variables that are static in the C's file.
 #[derive(Default)]
 pub struct ReplicationStatics {
     /// The RDB file on disk was made for replicas only; see `removeRDBUsedToSyncReplicas`.
@@ -1151,7 +1151,8 @@ pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, 
     }
 
     // C: CLIENT_DENY_BLOCKING is not set, so that a command that blocks shows itself, by an
-    // assertion. Here it is logged (`command_from_master`), and finds its time up.
+    // assertion. Here it is logged (`command_from_master`), and replies as if its timeout were
+    // over.
     let reploff = server.master_initial_offset;
     let replid = server.master_replid.clone();
     let client = &mut server[master];
@@ -1172,21 +1173,23 @@ pub fn replicationCreateMasterClient(server: &mut Server, conn: Option<ConnId>, 
     }
 }
 
-/// What becomes of a command that our master sent.
+/// The decision about a command that our master sent.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FromMaster {
-    /// It is executed (or queued, or refused with an error in the log) like anybody's.
+    /// Execute it (or queue it, or refuse it with an error in the log), like a command of any
+    /// client.
     Execute,
-    /// It has no effect. Its bytes count, and go on to our own replicas.
+    /// Execute nothing. The bytes of the command count in the offset, and go on to our own
+    /// replicas.
     Ignore,
-    /// The link is closed before the command: nothing behind it can be applied in the right place.
+    /// Close the link before the command: nothing behind it can be applied in the right place.
     HangUp,
 }
 use FromMaster::*;
 
 /// Decides about each command that our master sends: what it may do here, and what it may not.
 ///
-/// What genuine masters of all versions have in their streams is what changed their data, and a
+/// Genuine masters of all versions have in their streams what changed their data, and a
 /// handful of commands beside that. Anything else is no part of a history, and was executed
 /// nowhere: a client in the place of our master, or a fault.
 ///
@@ -1271,7 +1274,8 @@ fn ignore_from_master(server: &Server, c: ClientId, name: &str) -> FromMaster {
     Ignore
 }
 
-/// The replication offset at which the command that our master's client is about to execute ends.
+/// Returns the replication offset at which the command ends that our master's client is about to
+/// execute.
 fn offset_behind_command(server: &Server, c: ClientId) -> i64 {
     let client = &server[c];
     let left = client.querybuf.len() + client.input.querybuf_lent_len - client.input.qb_pos;
@@ -1339,7 +1343,7 @@ impl EofMark {
     }
 }
 
-/// What the line before the RDB says.
+/// The line before the RDB, parsed.
 enum BulkHeader<'a> {
     /// `-<text>`
     Error(&'a [u8]),
@@ -1419,7 +1423,8 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                         "MASTER <-> REPLICA sync: receiving {} bytes from master to disk",
                         size
                     );
-                    // C: -1 makes it wait for another header, and below that it reads into nowhere.
+                    // C: -1 makes it wait for another header, and a smaller number becomes a read
+                    // of enormous length.
                     if size < 0 {
                         serverLog!(
                             LL_WARNING,
@@ -1520,12 +1525,12 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
 /// Ends a full resync when the file is complete: loads it in place of our data, and makes the
 /// connection that of the client of our master. (The second half of the C's `readSyncBulkPayload`.)
 ///
-/// It takes the place of our own RDB when it is loaded, not before: what a master sends may be
-/// damaged, and then the old one is all that there is to start from.
+/// The file takes the place of our own RDB when it is loaded, not before: what a master sends may
+/// be damaged, and then the old one is all that there is to start from.
 // C: it is renamed first, and loaded from there.
 fn load_sync_bulk_payload(server: &mut Server, conn: ConnId, usemark: bool) {
     let tmpfile = server.repl_transfer_tmpfile.clone().unwrap_or_default();
-    // C: finds out when the old data are gone.
+    // C: finds out that the file is damaged only when the old data is gone.
     if !rdb_is_loadable(&tmpfile).unwrap_or(false) {
         serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
         cancelReplicationHandshake(server, true);
@@ -1703,12 +1708,12 @@ pub fn sendCommandArgv(server: &mut Server, conn: ConnId, argv: &[&[u8]]) -> Res
     sendCommandRaw(server, conn, &cmd)
 }
 
-/// How far `slaveTryPartialResynchronization` has come.
+/// The result of `slaveTryPartialResynchronization`.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum PsyncResult {
     /// PSYNC could not be sent.
     PSYNC_WRITE_ERROR,
-    /// Not answered yet: call again with `read_reply` when there is something to read.
+    /// PSYNC is not answered yet: call again with `read_reply` when there is something to read.
     PSYNC_WAIT_REPLY,
     /// The master goes on; `server.master` is connected.
     PSYNC_CONTINUE,
@@ -2355,8 +2360,8 @@ pub fn replicationHandleMasterDisconnection(server: &mut Server) {
 /// REPLICAOF host port, and REPLICAOF NO ONE, which makes this server a master. SLAVEOF is an
 /// alias.
 pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    // C: it is asked for after the fact. A replica that sends NO ONE is gone by then, since all
-    // replicas are cut off.
+    // C: describes the client after the change. A replica that sends NO ONE is gone by then, since
+    // all replicas are cut off.
     let client = catClientInfoString(server, c);
 
     if eq_ignore_case(&argv[1], b"no") && eq_ignore_case(&argv[2], b"one") {

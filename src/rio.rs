@@ -378,12 +378,12 @@ pub fn rioTell(r: &Rio) -> u64 {
     r.base + if r.writing { r.buf.len() } else { r.pos } as u64
 }
 
-/// Whether a read has failed.
+/// Tells whether a read has failed.
 pub fn rioGetReadError(r: &Rio) -> bool {
     r.flags & RIO_FLAG_READ_ERROR != 0
 }
 
-/// Whether a write has failed.
+/// Tells whether a write has failed.
 pub fn rioGetWriteError(r: &Rio) -> bool {
     r.flags & RIO_FLAG_WRITE_ERROR != 0
 }
@@ -393,7 +393,7 @@ pub fn rio_error(r: &Rio) -> Option<&io::Error> {
     r.error.as_ref()
 }
 
-/// Whether a read has met the end (stdio's `feof`).
+/// Tells whether a read has met the end (stdio's `feof`).
 pub fn rio_at_eof(r: &Rio) -> bool {
     rio_error(r).is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
 }

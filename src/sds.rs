@@ -96,7 +96,7 @@ pub fn sdscatrepr(s: &mut Vec<u8>, p: &[u8]) {
     s.push(b'"');
 }
 
-/// Whether `c` is a hexadecimal digit.
+/// Tells whether `c` is a hexadecimal digit.
 pub fn is_hex_digit(c: u8) -> bool {
     c.is_ascii_hexdigit()
 }

@@ -122,7 +122,7 @@ pub const fn command(
 }
 
 impl CommandSpec {
-    /// The same entry, with a function that finds the keys.
+    /// Returns the row with a function that finds the keys.
     pub const fn getkeys(self, getkeys_proc: redisGetKeysProc) -> CommandSpec {
         CommandSpec { getkeys_proc: Some(getkeys_proc), ..self }
     }
@@ -313,32 +313,34 @@ pub struct CommandTable {
 }
 
 impl CommandTable {
-    /// The command with this name, whatever its case.
+    /// Looks a command up by the name that clients use, whatever its case.
     #[inline]
     pub fn lookup(&self, name: &[u8]) -> Option<CommandId> {
         self.names.find(name)
     }
 
-    /// The same, among the names of the static table, which renaming leaves alone.
+    /// Looks a command up by its name in the static table, which renaming leaves alone.
     pub fn lookup_original_name(&self, name: &[u8]) -> Option<CommandId> {
         self.orig_names.find(name)
     }
 
-    /// The number of names that clients can use.
+    /// Returns the number of names that clients can use.
     pub fn len(&self) -> usize {
         self.names.names.len()
     }
 
-    /// The commands that clients can use, in the order of the table; renamed ones last.
+    /// Iterates over the commands that clients can use, in the order of the table; renamed ones
+    /// last.
     pub fn iter(&self) -> impl Iterator<Item = &redisCommand> {
         self.names.names.iter().map(|&(_, id)| &self.commands[id])
     }
 
-    /// `rename-command`: the command is known by another name from here on, or by none if that is
-    /// empty. An error is in words.
+    /// Renames a command (`rename-command`): from here on clients know it only by the new name, or
+    /// by none if that is empty. `Err`: the reason, for the report of the configuration's error.
     pub fn rename(&mut self, name: &[u8], new_name: &[u8]) -> Result<(), Vec<u8>> {
         let Some(id) = self.names.find(name) else {
-            // One of the C's that is not here has no name already, whatever name it should have.
+            // A command of the C that is absent cannot be called by its own name, and a new one
+            // would name nothing.
             if absent_commands.iter().any(|absent| eq_ignore_case(absent.as_bytes(), name)) {
                 return Ok(());
             }
@@ -392,19 +394,19 @@ impl IndexMut<CommandId> for CommandTable {
 /// An open hash table over `names`, in which the case of names does not matter.
 #[derive(Default)]
 struct NameTable {
-    /// A power of two of them, at most a quarter full.
+    /// The slots: a power of two of them, at most a quarter full.
     slots: Vec<NameSlot>,
-    /// In lower case.
+    /// The names in lower case, each with its command.
     names: Vec<(Vec<u8>, CommandId)>,
 }
 
 #[derive(Copy, Clone)]
 struct NameSlot {
-    /// The first eight bytes.
+    /// The first eight bytes of the name, in lower case.
     word: u64,
-    /// Of the name, in bytes; `EMPTY_SLOT` where there is none.
+    /// The length of the name in bytes; `EMPTY_SLOT` where there is none.
     len: usize,
-    /// Its place in `names`.
+    /// The place of the name in `names`.
     index: usize,
     id: CommandId,
 }
@@ -714,7 +716,8 @@ pub fn clientsCron(server: &mut Server) {
 
     while iterations > 0 {
         iterations -= 1;
-        // Turning the list makes the client the first: quick to find again when it has to go.
+        // Rotating the list makes the client at its tail the first. So each call goes on where the
+        // last one stopped, even if the client is freed meanwhile.
         listRotateTailToHead(&mut server.clients.list);
         let Some(head) = listFirst(&server.clients.list) else { break };
         let c = listNodeValue(&server.clients.list, head);
@@ -763,7 +766,7 @@ pub fn databasesCron(server: &mut Server) {
             for _ in 0..dbs_per_call {
                 let rehash_db = server.rehash_db % server.dbnum;
                 if incrementallyRehash(server, rehash_db) {
-                    // That was the millisecond; the rest at the next cron.
+                    // The millisecond is used up; the next cron goes on.
                     break;
                 }
                 server.rehash_db = rehash_db + 1;
@@ -886,8 +889,8 @@ fn run_with_period(server: &Server, ms: i64) -> bool {
 /// - timeouts of clients of several kinds
 /// - replication: reconnects and timeouts
 ///
-/// What is done less often than in each call stands behind `run_with_period`. Returns the number of
-/// milliseconds until the next call.
+/// Duties that are done less often than in each call stand behind `run_with_period`. Returns the
+/// number of milliseconds until the next call.
 pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     // Arm the watchdog: its signal is delivered if we are not back here in time.
     if server.watchdog_period != 0 {
@@ -1345,7 +1348,7 @@ pub fn adjustOpenFilesLimit(server: &mut Server) {
     for bound in [maxfiles, nr_open, nr_open.min(hardlimit)] {
         let less = maxfiles.saturating_sub(bound).next_multiple_of(DECR_STEP);
         let limit = maxfiles.saturating_sub(less);
-        // What we had we still have.
+        // The old limit is still in force.
         if limit <= oldlimit {
             continue;
         }
@@ -1920,7 +1923,7 @@ fn command_start_time(server: &mut Server) -> ustime_t {
 /// - `CMD_CALL_PROPAGATE_AOF`, `CMD_CALL_PROPAGATE_REPL`: propagate it to the append only file, to
 ///   the replicas
 ///
-/// What is propagated depends on the client's flags as well, which the command may set with
+/// The propagation depends on the client's flags as well, which the command may set with
 /// `forceCommandPropagation` and `preventCommandPropagation`:
 ///
 /// 1. A command that changed the data, or forces its propagation, is propagated, unless it prevents
@@ -2047,7 +2050,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     }
     let client = &mut server.clients[c];
     if blocked {
-        // The end of the wait enters it into the slow log.
+        // It is entered into the slow log when the client is unblocked.
         client.argv = Some(rewritten.unwrap_or_else(|| argv.to_argv()));
     }
 
@@ -2445,8 +2448,8 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         let rsi = rdbPopulateSaveInfo(server);
         let filename = server.rdb_filename.clone();
         if rdbSave(server, &filename, rsi.as_ref()).is_err() {
-            // Better alive with the data than gone without. If a child was killed, the next cron
-            // sees to who waited for it.
+            // An exit would lose the data; staying alive keeps it. If a child was killed, the next
+            // cron sees to who waited for it.
             serverLog!(LL_WARNING, "Error trying to save the DB, can't exit.");
             if server.supervised_mode == SUPERVISED_SYSTEMD {
                 redisCommunicateSystemd(b"STATUS=Error trying to save the DB, can't exit.\n");
@@ -2531,7 +2534,7 @@ pub fn echoCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyBulkCBuffer(server, c, &argv[1]);
 }
 
-/// TIME
+/// TIME: replies with the Unix time, as an array of seconds and microseconds.
 pub fn timeCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let now = ustime();
     addReplyArrayLen(server, c, 2);
@@ -2583,7 +2586,8 @@ pub fn addReplyCommand(server: &mut Server, c: ClientId, cmd: Option<CommandId>)
     addReplyCommandCategories(cl, c, cmd);
 }
 
-/// COMMAND [COUNT | GETKEYS command.. | INFO [name..] | HELP]
+/// COMMAND [COUNT | GETKEYS command.. | INFO [name..] | HELP]: describes the commands of this
+/// server.
 pub fn commandCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let is = |name: &str| eq_ignore_case(&argv[1], name.as_bytes());
     if argv.len() == 2 && is("help") {
@@ -2668,7 +2672,7 @@ pub fn getSafeInfoString(s: &[u8]) -> Vec<u8> {
 
 /// The commit of the sources, for INFO and `--version`: there is no repository to ask at run time.
 const GIT_SHA1: &str = "00000000";
-/// Whether the sources differed from that commit.
+/// 1 if the sources differed from that commit.
 const GIT_DIRTY: i32 = 0;
 
 /// `release.c`: a number that differs between builds of different versions.
@@ -3267,7 +3271,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
     );
 }
 
-/// INFO [section]
+/// INFO [section]: replies with the text of `genRedisInfoString`.
 pub fn infoCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if argv.len() > 2 {
         addReplyErrorObject(server, c, shared::syntaxerr);
@@ -3278,7 +3282,7 @@ pub fn infoCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyVerbatim(server, c, &info, "txt");
 }
 
-/// MONITOR
+/// MONITOR: shows the client all commands that are executed from here on.
 pub fn monitorCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     if server[c].flags & CLIENT_DENY_BLOCKING != 0 {
         // Such a client expects one reply for each command.
@@ -3325,7 +3329,7 @@ pub fn createPidFile(server: &mut Server) {
     let _ = fs::write(as_path(pidfile), format!("{}\n", getpid()));
 }
 
-/// `--version`
+/// Prints the version on standard output and exits with 0 (`--version`).
 pub fn version() -> ! {
     println!(
         "Redis server v={} sha={}:{} malloc={} bits={} build={:x}",
@@ -3339,7 +3343,7 @@ pub fn version() -> ! {
     std::process::exit(0);
 }
 
-/// `--help`
+/// Prints on standard error how the program is called, and exits with 1 (`--help`).
 pub fn usage() -> ! {
     eprintln!(
         "Usage: ./redis-server [/path/to/redis.conf] [options] [-]
@@ -3440,7 +3444,8 @@ pub fn changeListenPort(server: &mut Server, port: i32) -> CResult {
     C_OK
 }
 
-/// SIGTERM and SIGINT ask for a shutdown; a crash is reported, if that is configured.
+/// Installs the handlers of signals: SIGTERM and SIGINT ask for a shutdown, and a crash is
+/// reported, if that is configured.
 pub fn setupSignalHandlers(server: &Server) {
     crate::debug::prepare_crash_report(server);
     let hooks = SignalHooks {
@@ -3618,7 +3623,8 @@ fn expandProcTitleTemplate(server: &Server, template: &[u8], title: &[u8]) -> Op
     Some(sdstrim(&res, b" ").to_vec())
 }
 
-/// Whether a template has no error, and makes some title, even if the program's name is empty.
+/// Tells whether a template has no error, and makes some title, even if the program's name is
+/// empty.
 ///
 /// C: takes the variables as they are at the moment. Here those that say something in some
 /// configuration count as text.

@@ -44,7 +44,7 @@ pub fn slowlogCreateEntry(
     }
 }
 
-/// Whether `slowlogPushEntryIfNeeded` would do anything for a command that took `duration`
+/// Tells whether `slowlogPushEntryIfNeeded` would do anything for a command that took `duration`
 /// microseconds.
 #[inline]
 pub fn slowlog_would_push(server: &Server, duration: i64) -> bool {

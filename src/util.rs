@@ -607,7 +607,7 @@ pub fn getAbsolutePath(filename: &[u8]) -> Option<Vec<u8>> {
     Some(abspath)
 }
 
-/// Whether `path` is the name of a file in the current directory: no `/` and no `\` in it.
+/// Tells whether `path` is the name of a file in the current directory: no `/` and no `\` in it.
 pub fn pathIsBaseName(path: &[u8]) -> bool {
     mempbrk(c_str(path), b"/\\").is_none()
 }

@@ -89,12 +89,12 @@ impl<T: Copy> List<T> {
         self.len
     }
 
-    /// Whether the list has no node.
+    /// Tells whether the list has no node.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Whether `node` is (still) a node of this list.
+    /// Tells whether `node` is (still) a node of this list.
     pub fn contains(&self, node: ListNode) -> bool {
         self.slots
             .get(node.index as usize)

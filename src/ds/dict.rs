@@ -306,7 +306,7 @@ impl RawDict {
         (self.buckets(0) + self.buckets(1) + self.chains[0] + self.chains[1]) * BUCKET
     }
 
-    /// Whether there are two tables, and buckets are still to be moved from one to the other.
+    /// Tells whether there are two tables, and buckets are still to be moved from one to the other.
     #[inline]
     pub fn is_rehashing(&self) -> bool {
         self.rehashidx != NOT_REHASHING
@@ -499,9 +499,9 @@ impl RawDict {
         rehashes
     }
 
-    /// Whether there are two tables, and neither a pause nor the resize policy is against moving a
-    /// bucket. While resizing is to be avoided, a table goes on moving only if the two differ so
-    /// much in size that it is badly needed.
+    /// Tells whether there are two tables, and neither a pause nor the resize policy is against
+    /// moving a bucket. While resizing is to be avoided, a table goes on moving only if the two
+    /// differ so much in size that it is badly needed.
     fn may_rehash(&self) -> bool {
         if !self.is_rehashing() || self.pauserehash > 0 {
             return false;
@@ -1460,7 +1460,7 @@ pub fn dictSlots<E: DictEntry>(d: &Dict<E>) -> usize {
     d.raw.slots()
 }
 
-/// Whether the table is rehashing, between two tables.
+/// Tells whether the table is rehashing, between two tables.
 pub fn dictIsRehashing<E: DictEntry>(d: &Dict<E>) -> bool {
     d.raw.is_rehashing()
 }
@@ -1480,7 +1480,7 @@ pub fn dictResize<E: DictEntry>(d: &mut Dict<E>) -> bool {
     d.raw.resize()
 }
 
-/// Whether the table is so empty that it is worth shrinking.
+/// Tells whether the table is so empty that it is worth shrinking.
 pub fn htNeedsResize<E: DictEntry>(d: &Dict<E>) -> bool {
     d.raw.needs_resize()
 }

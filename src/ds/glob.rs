@@ -115,7 +115,7 @@ fn stringmatchlen_impl(
     pattern.is_empty() && string.is_empty()
 }
 
-/// Whether `string` matches `pattern`; `nocase` ignores the case of ASCII letters.
+/// Tells whether `string` matches `pattern`; `nocase` ignores the case of ASCII letters.
 ///
 /// The time is bounded by the product of the lengths and the number of stars, whatever the pattern.
 pub fn stringmatchlen(pattern: &[u8], string: &[u8], nocase: bool) -> bool {

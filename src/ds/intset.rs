@@ -246,7 +246,7 @@ pub fn intsetRemove(is: &mut Intset, value: i64) -> bool {
     true
 }
 
-/// Whether `value` is in the set.
+/// Tells whether `value` is in the set.
 #[inline]
 pub fn intsetFind(is: &[u8], value: i64) -> bool {
     _intsetValueEncoding(value) <= intset_encoding(is) && intsetSearch(is, value).is_ok()
@@ -295,8 +295,8 @@ pub fn intsetBlobLen(is: &[u8]) -> usize {
     INTSET_HEADER_SIZE + intsetLen(is) as usize * intset_encoding(is) as usize
 }
 
-/// Whether these bytes are an intset, and not an empty one. Without `deep` the header is checked,
-/// with it the order too.
+/// Tells whether these bytes are an intset, and not an empty one. Without `deep` the header is
+/// checked, with it the order too.
 pub fn intsetValidateIntegrity(is: &[u8], deep: bool) -> bool {
     if is.len() < INTSET_HEADER_SIZE {
         return false;
@@ -320,7 +320,7 @@ pub fn intsetValidateIntegrity(is: &[u8], deep: bool) -> bool {
     }
 }
 
-/// Whether each value is greater than the one before.
+/// Tells whether each value is greater than the one before.
 fn ascending<const N: usize, T: Ord>(values: &[[u8; N]], decode: fn([u8; N]) -> T) -> bool {
     values.is_sorted_by(|a, b| decode(*a) < decode(*b))
 }

@@ -560,8 +560,8 @@ fn lpAssertValidEntry(lp: &[u8], p: usize) -> usize {
     p
 }
 
-/// Whether these bytes are a listpack. Without `deep` the header and the end mark are checked, with
-/// it every element too.
+/// Tells whether these bytes are a listpack. Without `deep` the header and the end mark are
+/// checked, with it every element too.
 pub fn lpValidateIntegrity(lp: &[u8], deep: bool) -> bool {
     let size = lp.len();
     if size < LP_HDR_SIZE + 1 || lpGetTotalBytes(lp) != size || lp[size - 1] != LP_EOF {

@@ -84,7 +84,7 @@ impl Ziplist {
         Ziplist(SelfSized::new())
     }
 
-    /// Whether it is [`Ziplist::none`].
+    /// Tells whether it is [`Ziplist::none`].
     #[inline]
     pub fn is_none(&self) -> bool {
         self.0.len() < ZIPLIST_HEADER_SIZE
@@ -144,7 +144,7 @@ pub enum ZiplistEntry<'a> {
     Int(i64),
 }
 
-/// Whether the encoding is one of the string encodings.
+/// Tells whether the encoding is one of the string encodings.
 #[inline]
 fn ZIP_IS_STR(encoding: u8) -> bool {
     encoding < ZIP_STR_MASK
@@ -211,8 +211,8 @@ impl Ziplist {
     }
 }
 
-/// Whether `add` more bytes leave a ziplist within the gigabyte it may have. `zl` is `None` for a
-/// list not made yet.
+/// Tells whether `add` more bytes leave a ziplist within the gigabyte it may have. `zl` is `None`
+/// for a list not made yet.
 pub fn ziplistSafeToAdd(zl: Option<&[u8]>, add: usize) -> bool {
     zl.map_or(0, ziplistBlobLen).saturating_add(add) <= ZIPLIST_MAX_SAFETY_SIZE
 }
@@ -860,7 +860,7 @@ pub fn ziplistReplace(zl: &mut Ziplist, p: usize, s: &[u8]) {
     }
 }
 
-/// Whether the entry at `p` holds the value `s`; false at the end mark.
+/// Tells whether the entry at `p` holds the value `s`; false at the end mark.
 pub fn ziplistCompare(zl: &[u8], p: usize, s: &[u8]) -> bool {
     match ziplistGet(zl, p) {
         Some(ZiplistEntry::Str(data)) => data == s,
@@ -981,9 +981,9 @@ pub fn ziplistRepr(zl: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"{end}\n\n");
 }
 
-/// Whether these bytes are a ziplist. Without `deep` the header and the end mark are checked, with
-/// it every entry too, and then `entry_cb` is asked about each: it is given the entry's position,
-/// and false ends the check.
+/// Tells whether these bytes are a ziplist. Without `deep` the header and the end mark are checked,
+/// with it every entry too, and then `entry_cb` is asked about each: it is given the entry's
+/// position, and false ends the check.
 pub fn ziplistValidateIntegrity(
     zl: &[u8],
     deep: bool,
@@ -1028,8 +1028,8 @@ pub fn ziplistValidateIntegrity(
         && (ZIPLIST_LENGTH(zl) == u16::MAX || ZIPLIST_LENGTH(zl) as usize == count)
 }
 
-/// Whether no two of these values read the same. They may come from a list that another program
-/// wrote: the string `12` reads as the integer does.
+/// Tells whether no two of these values read the same. They may come from a list that another
+/// program wrote: the string `12` reads as the integer does.
 // C: the callers put copies of the values into a table.
 pub fn ziplist_all_distinct(values: &mut [ZiplistEntry]) -> bool {
     for value in values.iter_mut() {

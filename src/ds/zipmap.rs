@@ -67,8 +67,8 @@ pub fn zipmapLen(zm: &[u8]) -> usize {
     }
 }
 
-/// Whether these bytes are a zipmap. Without `deep` only the end mark is checked; with it every
-/// pair, and that there is at least one.
+/// Tells whether these bytes are a zipmap. Without `deep` only the end mark is checked; with it
+/// every pair, and that there is at least one.
 pub fn zipmapValidateIntegrity(zm: &[u8], deep: bool) -> bool {
     let size = zm.len();
     if size < 2 || zm[size - 1] != ZIPMAP_END {

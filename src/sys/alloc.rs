@@ -208,9 +208,9 @@ pub fn zmalloc_set_oom_handler(oom_handler: fn(usize) -> !) {
     let _ = zmalloc_oom_handler.set(oom_handler);
 }
 
-/// Whether the first thread to register (the main one) has allocated anything since `mark` was
-/// last given here, which is moved on: if not, what is in use cannot have grown by its doing. Two
-/// loads, where [`zmalloc_used_memory`] has to add up.
+/// Tells whether the first thread to register (the main one) has allocated anything since `mark`
+/// was last given here, which is moved on: if not, what is in use cannot have grown by its doing.
+/// Two loads, where [`zmalloc_used_memory`] has to add up.
 #[inline]
 pub fn has_allocated_since(mark: &mut u64) -> bool {
     let now = load(THREADS[0].allocated.load(Relaxed));

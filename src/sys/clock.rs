@@ -227,7 +227,7 @@ pub fn getTimeZone() -> i64 {
     unsafe { timezone }
 }
 
-/// Whether daylight saving is in force at the Unix time `t`, in seconds.
+/// Tells whether daylight saving is in force at the Unix time `t`, in seconds.
 ///
 /// Takes libc's lock, so it must not run in a forked child: ask from the cron and keep the answer.
 pub fn daylight_in_effect(t: i64) -> bool {

@@ -87,13 +87,13 @@ pub fn dup2(old: RawFd, new: RawFd) -> io::Result<()> {
     cvt(unsafe { libc::dup2(old, new) }).map(drop)
 }
 
-/// Whether the descriptor is open at all.
+/// Tells whether the descriptor is open at all.
 pub fn fd_is_open(fd: RawFd) -> bool {
     // SAFETY: no pointers.
     unsafe { libc::fcntl(fd, libc::F_GETFD) != -1 }
 }
 
-/// Whether the descriptor is a terminal.
+/// Tells whether the descriptor is a terminal.
 pub fn isatty(fd: RawFd) -> bool {
     // SAFETY: no pointers.
     unsafe { libc::isatty(fd) == 1 }
@@ -132,7 +132,7 @@ pub enum Access {
     Execute,
 }
 
-/// Whether this process may do that with the file.
+/// Tells whether this process may do that with the file.
 pub fn access(path: &[u8], what: Access) -> io::Result<()> {
     let flags = match what {
         Access::Read => AccessFlags::R_OK,

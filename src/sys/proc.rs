@@ -93,8 +93,8 @@ pub fn daemonize() -> io::Result<()> {
     Ok(())
 }
 
-/// Whether transparent huge pages are on for all. They make a forked child copy 2 MB where 4 KB
-/// changed.
+/// Tells whether transparent huge pages are on for all. They make a forked child copy 2 MB where 4
+/// KB changed.
 pub fn THPIsEnabled() -> bool {
     fs::read("/sys/kernel/mm/transparent_hugepage/enabled")
         .is_ok_and(|text| text.windows(8).any(|w| w == b"[always]"))

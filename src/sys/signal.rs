@@ -49,7 +49,7 @@ fn log_in_handler(line: &'static str) {
     }
 }
 
-/// Whether a signal has asked for a shutdown (`server.shutdown_asap`).
+/// Tells whether a signal has asked for a shutdown (`server.shutdown_asap`).
 pub fn shutdown_requested() -> bool {
     SHUTDOWN_ASAP.load(Relaxed)
 }

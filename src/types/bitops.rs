@@ -115,8 +115,8 @@ pub enum Overflow {
 }
 use Overflow::*;
 
-/// Whether `value + incr` leaves an unsigned field of `bits`, and if so, what to store instead:
-/// `Some(None)` under FAIL.
+/// Tells whether `value + incr` leaves an unsigned field of `bits`, and if so, what to store
+/// instead: `Some(None)` under FAIL.
 pub fn checkUnsignedBitfieldOverflow(
     value: u64,
     incr: i64,

@@ -183,7 +183,7 @@ fn geoAppendIfWithinShape<'a>(
     }
 }
 
-/// Whether there are as many places as are wanted; 0 is no limit.
+/// Tells whether there are as many places as are wanted; 0 is no limit.
 fn enough(ga: &geoArray<'_>, limit: usize) -> bool {
     limit != 0 && ga.len() >= limit
 }

@@ -641,8 +641,8 @@ fn createHLLObject() -> Object {
     Object::Raw(s)
 }
 
-/// Whether bytes have the header, and a dense one the length, of a HyperLogLog. What follows in a
-/// sparse one is checked where it is read.
+/// Tells whether bytes have the header, and a dense one the length, of a HyperLogLog. What follows
+/// in a sparse one is checked where it is read.
 fn is_hll(s: &[u8]) -> bool {
     s.len() >= HLL_HDR_SIZE
         && s.starts_with(HLL_MAGIC)

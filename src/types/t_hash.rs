@@ -213,7 +213,7 @@ pub fn hashTypeGetValueLength(o: HashRef, field: &[u8]) -> usize {
     }
 }
 
-/// Whether there is such a field.
+/// Tells whether there is such a field.
 pub fn hashTypeExists(o: HashRef, field: &[u8]) -> bool {
     match o {
         HashRef::Ziplist(zl) => hash_ziplist_find(zl, field).is_some(),
@@ -374,8 +374,8 @@ pub fn hashTypeDup(o: HashRef) -> Hash {
     }
 }
 
-/// Whether these bytes are the ziplist of a hash. Without `deep` just its header is checked, with
-/// it every entry, that no field is there twice, and that each has a value.
+/// Tells whether these bytes are the ziplist of a hash. Without `deep` just its header is checked,
+/// with it every entry, that no field is there twice, and that each has a value.
 pub fn hashZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     if !deep {
         return ziplistValidateIntegrity(zl, false, None);

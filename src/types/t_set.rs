@@ -81,7 +81,7 @@ impl Set {
 }
 
 impl SetRef<'_> {
-    /// Whether it is the same set, not just an equal one.
+    /// Tells whether it is the same set, not just an equal one.
     fn is(self, other: SetRef) -> bool {
         match (self, other) {
             (SetRef::Intset(a), SetRef::Intset(b)) => std::ptr::eq(a, b),
@@ -124,7 +124,7 @@ pub fn table_mem_usage<E: DictEntry>(ht: &Dict<E>, sample_size: usize) -> usize 
     table + (elesize as u128 * dictSize(ht) as u128).checked_div(samples).unwrap_or(0) as usize
 }
 
-/// Whether tables inside of values may move now, as `updateDictResizePolicy` decides for the
+/// Tells whether tables inside of values may move now, as `updateDictResizePolicy` decides for the
 /// keyspace.
 #[inline]
 pub fn value_resize_policy(server: &Server) -> dictResizeEnable {
@@ -294,7 +294,7 @@ pub fn setTypeRemove(setobj: &mut Set, value: &[u8], limits: SetLimits) -> bool 
     }
 }
 
-/// Whether `value` is a member.
+/// Tells whether `value` is a member.
 #[inline]
 pub fn setTypeIsMember(subject: SetRef, value: &[u8]) -> bool {
     match subject {
@@ -303,7 +303,7 @@ pub fn setTypeIsMember(subject: SetRef, value: &[u8]) -> bool {
     }
 }
 
-/// Whether an element of another set is a member.
+/// Tells whether an element of another set is a member.
 #[inline]
 fn set_type_is_member_element(subject: SetRef, ele: SetElement) -> bool {
     match (subject, ele) {

@@ -249,7 +249,7 @@ impl Zset {
 }
 
 impl ZsetRef<'_> {
-    /// Whether it is the same sorted set, not just an equal one.
+    /// Tells whether it is the same sorted set, not just an equal one.
     fn is(self, other: ZsetRef) -> bool {
         match (self, other) {
             (ZsetRef::Ziplist(a), ZsetRef::Ziplist(b)) => std::ptr::eq(a, b),
@@ -1026,9 +1026,9 @@ pub fn zsetRank(zobj: ZsetRef, ele: &[u8], reverse: bool) -> Option<usize> {
     Some(if reverse { zsetLength(zobj) - rank } else { rank - 1 })
 }
 
-/// Whether these bytes are the ziplist of a sorted set. Only the `deep` check makes the set safe to
-/// use: every entry can be read, there is a score for each member, none of them is NaN, and no
-/// member is there twice.
+/// Tells whether these bytes are the ziplist of a sorted set. Only the `deep` check makes the set
+/// safe to use: every entry can be read, there is a score for each member, none of them is NaN, and
+/// no member is there twice.
 // C: takes a NaN, which ends the process when the set gets a skip list.
 pub fn zsetZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
     if !deep {
@@ -1449,7 +1449,7 @@ impl<'a> zsetopsrc<'a> {
         }
     }
 
-    /// Whether both are the same key's value.
+    /// Tells whether both are the same key's value.
     fn same(&self, other: &zsetopsrc<'_>) -> bool {
         match (self.subject, other.subject) {
             (Subject::Missing, Subject::Missing) => true,
@@ -1911,7 +1911,7 @@ enum zrange_result_handler {
 }
 
 impl zrange_result_handler {
-    /// Whether the scores matter.
+    /// Tells whether the scores matter.
     fn scores(&self) -> bool {
         match self {
             zrange_result_handler::Client { withscores } => *withscores,
