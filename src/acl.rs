@@ -81,7 +81,7 @@ fn time_independent_strcmp(a: &[u8], b: &[u8]) -> bool {
     diff == 0
 }
 
-/// The form in which a password is kept: its SHA-256 in 64 hex digits.
+/// Returns the form in which a password is kept: its SHA-256 in 64 hex digits.
 pub fn ACLHashPassword(cleartext: &[u8]) -> Vec<u8> {
     hex(&Sha256::digest(cleartext))
 }
@@ -101,8 +101,8 @@ fn ACLStringHasSpaces(s: &[u8]) -> bool {
     s.iter().any(|b| b.is_ascii_whitespace() || *b == 0x0b || *b == 0)
 }
 
-/// The flag of a category (`CMD_CATEGORY_*`), found by its name without `@`; 0 if there is none of
-/// this name.
+/// Returns the flag of a category (`CMD_CATEGORY_*`), found by its name without `@`; 0 if there is
+/// none of this name.
 pub fn ACLGetCommandCategoryFlagByName(name: &[u8]) -> u64 {
     ACLCommandCategories
         .iter()
@@ -110,7 +110,7 @@ pub fn ACLGetCommandCategoryFlagByName(name: &[u8]) -> u64 {
         .map_or(0, |&(_, flag)| flag)
 }
 
-/// A user who may nothing yet, but for the channels that `acl-pubsub-default` gives.
+/// Returns a user who may nothing yet, but for the channels that `acl-pubsub-default` gives.
 fn new_user(name: &[u8], acl_pubsub_default: i32) -> User {
     let flags = USER_FLAG_DISABLED | acl_pubsub_default as u64;
     User { name: name.to_vec(), flags, passwords: Vec::new() }
@@ -125,7 +125,7 @@ fn ACLCreateUser(server: &mut Server, name: &[u8]) -> Option<UserId> {
     Some(server.users.len() - 1)
 }
 
-/// A user as the rules that make it, in the form of config files.
+/// Returns a user as the rules that make it, in the form of config files.
 ///
 /// C: tells which keys, channels and commands a user may use. Here every user may use all of them
 /// (see `may_everything`).
@@ -322,7 +322,7 @@ pub fn ACLAuthenticateUser(
     C_OK
 }
 
-/// The user of this name.
+/// Returns the user of this name.
 pub fn ACLGetUserByName(server: &Server, name: &[u8]) -> Option<UserId> {
     server.users.iter().position(|u| u.name == name)
 }

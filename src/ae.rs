@@ -214,7 +214,7 @@ pub fn aeCreateEventLoop<S>(setsize: i32) -> io::Result<EventLoop<S>> {
     })
 }
 
-/// The number that descriptors must be below.
+/// Returns the number that descriptors must be below.
 pub fn aeGetSetSize<S>(el: &EventLoop<S>) -> i32 {
     el.setsize
 }
@@ -755,7 +755,7 @@ pub fn aeMain<S: AeState>(state: &mut S) {
     }
 }
 
-/// The name of the kernel's interface, for INFO (`multiplexing_api`).
+/// Returns the name of the kernel's interface, for INFO (`multiplexing_api`).
 pub fn aeGetApiName() -> &'static str {
     "epoll"
 }

@@ -50,7 +50,7 @@ impl std::error::Error for AnetError {}
 /// A result whose error can be logged.
 pub type AnetResult<T> = Result<T, AnetError>;
 
-/// The error "`what`: words of `e`".
+/// Returns the error "`what`: words of `e`".
 fn anetSetError(what: &str, e: &io::Error) -> AnetError {
     anet_error_text(format!("{what}: {}", error_text(e)), errno_of(e))
 }
@@ -131,8 +131,8 @@ pub fn anetRecvTimeout(fd: RawFd, ms: i64) -> AnetResult<()> {
     socket::set_recv_timeout(fd, ms).map_err(|e| anetSetError("setsockopt SO_RCVTIMEO", &e))
 }
 
-/// The first address of `host`, as text. With [`ANET_IP_ONLY`] it only checks an address and puts
-/// it in order.
+/// Returns the first address of `host`, as text. With [`ANET_IP_ONLY`] it only checks an address
+/// and puts it in order.
 pub fn anetResolve(host: &[u8], flags: i32) -> AnetResult<Vec<u8>> {
     let hints = ResolveHints { numericOnly: flags & ANET_IP_ONLY != 0, ..Default::default() };
     let addrs = socket::resolve(Some(host), 0, hints).map_err(resolve_error)?;
@@ -301,18 +301,19 @@ fn _anetTcpServer(port: u16, bindaddr: Option<&[u8]>, af: i32, backlog: i32) -> 
     Err(anet_error_text(format!("unable to bind socket, errno: {errno}"), errno))
 }
 
-/// A listening IPv4 socket. `bindaddr` `None` or `*`: on all addresses.
+/// Returns a listening IPv4 socket. `bindaddr` `None` or `*`: on all addresses.
 pub fn anetTcpServer(port: u16, bindaddr: Option<&[u8]>, backlog: i32) -> AnetResult<RawFd> {
     _anetTcpServer(port, bindaddr, socket::AF_INET, backlog)
 }
 
-/// A listening IPv6 socket, which takes no IPv4. `bindaddr` `None`, `*` or `::*`: on all addresses.
+/// Returns a listening IPv6 socket, which takes no IPv4. `bindaddr` `None`, `*` or `::*`: on all
+/// addresses.
 pub fn anetTcp6Server(port: u16, bindaddr: Option<&[u8]>, backlog: i32) -> AnetResult<RawFd> {
     _anetTcpServer(port, bindaddr, socket::AF_INET6, backlog)
 }
 
-/// A listening unix socket at `path`, with the mode `perm` (0: as the umask has it) before anyone
-/// can connect.
+/// Returns a listening unix socket at `path`, with the mode `perm` (0: as the umask has it) before
+/// anyone can connect.
 pub fn anetUnixServer(path: &[u8], perm: u32, backlog: i32) -> AnetResult<RawFd> {
     let s = anetCreateSocket(socket::AF_LOCAL)?;
     anetListen(s, &Addr::Unix(path.to_vec()), backlog, perm)?;
@@ -328,8 +329,8 @@ fn anetGenericAccept(s: RawFd) -> AnetResult<(RawFd, Addr)> {
     }
 }
 
-/// The next connection: its descriptor, and the peer's address and port. `errno` EAGAIN: there is
-/// none.
+/// Returns the next connection: its descriptor, and the peer's address and port. `errno` EAGAIN:
+/// there is none.
 pub fn anetTcpAccept(s: RawFd) -> AnetResult<(RawFd, Vec<u8>, u16)> {
     let (fd, sa) = anetGenericAccept(s)?;
     Ok(match sa {
@@ -338,7 +339,7 @@ pub fn anetTcpAccept(s: RawFd) -> AnetResult<(RawFd, Vec<u8>, u16)> {
     })
 }
 
-/// The next connection of a unix socket. `errno` EAGAIN: there is none.
+/// Returns the next connection of a unix socket. `errno` EAGAIN: there is none.
 pub fn anetUnixAccept(s: RawFd) -> AnetResult<RawFd> {
     anetGenericAccept(s).map(|(fd, _)| fd)
 }

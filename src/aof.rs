@@ -107,7 +107,7 @@ pub fn aofRewriteBufferReset(server: &mut Server) {
     server.aof_rewrite_buf_blocks = VecDeque::new();
 }
 
-/// The bytes in the rewrite buffer.
+/// Returns the bytes in the rewrite buffer.
 pub fn aofRewriteBufferSize(server: &Server) -> usize {
     server.aof_rewrite_buf_blocks.iter().map(|block| block.used().len()).sum()
 }

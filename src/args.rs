@@ -64,31 +64,31 @@ impl<'a> Args<'a> {
         &self.buf[r.start..r.start + r.len]
     }
 
-    /// All the arguments in order.
+    /// Returns all the arguments in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
         let buf = self.buf;
         self.ranges.iter().map(move |r| &buf[r.start..r.start + r.len])
     }
 
-    /// The command in the multibulk form of the protocol, if it arrived in just that form.
+    /// Returns the command in the multibulk form of the protocol, if it arrived in just that form.
     #[inline]
     pub fn raw(&self) -> Option<&'a [u8]> {
         self.raw
     }
 
-    /// The command that `argv[0]` names, where it was looked up ahead.
+    /// Returns the command that `argv[0]` names, where it was looked up ahead.
     #[inline]
     pub fn cmd(&self) -> Option<CommandId> {
         self.prefetch.cmd
     }
 
-    /// The hash of `argv[1]` as a key, where it was computed ahead.
+    /// Returns the hash of `argv[1]` as a key, where it was computed ahead.
     #[inline]
     pub fn key_hash(&self) -> Option<u64> {
         self.prefetch.key_hash
     }
 
-    /// An owned copy.
+    /// Returns an owned copy.
     pub fn to_argv(&self) -> Argv {
         match self.raw {
             // The ranges point into `buf`; in the copy they point into the raw bytes.
@@ -124,12 +124,12 @@ pub struct Argv {
 }
 
 impl Argv {
-    /// The arguments `args`, the command's name first.
+    /// Returns the arguments `args`, the command's name first.
     pub fn new<T: AsRef<[u8]>>(args: &[T]) -> Argv {
         args.iter().map(|a| a.as_ref()).collect()
     }
 
-    /// The number of arguments.
+    /// Returns the number of arguments.
     pub fn len(&self) -> usize {
         self.ranges.len()
     }

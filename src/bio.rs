@@ -160,7 +160,7 @@ fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
 }
 
 impl Bio {
-    /// The number of jobs of a type that are waiting or running.
+    /// Returns the number of jobs of a type that are waiting or running.
     pub fn bioPendingJobsOfType(&self, type_: usize) -> usize {
         self.queues[type_].lock().pending
     }
@@ -180,7 +180,7 @@ impl Bio {
         if self.aof_bio_fsync_errno() == 0 { CStatus::Ok } else { CStatus::Err }
     }
 
-    /// The `errno` of the last fsync, 0 if it went well.
+    /// Returns the `errno` of the last fsync, 0 if it went well.
     #[inline]
     pub fn aof_bio_fsync_errno(&self) -> i32 {
         self.aof_bio_fsync_errno.load(Ordering::Relaxed)

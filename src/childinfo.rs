@@ -125,8 +125,8 @@ pub fn updateChildInfo(
     }
 }
 
-/// The next message as its numbers, if a whole one has arrived. Part of one stays in the buffer for
-/// the next call.
+/// Returns the next message as its numbers, if a whole one has arrived. Part of one stays in the
+/// buffer for the next call.
 pub fn readChildInfo(server: &mut Server) -> Option<[u64; 4]> {
     let (reader, _) = server.child_info_pipe?;
     if server.child_info_nread == CHILD_INFO_LEN {

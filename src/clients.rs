@@ -96,7 +96,7 @@ impl Clients {
             .is_some_and(|s| s.generation == c.generation && s.client.is_some())
     }
 
-    /// The client, if it is still there.
+    /// Returns the client, if it is still there.
     #[inline]
     pub fn get(&self, c: ClientId) -> Option<&Client> {
         let slot = self.slots.get(c.index as usize)?;

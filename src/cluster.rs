@@ -48,7 +48,7 @@ pub const COMMANDS: &[CommandSpec] = &[
 // DUMP and RESTORE
 // -----------------------------------------------------------------------------
 
-/// A value in the form that RESTORE takes. `lzf` is the compressor, for another time.
+/// Returns a value in the form that RESTORE takes. `lzf` is the compressor, for another time.
 pub fn createDumpPayload(
     server: &Server,
     o: ValueRef<'_>,

@@ -95,16 +95,16 @@ pub struct Net {
 }
 
 impl Default for Net {
-    /// A small loop, for a server that is not initialised yet: for the descriptors that a process
-    /// may have by default.
+    /// Returns a small loop, for a server that is not initialised yet: for the descriptors that a
+    /// process may have by default.
     fn default() -> Net {
         Net::init(1024)
     }
 }
 
 impl Net {
-    /// A loop for descriptors below `setsize`, and no connections. Panics if the kernel has no
-    /// epoll set for us.
+    /// Returns a loop for descriptors below `setsize`, and no connections. Panics if the kernel has
+    /// no epoll set for us.
     pub fn init(setsize: i32) -> Net {
         Net {
             el: aeCreateEventLoop(setsize).expect("an event loop needs an epoll set"),
@@ -166,7 +166,7 @@ fn stale() -> ! {
     panic!("a connection was used after it was closed")
 }
 
-/// A connection without a socket, for `connConnect`.
+/// Returns a connection without a socket, for `connConnect`.
 pub fn connCreateSocket(net: &mut Net) -> ConnId {
     let index = net.free.pop().unwrap_or_else(|| {
         net.slots.push(Slot::default());
@@ -187,8 +187,8 @@ pub fn connCreateSocket(net: &mut Net) -> ConnId {
     ConnId { index, generation: slot.generation }
 }
 
-/// A connection for a socket that accept(2) returned. It is ready for I/O when `connAccept` has
-/// called its handler.
+/// Returns a connection for a socket that accept(2) returned. It is ready for I/O when `connAccept`
+/// has called its handler.
 pub fn connCreateAcceptedSocket(net: &mut Net, fd: RawFd) -> ConnId {
     let conn = connCreateSocket(net);
     let connection = net.get_mut(conn);
@@ -283,7 +283,7 @@ pub fn connSetPrivateData(net: &mut Net, conn: ConnId, data: u64) {
     net.get_mut(conn).private_data = data;
 }
 
-/// The word that was kept; 0 if none was.
+/// Returns the word that was kept; 0 if none was.
 #[inline]
 pub fn connGetPrivateData(net: &Net, conn: ConnId) -> u64 {
     net.get(conn).private_data
@@ -455,7 +455,7 @@ pub(crate) fn read_handler_is(net: &Net, conn: ConnId, func: ConnectionCallbackF
     net.contains(conn) && same_handler(Some(func), net.get(conn).read_handler)
 }
 
-/// The last error, in words.
+/// Returns the last error, in words.
 pub fn connGetLastError(net: &Net, conn: ConnId) -> Vec<u8> {
     strerror(net.get(conn).last_errno).into_bytes()
 }
@@ -568,7 +568,7 @@ pub fn connSyncReadLine(
     ret
 }
 
-/// The descriptor; -1 when there is none.
+/// Returns the descriptor; -1 when there is none.
 pub fn conn_fd(net: &Net, conn: ConnId) -> RawFd {
     net.get(conn).fd
 }
@@ -637,7 +637,7 @@ pub fn connGetState(net: &Net, conn: ConnId) -> ConnectionState {
     net.get(conn).state
 }
 
-/// The connection in CLIENT LIST: `fd=8`; `fd=-1` for none.
+/// Returns the connection in CLIENT LIST: `fd=8`; `fd=-1` for none.
 pub fn connGetInfo(net: &Net, conn: Option<ConnId>) -> Vec<u8> {
     format!("fd={}", conn.map_or(-1, |conn| net.get(conn).fd)).into_bytes()
 }
@@ -717,7 +717,7 @@ fn syncReadLine(fd: RawFd, max: usize, timeout: i64) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// A server with one connection, and the other end of it.
+    /// Returns a server with one connection, and the other end of it.
     fn server_with_connection() -> (Server, ConnId, RawFd) {
         let mut server = Server::default();
         let (ours, theirs) = socket::socketpair().unwrap();

@@ -39,7 +39,7 @@ static TABLE: [[u64; 256]; 8] = {
     table
 };
 
-/// The checksum of what `crc` is the checksum of, followed by `s`. Starts with 0.
+/// Returns the checksum of what `crc` is the checksum of, followed by `s`. Starts with 0.
 pub fn crc64(crc: u64, s: &[u8]) -> u64 {
     if s.len() >= FOLD_FROM {
         let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc64Redis, crc);
@@ -97,7 +97,7 @@ impl Crc64 {
         self.len = 0;
     }
 
-    /// The checksum of everything so far. More may follow.
+    /// Returns the checksum of everything so far. More may follow.
     pub fn value(&self) -> u64 {
         crc64(self.crc, &self.buf[..self.len])
     }

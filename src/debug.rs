@@ -108,7 +108,7 @@ fn with_element_bytes<R>(entry: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
     }
 }
 
-/// The elements of a ziplist two by two.
+/// Returns the elements of a ziplist two by two.
 fn ziplist_pairs(zl: &[u8]) -> impl Iterator<Item = (ZiplistEntry<'_>, ZiplistEntry<'_>)> {
     let mut p = ziplistIndex(zl, 0);
     std::iter::from_fn(move || {
@@ -203,9 +203,9 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
     }
 }
 
-/// The digest of all data: that of a server with other data is another, in whatever order keys,
-/// members and fields lie. Where a db begins, its number is mixed in, so keys also matter by the db
-/// they are in.
+/// Returns the digest of all data: that of a server with other data is another, in whatever order
+/// keys, members and fields lie. Where a db begins, its number is mixed in, so keys also matter by
+/// the db they are in.
 pub fn computeDatasetDigest(server: &Server) -> Sha1Digest {
     let mut final_ = [0; 20];
     for (j, db) in server.db.iter().enumerate().filter(|(_, db)| db.dict.len() != 0) {
@@ -222,7 +222,7 @@ pub fn computeDatasetDigest(server: &Server) -> Sha1Digest {
 
 // ============================ The DEBUG command ===========================
 
-/// The value of a key, looked at without touching it. A key that is missing gets an error.
+/// Returns the value of a key, looked at without touching it. A key that is missing gets an error.
 fn debug_lookup_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
     let db = server[c].db;
     let o = lookupKeyReadWithFlags(server, db, key, LOOKUP_NOTOUCH | LOOKUP_NONOTIFY);
@@ -1017,8 +1017,8 @@ fn write_all_in_handler(fd: RawFd, mut bytes: &[u8]) {
     }
 }
 
-/// The log's descriptor; it is closed when the result is dropped. `None`: the file cannot be
-/// opened.
+/// Returns the log's descriptor; it is closed when the result is dropped. `None`: the file cannot
+/// be opened.
 ///
 /// It allocates nothing, unless the process fails before `prepare_crash_report` was called, or the
 /// path is very long.

@@ -37,7 +37,7 @@ pub struct latencyTimeSeries {
 }
 
 impl latencyTimeSeries {
-    /// The samples, oldest first.
+    /// Returns the samples, oldest first.
     fn iter(&self) -> impl Iterator<Item = &latencySample> {
         let (newer, older) = self.samples.split_at(self.idx);
         older.iter().chain(newer).filter(|sample| sample.time != 0)
@@ -641,7 +641,7 @@ pub fn sparklineRender(
 mod tests {
     use super::*;
 
-    /// A server that measures, with samples of an event at some times.
+    /// Returns a server that measures, with samples of an event at some times.
     fn server(samples: &[(i64, i64)]) -> Server {
         let mut server = Server { latency_monitor_threshold: 1, ..Server::default() };
         for &(time, latency) in samples {

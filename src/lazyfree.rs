@@ -18,8 +18,8 @@ pub fn lazyfreeGetFreedObjectsCount(server: &Server) -> usize {
     server.bio.lazyfreed_objects()
 }
 
-/// How much work it is to free a value: about the number of its allocations. A string is one, and
-/// so is an aggregate in a single block of memory, however many elements it has.
+/// Returns how much work it is to free a value: about the number of its allocations. A string is
+/// one, and so is an aggregate in a single block of memory, however many elements it has.
 pub fn lazyfreeGetFreeEffort(obj: &Object) -> usize {
     match obj {
         Object::Int(_) | Object::Str(_) | Object::Raw(_) => 1,

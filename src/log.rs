@@ -60,7 +60,7 @@ pub fn set_log_level(verbosity: i32) {
     VERBOSITY.store(verbosity, Relaxed);
 }
 
-/// The lowest level that is logged.
+/// Returns the lowest level that is logged.
 pub fn get_log_level() -> i32 {
     VERBOSITY.load(Relaxed)
 }
@@ -70,7 +70,7 @@ pub fn set_log_file(path: &[u8]) {
     *LOGFILE.write().unwrap_or_else(PoisonError::into_inner) = path.to_vec();
 }
 
-/// The file that is logged to; empty for standard output.
+/// Returns the file that is logged to; empty for standard output.
 pub fn get_log_file() -> Vec<u8> {
     LOGFILE.read().unwrap_or_else(PoisonError::into_inner).clone()
 }

@@ -16,7 +16,7 @@ use crate::server_h::*;
 use crate::sys::random::random_u64;
 use crate::util::eq_ignore_case;
 
-/// A generator for one picture.
+/// Returns a generator for one picture.
 fn seeded_rand() -> Rand48 {
     let mut rand = Rand48::default();
     rand.redisSrand48(random_u64() as i32);
@@ -28,7 +28,7 @@ fn lolwutUnstableCommand(server: &mut Server, c: ClientId) {
     addReplyVerbatim(server, c, &signed(Vec::new(), "Redis ver. "), "txt");
 }
 
-/// The picture with the text below it, and the version at the end.
+/// Returns the picture with the text below it, and the version at the end.
 fn signed(mut rendered: Vec<u8>, text: &str) -> Vec<u8> {
     rendered.extend_from_slice(text.as_bytes());
     rendered.extend_from_slice(REDIS_VERSION.as_bytes());
@@ -54,7 +54,8 @@ pub fn lolwutCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// The numbers that a version takes, each with its default and the largest it may be; the least is
+/// Returns the numbers that a version takes, each with its default and the largest it may be; the
+/// least is
 /// 1. `Err`: one of them is no number, and the client was told so.
 fn sizes<const N: usize>(
     server: &mut Server,
@@ -82,7 +83,7 @@ pub struct lwCanvas {
     pixels: Vec<u8>,
 }
 
-/// A picture of one color.
+/// Returns a picture of one color.
 pub fn lwCreateCanvas(width: i32, height: i32, bgcolor: u8) -> lwCanvas {
     let pixels = vec![bgcolor; width.max(0) as usize * height.max(0) as usize];
     lwCanvas { width, height, pixels }
@@ -102,7 +103,7 @@ pub fn lwDrawPixel(canvas: &mut lwCanvas, x: i32, y: i32, color: u8) {
     }
 }
 
-/// The color of a pixel, 0 outside of the picture.
+/// Returns the color of a pixel, 0 outside of the picture.
 pub fn lwGetPixel(canvas: &lwCanvas, x: i32, y: i32) -> u8 {
     canvas.index(x, y).map_or(0, |i| canvas.pixels[i])
 }
@@ -156,7 +157,8 @@ pub fn lwDrawSquare(canvas: &mut lwCanvas, x: i32, y: i32, size: f32, angle: f32
 
 // ============================== lolwut5.c ===============================
 
-/// The braille character for eight pixels, in UTF-8. Their bits, from the least significant one:
+/// Returns the braille character for eight pixels, in UTF-8. Their bits, from the least significant
+/// one:
 ///
 /// ```text
 /// 0 3
@@ -211,7 +213,7 @@ fn lwDrawSchotter(
     canvas
 }
 
-/// The picture as braille characters, of two by four pixels each.
+/// Returns the picture as braille characters, of two by four pixels each.
 fn render_braille(canvas: &lwCanvas) -> Vec<u8> {
     const BITS: [(i32, i32); 8] = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3)];
     let mut text = Vec::new();
@@ -246,7 +248,7 @@ fn lolwut5Command(server: &mut Server, c: ClientId, args: &[&[u8]]) {
 
 // ============================== lolwut6.c ===============================
 
-/// The picture in the four grays of a terminal.
+/// Returns the picture in the four grays of a terminal.
 fn render_grays(canvas: &lwCanvas) -> Vec<u8> {
     let mut text = Vec::new();
     for y in 0..canvas.height {

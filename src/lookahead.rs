@@ -91,7 +91,7 @@ struct ParseLimits {
 }
 
 impl ParseLimits {
-    /// The limits that hold for a client now.
+    /// Returns the limits that hold for a client now.
     #[inline(always)]
     fn of(server: &Server, client: &Client) -> ParseLimits {
         let mut limits =
@@ -153,7 +153,7 @@ impl Lookahead {
         server.input_scratch.batch = batch;
     }
 
-    /// The places of arguments, for the parser that takes what this one leaves.
+    /// Returns the places of arguments, for the parser that takes what this one leaves.
     pub(crate) fn args_mut(&mut self) -> &mut Vec<ArgRange> {
         &mut self.args
     }
@@ -178,7 +178,8 @@ impl Lookahead {
         !self.batch.is_empty()
     }
 
-    /// The next command of those that were found, after `has_next` has said that there is one.
+    /// Returns the next command of those that were found, after `has_next` has said that there is
+    /// one.
     #[inline(always)]
     pub(crate) fn take_next<'a>(
         &'a mut self,
@@ -236,8 +237,8 @@ impl Lookahead {
     }
 }
 
-/// The number in a header line at `pos`, and where the next line begins. `None`: the line is not
-/// complete, or not exactly as we would write it.
+/// Returns the number in a header line at `pos`, and where the next line begins. `None`: the line
+/// is not complete, or not exactly as we would write it.
 #[inline(always)]
 fn parse_header(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usize)> {
     let rest = qb.get(pos..)?;
@@ -412,8 +413,8 @@ fn prefetch_members(
     }
 }
 
-/// The value that a command is about, if it is a command on values with members and there is such a
-/// value.
+/// Returns the value that a command is about, if it is a command on values with members and there
+/// is such a value.
 fn find_aggregate<'a>(
     server: &'a Server,
     db: usize,

@@ -24,8 +24,8 @@ const CLASSES: [(u8, i32); 10] = [
 const OTHERS: [(u8, i32); 3] =
     [(b'K', NOTIFY_KEYSPACE), (b'E', NOTIFY_KEYEVENT), (b'm', NOTIFY_KEY_MISS)];
 
-/// The classes that a string of letters names (`notify-keyspace-events`), or `None` if one of them
-/// is no class.
+/// Returns the classes that a string of letters names (`notify-keyspace-events`), or `None` if one
+/// of them is no class.
 pub fn keyspaceEventsStringToFlags(classes: &[u8]) -> Option<i32> {
     classes.iter().try_fold(0, |flags, letter| {
         let flag = match letter {

@@ -48,7 +48,7 @@ pub fn tryObjectEncoding(s: &[u8]) -> Value<'_> {
     Value::Str(s)
 }
 
-/// The bytes of a string value, `None` if it is no string.
+/// Returns the bytes of a string value, `None` if it is no string.
 pub fn getDecodedObject(o: ValueRef<'_>) -> Option<Vec<u8>> {
     match o {
         ValueRef::Int(n) => Some(ll2string(n).to_vec()),
@@ -57,7 +57,7 @@ pub fn getDecodedObject(o: ValueRef<'_>) -> Option<Vec<u8>> {
     }
 }
 
-/// The length of a string value, in bytes. Panics if it is no string.
+/// Returns the length of a string value, in bytes. Panics if it is no string.
 pub fn stringObjectLen(o: ValueRef<'_>) -> usize {
     match o {
         ValueRef::Int(n) => sdigits10(n) as usize,
@@ -67,8 +67,8 @@ pub fn stringObjectLen(o: ValueRef<'_>) -> usize {
 }
 
 impl ValueRef<'_> {
-    /// A value of its own, equal to this one, which has this encoding (`dupStringObject` and the
-    /// `Dup` of each type).
+    /// Returns a value of its own, equal to this one, which has this encoding (`dupStringObject`
+    /// and the `Dup` of each type).
     pub fn to_object(self, encoding: u8) -> Object {
         match self {
             ValueRef::Int(n) => Object::Int(n),
@@ -82,7 +82,7 @@ impl ValueRef<'_> {
 // --- Numbers from values and arguments. `OrReply`: on an error the reply was sent, with `msg` if
 // one is given.
 
-/// A string value as a double (`getDoubleFromObject`).
+/// Returns a string value as a double (`getDoubleFromObject`).
 pub fn get_double_from_value(o: ValueRef<'_>) -> Option<f64> {
     match o {
         ValueRef::Int(n) => Some(n as f64),
@@ -91,7 +91,7 @@ pub fn get_double_from_value(o: ValueRef<'_>) -> Option<f64> {
     }
 }
 
-/// An argument as a double; not NaN.
+/// Returns an argument as a double; not NaN.
 pub fn getDoubleFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -103,7 +103,7 @@ pub fn getDoubleFromObjectOrReply(
     })
 }
 
-/// A string value as a long double (`getLongDoubleFromObject`).
+/// Returns a string value as a long double (`getLongDoubleFromObject`).
 pub fn get_long_double_from_value(o: ValueRef<'_>) -> Option<LongDouble> {
     match o {
         ValueRef::Int(n) => Some(LongDouble::from_i64(n)),
@@ -112,7 +112,7 @@ pub fn get_long_double_from_value(o: ValueRef<'_>) -> Option<LongDouble> {
     }
 }
 
-/// An argument as a long double.
+/// Returns an argument as a long double.
 pub fn getLongDoubleFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -124,7 +124,7 @@ pub fn getLongDoubleFromObjectOrReply(
     })
 }
 
-/// A string value as a number (`getLongLongFromObject`).
+/// Returns a string value as a number (`getLongLongFromObject`).
 #[inline]
 pub fn get_long_long_from_value(o: ValueRef<'_>) -> Option<i64> {
     match o {
@@ -134,7 +134,7 @@ pub fn get_long_long_from_value(o: ValueRef<'_>) -> Option<i64> {
     }
 }
 
-/// An argument as a number.
+/// Returns an argument as a number.
 pub fn getLongLongFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -160,7 +160,7 @@ pub fn getLongFromObjectOrReply(
     getLongLongFromObjectOrReply(server, c, o, msg)
 }
 
-/// An argument as a number from `min` to `max`.
+/// Returns an argument as a number from `min` to `max`.
 pub fn getRangeLongFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -188,7 +188,7 @@ pub fn getRangeLongFromObjectOrReply(
     Err(())
 }
 
-/// An argument as a number that is not negative.
+/// Returns an argument as a number that is not negative.
 pub fn getPositiveLongFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -199,7 +199,7 @@ pub fn getPositiveLongFromObjectOrReply(
     getRangeLongFromObjectOrReply(server, c, o, 0, i64::MAX, Some(msg))
 }
 
-/// An argument as a number of 32 bits.
+/// Returns an argument as a number of 32 bits.
 pub fn getIntFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -210,7 +210,7 @@ pub fn getIntFromObjectOrReply(
     getRangeLongFromObjectOrReply(server, c, o, min, max, msg).map(|n| n as i32)
 }
 
-/// The name of an encoding, as OBJECT ENCODING shows it.
+/// Returns the name of an encoding, as OBJECT ENCODING shows it.
 pub fn strEncoding(encoding: u8) -> &'static str {
     match encoding {
         OBJ_ENCODING_RAW => "raw",
@@ -364,10 +364,10 @@ pub fn getMemoryDoctorReport(server: &Server) -> Vec<u8> {
     s
 }
 
-/// The LRU or LFU field of a value, whichever the policy uses, of which a file, or RESTORE, says
-/// how often or how long ago it was used: from a frequency (LFU), or from an idle time in units of
-/// which `lru_multiplier` milliseconds make one, counted from `lru_clock` (LRU). Below 0 neither is
-/// known. `None`: nothing is to be set.
+/// Returns the LRU or LFU field of a value, whichever the policy uses, of which a file, or RESTORE,
+/// says how often or how long ago it was used: from a frequency (LFU), or from an idle time in
+/// units of which `lru_multiplier` milliseconds make one, counted from `lru_clock` (LRU). Below 0
+/// neither is known. `None`: nothing is to be set.
 pub fn objectSetLRUOrLFU(
     server: &Server,
     lfu_freq: i64,
@@ -402,8 +402,8 @@ fn objectCommandLookupOrReply(server: &mut Server, c: ClientId, key: &[u8]) -> O
     o
 }
 
-/// The reference count that the C would show: a small number is one object for all its keys, unless
-/// each key needs its own LRU field.
+/// Returns the reference count that the C would show: a small number is one object for all its
+/// keys, unless each key needs its own LRU field.
 pub fn refcount(server: &Server, o: ValueRef<'_>) -> i64 {
     let shares = server.maxmemory == 0
         || server.maxmemory_policy & (MAXMEMORY_FLAG_LRU | MAXMEMORY_FLAG_LFU) == 0;

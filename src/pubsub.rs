@@ -96,7 +96,7 @@ pub fn addReplyPubsubPatUnsubscribed(clients: &mut Clients, c: ClientId, pattern
 // Pubsub low level API
 // -----------------------------------------------------------------------------
 
-/// The number of channels and patterns that a client is subscribed to.
+/// Returns the number of channels and patterns that a client is subscribed to.
 pub fn clientSubscriptionsCount(c: &Client) -> usize {
     c.pubsub_channels.len() + c.pubsub_patterns.len()
 }

@@ -13,14 +13,14 @@ pub struct Rand48 {
 }
 
 impl Default for Rand48 {
-    /// The state before any seeding.
+    /// Returns the state before any seeding.
     fn default() -> Self {
         Rand48 { x: 0x1234_abcd_330e }
     }
 }
 
 impl Rand48 {
-    /// The next number: the upper 31 bits of the next state, so 0 to [`REDIS_LRAND48_MAX`].
+    /// Returns the next number: the upper 31 bits of the next state, so 0 to [`REDIS_LRAND48_MAX`].
     pub fn redisLrand48(&mut self) -> i32 {
         self.x = self.x.wrapping_mul(0x5_deec_e66d).wrapping_add(0xb) & 0xffff_ffff_ffff;
         (self.x >> 17) as i32

@@ -41,13 +41,13 @@ fn print(text: &[u8]) {
     let _ = stdout.write_all(text).and_then(|()| stdout.flush());
 }
 
-/// A byte as the C shows it in hex: negative ones are long.
+/// Returns a byte as the C shows it in hex: negative ones are long.
 fn hex_char(byte: Option<&u8>) -> String {
     format!("{:02x}", byte.map_or(0, |&byte| i32::from(byte as i8)))
 }
 
 impl AofCheck {
-    /// Where in the file we are.
+    /// Returns where in the file we are.
     fn tell(&self) -> u64 {
         self.base + rioTell(&self.fp)
     }
@@ -69,7 +69,7 @@ impl AofCheck {
         Some(())
     }
 
-    /// A line with a number. `None`: there is none, or it is wrong.
+    /// Returns a line with a number. `None`: there is none, or it is wrong.
     fn readLong(&mut self, prefix: u8) -> Option<i64> {
         self.epos = self.tell();
         let mut buf = [0; LINE_MAX];
@@ -85,7 +85,7 @@ impl AofCheck {
         Some(number.value)
     }
 
-    /// The next `length` bytes.
+    /// Returns the next `length` bytes.
     fn readBytes(&mut self, length: i64) -> Option<Vec<u8>> {
         self.epos = self.tell();
         let mut target = Vec::new();

@@ -120,7 +120,7 @@ enum Stop {
     Error(Vec<u8>),
 }
 
-/// The state of the check that is going on.
+/// Returns the state of the check that is going on.
 fn state(server: &mut Server) -> &mut RdbCheck {
     server.rdb_check.get_or_insert_default()
 }
@@ -320,7 +320,7 @@ mod tests {
     use super::*;
     use crate::sys::file::unlink;
 
-    /// The exit code for a file with these contents.
+    /// Returns the exit code for a file with these contents.
     fn check(contents: &[u8]) -> i32 {
         let path = format!("/tmp/fidelis-check-rdb-{}", std::process::id());
         std::fs::write(&path, contents).unwrap();

@@ -119,24 +119,25 @@ impl Rio {
     }
 }
 
-/// A stream that reads the bytes of `s`, or appends to them; [`rio_into_buffer`] gives them back.
+/// Returns a stream that reads the bytes of `s`, or appends to them; [`rio_into_buffer`] gives them
+/// back.
 pub fn rioInitWithBuffer(s: Vec<u8>) -> Rio {
     Rio::new(RioIo::Buffer, s)
 }
 
-/// The bytes of a stream made by [`rioInitWithBuffer`].
+/// Returns the bytes of a stream made by [`rioInitWithBuffer`].
 pub fn rio_into_buffer(r: Rio) -> Vec<u8> {
     r.buf
 }
 
-/// A stream that reads or writes the file `fd` from its present place on. `size` is the length of
-/// what is to be read, as far as it is known, else 0: nobody allocates more than that because a
-/// length in the file says so.
+/// Returns a stream that reads or writes the file `fd` from its present place on. `size` is the
+/// length of what is to be read, as far as it is known, else 0: nobody allocates more than that
+/// because a length in the file says so.
 pub fn rioInitWithFile(fd: RawFd, size: u64) -> Rio {
     Rio::new(RioIo::File { fd, size, buffered: 0, autosync: 0 }, Vec::new())
 }
 
-/// A stream that only counts what is written to it: see [`rioTell`].
+/// Returns a stream that only counts what is written to it: see [`rioTell`].
 pub fn rio_init_with_null() -> Rio {
     Rio::new(RioIo::Null, Vec::new())
 }
@@ -333,7 +334,7 @@ fn rio_read_fd(fd: RawFd, out: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     }
 }
 
-/// The bytes that are available, without taking them.
+/// Returns the bytes that are available, without taking them.
 pub fn rio_peek(r: &Rio) -> &[u8] {
     &r.buf[r.pos..]
 }
@@ -359,7 +360,7 @@ pub fn rio_read_line(r: &mut Rio, line: &mut [u8]) -> Result<usize, ()> {
     Ok(len)
 }
 
-/// How many bytes are still to come, if that is known.
+/// Returns how many bytes are still to come, if that is known.
 pub fn rio_remaining(r: &Rio) -> Option<u64> {
     match r.io {
         RioIo::Buffer => Some(rio_available(r) as u64),
@@ -372,7 +373,7 @@ pub fn rio_remaining(r: &Rio) -> Option<u64> {
 // Both
 // -----------------------------------------------------------------------------
 
-/// How many bytes were written or read so far (the C's `processed_bytes`).
+/// Returns how many bytes were written or read so far (the C's `processed_bytes`).
 #[inline]
 pub fn rioTell(r: &Rio) -> u64 {
     r.base + if r.writing { r.buf.len() } else { r.pos } as u64
@@ -388,7 +389,7 @@ pub fn rioGetWriteError(r: &Rio) -> bool {
     r.flags & RIO_FLAG_WRITE_ERROR != 0
 }
 
-/// The first error of the stream, if there is one.
+/// Returns the first error of the stream, if there is one.
 pub fn rio_error(r: &Rio) -> Option<&io::Error> {
     r.error.as_ref()
 }
@@ -398,12 +399,12 @@ pub fn rio_at_eof(r: &Rio) -> bool {
     rio_error(r).is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
 }
 
-/// The first error of the stream, to be told (the C leaves it in `errno`).
+/// Returns the first error of the stream, to be told (the C leaves it in `errno`).
 pub fn rio_take_error(r: &mut Rio) -> io::Error {
     r.error.take().unwrap_or_else(|| io::Error::from_raw_os_error(libc::EIO))
 }
 
-/// The checksum of all bytes so far, 0 if none is computed.
+/// Returns the checksum of all bytes so far, 0 if none is computed.
 pub fn rio_checksum(r: &mut Rio) -> u64 {
     r.sum();
     r.cksum

@@ -16,7 +16,7 @@ pub fn sdsgrowzero(s: &mut Vec<u8>, len: usize) {
     }
 }
 
-/// `s` without the bytes of `cset` at both ends. NUL counts as one of them, as in the C.
+/// Returns `s` without the bytes of `cset` at both ends. NUL counts as one of them, as in the C.
 pub fn sdstrim<'a>(s: &'a [u8], cset: &[u8]) -> &'a [u8] {
     let trimmed = |c: &u8| *c == 0 || cset.contains(c);
     let Some(start) = s.iter().position(|c| !trimmed(c)) else { return &[] };
@@ -24,7 +24,7 @@ pub fn sdstrim<'a>(s: &'a [u8], cset: &[u8]) -> &'a [u8] {
     &s[start..end]
 }
 
-/// The `len` bytes of `s` from `start` on, as far as there are.
+/// Returns the `len` bytes of `s` from `start` on, as far as there are.
 pub fn sdssubstr(s: &[u8], start: usize, len: usize) -> &[u8] {
     match s.get(start..) {
         Some(rest) => &rest[..len.min(rest.len())],
@@ -32,7 +32,8 @@ pub fn sdssubstr(s: &[u8], start: usize, len: usize) -> &[u8] {
     }
 }
 
-/// The bytes from `start` to `end`, both included, where -1 is the last byte, -2 the one before it.
+/// Returns the bytes from `start` to `end`, both included, where -1 is the last byte, -2 the one
+/// before it.
 ///
 /// As in the C of this version, a start before the first byte gives nothing.
 pub fn sdsrange(s: &[u8], start: i64, end: i64) -> &[u8] {
@@ -54,8 +55,8 @@ pub fn sdstoupper(s: &mut [u8]) {
     s.make_ascii_uppercase();
 }
 
-/// The parts of `s` between the occurrences of `sep`. Nothing for an empty `s` or an empty `sep`;
-/// otherwise one part more than there are separators.
+/// Returns the parts of `s` between the occurrences of `sep`. Nothing for an empty `s` or an empty
+/// `sep`; otherwise one part more than there are separators.
 pub fn sdssplitlen<'a>(s: &'a [u8], sep: &[u8]) -> Vec<&'a [u8]> {
     if s.is_empty() || sep.is_empty() {
         return Vec::new();
@@ -101,7 +102,7 @@ pub fn is_hex_digit(c: u8) -> bool {
     c.is_ascii_hexdigit()
 }
 
-/// The value of a hexadecimal digit; 0 for anything else.
+/// Returns the value of a hexadecimal digit; 0 for anything else.
 pub fn hex_digit_to_int(c: u8) -> u8 {
     (c as char).to_digit(16).unwrap_or(0) as u8
 }
@@ -194,7 +195,7 @@ pub fn sdsmapchars(s: &mut [u8], from: &[u8], to: &[u8]) {
     crate::util::memmapchars(s, from, to);
 }
 
-/// The parts with `sep` between them.
+/// Returns the parts with `sep` between them.
 pub fn sdsjoin<T: AsRef<[u8]>>(argv: &[T], sep: &[u8]) -> Vec<u8> {
     let mut join = Vec::new();
     for (j, arg) in argv.iter().enumerate() {

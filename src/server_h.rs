@@ -438,7 +438,7 @@ pub struct RedisDb {
 }
 
 impl RedisDb {
-    /// The value behind a handle. Panics with the caller's place if the handle is stale.
+    /// Returns the value behind a handle. Panics with the caller's place if the handle is stale.
     #[track_caller]
     pub fn get(&self, o: KeyRef) -> ValueRef<'_> {
         self.dict.get(o)

@@ -11,8 +11,8 @@ pub const SLOWLOG_ENTRY_MAX_ARGC: usize = 32;
 /// Longer arguments are cut at this many bytes.
 pub const SLOWLOG_ENTRY_MAX_STRING: usize = 128;
 
-/// An entry for a command that took `duration` microseconds. Many arguments and long ones are cut,
-/// with a note of how much is missing.
+/// Returns an entry for a command that took `duration` microseconds. Many arguments and long ones
+/// are cut, with a note of how much is missing.
 pub fn slowlogCreateEntry(
     server: &mut Server,
     c: ClientId,

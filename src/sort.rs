@@ -72,7 +72,7 @@ enum Found<'a> {
 }
 
 impl Found<'_> {
-    /// The value; `None` if the hash has no such field. `subst` is the element.
+    /// Returns the value; `None` if the hash has no such field. `subst` is the element.
     fn value<'b>(&self, db: &'b RedisDb, subst: &'b [u8]) -> Option<ValueRef<'b>> {
         match *self {
             Found::Element => Some(ValueRef::Str(subst)),
@@ -148,7 +148,7 @@ struct redisSortObject {
     cmpobj: Option<Text>,
 }
 
-/// The order of two elements.
+/// Returns the order of two elements.
 fn sortCompare(
     texts: &[u8],
     alpha: bool,

@@ -75,8 +75,8 @@ impl Rng {
         Rng::of_state((seed ^ 0x5eed).wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
-    /// The generator in a state given as such (odd), for what was computed elsewhere with the same
-    /// one.
+    /// Returns the generator in a state given as such (odd), for what was computed elsewhere with
+    /// the same one.
     pub fn of_state(state: u64) -> Rng {
         Rng(state | 1)
     }
@@ -88,7 +88,7 @@ impl Rng {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
     }
 
-    /// A number from 0 to below `n`, which is at most 2^31.
+    /// Returns a number from 0 to below `n`, which is at most 2^31.
     pub fn below<N: TryInto<u64> + TryFrom<u64>>(&mut self, n: N) -> N {
         let n = n.try_into().ok().filter(|n| (1..=1 << 31).contains(n)).expect("1 to 2^31");
         N::try_from((self.next() >> 33) % n).ok().expect("less than what N held")

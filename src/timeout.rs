@@ -84,8 +84,8 @@ pub fn handleBlockedClientsTimeout(server: &mut Server) {
     }
 }
 
-/// The timeout of a blocking command, given in `unit`: a deadline in milliseconds as `steady_ms`
-/// counts them, 0 for "for ever". On an error the reply was sent.
+/// Returns the timeout of a blocking command, given in `unit`: a deadline in milliseconds as
+/// `steady_ms` counts them, 0 for "for ever". On an error the reply was sent.
 pub fn getTimeoutFromObjectOrReply(
     server: &mut Server,
     c: ClientId,

@@ -97,7 +97,7 @@ macro_rules! sdscatprintf {
     ($out:expr, $($arg:tt)*) => { $crate::util::append_bytes(&mut $out, format_args!($($arg)*)) };
 }
 
-/// The part of `s` before its first NUL: what a C function that is handed a `char *` sees.
+/// Returns the part of `s` before its first NUL: what a C function that is handed a `char *` sees.
 pub fn c_str(s: &[u8]) -> &[u8] {
     memchr::memchr(0, s).map_or(s, |end| &s[..end])
 }
@@ -161,8 +161,8 @@ impl Num {
         Num { start: 0, end: 0, buf: [0; Num::CAPACITY] }
     }
 
-    /// The digits of `v` behind an optional minus, two at a time from the last: in place, which
-    /// itoa cannot do.
+    /// Returns the digits of `v` behind an optional minus, two at a time from the last: in place,
+    /// which itoa cannot do.
     #[inline]
     fn integer(mut v: u64, negative: bool) -> Num {
         static DIGITS: [[u8; 2]; 100] = {
@@ -208,7 +208,7 @@ impl Num {
         self.end += text.len() as u8;
     }
 
-    /// The text.
+    /// Returns the text.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {
         &self.buf[self.start as usize..self.end as usize]
@@ -292,7 +292,7 @@ pub fn memtoll(p: &[u8]) -> Option<i64> {
     Some(number.value.wrapping_mul(mul))
 }
 
-/// The position of the first byte of `s` that is one of `chars`.
+/// Returns the position of the first byte of `s` that is one of `chars`.
 pub fn mempbrk(s: &[u8], chars: &[u8]) -> Option<usize> {
     s.iter().position(|c| chars.contains(c))
 }
@@ -306,22 +306,22 @@ pub fn memmapchars(s: &mut [u8], from: &[u8], to: &[u8]) {
     }
 }
 
-/// The number of decimal digits of `v`.
+/// Returns the number of decimal digits of `v`.
 pub fn digits10(v: u64) -> u32 {
     v.checked_ilog10().unwrap_or(0) + 1
 }
 
-/// The length of `v` in decimal, with its minus.
+/// Returns the length of `v` in decimal, with its minus.
 pub fn sdigits10(v: i64) -> u32 {
     digits10(v.unsigned_abs()) + u32::from(v < 0)
 }
 
-/// `v` in decimal.
+/// Returns `v` in decimal.
 pub fn ll2string(v: i64) -> Num {
     Num::integer(v.unsigned_abs(), v < 0)
 }
 
-/// `v` in decimal, unsigned.
+/// Returns `v` in decimal, unsigned.
 pub fn ull2string(v: u64) -> Num {
     Num::integer(v, false)
 }
@@ -491,8 +491,8 @@ fn scan_integer(s: &[u8], base: u32) -> (bool, u64, usize, bool) {
     (negative, value, i, overflow)
 }
 
-/// A double in a form that [`strtod`] reads back exactly, as sorted sets store their scores:
-/// `%.17g`, but integers up to 2^52 as such, and no sign on NaN.
+/// Returns a double in a form that [`strtod`] reads back exactly, as sorted sets store their
+/// scores: `%.17g`, but integers up to 2^52 as such, and no sign on NaN.
 pub fn d2string(value: f64) -> Num {
     if value.is_nan() { Num::from(b"nan") } else { format_17g(value) }
 }
@@ -548,7 +548,7 @@ pub struct RandomBytes {
 }
 
 impl RandomBytes {
-    /// The stream of `seed`, which should come from the kernel.
+    /// Returns the stream of `seed`, which should come from the kernel.
     pub fn new(seed: [u8; 64]) -> RandomBytes {
         RandomBytes { seed, counter: 0 }
     }
@@ -578,9 +578,9 @@ impl RandomBytes {
     }
 }
 
-/// `filename` as an absolute path: blanks around it go, and each `../` in front takes one element
-/// of the working directory away. Nothing else is normalized. None if the working directory is
-/// unknown.
+/// Returns `filename` as an absolute path: blanks around it go, and each `../` in front takes one
+/// element of the working directory away. Nothing else is normalized. None if the working directory
+/// is unknown.
 pub fn getAbsolutePath(filename: &[u8]) -> Option<Vec<u8>> {
     use std::os::unix::ffi::OsStringExt;
 

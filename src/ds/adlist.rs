@@ -65,15 +65,15 @@ pub struct ListIter {
 }
 
 impl ListIter {
-    /// The node whose value [`listNext`] returned last: what a loop hands to [`listDelNode`]. None
-    /// before the first step.
+    /// Returns the node whose value [`listNext`] returned last: what a loop hands to
+    /// [`listDelNode`]. None before the first step.
     pub fn node(&self) -> Option<ListNode> {
         self.current
     }
 }
 
 impl<T: Copy> List<T> {
-    /// An empty list; allocates nothing.
+    /// Returns an empty list; allocates nothing.
     pub const fn new() -> Self {
         List {
             slots: Vec::new(),
@@ -84,7 +84,7 @@ impl<T: Copy> List<T> {
         }
     }
 
-    /// The number of nodes.
+    /// Returns the number of nodes.
     pub fn len(&self) -> usize {
         self.len
     }
@@ -101,7 +101,7 @@ impl<T: Copy> List<T> {
             .is_some_and(|slot| slot.live && slot.generation == node.generation)
     }
 
-    /// The values from head to tail. The list is borrowed: the loop changes nothing in it.
+    /// Returns the values from head to tail. The list is borrowed: the loop changes nothing in it.
     pub fn iter(&self) -> Iter<'_, T> {
         Iter { list: self, next: self.head }
     }
@@ -178,7 +178,7 @@ impl<T: Copy> List<T> {
     }
 }
 
-/// An empty list.
+/// Returns an empty list.
 pub const fn listCreate<T: Copy>() -> List<T> {
     List::new()
 }
@@ -190,34 +190,34 @@ pub fn listEmpty<T: Copy>(list: &mut List<T>) {
     }
 }
 
-/// The number of nodes.
+/// Returns the number of nodes.
 pub fn listLength<T: Copy>(list: &List<T>) -> usize {
     list.len
 }
 
-/// The node at the head, if any.
+/// Returns the node at the head, if any.
 pub fn listFirst<T: Copy>(list: &List<T>) -> Option<ListNode> {
     list.head
 }
 
-/// The node at the tail, if any.
+/// Returns the node at the tail, if any.
 pub fn listLast<T: Copy>(list: &List<T>) -> Option<ListNode> {
     list.tail
 }
 
-/// The node before `node`, towards the head. Panics on a stale id.
+/// Returns the node before `node`, towards the head. Panics on a stale id.
 #[track_caller]
 pub fn listPrevNode<T: Copy>(list: &List<T>, node: ListNode) -> Option<ListNode> {
     list.slot(node).prev
 }
 
-/// The node after `node`, towards the tail. Panics on a stale id.
+/// Returns the node after `node`, towards the tail. Panics on a stale id.
 #[track_caller]
 pub fn listNextNode<T: Copy>(list: &List<T>, node: ListNode) -> Option<ListNode> {
     list.slot(node).next
 }
 
-/// The value of `node`. Panics on a stale id.
+/// Returns the value of `node`. Panics on a stale id.
 #[track_caller]
 pub fn listNodeValue<T: Copy>(list: &List<T>, node: ListNode) -> T {
     list.slot(node).value
@@ -272,7 +272,7 @@ pub fn listDelNode<T: Copy>(list: &mut List<T>, node: ListNode) {
     list.len -= 1;
 }
 
-/// An iterator that starts at the end `direction` names.
+/// Returns an iterator that starts at the end `direction` names.
 pub fn listGetIterator<T: Copy>(list: &List<T>, direction: Direction) -> ListIter {
     let next = match direction {
         AL_START_HEAD => list.head,
@@ -281,12 +281,12 @@ pub fn listGetIterator<T: Copy>(list: &List<T>, direction: Direction) -> ListIte
     ListIter { current: None, next, direction }
 }
 
-/// An iterator from head to tail.
+/// Returns an iterator from head to tail.
 pub fn listRewind<T: Copy>(list: &List<T>) -> ListIter {
     listGetIterator(list, AL_START_HEAD)
 }
 
-/// An iterator from tail to head.
+/// Returns an iterator from tail to head.
 pub fn listRewindTail<T: Copy>(list: &List<T>) -> ListIter {
     listGetIterator(list, AL_START_TAIL)
 }
@@ -323,7 +323,7 @@ pub fn listNext<T: Copy>(list: &List<T>, iter: &mut ListIter) -> Option<T> {
     Some(slot.value)
 }
 
-/// The first node from the head whose value equals `key`.
+/// Returns the first node from the head whose value equals `key`.
 pub fn listSearchKey<T: Copy + PartialEq>(list: &List<T>, key: T) -> Option<ListNode> {
     let mut node = list.head;
     while let Some(n) = node {
@@ -336,8 +336,8 @@ pub fn listSearchKey<T: Copy + PartialEq>(list: &List<T>, key: T) -> Option<List
     None
 }
 
-/// The node at a zero-based `index`: 0 is the head, -1 the tail, -2 the one before it. None if out
-/// of range.
+/// Returns the node at a zero-based `index`: 0 is the head, -1 the tail, -2 the one before it. None
+/// if out of range.
 pub fn listIndex<T: Copy>(list: &List<T>, index: i64) -> Option<ListNode> {
     let (mut node, steps) =
         if index < 0 { (list.tail, index.unsigned_abs() - 1) } else { (list.head, index as u64) };

@@ -6,8 +6,8 @@
 //! the C takes, and most changes never reach the allocator.
 #![forbid(unsafe_code)]
 
-/// The size class that holds `n` bytes: steps of 8 up to 64, and four steps between one power of
-/// two and the next.
+/// Returns the size class that holds `n` bytes: steps of 8 up to 64, and four steps between one
+/// power of two and the next.
 fn round_to_size_class(n: usize) -> usize {
     if n <= 64 {
         return n.next_multiple_of(8);
@@ -44,15 +44,15 @@ pub(super) mod testing {
     use crate::testing::Rng;
 
     impl Rng {
-        /// An integer near the edge of one of the widths.
+        /// Returns an integer near the edge of one of the widths.
         pub fn integer(&mut self) -> i64 {
             let edge = [0, 12, 127, 4095, 32767, 0x7f_ffff, 0x7fff_ffff, i64::MAX][self.below(8)];
             let near = i64::saturating_add(edge, self.below(5) as i64 - 2);
             if self.below(2) == 0 { near } else { (-near).saturating_sub(self.below(3) as i64) }
         }
 
-        /// A value for an entry: an integer, something that nearly is one, or bytes whose length is
-        /// near a border.
+        /// Returns a value for an entry: an integer, something that nearly is one, or bytes whose
+        /// length is near a border.
         pub fn value(&mut self) -> Vec<u8> {
             match self.below(8) {
                 0..=2 => self.integer().to_string().into_bytes(),

@@ -96,7 +96,7 @@ unsafe fn slot(b: *const Bucket, i: usize) -> Slot {
     unsafe { &raw const (*b).slots[i] }
 }
 
-/// The payload in a slot.
+/// Returns the payload in a slot.
 ///
 /// # Safety
 /// `s` is a slot of a live bucket.
@@ -153,7 +153,7 @@ unsafe fn word(b: *const Bucket) -> u64 {
     u64::from_le(unsafe { b.cast::<u64>().read() })
 }
 
-/// The bucket that follows `b` in its chain, or null.
+/// Returns the bucket that follows `b` in its chain, or null.
 ///
 /// # Safety
 /// `b` is a live bucket of a well-formed table.
@@ -182,7 +182,7 @@ unsafe fn each(mut b: *const Bucket, mut f: impl FnMut(Slot)) {
     }
 }
 
-/// The number of payloads of a chain.
+/// Returns the number of payloads of a chain.
 ///
 /// # Safety
 /// As for [`each`].
@@ -272,7 +272,7 @@ impl Default for RawDict {
 }
 
 impl RawDict {
-    /// An empty table, without any memory yet.
+    /// Returns an empty table, without any memory yet.
     pub const fn new() -> RawDict {
         RawDict {
             table: [null_mut(); 2],
@@ -333,7 +333,7 @@ impl RawDict {
         self.expand_allowed = allowed;
     }
 
-    /// The bytes that the next insert would ask for at once because the table is full (what
+    /// Returns the bytes that the next insert would ask for at once because the table is full (what
     /// `expandAllowed` is asked).
     pub fn growth_pending(&self) -> Option<usize> {
         self.should_grow().then(|| (Self::buckets_for(self.used[0] + 1)) * BUCKET)
@@ -611,8 +611,8 @@ impl RawDict {
 
     // ------------------------------------------------------------------------------------------- slots and buckets
 
-    /// The bucket of table `t` for this hash; null if there is none, or it is empty because it was
-    /// moved.
+    /// Returns the bucket of table `t` for this hash; null if there is none, or it is empty because
+    /// it was moved.
     #[inline(always)]
     fn head(&self, t: usize, hash: u64) -> *mut Bucket {
         let i = hash as usize & self.mask[t];
@@ -765,7 +765,7 @@ impl RawDict {
 
     // ------------------------------------------------------------------------------------------------- the table
 
-    /// The payload with this hash for which `eq` says yes.
+    /// Returns the payload with this hash for which `eq` says yes.
     #[inline(always)]
     pub fn find(&self, hash: u64, mut eq: impl FnMut(u64) -> bool) -> Option<u64> {
         // SAFETY: find_slot passes used slots, and returns one.
@@ -950,7 +950,7 @@ impl RawDict {
         }
     }
 
-    /// All payloads, in the order of memory, prefetching ahead.
+    /// Returns all payloads, in the order of memory, prefetching ahead.
     pub fn iter(&self) -> RawIter<'_> {
         RawIter {
             dict: self,
@@ -961,7 +961,8 @@ impl RawDict {
         }
     }
 
-    /// The next payload of an iteration that may be interrupted by changes; `None` at its end.
+    /// Returns the next payload of an iteration that may be interrupted by changes; `None` at its
+    /// end.
     ///
     /// If rehashing is paused from its start to its end, then all that is there throughout is
     /// returned once, as long as the only payload removed in between is the one returned last
@@ -1014,7 +1015,7 @@ impl RawDict {
         }
     }
 
-    /// A random bucket that may have payloads, any with the same chance.
+    /// Returns a random bucket that may have payloads, any with the same chance.
     fn random_head(&self, rng: &mut impl FnMut() -> u64) -> *mut Bucket {
         let first = if self.is_rehashing() { self.rehashidx.min(self.mask[0]) } else { 0 };
         let i = first + (rng() % (self.buckets(0) + self.buckets(1) - first) as u64) as usize;
@@ -1084,14 +1085,14 @@ impl RawDict {
         found
     }
 
-    /// A random payload (`dictGetRandomKey`), `None` if there is none. Payloads in chained buckets
-    /// come up a little less often.
+    /// Returns a random payload (`dictGetRandomKey`), `None` if there is none. Payloads in chained
+    /// buckets come up a little less often.
     pub fn random(&self, mut rng: impl FnMut() -> u64) -> Option<u64> {
         // SAFETY: random_of returns a used slot.
         self.random_of(SLOTS, &mut rng).map(|s| unsafe { load(s) })
     }
 
-    /// A random payload, each with the same chance (`dictGetFairRandomKey`).
+    /// Returns a random payload, each with the same chance (`dictGetFairRandomKey`).
     pub fn fair_random(&self, mut rng: impl FnMut() -> u64) -> Option<u64> {
         // SAFETY: random_of returns a used slot.
         self.random_of(MAX_CHAIN_SAMPLED, &mut rng).map(|s| unsafe { load(s) })
@@ -1170,8 +1171,8 @@ impl RawDict {
         stored
     }
 
-    /// The text of DEBUG HTSTATS (`dictGetStats`): what the C calls a slot is a bucket here, and a
-    /// chain all that is in it.
+    /// Returns the text of DEBUG HTSTATS (`dictGetStats`): what the C calls a slot is a bucket
+    /// here, and a chain all that is in it.
     pub fn stats(&self) -> Vec<u8> {
         let mut out = Vec::new();
         self.stats_of(0, &mut out);
@@ -1239,7 +1240,7 @@ pub struct RawIter<'a> {
 }
 
 impl RawIter<'_> {
-    /// The bucket that comes up after `ahead` others, or null.
+    /// Returns the bucket that comes up after `ahead` others, or null.
     #[inline(always)]
     fn upcoming(&self, ahead: usize) -> *const Bucket {
         let i = self.index + ahead;
@@ -1320,7 +1321,7 @@ impl Iterator for RawIter<'_> {
 /// The type is as large and aligned as a pointer, and `key` returns the same bytes for as long as
 /// nobody gets an exclusive reference to the entry; what changes through one leaves the key alone.
 pub unsafe trait DictEntry: Sized {
-    /// The key.
+    /// Returns the key.
     fn key(&self) -> &[u8];
 
     /// Bytes that the entry takes up beside its slot.
@@ -1329,7 +1330,7 @@ pub unsafe trait DictEntry: Sized {
 
 /// A boxed thing with a key is an entry, for tables whose values are structures.
 pub trait Keyed {
-    /// The key. It must stay the same while the thing is in a table.
+    /// Returns the key. It must stay the same while the thing is in a table.
     fn key(&self) -> &[u8];
 }
 
@@ -1370,12 +1371,12 @@ unsafe fn from_slot<E: DictEntry>(p: *mut u8) -> E {
 }
 
 impl<E: DictEntry> Dict<E> {
-    /// An empty table whose keys are hashed with `seed`.
+    /// Returns an empty table whose keys are hashed with `seed`.
     pub const fn with_seed(seed: HashSeed) -> Dict<E> {
         Dict { raw: RawDict::new(), seed, entries: PhantomData }
     }
 
-    /// The table underneath, to read, or to be told how to resize.
+    /// Returns the table underneath, to read, or to be told how to resize.
     pub fn raw(&self) -> &RawDict {
         &self.raw
     }
@@ -1385,7 +1386,7 @@ impl<E: DictEntry> Dict<E> {
         self.raw.set_resize_enabled(enable);
     }
 
-    /// The entry in a slot.
+    /// Returns the entry in a slot.
     ///
     /// # Safety
     /// The slot is in use in a table of this type, and that stays so for `'a`.
@@ -1409,14 +1410,14 @@ impl<E: DictEntry> Dict<E> {
         self.raw.find_slot(hash, |s| unsafe { Self::at(s) }.key() == key)
     }
 
-    /// All entries.
+    /// Returns all entries.
     pub fn iter(&self) -> DictIter<'_, E> {
         DictIter { raw: self.raw.iter(), entries: PhantomData }
     }
 }
 
 impl<E: DictEntry> Default for Dict<E> {
-    /// An empty table with a seed of its own.
+    /// Returns an empty table with a seed of its own.
     fn default() -> Self {
         Dict::with_seed(HashSeed::random())
     }
@@ -1606,7 +1607,7 @@ pub fn dictUnlink<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> Option<E> {
     }
 }
 
-/// The entry of a key.
+/// Returns the entry of a key.
 #[inline]
 pub fn dictFind<'a, E: DictEntry>(d: &'a Dict<E>, key: &[u8]) -> Option<&'a E> {
     let slot = d.slot_of(key, dictGetHash(d, key))?;
@@ -1614,7 +1615,7 @@ pub fn dictFind<'a, E: DictEntry>(d: &'a Dict<E>, key: &[u8]) -> Option<&'a E> {
     Some(unsafe { Dict::at(slot.as_ptr()) })
 }
 
-/// The entry of a key, to change all of it but its key.
+/// Returns the entry of a key, to change all of it but its key.
 #[inline]
 pub fn dict_find_mut<'a, E: DictEntry>(d: &'a mut Dict<E>, key: &[u8]) -> Option<&'a mut E> {
     let slot = d.slot_of(key, dictGetHash(d, key))?;
@@ -1622,14 +1623,14 @@ pub fn dict_find_mut<'a, E: DictEntry>(d: &'a mut Dict<E>, key: &[u8]) -> Option
     Some(unsafe { slot.cast::<E>().as_mut() })
 }
 
-/// The next entry of an iteration that allows the entry returned last to be deleted, between
-/// [`dictPauseRehashing`] and [`dictResumeRehashing`] (`dictGetSafeIterator`, `dictNext`).
+/// Returns the next entry of an iteration that allows the entry returned last to be deleted,
+/// between [`dictPauseRehashing`] and [`dictResumeRehashing`] (`dictGetSafeIterator`, `dictNext`).
 pub fn dictNext<'a, E: DictEntry>(d: &'a Dict<E>, c: &mut DictCursor) -> Option<&'a E> {
     // SAFETY: the slot is in use, and the table is borrowed for 'a.
     d.raw.next_slot(c).map(|s| unsafe { Dict::at(s) })
 }
 
-/// A random entry; see [`RawDict::random`].
+/// Returns a random entry; see [`RawDict::random`].
 pub fn dictGetRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
     // SAFETY: the slot is in use, and the table is borrowed as long as the result.
     d.raw.random_of(SLOTS, &mut rng).map(|s| unsafe { Dict::at(s) })
@@ -1646,7 +1647,7 @@ pub fn dictGetSomeKeys<'a, E: DictEntry>(
     d.raw.get_some_slots(count, rng, |s| f(unsafe { Dict::at(s) }))
 }
 
-/// A random entry, each with the same chance.
+/// Returns a random entry, each with the same chance.
 pub fn dictGetFairRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
     // SAFETY: the slot is in use, and the table is borrowed as long as the result.
     d.raw.random_of(MAX_CHAIN_SAMPLED, &mut rng).map(|s| unsafe { Dict::at(s) })
@@ -1676,13 +1677,13 @@ pub fn dictEmpty<E: DictEntry>(d: &mut Dict<E>, mut callback: impl FnMut()) {
     }
 }
 
-/// The hash of a key in this table.
+/// Returns the hash of a key in this table.
 #[inline]
 pub fn dictGetHash<E: DictEntry>(d: &Dict<E>, key: &[u8]) -> u64 {
     siphash(key, &d.seed)
 }
 
-/// The text of DEBUG HTSTATS.
+/// Returns the text of DEBUG HTSTATS.
 pub fn dictGetStats<E: DictEntry>(d: &Dict<E>) -> Vec<u8> {
     d.raw.stats()
 }
@@ -1704,7 +1705,7 @@ unsafe fn free_bytes(p: NonNull<u8>, size: usize) {
     unsafe { dealloc(p.as_ptr(), Layout::from_size_align_unchecked(size, 1)) };
 }
 
-/// A length as it stands before its bytes: one byte below 255, else 255 and eight bytes.
+/// Returns a length as it stands before its bytes: one byte below 255, else 255 and eight bytes.
 #[inline(always)]
 fn len_size(n: usize) -> usize {
     if n < 255 { 1 } else { 9 }
@@ -1742,7 +1743,7 @@ unsafe impl Send for SdsEntry {}
 unsafe impl Sync for SdsEntry {}
 
 impl SdsEntry {
-    /// A copy of these bytes.
+    /// Returns a copy of these bytes.
     pub fn new(member: &[u8]) -> SdsEntry {
         let n = len_size(member.len());
         let p = alloc_bytes(n + member.len());
@@ -1755,7 +1756,7 @@ impl SdsEntry {
         SdsEntry(p)
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     #[inline(always)]
     pub fn as_slice(&self) -> &[u8] {
         // SAFETY: `new` wrote the length and as many bytes.
@@ -1803,7 +1804,7 @@ unsafe impl Send for PairEntry {}
 unsafe impl Sync for PairEntry {}
 
 impl PairEntry {
-    /// A copy of a field and its value.
+    /// Returns a copy of a field and its value.
     pub fn new(field: &[u8], value: &[u8]) -> PairEntry {
         let (inside, outside) =
             if value.len() <= PAIR_INLINE_MAX { (value.len(), false) } else { (16, true) };
@@ -1836,7 +1837,7 @@ impl PairEntry {
         }
     }
 
-    /// The value's block, if it has one.
+    /// Returns the value's block, if it has one.
     #[inline(always)]
     fn outside(&self) -> Option<*mut [u8]> {
         // SAFETY: PAIR_OUTSIDE says that write_outside has written there.
@@ -1851,7 +1852,7 @@ impl PairEntry {
         }
     }
 
-    /// The field.
+    /// Returns the field.
     #[inline(always)]
     pub fn field(&self) -> &[u8] {
         // SAFETY: `new` wrote the length and as many bytes.
@@ -1867,7 +1868,7 @@ impl PairEntry {
         1 + len_size(n) + n
     }
 
-    /// The value.
+    /// Returns the value.
     #[inline(always)]
     pub fn value(&self) -> &[u8] {
         // SAFETY: the value's block is ours and lives as long as the entry; an inline value has the

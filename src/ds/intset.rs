@@ -32,43 +32,43 @@ const INTSET_HEADER_SIZE: usize = 8;
 pub struct Intset(ThinBytes);
 
 impl Intset {
-    /// An intset of these bytes, or `None` if they fail `intsetValidateIntegrity` without `deep`,
-    /// as an empty set does.
+    /// Returns an intset of these bytes, or `None` if they fail `intsetValidateIntegrity` without
+    /// `deep`, as an empty set does.
     // C: takes 32 GB; here 4 are the most.
     pub fn from_slice(bytes: &[u8]) -> Option<Intset> {
         let sound = bytes.len() <= u32::MAX as usize && intsetValidateIntegrity(bytes, false);
         sound.then(|| Intset(bytes.into()))
     }
 
-    /// The bytes, as they are saved.
+    /// Returns the bytes, as they are saved.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.to_vec()
     }
 
-    /// A copy of an intset's bytes.
+    /// Returns a copy of an intset's bytes.
     pub(crate) fn of(is: &[u8]) -> Intset {
         Intset(is.into())
     }
 
-    /// The bytes as they are owned, with their number in front.
+    /// Returns the bytes as they are owned, with their number in front.
     #[inline(always)]
     pub(crate) fn packed(&self) -> &SelfSized {
         self.0.packed()
     }
 
-    /// An intset of bytes that were one.
+    /// Returns an intset of bytes that were one.
     #[inline(always)]
     pub(crate) fn of_packed(bytes: SelfSized) -> Intset {
         Intset(ThinBytes::of_packed(bytes))
     }
 
-    /// The bytes of an intset in what [`packed`](Self::packed) gives.
+    /// Returns the bytes of an intset in what [`packed`](Self::packed) gives.
     #[inline(always)]
     pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
         ThinBytes::bytes_of_packed(packed)
     }
 
-    /// How many bytes [`packed`](Self::packed) gives for an intset.
+    /// Returns how many bytes [`packed`](Self::packed) gives for an intset.
     pub(crate) fn packed_size(is: &[u8]) -> usize {
         ThinBytes::packed_size(is.len())
     }
@@ -89,7 +89,7 @@ impl Deref for Intset {
     }
 }
 
-/// The width that `v` needs.
+/// Returns the width that `v` needs.
 #[inline]
 fn _intsetValueEncoding(v: i64) -> u32 {
     if i16::try_from(v).is_ok() {
@@ -101,26 +101,26 @@ fn _intsetValueEncoding(v: i64) -> u32 {
     }
 }
 
-/// The u32 at `at`, or 0 if the bytes end before it does.
+/// Returns the u32 at `at`, or 0 if the bytes end before it does.
 #[inline]
 fn read_u32_le(is: &[u8], at: usize) -> u32 {
     is.get(at..).and_then(|b| b.first_chunk::<4>()).map_or(0, |b| u32::from_le_bytes(*b))
 }
 
-/// The width of the set.
+/// Returns the width of the set.
 #[inline]
 fn intset_encoding(is: &[u8]) -> u32 {
     read_u32_le(is, 0)
 }
 
-/// The values, without the header.
+/// Returns the values, without the header.
 #[inline]
 fn intset_contents(is: &[u8]) -> &[u8] {
     is.get(INTSET_HEADER_SIZE..).unwrap_or_default()
 }
 
-/// The value at `pos`, where `contents` has values of the width `enc`. `None`: there are not as
-/// many.
+/// Returns the value at `pos`, where `contents` has values of the width `enc`. `None`: there are
+/// not as many.
 #[inline]
 fn _intsetGetEncoded(contents: &[u8], pos: usize, enc: u32) -> Option<i64> {
     match enc {
@@ -130,7 +130,7 @@ fn _intsetGetEncoded(contents: &[u8], pos: usize, enc: u32) -> Option<i64> {
     }
 }
 
-/// The value at `pos`.
+/// Returns the value at `pos`.
 #[inline]
 fn _intsetGet(is: &[u8], pos: usize) -> Option<i64> {
     _intsetGetEncoded(intset_contents(is), pos, intset_encoding(is))
@@ -144,7 +144,7 @@ fn _intsetSet(is: &mut Intset, pos: usize, value: i64, enc: u32) {
     is.0[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
 }
 
-/// An empty set: 8 bytes.
+/// Returns an empty set: 8 bytes.
 pub fn intsetNew() -> Intset {
     Intset([INTSET_ENC_INT16 as u8, 0, 0, 0, 0, 0, 0, 0][..].into())
 }
@@ -272,24 +272,24 @@ pub fn intset_find_next(is: &[u8], value: i64, at: &mut usize) -> bool {
     _intsetGet(is, *at) == Some(value)
 }
 
-/// A random value of the set, `None` if it is empty. `rand` gives numbers like `rand(3)`.
+/// Returns a random value of the set, `None` if it is empty. `rand` gives numbers like `rand(3)`.
 pub fn intsetRandom(is: &[u8], rand: &mut impl FnMut() -> u32) -> Option<i64> {
     _intsetGet(is, rand().checked_rem(intsetLen(is))? as usize)
 }
 
-/// The value at `pos`, in ascending order from 0. `None`: the set has not as many.
+/// Returns the value at `pos`, in ascending order from 0. `None`: the set has not as many.
 #[inline]
 pub fn intsetGet(is: &[u8], pos: u32) -> Option<i64> {
     if pos < intsetLen(is) { _intsetGet(is, pos as usize) } else { None }
 }
 
-/// The number of values.
+/// Returns the number of values.
 #[inline]
 pub fn intsetLen(is: &[u8]) -> u32 {
     read_u32_le(is, 4)
 }
 
-/// The size of the set in bytes, as its header tells.
+/// Returns the size of the set in bytes, as its header tells.
 #[inline]
 pub fn intsetBlobLen(is: &[u8]) -> usize {
     INTSET_HEADER_SIZE + intsetLen(is) as usize * intset_encoding(is) as usize

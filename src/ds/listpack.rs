@@ -66,12 +66,12 @@ impl Listpack {
         lpValidateIntegrity(&bytes, false).then_some(Listpack(bytes))
     }
 
-    /// The bytes, as they are saved.
+    /// Returns the bytes, as they are saved.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
     }
 
-    /// The bytes there is memory for.
+    /// Returns the bytes there is memory for.
     pub fn capacity(&self) -> usize {
         self.0.capacity()
     }
@@ -95,13 +95,13 @@ pub enum ListpackEntry<'a> {
     Int(i64),
 }
 
-/// The total size in the header.
+/// Returns the total size in the header.
 #[inline]
 fn lpGetTotalBytes(lp: &[u8]) -> usize {
     lp.first_chunk::<4>().map_or(0, |b| u32::from_le_bytes(*b) as usize)
 }
 
-/// The number of elements in the header, or `LP_HDR_NUMELE_UNKNOWN`.
+/// Returns the number of elements in the header, or `LP_HDR_NUMELE_UNKNOWN`.
 #[inline]
 fn lpGetNumElements(lp: &[u8]) -> u16 {
     lp.get(4..6).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]))
@@ -117,8 +117,8 @@ fn lpSetNumElements(lp: &mut Listpack, v: u16) {
     lp.0[4..6].copy_from_slice(&v.to_le_bytes());
 }
 
-/// The integer that `s` spells, if it spells it the one way we would: no spaces, no plus, no
-/// leading zeros, and 64 bits hold it. So the number can stand for the string without loss.
+/// Returns the integer that `s` spells, if it spells it the one way we would: no spaces, no plus,
+/// no leading zeros, and 64 bits hold it. So the number can stand for the string without loss.
 #[inline]
 pub fn lpStringToInt64(s: &[u8]) -> Option<i64> {
     let (negative, digits) = match s {
@@ -145,7 +145,7 @@ pub fn lpStringToInt64(s: &[u8]) -> Option<i64> {
     }
 }
 
-/// An empty listpack, with memory for `capacity` bytes, which `lpShrinkToFit` gives back.
+/// Returns an empty listpack, with memory for `capacity` bytes, which `lpShrinkToFit` gives back.
 pub fn lpNew(capacity: usize) -> Listpack {
     let mut lp = Vec::with_capacity(capacity.max(LP_HDR_SIZE + 1));
     lp.extend_from_slice(&[LP_HDR_SIZE as u8 + 1, 0, 0, 0, 0, 0, LP_EOF]);
@@ -174,7 +174,7 @@ impl Encoded<'_> {
     }
 }
 
-/// The shortest way to store `ele`: as an integer if it spells one.
+/// Returns the shortest way to store `ele`: as an integer if it spells one.
 #[inline]
 fn lpEncodeGetType(ele: &[u8]) -> Encoded<'_> {
     match lpStringToInt64(ele) {
@@ -183,7 +183,7 @@ fn lpEncodeGetType(ele: &[u8]) -> Encoded<'_> {
     }
 }
 
-/// The shortest encoding of an integer.
+/// Returns the shortest encoding of an integer.
 #[inline]
 fn lp_encode_integer(v: i64) -> Encoded<'static> {
     let mut head = [0; 9];
@@ -248,7 +248,7 @@ fn lpDecodeBacklen(lp: &[u8], p: usize) -> Option<usize> {
     None
 }
 
-/// The encoding of a string.
+/// Returns the encoding of a string.
 #[inline]
 fn lpEncodeString(s: &[u8]) -> Encoded<'_> {
     let mut head = [0; 9];
@@ -289,7 +289,7 @@ fn lp_current_encoded_size(lp: &[u8], p: usize) -> Option<usize> {
     })
 }
 
-/// Where the element at `p` ends, and the next one or the end mark starts.
+/// Returns where the element at `p` ends, and the next one or the end mark starts.
 #[inline]
 fn lpSkip(lp: &[u8], p: usize) -> usize {
     let len = assert_some!(lp_current_encoded_size(lp, p));
@@ -298,15 +298,15 @@ fn lpSkip(lp: &[u8], p: usize) -> usize {
     next
 }
 
-/// The element after the one at `p`, `None` at the last one.
+/// Returns the element after the one at `p`, `None` at the last one.
 #[inline]
 pub fn lpNext(lp: &[u8], p: usize) -> Option<usize> {
     let next = lpSkip(lp, p);
     (lp[next] != LP_EOF).then(|| lpAssertValidEntry(lp, next))
 }
 
-/// The element before the one at `p`, `None` at the first one. Before the end mark it is the last
-/// element.
+/// Returns the element before the one at `p`, `None` at the first one. Before the end mark it is
+/// the last element.
 #[inline]
 pub fn lpPrev(lp: &[u8], p: usize) -> Option<usize> {
     if p <= LP_HDR_SIZE {
@@ -317,19 +317,19 @@ pub fn lpPrev(lp: &[u8], p: usize) -> Option<usize> {
     Some(lpAssertValidEntry(lp, prev))
 }
 
-/// The first element, `None` if there is none.
+/// Returns the first element, `None` if there is none.
 #[inline]
 pub fn lpFirst(lp: &[u8]) -> Option<usize> {
     (lp[LP_HDR_SIZE] != LP_EOF).then(|| lpAssertValidEntry(lp, LP_HDR_SIZE))
 }
 
-/// The last element, `None` if there is none.
+/// Returns the last element, `None` if there is none.
 #[inline]
 pub fn lpLast(lp: &[u8]) -> Option<usize> {
     lpPrev(lp, lp.len() - 1)
 }
 
-/// The number of elements; from 65535 on they are counted one by one.
+/// Returns the number of elements; from 65535 on they are counted one by one.
 // C: counting them also writes the number to the header if it fits again. Here that is
 // `lp_length_store`, as most who ask only read.
 pub fn lpLength(lp: &[u8]) -> usize {
@@ -349,14 +349,14 @@ pub fn lp_length_store(lp: &mut Listpack) -> usize {
     count
 }
 
-/// The value of the element at `p`. An encoding that does not exist reads as the integer
+/// Returns the value of the element at `p`. An encoding that does not exist reads as the integer
 /// 12345678900000000 plus its byte.
 #[inline]
 pub fn lpGet(lp: &[u8], p: usize) -> ListpackEntry<'_> {
     assert_some!(lp_element_at(lp, p))
 }
 
-/// The value of the element at `p`. `None`: it does not end within the list.
+/// Returns the value of the element at `p`. `None`: it does not end within the list.
 #[inline]
 fn lp_element_at(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
     use ListpackEntry::{Int, Str};
@@ -384,7 +384,7 @@ fn lp_element_at(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
     })
 }
 
-/// The value of the element at `p` as a string; an integer is spelled in `intbuf`.
+/// Returns the value of the element at `p` as a string; an integer is spelled in `intbuf`.
 // C: lpGet with a buffer.
 #[inline]
 pub fn lp_get_string<'a>(lp: &'a [u8], p: usize, intbuf: &'a mut [u8; LP_INTBUF_SIZE]) -> &'a [u8] {
@@ -477,14 +477,14 @@ pub fn lpDelete(lp: &mut Listpack, p: usize) -> Option<usize> {
     lpInsert(lp, None, p, LP_REPLACE).ok().flatten()
 }
 
-/// The size of the listpack in bytes, as its header tells.
+/// Returns the size of the listpack in bytes, as its header tells.
 #[inline]
 pub fn lpBytes(lp: &[u8]) -> usize {
     lpGetTotalBytes(lp)
 }
 
-/// The element number `index`, counted from 0, or from -1 at the last one backwards. `None`: there
-/// is none.
+/// Returns the element number `index`, counted from 0, or from -1 at the last one backwards.
+/// `None`: there is none.
 pub fn lpSeek(lp: &[u8], index: i64) -> Option<usize> {
     let mut index = index;
     // Start from the end that is nearer, if the header knows where the middle is.
@@ -521,7 +521,8 @@ pub fn lpSeek(lp: &[u8], index: i64) -> Option<usize> {
     }
 }
 
-/// Where `lpValidateNext` starts: the first element, which is not looked at. `None`: there is none.
+/// Returns where `lpValidateNext` starts: the first element, which is not looked at. `None`: there
+/// is none.
 pub fn lpValidateFirst(lp: &[u8]) -> Option<usize> {
     (*lp.get(LP_HDR_SIZE)? != LP_EOF).then_some(LP_HDR_SIZE)
 }
@@ -602,8 +603,8 @@ pub fn lpReplaceInteger(lp: &mut Listpack, p: usize, value: i64) -> bool {
     insert_encoded(lp, Some(lp_encode_integer(value)), p, LP_REPLACE).is_ok()
 }
 
-/// The element at `p` as an integer, also if it is a string that spells one. `None`: it is no
-/// integer.
+/// Returns the element at `p` as an integer, also if it is a string that spells one. `None`: it is
+/// no integer.
 #[inline]
 pub fn lpGetIntegerIfValid(lp: &[u8], p: usize) -> Option<i64> {
     match lpGet(lp, p) {

@@ -48,7 +48,7 @@ impl Rounded {
     const ZERO: Rounded = Rounded { mant: 0, exp: 0, overflow: false, underflow: false };
     const OVERFLOW: Rounded = Rounded { mant: 0, exp: 0, overflow: true, underflow: false };
 
-    /// The bits of a double, from a rounding to [`BINARY64`].
+    /// Returns the bits of a double, from a rounding to [`BINARY64`].
     pub fn bits64(&self) -> u64 {
         if self.overflow {
             f64::INFINITY.to_bits()
@@ -198,7 +198,8 @@ impl Big {
         rem as u64
     }
 
-    /// The top 128 bits, the exponent of the lowest of them, and whether there is more below.
+    /// Returns the top 128 bits, the exponent of the lowest of them, and whether there is more
+    /// below.
     fn top(&self) -> (u128, i64, bool) {
         let limb = |i: usize| self.0.get(i).copied().unwrap_or(0) as u128;
         let n = self.0.len();
@@ -213,9 +214,9 @@ impl Big {
         (top, (n as i64 - 2) * 64 - i64::from(shift), sticky)
     }
 
-    /// The first `count` bits of `self / d`, from the one of weight `2^k` down, where `2^k` is the
-    /// highest that the quotient can have. Returns them, the exponent of the lowest, and how the
-    /// rest compares with half of it, as (rest is not zero, order against the half).
+    /// Returns the first `count` bits of `self / d`, from the one of weight `2^k` down, where `2^k`
+    /// is the highest that the quotient can have. Returns them, the exponent of the lowest, and how
+    /// the rest compares with half of it, as (rest is not zero, order against the half).
     fn div_bits(mut self, mut d: Big, count: usize) -> (u128, i64, bool, Ordering) {
         let k = self.bits() as i64 - d.bits() as i64;
         if k < 0 {
@@ -340,8 +341,8 @@ fn scan_digits(
 }
 
 impl ScannedFloat<'_> {
-    /// The magnitude in `format`, correctly rounded. Infinity is an overflow, and NaN is zero: ask
-    /// before.
+    /// Returns the magnitude in `format`, correctly rounded. Infinity is an overflow, and NaN is
+    /// zero: ask before.
     pub fn round(&self, format: &FloatFormat) -> Rounded {
         match self.kind {
             FloatText::Nan => Rounded::ZERO,
@@ -478,7 +479,7 @@ impl LongDouble {
         LongDouble { class, negative, mant: 0, exp: 0 }
     }
 
-    /// The nearest double.
+    /// Returns the nearest double.
     pub fn to_f64(self) -> f64 {
         let magnitude = match self.class {
             Class::Nan => f64::NAN,
@@ -491,8 +492,8 @@ impl LongDouble {
         magnitude.copysign(if self.negative { -1.0 } else { 1.0 })
     }
 
-    /// The integer part, as a cast to `long long` gives it on x86: anything out of range, and NaN,
-    /// is `i64::MIN`.
+    /// Returns the integer part, as a cast to `long long` gives it on x86: anything out of range,
+    /// and NaN, is `i64::MIN`.
     pub fn to_i64(self) -> i64 {
         if self.class != Class::Finite || self.exp > 0 && self.mant != 0 {
             return i64::MIN;
@@ -505,7 +506,7 @@ impl LongDouble {
         }
     }
 
-    /// The smallest integer that is not below the value, cast in the same way: `(long long)
+    /// Returns the smallest integer that is not below the value, cast in the same way: `(long long)
     /// ceill(value)`.
     pub fn ceil_to_i64(self) -> i64 {
         let whole = self.to_i64();
@@ -627,7 +628,7 @@ pub enum ld2string_mode {
 }
 pub use ld2string_mode::*;
 
-/// The text of a long double.
+/// Returns the text of a long double.
 pub fn ld2string(value: LongDouble, mode: ld2string_mode) -> Vec<u8> {
     let mut out = Vec::with_capacity(48);
     if value.negative {

@@ -38,7 +38,7 @@ impl Default for LzfState {
 }
 
 impl LzfState {
-    /// An empty table.
+    /// Returns an empty table.
     pub fn new() -> LzfState {
         // By way of a vector, which needs no copy on the stack.
         let htab = vec![0; HSIZE].into_boxed_slice();
@@ -49,19 +49,19 @@ impl LzfState {
     }
 }
 
-/// The hash of the three bytes that `h` ends with.
+/// Returns the hash of the three bytes that `h` ends with.
 fn idx(h: u32) -> usize {
     ((h >> (3 * 8 - HLOG)).wrapping_sub(h.wrapping_mul(5)) & (HSIZE as u32 - 1)) as usize
 }
 
-/// The three bytes at `i`, the first one highest.
+/// Returns the three bytes at `i`, the first one highest.
 fn three(data: &[u8], i: usize) -> u32 {
     let b = &data[i..i + 3];
     u32::from(b[0]) << 16 | u32::from(b[1]) << 8 | u32::from(b[2])
 }
 
-/// How many bytes from `ip` on equal those from `r` on, three being known to; at least 3, at most
-/// `limit`.
+/// Returns how many bytes from `ip` on equal those from `r` on, three being known to; at least 3,
+/// at most `limit`.
 fn match_len(data: &[u8], r: usize, ip: usize, limit: usize) -> usize {
     let a = &data[r..r + limit];
     let b = &data[ip..ip + limit];

@@ -105,7 +105,7 @@ impl<'a> QuicklistNodeRef<'a> {
         self.sz as usize
     }
 
-    /// The ziplist; empty if the node is compressed.
+    /// Returns the ziplist; empty if the node is compressed.
     pub fn zl(self) -> &'a [u8] {
         if self.compressed { &[] } else { self.stored }
     }
@@ -188,7 +188,8 @@ impl Quicklist {
         }
     }
 
-    /// The fill: largest number of elements in a node, or the negative number of a size class.
+    /// Returns the fill: largest number of elements in a node, or the negative number of a size
+    /// class.
     pub fn fill(&self) -> i32 {
         match &self.0 {
             Nodes::One { fill, .. } => i32::from(*fill),
@@ -196,7 +197,8 @@ impl Quicklist {
         }
     }
 
-    /// The number of nodes at each end that are not compressed; 0 stands for no compression.
+    /// Returns the number of nodes at each end that are not compressed; 0 stands for no
+    /// compression.
     pub fn compress(&self) -> i32 {
         match &self.0 {
             Nodes::One { compress, .. } => i32::from(*compress),
@@ -204,7 +206,7 @@ impl Quicklist {
         }
     }
 
-    /// The nodes from head to tail.
+    /// Returns the nodes from head to tail.
     pub fn nodes(&self) -> impl Iterator<Item = QuicklistNodeRef<'_>> {
         let mut id = self.head();
         std::iter::from_fn(move || {
@@ -269,7 +271,7 @@ impl Quicklist {
         }
     }
 
-    /// The value an entry stands for.
+    /// Returns the value an entry stands for.
     #[inline]
     pub fn value(&self, entry: &QuicklistEntry) -> ZiplistEntry<'_> {
         assert_some!(ziplistGet(self.zl(entry.node), entry.zi))
@@ -337,7 +339,7 @@ impl Quicklist {
         }
     }
 
-    /// The ziplist of a node; empty if it is compressed.
+    /// Returns the ziplist of a node; empty if it is compressed.
     #[inline]
     fn zl(&self, id: u32) -> &[u8] {
         self.node(id).zl()
@@ -366,7 +368,7 @@ impl Quicklist {
         }
     }
 
-    /// The nodes as those of a list of several.
+    /// Returns the nodes as those of a list of several.
     fn many(&mut self) -> &mut Linked {
         if let Nodes::One { zl, count, fill, compress } = &mut self.0 {
             let mut many = Box::new(Linked {
@@ -489,14 +491,14 @@ impl Quicklist {
         self.quicklistRecompressOnly(id);
     }
 
-    /// A node of one value.
+    /// Returns a node of one value.
     fn node_of(&mut self, value: &[u8]) -> u32 {
         let mut zl = ziplistNew();
         ziplistPush(&mut zl, value, ZIPLIST_HEAD);
         self.quicklistCreateNode(zl, 1)
     }
 
-    /// The node that holds value number `idx`, and its offset there.
+    /// Returns the node that holds value number `idx`, and its offset there.
     fn find(&self, idx: i64) -> Option<(u32, i64)> {
         let forward = idx >= 0;
         let (index, mut n) =
@@ -564,7 +566,7 @@ pub fn quicklistNew(fill: i32, compress: i32) -> Quicklist {
 }
 
 impl Quicklist {
-    /// A new node, not linked yet, its values not counted.
+    /// Returns a new node, not linked yet, its values not counted.
     fn quicklistCreateNode(&mut self, new: Ziplist, count: usize) -> u32 {
         if let Nodes::One { zl, .. } = &mut self.0
             && zl.is_none()
@@ -591,7 +593,7 @@ pub fn quicklistCount(ql: &Quicklist) -> usize {
     }
 }
 
-/// The compressed bytes of a node; `None` if it is not compressed.
+/// Returns the compressed bytes of a node; `None` if it is not compressed.
 pub fn quicklistGetLzf(node: QuicklistNodeRef<'_>) -> Option<&[u8]> {
     node.compressed.then_some(node.stored)
 }
@@ -1091,7 +1093,7 @@ pub fn quicklistNext(iter: &mut QuicklistIter, ql: &mut Quicklist) -> Option<Qui
     None
 }
 
-/// A copy of a list, compressed where it is.
+/// Returns a copy of a list, compressed where it is.
 pub fn quicklistDup(orig: &Quicklist) -> Quicklist {
     let mut copy = quicklistNew(orig.fill(), orig.compress());
     let mut id = orig.head();
@@ -1203,7 +1205,7 @@ pub fn quicklist_read(ql: &Quicklist, direction: i32, idx: i64) -> QuicklistRead
 }
 
 impl QuicklistReader<'_> {
-    /// The next value; `None` at the end.
+    /// Returns the next value; `None` at the end.
     pub fn read(&mut self) -> Option<ZiplistEntry<'_>> {
         let forward = self.direction == AL_START_HEAD;
         while self.current != NIL {
@@ -1232,7 +1234,7 @@ impl QuicklistReader<'_> {
         None
     }
 
-    /// The ziplist of the current node: its own, or the one unpacked to the buffer.
+    /// Returns the ziplist of the current node: its own, or the one unpacked to the buffer.
     #[inline]
     fn bytes(&self) -> &[u8] {
         if self.zl.is_empty() { &self.buffer } else { self.zl }

@@ -118,7 +118,7 @@ impl<V> Node<V> {
         self.child(self.numchildren() - 1)
     }
 
-    /// The position of the child that `c` leads to.
+    /// Returns the position of the child that `c` leads to.
     #[inline]
     fn find(&self, c: u8) -> Option<usize> {
         let chars = self.chars();
@@ -129,13 +129,13 @@ impl<V> Node<V> {
         }
     }
 
-    /// The position whose child is `id`.
+    /// Returns the position whose child is `id`.
     fn position(&self, id: u32) -> Option<usize> {
         (0..self.numchildren()).find(|&pos| self.child(pos) == id)
     }
 }
 
-/// The data of a node with one child behind `chars`, compressed if they are more than one.
+/// Returns the data of a node with one child behind `chars`, compressed if they are more than one.
 fn single(chars: &[u8], child: u32) -> Data {
     Data::new(HDR + chars.len() + PTR, |data| {
         data[0] = u8::from(chars.len() > 1);
@@ -173,7 +173,7 @@ impl<V> Rax<V> {
         size_of::<Self>() + self.nodes.mem_usage() + self.free.mem_usage() + data
     }
 
-    /// All values in the order of their keys.
+    /// Returns all values in the order of their keys.
     pub fn values(&self) -> impl Iterator<Item = &V> {
         let mut it = raxStart();
         raxSeek(&mut it, self, "^", b"");
@@ -271,7 +271,7 @@ impl<V> Rax<V> {
         (i, h, 0)
     }
 
-    /// The node of key `s`.
+    /// Returns the node of key `s`.
     #[inline]
     fn find_node(&self, s: &[u8]) -> Option<u32> {
         let (i, h, splitpos) = self.raxLowWalk(s, |_| ());
@@ -373,7 +373,7 @@ pub fn raxTryInsert<V>(rax: &mut Rax<V>, s: &[u8], value: V) -> Result<(), V> {
     rax.raxGenericInsert(s, value).1.map_or(Ok(()), Err)
 }
 
-/// The value of key `s`.
+/// Returns the value of key `s`.
 pub fn raxFind<'a, V>(rax: &'a Rax<V>, s: &[u8]) -> Option<&'a V> {
     rax.nodes[rax.find_node(s)?].value.as_ref()
 }
@@ -399,7 +399,7 @@ impl<V> Rax<V> {
     }
 }
 
-/// The value of key `s`, to be changed.
+/// Returns the value of key `s`, to be changed.
 pub fn rax_find_mut<'a, V>(rax: &'a mut Rax<V>, s: &[u8]) -> Option<&'a mut V> {
     let node = rax.find_node(s)?;
     rax.nodes[node].value.as_mut()
@@ -583,12 +583,12 @@ pub struct RaxIterator {
 }
 
 impl RaxIterator {
-    /// The current key.
+    /// Returns the current key.
     pub fn key(&self) -> &[u8] {
         self.key.as_slice()
     }
 
-    /// The value of the current key; `None` if it was removed.
+    /// Returns the value of the current key; `None` if it was removed.
     pub fn data<'a, V>(&self, rax: &'a Rax<V>) -> Option<&'a V> {
         if self.epoch != rax.epoch || self.node == NIL {
             return raxFind(rax, self.key());
@@ -596,7 +596,7 @@ impl RaxIterator {
         rax.nodes[self.node].value.as_ref()
     }
 
-    /// The value of the current key, to be changed.
+    /// Returns the value of the current key, to be changed.
     pub fn data_mut<'a, V>(&self, rax: &'a mut Rax<V>) -> Option<&'a mut V> {
         if self.epoch != rax.epoch || self.node == NIL {
             return rax_find_mut(rax, self.key());
@@ -929,8 +929,8 @@ mod tests {
     use std::ops::Bound;
 
     impl Rng {
-        /// A key of one of four kinds: few letters, numbers, stream ids, long ones with a common
-        /// beginning.
+        /// Returns a key of one of four kinds: few letters, numbers, stream ids, long ones with a
+        /// common beginning.
         fn rax_key(&mut self, kind: u64) -> Vec<u8> {
             match kind {
                 0 => (0..self.below(8)).map(|_| b'a' + self.below(3) as u8).collect(),

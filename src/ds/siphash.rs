@@ -12,14 +12,14 @@ pub struct HashSeed {
 }
 
 impl HashSeed {
-    /// The seed made of these 16 bytes.
+    /// Returns the seed made of these 16 bytes.
     pub const fn new(k: [u8; 16]) -> HashSeed {
         let k = u128::from_le_bytes(k);
         HashSeed { k0: k as u64, k1: (k >> 64) as u64 }
     }
 
-    /// A fresh seed from the standard library's process-wide randomness, for a table that is given
-    /// none.
+    /// Returns a fresh seed from the standard library's process-wide randomness, for a table that
+    /// is given none.
     pub fn random() -> HashSeed {
         use std::hash::{BuildHasher, RandomState};
         let s = RandomState::new();
@@ -71,7 +71,7 @@ impl State {
     }
 }
 
-/// The last 0 to 7 bytes of `input` as a word, with the length in the top byte.
+/// Returns the last 0 to 7 bytes of `input` as a word, with the length in the top byte.
 #[inline(always)]
 fn tail(input: &[u8], left: &[u8]) -> u64 {
     let b = (input.len() as u64) << 56;
@@ -124,8 +124,8 @@ pub fn siphash_nocase(input: &[u8], k: &HashSeed) -> u64 {
 mod tests {
     use super::*;
 
-    /// The algorithm written byte by byte, with the number of rounds as an argument, so that it can
-    /// be held against the vectors that its authors published for 2-4.
+    /// Returns the algorithm written byte by byte, with the number of rounds as an argument, so
+    /// that it can be held against the vectors that its authors published for 2-4.
     fn naive(input: &[u8], k: &HashSeed, c: usize, d: usize) -> u64 {
         let mut s = State::new(k);
         let mut padded = input.to_vec();

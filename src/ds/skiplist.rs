@@ -127,12 +127,12 @@ impl Zskiplist {
         self.length as usize
     }
 
-    /// The levels in use, as `zsl->level`.
+    /// Returns the levels in use, as `zsl->level`.
     pub fn level(&self) -> usize {
         self.level
     }
 
-    /// The bytes of the element of node `idx`.
+    /// Returns the bytes of the element of node `idx`.
     #[inline]
     pub fn member(&self, idx: u32) -> &[u8] {
         self.nodes[idx].ele.as_slice()
@@ -146,31 +146,31 @@ impl Zskiplist {
         mem::prefetch(node.addr() + size_of::<Node>() - 1);
     }
 
-    /// The score of node `idx`.
+    /// Returns the score of node `idx`.
     #[inline]
     pub fn score(&self, idx: u32) -> f64 {
         self.nodes[idx].score
     }
 
-    /// The node of the smallest score.
+    /// Returns the node of the smallest score.
     #[inline]
     pub fn first(&self) -> Option<u32> {
         some(self.head)
     }
 
-    /// The node of the greatest score.
+    /// Returns the node of the greatest score.
     #[inline]
     pub fn last(&self) -> Option<u32> {
         some(self.tail)
     }
 
-    /// The node after `idx`.
+    /// Returns the node after `idx`.
     #[inline]
     pub fn next(&self, idx: u32) -> Option<u32> {
         some(self.nodes[idx].forward)
     }
 
-    /// The node before `idx`.
+    /// Returns the node before `idx`.
     #[inline]
     pub fn prev(&self, idx: u32) -> Option<u32> {
         some(self.nodes[idx].backward)
@@ -239,12 +239,12 @@ impl Zskiplist {
         path
     }
 
-    /// The place of an element, present or not.
+    /// Returns the place of an element, present or not.
     fn locate(&self, score: f64, ele: &[u8]) -> Path {
         self.descend(|_, s, at| s < score || (s == score && self.member_at(at) < ele))
     }
 
-    /// The path to a node that is in the list.
+    /// Returns the path to a node that is in the list.
     fn path_to(&self, idx: u32) -> Path {
         let path = self.locate(self.score(idx), self.member(idx));
         assert!(path.next == idx, "a node of the skip list is not at its place");
@@ -579,7 +579,7 @@ pub fn zslIsInRange(zsl: &Zskiplist, range: &zrangespec) -> bool {
     zslValueGteMin(zsl.score(last), range) && zslValueLteMax(zsl.score(first), range)
 }
 
-/// The first node in the range.
+/// Returns the first node in the range.
 pub fn zslFirstInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
     if !zslIsInRange(zsl, range) {
         return None;
@@ -588,7 +588,7 @@ pub fn zslFirstInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
     zslValueLteMax(zsl.score(x), range).then_some(x)
 }
 
-/// The last node in the range.
+/// Returns the last node in the range.
 pub fn zslLastInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
     if !zslIsInRange(zsl, range) {
         return None;
@@ -665,7 +665,7 @@ impl Zskiplist {
     }
 }
 
-/// The rank of an element, counted from 1; 0 when it is not there.
+/// Returns the rank of an element, counted from 1; 0 when it is not there.
 pub fn zslGetRank(zsl: &Zskiplist, score: f64, ele: &[u8]) -> usize {
     let path = zsl.locate(score, ele);
     let x = path.next;
@@ -676,7 +676,7 @@ pub fn zslGetRank(zsl: &Zskiplist, score: f64, ele: &[u8]) -> usize {
     }
 }
 
-/// The node of a rank counted from 1.
+/// Returns the node of a rank counted from 1.
 pub fn zslGetElementByRank(zsl: &Zskiplist, rank: usize) -> Option<u32> {
     if rank == 0 || rank > zsl.len() {
         return None;
@@ -757,7 +757,7 @@ pub fn zslIsInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> bool {
     zslLexValueGteMin(zsl.member(last), range) && zslLexValueLteMax(zsl.member(first), range)
 }
 
-/// The first node in the range.
+/// Returns the first node in the range.
 pub fn zslFirstInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32> {
     if !zslIsInLexRange(zsl, range) {
         return None;
@@ -766,7 +766,7 @@ pub fn zslFirstInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32>
     zslLexValueLteMax(zsl.member(x), range).then_some(x)
 }
 
-/// The last node in the range.
+/// Returns the last node in the range.
 pub fn zslLastInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32> {
     if !zslIsInLexRange(zsl, range) {
         return None;

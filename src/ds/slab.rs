@@ -24,7 +24,7 @@ pub struct ChunkedVec<T> {
 }
 
 impl<T> ChunkedVec<T> {
-    /// An empty vector; allocates nothing.
+    /// Returns an empty vector; allocates nothing.
     pub const fn new() -> Self {
         ChunkedVec { first: Vec::new(), rest: Vec::new() }
     }

@@ -74,7 +74,8 @@ pub const RAND_MAX: u32 = 0x7fff_ffff;
 pub struct Ziplist(SelfSized);
 
 impl Ziplist {
-    /// A ziplist of these bytes, or `None` if they fail `ziplistValidateIntegrity` without `deep`.
+    /// Returns a ziplist of these bytes, or `None` if they fail `ziplistValidateIntegrity` without
+    /// `deep`.
     pub fn from_slice(bytes: &[u8]) -> Option<Ziplist> {
         ziplistValidateIntegrity(bytes, false, None).then(|| Ziplist(bytes.into()))
     }
@@ -90,7 +91,7 @@ impl Ziplist {
         self.0.len() < ZIPLIST_HEADER_SIZE
     }
 
-    /// The bytes, as they are saved.
+    /// Returns the bytes, as they are saved.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.to_vec()
     }
@@ -101,25 +102,25 @@ impl Ziplist {
         self.0.prefetch();
     }
 
-    /// The bytes as they are owned.
+    /// Returns the bytes as they are owned.
     #[inline(always)]
     pub(crate) fn packed(&self) -> &SelfSized {
         &self.0
     }
 
-    /// A ziplist of bytes that were one.
+    /// Returns a ziplist of bytes that were one.
     #[inline(always)]
     pub(crate) fn of_packed(bytes: SelfSized) -> Ziplist {
         Ziplist(bytes)
     }
 
-    /// The bytes of a ziplist in what [`packed`](Self::packed) gives: all of them.
+    /// Returns the bytes of a ziplist in what [`packed`](Self::packed) gives: all of them.
     #[inline(always)]
     pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
         packed
     }
 
-    /// How many bytes [`packed`](Self::packed) gives for a ziplist.
+    /// Returns how many bytes [`packed`](Self::packed) gives for a ziplist.
     #[inline(always)]
     pub(crate) fn packed_size(zl: &[u8]) -> usize {
         zl.len()
@@ -150,13 +151,13 @@ fn ZIP_IS_STR(encoding: u8) -> bool {
     encoding < ZIP_STR_MASK
 }
 
-/// The byte at `p`, and the end mark for what lies outside.
+/// Returns the byte at `p`, and the end mark for what lies outside.
 #[inline]
 fn byte_at(zl: &[u8], p: usize) -> u8 {
     zl.get(p).copied().unwrap_or(ZIP_END)
 }
 
-/// The little endian u32 at `at`, or 0 if the bytes end before it does.
+/// Returns the little endian u32 at `at`, or 0 if the bytes end before it does.
 #[inline]
 fn read_u32_le(zl: &[u8], at: usize) -> usize {
     match zl.get(at..).and_then(|b| b.first_chunk::<4>()) {
@@ -204,7 +205,7 @@ fn ZIPLIST_INCR_LENGTH(header: &mut [u8], incr: isize) {
 }
 
 impl Ziplist {
-    /// The bytes behind `zlbytes`.
+    /// Returns the bytes behind `zlbytes`.
     #[inline]
     fn header(&mut self) -> &mut [u8] {
         self.0.tail_mut(4)
@@ -319,15 +320,15 @@ fn zipStorePrevEntryLength(p: &mut [u8], len: usize) -> usize {
     zipStorePrevEntryLengthLarge(p, len)
 }
 
-/// How many bytes the prevlen field of an entry grows by when the entry before becomes `len` bytes
-/// long: -4, 0 or 4.
+/// Returns how many bytes the prevlen field of an entry grows by when the entry before becomes
+/// `len` bytes long: -4, 0 or 4.
 #[inline]
 fn zipPrevLenByteDiff(e: &ZlEntry, len: usize) -> isize {
     zip_prev_entry_length_size(len) as isize - e.prevrawlensize as isize
 }
 
-/// The integer that `entry` spells, and the narrowest encoding that holds it. `None`: it is stored
-/// as a string.
+/// Returns the integer that `entry` spells, and the narrowest encoding that holds it. `None`: it is
+/// stored as a string.
 #[inline]
 fn zipTryEncoding(entry: &[u8]) -> Option<(i64, u8)> {
     if entry.len() >= 32 {
@@ -452,7 +453,7 @@ fn zipAssertValidEntry(zl: &[u8], p: usize) -> usize {
     p
 }
 
-/// An empty ziplist: 11 bytes.
+/// Returns an empty ziplist: 11 bytes.
 pub fn ziplistNew() -> Ziplist {
     let empty = [11, 0, 0, 0, ZIPLIST_HEADER_SIZE as u8, 0, 0, 0, 0, 0, ZIP_END];
     Ziplist(empty[..].into())
@@ -729,8 +730,8 @@ pub fn ziplistPush(zl: &mut Ziplist, s: &[u8], place: i32) {
     __ziplistInsert(zl, p, s);
 }
 
-/// Where the entry number `index` starts, counted from 0, or from -1 at the tail backwards. `None`:
-/// there is none.
+/// Returns where the entry number `index` starts, counted from 0, or from -1 at the tail backwards.
+/// `None`: there is none.
 pub fn ziplistIndex(zl: &[u8], index: i64) -> Option<usize> {
     let mut p;
     if index < 0 {
@@ -763,7 +764,7 @@ pub fn ziplistIndex(zl: &[u8], index: i64) -> Option<usize> {
     Some(zipAssertValidEntry(zl, p))
 }
 
-/// The prevlen of the entry at `p`, without a look at the rest of it.
+/// Returns the prevlen of the entry at `p`, without a look at the rest of it.
 #[inline]
 #[track_caller]
 fn zip_prev_len(zl: &[u8], p: usize) -> usize {
@@ -774,8 +775,8 @@ fn zip_prev_len(zl: &[u8], p: usize) -> usize {
     }
 }
 
-/// The entry after the one at `p`. `None`: there is none, or `p` is the end mark already, as it may
-/// be after a delete.
+/// Returns the entry after the one at `p`. `None`: there is none, or `p` is the end mark already,
+/// as it may be after a delete.
 #[inline]
 pub fn ziplistNext(zl: &[u8], p: usize) -> Option<usize> {
     if byte_at(zl, p) == ZIP_END {
@@ -785,7 +786,7 @@ pub fn ziplistNext(zl: &[u8], p: usize) -> Option<usize> {
     (zl[next] != ZIP_END).then(|| zipAssertValidEntry(zl, next))
 }
 
-/// The entry before the one at `p`; before the end mark, the tail. `None` at the head.
+/// Returns the entry before the one at `p`; before the end mark, the tail. `None` at the head.
 #[inline]
 pub fn ziplistPrev(zl: &[u8], p: usize) -> Option<usize> {
     let prev = if byte_at(zl, p) == ZIP_END {
@@ -804,7 +805,7 @@ pub fn ziplistPrev(zl: &[u8], p: usize) -> Option<usize> {
     Some(zipAssertValidEntry(zl, prev))
 }
 
-/// The value of the entry at `p`. `None`: `p` is the end mark.
+/// Returns the value of the entry at `p`. `None`: `p` is the end mark.
 #[inline]
 pub fn ziplistGet(zl: &[u8], p: usize) -> Option<ZiplistEntry<'_>> {
     if byte_at(zl, p) == ZIP_END {
@@ -869,8 +870,8 @@ pub fn ziplistCompare(zl: &[u8], p: usize, s: &[u8]) -> bool {
     }
 }
 
-/// The first entry from `p` on that holds the value `vstr`. After each one it looks at, it leaves
-/// out `skip` entries: a hash is searched for a field with a skip of 1.
+/// Returns the first entry from `p` on that holds the value `vstr`. After each one it looks at, it
+/// leaves out `skip` entries: a hash is searched for a field with a skip of 1.
 pub fn ziplistFind(zl: &[u8], p: usize, vstr: &[u8], skip: u32) -> Option<usize> {
     let mut p = p;
     let mut skipcnt = 0;
@@ -900,7 +901,7 @@ pub fn ziplistFind(zl: &[u8], p: usize, vstr: &[u8], skip: u32) -> Option<usize>
     None
 }
 
-/// The number of entries; from 65535 on they are counted one by one.
+/// Returns the number of entries; from 65535 on they are counted one by one.
 // C: counting them also writes the number to the header if it fits again. Here that is
 // `ziplist_len_store`, as most who ask only read.
 pub fn ziplistLen(zl: &[u8]) -> usize {
@@ -926,7 +927,7 @@ pub fn ziplist_len_store(zl: &mut Ziplist) -> usize {
     len
 }
 
-/// The size of the list in bytes, as its header tells.
+/// Returns the size of the list in bytes, as its header tells.
 #[inline]
 pub fn ziplistBlobLen(zl: &[u8]) -> usize {
     read_u32_le(zl, 0)
@@ -1043,8 +1044,8 @@ pub fn ziplist_all_distinct(values: &mut [ZiplistEntry]) -> bool {
     values.windows(2).all(|pair| pair[0] != pair[1])
 }
 
-/// The two values, field and value or member and score, of the pair whose first entry is at `p`,
-/// and where the next pair starts.
+/// Returns the two values, field and value or member and score, of the pair whose first entry is at
+/// `p`, and where the next pair starts.
 #[inline]
 fn zip_pair(zl: &[u8], p: usize) -> ((ZiplistEntry<'_>, ZiplistEntry<'_>), Option<usize>) {
     let value = assert_some!(ziplistNext(zl, p));
@@ -1052,8 +1053,8 @@ fn zip_pair(zl: &[u8], p: usize) -> ((ZiplistEntry<'_>, ZiplistEntry<'_>), Optio
     (pair, ziplistNext(zl, value))
 }
 
-/// A random pair of `total_count`, which is half the length of the list and not 0. `rand` gives
-/// numbers from 0 to `RAND_MAX`.
+/// Returns a random pair of `total_count`, which is half the length of the list and not 0. `rand`
+/// gives numbers from 0 to `RAND_MAX`.
 pub fn ziplistRandomPair<'a>(
     zl: &'a [u8],
     total_count: usize,

@@ -20,7 +20,8 @@
 const ZIPMAP_BIGLEN: u8 = 254;
 const ZIPMAP_END: u8 = 255;
 
-/// The length at `p`, and how many bytes it is written in. `None`: the bytes end before it does.
+/// Returns the length at `p`, and how many bytes it is written in. `None`: the bytes end before it
+/// does.
 #[inline]
 fn zipmapDecodeLength(zm: &[u8], p: usize) -> Option<(usize, usize)> {
     let len = *zm.get(p)?;
@@ -31,12 +32,12 @@ fn zipmapDecodeLength(zm: &[u8], p: usize) -> Option<(usize, usize)> {
     Some((u32::from_le_bytes(*b) as usize, 5))
 }
 
-/// Where the walk starts: the position to hand to `zipmapNext` first.
+/// Returns where the walk starts: the position to hand to `zipmapNext` first.
 pub fn zipmapRewind() -> usize {
     1
 }
 
-/// The pair at `p`, key and value, and moves `p` behind it. `None`: there is none left.
+/// Returns the pair at `p`, key and value, and moves `p` behind it. `None`: there is none left.
 ///
 /// A zipmap that was not validated may end early, and `p` stays where it did not make sense.
 pub fn zipmapNext<'a>(zm: &'a [u8], p: &mut usize) -> Option<(&'a [u8], &'a [u8])> {
@@ -55,7 +56,7 @@ pub fn zipmapNext<'a>(zm: &'a [u8], p: &mut usize) -> Option<(&'a [u8], &'a [u8]
     Some(pair)
 }
 
-/// The number of pairs; from 254 on they are counted one by one.
+/// Returns the number of pairs; from 254 on they are counted one by one.
 // C: writes the number to the header if it fits again. A zipmap is read once here.
 pub fn zipmapLen(zm: &[u8]) -> usize {
     match zm.first() {
@@ -117,7 +118,7 @@ mod tests {
         std::iter::from_fn(|| zipmapNext(zm, &mut p)).collect()
     }
 
-    /// A zipmap as the C would have written it, with `free` unused bytes behind each value.
+    /// Returns a zipmap as the C would have written it, with `free` unused bytes behind each value.
     fn zipmap(pairs: &[(Vec<u8>, Vec<u8>)], free: u8) -> Vec<u8> {
         fn len(zm: &mut Vec<u8>, len: usize) {
             if len < 254 {

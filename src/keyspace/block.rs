@@ -34,7 +34,7 @@ pub unsafe trait AggregateType: Sized {
     /// `OBJ_LIST` and so on.
     const TYPE: u8;
     fn into_aggregate(self) -> Aggregate;
-    /// The value; what is of another type is none.
+    /// Returns the value; what is of another type is none.
     fn of(a: Aggregate) -> Option<Self>;
 }
 
@@ -175,7 +175,7 @@ macro_rules! pointer_matches {
             }
         }
 
-        /// An aggregate, to look at, behind the pointer that it is.
+        /// Returns an aggregate, to look at, behind the pointer that it is.
         ///
         /// # Safety
         /// As for [`read_pointer`], but that it stays where and as it is for 'a.
@@ -192,7 +192,7 @@ macro_rules! pointer_matches {
             }
         }
 
-        /// A packed aggregate made from the bytes that [`ValueLocation::Packed`] has.
+        /// Returns a packed aggregate made from the bytes that [`ValueLocation::Packed`] has.
         #[inline(always)]
         fn unpack(bytes: &[u8], type_encoding: u8) -> Aggregate {
             match type_encoding {
@@ -208,7 +208,7 @@ macro_rules! pointer_matches {
             }
         }
 
-        /// A packed aggregate, to look at, in the bytes that [`ValueLocation::Packed`] has.
+        /// Returns a packed aggregate, to look at, in the bytes that [`ValueLocation::Packed`] has.
         #[inline(always)]
         fn at_packed(bytes: &[u8], type_encoding: u8) -> AggregateRef<'_> {
             match type_encoding {
@@ -224,8 +224,8 @@ macro_rules! pointer_matches {
             }
         }
 
-        /// The bytes that [`ValueLocation::Packed`] has of an aggregate; `None` for what belongs
-        /// behind a pointer.
+        /// Returns the bytes that [`ValueLocation::Packed`] has of an aggregate; `None` for what
+        /// belongs behind a pointer.
         #[inline(always)]
         pub(super) fn pack(a: &Aggregate, klen: usize) -> Option<&SelfSized> {
             let bytes = match a {
@@ -303,8 +303,8 @@ impl BlockLayout {
         Layout::from_size_align(self.size(), 8).expect("a key's length fits")
     }
 
-    /// The shape that a block of this one, with a packed value, takes on when the value leaves for
-    /// a place of its own: as large as before.
+    /// Returns the shape that a block of this one, with a packed value, takes on when the value
+    /// leaves for a place of its own: as large as before.
     pub(super) fn with_pointer(&self) -> BlockLayout {
         let bare = BlockLayout { location: ValueLocation::Pointer, tail: 0, ..*self };
         BlockLayout { tail: (self.size() - bare.key_at() - bare.klen) & !7, ..bare }
@@ -353,7 +353,7 @@ pub(super) enum PreparedValue<'a> {
 }
 
 impl<'a> PreparedValue<'a> {
-    /// The value ready to be written, with its type and encoding.
+    /// Returns the value ready to be written, with its type and encoding.
     #[inline]
     pub(super) fn prepare(v: Value<'a>) -> (PreparedValue<'a>, u8) {
         let string = |encoding: u8| OBJ_STRING | encoding << 4;
@@ -392,7 +392,7 @@ impl<'a> PreparedValue<'a> {
         }
     }
 
-    /// The shape of a block with this value.
+    /// Returns the shape of a block with this value.
     #[inline(always)]
     pub(super) fn layout(&self, expire: bool, klen: usize) -> BlockLayout {
         let (location, tail) = match self {
@@ -481,7 +481,7 @@ impl KeyEntry {
         ManuallyDrop::into_inner(e)
     }
 
-    /// A block of this shape with nothing in it yet, not even a header.
+    /// Returns a block of this shape with nothing in it yet, not even a header.
     pub(super) fn alloc(layout: &BlockLayout) -> ManuallyDrop<KeyEntry> {
         let layout = layout.alloc_layout();
         // SAFETY: a block has at least a header.
@@ -505,22 +505,22 @@ impl KeyEntry {
         Entry { p: self.p, life: PhantomData }
     }
 
-    /// The key.
+    /// Returns the key.
     pub fn key(&self) -> &[u8] {
         self.view().key()
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn value(&self) -> ValueRef<'_> {
         self.view().value()
     }
 
-    /// The time of expiry in milliseconds since 1970, if there is one.
+    /// Returns the time of expiry in milliseconds since 1970, if there is one.
     pub fn expire(&self) -> Option<i64> {
         self.view().expire()
     }
 
-    /// The access clock or frequency.
+    /// Returns the access clock or frequency.
     pub fn lru(&self) -> u32 {
         self.view().lru()
     }
@@ -535,7 +535,7 @@ impl KeyEntry {
         self.view().encoding()
     }
 
-    /// The value by itself.
+    /// Returns the value by itself.
     pub fn into_object(self) -> Object {
         let layout = self.view().layout();
         // SAFETY: the value is taken once, and the block freed without it.
@@ -668,7 +668,7 @@ impl<'a> Entry<'a> {
         unsafe { self.p.as_ptr().add((flags >> 4) as usize * 8 - short) }
     }
 
-    /// The key.
+    /// Returns the key.
     #[inline(always)]
     pub fn key(self) -> &'a [u8] {
         let h = self.header();
@@ -692,7 +692,7 @@ impl<'a> Entry<'a> {
         unsafe { self.key_ptr().add(self.key().len()) }
     }
 
-    /// The bytes of a packed aggregate behind the key.
+    /// Returns the bytes of a packed aggregate behind the key.
     #[inline(always)]
     pub(super) fn packed(self) -> &'a [u8] {
         let p = self.inline_ptr();
@@ -707,7 +707,7 @@ impl<'a> Entry<'a> {
         unsafe { std::slice::from_raw_parts(self.inline_ptr(), self.header().vlen as usize) }
     }
 
-    /// The value.
+    /// Returns the value.
     #[inline(always)]
     pub fn value(self) -> ValueRef<'a> {
         // SAFETY: the place says what is there; the block lives for 'a, and is not changed
@@ -724,7 +724,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// The value, which is an aggregate, to look at.
+    /// Returns the value, which is an aggregate, to look at.
     #[inline(always)]
     fn aggregate(self) -> AggregateRef<'a> {
         let type_encoding = self.header().type_encoding;
@@ -750,7 +750,7 @@ impl<'a> Entry<'a> {
         unsafe { read_pointer(self.value_ptr(), type_encoding) }
     }
 
-    /// The time of expiry in milliseconds since 1970, if there is one.
+    /// Returns the time of expiry in milliseconds since 1970, if there is one.
     #[inline]
     pub fn expire(self) -> Option<i64> {
         let has = self.header().flags & HAS_EXPIRE != 0;
@@ -758,7 +758,7 @@ impl<'a> Entry<'a> {
         has.then(|| unsafe { self.p.as_ptr().add(HEADER).cast::<i64>().read() })
     }
 
-    /// The access clock or frequency, 24 bits.
+    /// Returns the access clock or frequency, 24 bits.
     #[inline]
     pub fn lru(self) -> u32 {
         let [a, b, c] = self.header().lru;

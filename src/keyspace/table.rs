@@ -53,7 +53,7 @@ fn to_payload(e: ManuallyDrop<KeyEntry>) -> u64 {
     e.p.as_ptr().expose_provenance() as u64
 }
 
-/// The entry that a payload stands for, not to be dropped.
+/// Returns the entry that a payload stands for, not to be dropped.
 ///
 /// # Safety
 /// `payload` is in a table of a keyspace, or was just taken out of it, and `'a` ends before the
@@ -73,15 +73,15 @@ fn rehash(seed: HashSeed) -> impl Fn(u64) -> u64 {
 }
 
 impl Default for Keyspace {
-    /// An empty keyspace with a seed of its own.
+    /// Returns an empty keyspace with a seed of its own.
     fn default() -> Self {
         Keyspace::new(HashSeed::random())
     }
 }
 
 impl Keyspace {
-    /// An empty keyspace whose keys are hashed with `seed`. Give all databases the same one, so
-    /// that a key's hash is known before its database is.
+    /// Returns an empty keyspace whose keys are hashed with `seed`. Give all databases the same
+    /// one, so that a key's hash is known before its database is.
     pub fn new(seed: HashSeed) -> Keyspace {
         Keyspace {
             dict: RawDict::new(),
@@ -104,7 +104,7 @@ impl Keyspace {
         self.expires.len()
     }
 
-    /// The hash of a key.
+    /// Returns the hash of a key.
     #[inline(always)]
     pub fn hash(&self, key: &[u8]) -> u64 {
         siphash(key, &self.seed)
@@ -112,7 +112,7 @@ impl Keyspace {
 
     // --------------------------------------------------------------------------------------- references and lookups
 
-    /// The entry of a reference; panics when it is stale.
+    /// Returns the entry of a reference; panics when it is stale.
     #[inline(always)]
     #[track_caller]
     pub fn entry(&self, k: KeyRef) -> Entry<'_> {
@@ -137,7 +137,7 @@ impl Keyspace {
         KeyRef { payload, hash, epoch: self.epoch }
     }
 
-    /// The reference of a payload that came from one of the tables just now.
+    /// Returns the reference of a payload that came from one of the tables just now.
     fn ref_of(&self, payload: u64) -> KeyRef {
         // SAFETY: by the caller, the payload is in a table.
         let key = unsafe { entry_at(payload) }.key();
@@ -177,21 +177,21 @@ impl Keyspace {
         self.dict.candidates(hash, prefetch_outside);
     }
 
-    /// The key.
+    /// Returns the key.
     #[inline]
     #[track_caller]
     pub fn key(&self, k: KeyRef) -> &[u8] {
         self.entry(k).key()
     }
 
-    /// The value.
+    /// Returns the value.
     #[inline]
     #[track_caller]
     pub fn get(&self, k: KeyRef) -> ValueRef<'_> {
         self.entry(k).value()
     }
 
-    /// The string, to change in place. Panics if it is none.
+    /// Returns the string, to change in place. Panics if it is none.
     #[inline]
     #[track_caller]
     pub fn get_mut(&mut self, k: KeyRef) -> ValueMut<'_> {
@@ -211,7 +211,7 @@ impl Keyspace {
         }
     }
 
-    /// The aggregate, to change where it is. Panics if it is of another type.
+    /// Returns the aggregate, to change where it is. Panics if it is of another type.
     #[inline]
     #[track_caller]
     fn boxed_mut<T>(&mut self, k: KeyRef) -> &mut T
@@ -225,8 +225,8 @@ impl Keyspace {
         unsafe { &mut *e.value_ptr().cast::<Box<T>>() }
     }
 
-    /// The aggregate, to change and perhaps to pack in another way. Panics if it is of another
-    /// type.
+    /// Returns the aggregate, to change and perhaps to pack in another way. Panics if it is of
+    /// another type.
     #[inline]
     #[track_caller]
     fn change<T: AggregateType>(&mut self, k: KeyRef) -> AggregateGuard<'_, T> {
@@ -323,7 +323,7 @@ impl Keyspace {
         self.entry(k).encoding()
     }
 
-    /// The access clock or frequency, 24 bits.
+    /// Returns the access clock or frequency, 24 bits.
     #[inline]
     #[track_caller]
     pub fn lru(&self, k: KeyRef) -> u32 {
@@ -463,7 +463,7 @@ impl Keyspace {
         (k, f(&mut StringBuf(string)))
     }
 
-    /// The time of expiry in milliseconds since 1970, if there is one.
+    /// Returns the time of expiry in milliseconds since 1970, if there is one.
     #[inline]
     #[track_caller]
     pub fn expire(&self, k: KeyRef) -> Option<i64> {
@@ -496,8 +496,8 @@ impl Keyspace {
         self.resize_for_expire(k, false)
     }
 
-    /// The entry of a reference as if we owned it: it is still in the tables, and must not be
-    /// dropped.
+    /// Returns the entry of a reference as if we owned it: it is still in the tables, and must not
+    /// be dropped.
     #[inline(always)]
     #[track_caller]
     fn owned(&mut self, k: KeyRef) -> ManuallyDrop<KeyEntry> {
@@ -618,12 +618,12 @@ impl Keyspace {
 
     // --------------------------------------------------------------------------------------- walking and sampling
 
-    /// A random key.
+    /// Returns a random key.
     pub fn random_key(&self, rng: impl FnMut() -> u64) -> Option<KeyRef> {
         self.dict.random(rng).map(|p| self.ref_of(p))
     }
 
-    /// A random key among those with a time of expiry.
+    /// Returns a random key among those with a time of expiry.
     pub fn random_expire(&self, rng: impl FnMut() -> u64) -> Option<KeyRef> {
         self.expires.random(rng).map(|p| self.ref_of(p))
     }
@@ -658,13 +658,14 @@ impl Keyspace {
         self.expires.scan(cursor, |p| f(self.ref_of(p)))
     }
 
-    /// All keys, prefetching ahead.
+    /// Returns all keys, prefetching ahead.
     pub fn iter(&self) -> KeyspaceIter<'_> {
         KeyspaceIter { raw: self.dict.iter() }
     }
 
-    /// The next key of an iteration during which the key returned last may be removed, between
-    /// [`pause_rehashing`](Self::pause_rehashing) and [`resume_rehashing`](Self::resume_rehashing).
+    /// Returns the next key of an iteration during which the key returned last may be removed,
+    /// between [`pause_rehashing`](Self::pause_rehashing) and
+    /// [`resume_rehashing`](Self::resume_rehashing).
     pub fn next(&self, c: &mut DictCursor) -> Option<KeyRef> {
         self.dict.next(c).map(|p| self.ref_of(p))
     }
@@ -737,17 +738,17 @@ impl Keyspace {
         self.expires.set_expand_allowed(allowed);
     }
 
-    /// The table of all keys, to ask for its size and so on.
+    /// Returns the table of all keys, to ask for its size and so on.
     pub fn dict(&self) -> &RawDict {
         &self.dict
     }
 
-    /// The table of keys with a time of expiry, to ask for its size and so on.
+    /// Returns the table of keys with a time of expiry, to ask for its size and so on.
     pub fn expires(&self) -> &RawDict {
         &self.expires
     }
 
-    /// The text of DEBUG HTSTATS: of the keys, and of those with a time of expiry.
+    /// Returns the text of DEBUG HTSTATS: of the keys, and of those with a time of expiry.
     pub fn stats(&self) -> (Vec<u8>, Vec<u8>) {
         (self.dict.stats(), self.expires.stats())
     }

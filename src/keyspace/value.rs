@@ -153,15 +153,15 @@ impl Aggregate {
 macro_rules! aggregate_matches {
     ($($kind:ident $type:ident $(($own:ident, $borrowed:ident, $form:ident))? : $obj:ident, $encoding:ident, $pointer:ty;)*) => {
         impl AggregateRef<'_> {
-            /// The aggregate's type: `OBJ_LIST` and so on.
+            /// Returns the aggregate's type: `OBJ_LIST` and so on.
             pub fn type_of(self) -> u8 {
                 match self {
                     $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => $obj,)*
                 }
             }
 
-            /// The aggregate's encoding, `OBJ_ENCODING_QUICKLIST` and so on: the form that it has
-            /// right now.
+            /// Returns the aggregate's encoding, `OBJ_ENCODING_QUICKLIST` and so on: the form that
+            /// it has right now.
             pub fn encoding(self) -> u8 {
                 match self {
                     $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => $encoding,)*
@@ -184,8 +184,8 @@ macro_rules! aggregate_matches {
 for_all_aggregates!(aggregate_matches);
 
 impl AggregateRef<'_> {
-    /// How many allocations the aggregate takes, about. Lazy freeing hands what takes many to
-    /// another thread.
+    /// Returns how many allocations the aggregate takes, about. Lazy freeing hands what takes many
+    /// to another thread.
     pub fn free_effort(self) -> usize {
         match self {
             AggregateRef::List(ql) => ql.len(),
@@ -208,7 +208,7 @@ impl AggregateRef<'_> {
         }
     }
 
-    /// A copy of the aggregate (`listTypeDup`, `setTypeDup`, ...).
+    /// Returns a copy of the aggregate (`listTypeDup`, `setTypeDup`, ...).
     pub fn dup(self) -> Aggregate {
         match self {
             AggregateRef::List(ql) => Aggregate::List(Box::new(quicklistDup(ql))),
@@ -245,12 +245,12 @@ pub enum Object {
 }
 
 impl Object {
-    /// The value's type: `OBJ_STRING` and so on.
+    /// Returns the value's type: `OBJ_STRING` and so on.
     pub fn type_of(&self) -> u8 {
         self.as_ref().type_of()
     }
 
-    /// The value's encoding: `OBJ_ENCODING_RAW` and so on.
+    /// Returns the value's encoding: `OBJ_ENCODING_RAW` and so on.
     pub fn encoding(&self) -> u8 {
         match self {
             Object::Int(_) => OBJ_ENCODING_INT,
@@ -286,7 +286,7 @@ pub enum ValueRef<'a> {
 }
 
 impl ValueRef<'_> {
-    /// The value's type: `OBJ_STRING` and so on.
+    /// Returns the value's type: `OBJ_STRING` and so on.
     pub fn type_of(self) -> u8 {
         match self {
             ValueRef::Int(_) | ValueRef::Str(_) => OBJ_STRING,

@@ -100,8 +100,8 @@ pub fn fallibly<T>(try_alloc: impl FnOnce() -> T) -> T {
     result
 }
 
-/// The result of an allocation. The standard library reports a failed one to a hook that stable
-/// Rust cannot set; so it is caught here.
+/// Returns the result of an allocation. The standard library reports a failed one to a hook that
+/// stable Rust cannot set; so it is caught here.
 #[inline]
 fn or_oom(ptr: *mut u8, size: usize) -> *mut u8 {
     if ptr.is_null() && !FALLIBLE.get() && zmalloc_oom_handler.get().is_some() {
@@ -131,7 +131,7 @@ static THREADS: [Counters; 16] = [const {
 /// What threads that have ended left allocated, and what was mapped beside the allocator.
 static REST: AtomicI64 = AtomicI64::new(0);
 
-/// The sum behind one of jemalloc's per-thread counters.
+/// Returns the sum behind one of jemalloc's per-thread counters.
 fn load(counter: *mut u64) -> u64 {
     if counter.is_null() {
         return 0;
@@ -217,7 +217,7 @@ pub fn has_allocated_since(mark: &mut u64) -> bool {
     std::mem::replace(mark, now) != now
 }
 
-/// The real size of the allocation that holds `size` bytes (jemalloc rounds up to its size
+/// Returns the real size of the allocation that holds `size` bytes (jemalloc rounds up to its size
 /// classes). 0 for 0, which is not allocated.
 #[inline]
 pub fn zmalloc_good_size(size: usize) -> usize {

@@ -46,7 +46,7 @@ unsafe impl Send for SelfSized {}
 // SAFETY: through a shared reference they are only read.
 unsafe impl Sync for SelfSized {}
 
-/// The allocation of so many bytes.
+/// Returns the allocation of so many bytes.
 fn layout(len: usize) -> Layout {
     assert!(len <= u32::MAX as usize, "packed bytes of more than 4 GB");
     Layout::from_size_align(size_class(len), align_of::<u32>()).expect("4 GB at most")
@@ -58,7 +58,7 @@ impl SelfSized {
         SelfSized { p: NonNull::from(&EMPTY) }
     }
 
-    /// The length of a copy of such bytes at any address.
+    /// Returns the length of a copy of such bytes at any address.
     ///
     /// # Safety
     /// `p` points to such a copy.
@@ -74,7 +74,7 @@ impl SelfSized {
         prefetch(self.p.addr().get());
     }
 
-    /// The size of the gap in front of the bytes.
+    /// Returns the size of the gap in front of the bytes.
     #[inline(always)]
     fn gap(&self) -> usize {
         // SAFETY: an allocation, as EMPTY, starts with a length, or with a mark and the size of the
@@ -82,7 +82,7 @@ impl SelfSized {
         unsafe { if self.p.read() == MARK { self.p.add(1).read() as usize } else { 0 } }
     }
 
-    /// Where the bytes start, at any address.
+    /// Returns where the bytes start, at any address.
     #[inline(always)]
     fn start(&self) -> *mut u8 {
         // SAFETY: the gap and the bytes behind it lie in the allocation.
@@ -254,7 +254,7 @@ impl SelfSized {
         }
     }
 
-    /// The bytes behind the length.
+    /// Returns the bytes behind the length.
     #[inline(always)]
     fn body_mut(&mut self) -> &mut [u8] {
         let len = self.len() - HEADER;
@@ -262,7 +262,7 @@ impl SelfSized {
         unsafe { std::slice::from_raw_parts_mut(self.start().add(HEADER), len) }
     }
 
-    /// The bytes from `at` on, which is behind the length.
+    /// Returns the bytes from `at` on, which is behind the length.
     #[inline(always)]
     pub fn tail_mut(&mut self, at: usize) -> &mut [u8] {
         assert!(at >= HEADER);
@@ -351,7 +351,7 @@ impl ThinBytes {
         ThinBytes(SelfSized::new())
     }
 
-    /// The bytes with their length.
+    /// Returns the bytes with their length.
     #[inline(always)]
     pub(crate) fn packed(&self) -> &SelfSized {
         &self.0
@@ -369,7 +369,7 @@ impl ThinBytes {
         &packed[HEADER..]
     }
 
-    /// How many bytes [`packed`](Self::packed) gives for so many.
+    /// Returns how many bytes [`packed`](Self::packed) gives for so many.
     pub(crate) fn packed_size(len: usize) -> usize {
         HEADER + len
     }

@@ -114,7 +114,7 @@ impl TickClock {
     /// Measures for at least so many microseconds.
     const MEASURE_US: u64 = 100_000;
 
-    /// A clock that has not been read yet.
+    /// Returns a clock that has not been read yet.
     pub fn new() -> TickClock {
         let cpuinfo = std::fs::read("/proc/cpuinfo").unwrap_or_default();
         let has = |flag: &[u8]| cpuinfo.split(|c| c.is_ascii_whitespace()).any(|w| w == flag);
@@ -151,7 +151,7 @@ impl TickClock {
         self.us
     }
 
-    /// The time now.
+    /// Returns the time now.
     #[inline]
     pub fn now(&mut self) -> i64 {
         if let Some(ticks) = ticks() {
@@ -165,7 +165,7 @@ impl TickClock {
     }
 }
 
-/// The processor's counter, if there is one.
+/// Returns the processor's counter, if there is one.
 #[inline(always)]
 fn ticks() -> Option<u64> {
     #[cfg(target_arch = "x86_64")]

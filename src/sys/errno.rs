@@ -7,7 +7,7 @@
 use std::ffi::CStr;
 use std::io;
 
-/// The text libc has for `errno`, like `"Address already in use"`.
+/// Returns the text libc has for `errno`, like `"Address already in use"`.
 pub fn strerror(errno: i32) -> String {
     let mut buf = [0u8; 256];
     // SAFETY: the buffer is ours and its length is given; libc's XSI `strerror_r` ends what it
@@ -19,7 +19,8 @@ pub fn strerror(errno: i32) -> String {
     }
 }
 
-/// The text libc has for the error number inside `e`; an error without a number speaks for itself.
+/// Returns the text libc has for the error number inside `e`; an error without a number speaks for
+/// itself.
 pub fn error_text(e: &io::Error) -> String {
     match e.raw_os_error() {
         Some(errno) => strerror(errno),
@@ -27,7 +28,7 @@ pub fn error_text(e: &io::Error) -> String {
     }
 }
 
-/// The error number inside `e`, 0 when it carries none.
+/// Returns the error number inside `e`, 0 when it carries none.
 pub fn errno_of(e: &io::Error) -> i32 {
     e.raw_os_error().unwrap_or(0)
 }

@@ -14,7 +14,7 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-/// A path of bytes as std's.
+/// Returns a path of bytes as std's.
 pub fn as_path(path: &[u8]) -> &Path {
     Path::new(OsStr::from_bytes(path))
 }
@@ -60,7 +60,7 @@ pub fn lseek(fd: RawFd, offset: i64, whence: i32) -> io::Result<i64> {
     if at == -1 { Err(io::Error::last_os_error()) } else { Ok(at) }
 }
 
-/// The size in bytes of an open file.
+/// Returns the size in bytes of an open file.
 pub fn file_size(fd: RawFd) -> io::Result<i64> {
     // SAFETY: an all-zero `stat` is a valid value of it.
     let mut stat: libc::stat = unsafe { std::mem::zeroed() };
@@ -147,7 +147,7 @@ pub fn chdir(path: &[u8]) -> io::Result<()> {
     std::env::set_current_dir(as_path(path))
 }
 
-/// The working directory.
+/// Returns the working directory.
 pub fn getcwd() -> io::Result<Vec<u8>> {
     Ok(std::env::current_dir()?.into_os_string().into_vec())
 }

@@ -84,13 +84,13 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     cvt(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
-/// The id of this process.
+/// Returns the id of this process.
 pub fn getpid() -> i32 {
     // SAFETY: no arguments, cannot fail.
     unsafe { libc::getpid() }
 }
 
-/// The id of the process that made this one.
+/// Returns the id of the process that made this one.
 pub fn getppid() -> i32 {
     // SAFETY: no arguments, cannot fail.
     unsafe { libc::getppid() }

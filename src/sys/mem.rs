@@ -35,8 +35,8 @@ pub fn is_mapped(bytes: usize) -> bool {
     bytes >= MAP_THRESHOLD
 }
 
-/// A zeroed array of `bytes` bytes (not 0), aligned to a cache line; `None` when there is no memory
-/// for it.
+/// Returns a zeroed array of `bytes` bytes (not 0), aligned to a cache line; `None` when there is
+/// no memory for it.
 pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
     assert!(bytes > 0 && bytes <= isize::MAX as usize - ALIGN);
     if !is_mapped(bytes) {
@@ -101,8 +101,8 @@ pub unsafe fn free_array(array: NonNull<u8>, bytes: usize, released: usize) {
     }
 }
 
-/// The size that an allocation of `n` bytes takes up: the size classes of jemalloc built with
-/// `lg_quantum` 3.
+/// Returns the size that an allocation of `n` bytes takes up: the size classes of jemalloc built
+/// with `lg_quantum` 3.
 ///
 /// Blocks that may be refilled in place are asked for at this size, so that the slack is theirs to
 /// use and the size can be told again from the contents.

@@ -5,7 +5,7 @@ use crate::sys::errno::cvt;
 use std::io;
 use std::os::fd::RawFd;
 
-/// A new pipe: (read end, write end), close-on-exec.
+/// Returns a new pipe: (read end, write end), close-on-exec.
 pub fn pipe() -> io::Result<(RawFd, RawFd)> {
     let mut fds = [-1; 2];
     // SAFETY: the array has room for the two numbers.
@@ -13,7 +13,7 @@ pub fn pipe() -> io::Result<(RawFd, RawFd)> {
     Ok((fds[0], fds[1]))
 }
 
-/// A new pipe whose two ends do not block.
+/// Returns a new pipe whose two ends do not block.
 pub fn nonblocking_pipe() -> io::Result<(RawFd, RawFd)> {
     let mut fds = [-1; 2];
     // SAFETY: the array has room for the two numbers.

@@ -13,7 +13,7 @@ use std::ffi::{CStr, CString, OsString};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
 
-/// The lenient number at the start of `text`, as `atoi` reads it.
+/// Returns the lenient number at the start of `text`, as `atoi` reads it.
 fn atoi(text: &[u8]) -> i64 {
     let text = text.trim_ascii_start();
     let (negative, digits) = match text.first() {
@@ -26,7 +26,7 @@ fn atoi(text: &[u8]) -> i64 {
     if negative { -n } else { n }
 }
 
-/// The number in a file of `/proc` or `/sys`; `None` if it can't be read.
+/// Returns the number in a file of `/proc` or `/sys`; `None` if it can't be read.
 fn read_proc_number(path: &str) -> Option<i64> {
     fs::read(path).ok().filter(|text| !text.is_empty()).map(|text| atoi(&text))
 }
@@ -45,7 +45,7 @@ pub fn write_oom_score_adj(val: i32) -> io::Result<()> {
     result.map(drop)
 }
 
-/// The most open files: (limit now, limit to which it may be raised).
+/// Returns the most open files: (limit now, limit to which it may be raised).
 pub fn nofile_limits() -> io::Result<(u64, u64)> {
     Ok(nix::sys::resource::getrlimit(Resource::RLIMIT_NOFILE)?)
 }
@@ -55,18 +55,18 @@ pub fn set_nofile_limit(n: u64) -> io::Result<()> {
     Ok(nix::sys::resource::setrlimit(Resource::RLIMIT_NOFILE, n, n)?)
 }
 
-/// The kernel's bound on the limit of open files of any process; `None` if unknown.
+/// Returns the kernel's bound on the limit of open files of any process; `None` if unknown.
 pub fn nr_open() -> Option<u64> {
     read_proc_number("/proc/sys/fs/nr_open").and_then(|n| u64::try_from(n).ok())
 }
 
-/// The kernel's bound on the backlog of a listening socket; `None` if unknown.
+/// Returns the kernel's bound on the backlog of a listening socket; `None` if unknown.
 pub fn somaxconn() -> Option<i64> {
     read_proc_number("/proc/sys/net/core/somaxconn")
 }
 
-/// The kernel's `vm.overcommit_memory`; -1 if unknown. With 1, a fork that copies much memory does
-/// not fail.
+/// Returns the kernel's `vm.overcommit_memory`; -1 if unknown. With 1, a fork that copies much
+/// memory does not fail.
 pub fn linuxOvercommitMemoryValue() -> i64 {
     read_proc_number("/proc/sys/vm/overcommit_memory").unwrap_or(-1)
 }
@@ -118,7 +118,7 @@ pub fn zmalloc_get_rss() -> usize {
     field.unwrap_or(0).saturating_mul(os_page_size())
 }
 
-/// The fields of `/proc/self/stat` from the third on.
+/// Returns the fields of `/proc/self/stat` from the third on.
 fn proc_stat_fields() -> Option<Vec<String>> {
     let text = fs::read("/proc/self/stat").ok()?;
     let after = text.iter().rposition(|&b| b == b')')? + 1;
@@ -136,8 +136,8 @@ pub fn os_page_size() -> usize {
     sysconf(libc::_SC_PAGESIZE)
 }
 
-/// The sum, in bytes, of one field over all mappings of a process (`pid` -1: this one). `field`
-/// ends with a colon, like `Rss:`. 0 if unknown.
+/// Returns the sum, in bytes, of one field over all mappings of a process (`pid` -1: this one).
+/// `field` ends with a colon, like `Rss:`. 0 if unknown.
 ///
 /// The kernel walks the page tables for it: with much memory, this can take a second.
 /// C: it adds up `smaps` itself; here the kernel does, where it can (`smaps_rollup`), and need not
@@ -192,7 +192,7 @@ pub enum Usage {
     Thread,
 }
 
-/// The processor time spent so far.
+/// Returns the processor time spent so far.
 pub fn getrusage(who: Usage) -> CpuTime {
     let who = match who {
         Usage::Process => UsageWho::RUSAGE_SELF,
@@ -206,7 +206,7 @@ pub fn getrusage(who: Usage) -> CpuTime {
     })
 }
 
-/// The system's name, release and machine, for INFO (`os`).
+/// Returns the system's name, release and machine, for INFO (`os`).
 pub fn uname() -> (String, String, String) {
     // SAFETY: an all-zero `utsname` is a valid value of it.
     let mut name: libc::utsname = unsafe { std::mem::zeroed() };
@@ -258,9 +258,9 @@ pub fn syslog(priority: i32, line: &[u8]) {
     unsafe { libc::syslog(priority, c"%s".as_ptr(), line.as_ptr()) };
 }
 
-/// The processors that `list` names, below CPU_SETSIZE. `None`: it is malformed.
+/// Returns the processors that `list` names, below CPU_SETSIZE. `None`: it is malformed.
 fn parse_cpu_list(list: &[u8]) -> Option<Vec<usize>> {
-    /// The number at the start, and what follows it.
+    /// Returns the number at the start, and what follows it.
     fn next_num(s: &[u8]) -> Option<(i64, &[u8])> {
         let digits = s.iter().take_while(|b| b.is_ascii_digit()).count();
         (digits > 0).then(|| (atoi(&s[..digits]).min(i32::MAX.into()), &s[digits..]))

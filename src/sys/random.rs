@@ -24,7 +24,7 @@ pub fn getRandomHexChars(buf: &mut [u8]) {
     }
 }
 
-/// A random number.
+/// Returns a random number.
 pub fn random_u64() -> u64 {
     let mut bytes = [0; 8];
     getRandomBytes(&mut bytes);

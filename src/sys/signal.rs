@@ -219,7 +219,7 @@ pub struct CrashInfo {
 }
 
 impl CrashInfo {
-    /// The value of an entry of [`CrashInfo::registers`].
+    /// Returns the value of an entry of [`CrashInfo::registers`].
     pub fn register(&self, entry: &(&'static str, usize)) -> u64 {
         self.values.get(entry.1).copied().unwrap_or(0)
     }

@@ -35,7 +35,7 @@ pub const AF_UNSPEC: i32 = libc::AF_UNSPEC;
 /// Longest path of a unix socket, in bytes; longer ones are cut, as in the C.
 pub const UNIX_PATH_MAX: usize = 107;
 
-/// `addr` in the kernel's form, with its length.
+/// Returns `addr` in the kernel's form, with its length.
 fn to_sockaddr(addr: &Addr) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all-zero bytes are a valid `sockaddr_storage`.
     let mut storage: libc::sockaddr_storage = unsafe { zeroed() };
@@ -83,8 +83,8 @@ fn to_sockaddr(addr: &Addr) -> (libc::sockaddr_storage, libc::socklen_t) {
     (storage, len as libc::socklen_t)
 }
 
-/// The address that the kernel wrote to the first `len` bytes of `storage`; what it left alone is
-/// zero.
+/// Returns the address that the kernel wrote to the first `len` bytes of `storage`; what it left
+/// alone is zero.
 fn from_sockaddr(storage: &libc::sockaddr_storage, len: libc::socklen_t) -> Addr {
     let p = ptr::from_ref(storage);
     match i32::from(storage.ss_family) {
@@ -127,7 +127,7 @@ fn query_address(
     Ok((ret, from_sockaddr(&storage, len)))
 }
 
-/// A new stream socket.
+/// Returns a new stream socket.
 pub fn socket(domain: i32) -> io::Result<RawFd> {
     // SAFETY: no pointers.
     cvt(unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })
@@ -155,7 +155,7 @@ pub fn listen(fd: RawFd, backlog: i32) -> io::Result<()> {
     cvt(unsafe { libc::listen(fd, backlog) }).map(drop)
 }
 
-/// The next connection, as a non-blocking socket, and its peer. Not retried on EINTR.
+/// Returns the next connection, as a non-blocking socket, and its peer. Not retried on EINTR.
 pub fn accept(fd: RawFd) -> io::Result<(RawFd, Addr)> {
     let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: `query_address` gives a place of the size it says.
@@ -170,7 +170,7 @@ pub fn connect(fd: RawFd, addr: &Addr) -> io::Result<()> {
     cvt(unsafe { libc::connect(fd, ptr::from_ref(&storage).cast(), len) }).map(drop)
 }
 
-/// The other end's address.
+/// Returns the other end's address.
 pub fn getpeername(fd: RawFd) -> io::Result<Addr> {
     // SAFETY: `query_address` gives a place of the size it says.
     query_address(|sa, len| unsafe { libc::getpeername(fd, sa, len) }).map(|(_, addr)| addr)
@@ -189,7 +189,7 @@ fn set_option<T: Copy>(fd: RawFd, level: i32, name: i32, value: T) -> io::Result
     cvt(unsafe { libc::setsockopt(fd, level, name, ptr::from_ref(&value).cast(), len) }).map(drop)
 }
 
-/// The error pending on the socket (and clears it); `Ok` when there is none.
+/// Returns the error pending on the socket (and clears it); `Ok` when there is none.
 pub fn take_socket_error(fd: RawFd) -> io::Result<()> {
     let mut errno = 0i32;
     let mut len = size_of::<i32>() as libc::socklen_t;
@@ -259,7 +259,7 @@ pub fn set_linger_zero(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, linger)
 }
 
-/// The flags of the open file (`F_GETFL`).
+/// Returns the flags of the open file (`F_GETFL`).
 pub fn get_flags(fd: RawFd) -> io::Result<i32> {
     // SAFETY: no pointers.
     cvt(unsafe { libc::fcntl(fd, libc::F_GETFL) })
@@ -390,8 +390,8 @@ pub struct ResolveHints {
     pub passive: bool,
 }
 
-/// The TCP addresses of `host` (`None`: see [`ResolveHints::passive`]) with `port`, in the order in
-/// which to try them.
+/// Returns the TCP addresses of `host` (`None`: see [`ResolveHints::passive`]) with `port`, in the
+/// order in which to try them.
 ///
 /// May ask name servers, and wait for them.
 pub fn resolve(
@@ -452,7 +452,7 @@ pub fn resolve(
     if addrs.is_empty() { Err(ResolveError(libc::EAI_NONAME)) } else { Ok(addrs) }
 }
 
-/// `ip` as `inet_ntop` writes it, which is how addresses are shown everywhere.
+/// Returns `ip` as `inet_ntop` writes it, which is how addresses are shown everywhere.
 pub fn format_ip(ip: IpAddr) -> Vec<u8> {
     if let IpAddr::V6(v6) = ip {
         let s = v6.segments();

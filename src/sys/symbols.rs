@@ -30,7 +30,7 @@ pub fn prepare() {
     SYMBOLS.get_or_init(find);
 }
 
-/// The number of `N` bytes at `at`, in the byte order of this machine, which is that of its
+/// Returns the number of `N` bytes at `at`, in the byte order of this machine, which is that of its
 /// programs.
 fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<u64> {
     let field: [u8; N] = bytes.get(at..at.checked_add(N)?)?.try_into().ok()?;
@@ -108,7 +108,8 @@ fn map(file: &File) -> Option<&'static [u8]> {
 }
 
 impl Symbols {
-    /// The function that `address` lies in: its name as the compiler made it, and where it begins.
+    /// Returns the function that `address` lies in: its name as the compiler made it, and where it
+    /// begins.
     fn function(&self, address: usize) -> Option<(&'static [u8], usize)> {
         const STT_FUNC: u8 = 2;
         let address = address.wrapping_sub(self.bias);

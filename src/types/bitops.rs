@@ -32,7 +32,7 @@ pub const COMMANDS: &[CommandSpec] = &[
 // Helpers and low level bit functions.
 // -----------------------------------------------------------------------------
 
-/// The number of bits that are set.
+/// Returns the number of bits that are set.
 pub fn redisPopcount(s: &[u8]) -> i64 {
     let (blocks, rest) = s.as_chunks::<64>();
     let words = |b: &[u8]| -> u64 {
@@ -43,7 +43,7 @@ pub fn redisPopcount(s: &[u8]) -> i64 {
     (bits + tail) as i64
 }
 
-/// The position of the first bit that is `bit`.
+/// Returns the position of the first bit that is `bit`.
 ///
 /// -1: a set bit was asked for and there is none. A clear one there is always, behind the end at
 /// the latest, since the string counts as followed by zeros.
@@ -66,8 +66,8 @@ pub fn redisBitpos(s: &[u8], bit: bool) -> i64 {
     at.unwrap_or(words.len()) as i64 * 64 + i64::from(zeros)
 }
 
-/// The up to nine bytes of `p` that hold a field at bit `offset`, as one number with zeros for what
-/// is not there; and how far to the left the field's last bit is in it.
+/// Returns the up to nine bytes of `p` that hold a field at bit `offset`, as one number with zeros
+/// for what is not there; and how far to the left the field's last bit is in it.
 fn bitfield_window(p: &[u8], offset: u64, bits: u32) -> (u128, u32) {
     let byte = usize::try_from(offset >> 3).unwrap_or(usize::MAX).min(p.len());
     let bytes = &p[byte..p.len().min(byte.saturating_add(9))];
@@ -91,7 +91,7 @@ pub fn setSignedBitfield(p: &mut [u8], offset: u64, bits: u32, value: i64) {
     setUnsignedBitfield(p, offset, bits, value as u64);
 }
 
-/// The field of `bits` (1 to 64) at bit `offset`; what lies behind the end of `p` is zero.
+/// Returns the field of `bits` (1 to 64) at bit `offset`; what lies behind the end of `p` is zero.
 pub fn getUnsignedBitfield(p: &[u8], offset: u64, bits: u32) -> u64 {
     let (window, shift) = bitfield_window(p, offset, bits);
     ((window >> shift) & (u128::MAX >> (128 - bits))) as u64
@@ -182,8 +182,9 @@ pub fn checkSignedBitfieldOverflow(
 // Bits related string commands: GETBIT, SETBIT, BITCOUNT, BITOP.
 // -----------------------------------------------------------------------------
 
-/// The offset of a bit from an argument: not negative, and within a string of `proto-max-bulk-len`.
-/// With `hash` it may be written `#n`, the n-th field of `bits`. On an error the reply was sent.
+/// Returns the offset of a bit from an argument: not negative, and within a string of
+/// `proto-max-bulk-len`. With `hash` it may be written `#n`, the n-th field of `bits`. On an error
+/// the reply was sent.
 fn getBitOffsetFromArgument(
     server: &mut Server,
     c: ClientId,
@@ -206,9 +207,9 @@ fn getBitOffsetFromArgument(
     }
 }
 
-/// The type of a field from an argument: `i` or `u` and the number of bits; whether it is signed,
-/// and the bits. Up to 64 bits signed, up to 63 unsigned, because replies are signed. On an error
-/// the reply was sent.
+/// Returns the type of a field from an argument: `i` or `u` and the number of bits; whether it is
+/// signed, and the bits. Up to 64 bits signed, up to 63 unsigned, because replies are signed. On an
+/// error the reply was sent.
 fn getBitfieldTypeFromArgument(
     server: &mut Server,
     c: ClientId,
@@ -232,8 +233,8 @@ fn getBitfieldTypeFromArgument(
     })
 }
 
-/// The string at `key`, made if it is not there, and made long enough with zeros for bit `maxbit`.
-/// It is raw then. `None`: it is no string, and the reply was sent.
+/// Returns the string at `key`, made if it is not there, and made long enough with zeros for bit
+/// `maxbit`. It is raw then. `None`: it is no string, and the reply was sent.
 fn lookupStringForBitCommand(
     server: &mut Server,
     c: ClientId,
@@ -254,7 +255,7 @@ fn lookupStringForBitCommand(
     Some(dict.string_mut(o, |s| s.grow_zero(byte + 1)).0)
 }
 
-/// The bytes of a string, to look at; `digits` holds them if it is a number.
+/// Returns the bytes of a string, to look at; `digits` holds them if it is a number.
 fn getObjectReadOnlyString<'a>(o: ValueRef<'a>, digits: &'a mut Option<Num>) -> &'a [u8] {
     match o {
         ValueRef::Str(s) => s,
@@ -263,7 +264,7 @@ fn getObjectReadOnlyString<'a>(o: ValueRef<'a>, digits: &'a mut Option<Num>) -> 
     }
 }
 
-/// The bytes of a raw string, to change.
+/// Returns the bytes of a raw string, to change.
 fn raw_string_mut(dict: &mut Keyspace, o: KeyRef) -> &mut [u8] {
     match dict.get_mut(o) {
         ValueMut::Str(s) => s,
@@ -321,7 +322,7 @@ enum Bitop {
 }
 use Bitop::*;
 
-/// The result of an operation on strings, the shorter of which count as followed by zeros.
+/// Returns the result of an operation on strings, the shorter of which count as followed by zeros.
 fn bitop(op: Bitop, src: &[&[u8]]) -> Vec<u8> {
     // A block of the result stays in the nearest cache while all the strings are applied to it.
     const BLOCK: usize = 8192;
@@ -569,7 +570,7 @@ impl bitfieldOp {
     }
 }
 
-/// The operations a BITFIELD asks for. On an error the reply was sent.
+/// Returns the operations a BITFIELD asks for. On an error the reply was sent.
 fn parse_bitfield_ops(
     server: &mut Server,
     c: ClientId,

@@ -59,15 +59,15 @@ type geoArray<'a> = Vec<geoPoint<'a>>;
 // Helpers
 // ====================================================================
 
-/// A double as an integer of 64 bits, as the C's processor converts it, also where the language
-/// leaves that open: any number may be a score.
+/// Returns a double as an integer of 64 bits, as the C's processor converts it, also where the
+/// language leaves that open: any number may be a score.
 fn double_to_bits(d: f64) -> u64 {
     const TWO_63: f64 = 9223372036854775808.0;
     let truncate = |d: f64| if (-TWO_63..TWO_63).contains(&d) { d as i64 as u64 } else { 1 << 63 };
     if d >= TWO_63 { truncate(d - TWO_63) ^ (1 << 63) } else { truncate(d) }
 }
 
-/// The longitude and latitude that a score stands for.
+/// Returns the longitude and latitude that a score stands for.
 fn decodeGeohash(bits: f64) -> Option<[f64; 2]> {
     geohashDecodeToLongLatWGS84(GeoHashBits { bits: double_to_bits(bits), step: GEO_STEP_MAX })
 }
@@ -96,12 +96,12 @@ fn extractLongLatOrReply(
     Ok([longitude, latitude])
 }
 
-/// Where a member is. `None`: it is not there.
+/// Returns where a member is. `None`: it is not there.
 fn longLatFromMember(zobj: ZsetRef, member: &[u8]) -> Option<[f64; 2]> {
     decodeGeohash(zsetScore(zobj, member)?)
 }
 
-/// How many metres a unit has. On an error the reply was sent.
+/// Returns how many metres a unit has. On an error the reply was sent.
 fn extractUnitOrReply(server: &mut Server, c: ClientId, unit: &[u8]) -> Result<f64, ()> {
     match c_str(unit) {
         b"m" => Ok(1.0),
@@ -115,8 +115,8 @@ fn extractUnitOrReply(server: &mut Server, c: ClientId, unit: &[u8]) -> Result<f
     }
 }
 
-/// A distance and its unit, in metres, from the arguments `at` and `at + 1`. On an error the reply
-/// was sent.
+/// Returns a distance and its unit, in metres, from the arguments `at` and `at + 1`. On an error
+/// the reply was sent.
 fn extractDistanceOrReply(
     server: &mut Server,
     c: ClientId,
@@ -210,7 +210,7 @@ fn geoGetPointsInRange<'a>(
     }
 }
 
-/// The smallest score of a box, and the first one after it.
+/// Returns the smallest score of a box, and the first one after it.
 ///
 /// What is in the box has its bits as a prefix: with zeros behind it, that is the smallest score.
 /// The next prefix with zeros behind it is no longer in the box.
@@ -618,7 +618,7 @@ fn delete_store_key(server: &mut Server, c: ClientId, storekey: &[u8]) {
     }
 }
 
-/// A double as a signed integer of 64 bits, as the C's processor converts it.
+/// Returns a double as a signed integer of 64 bits, as the C's processor converts it.
 fn double_to_ll(d: f64) -> i64 {
     const TWO_63: f64 = 9223372036854775808.0;
     if (-TWO_63..TWO_63).contains(&d) { d as i64 } else { i64::MIN }
@@ -665,8 +665,8 @@ pub fn geosearchstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     georadiusGeneric(server, c, argv, 2, GEOSEARCH | GEOSEARCHSTORE);
 }
 
-/// The sorted set that a command reads, which may be missing. `Err`: it is something else, and the
-/// reply was that.
+/// Returns the sorted set that a command reads, which may be missing. `Err`: it is something else,
+/// and the reply was that.
 fn lookup_geo_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> Result<Option<KeyRef>, ()> {
     let db = server[c].db;
     let zobj = lookupKeyRead(server, db, key);

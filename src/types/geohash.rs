@@ -119,7 +119,7 @@ fn deinterleave64(interleaved: u64) -> (u32, u32) {
     (gather(interleaved), gather(interleaved >> 1))
 }
 
-/// The whole map: the ranges of longitudes and of latitudes.
+/// Returns the whole map: the ranges of longitudes and of latitudes.
 pub fn geohashGetCoordRange() -> (GeoHashRange, GeoHashRange) {
     (
         GeoHashRange { min: GEO_LONG_MIN, max: GEO_LONG_MAX },
@@ -127,8 +127,8 @@ pub fn geohashGetCoordRange() -> (GeoHashRange, GeoHashRange) {
     )
 }
 
-/// The geohash of a place, of `step` bits (1 to 32) each way, on a map of the given ranges. `None`:
-/// it is not on the map.
+/// Returns the geohash of a place, of `step` bits (1 to 32) each way, on a map of the given ranges.
+/// `None`: it is not on the map.
 pub fn geohashEncode(
     long_range: GeoHashRange,
     lat_range: GeoHashRange,
@@ -162,7 +162,7 @@ pub fn geohashEncodeWGS84(longitude: f64, latitude: f64, step: u8) -> Option<Geo
     geohashEncode(long_range, lat_range, longitude, latitude, step)
 }
 
-/// The box of a geohash on a map of the given ranges. `None`: there is no geohash.
+/// Returns the box of a geohash on a map of the given ranges. `None`: there is no geohash.
 pub fn geohashDecode(
     long_range: GeoHashRange,
     lat_range: GeoHashRange,
@@ -196,7 +196,7 @@ pub fn geohashDecodeWGS84(hash: GeoHashBits) -> Option<GeoHashArea> {
     geohashDecode(long_range, lat_range, hash)
 }
 
-/// The middle of a box: longitude and latitude.
+/// Returns the middle of a box: longitude and latitude.
 pub fn geohashDecodeAreaToLongLat(area: &GeoHashArea) -> [f64; 2] {
     let middle =
         |range: GeoHashRange, min: f64, max: f64| ((range.min + range.max) / 2.0).min(max).max(min);
@@ -206,7 +206,7 @@ pub fn geohashDecodeAreaToLongLat(area: &GeoHashArea) -> [f64; 2] {
     ]
 }
 
-/// The middle of the box of a geohash: longitude and latitude.
+/// Returns the middle of the box of a geohash: longitude and latitude.
 pub fn geohashDecodeToLongLatWGS84(hash: GeoHashBits) -> Option<[f64; 2]> {
     geohashDecodeWGS84(hash).map(|area| geohashDecodeAreaToLongLat(&area))
 }
@@ -240,7 +240,7 @@ fn step_bits(v: u64, zz: u64, d: i8) -> u64 {
     }
 }
 
-/// The boxes around a box.
+/// Returns the boxes around a box.
 pub fn geohashNeighbors(hash: GeoHashBits) -> GeoHashNeighbors {
     let moved = |x: i8, y: i8| {
         let mut neighbor = hash;
@@ -305,7 +305,7 @@ pub fn geohashEstimateStepsByRadius(mut range_meters: f64, lat: f64) -> u8 {
     step.clamp(1, i32::from(GEO_STEP_MAX)) as u8
 }
 
-/// The smallest longitude and latitude of a shape, and the largest.
+/// Returns the smallest longitude and latitude of a shape, and the largest.
 ///
 /// The same width is more degrees the farther from the equator it is, so the edge that is nearer to
 /// a pole decides.
@@ -326,8 +326,8 @@ pub fn geohashBoundingBox(shape: &GeoShape) -> [f64; 4] {
     [longitude - long_delta, latitude - lat_delta, longitude + long_delta, latitude + lat_delta]
 }
 
-/// The boxes, nine at most, that cover a shape, whose bounds are filled in. The middle of the shape
-/// is on the map.
+/// Returns the boxes, nine at most, that cover a shape, whose bounds are filled in. The middle of
+/// the shape is on the map.
 pub fn geohashCalculateAreasByShapeWGS84(shape: &mut GeoShape) -> GeoHashRadius {
     shape.bounds = geohashBoundingBox(shape);
     let [min_lon, min_lat, max_lon, max_lat] = shape.bounds;
@@ -383,12 +383,12 @@ pub fn geohashCalculateAreasByShapeWGS84(shape: &mut GeoShape) -> GeoHashRadius 
     GeoHashRadius { hash, area, neighbors }
 }
 
-/// A geohash as the number of 52 bits that is its score.
+/// Returns a geohash as the number of 52 bits that is its score.
 pub fn geohashAlign52Bits(hash: GeoHashBits) -> u64 {
     hash.bits << (52 - hash.step * 2)
 }
 
-/// The distance of two places in metres, by the haversine formula.
+/// Returns the distance of two places in metres, by the haversine formula.
 pub fn geohashGetDistance(lon1d: f64, lat1d: f64, lon2d: f64, lat2d: f64) -> f64 {
     let (lat1r, lon1r) = (deg_rad(lat1d), deg_rad(lon1d));
     let (lat2r, lon2r) = (deg_rad(lat2d), deg_rad(lon2d));
@@ -397,7 +397,7 @@ pub fn geohashGetDistance(lon1d: f64, lat1d: f64, lon2d: f64, lat2d: f64) -> f64
     2.0 * EARTH_RADIUS_IN_METERS * (u * u + lat1r.cos() * lat2r.cos() * v * v).sqrt().asin()
 }
 
-/// The distance of two places, `None` if it is more than `radius`. Metres.
+/// Returns the distance of two places, `None` if it is more than `radius`. Metres.
 pub fn geohashGetDistanceIfInRadiusWGS84(
     x1: f64,
     y1: f64,
@@ -409,8 +409,8 @@ pub fn geohashGetDistanceIfInRadiusWGS84(
     if distance > radius { None } else { Some(distance) }
 }
 
-/// The distance of the place `x2`, `y2` from `x1`, `y1`, `None` if it is outside of the rectangle
-/// around the latter: more than half its width to one side, or half its height. Metres.
+/// Returns the distance of the place `x2`, `y2` from `x1`, `y1`, `None` if it is outside of the
+/// rectangle around the latter: more than half its width to one side, or half its height. Metres.
 pub fn geohashGetDistanceIfInRectangle(
     width_m: f64,
     height_m: f64,

@@ -76,13 +76,13 @@ struct HllObject<'a> {
 }
 
 impl<'a> HllObject<'a> {
-    /// The string `o`, which becomes raw if it is not (`dbUnshareStringValue`).
+    /// Returns the string `o`, which becomes raw if it is not (`dbUnshareStringValue`).
     fn new(dict: &'a mut Keyspace, o: KeyRef) -> HllObject<'a> {
         let o = if dict.encoding(o) == OBJ_ENCODING_RAW { o } else { dict.string_mut(o, |_| ()).0 };
         HllObject { dict, o }
     }
 
-    /// All its bytes, the header first.
+    /// Returns all its bytes, the header first.
     fn sds(&self) -> &[u8] {
         match self.dict.get(self.o) {
             ValueRef::Str(s) => s,
@@ -182,8 +182,8 @@ fn HLL_SPARSE_ZERO_LEN(p: u8) -> usize {
     usize::from(p & 0x3f) + 1
 }
 
-/// The length of the XZERO that `p` starts with. A second byte that is missing counts as zero, as
-/// the NUL behind the C's string does.
+/// Returns the length of the XZERO that `p` starts with. A second byte that is missing counts as
+/// zero, as the NUL behind the C's string does.
 #[inline]
 fn HLL_SPARSE_XZERO_LEN(p: &[u8]) -> usize {
     (usize::from(p[0] & 0x3f) << 8 | usize::from(p.get(1).copied().unwrap_or(0))) + 1
@@ -214,7 +214,7 @@ struct Run {
     oplen: usize,
 }
 
-/// The run at byte `p` of `sparse`; none behind the end.
+/// Returns the run at byte `p` of `sparse`; none behind the end.
 #[inline(always)]
 fn hll_sparse_run(sparse: &[u8], p: usize) -> Option<Run> {
     let op = *sparse.get(p)?;
@@ -229,8 +229,8 @@ fn hll_sparse_run(sparse: &[u8], p: usize) -> Option<Run> {
     Some(Run { runlen, regval, oplen: 1 })
 }
 
-/// How many runs of one byte, ZERO and VAL, the eight bytes of a word start with, and how many
-/// registers these are.
+/// Returns how many runs of one byte, ZERO and VAL, the eight bytes of a word start with, and how
+/// many registers these are.
 #[inline(always)]
 fn hll_sparse_word(word: u64) -> (usize, usize) {
     const ONES: u64 = 0x0101_0101_0101_0101;
@@ -286,7 +286,8 @@ pub fn MurmurHash64A(key: &[u8], seed: u32) -> u64 {
     h ^ h >> r
 }
 
-/// The register an element belongs to, and the length of the pattern `000..1` of its hash: 1 to 51.
+/// Returns the register an element belongs to, and the length of the pattern `000..1` of its hash:
+/// 1 to 51.
 #[inline]
 fn hllPatLen(ele: &[u8]) -> (usize, u8) {
     let hash = MurmurHash64A(ele, 0xadc83b19);
@@ -326,7 +327,7 @@ fn hll_dense_unpack(p: &[u8; 3]) -> [u8; 4] {
 /// How many registers have each value.
 type RegHisto = [u32; 64];
 
-/// The histogram of dense registers.
+/// Returns the histogram of dense registers.
 fn hllDenseRegHisto(registers: &[u8]) -> RegHisto {
     // One for each of four neighbours, so that equal ones don't wait for each other.
     let mut histos = [[0; 64]; 4];
@@ -516,7 +517,7 @@ fn hllSparseAdd(o: &mut HllObject, ele: &[u8], hll_sparse_max_bytes: usize) -> R
     hllSparseSet(o, index, count, hll_sparse_max_bytes)
 }
 
-/// The histogram of sparse registers; an error if they are corrupted.
+/// Returns the histogram of sparse registers; an error if they are corrupted.
 fn hllSparseRegHisto(sparse: &[u8]) -> Result<RegHisto, ()> {
     let mut reghisto = [0; 64];
     hll_sparse_walk(sparse, |_, runlen, regval| reghisto[usize::from(regval)] += runlen as u32)?;
@@ -526,7 +527,8 @@ fn hllSparseRegHisto(sparse: &[u8]) -> Result<RegHisto, ()> {
 // ========================= HyperLogLog Count ==============================
 // The histogram depends on the representation; all that follows does not.
 
-/// The histogram of registers of a byte each, at most 63, as PFCOUNT of several keys makes them.
+/// Returns the histogram of registers of a byte each, at most 63, as PFCOUNT of several keys makes
+/// them.
 fn hllRawRegHisto(registers: &[u8]) -> RegHisto {
     let mut reghisto = [0; 64];
     for word in registers.as_chunks::<8>().0 {
@@ -629,7 +631,7 @@ fn hllMerge(max: &mut [u8], hll: &[u8]) -> CResult {
 
 // ========================== HyperLogLog commands ==========================
 
-/// A HyperLogLog without elements. It starts sparse, and gets dense when it has to.
+/// Returns a HyperLogLog without elements. It starts sparse, and gets dense when it has to.
 fn createHLLObject() -> Object {
     let mut s = Vec::with_capacity(HLL_HDR_SIZE + 2);
     s.extend_from_slice(HLL_MAGIC);
@@ -665,7 +667,7 @@ fn isHLLObjectOrReply(server: &mut Server, c: ClientId, o: KeyRef) -> CResult {
     }
 }
 
-/// The bytes of a HyperLogLog that was checked.
+/// Returns the bytes of a HyperLogLog that was checked.
 fn hll_bytes(server: &Server, db: usize, o: KeyRef) -> &[u8] {
     match server.db[db].get(o) {
         ValueRef::Str(s) => s,

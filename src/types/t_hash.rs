@@ -71,7 +71,7 @@ pub enum HashRef<'a> {
 }
 
 impl Hash {
-    /// The hash, to look at.
+    /// Returns the hash, to look at.
     #[inline(always)]
     pub fn as_ref(&self) -> HashRef<'_> {
         match self {
@@ -82,7 +82,7 @@ impl Hash {
 }
 
 impl HashRef<'_> {
-    /// How many allocations it is to free, about (`lazyfreeGetFreeEffort`).
+    /// Returns how many allocations it is to free, about (`lazyfreeGetFreeEffort`).
     pub fn free_effort(self) -> usize {
         match self {
             HashRef::Ziplist(_) => 1,
@@ -99,7 +99,7 @@ impl HashRef<'_> {
         }
     }
 
-    /// A copy in the same encoding.
+    /// Returns a copy in the same encoding.
     pub fn dup(self) -> Hash {
         hashTypeDup(self)
     }
@@ -141,7 +141,7 @@ pub fn with_entry_bytes<R>(e: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
     }
 }
 
-/// An empty hash, in a ziplist.
+/// Returns an empty hash, in a ziplist.
 pub fn createHashObject() -> Hash {
     Hash::Ziplist(ziplistNew())
 }
@@ -166,13 +166,13 @@ pub fn hashTypeTryConversion<'a>(
     }
 }
 
-/// Where a field is in a ziplist.
+/// Returns where a field is in a ziplist.
 #[inline]
 fn hash_ziplist_find(zl: &[u8], field: &[u8]) -> Option<usize> {
     ziplistFind(zl, ziplistIndex(zl, 0)?, field, 1)
 }
 
-/// The value of a field in a ziplist.
+/// Returns the value of a field in a ziplist.
 #[inline]
 pub fn hashTypeGetFromZiplist<'a>(zl: &'a [u8], field: &[u8]) -> Option<ZiplistEntry<'a>> {
     let fptr = hash_ziplist_find(zl, field)?;
@@ -181,13 +181,13 @@ pub fn hashTypeGetFromZiplist<'a>(zl: &'a [u8], field: &[u8]) -> Option<ZiplistE
     Some(assert_some!(ziplistGet(zl, vptr)))
 }
 
-/// The value of a field in a table.
+/// Returns the value of a field in a table.
 #[inline]
 pub fn hashTypeGetFromHashTable<'a>(ht: &'a Dict<PairEntry>, field: &[u8]) -> Option<&'a [u8]> {
     dictFind(ht, field).map(PairEntry::value)
 }
 
-/// The value of a field.
+/// Returns the value of a field.
 #[inline]
 pub fn hashTypeGetValue<'a>(o: HashRef<'a>, field: &[u8]) -> Option<ZiplistEntry<'a>> {
     match o {
@@ -196,7 +196,7 @@ pub fn hashTypeGetValue<'a>(o: HashRef<'a>, field: &[u8]) -> Option<ZiplistEntry
     }
 }
 
-/// The value of a field as a value by itself.
+/// Returns the value of a field as a value by itself.
 pub fn hashTypeGetValueObject(o: HashRef, field: &[u8]) -> Option<Object> {
     hashTypeGetValue(o, field).map(|value| match value {
         ZiplistEntry::Str(s) => Object::Str(s.to_vec()),
@@ -204,7 +204,7 @@ pub fn hashTypeGetValueObject(o: HashRef, field: &[u8]) -> Option<Object> {
     })
 }
 
-/// The length of a field's value in bytes, 0 if there is no such field.
+/// Returns the length of a field's value in bytes, 0 if there is no such field.
 pub fn hashTypeGetValueLength(o: HashRef, field: &[u8]) -> usize {
     match hashTypeGetValue(o, field) {
         Some(ZiplistEntry::Str(s)) => s.len(),
@@ -274,7 +274,7 @@ pub fn hashTypeDelete(o: &mut Hash, field: &[u8], limits: HashLimits) -> bool {
     }
 }
 
-/// The number of fields.
+/// Returns the number of fields.
 #[inline]
 pub fn hashTypeLength(o: HashRef) -> usize {
     match o {
@@ -359,7 +359,7 @@ pub fn hashTypeConvert(o: &mut Hash) {
     *o = Hash::Ht(dict);
 }
 
-/// A copy in the same encoding, for COPY.
+/// Returns a copy in the same encoding, for COPY.
 pub fn hashTypeDup(o: HashRef) -> Hash {
     match o {
         HashRef::Ziplist(zl) => Hash::Ziplist(Ziplist::of_packed(zl.into())),
@@ -403,7 +403,7 @@ fn hashReplyFromZiplistEntry(clients: &mut Clients, c: ClientId, e: ZiplistEntry
     }
 }
 
-/// A random pair of a hash that has `hashsize`, at least one.
+/// Returns a random pair of a hash that has `hashsize`, at least one.
 fn hashTypeRandomElement<'a>(
     hashobj: HashRef<'a>,
     hashsize: usize,
@@ -888,7 +888,7 @@ mod tests {
         matches!(hash, Hash::Ziplist(_))
     }
 
-    /// A random field or value: numbers, words, and now and then something long.
+    /// Returns a random field or value: numbers, words, and now and then something long.
     fn word(r: &mut Random, long: bool) -> Vec<u8> {
         match r.below(10) {
             0..4 => r.below(30).to_string().into_bytes(),

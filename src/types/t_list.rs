@@ -74,13 +74,13 @@ pub fn listTypePop(subject: &mut Quicklist, where_: i32) -> Option<Vec<u8>> {
     quicklistPop(subject, quicklist_end(where_))
 }
 
-/// The number of values.
+/// Returns the number of values.
 #[inline]
 pub fn listTypeLength(subject: &Quicklist) -> usize {
     quicklistCount(subject)
 }
 
-/// A value of a list as a value.
+/// Returns a value of a list as a value.
 #[inline]
 fn value_of_entry(entry: ZiplistEntry) -> ValueRef {
     match entry {
@@ -103,8 +103,8 @@ fn reject_large_element(server: &mut Server, c: ClientId, value: &[u8]) -> bool 
     too_large
 }
 
-/// The client's list with this name, to change; the reply for a missing key is `reply`. `None`:
-/// there is none, and a reply was sent.
+/// Returns the client's list with this name, to change; the reply for a missing key is `reply`.
+/// `None`: there is none, and a reply was sent.
 fn lookup_list_write_or_reply(
     server: &mut Server,
     c: ClientId,
@@ -126,7 +126,7 @@ fn lookup_list_read_or_reply(
     (!checkType(server, c, o, OBJ_LIST)).then_some(o)
 }
 
-/// A new key with an empty list, with the options of the configuration.
+/// Returns a new key with an empty list, with the options of the configuration.
 fn create_list_key(server: &mut Server, db: usize, key: &[u8]) -> KeyRef {
     let list = quicklistNew(server.list_max_ziplist_size, server.list_compress_depth);
     dbAdd(server, db, key, list)
@@ -265,8 +265,8 @@ pub fn lsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
-/// A range with both ends included and negative numbers counted from the end, as places in a list
-/// of `llen` values: first and last. `None`: it is empty.
+/// Returns a range with both ends included and negative numbers counted from the end, as places in
+/// a list of `llen` values: first and last. `None`: it is empty.
 fn clamp_range(mut start: i64, mut end: i64, llen: i64) -> Option<(i64, i64)> {
     if start < 0 {
         start = (start + llen).max(0);

@@ -70,7 +70,7 @@ pub enum SetRef<'a> {
 }
 
 impl Set {
-    /// The set, to look at.
+    /// Returns the set, to look at.
     #[inline(always)]
     pub fn as_ref(&self) -> SetRef<'_> {
         match self {
@@ -90,7 +90,7 @@ impl SetRef<'_> {
         }
     }
 
-    /// How many allocations it is to free, about (`lazyfreeGetFreeEffort`).
+    /// Returns how many allocations it is to free, about (`lazyfreeGetFreeEffort`).
     pub fn free_effort(self) -> usize {
         match self {
             SetRef::Intset(_) => 1,
@@ -107,7 +107,7 @@ impl SetRef<'_> {
         }
     }
 
-    /// A copy in the same encoding.
+    /// Returns a copy in the same encoding.
     pub fn dup(self) -> Set {
         setTypeDup(self)
     }
@@ -164,7 +164,7 @@ pub struct Random(pub(crate) u64);
 impl Random {
     const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-    /// A sequence of its own. The first one asks the kernel where to start.
+    /// Returns a sequence of its own. The first one asks the kernel where to start.
     pub fn new(server: &mut Server) -> Random {
         if server.random_state == 0 {
             server.random_state = random_u64() | 1;
@@ -175,7 +175,7 @@ impl Random {
         Random(start)
     }
 
-    /// The next number, of 64 bits.
+    /// Returns the next number, of 64 bits.
     #[inline]
     pub fn next64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(Random::STEP);
@@ -184,13 +184,13 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`, which is not 0.
+    /// Returns a number below `n`, which is not 0.
     #[inline]
     pub fn below(&mut self, n: usize) -> usize {
         (self.next64() % n as u64) as usize
     }
 
-    /// The next number, of 31 bits, as `rand(3)` gives it.
+    /// Returns the next number, of 31 bits, as `rand(3)` gives it.
     #[inline]
     pub fn next31(&mut self) -> u32 {
         (self.next64() >> 33) as u32
@@ -226,17 +226,17 @@ fn add_reply_set_element(clients: &mut Clients, c: ClientId, ele: SetElement) {
     }
 }
 
-/// An empty set in a table.
+/// Returns an empty set in a table.
 pub fn createSetObject() -> Set {
     Set::Ht(Box::default())
 }
 
-/// An empty set in an intset.
+/// Returns an empty set in an intset.
 pub fn createIntsetObject() -> Set {
     Set::Intset(intsetNew())
 }
 
-/// An empty set that can hold `value`: an intset if it is a number, else a table.
+/// Returns an empty set that can hold `value`: an intset if it is a number, else a table.
 pub fn setTypeCreate(value: &[u8]) -> Set {
     if string2ll(value).is_some() { createIntsetObject() } else { createSetObject() }
 }
@@ -366,7 +366,7 @@ impl<'a> Iterator for setTypeIterator<'a> {
     }
 }
 
-/// A random element of a set that has some, each with the same chance.
+/// Returns a random element of a set that has some, each with the same chance.
 pub fn setTypeRandomElement<'a>(setobj: SetRef<'a>, random: &mut Random) -> SetElement<'a> {
     let ele = match setobj {
         SetRef::Ht(ht) => dictGetFairRandomKey(ht, || random.next64())
@@ -376,7 +376,7 @@ pub fn setTypeRandomElement<'a>(setobj: SetRef<'a>, random: &mut Random) -> SetE
     ele.expect("a set in the keyspace is never empty")
 }
 
-/// The number of members.
+/// Returns the number of members.
 #[inline]
 pub fn setTypeSize(subject: SetRef) -> usize {
     match subject {
@@ -399,7 +399,7 @@ pub fn setTypeConvert(setobj: &mut Set) {
     *setobj = Set::Ht(d);
 }
 
-/// A copy in the same encoding, for COPY.
+/// Returns a copy in the same encoding, for COPY.
 pub fn setTypeDup(o: SetRef) -> Set {
     match o {
         SetRef::Intset(is) => Set::Intset(Intset::of(is)),
@@ -780,8 +780,8 @@ pub fn srandmemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     add_reply_set_element(clients, c, ele);
 }
 
-/// The sets of these keys in order, `None` for a key that is not there; looked up for a write if
-/// the result is stored. `Err`: one is of another type, and the reply was that.
+/// Returns the sets of these keys in order, `None` for a key that is not there; looked up for a
+/// write if the result is stored. `Err`: one is of another type, and the reply was that.
 fn lookup_sets<'a>(
     server: &mut Server,
     c: ClientId,

@@ -51,8 +51,8 @@ pub const OBJ_EXAT: i32 = 1 << 6;
 pub const OBJ_PXAT: i32 = 1 << 7;
 pub const OBJ_PERSIST: i32 = 1 << 8;
 
-/// A time of expiry from an argument in `unit`: as it was given, in milliseconds, and as a point in
-/// time. On an error the reply was sent.
+/// Returns a time of expiry from an argument in `unit`: as it was given, in milliseconds, and as a
+/// point in time. On an error the reply was sent.
 fn get_expire_milliseconds_or_reply(
     server: &mut Server,
     c: ClientId,
@@ -137,8 +137,8 @@ enum CommandType {
     Set,
 }
 
-/// The options of SET and GETEX: flags, the unit of the expire, and the expire. Options that
-/// exclude each other are an error, for which the reply was sent.
+/// Returns the options of SET and GETEX: flags, the unit of the expire, and the expire. Options
+/// that exclude each other are an error, for which the reply was sent.
 fn parseExtendedStringArgumentsOrReply<'a>(
     server: &mut Server,
     c: ClientId,

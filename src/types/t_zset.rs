@@ -109,7 +109,7 @@ fn rehash<'a>(zsl: &'a Zskiplist, seed: &'a HashSeed) -> impl Fn(u64) -> u64 + '
 }
 
 impl zset {
-    /// An empty one.
+    /// Returns an empty one.
     pub fn new() -> zset {
         let mut random = [0; 24];
         getRandomBytes(&mut random);
@@ -123,7 +123,7 @@ impl zset {
         }
     }
 
-    /// The node of a member.
+    /// Returns the node of a member.
     #[inline]
     pub fn find(&self, ele: &[u8]) -> Option<u32> {
         self.find_hashed(siphash(ele, &self.seed), ele)
@@ -238,7 +238,7 @@ pub enum ZsetRef<'a> {
 }
 
 impl Zset {
-    /// The sorted set, to look at.
+    /// Returns the sorted set, to look at.
     #[inline(always)]
     pub fn as_ref(&self) -> ZsetRef<'_> {
         match self {
@@ -290,7 +290,7 @@ impl ZsetRef<'_> {
         }
     }
 
-    /// A copy, in the same encoding (`zsetDup`).
+    /// Returns a copy, in the same encoding (`zsetDup`).
     pub fn dup(self) -> Zset {
         match self {
             ZsetRef::Ziplist(zl) => Zset::Ziplist(Ziplist::of_packed(zl.into())),
@@ -309,12 +309,12 @@ impl ZsetRef<'_> {
     }
 }
 
-/// An empty sorted set with a skip list.
+/// Returns an empty sorted set with a skip list.
 pub fn createZsetObject() -> Zset {
     Zset::Skiplist(Box::default())
 }
 
-/// An empty sorted set in a ziplist.
+/// Returns an empty sorted set in a ziplist.
 pub fn createZsetZiplistObject() -> Zset {
     Zset::Ziplist(ziplistNew())
 }
@@ -350,7 +350,8 @@ impl ZsetLimits {
     }
 }
 
-/// A generator of random numbers that starts at a random place: good for sampling, and cheap.
+/// Returns a generator of random numbers that starts at a random place: good for sampling, and
+/// cheap.
 fn random_numbers() -> impl FnMut() -> u64 {
     let mut x = random_u64() | 1;
     move || {
@@ -411,7 +412,7 @@ impl Deref for ElementText<'_> {
     }
 }
 
-/// The bytes of an element (`ziplistGetObject`).
+/// Returns the bytes of an element (`ziplistGetObject`).
 #[inline]
 pub fn element_text(ele: ZiplistEntry<'_>) -> ElementText<'_> {
     match ele {
@@ -433,7 +434,7 @@ fn zzlStrtod(vstr: &[u8]) -> f64 {
     strtod(&vstr[..vstr.len().min(127)]).value
 }
 
-/// The score that an entry holds.
+/// Returns the score that an entry holds.
 #[inline]
 pub fn zzl_score(entry: ZiplistEntry<'_>) -> f64 {
     match entry {
@@ -442,7 +443,7 @@ pub fn zzl_score(entry: ZiplistEntry<'_>) -> f64 {
     }
 }
 
-/// The score at `sptr`.
+/// Returns the score at `sptr`.
 pub fn zzlGetScore(zl: &[u8], sptr: usize) -> f64 {
     zzl_score(assert_some!(ziplistGet(zl, sptr)))
 }
@@ -458,13 +459,13 @@ impl AsRef<[u8]> for ElementText<'_> {
     }
 }
 
-/// The number of elements.
+/// Returns the number of elements.
 #[inline]
 pub fn zzlLength(zl: &[u8]) -> usize {
     ziplistLen(zl) / 2
 }
 
-/// The element behind the one at `eptr` and its score.
+/// Returns the element behind the one at `eptr` and its score.
 // C: moves two pointers, the other one to the score.
 #[inline]
 fn zzlNext(zl: &[u8], eptr: usize) -> Option<usize> {
@@ -472,7 +473,7 @@ fn zzlNext(zl: &[u8], eptr: usize) -> Option<usize> {
     ziplistNext(zl, sptr)
 }
 
-/// The element before the one at `eptr`.
+/// Returns the element before the one at `eptr`.
 #[inline]
 fn zzlPrev(zl: &[u8], eptr: usize) -> Option<usize> {
     let sptr = ziplistPrev(zl, eptr)?;
@@ -493,7 +494,7 @@ fn zzlIsInRange(zl: &[u8], range: &zrangespec) -> bool {
     zslValueLteMax(zzlGetScore(zl, first), range)
 }
 
-/// The first element in the range.
+/// Returns the first element in the range.
 pub fn zzlFirstInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
     if !zzlIsInRange(zl, range) {
         return None;
@@ -510,7 +511,7 @@ pub fn zzlFirstInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
     None
 }
 
-/// The last element in the range.
+/// Returns the last element in the range.
 pub fn zzlLastInRange(zl: &[u8], range: &zrangespec) -> Option<usize> {
     if !zzlIsInRange(zl, range) {
         return None;
@@ -560,7 +561,7 @@ fn zzlIsInLexRange(zl: &[u8], range: &zlexrangespec) -> bool {
     zzlLexValueLteMax(zl, first, range)
 }
 
-/// The first element in the range.
+/// Returns the first element in the range.
 pub fn zzlFirstInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
     if !zzlIsInLexRange(zl, range) {
         return None;
@@ -575,7 +576,7 @@ pub fn zzlFirstInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
     None
 }
 
-/// The last element in the range.
+/// Returns the last element in the range.
 pub fn zzlLastInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
     if !zzlIsInLexRange(zl, range) {
         return None;
@@ -590,7 +591,7 @@ pub fn zzlLastInLexRange(zl: &[u8], range: &zlexrangespec) -> Option<usize> {
     None
 }
 
-/// Where an element is, and its score.
+/// Returns where an element is, and its score.
 pub fn zzlFind(zl: &[u8], ele: &[u8]) -> Option<(usize, f64)> {
     let eptr = ziplistFind(zl, ziplistIndex(zl, 0)?, ele, 1)?;
     let sptr = assert_some!(ziplistNext(zl, eptr));
@@ -774,7 +775,7 @@ impl<'a> Iterator for ZsetWalk<'a> {
     }
 }
 
-/// The number of elements.
+/// Returns the number of elements.
 #[inline]
 pub fn zsetLength(zobj: ZsetRef) -> usize {
     match zobj {
@@ -849,13 +850,13 @@ pub fn zset_from_sorted(sorted: &[(ZiplistEntry<'_>, f64)], limits: &ZsetLimits)
     Zset::Skiplist(Box::new(zs))
 }
 
-/// The order of a sorted set.
+/// Returns the order of a sorted set.
 pub fn zset_order(a: &(ZiplistEntry<'_>, f64), b: &(ZiplistEntry<'_>, f64)) -> Ordering {
     let by_score = a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal);
     by_score.then_with(|| element_text(a.0).cmp(&element_text(b.0)))
 }
 
-/// The score of a member, `None` if it is not there.
+/// Returns the score of a member, `None` if it is not there.
 #[inline]
 pub fn zsetScore(zobj: ZsetRef, member: &[u8]) -> Option<f64> {
     match zobj {
@@ -886,8 +887,8 @@ pub const ZADD_OUT_ADDED: i32 = 1 << 2;
 /// The member has another score now.
 pub const ZADD_OUT_UPDATED: i32 = 1 << 3;
 
-/// The score that a member which has `curscore` is to get. `Ok(None)`: the conditions say that it
-/// stays. `Err`: it would be no number.
+/// Returns the score that a member which has `curscore` is to get. `Ok(None)`: the conditions say
+/// that it stays. `Err`: it would be no number.
 #[inline]
 fn zadd_new_score(curscore: f64, mut score: f64, in_flags: i32) -> Result<Option<f64>, ()> {
     if in_flags & ZADD_IN_NX != 0 {
@@ -1006,7 +1007,7 @@ pub fn zsetDel(zobj: &mut Zset, ele: &[u8], limits: &ZsetLimits) -> bool {
     }
 }
 
-/// The rank of a member, counted from 0, from the greatest one on if `reverse`.
+/// Returns the rank of a member, counted from 0, from the greatest one on if `reverse`.
 pub fn zsetRank(zobj: ZsetRef, ele: &[u8], reverse: bool) -> Option<usize> {
     let rank = match zobj {
         ZsetRef::Ziplist(zl) => {
@@ -1050,7 +1051,7 @@ pub fn zsetZiplistValidateIntegrity(zl: &[u8], deep: bool) -> bool {
         && ziplist_all_distinct(&mut members)
 }
 
-/// A random element of a set that has `zsetsize` of them, at least one.
+/// Returns a random element of a set that has `zsetsize` of them, at least one.
 fn zsetTypeRandomElement<'a>(
     zobj: ZsetRef<'a>,
     zsetsize: usize,
@@ -1421,7 +1422,7 @@ impl<'a> zsetopsrc<'a> {
         }
     }
 
-    /// All elements and their scores, which are 1 for those of a set.
+    /// Returns all elements and their scores, which are 1 for those of a set.
     fn elements(&self) -> Box<dyn Iterator<Item = (ZiplistEntry<'a>, f64)> + 'a> {
         match self.subject {
             Subject::Missing => Box::new(std::iter::empty()),
@@ -1436,7 +1437,7 @@ impl<'a> zsetopsrc<'a> {
         }
     }
 
-    /// The score of an element.
+    /// Returns the score of an element.
     fn zuiFind(&self, ele: ZiplistEntry<'_>) -> Option<f64> {
         match (self.subject, ele) {
             (Subject::Missing, _) => None,
@@ -1492,7 +1493,7 @@ fn zunionInterAggregate(target: &mut f64, val: f64, aggregate: Aggregation) {
     }
 }
 
-/// A score times a weight; infinity times 0 is 0 by convention.
+/// Returns a score times a weight; infinity times 0 is 0 by convention.
 #[inline]
 fn weighted(weight: f64, score: f64) -> f64 {
     let score = weight * score;
@@ -1545,8 +1546,8 @@ impl ElementTable {
     }
 }
 
-/// The elements of the first source that are in no other. Each of the first one's is looked up in
-/// the others, at most N*M lookups for N elements and M sources.
+/// Returns the elements of the first source that are in no other. Each of the first one's is looked
+/// up in the others, at most N*M lookups for N elements and M sources.
 fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
     // In the largest of the others an element is found soonest.
     src[1..].sort_by_key(|src| std::cmp::Reverse(src.zuiLength()));
@@ -2079,8 +2080,8 @@ pub fn zcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, count);
 }
 
-/// The number of nodes from the first one of a range to its last one, by their ranks. A range of
-/// members where scores differ means nothing, and may come out below 0.
+/// Returns the number of nodes from the first one of a range to its last one, by their ranks. A
+/// range of members where scores differ means nothing, and may come out below 0.
 fn count_between_nodes(
     zsl: &Zskiplist,
     first: Option<u32>,
