@@ -168,7 +168,7 @@ pub fn lua_xmove_to<H>(L: &mut lua_State<H>, to: ThreadRef, n: i32) {
     for i in 0..n as usize {
         let v = L.stack[L.top + i];
         let t = L.g.threads.get_mut(to).as_mut().expect("a thread");
-        t.push(v);
+        L.g.totalbytes += t.push(v);
     }
 }
 

@@ -200,17 +200,19 @@ struct Shared<'a, H> {
     upvals: &'a [UpVal],
     udata: &'a [Option<Box<Udata>>],
     threads: &'a mut [Option<Box<LuaThread<H>>>],
+    /// Bytes of stacks that were freed.
+    freed: usize,
 }
 
 /// `traversestack`: marks what is below the top, and clears what is between it and the ends of the frames,
-/// where old values may lie about.
+/// where old values may lie about. A stack of which little is used is halved; the bytes that were freed.
 fn traverse_stack(
     m: &mut Marker<'_>,
-    stack: &mut [TValue],
+    stack: &mut Vec<TValue>,
     top: StkId,
     ci: &[CallInfo],
     size_ci: &mut usize,
-) {
+) -> usize {
     let lim = ci.iter().map(|ci| ci.top).fold(top, usize::max);
     for &v in &stack[..top] {
         m.mark(v);
@@ -221,6 +223,13 @@ fn traverse_stack(
     if *size_ci <= LUAI_MAXCALLS && 4 * (ci.len() - 1) < *size_ci && 16 < *size_ci {
         *size_ci /= 2;
     }
+    let size = stack.len();
+    if 4 * (end + WINDOW) >= size || size <= 2 * (BASIC_STACK_SIZE + WINDOW) {
+        return 0;
+    }
+    stack.truncate(size / 2);
+    stack.shrink_to_fit();
+    (size - size / 2) * 16
 }
 
 /// `propagateall`.
@@ -278,7 +287,7 @@ fn propagate<H>(
             // The running thread is not in its slot: it is marked as a root.
             if let Some(t) = &mut g.threads[t.idx() as usize] {
                 m.mark(Tab(t.l_gt));
-                traverse_stack(m, &mut t.stack, t.top, &t.ci, &mut t.size_ci);
+                g.freed += traverse_stack(m, &mut t.stack, t.top, &t.ci, &mut t.size_ci);
                 for &u in &t.openupval {
                     white(m.upvals, u.idx(), m.current);
                 }
@@ -342,9 +351,9 @@ pub fn luaC_collect<H>(L: &mut lua_State<H>) {
         weak: Vec::new(),
         current,
     };
-    let mut g = Shared { strings, tables, lclosures, cclosures, upvals, udata, threads };
+    let mut g = Shared { strings, tables, lclosures, cclosures, upvals, udata, threads, freed: 0 };
     // The roots. The main thread is never collected, hence not found by its mark.
-    traverse_stack(&mut m, &mut L.stack, L.top, &L.ci, &mut L.size_ci);
+    g.freed += traverse_stack(&mut m, &mut L.stack, L.top, &L.ci, &mut L.size_ci);
     for &u in &L.openupval {
         white(m.upvals, u.idx(), current);
     }
@@ -393,17 +402,17 @@ pub fn luaC_collect<H>(L: &mut lua_State<H>) {
     }
     propagate(&mut m, &mut g, running, mode_name);
     clear_tables(&mut m, &mut g);
+    L.g.totalbytes -= g.freed.min(L.g.totalbytes);
     sweep(L, old);
     let g = &mut L.g;
     g.tmwait = !g.tmudata.is_empty();
     g.estimate = g.totalbytes;
     g.gcdept = 0;
-    let pause = (g.estimate / 100).saturating_mul(g.gcpause.max(0) as usize);
-    if g.gcstress {
-        g.GCthreshold = 0;
-    } else {
-        g.GCthreshold = pause.max(g.estimate + MIN_GROWTH);
-    }
+    // What is never collected is not worth waiting for.
+    let live = g.estimate - g.fixedbytes.min(g.estimate);
+    let pause = (live / 100).saturating_mul(g.gcpause.max(0) as usize);
+    g.GCthreshold =
+        if g.gcstress { 0 } else { g.fixedbytes.saturating_add(pause.max(live + MIN_GROWTH)) };
 }
 
 /// `cleartable`: entries of weak tables whose key or value was collected go away.
@@ -450,7 +459,7 @@ fn sweep<H>(L: &mut lua_State<H>, old: u8) {
                     *g.upvals.get_mut(u) = UpVal::Closed(t.stack[level as usize]);
                 }
             }
-            freed += thread_bytes(40, 8);
+            freed += t.bytes();
         }
         g.threads.release(i);
     }
@@ -576,7 +585,7 @@ pub fn luaC_fullgc<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {
 pub fn luaC_step<H>(L: &mut lua_State<H>, host: &mut H, size: usize) -> LuaResult<bool> {
     let work = size.max(GCSTEPSIZE) / 100 * L.g.gcstepmul.max(1) as usize;
     L.g.gcdept = L.g.gcdept.saturating_add(work);
-    if L.g.gcdept < L.g.totalbytes {
+    if L.g.gcdept < L.g.totalbytes - L.g.fixedbytes.min(L.g.totalbytes) {
         return Ok(false);
     }
     if L.g.totalbytes < L.g.estimate + SMALL_GROWTH && size != 0 && L.g.tmudata.is_empty() {
@@ -598,19 +607,24 @@ pub fn luaC_fix<H>(L: &mut lua_State<H>, f: LClosureRef) {
     }
     L.g.lclosures.set_mark(f, FIXED);
     L.g.fixed.push(f);
+    L.g.fixedbytes += SIZE_CLOSURE;
     fix_proto(L, &cl.p);
     L.g.protos.retain(|p| p.marked.get() != FIXED);
 }
 
 fn fix_proto<H>(L: &mut lua_State<H>, p: &Proto) {
     p.marked.set(FIXED);
+    L.g.fixedbytes += proto_bytes(p);
     let names = p.upvalues.iter().copied().chain(p.locvars.iter().map(|v| v.varname));
     let constants = p.k.iter().filter_map(|k| match k {
         Str(s) => Some(*s),
         _ => None,
     });
     for s in names.chain(constants).chain([p.source]) {
-        L.g.strings.set_mark(s, FIXED);
+        if L.g.strings.mark_of(s) != FIXED {
+            L.g.strings.set_mark(s, FIXED);
+            L.g.fixedbytes += SIZE_TSTRING + L.g.strings.get(s).data.len() + 1;
+        }
     }
     for q in &p.p {
         fix_proto(L, q);

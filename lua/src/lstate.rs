@@ -27,7 +27,7 @@ pub const LUA_MULTRET: i32 = -1;
 
 /// The registers an instruction can name: the window of the stack that the interpreter looks at.
 pub const WINDOW: usize = 256;
-const BASIC_STACK_SIZE: usize = 2 * LUA_MINSTACK;
+pub const BASIC_STACK_SIZE: usize = 2 * LUA_MINSTACK;
 const BASIC_CI_SIZE: usize = 8;
 const LUAI_GCPAUSE: i32 = 200;
 const LUAI_GCMUL: i32 = 200;
@@ -325,6 +325,8 @@ pub struct global_State<H> {
     pub gcstress: bool,
     /// The most bytes a state may hold; beyond it a script ends with "not enough memory".
     pub memlimit: usize,
+    /// Bytes of cached scripts, which are never collected.
+    pub fixedbytes: usize,
     /// Functions that are never collected: only their environments are looked at.
     pub fixed: Vec<LClosureRef>,
     /// Userdata whose `__gc` is to be called, in this order.
@@ -396,29 +398,29 @@ fn stack_init() -> (Vec<TValue>, Vec<CallInfo>) {
 }
 
 impl<H> LuaThread<H> {
-    /// Pushes a value on the stack of a thread that does not run.
-    pub fn push(&mut self, v: TValue) {
-        if self.top + WINDOW >= self.stack.len() {
-            let size = self.stack.len() * 2;
-            self.stack.resize(size, Nil);
+    /// Pushes a value on the stack of a thread that does not run; the bytes the stack grew by.
+    pub fn push(&mut self, v: TValue) -> usize {
+        let before = self.stack.len();
+        if self.top + WINDOW >= before {
+            self.stack.resize(before * 2, Nil);
         }
         self.stack[self.top] = v;
         self.top += 1;
         if let Some(ci) = self.ci.last_mut() {
             ci.top = ci.top.max(self.top);
         }
+        (self.stack.len() - before) * 16
     }
-}
 
-/// The bytes the C would hold for a thread.
-pub const fn thread_bytes(stack: usize, ci: usize) -> usize {
-    SIZE_STATE + stack * 16 + ci * SIZE_CI
+    /// The bytes a thread holds; its stack is larger than the C's by the window.
+    pub fn bytes(&self) -> usize {
+        SIZE_STATE + self.stack.len() * 16 + BASIC_CI_SIZE * SIZE_CI
+    }
 }
 
 /// `luaE_newthread`: a thread that shares the globals and the hook of the running one.
 pub fn luaE_newthread<H>(L: &mut lua_State<H>) -> ThreadRef {
     let (stack, ci) = stack_init();
-    L.g.totalbytes += thread_bytes(BASIC_STACK_SIZE, BASIC_CI_SIZE);
     let t = LuaThread {
         stack,
         base: 1,
@@ -438,6 +440,7 @@ pub fn luaE_newthread<H>(L: &mut lua_State<H>) -> ThreadRef {
         l_gt: L.l_gt,
         errfunc: 0,
     };
+    L.g.totalbytes += t.bytes();
     L.g.threads.alloc(Some(Box::new(t)), L.g.currentwhite)
 }
 
@@ -517,6 +520,7 @@ pub fn lua_newstate<H>() -> Box<lua_State<H>> {
             gcstepmul: LUAI_GCMUL,
             gcstress: false,
             memlimit: usize::MAX,
+            fixedbytes: 0,
             fixed: Vec::new(),
             tmudata: VecDeque::new(),
             tmwait: false,
