@@ -69,8 +69,8 @@ use crate::rdb::{
 };
 use crate::replication::{
     FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
-    replicationCacheMasterUsingMyself, replicationCron, replicationFeedMonitors,
-    replicationFeedSlaves, replicationStartPendingFork,
+    processClientsWaitingReplicas, replicationCacheMasterUsingMyself, replicationCron,
+    replicationFeedMonitors, replicationFeedSlaves, replicationStartPendingFork,
 };
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
@@ -260,6 +260,7 @@ pub const COMMANDS: &[CommandSpec] = {
         command("hello", networking::helloCommand, -1, "no-auth no-script fast ok-loading ok-stale @connection", NOKEYS),
         command("slowlog", slowlog::slowlogCommand, -2, "admin random ok-loading ok-stale", NOKEYS),
         command("time", timeCommand, 1, "random fast ok-loading ok-stale", NOKEYS),
+        command("wait", replication::waitCommand, 3, "no-script @keyspace", NOKEYS),
         command("command", commandCommand, -1, "ok-loading ok-stale random @connection", NOKEYS),
         command("post", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
         command("host:", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
@@ -371,7 +372,6 @@ const absent_commands: &[&str] = &[
     "readonly",
     "readwrite",
     "script",
-    "wait",
 ];
 
 impl Index<CommandId> for CommandTable {
@@ -1154,9 +1154,27 @@ pub fn beforeSleep(server: &mut Server) {
         activeExpireCycle(server, ACTIVE_EXPIRE_CYCLE_FAST);
     }
 
+    // Unblock the clients in WAIT for which enough replicas have acknowledged.
+    if listLength(&server.clients_waiting_acks) != 0 {
+        processClientsWaitingReplicas(server);
+    }
+
     // Process what clients that were just unblocked had sent while they were blocked.
     if listLength(&server.unblocked_clients) != 0 {
         processUnblockedClients(server);
+    }
+
+    // Ask all replicas for an acknowledgement, if a client has blocked in WAIT. This comes after the
+    // clients that were just unblocked: the next command of one of them may be another WAIT, and
+    // without another event it would wait for the cron.
+    //
+    // Not during a pause, in which the offset must not move. If we are still the master afterwards,
+    // they are asked then.
+    if server.get_ack_from_slaves && !checkClientPauseTimeoutAndReturnIfPaused(server) {
+        let argv = Argv::new(&["REPLCONF", "GETACK", "*"]);
+        let slaveseldb = server.slaveseldb;
+        replicationFeedSlaves(server, slaveseldb, &argv.as_args());
+        server.get_ack_from_slaves = false;
     }
 
     // Write the append only file, before any client is sent the reply that its write was executed.
@@ -2362,6 +2380,10 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         addReply(server, c, shared::queued);
     } else {
         call(server, c, argv, CMD_CALL_FULL);
+        // The command may have ended the client.
+        if server.clients.contains(c) {
+            server[c].woff = server.master_repl_offset;
+        }
         if !server.ready_keys.is_empty() {
             handleClientsBlockedOnKeys(server);
         }

@@ -496,6 +496,9 @@ pub struct blockingState {
     pub xread_group: Option<Vec<u8>>,
     pub xread_consumer: Option<Vec<u8>>,
     pub xread_group_noack: bool,
+    /// The number of replicas that WAIT waits for, and the offset that each has to acknowledge.
+    pub numreplicas: i32,
+    pub reploffset: i64,
 }
 
 /// `readyList`: a key that clients wait for and that got data.
@@ -664,6 +667,8 @@ pub struct Client {
     /// BLOCKED_*
     pub btype: usize,
     pub bpop: blockingState,
+    /// The replication offset after this client's last command: what WAIT waits for.
+    pub woff: i64,
     pub watched_keys: Vec<watchedKey>,
     pub pubsub_channels: HashSet<Vec<u8>>,
     pub pubsub_patterns: Vec<Vec<u8>>,
@@ -1121,6 +1126,12 @@ pub struct Server {
     pub master_replid: Vec<u8>,
     pub master_initial_offset: i64,
     pub repl_statics: crate::replication::ReplicationStatics,
+
+    // Synchronous replication
+    /// Clients that wait in WAIT.
+    pub clients_waiting_acks: List<ClientId>,
+    /// Ask all replicas for an acknowledgement before the loop sleeps.
+    pub get_ack_from_slaves: bool,
 
     // Limits
     pub maxclients: u32,
