@@ -97,6 +97,7 @@ impl ParseLimits {
     fn of(server: &Server, client: &Client) -> ParseLimits {
         let mut limits =
             ParseLimits { multibulklen: MAX_MULTIBULK_LEN, bulklen: server.proto_max_bulk_len };
+        // A master has accepted the argument under its own limit, as `processMultibulkBuffer` says.
         if client.flags & CLIENT_MASTER != 0 {
             limits.bulklen = i64::MAX;
         }
@@ -173,6 +174,8 @@ impl Lookahead {
         }
         self.batch.clear();
         let pos = client.input.qb_pos;
+        // A command of which a part was parsed belongs to the C's parser until it is complete: its
+        // arguments so far are in `args`, which a search would clear.
         if client.reqtype != 0 || qb[pos] != b'*' || pos == self.stopped_at {
             return false;
         }

@@ -133,7 +133,8 @@ impl HashLimits {
 /// A field and its value.
 pub type HashPair<'a> = (ZiplistEntry<'a>, ZiplistEntry<'a>);
 
-/// Calls `f` with the bytes of a field or value; those of a number are its digits.
+/// Calls `f` with the bytes of an entry, such as a field or a value; those of a number are its
+/// digits.
 #[inline]
 pub fn with_entry_bytes<R>(e: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
     match e {
