@@ -39,7 +39,7 @@ use crate::networking::{addReplyError, addReplyStatus, processEventsWhileBlocked
 use crate::rdb::{
     loadingProgress, rdbLoadRio, rdbSaveRio, startLoadingFile, startSaving, stopLoading, stopSaving,
 };
-use crate::replication::bg_unlink;
+use crate::replication::{bg_unlink, replicationScriptCacheFlush};
 use crate::rio::*;
 use crate::server::{
     CommandTable, exitFromChild, hasActiveChildProcess, lookupCommand, redisFork,
@@ -1562,6 +1562,8 @@ pub fn rewriteAppendOnlyFileBackground(server: &mut Server) -> CResult {
             // Force a SELECT in front of the next command, so that what accumulates from now on can
             // follow the data that the child writes.
             server.aof_selected_db = -1;
+            // The new file does not have the scripts that the old one has.
+            replicationScriptCacheFlush(server);
             C_OK
         }
     }

@@ -10,7 +10,7 @@ use std::ops::Index;
 
 use crate::server_h::CommandId;
 
-/// The position of an argument in the buffer that holds the command, in bytes.
+/// Where an argument lies in the buffer that holds the command, in bytes.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArgRange {
     pub start: usize,
@@ -26,7 +26,7 @@ pub struct Args<'a> {
     prefetch: CommandPrefetch,
 }
 
-/// The command and the hash of its key, looked up before the command's turn. Nothing that runs in
+/// What a look at a command's name and first argument told before its turn. Nothing that runs in
 /// between can make it untrue: commands get their names at startup, and all dbs hash with one seed.
 #[derive(Copy, Clone, Default)]
 pub struct CommandPrefetch {
@@ -37,27 +37,26 @@ pub struct CommandPrefetch {
 }
 
 impl<'a> Args<'a> {
-    /// Makes arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if
-    /// that is exactly the bytes the command would be propagated as.
+    /// Arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if that is
+    /// exactly the bytes the command would be propagated as.
     #[inline]
     pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>) -> Self {
         Args { buf, ranges, raw, prefetch: CommandPrefetch { cmd: None, key_hash: None } }
     }
 
-    /// Returns these arguments with what was looked up before their command's turn.
+    /// These arguments, with what was looked up before their command's turn.
     #[inline]
     pub fn with_prefetch(self, prefetch: CommandPrefetch) -> Self {
         Args { prefetch, ..self }
     }
 
-    /// Returns the number of arguments, with the name (`argc`).
+    /// `argc`: the number of arguments, with the name.
     #[inline]
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Returns argument `i`, for as long as the buffer lives. Panics if there is none, as indexing
-    /// does.
+    /// Argument `i`, for as long as the buffer lives. Panics if there is none, as indexing does.
     #[inline]
     #[track_caller]
     pub fn get(&self, i: usize) -> &'a [u8] {
@@ -125,9 +124,24 @@ pub struct Argv {
 }
 
 impl Argv {
-    /// Makes owned arguments out of `args`, the command's name first.
+    /// Returns the arguments `args`, the command's name first.
     pub fn new<T: AsRef<[u8]>>(args: &[T]) -> Argv {
         args.iter().map(|a| a.as_ref()).collect()
+    }
+
+    /// Makes it empty, to be filled again by `argc` times `push`. The memory stays.
+    pub fn begin(&mut self, argc: usize) {
+        self.buf.clear();
+        self.ranges.clear();
+        header(&mut self.buf, b'*', argc);
+    }
+
+    /// Adds the next of the arguments that `begin` spoke of.
+    pub fn push(&mut self, arg: &[u8]) {
+        header(&mut self.buf, b'$', arg.len());
+        self.ranges.push(ArgRange { start: self.buf.len(), len: arg.len() });
+        self.buf.extend_from_slice(arg);
+        self.buf.extend_from_slice(b"\r\n");
     }
 
     /// Returns the number of arguments.
@@ -135,19 +149,18 @@ impl Argv {
         self.ranges.len()
     }
 
-    /// Borrows the arguments as those of a command.
+    /// Borrows it as a command's arguments.
     #[inline]
     pub fn as_args(&self) -> Args<'_> {
         Args::new(&self.buf, &self.ranges, Some(&self.buf))
     }
 
-    /// Returns the memory that the arguments take, in bytes, without the structure itself.
+    /// Memory it takes, in bytes, without the structure itself.
     pub fn mem_usage(&self) -> usize {
         self.buf.capacity() + self.ranges.capacity() * size_of::<ArgRange>()
     }
 
-    /// Returns a copy of the arguments with argument `i` replaced; with `i` one past the last,
-    /// appended.
+    /// The same arguments with argument `i` replaced; with `i` one past the last, appended.
     pub fn with_arg(&self, i: usize, value: &[u8]) -> Argv {
         let args = self.as_args();
         let mut all: Vec<&[u8]> = args.iter().collect();
@@ -171,16 +184,13 @@ impl Index<usize> for Argv {
 impl<'a> FromIterator<&'a [u8]> for Argv {
     fn from_iter<I: IntoIterator<Item = &'a [u8]>>(args: I) -> Argv {
         let args: Vec<&[u8]> = args.into_iter().collect();
-        let mut buf = Vec::with_capacity(16 + args.iter().map(|a| a.len() + 16).sum::<usize>());
-        let mut ranges = Vec::with_capacity(args.len());
-        header(&mut buf, b'*', args.len());
-        for a in args {
-            header(&mut buf, b'$', a.len());
-            ranges.push(ArgRange { start: buf.len(), len: a.len() });
-            buf.extend_from_slice(a);
-            buf.extend_from_slice(b"\r\n");
-        }
-        Argv { buf, ranges }
+        let mut argv = Argv {
+            buf: Vec::with_capacity(16 + args.iter().map(|a| a.len() + 16).sum::<usize>()),
+            ranges: Vec::with_capacity(args.len()),
+        };
+        argv.begin(args.len());
+        args.into_iter().for_each(|a| argv.push(a));
+        argv
     }
 }
 

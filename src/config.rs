@@ -4,7 +4,7 @@
 //! `rewriteConfig`.
 //!
 //! Differs: where the C keeps a pointer to a field of the server, an entry has two functions that
-//! read and write it. Directives whose feature is absent (cluster, scripting, ...) have no fields:
+//! read and write it. Directives whose feature is absent (cluster, TLS, ...) have no fields:
 //! their values are kept by name (`absent_number`, `absent_text`), within the C's bounds, for
 //! CONFIG GET and CONFIG REWRITE. A value that asks for an absent feature is refused
 //! (`not_supported_but`); one that would only make the server faster is accepted with a warning
@@ -1597,7 +1597,7 @@ pub const configs: &[standardConfig] = &[
     bool_config!("rdbchecksum", None, IMMUTABLE_CONFIG, rdb_checksum, true, None, None),
     bool_config!("daemonize", None, IMMUTABLE_CONFIG, daemonize, false, None, None),
     absent_bool!("io-threads-do-reads", None, IMMUTABLE_CONFIG, false, None),
-    absent_bool!("lua-replicate-commands", None, MODIFIABLE_CONFIG, true, None),
+    bool_config!("lua-replicate-commands", None, MODIFIABLE_CONFIG, lua_always_replicate_commands, true, None, None),
     bool_config!("always-show-logo", None, IMMUTABLE_CONFIG, always_show_logo, false, None, None),
     bool_config!("protected-mode", None, MODIFIABLE_CONFIG, protected_mode, true, None, None),
     bool_config!("rdbcompression", None, MODIFIABLE_CONFIG, rdb_compression, true, None, None),
@@ -1725,7 +1725,7 @@ pub const configs: &[standardConfig] = &[
     absent_numeric!("active-defrag-max-scan-fields", None, MODIFIABLE_CONFIG, 1, LONG_MAX, 1000, INTEGER_CONFIG, false),
     numeric_config!("slowlog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, slowlog_max_len, 128, INTEGER_CONFIG, false, None),
     absent_numeric!("acllog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 128, INTEGER_CONFIG, false),
-    absent_numeric!("lua-time-limit", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 5000, INTEGER_CONFIG, false),
+    numeric_config!("lua-time-limit", None, MODIFIABLE_CONFIG, 0, LONG_MAX, lua_time_limit, 5000, INTEGER_CONFIG, false, None),
     absent_numeric!("cluster-node-timeout", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 15000, INTEGER_CONFIG, false),
     numeric_config!("slowlog-log-slower-than", None, MODIFIABLE_CONFIG, -1, LONG_MAX, slowlog_log_slower_than, 10000, INTEGER_CONFIG, false, None),
     numeric_config!("latency-monitor-threshold", None, MODIFIABLE_CONFIG, 0, LONG_MAX, latency_monitor_threshold, 0, INTEGER_CONFIG, false, None),

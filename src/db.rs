@@ -1193,6 +1193,10 @@ pub fn propagateExpire(server: &mut Server, db: usize, key: &[u8], lazy: bool) {
 fn expire_clock(server: &Server) -> Option<i64> {
     if server.loading {
         None
+    } else if server.lua_caller.is_some() {
+        // For a script time stands still when it begins: a key does not vanish between two of its
+        // commands, which would be another place on each replica.
+        Some(server.lua_time_snapshot)
     } else if server.fixed_time_expire > 0 {
         Some(server.mstime)
     } else {
@@ -1314,6 +1318,12 @@ pub fn zunionInterDiffStoreGetKeys(
 /// Collects the key positions of ZUNION, ZINTER and ZDIFF: `COMMAND numkeys key [key ...]`.
 pub fn zunionInterDiffGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     genericGetKeys(0, 1, 2, 1, argv, result)
+}
+
+/// Collects the key positions of EVAL and EVALSHA: `EVAL script numkeys key [key ...] arg [arg
+/// ...]`.
+pub fn evalGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
+    genericGetKeys(0, 2, 3, 1, argv, result)
 }
 
 /// Collects the key positions of SORT: `SORT key ... [STORE destination]`.

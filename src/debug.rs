@@ -24,7 +24,7 @@
 //!
 //! # What differs
 //!
-//! Absent: the memory test after a crash, modules, scripts, MALLCTL and MALLCTL-STR (the
+//! Absent: the memory test after a crash, modules, MALLCTL and MALLCTL-STR (the
 //! allocator's own interface takes raw pointers). STRUCTSIZE and SDSLEN speak of our structures.
 
 use std::backtrace::Backtrace;
@@ -72,7 +72,7 @@ use crate::sys::proc::os_page_size;
 use crate::sys::random::random_u64;
 use crate::sys::signal::{self, CrashInfo};
 use crate::sys::socket;
-use crate::types::t_hash::{HashRef, with_entry_bytes};
+use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
 use crate::types::t_stream::{streamIteratorGetField, streamIteratorGetID, streamIteratorStart};
 use crate::types::t_zset::ZsetRef;
@@ -98,6 +98,14 @@ pub fn xorDigest(digest: &mut Sha1Digest, data: &[u8]) {
 pub fn mixDigest(digest: &mut Sha1Digest, data: &[u8]) {
     xorDigest(digest, data);
     *digest = Sha1::digest(*digest).into();
+}
+
+/// Calls `f` with the bytes of an element of a ziplist; numbers are spelled.
+fn with_element_bytes<R>(entry: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
+    match entry {
+        ZiplistEntry::Str(s) => f(s),
+        ZiplistEntry::Int(n) => f(&ll2string(n)),
+    }
 }
 
 /// Returns the elements of a ziplist two by two.
@@ -139,7 +147,7 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
         AggregateRef::List(ql) => {
             let mut li = quicklist_read(ql, AL_START_HEAD, 0);
             while let Some(entry) = li.read() {
-                with_entry_bytes(entry, |ele| mixDigest(digest, ele));
+                with_element_bytes(entry, |ele| mixDigest(digest, ele));
             }
         }
         AggregateRef::Set(SetRef::Intset(is)) => {
@@ -154,8 +162,8 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
         }
         AggregateRef::Zset(ZsetRef::Ziplist(zl)) => {
             for (ele, score) in ziplist_pairs(zl) {
-                let score = with_entry_bytes(score, |text| strtod(text).value);
-                with_entry_bytes(ele, |ele| xor_pair_digest(digest, ele, &format_17g(score)));
+                let score = with_element_bytes(score, |text| strtod(text).value);
+                with_element_bytes(ele, |ele| xor_pair_digest(digest, ele, &format_17g(score)));
             }
         }
         AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
@@ -167,8 +175,8 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
         }
         AggregateRef::Hash(HashRef::Ziplist(zl)) => {
             for (field, value) in ziplist_pairs(zl) {
-                with_entry_bytes(field, |field| {
-                    with_entry_bytes(value, |value| xor_pair_digest(digest, field, value))
+                with_element_bytes(field, |field| {
+                    with_element_bytes(value, |value| xor_pair_digest(digest, field, value))
                 });
             }
         }
@@ -486,6 +494,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
             "    Like HTSTATS but for the hash table stored at <key>'s value.",
             "LOADAOF",
             "    Flush the AOF buffers on disk and reload the AOF in memory.",
+            "LUA-ALWAYS-REPLICATE-COMMANDS <0|1>",
+            "    Setting it to 1 makes Lua replication defaulting to replicating single",
+            "    commands, without the script having to enable effects replication.",
             "OBJECT <key>",
             "    Show low level info about `key` and associated value.",
             "OOM",
@@ -636,6 +647,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReply(server, c, shared::ok);
     } else if is("aof-flush-sleep") && argc == 3 {
         server.aof_flush_sleep = atoi(&argv[2]).max(0);
+        addReply(server, c, shared::ok);
+    } else if is("lua-always-replicate-commands") && argc == 3 {
+        server.lua_always_replicate_commands = atoi(&argv[2]) != 0;
         addReply(server, c, shared::ok);
     } else if is("error") && argc == 3 {
         let mut errstr = bformat!("-{}", B(&argv[2]));

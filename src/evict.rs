@@ -255,7 +255,11 @@ fn evictionTimeProc(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
 /// eviction to its master (`replica-ignore-maxmemory`), and not while clients are paused, when the
 /// data set must not change.
 fn isSafeToPerformEvictions(server: &mut Server) -> bool {
-    if server.loading || (server.masterhost.is_some() && server.repl_slave_ignore_maxmemory) {
+    // Not while a slow script lets clients be served: the DELs would mix with what it propagates.
+    if server.lua_timedout
+        || server.loading
+        || (server.masterhost.is_some() && server.repl_slave_ignore_maxmemory)
+    {
         return false;
     }
     !checkClientPauseTimeoutAndReturnIfPaused(server)

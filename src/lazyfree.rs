@@ -2,7 +2,11 @@
 //!
 //! Differs: the counters live with the thread, in `Bio`.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use crate::keyspace::{Keyspace, Object};
+use crate::scripting::ScriptSha;
 use crate::server_h::*;
 
 /// Freeing fewer allocations than this is quicker done than handed over.
@@ -48,4 +52,12 @@ pub fn emptyDbAsync(server: &mut Server, db: usize) {
     let old: Keyspace = server.db[db].dict.take();
     let objects = old.len();
     server.bio.bioCreateLazyFreeJob(Box::new(old), objects);
+}
+
+/// Frees the texts of scripts, in the thread if there are many.
+pub fn freeLuaScriptsAsync(server: &Server, lua_scripts: BTreeMap<ScriptSha, Arc<[u8]>>) {
+    let scripts = lua_scripts.len();
+    if scripts > LAZYFREE_THRESHOLD {
+        server.bio.bioCreateLazyFreeJob(Box::new(lua_scripts), scripts);
+    }
 }

@@ -299,7 +299,8 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
         }
     }
     if client.conn.is_none() {
-        return C_ERR;
+        // What is queued for the client of scripts is taken from it after each command.
+        return if client.flags & CLIENT_LUA != 0 { C_OK } else { C_ERR };
     }
     // If there is pending output already, the client is in the queue or has a write handler.
     if !clientHasPendingReplies(client) {
@@ -1441,7 +1442,7 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
 pub fn freeClientAsync(clients: &mut impl AsMut<Clients>, c: ClientId) {
     let clients = clients.as_mut();
     // Once is enough: the list would otherwise have the client twice, and free it twice.
-    if clients[c].flags & CLIENT_CLOSE_ASAP != 0 {
+    if clients[c].flags & (CLIENT_CLOSE_ASAP | CLIENT_LUA) != 0 {
         return;
     }
     clients[c].flags |= CLIENT_CLOSE_ASAP;
@@ -2055,6 +2056,12 @@ fn process_input_with(
 
         // A whole command of it is in `argv` already, and has not been executed. It comes first.
         if client.flags & CLIENT_PENDING_COMMAND != 0 {
+            break;
+        }
+
+        // A script is slow, and its commands are not to mix with the master's. It goes on when the
+        // script has ended.
+        if client.flags & CLIENT_MASTER != 0 && server.lua_timedout {
             break;
         }
 

@@ -251,6 +251,7 @@ pub struct redisMemOverhead {
     pub clients_slaves: usize,
     pub clients_normal: usize,
     pub aof_buffer: usize,
+    pub lua_caches: usize,
     pub overhead_total: usize,
     pub dataset: usize,
     pub total_keys: usize,
@@ -299,11 +300,18 @@ pub fn getMemoryOverheadData(server: &Server) -> redisMemOverhead {
     if server.aof_state != AOF_OFF {
         mh.aof_buffer = server.aof_buf.capacity() + aofRewriteBufferSize(server);
     }
+    // The texts of scripts, and who knows them: each with its place in a tree or a table.
+    const SHA: usize = size_of::<crate::scripting::ScriptSha>();
+    mh.lua_caches = server.lua_scripts_mem
+        + server.lua_scripts.len() * size_of::<std::sync::Arc<[u8]>>()
+        + server.repl_scriptcache_dict.capacity() * (SHA + 1)
+        + server.repl_scriptcache_fifo.capacity() * SHA;
     let mut mem_total = server.initial_memory_usage
         + mh.repl_backlog
         + mh.clients_slaves
         + mh.clients_normal
-        + mh.aof_buffer;
+        + mh.aof_buffer
+        + mh.lua_caches;
 
     for db in server.db.iter().filter(|db| db.dict.len() != 0) {
         mh.total_keys += db.dict.len();
@@ -353,6 +361,9 @@ pub fn getMemoryDoctorReport(server: &Server) -> Vec<u8> {
     }
     if mh.clients_normal / numclients > 200 << 10 {
         issues.extend_from_slice(b" * Big client buffers: The clients output buffers in this instance are greater than 200K per client (on average). This may result from different causes, like Pub/Sub clients subscribed to channels bot not receiving data fast enough, so that data piles on the Redis instance output buffer, or clients sending commands with large replies or very large sequences of commands in the same pipeline. Please use the CLIENT LIST command in order to investigate the issue if it causes problems in your instance, or to understand better why certain clients are using a big amount of memory.\n\n");
+    }
+    if server.lua_scripts.len() > 1000 {
+        issues.extend_from_slice(b" * Many scripts: There seem to be many cached scripts in this instance (more than 1000). This may be because scripts are generated and `EVAL`ed, instead of being parameterized (with KEYS and ARGV), `SCRIPT LOAD`ed and `EVALSHA`ed. Unless `SCRIPT FLUSH` is called periodically, the scripts' caches may end up consuming most of your memory.\n\n");
     }
     if issues.is_empty() {
         return b"Hi Sam, I can't find any memory issue in your instance. I can only account for what occurs on this base.\n".to_vec();
@@ -514,8 +525,7 @@ fn memory_stats_command(server: &mut Server, c: ClientId) {
     integer(server, "clients.slaves", mh.clients_slaves as i64);
     integer(server, "clients.normal", mh.clients_normal as i64);
     integer(server, "aof.buffer", mh.aof_buffer as i64);
-    // There is no Lua, and it takes nothing.
-    integer(server, "lua.caches", 0);
+    integer(server, "lua.caches", mh.lua_caches as i64);
     for (dbid, main, expires) in &mh.db {
         addReplyBulkCString(server, c, format!("db.{dbid}").as_bytes());
         addReplyMapLen(server, c, 2);

@@ -39,7 +39,7 @@
 //!
 //! # Absent
 //!
-//! Modules, the script cache, and the transfer to and from sockets (diskless replication).
+//! Modules, and the transfer to and from sockets (diskless replication).
 //!
 //! # Differs
 //!
@@ -87,6 +87,7 @@ use crate::object::{objectSetLRUOrLFU, tryObjectEncoding};
 use crate::redis_check_rdb::redis_check_rdb_main;
 use crate::replication::{bg_unlink, replicationSendNewlineToMaster, updateSlavesWaitingBgsave};
 use crate::rio::*;
+use crate::scripting::create_function;
 use crate::server::{
     blockingOperationEnds, blockingOperationStarts, exitFromChild, hasActiveChildProcess,
     redisFork, redisSetCpuAffinity, redisSetProcTitle, sendChildCowInfo, sendChildInfo,
@@ -1142,6 +1143,14 @@ fn rdb_save_rio_inner(
         let saved = rdb_save_keys(server, rdb, &dict, &mut progress);
         server.db[j].dict = dict;
         saved?;
+    }
+
+    // The scripts that we know by name. A replica that follows us as EVALSHA needs them: after a
+    // restart of ours it is continued by a partial resync, and nobody sends them again.
+    if rsi.is_some() {
+        for body in server.lua_scripts.values() {
+            rdbSaveAuxField(server, rdb, b"lua", body)?;
+        }
     }
 
     rdbSaveType(rdb, RDB_OPCODE_EOF)?;
@@ -2885,9 +2894,17 @@ fn rdb_load_aux(server: &mut Server, auxkey: &[u8], auxval: &[u8], rsi: Option<&
         if number() != 0 {
             serverLog!(LL_NOTICE, "RDB has an AOF tail");
         }
-    } else if is("redis-bits") || is("lua") {
-        // `redis-bits` is not used, and `lua` has a script of the cache, which is not kept without
-        // scripting.
+    } else if is("lua") {
+        // A script of the cache.
+        if create_function(server, None, auxval).is_none() {
+            rdbReportCorruptRDB!(
+                server,
+                "Can't load Lua script from RDB file! BODY: {}",
+                B(c_str(auxval))
+            );
+        }
+    } else if is("redis-bits") {
+        // It is not used.
     } else {
         serverLog!(LL_DEBUG, "Unrecognized RDB AUX field: '{}'", B(c_str(auxkey)));
     }

@@ -4,7 +4,7 @@
 //! `serverCron` and `beforeSleep` (everything that no client asked for), then `initServer` and
 //! `main`.
 //!
-//! Absent, with the parts they belong to: scripts, cluster, modules, sentinel, TLS, I/O threads,
+//! Absent, with the parts they belong to: cluster, modules, sentinel, TLS, I/O threads,
 //! client-side caching, ACL users, defragmentation. INFO keeps the lines of those parts, with the
 //! values of a server that does not use them.
 //!
@@ -42,7 +42,9 @@ use crate::config::{
     resetServerSaveParams, rewriteConfig, warn_absent_configs,
 };
 use crate::connection::connPeerToString;
-use crate::db::{dbTotalServerKeyCount, getKeysFromCommand, lcsGetKeys, memoryGetKeys, selectDb};
+use crate::db::{
+    dbTotalServerKeyCount, evalGetKeys, getKeysFromCommand, lcsGetKeys, memoryGetKeys, selectDb,
+};
 use crate::ds::adlist::{
     listAddNodeTail, listFirst, listLength, listNodeValue, listRotateTailToHead,
 };
@@ -69,9 +71,10 @@ use crate::rdb::{
 };
 use crate::replication::{
     FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
-    processClientsWaitingReplicas, replicationCacheMasterUsingMyself, replicationCron,
-    replicationFeedMonitors, replicationFeedSlaves, replicationStartPendingFork,
+    replicationCacheMasterUsingMyself, replicationCron, replicationFeedMonitors,
+    replicationFeedSlaves, replicationScriptCacheInit, replicationStartPendingFork,
 };
+use crate::scripting::scriptingInit;
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
 use crate::slowlog::{slowlog_would_push, slowlogPushEntryIfNeeded};
@@ -174,7 +177,8 @@ const TABLES: &[&[CommandSpec]] = &[
 pub const COMMANDS: &[CommandSpec] = {
     use crate::types::t_string as s;
     use crate::{
-        acl, aof, config, db, debug, expire, latency, lolwut, multi, networking, object, pubsub, rdb, replication, slowlog,
+        acl, aof, config, db, debug, expire, latency, lolwut, multi, networking, object, pubsub, rdb, replication,
+        scripting, slowlog,
     };
     &[
         command("get", s::getCommand, 2, "read-only fast @string", FIRST),
@@ -258,9 +262,13 @@ pub const COMMANDS: &[CommandSpec] = {
         command("memory", object::memoryCommand, -2, "random read-only", NOKEYS).getkeys(memoryGetKeys),
         command("client", networking::clientCommand, -2, "admin no-script random ok-loading ok-stale @connection", NOKEYS),
         command("hello", networking::helloCommand, -1, "no-auth no-script fast ok-loading ok-stale @connection", NOKEYS),
+        // Not `write`: what a script may do is looked at when it does it. Monitors see them before
+        // their commands.
+        command("eval", scripting::evalCommand, -3, "no-script no-monitor may-replicate @scripting", NOKEYS).getkeys(evalGetKeys),
+        command("evalsha", scripting::evalShaCommand, -3, "no-script no-monitor may-replicate @scripting", NOKEYS).getkeys(evalGetKeys),
         command("slowlog", slowlog::slowlogCommand, -2, "admin random ok-loading ok-stale", NOKEYS),
+        command("script", scripting::scriptCommand, -2, "no-script may-replicate @scripting", NOKEYS),
         command("time", timeCommand, 1, "random fast ok-loading ok-stale", NOKEYS),
-        command("wait", replication::waitCommand, 3, "no-script @keyspace", NOKEYS),
         command("command", commandCommand, -1, "ok-loading ok-stale random @connection", NOKEYS),
         command("post", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
         command("host:", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
@@ -299,6 +307,13 @@ pub struct CommandTable {
     pub replconfCommand: CommandId,
     pub migrateCommand: CommandId,
     pub pingCommand: CommandId,
+    pub evalCommand: CommandId,
+    pub evalShaCommand: CommandId,
+    pub scriptCommand: CommandId,
+    pub authCommand: CommandId,
+    pub helloCommand: CommandId,
+    pub unwatchCommand: CommandId,
+    pub shutdownCommand: CommandId,
     pub subscribeCommand: CommandId,
     pub unsubscribeCommand: CommandId,
     pub psubscribeCommand: CommandId,
@@ -361,18 +376,8 @@ impl CommandTable {
 }
 
 /// The commands of the C whose parts are not here. Hardened configurations rename and remove them.
-const absent_commands: &[&str] = &[
-    "acl",
-    "asking",
-    "cluster",
-    "eval",
-    "evalsha",
-    "failover",
-    "module",
-    "readonly",
-    "readwrite",
-    "script",
-];
+const absent_commands: &[&str] =
+    &["acl", "asking", "cluster", "failover", "module", "readonly", "readwrite", "wait"];
 
 impl Index<CommandId> for CommandTable {
     type Output = redisCommand;
@@ -1154,27 +1159,9 @@ pub fn beforeSleep(server: &mut Server) {
         activeExpireCycle(server, ACTIVE_EXPIRE_CYCLE_FAST);
     }
 
-    // Unblock the clients in WAIT for which enough replicas have acknowledged.
-    if listLength(&server.clients_waiting_acks) != 0 {
-        processClientsWaitingReplicas(server);
-    }
-
     // Process what clients that were just unblocked had sent while they were blocked.
     if listLength(&server.unblocked_clients) != 0 {
         processUnblockedClients(server);
-    }
-
-    // Ask all replicas for an acknowledgement, if a client has blocked in WAIT. This comes after the
-    // clients that were just unblocked: the next command of one of them may be another WAIT, and
-    // without another event it would wait for the cron.
-    //
-    // Not during a pause, in which the offset must not move. If we are still the master afterwards,
-    // they are asked then.
-    if server.get_ack_from_slaves && !checkClientPauseTimeoutAndReturnIfPaused(server) {
-        let argv = Argv::new(&["REPLCONF", "GETACK", "*"]);
-        let slaveseldb = server.slaveseldb;
-        replicationFeedSlaves(server, slaveseldb, &argv.as_args());
-        server.get_ack_from_slaves = false;
     }
 
     // Write the append only file, before any client is sent the reply that its write was executed.
@@ -1660,6 +1647,9 @@ pub fn initServer(server: &mut Server) {
         }
     }
 
+    replicationScriptCacheInit(server);
+    scriptingInit(server, true);
+
     // On 32 bits the address space ends at 4 GB, where an allocation would fail and crash the
     // server. A limit of 3 GB with `noeviction` makes that an error for writes instead.
     if server.arch_bits == 32 && server.maxmemory == 0 {
@@ -1759,6 +1749,8 @@ pub fn populateCommandTable(table: &mut CommandTable) {
         (id("del"), id("unlink"), id("multi"), id("exec"), id("expire"), id("pexpire"));
     let (set, expireat) = (id("set"), id("expireat"));
     let (discard, watch, reset, ping) = (id("discard"), id("watch"), id("reset"), id("ping"));
+    let (eval, evalsha, script) = (id("eval"), id("evalsha"), id("script"));
+    let (auth, hello, unwatch, shutdown) = (id("auth"), id("hello"), id("unwatch"), id("shutdown"));
     let (select, replconf, migrate) = (id("select"), id("replconf"), id("migrate"));
     let (subscribe, unsubscribe) = (id("subscribe"), id("unsubscribe"));
     let (psubscribe, punsubscribe) = (id("psubscribe"), id("punsubscribe"));
@@ -1780,6 +1772,13 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     table.replconfCommand = replconf;
     table.migrateCommand = migrate;
     table.pingCommand = ping;
+    table.evalCommand = eval;
+    table.evalShaCommand = evalsha;
+    table.scriptCommand = script;
+    table.authCommand = auth;
+    table.helloCommand = hello;
+    table.unwatchCommand = unwatch;
+    table.shutdownCommand = shutdown;
     table.subscribeCommand = subscribe;
     table.unsubscribeCommand = unsubscribe;
     table.psubscribeCommand = psubscribe;
@@ -1950,7 +1949,7 @@ fn command_start_time(server: &mut Server) -> ustime_t {
 ///    received.
 /// 3. What it scheduled with `alsoPropagate` follows, prevented or not; more than one command is
 ///    wrapped in MULTI and EXEC, unless they are in a transaction already.
-pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
+pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     const PROPAGATION: u64 = CLIENT_FORCE_AOF | CLIENT_FORCE_REPL | CLIENT_PREVENT_PROP;
     let client = &mut server.clients[c];
     let client_old_flags = client.flags;
@@ -1986,6 +1985,11 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     if failed {
         command.failed_calls += 1;
     }
+    // What a script in the append only file called is not what this server was asked for.
+    let from_script = server.clients[c].flags & CLIENT_LUA != 0;
+    if from_script && server.loading {
+        flags &= !(CMD_CALL_SLOWLOG | CMD_CALL_STATS);
+    }
     // Statistics for INFO commandstats.
     if flags & CMD_CALL_STATS != 0 {
         command.microseconds += duration;
@@ -2002,6 +2006,11 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
         client.flags |= CLIENT_CLOSE_AFTER_REPLY;
     }
     let blocked = client.flags & CLIENT_BLOCKED != 0;
+    // A command that forces its propagation forces that of the script that called it.
+    if from_script && let Some(caller) = server.lua_caller {
+        let forced = client.flags & (CLIENT_FORCE_REPL | CLIENT_FORCE_AOF);
+        server.clients[caller].flags |= forced;
+    }
 
     // Record the latency and add it to the slow log. Not for a client that is blocked now: its
     // command is not over.
@@ -2166,7 +2175,12 @@ pub fn cmdHasMovableKeys(cmd: &redisCommand) -> bool {
 /// no more of its commands. A command that was rejected got its reply, and is no reason to stop:
 /// `C_OK`.
 pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
-    debug_assert!(!server.propagate_in_transaction && !server.in_exec);
+    // EXEC and EVAL execute by `call`. So nobody is here from within one, but clients that a slow
+    // script lets be served.
+    debug_assert!(
+        server.lua_timedout
+            || !(server.propagate_in_transaction || server.in_exec || server.in_eval)
+    );
 
     // What our master may send is not what a client may send.
     if server[c].flags & CLIENT_MASTER != 0 {
@@ -2241,8 +2255,9 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         return C_OK;
     }
 
-    // maxmemory
-    if server.maxmemory != 0 {
+    // maxmemory. Not from within a script: the DELs of evicted keys would mix with what it
+    // propagates.
+    if server.maxmemory != 0 && !server.lua_timedout {
         let evicted = server.stat_evictedkeys;
         let out_of_memory = performEvictions(server) == EVICT_FAIL;
         if server.stat_evictedkeys != evicted {
@@ -2263,6 +2278,10 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         if out_of_memory && reject_cmd_on_oom {
             rejectCommand(server, c, argv, shared::oomerr);
             return C_OK;
+        }
+        // What a script itself takes is not to be held against its first write.
+        if cmd == server.commands.evalCommand || cmd == server.commands.evalShaCommand {
+            server.lua_oom = out_of_memory;
         }
         if is_denyoom_command {
             let dbid = server[c].db;
@@ -2346,6 +2365,31 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         return C_OK;
     }
 
+    // A script is slow. What is let through ends it, or concerns the connection, or is part of a
+    // transaction: one that was sent as a whole would otherwise lose its beginning.
+    if server.lua_timedout {
+        let commands = &server.commands;
+        let harmless = [
+            commands.authCommand,
+            commands.helloCommand,
+            commands.replconfCommand,
+            commands.multiCommand,
+            commands.discardCommand,
+            commands.watchCommand,
+            commands.unwatchCommand,
+            commands.resetCommand,
+        ];
+        let begins_with = |letter: u8| {
+            argv.len() == 2 && argv[1].first().is_some_and(|b| b.to_ascii_lowercase() == letter)
+        };
+        let nosave = cmd == commands.shutdownCommand && begins_with(b'n');
+        let kill = cmd == commands.scriptCommand && begins_with(b'k');
+        if !harmless.contains(&cmd) && !nosave && !kill {
+            rejectCommand(server, c, argv, shared::slowscripterr);
+            return C_OK;
+        }
+    }
+
     // Reject commands of replicas that touch keys. It would be an error at any time, and during a
     // pause, from which replicas are exempt, it would change data.
     if client_flags & CLIENT_SLAVE != 0
@@ -2380,10 +2424,6 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         addReply(server, c, shared::queued);
     } else {
         call(server, c, argv, CMD_CALL_FULL);
-        // The command may have ended the client.
-        if server.clients.contains(c) {
-            server[c].woff = server.master_repl_offset;
-        }
         if !server.ready_keys.is_empty() {
             handleClientsBlockedOnKeys(server);
         }
@@ -2813,6 +2853,10 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
         let mh = getMemoryOverheadData(server);
         let human = |n: usize| bytesToHuman(n as u64);
         let stats = &server.cron_malloc_stats;
+        // While a script runs, as it was when it was last looked at.
+        let lua = server.lua.as_ref().map_or(server.lua_used, |lua| fidelis_lua::lua_gccount(lua))
+            >> 10
+            << 10;
         sdscatprintf!(
             info,
             "# Memory\r\n\
@@ -2832,11 +2876,11 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              allocator_resident:{}\r\n\
              total_system_memory:{}\r\n\
              total_system_memory_human:{}\r\n\
-             used_memory_lua:0\r\n\
-             used_memory_lua_human:0B\r\n\
-             used_memory_scripts:0\r\n\
-             used_memory_scripts_human:0B\r\n\
-             number_of_cached_scripts:0\r\n\
+             used_memory_lua:{}\r\n\
+             used_memory_lua_human:{}\r\n\
+             used_memory_scripts:{}\r\n\
+             used_memory_scripts_human:{}\r\n\
+             number_of_cached_scripts:{}\r\n\
              maxmemory:{}\r\n\
              maxmemory_human:{}\r\n\
              maxmemory_policy:{}\r\n\
@@ -2873,6 +2917,11 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             stats.allocator_resident,
             server.system_memory_size,
             B(&human(server.system_memory_size)),
+            lua,
+            B(&human(lua)),
+            mh.lua_caches,
+            B(&human(mh.lua_caches)),
+            server.lua_scripts.len(),
             server.maxmemory,
             B(&bytesToHuman(server.maxmemory)),
             evictPolicyToString(server),

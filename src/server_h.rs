@@ -3,9 +3,9 @@
 //! Read first: `Server` (everything the process knows), `Client` (everything it knows of one
 //! connection), `redisCommand`. Constants keep the C's names and values, fields keep the C's names.
 //! What differs: a pointer to a client is a `ClientId` (see clients.rs), a `redisDb *` is the
-//! number of the db, a `robj *` in the keyspace is a `KeyRef` (see keyspace/), and what queueing a
+//! number of the db, a `robj *` in the keyspace is a `KeyRef` (see object.rs), and what queueing a
 //! reply touches is one field, `server.clients`. Absent: the fields of parts that are not here yet
-//! (scripting, cluster, modules, TLS, I/O threads).
+//! (the debugger of scripts, cluster, modules, TLS, I/O threads).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Index, IndexMut};
@@ -18,11 +18,11 @@ use crate::connection::{ConnId, Net};
 use crate::ds::adlist::{List, ListNode};
 use crate::keyspace::{KeyRef, Keyspace, Object, ValueMut, ValueRef};
 
-/// The result of a function that succeeds or fails and returns nothing else: `C_OK` or `C_ERR`.
+/// What a function that can only fail returns: `C_OK` or `C_ERR`.
 pub type CResult = Result<(), ()>;
-/// Success.
+/// It worked.
 pub const C_OK: CResult = Ok(());
-/// Failure; the function's description says what was done about it.
+/// It did not; the function's description says what was done about it.
 pub const C_ERR: CResult = Err(());
 
 /// Milliseconds since the epoch, where a value is a point in time, or just milliseconds, where it
@@ -188,7 +188,7 @@ pub const CLIENT_DENY_BLOCKING: u64 = 1 << 41;
 pub const CLIENT_REPL_RDBONLY: u64 = 1 << 42;
 pub const CLIENT_PUSHING: u64 = 1 << 43;
 
-// What a blocked client waits for (`btype`).
+// What a blocked client waits for.
 pub const BLOCKED_NONE: usize = 0;
 pub const BLOCKED_LIST: usize = 1;
 pub const BLOCKED_WAIT: usize = 2;
@@ -216,7 +216,7 @@ pub const SLAVE_STATE_WAIT_BGSAVE_END: i32 = 7;
 pub const SLAVE_STATE_SEND_BULK: i32 = 8;
 pub const SLAVE_STATE_ONLINE: i32 = 9;
 
-// The capabilities that a replica announces (REPLCONF capa).
+// What a replica says it can do (REPLCONF capa).
 pub const SLAVE_CAPA_NONE: i32 = 0;
 pub const SLAVE_CAPA_EOF: i32 = 1 << 0;
 pub const SLAVE_CAPA_PSYNC2: i32 = 1 << 1;
@@ -248,7 +248,7 @@ pub const AOF_READ_DIFF_INTERVAL_BYTES: u64 = 1024 * 10;
 /// The number of the client in whose name the file is loaded.
 pub const CLIENT_ID_AOF: u64 = u64::MAX;
 
-// How thoroughly RESTORE and the RDB loader check a payload.
+// How deep RESTORE and the RDB loader look into a payload.
 pub const SANITIZE_DUMP_NO: i32 = 0;
 pub const SANITIZE_DUMP_YES: i32 = 1;
 pub const SANITIZE_DUMP_CLIENTS: i32 = 2;
@@ -362,23 +362,23 @@ pub const CONFIG_DEFAULT_PROC_TITLE_TEMPLATE: &[u8] = b"{title} {listen-addr} {s
 
 /// The version of Redis that we behave as, in INFO, HELLO, LOLWUT and the RDB's AUX fields.
 pub const REDIS_VERSION: &str = "6.2.16";
-/// `REDIS_VERSION` as a number: 0x00MMmmpp.
+/// The same as a number: 0x00MMmmpp.
 pub const REDIS_VERSION_NUM: i64 = 0x0006_0210;
 
 // -----------------------------------------------------------------------------
 // States
 // -----------------------------------------------------------------------------
 
-/// The state of a replica's link to its master. The order matters: everything between
+/// How far a replica has come with its master. The order matters: everything between
 /// `RECEIVE_PING_REPLY` and `RECEIVE_PSYNC_REPLY` is the handshake.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum repl_state {
-    /// This server is a master.
+    /// Not a replica.
     #[default]
     REPL_STATE_NONE,
-    /// The replica has to connect; the next `replicationCron` does.
+    /// The next `replicationCron` connects.
     REPL_STATE_CONNECT,
-    /// The replica waits for connect(2).
+    /// Waiting for connect(2).
     REPL_STATE_CONNECTING,
     REPL_STATE_RECEIVE_PING_REPLY,
     REPL_STATE_SEND_HANDSHAKE,
@@ -388,14 +388,14 @@ pub enum repl_state {
     REPL_STATE_RECEIVE_CAPA_REPLY,
     REPL_STATE_SEND_PSYNC,
     REPL_STATE_RECEIVE_PSYNC_REPLY,
-    /// The replica receives the RDB.
+    /// Receiving the RDB.
     REPL_STATE_TRANSFER,
-    /// The replica applies the stream of its master.
+    /// Following.
     REPL_STATE_CONNECTED,
 }
 pub use repl_state::*;
 
-/// The commands that CLIENT PAUSE holds back; a larger value holds back more.
+/// What CLIENT PAUSE holds back; a larger value holds back more.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum pause_type {
     #[default]
@@ -405,7 +405,7 @@ pub enum pause_type {
 }
 pub use pause_type::*;
 
-/// The occasion of a message on the child-info pipe.
+/// What a child tells through the child-info pipe.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum childInfoType {
     CHILD_INFO_TYPE_CURRENT_INFO,
@@ -426,14 +426,14 @@ pub struct RedisDb {
     pub dict: Keyspace,
     /// Keys that clients wait for (BLPOP and friends), each with its clients in order of arrival.
     pub blocking_keys: HashMap<Vec<u8>, List<ClientId>>,
-    /// Those of `blocking_keys` that got data and are in `server.ready_keys`.
+    /// Those of them that got data and are in `server.ready_keys`.
     pub ready_keys: HashSet<Vec<u8>>,
     /// WATCHed keys, each with its clients.
     pub watched_keys: HashMap<Vec<u8>, List<ClientId>>,
     pub id: usize,
     /// Average time to live, in milliseconds, as sampled by the active expire cycle.
     pub avg_ttl: i64,
-    /// The cursor at which the active expire cycle goes on.
+    /// Where the active expire cycle goes on.
     pub expires_cursor: u64,
 }
 
@@ -444,8 +444,7 @@ impl RedisDb {
         self.dict.get(o)
     }
 
-    /// Returns the value behind a handle, to change an aggregate in place. Panics with the caller's
-    /// place if the handle is stale.
+    /// The same, to change an aggregate in place.
     #[track_caller]
     pub fn get_mut(&mut self, o: KeyRef) -> ValueMut<'_> {
         self.dict.get_mut(o)
@@ -468,11 +467,11 @@ pub struct multiState {
     pub commands: Vec<multiCmd>,
     /// Flags of all the commands, OR-ed.
     pub cmd_flags: u64,
-    /// The inverted flags of all the commands, OR-ed: each flag that at least one command lacks.
+    /// The flags that some command lacks, OR-ed.
     pub cmd_inv_flags: u64,
 }
 
-/// The ID of a stream's entry. A blocked XREAD waits for entries after this one.
+/// What a blocked XREAD waits for on a key, besides the key: entries after this id.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct streamID {
     pub ms: u64,
@@ -496,9 +495,6 @@ pub struct blockingState {
     pub xread_group: Option<Vec<u8>>,
     pub xread_consumer: Option<Vec<u8>>,
     pub xread_group_noack: bool,
-    /// The number of replicas that WAIT waits for, and the offset that each has to acknowledge.
-    pub numreplicas: i32,
-    pub reploffset: i64,
 }
 
 /// `readyList`: a key that clients wait for and that got data.
@@ -519,7 +515,7 @@ pub type UserId = usize;
 /// The user every connection starts as.
 pub const DefaultUser: UserId = 0;
 
-/// `user`: a user of the ACL, with passwords and rules.
+/// `user`: who may do what.
 #[derive(Default, Clone)]
 pub struct User {
     pub name: Vec<u8>,
@@ -538,7 +534,7 @@ pub enum ReplyNode {
     Deferred(u32),
 }
 
-/// The state of a client's input: positions in its query buffer, and what is known of the
+/// How far a client's input has come: positions in its query buffer, and what is known of the
 /// command behind them.
 ///
 /// ```text
@@ -565,7 +561,7 @@ pub struct InputState {
     pub qb_parsed: usize,
     /// Where its arguments so far lie.
     pub qb_args: Vec<ArgRange>,
-    /// True if all its lines so far end in CRLF, as those we send do, so that it can be propagated
+    /// Whether all its lines so far end in CRLF, as those we send do, so that it can be propagated
     /// as it came.
     pub qb_canonical: bool,
     /// Length of the query buffer that is out of the client; 0 when it is not. A reader of the
@@ -576,19 +572,18 @@ pub struct InputState {
     /// Bytes in `querybuf` that were read before the client's turn in the event loop came, and not
     /// accounted for yet.
     pub read_ahead: usize,
-    /// The command at the start of `querybuf` and the hash of its key, as far as they are known
-    /// already.
+    /// What is known already of the command at the start of `querybuf`.
     pub prefetch: CommandPrefetch,
 }
 
 /// `client`: a connection, or one of the clients without one (the cached master, a loader's).
 #[derive(Default)]
 pub struct Client {
-    /// The number that CLIENT ID shows. No other client ever gets it.
+    /// The number that CLIENT ID shows; never used again.
     pub id: u64,
     /// `None` for a client without a connection, and for one whose connection was closed.
     pub conn: Option<ConnId>,
-    /// The version of the protocol, 2 or 3.
+    /// 2 or 3.
     pub resp: i32,
     pub db: usize,
     pub name: Option<Vec<u8>>,
@@ -596,7 +591,7 @@ pub struct Client {
     pub querybuf: Vec<u8>,
     /// How far the bytes in `querybuf` have been parsed and executed.
     pub input: InputState,
-    /// For a master: the bytes received that are not passed on to our replicas yet.
+    /// Of a master: what was received and is not passed on to our replicas yet.
     pub pending_querybuf: Vec<u8>,
     /// How far `pending_querybuf` was passed on; above 0 only while commands run.
     pub pending_pos: usize,
@@ -604,15 +599,14 @@ pub struct Client {
     /// The number of arguments of a command that is only partly received, and their total length
     /// (for INFO and limits).
     pub argv_len_sum: usize,
-    /// The arguments as which the running command is to be propagated, if it was rewritten; also a
-    /// whole command that waits (CLIENT PAUSE).
+    /// What the running command is to be propagated as, where it was rewritten; also a whole
+    /// command that waits (CLIENT PAUSE).
     pub argv: Option<Argv>,
-    /// The arguments that the client sent, if some of them were redacted: for MONITOR and the slow
-    /// log.
+    /// What the client sent, where argv was rewritten or redacted: for MONITOR and the slow log.
     pub original_argv: Option<Argv>,
     pub cmd: Option<CommandId>,
     pub lastcmd: Option<CommandId>,
-    /// The user whose rules apply. `None` may do everything (the master's client).
+    /// `None` may do everything (the master's client).
     pub user: Option<UserId>,
     pub reqtype: i32,
     /// Arguments of the current request still to be read.
@@ -634,14 +628,14 @@ pub struct Client {
     pub duration: i64,
     pub lastinteraction: i64,
     pub obuf_soft_limit_reached_time: i64,
-    /// The client is to be closed because of its output buffer, and that is not logged yet.
+    /// It is to be closed because of its output buffer, and the log does not know yet.
     pub obuf_limit_reached: bool,
     /// CLIENT_*
     pub flags: u64,
     pub authenticated: bool,
-    /// The result of `authRequired` when the client's input was last looked at.
+    /// What `authRequired` said when the client's input was last looked at.
     pub auth_required: bool,
-    /// The state of a replica, SLAVE_STATE_*.
+    /// SLAVE_STATE_*, of a replica.
     pub replstate: i32,
     pub repl_put_online_on_ack: bool,
     /// The RDB file being sent.
@@ -649,16 +643,16 @@ pub struct Client {
     pub repldboff: i64,
     pub repldbsize: i64,
     pub replpreamble: Option<Vec<u8>>,
-    /// For a master: the offset of what was read from it.
+    /// Of a master: the offset of what was read from it.
     pub read_reploff: i64,
-    /// For a master: the offset of what was applied.
+    /// Of a master: the offset of what was applied.
     pub reploff: i64,
-    /// For a replica: the offset it acknowledged, and when.
+    /// Of a replica: the offset it acknowledged, and when.
     pub repl_ack_off: i64,
     pub repl_ack_time: i64,
     /// The offset in +FULLRESYNC; replicas that join the same save get it too.
     pub psync_initial_offset: i64,
-    /// For a master: its replication id, 40 hex digits.
+    /// Of a master: its replication id, 40 hex digits.
     pub replid: Vec<u8>,
     pub slave_listening_port: i32,
     pub slave_addr: Option<Vec<u8>>,
@@ -667,8 +661,6 @@ pub struct Client {
     /// BLOCKED_*
     pub btype: usize,
     pub bpop: blockingState,
-    /// The replication offset after this client's last command: what WAIT waits for.
-    pub woff: i64,
     pub watched_keys: Vec<watchedKey>,
     pub pubsub_channels: HashSet<Vec<u8>>,
     pub pubsub_patterns: Vec<Vec<u8>>,
@@ -697,7 +689,7 @@ pub struct clientBufferLimitsConfig {
 /// The number of a command in `server.commands`.
 pub type CommandId = usize;
 
-/// A command's function. It returns nothing: results and errors go into the client's reply.
+/// A command's function. What it returns nobody looks at: the reply says it all.
 pub type redisCommandProc = fn(&mut Server, ClientId, &Args);
 
 /// Finds the keys among the arguments of a command whose keys have no fixed places: indices into
@@ -716,7 +708,7 @@ pub struct redisCommand {
     pub flags: u64,
     pub getkeys_proc: Option<redisGetKeysProc>,
     pub firstkey: i32,
-    /// The last key, counted from the end where negative.
+    /// Counted from the end where negative.
     pub lastkey: i32,
     pub keystep: i32,
     pub microseconds: i64,
@@ -790,14 +782,14 @@ pub struct inst_metric {
 pub struct slowlogEntry {
     pub argv: Vec<Vec<u8>>,
     pub id: i64,
-    /// The duration in microseconds.
+    /// Microseconds.
     pub duration: i64,
     pub time: i64,
     pub cname: Vec<u8>,
     pub peerid: Vec<u8>,
 }
 
-/// The whole state of a server. It is one value, passed down as the first argument.
+/// Everything the process knows. It is one value, passed down as the first argument.
 #[derive(Default)]
 pub struct Server {
     // General
@@ -814,7 +806,7 @@ pub struct Server {
     pub commands: crate::server::CommandTable,
     /// The event loop and the connections it serves (the C's `server.el`).
     pub net: Net,
-    /// The work space that reading and parsing keep between calls.
+    /// What reading and parsing keep between calls.
     pub(crate) input_scratch: crate::lookahead::InputScratch,
     /// Error replies by their first word, for INFO errorstats.
     pub errors: BTreeMap<Vec<u8>, i64>,
@@ -824,12 +816,12 @@ pub struct Server {
     pub pidfile: Option<Vec<u8>>,
     pub arch_bits: i32,
     pub cronloops: i64,
-    /// The db at which `databasesCron` goes on.
+    /// Where `databasesCron` goes on.
     pub resize_db: usize,
     pub rehash_db: usize,
     /// The kernel and the machine, for INFO.
     pub os_name: Vec<u8>,
-    /// The memory that `setproctitle` writes over; `None` where the title cannot be changed.
+    /// What `setproctitle` writes over; `None` where the title cannot be changed.
     pub proc_title: Option<crate::sys::proc::ProcTitle>,
     pub runid: Vec<u8>,
     pub initial_memory_usage: usize,
@@ -855,8 +847,7 @@ pub struct Server {
     pub clients: Clients,
     pub slaves: List<ClientId>,
     pub monitors: List<ClientId>,
-    /// The client whose command runs; `unlinkClient` clears it. After a call that may free a
-    /// client, ask `server.clients.contains`.
+    /// Whose command runs. After a call that may free it, ask `server.clients.contains`.
     pub current_client: Option<ClientId>,
     /// Blocked clients by deadline (milliseconds, client number).
     pub clients_timeout_table: std::collections::BTreeSet<(u64, ClientId)>,
@@ -869,12 +860,12 @@ pub struct Server {
     /// had been; 0 is never.
     pub command_clock: ustime_t,
     pub command_clock_reads: i64,
-    /// The clock behind `command_clock`; set by the system's clock in each turn of the loop.
+    /// What it is read from; set by the system's clock in each turn of the loop.
     pub tick_clock: crate::sys::clock::TickClock,
     /// Error replies counted so far, as the innermost `call` knows it.
     pub prev_err_count: i64,
     pub client_pause_type: pause_type,
-    /// The end of the pause, in milliseconds as `steady_ms` counts them.
+    /// In milliseconds as `steady_ms` counts them.
     pub client_pause_end_time: mstime_t,
     pub paused_clients: List<ClientId>,
     pub protected_mode: bool,
@@ -906,7 +897,7 @@ pub struct Server {
     pub stat_keyspace_hits: i64,
     pub stat_keyspace_misses: i64,
     pub stat_peak_memory: usize,
-    /// The total of all allocations when the peak was last updated (`has_allocated_since`).
+    /// What was ever allocated when the peak was last looked at (`has_allocated_since`).
     pub stat_peak_mark: u64,
     /// Duration of the last fork in microseconds, and its rate in GB per second.
     pub stat_fork_time: i64,
@@ -941,7 +932,7 @@ pub struct Server {
     pub inst_metric: [inst_metric; STATS_METRIC_COUNT],
 
     // Configuration
-    /// The values of directives about absent parts, by the name of the directive: numbers, and
+    /// What was said about parts that are not here, by the name of the directive: numbers, and
     /// texts (see `absent_number` and `absent_text` in config.rs).
     pub absent_numbers: BTreeMap<&'static str, i64>,
     pub absent_texts: BTreeMap<&'static str, Vec<u8>>,
@@ -955,7 +946,7 @@ pub struct Server {
     pub skip_checksum_validation: bool,
     /// Connections that MIGRATE keeps for a while, by `host:port`.
     pub migrate_cached_sockets: HashMap<Vec<u8>, crate::cluster::migrateCachedSocket>,
-    /// The compressor of DUMP, kept from one call to the next.
+    /// The compressor of DUMP, from one to the next.
     pub dump_lzf: Option<Box<crate::ds::lzf::LzfState>>,
     pub jemalloc_bg_thread: bool,
     pub client_max_querybuf_len: usize,
@@ -970,9 +961,9 @@ pub struct Server {
     pub latency_monitor_threshold: i64,
 
     // AOF persistence
-    /// `appendonly`, as configured.
+    /// What the configuration says.
     pub aof_enabled: bool,
-    /// The actual state: AOF_OFF, AOF_ON, AOF_WAIT_REWRITE.
+    /// What is: AOF_OFF, AOF_ON, AOF_WAIT_REWRITE.
     pub aof_state: i32,
     /// AOF_FSYNC_*
     pub aof_fsync: i32,
@@ -981,18 +972,18 @@ pub struct Server {
     /// A rewrite is started when the file has grown by so much, and has so many bytes.
     pub aof_rewrite_perc: i32,
     pub aof_rewrite_min_size: i64,
-    /// The size of the file after the last rewrite, or at the start.
+    /// Its size after the last rewrite, or at the start.
     pub aof_rewrite_base_size: i64,
     pub aof_current_size: i64,
-    /// The length of the file up to which an fsync was requested.
+    /// What of it an fsync was asked for.
     pub aof_fsync_offset: i64,
     /// Microseconds to sleep before each write, for tests.
     pub aof_flush_sleep: i32,
-    /// A rewrite is to start when the child that is active now has ended.
+    /// Rewrite when the child that lives now has ended.
     pub aof_rewrite_scheduled: bool,
-    /// The changes since a rewrite began that are not sent to its child yet.
+    /// What changed since a rewrite began, and is not sent to its child.
     pub aof_rewrite_buf_blocks: VecDeque<crate::aof::aofrwblock>,
-    /// The changes that are to be written before the loop sleeps.
+    /// What is to be written before the loop sleeps.
     pub aof_buf: Vec<u8>,
     pub aof_fd: Option<RawFd>,
     /// The db that the file has selected; -1 makes the next command say it.
@@ -1004,7 +995,7 @@ pub struct Server {
     pub aof_rewrite_time_last: i64,
     pub aof_rewrite_time_start: i64,
     pub aof_lastbgrewrite_status: CStatus,
-    /// The number of writes that stopped waiting for an fsync.
+    /// Writes that did not wait for an fsync any longer.
     pub aof_delayed_fsync: u64,
     pub aof_rewrite_incremental_fsync: bool,
     pub aof_last_write_status: CStatus,
@@ -1013,11 +1004,11 @@ pub struct Server {
     pub aof_last_write_error_log: i64,
     pub aof_load_truncated: bool,
     pub aof_use_rdb_preamble: bool,
-    /// The pipes between parent and child, as long as a child rewrites.
+    /// As long as a child rewrites: how we talk to each other.
     pub aof_pipes: Option<crate::aof::aofPipes>,
-    /// The child has asked for no more changes.
+    /// The child wants no more of what changes.
     pub aof_stop_sending_diff: bool,
-    /// In the child: the changes that it got from the parent.
+    /// The child: what it got from the parent.
     pub aof_child_diff: Vec<u8>,
 
     // RDB persistence
@@ -1030,7 +1021,7 @@ pub struct Server {
     pub rdb_checksum: bool,
     pub rdb_del_sync_files: bool,
     pub lastsave: i64,
-    /// The moment of `lastsave` in `steady_time`: save points count from it.
+    /// The same moment in `steady_time`: save points count from it.
     pub lastsave_steady: i64,
     pub lastbgsave_try: i64,
     pub rdb_save_time_last: i64,
@@ -1070,7 +1061,7 @@ pub struct Server {
     pub replid: Vec<u8>,
     pub replid2: Vec<u8>,
     pub master_repl_offset: i64,
-    /// The offset up to which `replid2` is valid; -1 when there is none.
+    /// `replid2` is good up to this offset; -1 when there is none.
     pub second_replid_offset: i64,
     /// The db the replication stream has selected; -1 makes the next command say it.
     pub slaveseldb: i32,
@@ -1098,7 +1089,7 @@ pub struct Server {
     pub repl_timeout: i32,
     pub master: Option<ClientId>,
     pub cached_master: Option<ClientId>,
-    /// The timeout of a line of the handshake, in seconds.
+    /// Seconds.
     pub repl_syncio_timeout: i32,
     pub repl_state: repl_state,
     /// Size of the RDB being received; -1 until it is known.
@@ -1114,24 +1105,17 @@ pub struct Server {
     pub repl_slave_ignore_maxmemory: bool,
     pub repl_slave_lazy_flush: bool,
     pub repl_down_since: i64,
-    /// The link was closed because of what the master sent: `replicationCron` is to connect again,
-    /// not the code that closed it.
+    /// The link was closed because of what the master sent: the cron makes the next one.
     pub repl_reconnect_later: bool,
     pub repl_disable_tcp_nodelay: bool,
     pub slave_priority: i32,
     pub replica_announced: bool,
     pub slave_announce_port: i32,
     pub slave_announce_ip: Option<Vec<u8>>,
-    /// The id and offset of +FULLRESYNC, until there is a master client to hold them.
+    /// What +FULLRESYNC said, until there is a master client to hold it.
     pub master_replid: Vec<u8>,
     pub master_initial_offset: i64,
     pub repl_statics: crate::replication::ReplicationStatics,
-
-    // Synchronous replication
-    /// Clients that wait in WAIT.
-    pub clients_waiting_acks: List<ClientId>,
-    /// Ask all replicas for an acknowledgement before the loop sleeps.
-    pub get_ack_from_slaves: bool,
 
     // Limits
     pub maxclients: u32,
@@ -1147,6 +1131,59 @@ pub struct Server {
     pub oom_score_adj_values: [i32; CONFIG_OOM_COUNT],
     pub oom_score_adj: i32,
     pub disable_thp: bool,
+
+    // Scripting
+    /// The interpreter; `None` while a script runs, which has it.
+    pub lua: Option<Box<fidelis_lua::lua_State<Server>>>,
+    /// The client, without a connection, that executes the commands of scripts.
+    pub lua_client: Option<ClientId>,
+    /// Whose script runs.
+    pub lua_caller: Option<ClientId>,
+    /// The SHA1 of the script that runs.
+    pub lua_cur_script: Option<crate::scripting::ScriptSha>,
+    /// The texts of all scripts, by SHA1.
+    pub lua_scripts: BTreeMap<crate::scripting::ScriptSha, std::sync::Arc<[u8]>>,
+    /// What they weigh, in bytes.
+    pub lua_scripts_mem: usize,
+    /// What the interpreter held when it was last looked at, in bytes: for INFO while it runs.
+    pub lua_used: usize,
+    /// Scripts since the garbage collector was last asked to go on.
+    pub lua_gc_count: i32,
+    /// The buffer of the arguments of `redis.call`.
+    pub lua_argv: Argv,
+    /// The numbers of `math.random`.
+    pub lua_rand: crate::rand::Rand48,
+    /// Milliseconds after which a script is slow; 0 is never.
+    pub lua_time_limit: mstime_t,
+    /// When the script began: on the clock that no one can set, in microseconds, and by the wall
+    /// clock, in milliseconds.
+    pub lua_time_start: u64,
+    pub lua_time_snapshot: mstime_t,
+    /// The script has called a command that writes, or one whose reply is different on every
+    /// server.
+    pub lua_write_dirty: bool,
+    pub lua_random_dirty: bool,
+    /// The commands of the script are propagated, not the script.
+    pub lua_replicate_commands: bool,
+    /// The MULTI around them was propagated.
+    pub lua_multi_emitted: bool,
+    /// Where they are propagated: `PROPAGATE_*`, as `redis.set_repl` has it.
+    pub lua_repl: i32,
+    /// The script is slow, and clients are served from within it.
+    pub lua_timedout: bool,
+    /// It is to end.
+    pub lua_kill: bool,
+    /// What `lua_replicate_commands` is when a script begins.
+    pub lua_always_replicate_commands: bool,
+    /// Memory was short when the script began.
+    pub lua_oom: bool,
+    pub in_eval: bool,
+    /// The scripts that all replicas and the append only file know, and in which order they came to
+    /// know them.
+    pub repl_scriptcache_dict: HashSet<crate::scripting::ScriptSha>,
+    pub repl_scriptcache_fifo: VecDeque<crate::scripting::ScriptSha>,
+    /// How many they may be.
+    pub repl_scriptcache_size: usize,
 
     // Blocked clients
     pub blocked_clients: u32,
@@ -1165,7 +1202,7 @@ pub struct Server {
     pub stream_node_max_entries: i64,
     pub list_max_ziplist_size: i32,
     pub list_compress_depth: i32,
-    /// The state of the generator for SPOP and the like; 0 before the first use. See
+    /// Where the random numbers of SPOP and the like go on; 0 before the first. See
     /// `types::t_set::Random`.
     pub random_state: u64,
 

@@ -402,8 +402,9 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
 
-    // A set has no order of its own; what is stored must have one, the same on every replica.
-    if dontsort && type_ == OBJ_SET && store {
+    // A set has no order of its own; what is stored, or seen by a script, must have one, the same
+    // on every replica.
+    if dontsort && type_ == OBJ_SET && (store || server[c].flags & CLIENT_LUA != 0) {
         dontsort = false;
         alpha = true;
         sortby = None;

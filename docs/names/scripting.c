@@ -1,4 +1,4 @@
-# scripting.c, 91 functions. Not ported yet.
+# scripting.c, 91 functions. Here: src/scripting.rs
 sha1hex
 redisProtocolToLuaType
 redisProtocolToLuaType_Int

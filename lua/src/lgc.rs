@@ -564,13 +564,12 @@ pub fn luaC_callGCTM<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {
         L.stack[top + 1] = Userdata(u);
         L.top += 2;
         L.g.tmudata.pop_front();
-        let r = luaD_call(L, host, top, 0);
+        // An error leaves the threshold where it is now, as in the C, and the finalizers that are left
+        // wait for the next collection. Were they called at the next chance, every script after
+        // this one would get their errors.
+        luaD_call(L, host, top, 0)?;
         L.allowhook = oldah;
         L.g.GCthreshold = oldt;
-        if r.is_err() {
-            L.g.tmwait = !L.g.tmudata.is_empty();
-            return r;
-        }
     }
     Ok(())
 }

@@ -82,8 +82,7 @@ impl Hash {
 }
 
 impl HashRef<'_> {
-    /// Returns about how many allocations the hash takes, for lazy freeing
-    /// (`lazyfreeGetFreeEffort`).
+    /// Returns how many allocations it is to free, about (`lazyfreeGetFreeEffort`).
     pub fn free_effort(self) -> usize {
         match self {
             HashRef::Ziplist(_) => 1,
@@ -91,7 +90,7 @@ impl HashRef<'_> {
         }
     }
 
-    /// Returns the bytes that a table takes up, with its pairs estimated by the first `sample_size`
+    /// Bytes that a table takes up; its pairs are taken to be like the first `sample_size`
     /// (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
@@ -106,20 +105,20 @@ impl HashRef<'_> {
     }
 }
 
-/// The limits that decide the encoding of a hash, and whether its table may be resized: a copy of
-/// what the server says now.
+/// What decides the encoding of a hash, and whether its table may move: a copy of what the server
+/// says now.
 #[derive(Copy, Clone)]
 pub struct HashLimits {
     /// `hash-max-ziplist-entries`
     pub entries: usize,
     /// `hash-max-ziplist-value`
     pub value: usize,
-    /// Whether tables may be resized: as for the keyspace, not while a child lives.
+    /// As for the keyspace: not while a child lives.
     pub resize: dictResizeEnable,
 }
 
 impl HashLimits {
-    /// Returns the limits that are configured now.
+    /// As they are now.
     #[inline]
     pub fn of(server: &Server) -> HashLimits {
         HashLimits {
@@ -133,8 +132,7 @@ impl HashLimits {
 /// A field and its value.
 pub type HashPair<'a> = (ZiplistEntry<'a>, ZiplistEntry<'a>);
 
-/// Calls `f` with the bytes of an entry, such as a field or a value; those of a number are its
-/// digits.
+/// Calls `f` with the bytes of a field or value; those of a number are its digits.
 #[inline]
 pub fn with_entry_bytes<R>(e: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
     match e {
@@ -285,7 +283,7 @@ pub fn hashTypeLength(o: HashRef) -> usize {
     }
 }
 
-/// Calls `rehash_table_step` for a hash in the client's db.
+/// `rehash_table_step` for a hash in the client's db.
 #[inline]
 fn hash_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
@@ -443,7 +441,7 @@ pub fn hsetnxCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
-/// HSET key field value [field value ...], and HMSET, which replies with OK.
+/// HSET key field value [field value ...], and HMSET, which replies with OK
 pub fn hsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if argv.len() % 2 == 1 {
         addReplyErrorFormat!(
@@ -506,11 +504,11 @@ pub fn hincrbyCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
-/// HINCRBYFLOAT key field increment, in the 80 bits of the C's long double.
+/// HINCRBYFLOAT key field increment, in the 80 bits of the C's long double
 pub fn hincrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key, field) = (server[c].db, argv.get(1), argv.get(2));
     let Ok(incr) = getLongDoubleFromObjectOrReply(server, c, &argv[3], None) else { return };
-    // Checked before the key is created, which an error would leave empty.
+    // Before a key is made that an error would leave empty.
     if incr.is_nan() || incr.is_infinite() {
         addReplyError(server, c, b"value is NaN or Infinity");
         return;
@@ -542,8 +540,7 @@ pub fn hincrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     notifyKeyspaceEvent(server, NOTIFY_HASH, "hincrbyfloat", key, db);
     server.dirty += 1;
 
-    // Propagated as an HSET of the result, so that a difference in floating point can't make
-    // replicas differ.
+    // To the replicas it is a HSET of the result, so that nobody else has to add.
     rewriteClientCommandVector(server, c, &[b"HSET", key, field, &new]);
 }
 
@@ -643,12 +640,12 @@ pub fn hstrlenCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, length as i64);
 }
 
-/// Flag of `genericHgetallCommand`: reply with the fields.
+/// What `genericHgetallCommand` replies with: fields.
 const OBJ_HASH_KEY: i32 = 1;
-/// Flag of `genericHgetallCommand`: reply with the values.
+/// Values.
 const OBJ_HASH_VALUE: i32 = 2;
 
-/// Implements HKEYS, HVALS and HGETALL.
+/// HKEYS, HVALS, HGETALL.
 fn genericHgetallCommand(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     let (keys, values) = (flags & OBJ_HASH_KEY != 0, flags & OBJ_HASH_VALUE != 0);
     let emptyResp = if keys && values { shared::emptymap } else { shared::emptyarray };

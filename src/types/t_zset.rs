@@ -102,14 +102,14 @@ pub struct zset {
     pub seed: HashSeed,
 }
 
-/// Returns the function by which the table learns the hash of a node that it moves.
+/// What tells the table the hash of a node that it moves.
 #[inline(always)]
 fn rehash<'a>(zsl: &'a Zskiplist, seed: &'a HashSeed) -> impl Fn(u64) -> u64 + 'a {
     move |node| siphash(zsl.member(node as u32), seed)
 }
 
 impl zset {
-    /// Returns an empty sorted set.
+    /// Returns an empty one.
     pub fn new() -> zset {
         let mut random = [0; 24];
         getRandomBytes(&mut random);
@@ -134,8 +134,8 @@ impl zset {
         self.dict.find(hash, |node| self.zsl.member(node as u32) == ele).map(|node| node as u32)
     }
 
-    /// Prefetches the nodes that may be a member's own, when the member's bucket, which holds their
-    /// numbers, has come (`dict.prefetch_bucket`).
+    /// When a member's bucket has come (`dict.prefetch_bucket`): asks for the nodes that may be its
+    /// own.
     #[inline]
     pub fn prefetch_node(&self, hash: u64) {
         self.dict.candidates(hash, |node| self.zsl.prefetch(node as u32));
@@ -191,7 +191,7 @@ impl zset {
         node
     }
 
-    /// Takes a node that is about to be deleted from the list out of the table.
+    /// What every function that deletes ranges of the list has to do for each node that goes.
     fn forget(dict: &mut RawDict, seed: &HashSeed, zsl: &Zskiplist, node: u32) {
         let hash = siphash(zsl.member(node), seed);
         let forgotten = dict.remove(hash, |n| n == u64::from(node), rehash(zsl, seed));
@@ -215,7 +215,7 @@ impl zset {
         }
     }
 
-    /// Gives as much memory back as possible, after many deletions.
+    /// The same after many deletions: as far as it goes.
     fn shrink_all(&mut self, resize: dictResizeEnable) {
         self.shrink(resize, 64);
         while zsl_needs_shrink(&self.zsl) {
@@ -249,7 +249,7 @@ impl Zset {
 }
 
 impl ZsetRef<'_> {
-    /// Tells whether `self` and `other` are the same sorted set, not just equal ones.
+    /// Tells whether it is the same sorted set, not just an equal one.
     fn is(self, other: ZsetRef) -> bool {
         match (self, other) {
             (ZsetRef::Ziplist(a), ZsetRef::Ziplist(b)) => std::ptr::eq(a, b),
@@ -258,8 +258,7 @@ impl ZsetRef<'_> {
         }
     }
 
-    /// Returns about how many allocations the sorted set takes, for lazy freeing
-    /// (`lazyfreeGetFreeEffort`).
+    /// About how many allocations it takes, for lazy freeing (`lazyfreeGetFreeEffort`).
     pub fn free_effort(self) -> usize {
         match self {
             ZsetRef::Ziplist(_) => 1,
@@ -267,8 +266,8 @@ impl ZsetRef<'_> {
         }
     }
 
-    /// Returns the bytes that a skip list takes up; what long members take beside their nodes is
-    /// estimated from the first `sample_size` (`objectComputeSize`).
+    /// Bytes that a skip list takes up; what long members take beside their nodes is told from the
+    /// first `sample_size` (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             ZsetRef::Ziplist(_) => 0,
@@ -320,20 +319,20 @@ pub fn createZsetZiplistObject() -> Zset {
     Zset::Ziplist(ziplistNew())
 }
 
-/// The limits that decide the encoding of a sorted set, and whether its table may be resized now.
-/// It is a copy, so that the keyspace can be borrowed beside it.
+/// What decides the encoding of a sorted set, and whether its table may move now. It is a copy, so
+/// that the keyspace can be borrowed beside it.
 #[derive(Copy, Clone)]
 pub struct ZsetLimits {
     /// `zset-max-ziplist-entries`
     pub entries: usize,
     /// `zset-max-ziplist-value`
     pub value: usize,
-    /// Whether tables may be resized: as for the keyspace, not while a child lives.
+    /// As for the keyspace: not while a child lives.
     pub resize: dictResizeEnable,
 }
 
 impl ZsetLimits {
-    /// Returns the limits that are configured now.
+    /// As they are now.
     #[inline]
     pub fn of(server: &Server) -> ZsetLimits {
         let resize = if server.in_fork_child != CHILD_TYPE_NONE {
@@ -363,13 +362,13 @@ fn random_numbers() -> impl FnMut() -> u64 {
     }
 }
 
-/// Returns a generator of random numbers of 31 bits, the range that ziplists ask for.
+/// The same in the range that ziplists ask for.
 fn random_numbers_31bit() -> impl FnMut() -> u32 {
     let mut random = random_numbers();
     move || (random() >> 33) as u32
 }
 
-/// Parses a range of scores from two arguments, each a float, behind `(` if the border is
+/// `zslParseRange`: a range of scores from two arguments, each a float, behind `(` if the border is
 /// left out. Anything that `strtod` reads but NaN is one, also nothing at all, which is 0.
 pub fn zslParseRange(min: &[u8], max: &[u8]) -> Result<zrangespec, ()> {
     fn border(item: &[u8]) -> Result<(f64, bool), ()> {
@@ -636,7 +635,7 @@ pub fn zzlInsert(zl: &mut Ziplist, ele: &[u8], score: f64) {
     zzlInsertAt(zl, eptr, ele, score);
 }
 
-/// Deletes the elements from number `start`, counted from 1, to number `end`; returns
+/// Deletes from the element number `start`, counted from 1, to the element number `end`; returns
 /// how many.
 fn zzlDeleteRangeByRank(zl: &mut Ziplist, start: usize, end: usize) -> usize {
     let num = end - start + 1;
@@ -644,7 +643,7 @@ fn zzlDeleteRangeByRank(zl: &mut Ziplist, start: usize, end: usize) -> usize {
     num
 }
 
-/// Deletes the elements from `first` on for which `inside` returns true, and returns how many.
+/// Deletes from the element at `first` on those of which `inside` says yes; returns how many.
 fn zzl_delete_while(
     zl: &mut Ziplist,
     first: Option<usize>,
@@ -662,7 +661,7 @@ fn zzl_delete_while(
 // Common sorted set API
 // -----------------------------------------------------------------------------
 
-/// The position of a walk.
+/// Where a walk is.
 #[derive(Copy, Clone)]
 enum Place<'a> {
     Ziplist(&'a [u8], Option<usize>),
@@ -674,12 +673,12 @@ enum Place<'a> {
 pub struct ZsetWalk<'a> {
     place: Place<'a>,
     reverse: bool,
-    /// False: scores are not read from a ziplist, and are 0.
+    /// Without it scores are not read from a ziplist, and are 0.
     scores: bool,
 }
 
 impl<'a> ZsetWalk<'a> {
-    /// Starts a walk from the first element up, or from the last one down.
+    /// From the first element up, or from the last one down.
     pub fn all(zobj: ZsetRef<'a>, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
             ZsetRef::Ziplist(zl) => {
@@ -692,7 +691,7 @@ impl<'a> ZsetWalk<'a> {
         ZsetWalk { place, reverse, scores: true }
     }
 
-    /// Starts a walk at the element of a rank, counted from 0 in the direction of the walk.
+    /// From the element of a rank, counted from 0 in the direction of the walk.
     fn from_rank(zobj: ZsetRef<'a>, start: usize, reverse: bool) -> ZsetWalk<'a> {
         if start == 0 {
             return ZsetWalk::all(zobj, reverse);
@@ -710,8 +709,8 @@ impl<'a> ZsetWalk<'a> {
         ZsetWalk { place, reverse, scores: true }
     }
 
-    /// Starts a walk at the first element of a range of scores, or at the last one. It does not end
-    /// where the range does.
+    /// From the first element of a range of scores, or from the last one. It does not end where the
+    /// range does.
     pub fn in_range(zobj: ZsetRef<'a>, range: &zrangespec, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
             ZsetRef::Ziplist(zl) => Place::Ziplist(
@@ -729,7 +728,7 @@ impl<'a> ZsetWalk<'a> {
         ZsetWalk { place, reverse, scores: true }
     }
 
-    /// Starts a walk at the first element of a range of members, or at the last one.
+    /// The same for a range of members.
     fn in_lex_range(zobj: ZsetRef<'a>, range: &zlexrangespec, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
             ZsetRef::Ziplist(zl) => Place::Ziplist(
@@ -851,7 +850,7 @@ pub fn zset_from_sorted(sorted: &[(ZiplistEntry<'_>, f64)], limits: &ZsetLimits)
     Zset::Skiplist(Box::new(zs))
 }
 
-/// Compares two elements in the order of a sorted set: by score, then by member.
+/// Returns the order of a sorted set.
 pub fn zset_order(a: &(ZiplistEntry<'_>, f64), b: &(ZiplistEntry<'_>, f64)) -> Ordering {
     let by_score = a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal);
     by_score.then_with(|| element_text(a.0).cmp(&element_text(b.0)))
@@ -866,7 +865,7 @@ pub fn zsetScore(zobj: ZsetRef, member: &[u8]) -> Option<f64> {
     }
 }
 
-// Options of zsetAdd.
+// What is asked of zsetAdd.
 /// Nothing special.
 pub const ZADD_IN_NONE: i32 = 0;
 /// Add to the score instead of setting it.
@@ -880,7 +879,7 @@ pub const ZADD_IN_GT: i32 = 1 << 3;
 /// Change a score only to a smaller one.
 pub const ZADD_IN_LT: i32 = 1 << 4;
 
-// Results of zsetAdd.
+// What it did.
 /// Nothing, because of a condition.
 pub const ZADD_OUT_NOP: i32 = 1 << 0;
 /// The member is new.
@@ -1074,7 +1073,7 @@ fn zsetTypeRandomElement<'a>(
 // Sorted set commands
 // -----------------------------------------------------------------------------
 
-/// Implements ZADD and ZINCRBY.
+/// ZADD and ZINCRBY.
 fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     let (db, key) = (server[c].db, argv.get(1));
 
@@ -1242,7 +1241,7 @@ pub fn zremCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, deleted);
 }
 
-/// The kind of a range: what its borders are.
+/// What the borders of a range are.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum zrange_type {
     ZRANGE_AUTO,
@@ -1252,14 +1251,14 @@ enum zrange_type {
 }
 use zrange_type::*;
 
-/// A range, parsed.
+/// A range that was read.
 enum Range<'a> {
     Rank(i64, i64),
     Score(zrangespec),
     Lex(zlexrangespec<'a>),
 }
 
-/// Parses a range. On an error the reply was sent.
+/// Reads a range. On an error the reply was sent.
 fn parse_range_or_reply<'a>(
     server: &mut Server,
     c: ClientId,
@@ -1282,8 +1281,8 @@ fn parse_range_or_reply<'a>(
     }
 }
 
-/// Converts ranks as they are given, where negative ones count from the end, to ranks of a set of
-/// `llen` elements. `None`: the range is empty.
+/// Ranks as they are given, where negative ones count from the end, to ranks of a set of `llen`
+/// elements. `None`: the range is empty.
 fn sanitize_indexes(mut start: i64, mut end: i64, llen: usize) -> Option<(usize, usize)> {
     let llen = llen as i64;
     if start < 0 {
@@ -1293,14 +1292,14 @@ fn sanitize_indexes(mut start: i64, mut end: i64, llen: usize) -> Option<(usize,
         end = end.saturating_add(llen);
     }
     start = start.max(0);
-    // The start is not negative by now, so a negative end makes this true as well.
+    // The start is not negative: this is so too if the end still is.
     if start > end || start >= llen {
         return None;
     }
     Some((start as usize, end.min(llen - 1) as usize))
 }
 
-/// Implements ZREMRANGEBYRANK, ZREMRANGEBYSCORE and ZREMRANGEBYLEX.
+/// ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREMRANGEBYLEX.
 fn zremrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, rangetype: zrange_type) {
     let (db, key) = (server[c].db, argv.get(1));
 
@@ -1463,7 +1462,7 @@ impl<'a> zsetopsrc<'a> {
     }
 }
 
-/// AGGREGATE: how the scores of a member are combined that is in several sources.
+/// What becomes of the scores of a member that is in several sources.
 #[derive(Copy, Clone)]
 enum Aggregation {
     Sum,
@@ -1501,7 +1500,7 @@ fn weighted(weight: f64, score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
-/// A table over elements that are kept in a vector: it finds an element's place there.
+/// A table over elements that are kept in a vector: what finds an element's place there.
 struct ElementTable {
     dict: RawDict,
     seed: HashSeed,
@@ -1530,7 +1529,7 @@ impl ElementTable {
         self.dict.find(hash, |i| Self::same(elements[i as usize].0, ele)).map(|i| i as usize)
     }
 
-    /// Adds the last element of the vector to the table.
+    /// Puts down the last element of the vector.
     fn insert_last(&mut self, hash: u64, elements: &Elements<'_>) {
         let seed = self.seed;
         self.dict.insert(hash, elements.len() as u64 - 1, |i| {
@@ -1550,7 +1549,7 @@ impl ElementTable {
 /// Returns the elements of the first source that are in no other. Each of the first one's is looked
 /// up in the others, at most N*M lookups for N elements and M sources.
 fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
-    // An element is most likely to be in the largest of the others, which ends its search.
+    // In the largest of the others an element is found soonest.
     src[1..].sort_by_key(|src| std::cmp::Reverse(src.zuiLength()));
     let (first, others) = src.split_first().expect("there is at least one source");
     first
@@ -1559,8 +1558,8 @@ fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
         .collect()
 }
 
-/// Returns the elements of the first source that are in no other, by removing those of all others
-/// from the first one's, as many lookups as there are elements in all.
+/// The same by removing the elements of all others from the first one's, as many lookups as there
+/// are elements in all.
 fn zdiffAlgorithm2<'a>(src: &[zsetopsrc<'a>]) -> Elements<'a> {
     let (first, others) = src.split_first().expect("there is at least one source");
     let mut elements: Elements = Vec::with_capacity(first.zuiLength());
@@ -1581,20 +1580,20 @@ fn zdiffAlgorithm2<'a>(src: &[zsetopsrc<'a>]) -> Elements<'a> {
     table.dict.iter().map(|i| elements[i as usize]).collect()
 }
 
-/// Computes ZDIFF by the algorithm that takes fewer lookups.
+/// ZDIFF: the way that takes fewer lookups.
 fn zdiff<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
     let first = src[0];
     // If the first source is subtracted from itself nothing is left.
     if first.zuiLength() == 0 || src[1..].iter().any(|src| src.same(&first)) {
         return Vec::new();
     }
-    // The first algorithm does less work per lookup, so it is given half price.
+    // The first way does less per lookup, which gives it some advantage.
     let algo_one_work = (first.zuiLength() as u128 * src.len() as u128) / 2;
     let algo_two_work: u128 = src.iter().map(|src| src.zuiLength() as u128).sum();
     if algo_one_work <= algo_two_work { zdiffAlgorithm1(src) } else { zdiffAlgorithm2(src) }
 }
 
-/// Computes ZINTER. The sources go from the smallest to the largest.
+/// ZINTER. The sources go from the smallest to the largest.
 fn zinter<'a>(src: &[zsetopsrc<'a>], aggregate: Aggregation) -> Elements<'a> {
     let (first, others) = src.split_first().expect("there is at least one source");
     let mut elements: Elements = Vec::new();
@@ -1611,9 +1610,9 @@ fn zinter<'a>(src: &[zsetopsrc<'a>], aggregate: Aggregation) -> Elements<'a> {
     elements
 }
 
-/// Computes ZUNION. The sources go from the smallest to the largest.
+/// ZUNION. The sources go from the smallest to the largest.
 fn zunion<'a>(src: &[zsetopsrc<'a>], aggregate: Aggregation) -> Elements<'a> {
-    // The union is at least as large as the largest source.
+    // It is at least as large as the largest.
     let largest = src.last().map_or(0, |src| src.zuiLength());
     let mut elements: Elements = Vec::with_capacity(largest);
     let mut table = ElementTable::new(largest);
@@ -1641,8 +1640,8 @@ enum SetOp {
     Diff,
 }
 
-/// Implements ZUNION, ZINTER, ZDIFF and, with a `dstkey`, ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE.
-/// `numkeysIndex` is the place of the number of keys.
+/// ZUNION, ZINTER, ZDIFF and, with a `dstkey`, ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE. `numkeysIndex`
+/// is the place of the number of keys.
 fn zunionInterDiffGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -1767,7 +1766,7 @@ fn zunionInterDiffGenericCommand(
     store_zset_and_reply(server, c, dstkey, dstobj, event);
 }
 
-/// Ends a command that stores a sorted set: sets the key to it, or deletes the key if it is
+/// The end of a command that stores a sorted set: sets the key to it, or deletes the key if it is
 /// empty, and replies with its length.
 fn store_zset_and_reply(
     server: &mut Server,
@@ -1833,7 +1832,7 @@ fn add_reply_elements_len(clients: &mut Clients, c: ClientId, len: usize, withsc
     addReplyArrayLen(clients, c, if flat { len * 2 } else { len });
 }
 
-/// Queues one element of the array whose header `add_reply_elements_len` queued.
+/// Queues one element of such an array.
 #[inline]
 fn add_reply_element_and_score(
     clients: &mut Clients,
@@ -1868,15 +1867,15 @@ fn add_reply_elements<'a>(
     assert!(count == len);
 }
 
-/// Queues an array of elements whose number is not known.
+/// Queues an array of elements of which nobody knows how many they are.
 fn add_reply_elements_uncounted<'a>(
     clients: &mut Clients,
     c: ClientId,
     mut elements: impl Iterator<Item = (ZiplistEntry<'a>, f64)>,
     withscores: bool,
 ) {
-    // Mostly there are few elements: then they are counted first. An array whose length is left
-    // open costs an allocation.
+    // Mostly they are few: then they are counted first. An array whose length is left open costs an
+    // allocation.
     const FEW: usize = 32;
     let mut head = [(ZiplistEntry::Int(0), 0.0); FEW];
     let mut count = 0;
@@ -1906,7 +1905,7 @@ fn add_reply_elements_uncounted<'a>(
     setDeferredArrayLen(clients, c, replylen, if flat { count * 2 } else { count });
 }
 
-/// The target of the elements of a range: the reply, or a key.
+/// What becomes of the elements of a range: they are sent, or stored.
 enum zrange_result_handler {
     Client { withscores: bool },
     Store { limits: ZsetLimits, dstobj: Option<Zset> },
@@ -1947,7 +1946,7 @@ impl zrange_result_handler {
     }
 }
 
-/// Emits the elements of a range of ranks.
+/// A range of ranks.
 fn genericZrangebyrankCommand(
     handler: &mut zrange_result_handler,
     clients: &mut Clients,
@@ -1965,8 +1964,8 @@ fn genericZrangebyrankCommand(
     handler.emit(clients, c, walk.take(rangelen), Some(rangelen), reverse);
 }
 
-/// Applies LIMIT to a walk: skips `offset` elements, all of them if it is negative, and takes
-/// `limit`, all of them if that is.
+/// LIMIT: passes over `offset` elements, all of them if it is negative, and takes `limit`, all of
+/// them if that is.
 fn limited<'a>(
     walk: ZsetWalk<'a>,
     zobj: ZsetRef<'a>,
@@ -1975,7 +1974,7 @@ fn limited<'a>(
 ) -> std::iter::Take<ZsetWalk<'a>> {
     let len = zsetLength(zobj);
     let all = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
-    // A far offset is reached by rank, in logarithmic time.
+    // Far away places are found by their rank.
     let mut walk = walk;
     if offset != 0 {
         let offset = all(offset);
@@ -2005,7 +2004,7 @@ fn limited<'a>(
     walk.take(all(limit))
 }
 
-/// The direction of a range.
+/// In which direction a range goes.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum zrange_direction {
     ZRANGE_DIRECTION_AUTO,
@@ -2029,7 +2028,7 @@ pub fn zrevrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_RANK, ZRANGE_DIRECTION_REVERSE);
 }
 
-/// Emits the elements of a range of scores.
+/// A range of scores.
 fn genericZrangebyscoreCommand(
     handler: &mut zrange_result_handler,
     clients: &mut Clients,
@@ -2121,7 +2120,7 @@ pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, count);
 }
 
-/// Emits the elements of a range of members.
+/// A range of members.
 fn genericZrangebylexCommand(
     handler: &mut zrange_result_handler,
     clients: &mut Clients,
@@ -2149,9 +2148,8 @@ pub fn zrevrangebylexCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_LEX, ZRANGE_DIRECTION_REVERSE);
 }
 
-/// Implements ZRANGE, ZRANGESTORE and the older commands, which say by their name what ZRANGE says
-/// by options. `argc_start` is the place of the source key; minimum and maximum follow it, then the
-/// options.
+/// ZRANGE, ZRANGESTORE and the older commands, which say by their name what ZRANGE says by options.
+/// `argc_start` is the place of the source key; minimum and maximum follow it, then the options.
 fn zrangeGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -2297,7 +2295,7 @@ pub fn zcardCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, len as i64);
 }
 
-/// Queues a score, or a null if there is none.
+/// Queues a score, or nothing.
 fn add_reply_score(server: &mut Server, c: ClientId, score: Option<f64>) {
     match score {
         Some(score) => addReplyDouble(server, c, score),
@@ -2332,7 +2330,7 @@ pub fn zmscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// Implements ZRANK and ZREVRANK.
+/// ZRANK and ZREVRANK.
 fn zrankGenericCommand(server: &mut Server, c: ClientId, argv: &Args, reverse: bool) {
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
     if checkType(server, c, o, OBJ_ZSET) {
@@ -2364,12 +2362,12 @@ pub fn zscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
     scanGenericCommand(server, c, argv, Some(o), cursor);
 }
 
-/// Implements ZPOPMIN, ZPOPMAX, BZPOPMIN and BZPOPMAX; also serves a client that was blocked by one
-/// of the latter.
+/// ZPOPMIN, ZPOPMAX, BZPOPMIN and BZPOPMAX; also used to serve a client that was blocked by one of
+/// the latter.
 ///
-/// Pops from the first of the keys that exists. With `emitkey` its name is sent too: a client that
-/// waits for several needs it. `countarg` is the count of a command that does not block. `end` is
-/// ZSET_MIN or ZSET_MAX.
+/// Of the keys the first one that is there is popped from. With `emitkey` it is sent too: who waits
+/// for several needs it. Who does not wait may give a count, `countarg`. `end` is ZSET_MIN or
+/// ZSET_MAX.
 pub fn genericZpopCommand(
     server: &mut Server,
     c: ClientId,
@@ -2446,7 +2444,7 @@ pub fn genericZpopCommand(
     }
 }
 
-/// Implements ZPOPMIN and ZPOPMAX.
+/// ZPOPMIN and ZPOPMAX.
 fn zpop_command(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
     if argv.len() > 3 {
         addReplyErrorObject(server, c, shared::syntaxerr);
@@ -2466,7 +2464,7 @@ pub fn zpopmaxCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zpop_command(server, c, argv, ZSET_MAX);
 }
 
-/// Implements BZPOPMIN and BZPOPMAX.
+/// BZPOPMIN and BZPOPMAX.
 fn blockingGenericZpopCommand(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
     let db = server[c].db;
     let last = argv.len() - 1;
@@ -2479,8 +2477,7 @@ fn blockingGenericZpopCommand(server: &mut Server, c: ClientId, argv: &Args, end
             if checkType(server, c, o, OBJ_ZSET) {
                 return;
             }
-            // There is an element: the command is executed, and propagated, as a ZPOPMIN or
-            // ZPOPMAX.
+            // There is something: it is a ZPOPMIN or ZPOPMAX, to the replicas too.
             genericZpopCommand(server, c, &[key], end, true, None);
             let name: &[u8] = if end == ZSET_MAX { b"ZPOPMAX" } else { b"ZPOPMIN" };
             rewriteClientCommandVector(server, c, &[name, key]);
@@ -2488,7 +2485,7 @@ fn blockingGenericZpopCommand(server: &mut Server, c: ClientId, argv: &Args, end
         }
     }
 
-    // A client that must not block times out at once, even if the timeout is 0.
+    // Who must not block times out at once, even if the timeout is 0.
     if server[c].flags & CLIENT_DENY_BLOCKING != 0 {
         addReplyNullArray(server, c);
         return;
@@ -2535,15 +2532,14 @@ pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o:
     }
 }
 
-/// The factor that decides between two ways: of a set at most so many times as large as the count,
-/// elements are taken away from a copy of it until enough are left. With a larger one they are
-/// picked until there are enough.
+/// With a set at most so many times as large as the count, elements are taken away from a copy of
+/// it until enough are left. With a larger one they are picked until there are enough.
 const ZRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
 
-/// The number of elements of a ziplist that are picked at once: a count can be anything.
+/// How many elements of a ziplist are picked at once: a count can be anything.
 const ZRANDMEMBER_RANDOM_SAMPLE_LIMIT: usize = 1000;
 
-/// Implements ZRANDMEMBER with a count.
+/// ZRANDMEMBER with a count.
 fn zrandmemberWithCountCommand(
     server: &mut Server,
     c: ClientId,
