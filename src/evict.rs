@@ -15,8 +15,7 @@ use crate::keyspace::KeyRef;
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
 use crate::lazyfree::dbAsyncDelete;
 use crate::networking::{
-    checkClientPauseTimeoutAndReturnIfPaused, flushSlavesOutputBuffers,
-    getClientOutputBufferMemoryUsage,
+    REPLY_BLOCK_HEADER, checkClientPauseTimeoutAndReturnIfPaused, flushSlavesOutputBuffers,
 };
 use crate::notify::notifyKeyspaceEvent;
 use crate::server_h::*;
@@ -183,13 +182,23 @@ pub fn LFUDecrAndReturn(server: &Server, lru: u32) -> u32 {
 /// replicas and the AOF buffer. Otherwise the DELs of evicted keys would fill these buffers and
 /// cause more keys to be evicted, in a loop.
 pub fn freeMemoryGetNotCountedMemory(server: &Server) -> usize {
-    let slaves: usize =
-        server.slaves.iter().map(|&slave| getClientOutputBufferMemoryUsage(&server[slave])).sum();
+    let slaves: usize = server.slaves.iter().map(|&slave| output_memory(&server[slave])).sum();
     let aof = match server.aof_state {
         AOF_OFF => 0,
         _ => server.aof_buf.capacity() + aofRewriteBufferSize(server),
     };
     slaves + aof
+}
+
+/// Returns the memory that a client's output really takes, in bytes.
+///
+/// C: takes `getClientOutputBufferMemoryUsage`, which there is exact but for the fixed buffer, a part
+/// of the client. Here that function counts as the C does, for the sake of the limits, while the
+/// fixed buffer is an allocation that comes and goes, and the list is an array that doubles. What was
+/// left out would look like memory of the data, and evict keys.
+fn output_memory(client: &Client) -> usize {
+    let list = client.reply.capacity() * size_of::<ReplyNode>();
+    client.reply_bytes + client.reply.len() * REPLY_BLOCK_HEADER + list + client.buf.capacity()
 }
 
 /// Memory usage compared with the limit.

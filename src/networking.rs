@@ -168,7 +168,11 @@ const REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT: usize = 1024;
 
 /// The bytes that a node of the reply list counts besides its contents: what the C's node and block
 /// header take on 64 bits, so that the limits mean the same.
-const REPLY_NODE_OVERHEAD: usize = 24 + 16;
+const REPLY_NODE_OVERHEAD: usize = 24 + REPLY_BLOCK_HEADER;
+
+/// The bytes of an allocation for a block of the reply list that are not room for replies: two words,
+/// the header of the C's block.
+pub(crate) const REPLY_BLOCK_HEADER: usize = 16;
 
 // -----------------------------------------------------------------------------
 // Clients
@@ -357,11 +361,10 @@ fn _addReplyProtoToList(clients: &mut Clients, c: ClientId, mut s: &[u8]) {
 }
 
 /// Returns an empty block of the reply list with room for at least `size` bytes. Like the C's it
-/// uses all of its allocation, of which the C's block has a header of two words: so the end of a
-/// large reply fits, and the output buffer limits count the same.
+/// uses all of its allocation, of which the C's block has a header: so the end of a large reply fits,
+/// and the output buffer limits count the same.
 fn new_reply_block(size: usize) -> Vec<u8> {
-    const BLOCK_HEADER: usize = 16;
-    Vec::with_capacity(zmalloc_good_size(size + BLOCK_HEADER) - BLOCK_HEADER)
+    Vec::with_capacity(zmalloc_good_size(size + REPLY_BLOCK_HEADER) - REPLY_BLOCK_HEADER)
 }
 
 /// Adds bytes to the buffer, or else to the reply list. The caller has called
