@@ -70,7 +70,7 @@ fn str_rep<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
     luaL_reserve(L, &mut b, size)?;
     if s.len() == 1 {
         b.resize(size, s[0]);
-    } else {
+    } else if size > 0 {
         for _ in 0..n {
             b.extend_from_slice(&s);
         }
@@ -275,7 +275,8 @@ fn singlematch(ms: &MatchState, c: u8, p: usize, ep: usize) -> bool {
 /// Where the balanced text at `s` ends, between the two characters at `p`.
 fn matchbalance<H>(
     L: &mut lua_State<H>,
-    ms: &MatchState,
+    host: &mut H,
+    ms: &mut MatchState,
     s: usize,
     p: usize,
 ) -> LuaResult<Option<usize>> {
@@ -287,7 +288,9 @@ fn matchbalance<H>(
         return Ok(None);
     }
     let mut cont = 1;
-    for (i, &c) in ms.src.iter().enumerate().skip(s + 1) {
+    for i in s + 1..ms.src.len() {
+        ms.work.step(L, host)?;
+        let c = ms.src[i];
         if c == e {
             cont -= 1;
             if cont == 0 {
@@ -310,7 +313,7 @@ fn max_expand<H>(
 ) -> LuaResult<Option<usize>> {
     let mut i = 0; // how many there are at most
     while s + i < ms.src.len() && singlematch(ms, ms.src[s + i], p, ep) {
-        ms.work.step(L, host)?;
+        ms.work.steps(L, host, ep - p)?; // a set takes the longer the more is in it
         i += 1;
     }
     loop {
@@ -381,13 +384,15 @@ fn end_capture<H>(
 
 fn match_capture<H>(
     L: &mut lua_State<H>,
-    ms: &MatchState,
+    host: &mut H,
+    ms: &mut MatchState,
     s: usize,
     l: u8,
 ) -> LuaResult<Option<usize>> {
     let capture = ms.capture[check_capture(L, ms, l)?];
     // The length of a position capture is, as in the C, a number that no text has.
     let Ok(len) = usize::try_from(capture.len) else { return Ok(None) };
+    ms.work.steps(L, host, len / 16)?;
     let text = &ms.src[capture.init..capture.init + len];
     Ok(ms.src[s..].starts_with(text).then_some(s + len))
 }
@@ -429,7 +434,7 @@ fn match_here<H>(
             }
             b')' => return end_capture(L, host, ms, s, p + 1),
             L_ESC if ms.p(p + 1) == b'b' => {
-                let Some(e) = matchbalance(L, ms, s, p + 2)? else { return Ok(None) };
+                let Some(e) = matchbalance(L, host, ms, s, p + 2)? else { return Ok(None) };
                 s = e;
                 p += 4;
                 continue;
@@ -450,7 +455,7 @@ fn match_here<H>(
                 continue;
             }
             L_ESC if ms.p(p + 1).is_ascii_digit() => {
-                let Some(e) = match_capture(L, ms, s, ms.p(p + 1))? else { return Ok(None) };
+                let Some(e) = match_capture(L, host, ms, s, ms.p(p + 1))? else { return Ok(None) };
                 s = e;
                 p += 2;
                 continue;
@@ -460,6 +465,7 @@ fn match_here<H>(
             _ => {}
         }
         let ep = classend(L, ms, p)?;
+        ms.work.steps(L, host, ep - p)?;
         let m = s < ms.src.len() && singlematch(ms, ms.src[s], p, ep);
         match ms.p(ep) {
             b'?' => {

@@ -34,10 +34,16 @@ impl Work {
     /// A step.
     #[inline(always)]
     pub fn step<H>(&mut self, L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {
-        self.0 += 1;
-        if self.0 == STEPS {
-            self.0 = 0;
-            luaW_charge(L, host, STEPS as i32)?;
+        self.steps(L, host, 1)
+    }
+
+    /// `n` steps.
+    #[inline(always)]
+    pub fn steps<H>(&mut self, L: &mut lua_State<H>, host: &mut H, n: usize) -> LuaResult<()> {
+        self.0 = self.0.saturating_add(n as u32);
+        if self.0 >= STEPS {
+            let n = std::mem::take(&mut self.0);
+            luaW_charge(L, host, n.min(1 << 24) as i32)?;
         }
         Ok(())
     }

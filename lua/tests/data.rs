@@ -12,14 +12,13 @@ fn data(name: &str) -> Vec<u8> {
 }
 
 /// Runs a program, and appends what it returns.
-fn output(name: &str, prefix: &str) -> Vec<u8> {
+fn output(name: &str, chunk: &str, prefix: &str) -> Vec<u8> {
     let mut L = new_state();
     // What the probes were made with had a clock.
     let (_, error) = run(&mut L, b"os = {clock = function() return 0 end}", "=os");
     assert_eq!(error, None);
     let mut host = Output::default();
-    let status =
-        luaL_loadbuffer(&mut L, &mut host, &data(name), format!("@{}", &name[7..]).as_bytes());
+    let status = luaL_loadbuffer(&mut L, &mut host, &data(name), chunk.as_bytes());
     assert_eq!(status, LUA_OK);
     assert_eq!(lua_pcall(&mut L, &mut host, 0, 1, 0), LUA_OK);
     let result = lua_tolstring(&mut L, -1).expect("a string");
@@ -46,21 +45,30 @@ fn assert_lines(ours: &[u8], expected: &[u8], count: usize) {
 /// 562 probes of what a program can see: numbers, formats, messages of errors, functions of the libraries.
 #[test]
 fn probes_print_what_the_reference_prints() {
-    let ours = on_small_stack(|| output("probes/compat.lua", "RESULT "));
+    let ours = on_small_stack(|| output("probes/compat.lua", "@compat.lua", "RESULT "));
     assert_lines(&ours, &data("probes/compat.expected"), 566);
 }
 
 /// The order in which `pairs` goes, and the length of tables with holes.
 #[test]
 fn tables_have_the_order_of_the_reference() {
-    let ours = on_small_stack(|| output("probes/order.lua", ""));
+    let ours = on_small_stack(|| output("probes/order.lua", "@order.lua", ""));
     assert_lines(&ours, &data("probes/order.expected"), 610);
+}
+
+/// 725 probes of cjson, cmsgpack, struct and bit; what is beside them is what 6.2.16 answered to EVAL.
+#[test]
+fn embedded_libraries_return_what_the_reference_returns() {
+    let ours = on_small_stack(|| output("embedded/libraries.lua", "@user_script", ""));
+    let expected = data("embedded/libraries.expected");
+    let count = expected.split(|&c| c == b'\n').count();
+    assert_lines(&ours, &expected, count);
 }
 
 /// What ends a program that runs long. From then on every line is an error, so that no pcall goes on.
 fn deadline(L: &mut lua_State<Output>, host: &mut Output, _ar: &mut lua_Debug) -> LuaResult<()> {
     host.0.push(b'.');
-    if host.0.len() > 300 {
+    if host.0.len() > 60 {
         lua_sethook(L, Some(deadline), LUA_MASKLINE | LUA_MASKCOUNT, 1000);
         return luaL_error!(L, "too long");
     }
@@ -103,18 +111,14 @@ fn attacks_end_with_a_value_or_an_error() {
             }
             let text = lua_tolstring(&mut L, -1)
                 .map_or_else(String::new, |s| s[..s.len().min(200)].escape_ascii().to_string());
-            // The state works afterwards, when the finalizers that are left have had their errors.
+            // The state works afterwards, but for an error of a finalizer that comes in between.
             lua_settop(&mut L, 0);
             lua_sethook(&mut L, None, 0, 0);
-            let mut after = run(&mut L, b"print(('x'):rep(3), #{1, 2})", "=after");
-            for _ in 0..20_000 {
-                if after.1.is_none() {
-                    break;
-                }
-                after = run(&mut L, b"print(('x'):rep(3), #{1, 2})", "=after");
+            let (out, error) = run(&mut L, b"print(('x'):rep(3), #{1, 2})", "=after");
+            let finalizer = b"user_script:5: attempt to index upvalue 'keep' (a nil value)";
+            if error.as_deref() != Some(finalizer) {
+                assert_eq!((out, error), (b"xxx\t2\n".to_vec(), None), "after {name}");
             }
-            let (out, error) = after;
-            assert_eq!((out, error), (b"xxx\t2\n".to_vec(), None), "after {name}");
             format!("{name}: {status} {text}")
         });
         println!("{ended}");

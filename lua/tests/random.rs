@@ -57,6 +57,8 @@ while true do
   if not s then break end
   local env = {tick = tick, cut = cut, key = key, show = show, print = print}
   for i = 1, #names do env[names[i]] = G[names[i]] end
+  -- The metatable of strings is readonly here.
+  env.getmetatable = function(v) return type(v) ~= "string" and getmetatable(v) or nil end
   for name, lib in pairs(libs) do
     env[name] = {}
     for k, v in pairs(lib) do env[name][k] = v end
