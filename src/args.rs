@@ -10,7 +10,7 @@ use std::ops::Index;
 
 use crate::server_h::CommandId;
 
-/// Where an argument lies in the buffer that holds the command, in bytes.
+/// The position of an argument in the buffer that holds the command, in bytes.
 #[derive(Copy, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArgRange {
     pub start: usize,
@@ -26,7 +26,7 @@ pub struct Args<'a> {
     prefetch: CommandPrefetch,
 }
 
-/// What a look at a command's name and first argument told before its turn. Nothing that runs in
+/// The command and the hash of its key, looked up before the command's turn. Nothing that runs in
 /// between can make it untrue: commands get their names at startup, and all dbs hash with one seed.
 #[derive(Copy, Clone, Default)]
 pub struct CommandPrefetch {
@@ -37,26 +37,27 @@ pub struct CommandPrefetch {
 }
 
 impl<'a> Args<'a> {
-    /// Arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if that is
-    /// exactly the bytes the command would be propagated as.
+    /// Makes arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if
+    /// that is exactly the bytes the command would be propagated as.
     #[inline]
     pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>) -> Self {
         Args { buf, ranges, raw, prefetch: CommandPrefetch { cmd: None, key_hash: None } }
     }
 
-    /// These arguments, with what was looked up before their command's turn.
+    /// Returns these arguments with what was looked up before their command's turn.
     #[inline]
     pub fn with_prefetch(self, prefetch: CommandPrefetch) -> Self {
         Args { prefetch, ..self }
     }
 
-    /// `argc`: the number of arguments, with the name.
+    /// Returns the number of arguments, with the name (`argc`).
     #[inline]
     pub fn len(&self) -> usize {
         self.ranges.len()
     }
 
-    /// Argument `i`, for as long as the buffer lives. Panics if there is none, as indexing does.
+    /// Returns argument `i`, for as long as the buffer lives. Panics if there is none, as indexing
+    /// does.
     #[inline]
     #[track_caller]
     pub fn get(&self, i: usize) -> &'a [u8] {
@@ -124,7 +125,7 @@ pub struct Argv {
 }
 
 impl Argv {
-    /// Returns the arguments `args`, the command's name first.
+    /// Makes owned arguments out of `args`, the command's name first.
     pub fn new<T: AsRef<[u8]>>(args: &[T]) -> Argv {
         args.iter().map(|a| a.as_ref()).collect()
     }
@@ -149,18 +150,19 @@ impl Argv {
         self.ranges.len()
     }
 
-    /// Borrows it as a command's arguments.
+    /// Borrows the arguments as those of a command.
     #[inline]
     pub fn as_args(&self) -> Args<'_> {
         Args::new(&self.buf, &self.ranges, Some(&self.buf))
     }
 
-    /// Memory it takes, in bytes, without the structure itself.
+    /// Returns the memory that the arguments take, in bytes, without the structure itself.
     pub fn mem_usage(&self) -> usize {
         self.buf.capacity() + self.ranges.capacity() * size_of::<ArgRange>()
     }
 
-    /// The same arguments with argument `i` replaced; with `i` one past the last, appended.
+    /// Returns a copy of the arguments with argument `i` replaced; with `i` one past the last,
+    /// appended.
     pub fn with_arg(&self, i: usize, value: &[u8]) -> Argv {
         let args = self.as_args();
         let mut all: Vec<&[u8]> = args.iter().collect();

@@ -1,7 +1,7 @@
 //! `blocked.c`: clients that are blocked, and how they are served or unblocked.
 //!
-//! Read first: `blockClient`, `unblockClient`. A client blocks on keys (`blockForKeys`) or because
-//! of CLIENT PAUSE. A command that adds data to a key calls `signalKeyAsReady`; after the command
+//! Read first: `blockClient`, `unblockClient`. A client blocks on keys (`blockForKeys`), on the
+//! acknowledgements of replicas (WAIT, in replication.rs), or because of CLIENT PAUSE. A command that adds data to a key calls `signalKeyAsReady`; after the command
 //! `handleClientsBlockedOnKeys` serves the clients that are blocked on it.
 //!
 //! Differs: a client keeps the keys on which it is blocked in a vector, and is searched for in the
@@ -15,6 +15,7 @@ use crate::keyspace::{KeyRef, OBJ_LIST, OBJ_STREAM, OBJ_ZSET};
 use crate::latency::latencyAddSampleIfNeeded;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
+use crate::replication::{replicationCountAcksByOffset, unblockClientWaitingReplicas};
 use crate::server::{slowlogPushCurrentCommand, updateCachedTime};
 use crate::server_h::*;
 use crate::sys::clock::{elapsedStart, elapsedUs};
@@ -97,6 +98,7 @@ pub fn unblockClient(server: &mut Server, c: ClientId) {
     let btype = server[c].btype;
     match btype {
         BLOCKED_LIST | BLOCKED_ZSET | BLOCKED_STREAM => unblockClientWaitingData(server, c),
+        BLOCKED_WAIT => unblockClientWaitingReplicas(server, c),
         BLOCKED_PAUSE => {
             let node = server[c].paused_list_node.take().expect("a paused client is in the list");
             listDelNode(&mut server.paused_clients, node);
@@ -123,6 +125,11 @@ pub fn unblockClient(server: &mut Server, c: ClientId) {
 pub fn replyToBlockedClientTimedOut(server: &mut Server, c: ClientId) {
     match server[c].btype {
         BLOCKED_LIST | BLOCKED_ZSET | BLOCKED_STREAM => addReplyNullArray(server, c),
+        BLOCKED_WAIT => {
+            let offset = server[c].bpop.reploffset;
+            let numreplicas = replicationCountAcksByOffset(server, offset);
+            addReplyLongLong(server, c, i64::from(numreplicas));
+        }
         _ => panic!("Unknown btype in replyToBlockedClientTimedOut()."),
     }
 }

@@ -1,4 +1,4 @@
-//! Ours: who `c` is. A client is a place in a slab and the generation of what lives there.
+//! Ours: the ids of clients. A client is a place in a slab and the generation of its occupant.
 //!
 //! The C passes `client *` around and must take care that nobody keeps one after `freeClient`. Here
 //! it is a `ClientId`: eight bytes, `Copy`, and checked at each use. A stale id panics with the
@@ -16,7 +16,7 @@ use crate::ds::adlist::List;
 use crate::server_h::{CLIENT_TYPE_OBUF_COUNT, Client, clientBufferLimitsConfig};
 
 // ANCHOR: ClientId
-/// Which client: the C's `client *`.
+/// The id of a client: the C's `client *`.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ClientId {
     index: u32,
@@ -25,13 +25,13 @@ pub struct ClientId {
 // ANCHOR_END: ClientId
 
 impl ClientId {
-    /// Packs it into the word that the reactor and a connection carry.
+    /// Packs the id into the word that the reactor and a connection carry.
     #[inline]
     pub fn to_u64(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
-    /// The reverse of `to_u64`.
+    /// Unpacks an id from a word that `to_u64` made.
     #[inline]
     pub fn from_u64(word: u64) -> ClientId {
         ClientId { index: word as u32, generation: (word >> 32) as u32 }
@@ -52,7 +52,7 @@ pub struct Clients {
     free: Vec<u32>,
     /// The clients with a connection, in order of arrival (the C's `server.clients`).
     pub list: List<ClientId>,
-    /// By the number that CLIENT ID shows (the C's `server.clients_index`).
+    /// The clients by the number that CLIENT ID shows (the C's `server.clients_index`).
     pub index: HashMap<u64, ClientId>,
     /// The number of the next client.
     pub next_client_id: u64,
@@ -77,7 +77,7 @@ impl Clients {
         ClientId { index, generation: slot.generation }
     }
 
-    /// Takes a client out; from here on every copy of `c` is stale.
+    /// Takes a client out of the slab; from here on every copy of `c` is stale.
     #[track_caller]
     pub fn remove(&mut self, c: ClientId) -> Box<Client> {
         let slot = &mut self.slots[c.index as usize];
@@ -88,7 +88,7 @@ impl Clients {
         client
     }
 
-    /// Tells whether `c` is still there.
+    /// Tells whether the client still exists.
     #[inline]
     pub fn contains(&self, c: ClientId) -> bool {
         self.slots
@@ -96,7 +96,7 @@ impl Clients {
             .is_some_and(|s| s.generation == c.generation && s.client.is_some())
     }
 
-    /// Returns the client, if it is still there.
+    /// Returns the client, `None` if it does not exist any more.
     #[inline]
     pub fn get(&self, c: ClientId) -> Option<&Client> {
         let slot = self.slots.get(c.index as usize)?;

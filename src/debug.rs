@@ -72,7 +72,7 @@ use crate::sys::proc::os_page_size;
 use crate::sys::random::random_u64;
 use crate::sys::signal::{self, CrashInfo};
 use crate::sys::socket;
-use crate::types::t_hash::HashRef;
+use crate::types::t_hash::{HashRef, with_entry_bytes};
 use crate::types::t_set::SetRef;
 use crate::types::t_stream::{streamIteratorGetField, streamIteratorGetID, streamIteratorStart};
 use crate::types::t_zset::ZsetRef;
@@ -98,14 +98,6 @@ pub fn xorDigest(digest: &mut Sha1Digest, data: &[u8]) {
 pub fn mixDigest(digest: &mut Sha1Digest, data: &[u8]) {
     xorDigest(digest, data);
     *digest = Sha1::digest(*digest).into();
-}
-
-/// Calls `f` with the bytes of an element of a ziplist; numbers are spelled.
-fn with_element_bytes<R>(entry: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
-    match entry {
-        ZiplistEntry::Str(s) => f(s),
-        ZiplistEntry::Int(n) => f(&ll2string(n)),
-    }
 }
 
 /// Returns the elements of a ziplist two by two.
@@ -147,7 +139,7 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
         AggregateRef::List(ql) => {
             let mut li = quicklist_read(ql, AL_START_HEAD, 0);
             while let Some(entry) = li.read() {
-                with_element_bytes(entry, |ele| mixDigest(digest, ele));
+                with_entry_bytes(entry, |ele| mixDigest(digest, ele));
             }
         }
         AggregateRef::Set(SetRef::Intset(is)) => {
@@ -162,8 +154,8 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
         }
         AggregateRef::Zset(ZsetRef::Ziplist(zl)) => {
             for (ele, score) in ziplist_pairs(zl) {
-                let score = with_element_bytes(score, |text| strtod(text).value);
-                with_element_bytes(ele, |ele| xor_pair_digest(digest, ele, &format_17g(score)));
+                let score = with_entry_bytes(score, |text| strtod(text).value);
+                with_entry_bytes(ele, |ele| xor_pair_digest(digest, ele, &format_17g(score)));
             }
         }
         AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
@@ -175,8 +167,8 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
         }
         AggregateRef::Hash(HashRef::Ziplist(zl)) => {
             for (field, value) in ziplist_pairs(zl) {
-                with_element_bytes(field, |field| {
-                    with_element_bytes(value, |value| xor_pair_digest(digest, field, value))
+                with_entry_bytes(field, |field| {
+                    with_entry_bytes(value, |value| xor_pair_digest(digest, field, value))
                 });
             }
         }

@@ -29,7 +29,7 @@ pub mod util;
 #[cfg(test)]
 mod testing;
 
-/// `sds.c`: what of it still means something on byte vectors: quoting, splitting.
+/// `sds.c`: the functions that still mean something on byte vectors: quoting, splitting.
 pub mod sds;
 
 /// `crc64.c`: the checksum at the end of RDB files and DUMP payloads.
@@ -52,7 +52,7 @@ pub mod anet;
 /// `server.h`: constants, states, and the structures `Server`, `Client`, `redisCommand`.
 pub mod server_h;
 
-/// Who a client is: an id into a slab. Ours.
+/// Ids of clients, and the slab that they point into. Ours.
 pub mod clients;
 
 /// The arguments of a command, borrowed or owned. Ours; in the C they are `argc` and `argv` of the
@@ -65,8 +65,8 @@ pub mod connection;
 /// `networking.c`: clients, queries, replies.
 pub mod networking;
 
-/// Commands are found, and the memory they will want is asked for, before their turn. Ours; the
-/// speed of pipelines.
+/// Look-ahead: commands are parsed, and the memory they will touch is prefetched, before their
+/// turn. Ours; the speed of pipelines.
 pub mod lookahead;
 
 /// `server.c`: start, `serverCron`, `processCommand`, `call`, `propagate`, INFO.
@@ -84,16 +84,16 @@ pub mod acl;
 /// `robj`.
 pub mod keyspace;
 
-/// `object.c`: values: what they say as numbers, what they weigh, OBJECT and MEMORY.
+/// `object.c`: values as numbers, their memory usage, OBJECT and MEMORY.
 pub mod object;
 
 /// `db.c`: lookups, and the commands that work on keys of any type.
 pub mod db;
 
-/// `expire.c`: keys that end, and the cycle that looks for them.
+/// `expire.c`: the expiration of keys, and the cycle that deletes expired ones.
 pub mod expire;
 
-/// `evict.c`: the LRU and LFU clocks, and what happens at maxmemory.
+/// `evict.c`: the LRU and LFU clocks, and eviction at maxmemory.
 pub mod evict;
 
 /// `lazyfree.c`: freeing large values in another thread.
@@ -118,13 +118,13 @@ pub mod scripting;
 /// `pubsub.c`: channels and patterns.
 pub mod pubsub;
 
-/// `blocked.c`: clients that wait.
+/// `blocked.c`: clients that block on keys.
 pub mod blocked;
 
-/// `timeout.c`: clients that wait too long.
+/// `timeout.c`: the timeouts of idle and blocked clients.
 pub mod timeout;
 
-// Persistence: what a child writes.
+// Persistence: the files, and the children that write them.
 
 /// `rio.c`: streams of bytes with a checksum.
 pub mod rio;
@@ -135,10 +135,10 @@ pub mod rdb;
 /// `aof.c`: the log of all changes, and the child that writes a short one.
 pub mod aof;
 
-/// `redis-check-rdb.c`: where a file is damaged.
+/// `redis-check-rdb.c`: checks an RDB file, and tells where it is damaged.
 pub mod redis_check_rdb;
 
-/// `redis-check-aof.c`: the same for an append only file, and how to cut off its damaged end.
+/// `redis-check-aof.c`: checks an append only file, and cuts off its damaged end.
 pub mod redis_check_aof;
 
 /// `cluster.c`, as far as it is about values on their way to other servers: DUMP, RESTORE, MIGRATE.
@@ -147,7 +147,7 @@ pub mod cluster;
 /// `childinfo.c`: the pipe a child reports on.
 pub mod childinfo;
 
-/// `bio.c`: the only other threads: fsync, close, free.
+/// `bio.c`: the background threads, which fsync, close and free.
 pub mod bio;
 
 // The heart.

@@ -24,13 +24,13 @@ use nix::sys::stat::Mode;
 use nix::sys::uio::writev;
 use nix::unistd::write;
 
-/// Everything, for development.
+/// The level of details for development.
 pub const LL_DEBUG: i32 = 0;
-/// What is rarely of use.
+/// The level of information that is rarely useful.
 pub const LL_VERBOSE: i32 = 1;
-/// What a production log should hold; the default.
+/// The level of what a production log should hold; the default.
 pub const LL_NOTICE: i32 = 2;
-/// What the operator should see.
+/// The level of what the operator should see.
 pub const LL_WARNING: i32 = 3;
 /// A flag beside the level: the message alone, without head and newline.
 pub const LL_RAW: i32 = 1 << 10;
@@ -40,8 +40,8 @@ pub const LOG_MAX_LEN: usize = 1024;
 
 /// The clock of the log: milliseconds since 1970 UTC, and seconds that local time is ahead of UTC.
 pub type LogClock = fn() -> (i64, i64);
-/// Where lines go when syslog is on: a level (`LL_DEBUG` to `LL_WARNING`) and the message without
-/// head.
+/// The function that sends a line to syslog: a level (`LL_DEBUG` to `LL_WARNING`) and the message
+/// without head.
 pub type LogSyslog = fn(i32, &[u8]);
 
 static VERBOSITY: AtomicI32 = AtomicI32::new(LL_NOTICE);
@@ -51,7 +51,7 @@ static DAEMONIZE: AtomicBool = AtomicBool::new(false);
 static SYSLOG_ENABLED: AtomicBool = AtomicBool::new(false);
 static LOGFILE: RwLock<Vec<u8>> = RwLock::new(Vec::new());
 static CLOCK: OnceLock<LogClock> = OnceLock::new();
-/// Whether daylight saving is on (the C's `server.daylight_active`).
+/// True while daylight saving is on (the C's `server.daylight_active`).
 static DAYLIGHT: AtomicBool = AtomicBool::new(false);
 static SYSLOG: OnceLock<LogSyslog> = OnceLock::new();
 
@@ -128,7 +128,7 @@ macro_rules! serverLog {
 }
 pub use crate::serverLog;
 
-/// Milliseconds since 1970, and seconds ahead of UTC.
+/// Returns the milliseconds since 1970, and the seconds that local time is ahead of UTC.
 fn now() -> (i64, i64) {
     match CLOCK.get() {
         Some(clock) => {
@@ -142,7 +142,7 @@ fn now() -> (i64, i64) {
     }
 }
 
-/// `%d %b %Y %H:%M:%S.` and the milliseconds, as local time.
+/// A local time that prints as `%d %b %Y %H:%M:%S.` and the milliseconds.
 struct LogTime {
     msec: i64,
     offset: i64,
@@ -191,7 +191,7 @@ pub fn serverLogRaw(level: i32, msg: &[u8]) {
         return;
     }
 
-    // Nothing is allocated: this may be about memory that is out.
+    // Nothing is allocated, since the line may be about an allocation that failed.
     let mut head = Cursor::new([0u8; 96]);
     if !rawmode {
         let (msec, offset) = now();
@@ -216,8 +216,8 @@ pub fn serverLogRaw(level: i32, msg: &[u8]) {
     {
         let logfile = LOGFILE.read().unwrap_or_else(PoisonError::into_inner);
         if logfile.is_empty() {
-            // Unit tests are quiet: what they make a server say is nobody's news. One that looks at
-            // the log names a file.
+            // Unit tests do not log: their servers' lines would hide the result. A test that looks
+            // at the log names a file.
             if !cfg!(test) {
                 write_line(std::io::stdout(), line);
             }
@@ -235,7 +235,7 @@ pub fn serverLogRaw(level: i32, msg: &[u8]) {
     }
 }
 
-/// What [`serverLog!`](crate::serverLog) calls when the level is high enough: formats, cuts at
+/// Implements [`serverLog!`](crate::serverLog) when the level is high enough: formats, cuts at
 /// [`LOG_MAX_LEN`], logs.
 pub fn _serverLog(level: i32, args: fmt::Arguments<'_>) {
     let mut msg = crate::util::format_bytes(args);

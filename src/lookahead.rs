@@ -41,20 +41,20 @@ use crate::types::t_set::SetRef;
 use crate::types::t_zset::ZsetRef;
 use crate::util::short_eq;
 
-/// How many commands of a client are parsed before the first of them runs: enough for memory to
-/// come meanwhile, few enough for all of it to be in the cache still. A pipeline of 100 is four
-/// times as many.
+/// The number of commands of a client that are parsed before the first of them runs: enough for
+/// memory to come meanwhile, few enough for all of it to be in the cache still. A pipeline of 100
+/// is four times as many.
 const PARSE_AHEAD: usize = 25;
-/// How many clients are read before the first has its turn.
+/// The number of clients that are read before the first has its turn.
 pub(crate) const READ_AHEAD: usize = 16;
-/// Places of arguments for which the parser keeps room between calls.
+/// The number of arguments for which the parser keeps room between calls.
 const KEPT_ARGS: usize = 4096;
 /// The flags of a client at which `processInputBuffer` stops, and leaves what is in the query
 /// buffer for later.
 const CLIENT_STOPS_INPUT: u64 =
     CLIENT_BLOCKED | CLIENT_PENDING_COMMAND | CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP;
 
-/// What reading and parsing keep between calls, so that they allocate nothing.
+/// The work space that reading and parsing keep between calls, so that they allocate nothing.
 #[derive(Default)]
 pub(crate) struct InputScratch {
     /// Empty buffers to read into.
@@ -69,9 +69,9 @@ pub(crate) struct InputScratch {
 /// A command that was found ahead of its turn.
 #[derive(Copy, Clone)]
 struct ParsedCommand {
-    /// Where in the query buffer it begins.
+    /// The position in the query buffer at which it begins.
     start: usize,
-    /// Where in the query buffer it ends, and the next one begins.
+    /// The position in the query buffer at which it ends, and the next one begins.
     end: usize,
     /// The place of its first argument in the list of all.
     first: usize,
@@ -83,7 +83,8 @@ struct ParsedCommand {
 }
 // ANCHOR_END: ParsedCommand
 
-/// The limits under which commands were parsed ahead. When they are others, so may be the result.
+/// The limits under which commands were parsed ahead. If they have changed, parsing again may give
+/// another result.
 #[derive(Copy, Clone, PartialEq, Eq)]
 struct ParseLimits {
     multibulklen: i64,
@@ -96,6 +97,7 @@ impl ParseLimits {
     fn of(server: &Server, client: &Client) -> ParseLimits {
         let mut limits =
             ParseLimits { multibulklen: MAX_MULTIBULK_LEN, bulklen: server.proto_max_bulk_len };
+        // A master has accepted the argument under its own limit, as `processMultibulkBuffer` says.
         if client.flags & CLIENT_MASTER != 0 {
             limits.bulklen = i64::MAX;
         }
@@ -110,23 +112,24 @@ impl ParseLimits {
 /// The commands found ahead in the query buffer of one client, for the time of one
 /// `processInputBuffer`.
 pub(crate) struct Lookahead {
-    /// Where the arguments lie in the query buffer, those of one command behind those of another.
+    /// The ranges of the arguments in the query buffer, those of one command behind those of
+    /// another.
     args: Vec<ArgRange>,
     /// The commands of which the next ones to be executed are `batch[next..]`.
     batch: Vec<ParsedCommand>,
     next: usize,
-    /// What the batch was parsed under.
+    /// The limits under which the batch was parsed.
     limits: ParseLimits,
     /// The position at which the last search found something that is no plain, whole command. There
     /// it need not search again.
     stopped_at: usize,
-    /// What was known of the first command in the buffer before the client's turn came.
+    /// The prefetch of the first command in the buffer, from before the client's turn.
     known: CommandPrefetch,
 }
 
 impl Lookahead {
-    /// Nothing is found yet, but that a command may be there of which a part was parsed in an
-    /// earlier call.
+    /// Begins without any command found, but with the arguments of a command of which a part was
+    /// parsed in an earlier call.
     pub(crate) fn begin(server: &mut Server, c: ClientId) -> Lookahead {
         let scratch = &mut server.input_scratch;
         let (mut args, batch) = (take(&mut scratch.args), take(&mut scratch.batch));
@@ -139,7 +142,7 @@ impl Lookahead {
         Lookahead { args, batch, next: 0, limits, stopped_at: usize::MAX, known }
     }
 
-    /// Gives the work space back.
+    /// Gives the work space back to the server.
     pub(crate) fn end(self, server: &mut Server) {
         let Lookahead { mut args, mut batch, .. } = self;
         // A command of a hundred thousand arguments is rare; its work space is not kept for it to
@@ -153,7 +156,8 @@ impl Lookahead {
         server.input_scratch.batch = batch;
     }
 
-    /// Returns the places of arguments, for the parser that takes what this one leaves.
+    /// Returns the ranges of arguments, for the C's parser, which handles what the look-ahead
+    /// leaves.
     pub(crate) fn args_mut(&mut self) -> &mut Vec<ArgRange> {
         &mut self.args
     }
@@ -170,6 +174,8 @@ impl Lookahead {
         }
         self.batch.clear();
         let pos = client.input.qb_pos;
+        // A command of which a part was parsed belongs to the C's parser until it is complete: its
+        // arguments so far are in `args`, which a search would clear.
         if client.reqtype != 0 || qb[pos] != b'*' || pos == self.stopped_at {
             return false;
         }
@@ -224,7 +230,8 @@ impl Lookahead {
             pos = end;
         }
 
-        // Each stage needs what the one before has asked for, so they go over all commands in turn.
+        // Each stage reads the memory that the one before has prefetched, so each goes over all
+        // commands before the next stage begins.
         if batch.len() > 1 {
             let mut last = None;
             let keys = batch.iter().filter_map(move |x| {
@@ -317,8 +324,8 @@ fn parse_command(
     parsed
 }
 
-/// What was looked up last for a batch, of which commands are mostly of one kind, and often about
-/// one key.
+/// The lookup of the previous command in a batch, since the commands of a batch are mostly of one
+/// kind, and often about one key.
 #[derive(Default)]
 struct LastLookup<'a> {
     name: &'a [u8],
@@ -358,7 +365,7 @@ fn prefetch_command<'a>(
     CommandPrefetch { cmd, key_hash }
 }
 
-/// Asks for what looking up these keys (db, hash) will touch.
+/// Prefetches the memory that looking up these keys (db, hash) will touch.
 fn prefetch_keys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clone) {
     for (db, hash) in keys.clone() {
         server.db[db].dict.prefetch_bucket(hash);
@@ -371,9 +378,9 @@ fn prefetch_keys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clo
     }
 }
 
-/// Asks for what the commands will touch within lists, sets, hashes and sorted sets. Large ones but
-/// for lists are tables themselves: the bucket of the member each command names, then the member.
-/// Of lists it is the ends, and of others all that a search passes.
+/// Prefetches the memory that the commands will touch within lists, sets, hashes and sorted sets.
+/// Large ones but for lists are tables themselves: the bucket of the member each command names,
+/// then the member. For lists it is the ends, and for small values all that a search passes.
 fn prefetch_members(
     server: &Server,
     db: usize,
@@ -436,8 +443,8 @@ fn find_aggregate<'a>(
     }
 }
 
-/// Asks for the bucket of the member that a command names; returns the value with the member's
-/// hash. `None`: the value is no table, or no member is named.
+/// Prefetches the bucket of the member that a command names, and returns the value with the
+/// member's hash. `None`: the value is no table, or no member is named.
 fn prefetch_member_bucket<'a>(
     value: AggregateRef<'a>,
     qb: &[u8],
@@ -456,7 +463,7 @@ fn prefetch_member_bucket<'a>(
     Some((value, hash))
 }
 
-/// Reads other clients that have their turn after this one's, and asks for the memory that the
+/// Reads other clients that have their turn after this one's, and prefetches the memory that the
 /// first command of each will want, and that of client `c`. Their turn comes as it would have, and
 /// finds the bytes in the buffer.
 pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
@@ -500,7 +507,8 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
                 client.input.prefetch = prefetch;
                 nread += 1;
             }
-            // The end, or an error: it will be found again when its turn comes.
+            // The end of the stream, or an error: the client's own turn will meet it again, and
+            // handle it.
             _ => release_read_buffer(server, querybuf),
         }
     }
@@ -518,8 +526,8 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
     }
 }
 
-/// What can be known of the first command in `qb`, the client's query buffer, if it is a plain
-/// command with a key.
+/// Returns what can be known of the first command in `qb`, the client's query buffer, if it is a
+/// plain command with a key.
 fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPrefetch {
     let arg = |pos| {
         let (len, start) = parse_header(qb, pos, b'$')?;
@@ -527,7 +535,7 @@ fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPre
         qb.get(start..start + range.len)?;
         Some(range)
     };
-    // Name and key are enough.
+    // The name and the key are enough: a command may come with megabytes of further arguments.
     let args = || {
         let (_, pos) = parse_header(qb, 0, b'*').filter(|(argc, _)| *argc >= 2)?;
         let name = arg(pos)?;

@@ -34,11 +34,11 @@
 //!
 //! # Absent
 //!
-//! WAIT, FAILOVER (a replica does answer `PSYNC ... FAILOVER` of its master),
-//! diskless transfer as a master, and loading from the socket as a replica. A replica takes a
+//! FAILOVER (a replica does answer `PSYNC ... FAILOVER` of its master), diskless transfer as a
+//! master, and loading from the socket as a replica. A replica takes a
 //! diskless master's `$EOF:` payload, by way of the file. Parts that serve only one of these are
-//! left out too: the delay before a diskless save, and `CHILD_TYPE_RDB` with
-//! a socket for a target.
+//! left out too: the delay before a diskless save, and `CHILD_TYPE_RDB` with a socket for a
+//! target.
 //!
 //! # Differs
 //!
@@ -53,7 +53,7 @@ use std::mem::take;
 
 use crate::aof::{startAppendOnly, stopAppendOnly};
 use crate::args::{Args, Argv};
-use crate::blocked::disconnectAllBlockedClients;
+use crate::blocked::{blockClient, disconnectAllBlockedClients, unblockClient};
 use crate::connection::{
     CONN_STATE_CONNECTED, ConnId, connClose, connConnect, connCreateSocket, connDisableTcpNoDelay,
     connGetInfo, connGetLastError, connGetPrivateData, connGetState, connPeerToString, connRead,
@@ -61,7 +61,9 @@ use crate::connection::{
     connWrite,
 };
 use crate::db::{emptyDb, selectDb};
-use crate::ds::adlist::{listAddNodeTail, listDelNode, listLength, listNext, listRewind};
+use crate::ds::adlist::{
+    listAddNodeHead, listAddNodeTail, listDelNode, listLength, listNext, listRewind, listSearchKey,
+};
 use crate::log::{LL_DEBUG, LL_NOTICE, LL_VERBOSE, LL_WARNING};
 use crate::multi::discardTransaction;
 use crate::networking::{
@@ -89,6 +91,7 @@ use crate::sys::file::{
 };
 use crate::sys::random::getRandomHexChars;
 use crate::sys::socket::{close, read, write};
+use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::util::{B, c_str, eq_ignore_case, ll2string, string2ll, strtoll};
 use crate::{addReplyErrorFormat, bformat, sdscatprintf, serverLog};
 
@@ -2650,6 +2653,98 @@ pub fn replicationScriptCacheExists(server: &Server, sha1: &ScriptSha) -> bool {
 // -----------------------------------------------------------------------------
 // SYNCHRONOUS REPLICATION
 // -----------------------------------------------------------------------------
+
+// Replication is asynchronous, and WAIT makes it synchronous for those who ask:
+//
+//     WAIT <number of replicas> <timeout in milliseconds>
+//
+// It returns the number of replicas that have processed the client's writes, as soon as there are
+// as many as asked for, or when the time is over. It needs little beyond what is there:
+//
+// - A master counts the bytes of its stream (`master_repl_offset`), and replicas report how many
+//   they have processed (REPLCONF ACK).
+// - After each command of a client the offset is noted (`woff`): whoever has processed the stream
+//   up to there has processed the command.
+// - WAIT blocks the client, and lets all replicas be asked to report at once, not within a second.
+
+/// Schedules a REPLCONF GETACK to all replicas, which `beforeSleep` sends: one for all the clients
+/// that wait in the same turn of the event loop.
+pub fn replicationRequestAckFromSlaves(server: &mut Server) {
+    server.get_ack_from_slaves = true;
+}
+
+/// Counts the replicas that have acknowledged the stream up to `offset`.
+pub fn replicationCountAcksByOffset(server: &Server, offset: i64) -> i32 {
+    let acked = server.slaves.iter().filter(|&&slave| {
+        let slave = &server[slave];
+        slave.replstate == SLAVE_STATE_ONLINE && slave.repl_ack_off >= offset
+    });
+    acked.count() as i32
+}
+
+/// WAIT numreplicas timeout: waits until so many replicas have acknowledged the client's last write
+/// and all before it, or until the timeout, in milliseconds, is over (0 is never). The reply is the
+/// number of those that have.
+pub fn waitCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if server.masterhost.is_some() {
+        addReplyError(server, c, b"WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated.");
+        return;
+    }
+
+    let Ok(numreplicas) = getLongFromObjectOrReply(server, c, &argv[1], None) else { return };
+    let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[2], UNIT_MILLISECONDS) else {
+        return;
+    };
+
+    // First try without blocking. In a transaction nothing blocks: what is true now is the reply.
+    let offset = server[c].woff;
+    let ackreplicas = i64::from(replicationCountAcksByOffset(server, offset));
+    if ackreplicas >= numreplicas || server[c].flags & CLIENT_MULTI != 0 {
+        addReplyLongLong(server, c, ackreplicas);
+        return;
+    }
+
+    let bpop = &mut server[c].bpop;
+    bpop.timeout = timeout;
+    bpop.reploffset = offset;
+    bpop.numreplicas = numreplicas as i32;
+    listAddNodeHead(&mut server.clients_waiting_acks, c);
+    blockClient(server, c, BLOCKED_WAIT);
+    replicationRequestAckFromSlaves(server);
+}
+
+/// Removes a client from the list of those that wait in WAIT. Never call this directly: use
+/// `unblockClient`.
+pub fn unblockClientWaitingReplicas(server: &mut Server, c: ClientId) {
+    let node = listSearchKey(&server.clients_waiting_acks, c);
+    let node = node.expect("a client that is blocked in WAIT is in the list");
+    listDelNode(&mut server.clients_waiting_acks, node);
+}
+
+/// Unblocks the clients in WAIT for which enough replicas have acknowledged.
+pub fn processClientsWaitingReplicas(server: &mut Server) {
+    // What was found for the last client that is satisfied: one that asks for no more is satisfied
+    // as well, and the replicas need not be counted for it.
+    let mut last_offset = 0;
+    let mut last_numreplicas = 0;
+
+    let mut li = listRewind(&server.clients_waiting_acks);
+    while let Some(c) = listNext(&server.clients_waiting_acks, &mut li) {
+        let (reploffset, numreplicas) = (server[c].bpop.reploffset, server[c].bpop.numreplicas);
+        let known =
+            last_offset != 0 && last_offset >= reploffset && last_numreplicas >= numreplicas;
+        if !known {
+            let acked = replicationCountAcksByOffset(server, reploffset);
+            if acked < numreplicas {
+                continue;
+            }
+            last_offset = reploffset;
+            last_numreplicas = acked;
+        }
+        unblockClient(server, c);
+        addReplyLongLong(server, c, i64::from(last_numreplicas));
+    }
+}
 
 /// Returns the offset up to which we have processed our master's stream; 0 on a master. A master
 /// that knows no offsets leaves -1 in the client, which counts as 0 here, since callers want an

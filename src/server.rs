@@ -71,8 +71,9 @@ use crate::rdb::{
 };
 use crate::replication::{
     FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
-    replicationCacheMasterUsingMyself, replicationCron, replicationFeedMonitors,
-    replicationFeedSlaves, replicationScriptCacheInit, replicationStartPendingFork,
+    processClientsWaitingReplicas, replicationCacheMasterUsingMyself, replicationCron,
+    replicationFeedMonitors, replicationFeedSlaves, replicationScriptCacheInit,
+    replicationStartPendingFork,
 };
 use crate::scripting::scriptingInit;
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
@@ -269,6 +270,7 @@ pub const COMMANDS: &[CommandSpec] = {
         command("slowlog", slowlog::slowlogCommand, -2, "admin random ok-loading ok-stale", NOKEYS),
         command("script", scripting::scriptCommand, -2, "no-script may-replicate @scripting", NOKEYS),
         command("time", timeCommand, 1, "random fast ok-loading ok-stale", NOKEYS),
+        command("wait", replication::waitCommand, 3, "no-script @keyspace", NOKEYS),
         command("command", commandCommand, -1, "ok-loading ok-stale random @connection", NOKEYS),
         command("post", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
         command("host:", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
@@ -377,7 +379,7 @@ impl CommandTable {
 
 /// The commands of the C whose parts are not here. Hardened configurations rename and remove them.
 const absent_commands: &[&str] =
-    &["acl", "asking", "cluster", "failover", "module", "readonly", "readwrite", "wait"];
+    &["acl", "asking", "cluster", "failover", "module", "readonly", "readwrite"];
 
 impl Index<CommandId> for CommandTable {
     type Output = redisCommand;
@@ -1159,9 +1161,27 @@ pub fn beforeSleep(server: &mut Server) {
         activeExpireCycle(server, ACTIVE_EXPIRE_CYCLE_FAST);
     }
 
+    // Unblock the clients in WAIT for which enough replicas have acknowledged.
+    if listLength(&server.clients_waiting_acks) != 0 {
+        processClientsWaitingReplicas(server);
+    }
+
     // Process what clients that were just unblocked had sent while they were blocked.
     if listLength(&server.unblocked_clients) != 0 {
         processUnblockedClients(server);
+    }
+
+    // Ask all replicas for an acknowledgement, if a client has blocked in WAIT. This comes after the
+    // clients that were just unblocked: the next command of one of them may be another WAIT, and
+    // without another event it would wait for the cron.
+    //
+    // Not during a pause, in which the offset must not move. If we are still the master afterwards,
+    // they are asked then.
+    if server.get_ack_from_slaves && !checkClientPauseTimeoutAndReturnIfPaused(server) {
+        let argv = Argv::new(&["REPLCONF", "GETACK", "*"]);
+        let slaveseldb = server.slaveseldb;
+        replicationFeedSlaves(server, slaveseldb, &argv.as_args());
+        server.get_ack_from_slaves = false;
     }
 
     // Write the append only file, before any client is sent the reply that its write was executed.
@@ -2424,6 +2444,10 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         addReply(server, c, shared::queued);
     } else {
         call(server, c, argv, CMD_CALL_FULL);
+        // The command may have ended the client.
+        if server.clients.contains(c) {
+            server[c].woff = server.master_repl_offset;
+        }
         if !server.ready_keys.is_empty() {
             handleClientsBlockedOnKeys(server);
         }

@@ -3,7 +3,7 @@
 //! Read first: `Server` (everything the process knows), `Client` (everything it knows of one
 //! connection), `redisCommand`. Constants keep the C's names and values, fields keep the C's names.
 //! What differs: a pointer to a client is a `ClientId` (see clients.rs), a `redisDb *` is the
-//! number of the db, a `robj *` in the keyspace is a `KeyRef` (see object.rs), and what queueing a
+//! number of the db, a `robj *` in the keyspace is a `KeyRef` (see keyspace/), and what queueing a
 //! reply touches is one field, `server.clients`. Absent: the fields of parts that are not here yet
 //! (the debugger of scripts, cluster, modules, TLS, I/O threads).
 
@@ -18,11 +18,11 @@ use crate::connection::{ConnId, Net};
 use crate::ds::adlist::{List, ListNode};
 use crate::keyspace::{KeyRef, Keyspace, Object, ValueMut, ValueRef};
 
-/// What a function that can only fail returns: `C_OK` or `C_ERR`.
+/// The result of a function that succeeds or fails and returns nothing else: `C_OK` or `C_ERR`.
 pub type CResult = Result<(), ()>;
-/// It worked.
+/// Success.
 pub const C_OK: CResult = Ok(());
-/// It did not; the function's description says what was done about it.
+/// Failure; the function's description says what was done about it.
 pub const C_ERR: CResult = Err(());
 
 /// Milliseconds since the epoch, where a value is a point in time, or just milliseconds, where it
@@ -188,7 +188,7 @@ pub const CLIENT_DENY_BLOCKING: u64 = 1 << 41;
 pub const CLIENT_REPL_RDBONLY: u64 = 1 << 42;
 pub const CLIENT_PUSHING: u64 = 1 << 43;
 
-// What a blocked client waits for.
+// What a blocked client waits for (`btype`).
 pub const BLOCKED_NONE: usize = 0;
 pub const BLOCKED_LIST: usize = 1;
 pub const BLOCKED_WAIT: usize = 2;
@@ -216,7 +216,7 @@ pub const SLAVE_STATE_WAIT_BGSAVE_END: i32 = 7;
 pub const SLAVE_STATE_SEND_BULK: i32 = 8;
 pub const SLAVE_STATE_ONLINE: i32 = 9;
 
-// What a replica says it can do (REPLCONF capa).
+// The capabilities that a replica announces (REPLCONF capa).
 pub const SLAVE_CAPA_NONE: i32 = 0;
 pub const SLAVE_CAPA_EOF: i32 = 1 << 0;
 pub const SLAVE_CAPA_PSYNC2: i32 = 1 << 1;
@@ -248,7 +248,7 @@ pub const AOF_READ_DIFF_INTERVAL_BYTES: u64 = 1024 * 10;
 /// The number of the client in whose name the file is loaded.
 pub const CLIENT_ID_AOF: u64 = u64::MAX;
 
-// How deep RESTORE and the RDB loader look into a payload.
+// How thoroughly RESTORE and the RDB loader check a payload.
 pub const SANITIZE_DUMP_NO: i32 = 0;
 pub const SANITIZE_DUMP_YES: i32 = 1;
 pub const SANITIZE_DUMP_CLIENTS: i32 = 2;
@@ -362,23 +362,23 @@ pub const CONFIG_DEFAULT_PROC_TITLE_TEMPLATE: &[u8] = b"{title} {listen-addr} {s
 
 /// The version of Redis that we behave as, in INFO, HELLO, LOLWUT and the RDB's AUX fields.
 pub const REDIS_VERSION: &str = "6.2.16";
-/// The same as a number: 0x00MMmmpp.
+/// `REDIS_VERSION` as a number: 0x00MMmmpp.
 pub const REDIS_VERSION_NUM: i64 = 0x0006_0210;
 
 // -----------------------------------------------------------------------------
 // States
 // -----------------------------------------------------------------------------
 
-/// How far a replica has come with its master. The order matters: everything between
+/// The state of a replica's link to its master. The order matters: everything between
 /// `RECEIVE_PING_REPLY` and `RECEIVE_PSYNC_REPLY` is the handshake.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum repl_state {
-    /// Not a replica.
+    /// This server is a master.
     #[default]
     REPL_STATE_NONE,
-    /// The next `replicationCron` connects.
+    /// The replica has to connect; the next `replicationCron` does.
     REPL_STATE_CONNECT,
-    /// Waiting for connect(2).
+    /// The replica waits for connect(2).
     REPL_STATE_CONNECTING,
     REPL_STATE_RECEIVE_PING_REPLY,
     REPL_STATE_SEND_HANDSHAKE,
@@ -388,14 +388,14 @@ pub enum repl_state {
     REPL_STATE_RECEIVE_CAPA_REPLY,
     REPL_STATE_SEND_PSYNC,
     REPL_STATE_RECEIVE_PSYNC_REPLY,
-    /// Receiving the RDB.
+    /// The replica receives the RDB.
     REPL_STATE_TRANSFER,
-    /// Following.
+    /// The replica applies the stream of its master.
     REPL_STATE_CONNECTED,
 }
 pub use repl_state::*;
 
-/// What CLIENT PAUSE holds back; a larger value holds back more.
+/// The commands that CLIENT PAUSE holds back; a larger value holds back more.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum pause_type {
     #[default]
@@ -405,7 +405,7 @@ pub enum pause_type {
 }
 pub use pause_type::*;
 
-/// What a child tells through the child-info pipe.
+/// The occasion of a message on the child-info pipe.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum childInfoType {
     CHILD_INFO_TYPE_CURRENT_INFO,
@@ -426,14 +426,14 @@ pub struct RedisDb {
     pub dict: Keyspace,
     /// Keys that clients wait for (BLPOP and friends), each with its clients in order of arrival.
     pub blocking_keys: HashMap<Vec<u8>, List<ClientId>>,
-    /// Those of them that got data and are in `server.ready_keys`.
+    /// Those of `blocking_keys` that got data and are in `server.ready_keys`.
     pub ready_keys: HashSet<Vec<u8>>,
     /// WATCHed keys, each with its clients.
     pub watched_keys: HashMap<Vec<u8>, List<ClientId>>,
     pub id: usize,
     /// Average time to live, in milliseconds, as sampled by the active expire cycle.
     pub avg_ttl: i64,
-    /// Where the active expire cycle goes on.
+    /// The cursor at which the active expire cycle goes on.
     pub expires_cursor: u64,
 }
 
@@ -444,7 +444,8 @@ impl RedisDb {
         self.dict.get(o)
     }
 
-    /// The same, to change an aggregate in place.
+    /// Returns the value behind a handle, to change an aggregate in place. Panics with the caller's
+    /// place if the handle is stale.
     #[track_caller]
     pub fn get_mut(&mut self, o: KeyRef) -> ValueMut<'_> {
         self.dict.get_mut(o)
@@ -467,11 +468,11 @@ pub struct multiState {
     pub commands: Vec<multiCmd>,
     /// Flags of all the commands, OR-ed.
     pub cmd_flags: u64,
-    /// The flags that some command lacks, OR-ed.
+    /// The inverted flags of all the commands, OR-ed: each flag that at least one command lacks.
     pub cmd_inv_flags: u64,
 }
 
-/// What a blocked XREAD waits for on a key, besides the key: entries after this id.
+/// The ID of a stream's entry. A blocked XREAD waits for entries after this one.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub struct streamID {
     pub ms: u64,
@@ -495,6 +496,9 @@ pub struct blockingState {
     pub xread_group: Option<Vec<u8>>,
     pub xread_consumer: Option<Vec<u8>>,
     pub xread_group_noack: bool,
+    /// The number of replicas that WAIT waits for, and the offset that each has to acknowledge.
+    pub numreplicas: i32,
+    pub reploffset: i64,
 }
 
 /// `readyList`: a key that clients wait for and that got data.
@@ -515,7 +519,7 @@ pub type UserId = usize;
 /// The user every connection starts as.
 pub const DefaultUser: UserId = 0;
 
-/// `user`: who may do what.
+/// `user`: a user of the ACL, with passwords and rules.
 #[derive(Default, Clone)]
 pub struct User {
     pub name: Vec<u8>,
@@ -534,7 +538,7 @@ pub enum ReplyNode {
     Deferred(u32),
 }
 
-/// How far a client's input has come: positions in its query buffer, and what is known of the
+/// The state of a client's input: positions in its query buffer, and what is known of the
 /// command behind them.
 ///
 /// ```text
@@ -561,7 +565,7 @@ pub struct InputState {
     pub qb_parsed: usize,
     /// Where its arguments so far lie.
     pub qb_args: Vec<ArgRange>,
-    /// Whether all its lines so far end in CRLF, as those we send do, so that it can be propagated
+    /// True if all its lines so far end in CRLF, as those we send do, so that it can be propagated
     /// as it came.
     pub qb_canonical: bool,
     /// Length of the query buffer that is out of the client; 0 when it is not. A reader of the
@@ -572,18 +576,19 @@ pub struct InputState {
     /// Bytes in `querybuf` that were read before the client's turn in the event loop came, and not
     /// accounted for yet.
     pub read_ahead: usize,
-    /// What is known already of the command at the start of `querybuf`.
+    /// The command at the start of `querybuf` and the hash of its key, as far as they are known
+    /// already.
     pub prefetch: CommandPrefetch,
 }
 
 /// `client`: a connection, or one of the clients without one (the cached master, a loader's).
 #[derive(Default)]
 pub struct Client {
-    /// The number that CLIENT ID shows; never used again.
+    /// The number that CLIENT ID shows. No other client ever gets it.
     pub id: u64,
     /// `None` for a client without a connection, and for one whose connection was closed.
     pub conn: Option<ConnId>,
-    /// 2 or 3.
+    /// The version of the protocol, 2 or 3.
     pub resp: i32,
     pub db: usize,
     pub name: Option<Vec<u8>>,
@@ -591,7 +596,7 @@ pub struct Client {
     pub querybuf: Vec<u8>,
     /// How far the bytes in `querybuf` have been parsed and executed.
     pub input: InputState,
-    /// Of a master: what was received and is not passed on to our replicas yet.
+    /// For a master: the bytes received that are not passed on to our replicas yet.
     pub pending_querybuf: Vec<u8>,
     /// How far `pending_querybuf` was passed on; above 0 only while commands run.
     pub pending_pos: usize,
@@ -599,14 +604,15 @@ pub struct Client {
     /// The number of arguments of a command that is only partly received, and their total length
     /// (for INFO and limits).
     pub argv_len_sum: usize,
-    /// What the running command is to be propagated as, where it was rewritten; also a whole
-    /// command that waits (CLIENT PAUSE).
+    /// The arguments as which the running command is to be propagated, if it was rewritten; also a
+    /// whole command that waits (CLIENT PAUSE).
     pub argv: Option<Argv>,
-    /// What the client sent, where argv was rewritten or redacted: for MONITOR and the slow log.
+    /// The arguments that the client sent, if some of them were redacted: for MONITOR and the slow
+    /// log.
     pub original_argv: Option<Argv>,
     pub cmd: Option<CommandId>,
     pub lastcmd: Option<CommandId>,
-    /// `None` may do everything (the master's client).
+    /// The user whose rules apply. `None` may do everything (the master's client).
     pub user: Option<UserId>,
     pub reqtype: i32,
     /// Arguments of the current request still to be read.
@@ -628,14 +634,14 @@ pub struct Client {
     pub duration: i64,
     pub lastinteraction: i64,
     pub obuf_soft_limit_reached_time: i64,
-    /// It is to be closed because of its output buffer, and the log does not know yet.
+    /// The client is to be closed because of its output buffer, and that is not logged yet.
     pub obuf_limit_reached: bool,
     /// CLIENT_*
     pub flags: u64,
     pub authenticated: bool,
-    /// What `authRequired` said when the client's input was last looked at.
+    /// The result of `authRequired` when the client's input was last looked at.
     pub auth_required: bool,
-    /// SLAVE_STATE_*, of a replica.
+    /// The state of a replica, SLAVE_STATE_*.
     pub replstate: i32,
     pub repl_put_online_on_ack: bool,
     /// The RDB file being sent.
@@ -643,16 +649,16 @@ pub struct Client {
     pub repldboff: i64,
     pub repldbsize: i64,
     pub replpreamble: Option<Vec<u8>>,
-    /// Of a master: the offset of what was read from it.
+    /// For a master: the offset of what was read from it.
     pub read_reploff: i64,
-    /// Of a master: the offset of what was applied.
+    /// For a master: the offset of what was applied.
     pub reploff: i64,
-    /// Of a replica: the offset it acknowledged, and when.
+    /// For a replica: the offset it acknowledged, and when.
     pub repl_ack_off: i64,
     pub repl_ack_time: i64,
     /// The offset in +FULLRESYNC; replicas that join the same save get it too.
     pub psync_initial_offset: i64,
-    /// Of a master: its replication id, 40 hex digits.
+    /// For a master: its replication id, 40 hex digits.
     pub replid: Vec<u8>,
     pub slave_listening_port: i32,
     pub slave_addr: Option<Vec<u8>>,
@@ -661,6 +667,8 @@ pub struct Client {
     /// BLOCKED_*
     pub btype: usize,
     pub bpop: blockingState,
+    /// The replication offset after this client's last command: what WAIT waits for.
+    pub woff: i64,
     pub watched_keys: Vec<watchedKey>,
     pub pubsub_channels: HashSet<Vec<u8>>,
     pub pubsub_patterns: Vec<Vec<u8>>,
@@ -689,7 +697,7 @@ pub struct clientBufferLimitsConfig {
 /// The number of a command in `server.commands`.
 pub type CommandId = usize;
 
-/// A command's function. What it returns nobody looks at: the reply says it all.
+/// A command's function. It returns nothing: results and errors go into the client's reply.
 pub type redisCommandProc = fn(&mut Server, ClientId, &Args);
 
 /// Finds the keys among the arguments of a command whose keys have no fixed places: indices into
@@ -708,7 +716,7 @@ pub struct redisCommand {
     pub flags: u64,
     pub getkeys_proc: Option<redisGetKeysProc>,
     pub firstkey: i32,
-    /// Counted from the end where negative.
+    /// The last key, counted from the end where negative.
     pub lastkey: i32,
     pub keystep: i32,
     pub microseconds: i64,
@@ -782,14 +790,14 @@ pub struct inst_metric {
 pub struct slowlogEntry {
     pub argv: Vec<Vec<u8>>,
     pub id: i64,
-    /// Microseconds.
+    /// The duration in microseconds.
     pub duration: i64,
     pub time: i64,
     pub cname: Vec<u8>,
     pub peerid: Vec<u8>,
 }
 
-/// Everything the process knows. It is one value, passed down as the first argument.
+/// The whole state of a server. It is one value, passed down as the first argument.
 #[derive(Default)]
 pub struct Server {
     // General
@@ -806,7 +814,7 @@ pub struct Server {
     pub commands: crate::server::CommandTable,
     /// The event loop and the connections it serves (the C's `server.el`).
     pub net: Net,
-    /// What reading and parsing keep between calls.
+    /// The work space that reading and parsing keep between calls.
     pub(crate) input_scratch: crate::lookahead::InputScratch,
     /// Error replies by their first word, for INFO errorstats.
     pub errors: BTreeMap<Vec<u8>, i64>,
@@ -816,12 +824,12 @@ pub struct Server {
     pub pidfile: Option<Vec<u8>>,
     pub arch_bits: i32,
     pub cronloops: i64,
-    /// Where `databasesCron` goes on.
+    /// The db at which `databasesCron` goes on.
     pub resize_db: usize,
     pub rehash_db: usize,
     /// The kernel and the machine, for INFO.
     pub os_name: Vec<u8>,
-    /// What `setproctitle` writes over; `None` where the title cannot be changed.
+    /// The memory that `setproctitle` writes over; `None` where the title cannot be changed.
     pub proc_title: Option<crate::sys::proc::ProcTitle>,
     pub runid: Vec<u8>,
     pub initial_memory_usage: usize,
@@ -847,7 +855,8 @@ pub struct Server {
     pub clients: Clients,
     pub slaves: List<ClientId>,
     pub monitors: List<ClientId>,
-    /// Whose command runs. After a call that may free it, ask `server.clients.contains`.
+    /// The client whose command runs; `unlinkClient` clears it. After a call that may free a
+    /// client, ask `server.clients.contains`.
     pub current_client: Option<ClientId>,
     /// Blocked clients by deadline (milliseconds, client number).
     pub clients_timeout_table: std::collections::BTreeSet<(u64, ClientId)>,
@@ -860,12 +869,12 @@ pub struct Server {
     /// had been; 0 is never.
     pub command_clock: ustime_t,
     pub command_clock_reads: i64,
-    /// What it is read from; set by the system's clock in each turn of the loop.
+    /// The clock behind `command_clock`; set by the system's clock in each turn of the loop.
     pub tick_clock: crate::sys::clock::TickClock,
     /// Error replies counted so far, as the innermost `call` knows it.
     pub prev_err_count: i64,
     pub client_pause_type: pause_type,
-    /// In milliseconds as `steady_ms` counts them.
+    /// The end of the pause, in milliseconds as `steady_ms` counts them.
     pub client_pause_end_time: mstime_t,
     pub paused_clients: List<ClientId>,
     pub protected_mode: bool,
@@ -897,7 +906,7 @@ pub struct Server {
     pub stat_keyspace_hits: i64,
     pub stat_keyspace_misses: i64,
     pub stat_peak_memory: usize,
-    /// What was ever allocated when the peak was last looked at (`has_allocated_since`).
+    /// The total of all allocations when the peak was last updated (`has_allocated_since`).
     pub stat_peak_mark: u64,
     /// Duration of the last fork in microseconds, and its rate in GB per second.
     pub stat_fork_time: i64,
@@ -932,7 +941,7 @@ pub struct Server {
     pub inst_metric: [inst_metric; STATS_METRIC_COUNT],
 
     // Configuration
-    /// What was said about parts that are not here, by the name of the directive: numbers, and
+    /// The values of directives about absent parts, by the name of the directive: numbers, and
     /// texts (see `absent_number` and `absent_text` in config.rs).
     pub absent_numbers: BTreeMap<&'static str, i64>,
     pub absent_texts: BTreeMap<&'static str, Vec<u8>>,
@@ -946,7 +955,7 @@ pub struct Server {
     pub skip_checksum_validation: bool,
     /// Connections that MIGRATE keeps for a while, by `host:port`.
     pub migrate_cached_sockets: HashMap<Vec<u8>, crate::cluster::migrateCachedSocket>,
-    /// The compressor of DUMP, from one to the next.
+    /// The compressor of DUMP, kept from one call to the next.
     pub dump_lzf: Option<Box<crate::ds::lzf::LzfState>>,
     pub jemalloc_bg_thread: bool,
     pub client_max_querybuf_len: usize,
@@ -961,9 +970,9 @@ pub struct Server {
     pub latency_monitor_threshold: i64,
 
     // AOF persistence
-    /// What the configuration says.
+    /// `appendonly`, as configured.
     pub aof_enabled: bool,
-    /// What is: AOF_OFF, AOF_ON, AOF_WAIT_REWRITE.
+    /// The actual state: AOF_OFF, AOF_ON, AOF_WAIT_REWRITE.
     pub aof_state: i32,
     /// AOF_FSYNC_*
     pub aof_fsync: i32,
@@ -972,18 +981,18 @@ pub struct Server {
     /// A rewrite is started when the file has grown by so much, and has so many bytes.
     pub aof_rewrite_perc: i32,
     pub aof_rewrite_min_size: i64,
-    /// Its size after the last rewrite, or at the start.
+    /// The size of the file after the last rewrite, or at the start.
     pub aof_rewrite_base_size: i64,
     pub aof_current_size: i64,
-    /// What of it an fsync was asked for.
+    /// The length of the file up to which an fsync was requested.
     pub aof_fsync_offset: i64,
     /// Microseconds to sleep before each write, for tests.
     pub aof_flush_sleep: i32,
-    /// Rewrite when the child that lives now has ended.
+    /// A rewrite is to start when the child that is active now has ended.
     pub aof_rewrite_scheduled: bool,
-    /// What changed since a rewrite began, and is not sent to its child.
+    /// The changes since a rewrite began that are not sent to its child yet.
     pub aof_rewrite_buf_blocks: VecDeque<crate::aof::aofrwblock>,
-    /// What is to be written before the loop sleeps.
+    /// The changes that are to be written before the loop sleeps.
     pub aof_buf: Vec<u8>,
     pub aof_fd: Option<RawFd>,
     /// The db that the file has selected; -1 makes the next command say it.
@@ -995,7 +1004,7 @@ pub struct Server {
     pub aof_rewrite_time_last: i64,
     pub aof_rewrite_time_start: i64,
     pub aof_lastbgrewrite_status: CStatus,
-    /// Writes that did not wait for an fsync any longer.
+    /// The number of writes that stopped waiting for an fsync.
     pub aof_delayed_fsync: u64,
     pub aof_rewrite_incremental_fsync: bool,
     pub aof_last_write_status: CStatus,
@@ -1004,11 +1013,11 @@ pub struct Server {
     pub aof_last_write_error_log: i64,
     pub aof_load_truncated: bool,
     pub aof_use_rdb_preamble: bool,
-    /// As long as a child rewrites: how we talk to each other.
+    /// The pipes between parent and child, as long as a child rewrites.
     pub aof_pipes: Option<crate::aof::aofPipes>,
-    /// The child wants no more of what changes.
+    /// The child has asked for no more changes.
     pub aof_stop_sending_diff: bool,
-    /// The child: what it got from the parent.
+    /// In the child: the changes that it got from the parent.
     pub aof_child_diff: Vec<u8>,
 
     // RDB persistence
@@ -1021,7 +1030,7 @@ pub struct Server {
     pub rdb_checksum: bool,
     pub rdb_del_sync_files: bool,
     pub lastsave: i64,
-    /// The same moment in `steady_time`: save points count from it.
+    /// The moment of `lastsave` in `steady_time`: save points count from it.
     pub lastsave_steady: i64,
     pub lastbgsave_try: i64,
     pub rdb_save_time_last: i64,
@@ -1061,7 +1070,7 @@ pub struct Server {
     pub replid: Vec<u8>,
     pub replid2: Vec<u8>,
     pub master_repl_offset: i64,
-    /// `replid2` is good up to this offset; -1 when there is none.
+    /// The offset up to which `replid2` is valid; -1 when there is none.
     pub second_replid_offset: i64,
     /// The db the replication stream has selected; -1 makes the next command say it.
     pub slaveseldb: i32,
@@ -1089,7 +1098,7 @@ pub struct Server {
     pub repl_timeout: i32,
     pub master: Option<ClientId>,
     pub cached_master: Option<ClientId>,
-    /// Seconds.
+    /// The timeout of a line of the handshake, in seconds.
     pub repl_syncio_timeout: i32,
     pub repl_state: repl_state,
     /// Size of the RDB being received; -1 until it is known.
@@ -1105,17 +1114,24 @@ pub struct Server {
     pub repl_slave_ignore_maxmemory: bool,
     pub repl_slave_lazy_flush: bool,
     pub repl_down_since: i64,
-    /// The link was closed because of what the master sent: the cron makes the next one.
+    /// The link was closed because of what the master sent: `replicationCron` is to connect again,
+    /// not the code that closed it.
     pub repl_reconnect_later: bool,
     pub repl_disable_tcp_nodelay: bool,
     pub slave_priority: i32,
     pub replica_announced: bool,
     pub slave_announce_port: i32,
     pub slave_announce_ip: Option<Vec<u8>>,
-    /// What +FULLRESYNC said, until there is a master client to hold it.
+    /// The id and offset of +FULLRESYNC, until there is a master client to hold them.
     pub master_replid: Vec<u8>,
     pub master_initial_offset: i64,
     pub repl_statics: crate::replication::ReplicationStatics,
+
+    // Synchronous replication
+    /// Clients that wait in WAIT.
+    pub clients_waiting_acks: List<ClientId>,
+    /// Ask all replicas for an acknowledgement before the loop sleeps.
+    pub get_ack_from_slaves: bool,
 
     // Limits
     pub maxclients: u32,
@@ -1202,7 +1218,7 @@ pub struct Server {
     pub stream_node_max_entries: i64,
     pub list_max_ziplist_size: i32,
     pub list_compress_depth: i32,
-    /// Where the random numbers of SPOP and the like go on; 0 before the first. See
+    /// The state of the generator for SPOP and the like; 0 before the first use. See
     /// `types::t_set::Random`.
     pub random_state: u64,
 

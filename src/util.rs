@@ -72,26 +72,27 @@ impl Write for ByteSink<'_> {
     }
 }
 
-/// Formats to bytes; what [`bformat!`](crate::bformat) calls.
+/// Formats to bytes: implements [`bformat!`](crate::bformat).
 pub fn format_bytes(args: fmt::Arguments<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     append_bytes(&mut out, args);
     out
 }
 
-/// Formats to the end of `out`; what [`sdscatprintf!`](crate::sdscatprintf) calls.
+/// Formats to the end of `out`: implements [`sdscatprintf!`](crate::sdscatprintf).
 pub fn append_bytes(out: &mut Vec<u8>, args: fmt::Arguments<'_>) {
     // The sink never fails, and a Display of ours neither.
     let _ = ByteSink(out).write_fmt(args);
 }
 
-/// `format!` that makes a `Vec<u8>`: bytes given as [`B`](crate::util::B) come out as they are.
+/// Formats to a `Vec<u8>`, with the syntax of `format!`: bytes given as [`B`](crate::util::B) come
+/// out as they are.
 #[macro_export]
 macro_rules! bformat {
     ($($arg:tt)*) => { $crate::util::format_bytes(format_args!($($arg)*)) };
 }
 
-/// `sdscatprintf`: formats to the end of a `Vec<u8>`, like [`bformat!`].
+/// Formats to the end of a `Vec<u8>`, like [`bformat!`].
 #[macro_export]
 macro_rules! sdscatprintf {
     ($out:expr, $($arg:tt)*) => { $crate::util::append_bytes(&mut $out, format_args!($($arg)*)) };
@@ -102,13 +103,14 @@ pub fn c_str(s: &[u8]) -> &[u8] {
     memchr::memchr(0, s).map_or(s, |end| &s[..end])
 }
 
-/// `!strcasecmp(a, b)`: the same but for ASCII case, up to the first NUL of each.
+/// Tells whether two strings are equal but for ASCII case, up to the first NUL of each
+/// (`!strcasecmp(a, b)`).
 pub fn eq_ignore_case(a: &[u8], b: &[u8]) -> bool {
     a.eq_ignore_ascii_case(b)
         || ((a.contains(&0) || b.contains(&0)) && c_str(a).eq_ignore_ascii_case(c_str(b)))
 }
 
-/// `a == b`, without a call where they are short, as names and keys mostly are.
+/// Tells whether `a == b`, without a call where they are short, as names and keys mostly are.
 #[inline(always)]
 pub fn short_eq(a: &[u8], b: &[u8]) -> bool {
     // Two pieces that may overlap cover each length up to twice their own.
@@ -129,17 +131,17 @@ pub fn short_eq(a: &[u8], b: &[u8]) -> bool {
         }
 }
 
-/// `isspace` of the C locale: blank, `\t`, `\n`, `\v`, `\f`, `\r`.
+/// Tells whether `c` is white space in the C locale: blank, `\t`, `\n`, `\v`, `\f`, `\r`.
 pub const fn isspace(c: u8) -> bool {
     matches!(c, b' ' | b'\t'..=b'\r')
 }
 
-/// `isprint` of the C locale: a blank and the visible ASCII.
+/// Tells whether `c` is printable in the C locale: a blank or visible ASCII.
 pub const fn isprint(c: u8) -> bool {
     matches!(c, b' '..=b'~')
 }
 
-/// Lower-case hexadecimal, two digits a byte.
+/// Returns the bytes in lower-case hexadecimal, two digits a byte.
 pub fn hex(bytes: &[u8]) -> Vec<u8> {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     bytes.iter().flat_map(|&b| [DIGITS[(b >> 4) as usize], DIGITS[(b & 15) as usize]]).collect()
@@ -391,20 +393,20 @@ pub fn string2d(s: &[u8]) -> Option<f64> {
     Some(number.value)
 }
 
-/// What a `strto*` function of the C library found.
+/// The result of a `strto*` function of the C library.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct Strto<T> {
     /// The number; 0 if there was none.
     pub value: T,
-    /// How many bytes were read, blanks in front included: `endptr - s`. 0 if there was no number.
+    /// The number of bytes read, blanks in front included: `endptr - s`. 0 if there was no number.
     pub len: usize,
-    /// Whether `errno` would be ERANGE: the number does not fit (it saturates), or is a subnormal
+    /// True if `errno` would be ERANGE: the number does not fit (it saturates), or is a subnormal
     /// that lost digits.
     pub erange: bool,
 }
 
-/// `strtod` of the C locale: the longest start of `s` that is a float, after blanks. Correctly
-/// rounded.
+/// Parses as `strtod` does in the C locale: the longest start of `s` that is a float, after blanks.
+/// Correctly rounded.
 pub fn strtod(s: &[u8]) -> Strto<f64> {
     let blanks = s.iter().take_while(|&&c| isspace(c)).count();
     let Some(text) = scan_float(&s[blanks..]) else {
@@ -412,9 +414,9 @@ pub fn strtod(s: &[u8]) -> Strto<f64> {
     };
     let len = blanks + text.len;
 
-    // The quick way: std reads any decimal correctly as long as its exponent and its digits are no
-    // absurdity. It does not say what was lost though, so that results at the edge of the range
-    // take the careful way.
+    // The quick way: std reads any decimal correctly as long as its exponent and its digits are not
+    // extreme. It does not tell whether precision was lost, so that results at the edge of the
+    // range take the careful way.
     if matches!(text.kind, FloatText::Decimal { .. }) && text.len <= 64 {
         if let Ok(value) = std::str::from_utf8(&s[blanks..len]).unwrap_or("").parse::<f64>() {
             if value.is_normal() && value.abs() > f64::MIN_POSITIVE {
@@ -435,8 +437,8 @@ pub fn strtod(s: &[u8]) -> Strto<f64> {
     Strto { value: magnitude.copysign(sign), len, erange }
 }
 
-/// `strtoll`: the longest start of `s` that is an integer in `base` (8, 10, or 16 with an optional
-/// `0x`), after blanks, with either sign. Saturates.
+/// Parses as `strtoll` does: the longest start of `s` that is an integer in `base` (8, 10, or 16
+/// with an optional `0x`), after blanks, with either sign. Saturates.
 pub fn strtoll(s: &[u8], base: u32) -> Strto<i64> {
     let (negative, magnitude, len, overflow) = scan_integer(s, base);
     let limit = if negative { i64::MIN.unsigned_abs() } else { i64::MAX as u64 };
@@ -445,7 +447,7 @@ pub fn strtoll(s: &[u8], base: u32) -> Strto<i64> {
     Strto { value: if negative { magnitude.wrapping_neg() } else { magnitude }, len, erange }
 }
 
-/// `strtoull`: as [`strtoll`], unsigned; a minus negates modulo 2^64.
+/// Parses as `strtoull` does: like [`strtoll`], unsigned; a minus negates modulo 2^64.
 pub fn strtoull(s: &[u8], base: u32) -> Strto<u64> {
     let (negative, magnitude, len, erange) = scan_integer(s, base);
     let value = match (erange, negative) {
@@ -456,13 +458,14 @@ pub fn strtoull(s: &[u8], base: u32) -> Strto<u64> {
     Strto { value, len, erange }
 }
 
-/// `atoi`: the integer that `s` starts with, 0 if there is none. The upper half of a number above
-/// 32 bits is lost.
+/// Parses as `atoi` does: the integer that `s` starts with, 0 if there is none. The upper half of a
+/// number above 32 bits is lost.
 pub fn atoi(s: &[u8]) -> i32 {
     strtoll(s, 10).value as i32
 }
 
-/// Sign, magnitude, bytes read, and whether the magnitude needs more than 64 bits.
+/// Returns the sign, the magnitude, the bytes read, and whether the magnitude needs more than 64
+/// bits.
 fn scan_integer(s: &[u8], base: u32) -> (bool, u64, usize, bool) {
     let digit = |i: usize| s.get(i).and_then(|&c| (c as char).to_digit(base)).map(u64::from);
     let mut i = s.iter().take_while(|&&c| isspace(c)).count();
@@ -497,8 +500,9 @@ pub fn d2string(value: f64) -> Num {
     if value.is_nan() { Num::from(b"nan") } else { format_17g(value) }
 }
 
-/// `%.17g` as glibc prints it: 17 significant digits, correctly rounded, without trailing zeros; an
-/// exponent of two digits or more below 1e-4 and from 1e17 on; `inf`, `-inf`, `nan`, `-nan`, `-0`.
+/// Formats as `%.17g` of glibc does: 17 significant digits, correctly rounded, without trailing
+/// zeros; an exponent of two digits or more below 1e-4 and from 1e17 on; `inf`, `-inf`, `nan`,
+/// `-nan`, `-0`.
 pub fn format_17g(value: f64) -> Num {
     let sign: &[u8] = if value.is_sign_negative() { b"-" } else { b"" };
     let mut num = Num::from(sign);
@@ -528,7 +532,7 @@ pub fn format_17g(value: f64) -> Num {
     num
 }
 
-/// 1 for `yes`, 0 for `no`, in any case; -1 for anything else.
+/// Returns 1 for `yes`, 0 for `no`, in any case; -1 for anything else.
 pub fn yesnotoi(s: &[u8]) -> i32 {
     if eq_ignore_case(s, b"yes") {
         1

@@ -65,7 +65,7 @@ unsafe fn entry_at<'a>(payload: u64) -> Entry<'a> {
     Entry { p: unsafe { NonNull::new_unchecked(p) }, life: PhantomData }
 }
 
-/// What tells a table the hash of an entry that it moves.
+/// Returns the function by which a table learns the hash of an entry that it moves.
 #[inline(always)]
 fn rehash(seed: HashSeed) -> impl Fn(u64) -> u64 {
     // SAFETY: tables call it with payloads that they hold, which are live entries.
@@ -92,13 +92,13 @@ impl Keyspace {
         }
     }
 
-    /// Number of keys.
+    /// Returns the number of keys.
     #[inline]
     pub fn len(&self) -> usize {
         self.dict.len()
     }
 
-    /// Number of keys with a time of expiry.
+    /// Returns the number of keys with a time of expiry.
     #[inline]
     pub fn expires_len(&self) -> usize {
         self.expires.len()
@@ -126,7 +126,7 @@ impl Keyspace {
         unsafe { entry_at(k.payload) }
     }
 
-    /// Is the entry of a reference still there, at the same place?
+    /// Tells whether the entry of a reference is still there, at the same place.
     #[cold]
     pub fn contains(&self, k: KeyRef) -> bool {
         self.dict.find(k.hash, |p| p == k.payload).is_some()
@@ -158,20 +158,20 @@ impl Keyspace {
         Some(self.make_ref(payload, hash))
     }
 
-    /// First stage of a lookup to come: asks for the bucket.
+    /// Prefetches the bucket of a key: the first stage of a lookup to come.
     #[inline(always)]
     pub fn prefetch_bucket(&self, hash: u64) {
         self.dict.prefetch_bucket(hash);
     }
 
-    /// Second stage, when the bucket has come: asks for the entries that may be the one.
+    /// Prefetches the entries that may be the key's: the second stage, when the bucket has come.
     #[inline(always)]
     pub fn prefetch_entry(&self, hash: u64) {
         self.dict.prefetch_payload(hash);
     }
 
-    /// Third stage, when the entry has come: asks for the value that hangs off it, up to 1 KB of a
-    /// string.
+    /// Prefetches the value that is outside of the entry: the third stage, when the entry has come.
+    /// It is up to 1 KB of a string.
     #[inline(always)]
     pub fn prefetch_value(&self, hash: u64) {
         self.dict.candidates(hash, prefetch_outside);
@@ -295,6 +295,8 @@ impl Keyspace {
 
     fn repack_all(&mut self) {
         while let Some((payload, hash)) = self.pending_repack.pop() {
+            // The key was deleted after its value was changed. (Should another block have its
+            // address and its hash by now, packing that one does no harm.)
             if self.dict.find(hash, |p| p == payload).is_none() {
                 continue;
             }
@@ -339,8 +341,8 @@ impl Keyspace {
         unsafe { (*e.p.cast::<Header>().as_ptr()).lru = lru_bytes(lru) };
     }
 
-    /// Bytes that a key takes up: its block and a string outside of it; not an aggregate, nor its
-    /// places in the tables.
+    /// Returns the bytes that a key takes up: its block and a string outside of it; not an
+    /// aggregate, nor its places in the tables.
     #[track_caller]
     pub fn alloc_size(&self, k: KeyRef) -> usize {
         self.entry(k).alloc_size()
@@ -364,6 +366,8 @@ impl Keyspace {
         expire: Option<i64>,
         lru: u32,
     ) -> KeyRef {
+        // Asserted in debug builds only: looking again would cost a search for each insert, and the
+        // callers have looked the key up before.
         debug_assert!(self.find_hashed(key, hash).is_none(), "the key is there already");
         let payload = to_payload(ManuallyDrop::new(KeyEntry::new(key, expire, lru, value)));
         self.dict.insert(hash, payload, rehash(self.seed));
@@ -378,6 +382,7 @@ impl Keyspace {
     pub fn remove(&mut self, k: KeyRef) -> KeyEntry {
         let e = self.entry(k);
         let (p, expires) = (e.p, e.header().flags & HAS_EXPIRE != 0);
+        // The two tables are searched by address, not by key: no key has to be compared.
         let removed = self.dict.remove(k.hash, |p| p == k.payload, rehash(self.seed));
         assert!(removed.is_some(), "an entry is in the table");
         if expires {
@@ -638,7 +643,8 @@ impl Keyspace {
         self.dict.get_some(count, rng, |p| f(self.ref_of(p)))
     }
 
-    /// [`get_some_keys`](Self::get_some_keys) among those with a time of expiry.
+    /// Calls `f` for up to `count` keys with a time of expiry, from somewhere at random, as
+    /// [`get_some_keys`](Self::get_some_keys) does for all.
     pub fn get_some_expires(
         &self,
         count: usize,
@@ -653,7 +659,8 @@ impl Keyspace {
         self.dict.scan(cursor, |p| f(self.ref_of(p)))
     }
 
-    /// [`scan`](Self::scan) of the keys with a time of expiry, with a cursor of its own.
+    /// Calls `f` for the keys with a time of expiry at a cursor, which is not one of
+    /// [`scan`](Self::scan), and returns the next one.
     pub fn scan_expires(&self, cursor: u64, mut f: impl FnMut(KeyRef)) -> u64 {
         self.expires.scan(cursor, |p| f(self.ref_of(p)))
     }
@@ -721,7 +728,7 @@ impl Keyspace {
         false
     }
 
-    /// Is one of the tables between two sizes?
+    /// Tells whether one of the tables is being rehashed, between two sizes.
     pub fn is_rehashing(&self) -> bool {
         self.dict.is_rehashing() || self.expires.is_rehashing()
     }
@@ -753,7 +760,7 @@ impl Keyspace {
         (self.dict.stats(), self.expires.stats())
     }
 
-    /// Bytes of both tables, without the entries.
+    /// Returns the bytes of both tables, without the entries.
     pub fn mem_usage(&self) -> usize {
         self.dict.mem_usage() + self.expires.mem_usage()
     }
@@ -778,6 +785,7 @@ impl Keyspace {
     /// Takes all keys out, and leaves an empty keyspace with the same settings. What is returned
     /// may be dropped by another thread: it owns its entries and tables alone.
     pub fn take(&mut self) -> Keyspace {
+        // The same seed: a hash that the parser computed before a FLUSHALL is still the key's.
         let mut new = Keyspace::new(self.seed);
         new.dict.inherit(&self.dict);
         new.expires.inherit(&self.expires);
@@ -799,7 +807,8 @@ fn stale() -> ! {
     panic!("stale KeyRef: its entry was removed or has moved");
 }
 
-/// Asks for a value that is not in its key's block.
+/// Prefetches what of a value is not in the cache lines that a lookup has touched: its block's end,
+/// or what is outside of the block.
 #[inline(always)]
 fn prefetch_outside(payload: u64) {
     // SAFETY: tables pass payloads that they hold.
@@ -825,7 +834,7 @@ fn prefetch_outside(payload: u64) {
     }
 }
 
-/// [`Keyspace::iter`]
+/// The iterator of [`Keyspace::iter`].
 pub struct KeyspaceIter<'a> {
     raw: RawIter<'a>,
 }
@@ -841,7 +850,8 @@ impl<'a> Iterator for KeyspaceIter<'a> {
     }
 }
 
-/// Ways to a value whose type was checked. They panic if it is of another type.
+/// Defines the accessors of a value whose type was checked before. They panic if it is of another
+/// type.
 macro_rules! aggregate_accessors {
     ($($variant:ident, $get:ident -> $ref:ty, $get_mut:ident -> $mut:ty, $change:ident;)*) => {
         impl Keyspace {
@@ -873,8 +883,8 @@ aggregate_accessors! {
     Stream, stream -> &Stream, stream_mut -> &mut Stream, boxed_mut;
 }
 
-/// An aggregate on loan from a keyspace, to be changed. When it is dropped the value is back; its
-/// entry stays where it is.
+/// An aggregate that is taken out of a keyspace to be changed. Dropping the guard puts the value
+/// back; its entry stays where it is.
 // C: hashes, sets and sorted sets are behind a pointer, always.
 pub struct AggregateGuard<'a, T: AggregateType> {
     keyspace: &'a mut Keyspace,

@@ -86,7 +86,8 @@ pub fn setUnsignedBitfield(p: &mut [u8], offset: u64, bits: u32, value: u64) {
     p[byte..byte + n].copy_from_slice(&window.to_be_bytes()[7..7 + n]);
 }
 
-/// The same for a signed one, in two's complement.
+/// Writes the low `bits` of `value` at bit `offset`, in two's complement. The field has to lie
+/// within `p`.
 pub fn setSignedBitfield(p: &mut [u8], offset: u64, bits: u32, value: i64) {
     setUnsignedBitfield(p, offset, bits, value as u64);
 }
@@ -97,13 +98,14 @@ pub fn getUnsignedBitfield(p: &[u8], offset: u64, bits: u32) -> u64 {
     ((window >> shift) & (u128::MAX >> (128 - bits))) as u64
 }
 
-/// The same for a signed one: its first bit is the sign.
+/// Returns the signed field of `bits` (1 to 64) at bit `offset`, of which the first bit is the
+/// sign; what lies behind the end of `p` is zero.
 pub fn getSignedBitfield(p: &[u8], offset: u64, bits: u32) -> i64 {
     let unused = 64 - bits;
     ((getUnsignedBitfield(p, offset, bits) << unused) as i64) >> unused
 }
 
-/// What BITFIELD does with a result that does not fit into its field.
+/// OVERFLOW of BITFIELD: what to do with a result that does not fit into its field.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Overflow {
     /// Only the low bits count.
@@ -141,7 +143,8 @@ pub fn checkUnsignedBitfieldOverflow(
     })
 }
 
-/// The same for a signed field.
+/// Tells whether `value + incr` leaves a signed field of `bits`, and if so, what to store instead:
+/// `Some(None)` under FAIL.
 pub fn checkSignedBitfieldOverflow(
     value: i64,
     incr: i64,
@@ -406,8 +409,8 @@ pub fn bitopCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, maxlen as i64);
 }
 
-/// Start and end within a string of `strlen` bytes, where negative ones count from its end. The end
-/// may be before the start then, or -1.
+/// Converts start and end to places within a string of `strlen` bytes, where negative ones count
+/// from its end. The end may be before the start then, or -1.
 fn clamp_range(mut start: i64, mut end: i64, strlen: i64) -> (i64, i64) {
     if start < 0 {
         start = (strlen + start).max(0);
@@ -523,7 +526,7 @@ const BITFIELD_FLAG_READONLY: i32 = 1 << 0;
 struct bitfieldOp {
     /// First bit of the field.
     offset: u64,
-    /// What to add or to set.
+    /// The number to add or to set.
     i64: i64,
     opcode: BitfieldOpcode,
     owtype: Overflow,
@@ -534,8 +537,8 @@ struct bitfieldOp {
 }
 
 impl bitfieldOp {
-    /// SET and INCRBY on the string `p`: the reply, or none if the result does not fit and nothing
-    /// was written.
+    /// Does a SET or INCRBY on the string `p`. Returns the reply, or `None` if the result does not
+    /// fit and nothing was written.
     fn write(&self, p: &mut [u8]) -> Option<i64> {
         let &bitfieldOp { offset, i64: arg, opcode, owtype, bits, sign } = self;
         if sign {
@@ -560,7 +563,7 @@ impl bitfieldOp {
         }
     }
 
-    /// GET on the string `p`.
+    /// Does a GET on the string `p`, and returns the reply.
     fn read(&self, p: &[u8]) -> i64 {
         if self.sign {
             getSignedBitfield(p, self.offset, self.bits)
@@ -619,8 +622,8 @@ fn parse_bitfield_ops(
     Ok(ops)
 }
 
-/// BITFIELD, and with `BITFIELD_FLAG_READONLY` BITFIELD_RO, which has GET alone. All arguments are
-/// checked before anything is done.
+/// Implements BITFIELD, and with `BITFIELD_FLAG_READONLY` BITFIELD_RO, which has GET alone. All
+/// arguments are checked before anything is done.
 fn bitfieldGeneric(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     let Ok(ops) = parse_bitfield_ops(server, c, argv) else { return };
     let (db, key) = (server[c].db, argv.get(1));

@@ -1,4 +1,4 @@
-//! `geo.c`: places on the Earth, which are sorted sets whose scores are geohashes.
+//! `geo.c`: geospatial commands, on sorted sets of places whose scores are geohashes.
 //!
 //! Read first: `georadiusGeneric`, then `membersOfAllNeighbors`. The numbers are in `geohash.rs`.
 //! Differs: the points of a search borrow their members from the sorted set.
@@ -25,7 +25,7 @@ use crate::util::{B, c_str, eq_ignore_case, ll2string};
 
 const FIRST: (i32, i32, i32) = (1, 1, 1);
 
-/// The commands on places.
+/// The geospatial commands.
 #[rustfmt::skip]
 pub const COMMANDS: &[CommandSpec] = &[
     command("geoadd", geoaddCommand, -5, "write use-memory @geo", FIRST),
@@ -46,7 +46,7 @@ pub const COMMANDS: &[CommandSpec] = &[
 struct geoPoint<'a> {
     longitude: f64,
     latitude: f64,
-    /// From the middle of the search, in metres.
+    /// The distance from the middle of the search, in metres.
     dist: f64,
     score: f64,
     member: ZiplistEntry<'a>,
@@ -72,7 +72,8 @@ fn decodeGeohash(bits: f64) -> Option<[f64; 2]> {
     geohashDecodeToLongLatWGS84(GeoHashBits { bits: double_to_bits(bits), step: GEO_STEP_MAX })
 }
 
-/// Longitude and latitude from the arguments `at` and `at + 1`. On an error the reply was sent.
+/// Parses longitude and latitude from the arguments `at` and `at + 1`. On an error the reply was
+/// sent.
 fn extractLongLatOrReply(
     server: &mut Server,
     c: ClientId,
@@ -132,7 +133,8 @@ fn extractDistanceOrReply(
     Ok((Shape::Circular { radius }, conversion))
 }
 
-/// Width, height and their unit, in metres, from three arguments. On an error the reply was sent.
+/// Parses width, height and their unit from three arguments, and returns them in metres. On an
+/// error the reply was sent.
 fn extractBoxOrReply(
     server: &mut Server,
     c: ClientId,
@@ -212,8 +214,8 @@ fn geoGetPointsInRange<'a>(
 
 /// Returns the smallest score of a box, and the first one after it.
 ///
-/// What is in the box has its bits as a prefix: with zeros behind it, that is the smallest score.
-/// The next prefix with zeros behind it is no longer in the box.
+/// Everything in the box has its bits as a prefix: with zeros behind it, that is the smallest
+/// score. The next prefix with zeros behind it is no longer in the box.
 fn scoresOfGeoHashBox(mut hash: GeoHashBits) -> (u64, u64) {
     let min = geohashAlign52Bits(hash);
     hash.bits = hash.bits.wrapping_add(1);
@@ -284,8 +286,8 @@ fn sort_gp_desc(a: &geoPoint<'_>, b: &geoPoint<'_>) -> Ordering {
     sort_gp_asc(a, b).reverse()
 }
 
-/// The C library's `qsort`: equals stay in their order. Unlike the sorting of std it takes any
-/// order, as that of distances that are NaN.
+/// Sorts as the C library's `qsort` does: equals stay in their order. Unlike the sorting of std it
+/// takes any order, as that of distances that are NaN.
 fn qsort<T: Copy>(v: &mut [T], cmp: fn(&T, &T) -> Ordering) {
     if v.len() <= 1 {
         return;
@@ -347,7 +349,7 @@ pub fn geoaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zaddCommand(server, c, &zadd.as_args());
 }
 
-/// How the results are to be in order.
+/// The order of the results.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum Sort {
     None,
@@ -366,7 +368,7 @@ const GEOSEARCH: i32 = 1 << 3;
 /// GEOSEARCHSTORE, where STOREDIST is a flag.
 const GEOSEARCHSTORE: i32 = 1 << 4;
 
-/// GEORADIUS, GEORADIUSBYMEMBER, their read-only forms, GEOSEARCH and GEOSEARCHSTORE.
+/// Implements GEORADIUS, GEORADIUSBYMEMBER, their read-only forms, GEOSEARCH and GEOSEARCHSTORE.
 fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: usize, flags: i32) {
     let db = server[c].db;
     let mut storekey = None;
@@ -608,7 +610,7 @@ fn georadiusGeneric(server: &mut Server, c: ClientId, argv: &Args, srcKeyIndex: 
     addReplyLongLong(server, c, returned_items as i64);
 }
 
-/// There is nothing to store: the key goes, if it is there.
+/// Deletes the destination key, if it exists, since there is nothing to store.
 fn delete_store_key(server: &mut Server, c: ClientId, storekey: &[u8]) {
     let db = server[c].db;
     if dbDelete(server, db, storekey) {

@@ -35,7 +35,7 @@ pub fn HASHISZERO(r: GeoHashBits) -> bool {
     r.bits == 0 && r.step == 0
 }
 
-/// From where to where, in degrees.
+/// A range of longitudes or latitudes, in degrees.
 #[derive(Copy, Clone, Default, PartialEq, Debug)]
 pub struct GeoHashRange {
     pub min: f64,
@@ -71,7 +71,7 @@ pub struct GeoHashRadius {
     pub neighbors: GeoHashNeighbors,
 }
 
-/// What is searched around a place, in the unit of the command.
+/// The shape that is searched around a place, in the unit of the command.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub enum Shape {
     /// CIRCULAR_TYPE
@@ -106,7 +106,7 @@ fn interleave64(xlo: u32, ylo: u32) -> u64 {
     spread(xlo) | (spread(ylo) << 1)
 }
 
-/// The way back: the bits at the even places and those at the odd ones.
+/// Reverses `interleave64`: returns the bits at the even places and those at the odd ones.
 fn deinterleave64(interleaved: u64) -> (u32, u32) {
     fn gather(v: u64) -> u32 {
         let mut v = v & 0x5555_5555_5555_5555;
@@ -156,7 +156,7 @@ pub fn geohashEncode(
     })
 }
 
-/// The same on the whole map.
+/// Returns the geohash of a place on the whole map. `None`: it is not on the map.
 pub fn geohashEncodeWGS84(longitude: f64, latitude: f64, step: u8) -> Option<GeoHashBits> {
     let (long_range, lat_range) = geohashGetCoordRange();
     geohashEncode(long_range, lat_range, longitude, latitude, step)
@@ -190,7 +190,7 @@ pub fn geohashDecode(
     })
 }
 
-/// The same on the whole map.
+/// Returns the box of a geohash on the whole map. `None`: there is no geohash.
 pub fn geohashDecodeWGS84(hash: GeoHashBits) -> Option<GeoHashArea> {
     let (long_range, lat_range) = geohashGetCoordRange();
     geohashDecode(long_range, lat_range, hash)
@@ -281,7 +281,8 @@ fn rad_deg(ang: f64) -> f64 {
     ang / D_R
 }
 
-/// How long the geohashes of the nine boxes may be that cover a radius around a latitude.
+/// Returns how many steps the geohashes of the nine boxes may have that cover a radius around a
+/// latitude.
 pub fn geohashEstimateStepsByRadius(mut range_meters: f64, lat: f64) -> u8 {
     if range_meters == 0.0 {
         return GEO_STEP_MAX;
@@ -307,7 +308,7 @@ pub fn geohashEstimateStepsByRadius(mut range_meters: f64, lat: f64) -> u8 {
 
 /// Returns the smallest longitude and latitude of a shape, and the largest.
 ///
-/// The same width is more degrees the farther from the equator it is, so the edge that is nearer to
+/// A given width is more degrees the farther from the equator it is, so the edge that is nearer to
 /// a pole decides.
 pub fn geohashBoundingBox(shape: &GeoShape) -> [f64; 4] {
     let [longitude, latitude] = shape.xy;

@@ -90,7 +90,7 @@ impl<'a> HllObject<'a> {
         }
     }
 
-    /// The same, to change.
+    /// Returns all its bytes, the header first, to change.
     fn sds_mut(&mut self) -> &mut [u8] {
         match self.dict.get_mut(self.o) {
             ValueMut::Str(s) => s,
@@ -131,7 +131,7 @@ impl<'a> HllObject<'a> {
 // high bits of byte 0 and, above them, the four low ones of byte 1. The last register ends with the
 // last byte.
 
-/// Register `regnum` of the dense registers `p`.
+/// Returns register `regnum` of the dense registers `p`.
 #[inline]
 fn HLL_DENSE_GET_REGISTER(p: &[u8], regnum: usize) -> u8 {
     let (byte, fb) = (regnum * HLL_BITS / 8, (regnum * HLL_BITS) & 7);
@@ -266,7 +266,7 @@ fn hll_sparse_walk(sparse: &[u8], mut f: impl FnMut(usize, usize, u8)) -> CResul
 
 // ========================= HyperLogLog algorithm  =========================
 
-/// MurmurHash2 of 64 bits, the same on machines of either byte order.
+/// Computes MurmurHash2 of 64 bits, with the same result on machines of either byte order.
 pub fn MurmurHash64A(key: &[u8], seed: u32) -> u64 {
     const m: u64 = 0xc6a4a7935bd1e995;
     const r: u32 = 47;
@@ -309,15 +309,15 @@ fn hllDenseSet(registers: &mut [u8], index: usize, count: u8) -> bool {
     true
 }
 
-/// Adds an element, which means that its register is raised if its pattern is longer. Whether it
-/// was.
+/// Adds an element, which means that its register is raised if its pattern is longer. Returns
+/// whether it was.
 #[inline]
 fn hllDenseAdd(registers: &mut [u8], ele: &[u8]) -> bool {
     let (index, count) = hllPatLen(ele);
     hllDenseSet(registers, index, count)
 }
 
-/// Four registers of three bytes.
+/// Returns the four registers that lie in three bytes.
 #[inline]
 fn hll_dense_unpack(p: &[u8; 3]) -> [u8; 4] {
     let bits = u32::from_le_bytes([p[0], p[1], p[2], 0]);
@@ -341,8 +341,8 @@ fn hllDenseRegHisto(registers: &[u8]) -> RegHisto {
 
 // ================== Sparse representation implementation  =================
 
-/// Makes the dense form of a sparse HyperLogLog. A dense one stays. `C_ERR`: it was corrupted, and
-/// stays too.
+/// Converts a sparse HyperLogLog to the dense form. A dense one stays. `C_ERR`: it was corrupted,
+/// and stays too.
 fn hllSparseToDense(o: &mut HllObject) -> CResult {
     if o.encoding() == HLL_DENSE {
         return C_OK;
@@ -421,8 +421,8 @@ impl Sequence {
     }
 }
 
-/// Raises register `index` of a sparse HyperLogLog to `count`. Whether it was raised; an error if
-/// the runs end before it.
+/// Raises register `index` of a sparse HyperLogLog to `count`. Returns whether it was raised; an
+/// error if the runs end before it.
 ///
 /// The HyperLogLog becomes dense, and then is, when `count` is too much for a VAL, or when the
 /// string would get longer than `hll_sparse_max_bytes`.
@@ -466,7 +466,7 @@ fn hllSparseSet(
         return Err(());
     }
 
-    // Step 2: what becomes of it. A VAL of at least `count` stays. Else the register becomes a VAL
+    // Step 2: change the run. A VAL of at least `count` stays. Else the register becomes a VAL
     // of its own, and what the run had before it and after it stays beside it: up to five bytes for
     // one.
     if run.regval >= count {
@@ -483,7 +483,7 @@ fn hllSparseSet(
         seq.push_run(run.regval, last - index);
     }
 
-    // Step 3: see that it does not get too long.
+    // Step 3: check that the string does not get too long.
     let (old, new) = (p + run.oplen - prev, seq.len);
     if new > old && sds.len() + (new - old) > hll_sparse_max_bytes {
         return hll_promote(o, index, count);
@@ -500,7 +500,7 @@ fn hllSparseSet(
     Ok(true)
 }
 
-/// The end of `hllSparseSet` that makes the HyperLogLog dense.
+/// Ends `hllSparseSet` by making the HyperLogLog dense, and sets the register there.
 #[cold]
 fn hll_promote(o: &mut HllObject, index: usize, count: u8) -> Result<bool, ()> {
     hllSparseToDense(o)?;
@@ -541,8 +541,8 @@ fn hllRawRegHisto(registers: &[u8]) -> RegHisto {
     reghisto
 }
 
-/// Sigma of Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog sketches",
-/// arXiv:1702.01284.
+/// Computes the function sigma of Otmar Ertl, "New cardinality estimation algorithms for
+/// HyperLogLog sketches", arXiv:1702.01284.
 fn hllSigma(mut x: f64) -> f64 {
     if x == 1.0 {
         return f64::INFINITY;
@@ -559,7 +559,7 @@ fn hllSigma(mut x: f64) -> f64 {
     }
 }
 
-/// Tau of the same.
+/// Computes the function tau of the same paper.
 fn hllTau(mut x: f64) -> f64 {
     if x == 0.0 || x == 1.0 {
         return 0.0;
@@ -576,8 +576,8 @@ fn hllTau(mut x: f64) -> f64 {
     }
 }
 
-/// About how many elements were added to the HyperLogLog `hdr`, header and registers; an error if
-/// it is sparse and corrupted.
+/// Estimates how many different elements were added to the HyperLogLog `hdr`, header and registers;
+/// an error if it is sparse and corrupted.
 fn hllCount(hdr: &[u8]) -> Result<u64, ()> {
     const HLL_ALPHA_INF: f64 = 0.721_347_520_444_481_7; // 0.5/ln(2)
     let m = HLL_REGISTERS as f64;
@@ -602,7 +602,8 @@ fn hllCount(hdr: &[u8]) -> Result<u64, ()> {
     Ok(if E < 9_223_372_036_854_775_808.0 { E as u64 } else { 1 << 63 })
 }
 
-/// Adds an element. Whether that changed anything; an error if it is corrupted.
+/// Adds an element. Returns whether that changed anything; an error if the HyperLogLog is
+/// corrupted.
 fn hllAdd(o: &mut HllObject, ele: &[u8], hll_sparse_max_bytes: usize) -> Result<bool, ()> {
     match o.encoding() {
         HLL_DENSE => Ok(hllDenseAdd(&mut o.sds_mut()[HLL_HDR_SIZE..], ele)),
@@ -652,7 +653,7 @@ fn is_hll(s: &[u8]) -> bool {
         && (s[HLL_ENCODING] != HLL_DENSE || s.len() == HLL_DENSE_SIZE)
 }
 
-/// `C_ERR`: the value is no HyperLogLog, and the reply was sent.
+/// Checks that the value is a HyperLogLog. `C_ERR`: it is none, and the reply was sent.
 fn isHLLObjectOrReply(server: &mut Server, c: ClientId, o: KeyRef) -> CResult {
     if checkType(server, c, o, OBJ_STRING) {
         return C_ERR;

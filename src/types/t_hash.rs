@@ -82,7 +82,8 @@ impl Hash {
 }
 
 impl HashRef<'_> {
-    /// Returns how many allocations it is to free, about (`lazyfreeGetFreeEffort`).
+    /// Returns about how many allocations the hash takes, for lazy freeing
+    /// (`lazyfreeGetFreeEffort`).
     pub fn free_effort(self) -> usize {
         match self {
             HashRef::Ziplist(_) => 1,
@@ -90,7 +91,7 @@ impl HashRef<'_> {
         }
     }
 
-    /// Bytes that a table takes up; its pairs are taken to be like the first `sample_size`
+    /// Returns the bytes that a table takes up, with its pairs estimated by the first `sample_size`
     /// (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
@@ -105,20 +106,20 @@ impl HashRef<'_> {
     }
 }
 
-/// What decides the encoding of a hash, and whether its table may move: a copy of what the server
-/// says now.
+/// The limits that decide the encoding of a hash, and whether its table may be resized: a copy of
+/// what the server says now.
 #[derive(Copy, Clone)]
 pub struct HashLimits {
     /// `hash-max-ziplist-entries`
     pub entries: usize,
     /// `hash-max-ziplist-value`
     pub value: usize,
-    /// As for the keyspace: not while a child lives.
+    /// Whether tables may be resized: as for the keyspace, not while a child lives.
     pub resize: dictResizeEnable,
 }
 
 impl HashLimits {
-    /// As they are now.
+    /// Returns the limits that are configured now.
     #[inline]
     pub fn of(server: &Server) -> HashLimits {
         HashLimits {
@@ -132,7 +133,8 @@ impl HashLimits {
 /// A field and its value.
 pub type HashPair<'a> = (ZiplistEntry<'a>, ZiplistEntry<'a>);
 
-/// Calls `f` with the bytes of a field or value; those of a number are its digits.
+/// Calls `f` with the bytes of an entry, such as a field or a value; those of a number are its
+/// digits.
 #[inline]
 pub fn with_entry_bytes<R>(e: ZiplistEntry, f: impl FnOnce(&[u8]) -> R) -> R {
     match e {
@@ -283,7 +285,7 @@ pub fn hashTypeLength(o: HashRef) -> usize {
     }
 }
 
-/// `rehash_table_step` for a hash in the client's db.
+/// Calls `rehash_table_step` for a hash in the client's db.
 #[inline]
 fn hash_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
@@ -441,7 +443,7 @@ pub fn hsetnxCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
-/// HSET key field value [field value ...], and HMSET, which replies with OK
+/// HSET key field value [field value ...], and HMSET, which replies with OK.
 pub fn hsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if argv.len() % 2 == 1 {
         addReplyErrorFormat!(
@@ -504,11 +506,11 @@ pub fn hincrbyCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
-/// HINCRBYFLOAT key field increment, in the 80 bits of the C's long double
+/// HINCRBYFLOAT key field increment, in the 80 bits of the C's long double.
 pub fn hincrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key, field) = (server[c].db, argv.get(1), argv.get(2));
     let Ok(incr) = getLongDoubleFromObjectOrReply(server, c, &argv[3], None) else { return };
-    // Before a key is made that an error would leave empty.
+    // Checked before the key is created, which an error would leave empty.
     if incr.is_nan() || incr.is_infinite() {
         addReplyError(server, c, b"value is NaN or Infinity");
         return;
@@ -540,7 +542,8 @@ pub fn hincrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     notifyKeyspaceEvent(server, NOTIFY_HASH, "hincrbyfloat", key, db);
     server.dirty += 1;
 
-    // To the replicas it is a HSET of the result, so that nobody else has to add.
+    // Propagated as an HSET of the result, so that a difference in floating point can't make
+    // replicas differ.
     rewriteClientCommandVector(server, c, &[b"HSET", key, field, &new]);
 }
 
@@ -640,12 +643,12 @@ pub fn hstrlenCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, length as i64);
 }
 
-/// What `genericHgetallCommand` replies with: fields.
+/// Flag of `genericHgetallCommand`: reply with the fields.
 const OBJ_HASH_KEY: i32 = 1;
-/// Values.
+/// Flag of `genericHgetallCommand`: reply with the values.
 const OBJ_HASH_VALUE: i32 = 2;
 
-/// HKEYS, HVALS, HGETALL.
+/// Implements HKEYS, HVALS and HGETALL.
 fn genericHgetallCommand(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     let (keys, values) = (flags & OBJ_HASH_KEY != 0, flags & OBJ_HASH_VALUE != 0);
     let emptyResp = if keys && values { shared::emptymap } else { shared::emptyarray };

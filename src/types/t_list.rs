@@ -80,7 +80,7 @@ pub fn listTypeLength(subject: &Quicklist) -> usize {
     quicklistCount(subject)
 }
 
-/// Returns a value of a list as a value.
+/// Returns a value of a list as a value of the keyspace.
 #[inline]
 fn value_of_entry(entry: ZiplistEntry) -> ValueRef {
     match entry {
@@ -115,7 +115,8 @@ fn lookup_list_write_or_reply(
     (!checkType(server, c, o, OBJ_LIST)).then_some(o)
 }
 
-/// The same, to read.
+/// Returns the client's list with this name, to read; the reply for a missing key is `reply`.
+/// `None`: there is none, and a reply was sent.
 fn lookup_list_read_or_reply(
     server: &mut Server,
     c: ClientId,
@@ -132,7 +133,7 @@ fn create_list_key(server: &mut Server, db: usize, key: &[u8]) -> KeyRef {
     dbAdd(server, db, key, list)
 }
 
-/// LPUSH, RPUSH, LPUSHX, RPUSHX. `xx`: only if the key exists.
+/// Implements LPUSH, RPUSH, LPUSHX and RPUSHX. `xx`: only if the key exists.
 fn pushGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32, xx: bool) {
     for j in 2..argv.len() {
         if reject_large_element(server, c, argv.get(j)) {
@@ -321,10 +322,10 @@ pub fn addListRangeReply(
     addReplyProto(clients, c, &gathered);
 }
 
-/// Bytes of replies that are gathered before they are queued.
+/// The bytes of replies that are gathered before they are queued.
 const REPLY_GATHER: usize = 4096;
 
-/// What follows when `count` values were popped: events, and no key without values.
+/// Sends the events after `count` values were popped, and deletes the key if its list is empty.
 fn listElementsRemoved(
     server: &mut Server,
     c: ClientId,
@@ -354,7 +355,7 @@ fn pop_into_reply(server: &mut Server, c: ClientId, o: KeyRef, where_: i32) {
     assert_some!(popped);
 }
 
-/// LPOP, RPOP.
+/// Implements LPOP and RPOP.
 fn popGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32) {
     let (db, key) = (server[c].db, argv.get(1));
     if argv.len() > 3 {
@@ -439,9 +440,9 @@ pub fn ltrimCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// LPOS key element [RANK rank] [COUNT num-matches] [MAXLEN len]
 ///
-/// The place of the `rank`th match; a negative rank counts matches from the end. With COUNT an
-/// array of that many matches from there on, or of all with 0. No more than `len` values are
-/// compared, if that is not 0. Places are counted from the head in any case.
+/// Replies with the place of the `rank`th match; a negative rank counts matches from the end. With
+/// COUNT an array of that many matches from there on, or of all with 0. No more than `len` values
+/// are compared, if that is not 0. Places are counted from the head in any case.
 pub fn lposCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, ele) = (server[c].db, argv.get(2));
     if reject_large_element(server, c, ele) {
@@ -571,8 +572,8 @@ pub fn lremCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, removed as i64);
 }
 
-/// The second half of LMOVE: pushes `value` to the list `dstobj`, which is made if there is none,
-/// and replies with it.
+/// Does the second half of LMOVE: pushes `value` to the list `dstobj`, which is made if there is
+/// none, and replies with it.
 fn lmoveHandlePush(
     server: &mut Server,
     c: ClientId,
@@ -590,7 +591,7 @@ fn lmoveHandlePush(
     addReplyBulkCBuffer(server, c, value);
 }
 
-/// LEFT or RIGHT, as `LIST_HEAD` or `LIST_TAIL`. On an error the reply was sent.
+/// Parses LEFT or RIGHT, and returns `LIST_HEAD` or `LIST_TAIL`. On an error the reply was sent.
 pub fn getListPositionFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -606,12 +607,12 @@ pub fn getListPositionFromObjectOrReply(
     }
 }
 
-/// The reverse of it, as a command is propagated.
+/// Returns the word for `LIST_HEAD` or `LIST_TAIL`, for a command that is propagated.
 fn getStringObjectFromListPosition(position: i32) -> &'static [u8] {
     if position == LIST_HEAD { b"left" } else { b"right" }
 }
 
-/// LMOVE, RPOPLPUSH, and the blocking ones where they need not block.
+/// Implements LMOVE, RPOPLPUSH, and their blocking forms where they need not block.
 fn lmoveGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -711,12 +712,12 @@ pub fn serveClientBlockedOnList(
         (server.commands.lmoveCommand, Argv::new(&[b"LMOVE", key, dstkey, from, to]))
     };
     propagate(server, cmd, db as i32, &argv.as_args(), everywhere);
-    // The push was told of by lmoveHandlePush.
+    // lmoveHandlePush has sent the event of the push.
     notifyKeyspaceEvent(server, NOTIFY_LIST, event, key, db);
     C_OK
 }
 
-/// BLPOP, BRPOP: pops from the first list that is there, else waits.
+/// Implements BLPOP and BRPOP: pops from the first list that exists, or blocks the client.
 fn blockingPopGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32) {
     let last = argv.len() - 1;
     let Ok(timeout) = getTimeoutFromObjectOrReply(server, c, &argv[last], UNIT_SECONDS) else {
@@ -733,7 +734,7 @@ fn blockingPopGenericCommand(server: &mut Server, c: ClientId, argv: &Args, wher
         if listTypeLength(server.db[db].dict.list(o)) == 0 {
             continue;
         }
-        // There is something to pop: no more than LPOP or RPOP, and propagated as that.
+        // There is an element: the command does what LPOP or RPOP does, and is propagated as that.
         addReplyArrayLen(server, c, 2);
         addReplyBulkCBuffer(server, c, key);
         pop_into_reply(server, c, o, where_);
@@ -746,14 +747,14 @@ fn blockingPopGenericCommand(server: &mut Server, c: ClientId, argv: &Args, wher
         return;
     }
 
-    // Who must not block has waited long enough, even for ever.
+    // A client that must not block times out at once, even if the timeout is 0.
     if server[c].flags & CLIENT_DENY_BLOCKING != 0 {
         addReplyNullArray(server, c);
         return;
     }
 
     let keys: Vec<&[u8]> = argv.iter().take(last).skip(1).collect();
-    // The other end is for BLMOVE.
+    // Only BLMOVE uses the second position.
     blockForKeys(server, c, BLOCKED_LIST, &keys, timeout, None, Some((where_, 0)), None);
 }
 
@@ -767,7 +768,7 @@ pub fn brpopCommand(server: &mut Server, c: ClientId, argv: &Args) {
     blockingPopGenericCommand(server, c, argv, LIST_TAIL);
 }
 
-/// BLMOVE, BRPOPLPUSH: moves a value if there is one, else waits.
+/// Implements BLMOVE and BRPOPLPUSH: moves a value if there is one, or blocks the client.
 fn blmoveGenericCommand(
     server: &mut Server,
     c: ClientId,

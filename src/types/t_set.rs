@@ -81,7 +81,7 @@ impl Set {
 }
 
 impl SetRef<'_> {
-    /// Tells whether it is the same set, not just an equal one.
+    /// Tells whether `self` and `other` are the same set, not just equal ones.
     fn is(self, other: SetRef) -> bool {
         match (self, other) {
             (SetRef::Intset(a), SetRef::Intset(b)) => std::ptr::eq(a, b),
@@ -90,7 +90,8 @@ impl SetRef<'_> {
         }
     }
 
-    /// Returns how many allocations it is to free, about (`lazyfreeGetFreeEffort`).
+    /// Returns about how many allocations the set takes, for lazy freeing
+    /// (`lazyfreeGetFreeEffort`).
     pub fn free_effort(self) -> usize {
         match self {
             SetRef::Intset(_) => 1,
@@ -98,8 +99,8 @@ impl SetRef<'_> {
         }
     }
 
-    /// Bytes that a table takes up; its members are taken to be like the first `sample_size`
-    /// (`objectComputeSize`).
+    /// Returns the bytes that a table takes up, with its members estimated by the first
+    /// `sample_size` (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             SetRef::Intset(_) => 0,
@@ -113,7 +114,7 @@ impl SetRef<'_> {
     }
 }
 
-/// Bytes of a table and its entries; these are taken to be like the first `sample_size`.
+/// Returns the bytes of a table and its entries, which are estimated by the first `sample_size`.
 pub fn table_mem_usage<E: DictEntry>(ht: &Dict<E>, sample_size: usize) -> usize {
     let (mut samples, mut elesize) = (0, 0);
     for entry in ht.iter().take(sample_size) {
@@ -124,8 +125,8 @@ pub fn table_mem_usage<E: DictEntry>(ht: &Dict<E>, sample_size: usize) -> usize 
     table + (elesize as u128 * dictSize(ht) as u128).checked_div(samples).unwrap_or(0) as usize
 }
 
-/// Tells whether tables inside of values may move now, as `updateDictResizePolicy` decides for the
-/// keyspace.
+/// Tells whether tables inside of values may be resized now, as `updateDictResizePolicy` decides
+/// for the keyspace.
 #[inline]
 pub fn value_resize_policy(server: &Server) -> dictResizeEnable {
     if server.in_fork_child != CHILD_TYPE_NONE {
@@ -137,18 +138,18 @@ pub fn value_resize_policy(server: &Server) -> dictResizeEnable {
     }
 }
 
-/// What decides the encoding of a set, and whether its table may move: a copy of what the server
-/// says now.
+/// The limits that decide the encoding of a set, and whether its table may be resized: a copy of
+/// what the server says now.
 #[derive(Copy, Clone)]
 pub struct SetLimits {
     /// `set-max-intset-entries`
     pub entries: usize,
-    /// As for the keyspace: not while a child lives.
+    /// Whether tables may be resized: as for the keyspace, not while a child lives.
     pub resize: dictResizeEnable,
 }
 
 impl SetLimits {
-    /// As they are now.
+    /// Returns the limits that are configured now.
     #[inline]
     pub fn of(server: &Server) -> SetLimits {
         // C: an intset may have 32 GB; here 4 GB are the most.
@@ -157,8 +158,8 @@ impl SetLimits {
     }
 }
 
-/// Random numbers for sampling: SplitMix64. The server keeps the state, each command starts a
-/// sequence of its own.
+/// A generator of random numbers for sampling: SplitMix64. The server keeps the state, each command
+/// starts a sequence of its own.
 pub struct Random(pub(crate) u64);
 
 impl Random {
@@ -256,7 +257,7 @@ pub fn setTypeAdd(subject: &mut Set, value: &[u8], limits: SetLimits) -> bool {
     dictAddOrFind(ht, value, || SdsEntry::new(value)).1
 }
 
-/// `setTypeAdd` for a number.
+/// Adds a number (`setTypeAdd`).
 fn set_type_add_integer(subject: &mut Set, llval: i64, limits: SetLimits) -> bool {
     match subject {
         Set::Ht(_) => setTypeAdd(subject, &ll2string(llval), limits),
@@ -271,7 +272,7 @@ fn set_type_add_integer(subject: &mut Set, llval: i64, limits: SetLimits) -> boo
     }
 }
 
-/// `setTypeAdd` for an element of another set.
+/// Adds an element of another set (`setTypeAdd`).
 fn set_type_add_element(subject: &mut Set, ele: SetElement, limits: SetLimits) -> bool {
     match ele {
         SetElement::Str(s) => setTypeAdd(subject, s, limits),
@@ -312,7 +313,7 @@ fn set_type_is_member_element(subject: SetRef, ele: SetElement) -> bool {
     }
 }
 
-/// Moves a table on that is between two sizes, by `steps` buckets, if it may move now. Lookups
+/// Moves the rehashing of a table forward by `steps` buckets, if it may be resized now. Lookups
 /// borrow the table and move nothing, so commands that read call this: a table that is only read
 /// shall not stay in two halves for ever.
 #[inline]
@@ -323,7 +324,7 @@ pub fn rehash_table_step<E: DictEntry>(ht: &mut Dict<E>, steps: usize, resize: d
     }
 }
 
-/// `rehash_table_step` for a set in the client's db.
+/// Calls `rehash_table_step` for a set in the client's db.
 #[inline]
 fn set_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
@@ -577,8 +578,8 @@ pub fn scardCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, size as i64);
 }
 
-/// How many times the members that are to remain have to be taken to outnumber those that go, for
-/// these to be taken out one by one.
+/// The factor that decides how SPOP takes members out: where the members that remain, times this,
+/// outnumber those that go, these are taken out one by one.
 const SPOP_MOVE_STRATEGY_MUL: usize = 5;
 
 /// SPOP key count
@@ -643,8 +644,8 @@ fn spopWithCountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         overwrite_value(server, db, o, newset.expect("not all go"));
     }
 
-    // All is said to the replicas: the command itself, which would draw other members there, is
-    // not.
+    // The SREMs tell the replicas everything; the command itself, which would draw other members
+    // there, is not.
     preventCommandPropagation(server, c);
     signalModifiedKey(server, Some(c), db, key);
 }
@@ -685,11 +686,11 @@ pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
 }
 
-/// Steps of rehashing for each random draw.
+/// The steps of rehashing for each random draw.
 pub const DRAW_STEPS: usize = 15;
 
-/// How many times larger than the count the set has to be, for members to be drawn until enough
-/// different ones are found.
+/// The factor by which the set has to be larger than the count, for members to be drawn until
+/// enough different ones are found.
 const SRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
 
 /// SRANDMEMBER key count
@@ -828,7 +829,7 @@ fn delete_destination(server: &mut Server, c: ClientId, dstkey: &[u8]) {
     }
 }
 
-/// SINTER, SINTERSTORE and SMEMBERS.
+/// Implements SINTER, SINTERSTORE and SMEMBERS.
 fn sinterGenericCommand<'a>(
     server: &mut Server,
     c: ClientId,
@@ -900,7 +901,7 @@ pub fn sinterstoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     sinterGenericCommand(server, c, argv.iter().skip(2), Some(argv.get(1)));
 }
 
-/// SUNION, SDIFF, and the same with STORE; `op` is `SET_OP_UNION` or `SET_OP_DIFF`.
+/// Implements SUNION, SDIFF, SUNIONSTORE and SDIFFSTORE; `op` is `SET_OP_UNION` or `SET_OP_DIFF`.
 fn sunionDiffGenericCommand<'a>(
     server: &mut Server,
     c: ClientId,

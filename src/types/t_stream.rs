@@ -575,6 +575,8 @@ pub fn streamAppendItem<'a>(
     ele: impl Fn(usize) -> &'a [u8],
     use_id: Option<&streamID>,
 ) -> Result<streamID, AppendError> {
+    // The id of the client is not checked further than that it is greater than all before it: it
+    // may lie in the future, and generated ids then continue from it.
     let id = use_id.copied().unwrap_or_else(|| streamNextID(&s.last_id));
 
     // A generated id can also fail this check, if it has wrapped around.
@@ -602,6 +604,9 @@ pub fn streamAppendItem<'a>(
             // No limit, or one that a listpack can't have.
             node_max_bytes = STREAM_LISTPACK_MAX_SIZE;
         }
+        // Only the texts of the fields and values are counted, neither their encoding nor that
+        // numbers take less room: the limit is a target for the size of a node, and no promise to
+        // the byte.
         new_node = if lpBytes(lp) + totelelen >= node_max_bytes {
             true
         } else if limits.max_entries != 0 {
@@ -676,6 +681,7 @@ pub fn streamAppendItem<'a>(
     let lp_count = numfields_i64 + 3 + if samefields { 0 } else { numfields_i64 + 1 };
     lp_append_integer_or_panic(lp, lp_count);
 
+    // Only now, when nothing can fail any more, so that an error leaves the stream as it was.
     s.length = s.length.wrapping_add(1);
     s.last_id = id;
     Ok(id)
@@ -754,6 +760,8 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
     let mut ri = raxStart();
     raxSeek(&mut ri, &s.rax, "^", b"");
     while raxNext(&mut ri, &s.rax) {
+        // MINID has no such check, since the length tells nothing about ids: its first node that
+        // has entries to keep ends the loop below.
         if by_length && s.length <= maxlen {
             break;
         }
@@ -774,6 +782,8 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
             lpGetEdgeStreamID(lp, false, &master_id).is_some_and(|last_id| last_id < args.minid)
         };
         if remove_node {
+            // The iterator is not moved by this: its next step looks for the key after the one that
+            // was removed.
             raxRemove(&mut s.rax, ri.key());
             s.length = s.length.wrapping_sub(entries as u64);
             deleted = deleted.wrapping_add(entries);
@@ -786,6 +796,9 @@ pub fn streamTrim(s: &mut Stream, args: &streamAddTrimArgs) -> i64 {
             let keep = |id: &streamID, length| {
                 if by_length { length <= maxlen } else { *id >= args.minid }
             };
+            // The listpack is not rewritten without its flagged entries: their memory comes back
+            // when the node is removed as a whole. Here the numbers in its head are brought up to
+            // date.
             let from_lp = lp_trim(lp, &master_id, &mut s.length, keep);
             deleted = deleted.wrapping_add(from_lp);
             lp_count_deleted(lp, from_lp);
@@ -1463,6 +1476,8 @@ fn streamReplyWithRange(
                 propagate_last_id = Some(id);
             }
         }
+        // One XCLAIM for each message, not one for all: each has its own id, and a message may
+        // replace the pending entry of another consumer.
         if !noack {
             let nack = stream_deliver(group, &id, reader.consumer);
             let last_id = group.last_id;
@@ -1481,6 +1496,7 @@ fn streamReplyWithRange(
             break;
         }
     }
+    // Once for all messages: only the greatest id counts.
     if let Some(last_id) = propagate_last_id {
         streamPropagateGroupID(server, c, (reader.key, reader.groupname), &last_id);
     }
@@ -1496,6 +1512,8 @@ fn streamReplyWithRange(
 fn stream_deliver(group: &mut streamCG, id: &streamID, consumer: ConsumerId) -> streamNACK {
     let buf = streamEncodeID(id);
     let nack = streamCreateNACK(consumer);
+    // The entry is inserted before it is known whether there was one: mostly there was none, and
+    // this way it takes one lookup.
     if let Some(old) = raxInsert(&mut group.pel, &buf, nack)
         && old.consumer != consumer
         && let Some(old_consumer) = group.consumers.get_mut(old.consumer)
@@ -1539,6 +1557,8 @@ fn streamReplyWithRangeFromConsumerPEL(
             break;
         }
         let thisid = streamDecodeID(ri.key());
+        // Only messages that are still in the stream are sent, and only those count as delivered
+        // once more.
         if stream_reply_with_raw_entries(clients, c, s, (&thisid, &thisid), 1, false) == 0 {
             // A pending entry whose message was deleted. The client gets its id, and null in place
             // of the fields, so that it can acknowledge it.
@@ -1548,7 +1568,8 @@ fn streamReplyWithRangeFromConsumerPEL(
         } else if let Some(group) = stream_lookup_cg_mut(s, reader.groupname)
             && let Some(nack) = rax_find_mut(&mut group.pel, ri.key())
         {
-            // Reading the history counts as a delivery.
+            // Reading the history counts as a delivery. As in the C that is not propagated: it
+            // changes no ownership, and no last id.
             nack.delivery_time = mstime();
             nack.delivery_count = nack.delivery_count.wrapping_add(1);
         }
@@ -1924,6 +1945,7 @@ pub fn xreadCommand(server: &mut Server, c: ClientId, argv: &Args) {
         } else if eq_ignore_case(o, b"COUNT") && moreargs > 0 {
             i += 1;
             let Ok(n) = getLongLongFromObjectOrReply(server, c, &argv[i], None) else { return };
+            // A negative COUNT counts as none, which is no limit.
             count = n.max(0) as usize;
         } else if eq_ignore_case(o, b"STREAMS") && moreargs > 0 {
             streams_arg = i + 1;
@@ -2066,6 +2088,8 @@ fn xread_parse_ids(
                 );
                 return Err(());
             }
+            // Nothing can follow the greatest id, so nobody asks for a history after it: it is free
+            // to stand for `>`.
             ids.push(ID_MAX);
         } else {
             ids.push(streamParseStrictIDOrReply(server, c, &argv[i], 0)?);
@@ -2092,6 +2116,8 @@ fn xread_reply_with_available(
     let mut arraylen_ptr = None;
     for (i, gt) in ids.iter().enumerate() {
         let key = argv.get(streams_arg + i);
+        // A key that does not exist has no messages. The client can still block on it: the XADD
+        // that creates it will serve the client.
         let Some(o) = lookupKeyRead(server, db, key) else { continue };
         let s = server.db[db].dict.stream(o);
 
@@ -2114,6 +2140,8 @@ fn xread_reply_with_available(
 
         arraylen += 1;
         if arraylen_ptr.is_none() {
+            // The reply begins with the first stream that has something, so that a client without
+            // any can be blocked, or get a null, with nothing sent yet.
             arraylen_ptr = Some(addReplyDeferredLen(server, c));
         }
         // The range is inclusive, so it starts with the next id. The greatest id wraps around to
@@ -2192,6 +2220,8 @@ pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: Ke
     while let Some(receiver) =
         server.db[rl.db].blocking_keys.get(&rl.key).and_then(|clients| listNext(clients, &mut li))
     {
+        // It blocks on a list or a sorted set: keys are waited for by name, whatever their type
+        // will be.
         if server[receiver].btype != BLOCKED_STREAM {
             continue;
         }
@@ -2220,6 +2250,7 @@ pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: Ke
             group_and_consumer =
                 Some((groupname.clone(), bpop.xread_consumer.clone().unwrap_or_default()));
         }
+        // Served before with this very message, or waiting for a greater id: it goes on waiting.
         if s.last_id <= gt {
             continue;
         }
@@ -2324,6 +2355,8 @@ pub fn streamLookupConsumer(
 /// Removes a consumer and its pending entries, from the list of the group, too: the messages are no
 /// longer pending. Returns their number.
 pub fn streamDelConsumer(cg: &mut streamCG, name: &[u8]) -> u64 {
+    // The messages themselves stay in the stream, but the group will not deliver them again by
+    // itself: its last id is beyond them.
     let Some(consumer) = cg.consumers.remove(name) else { return 0 };
     let mut ri = raxStart();
     raxSeek(&mut ri, &consumer.pel, "^", b"");
@@ -2336,6 +2369,7 @@ pub fn streamDelConsumer(cg: &mut streamCG, name: &[u8]) -> u64 {
 /// Reassigns a pending entry from the consumer `old`, which may be `NONE`, to the consumer that
 /// `nack` names, and sets the entry to `nack`. `buf` is the encoded id.
 fn stream_reassign(group: &mut streamCG, buf: &[u8], old: ConsumerId, nack: streamNACK) {
+    // With the same consumer the lists of ids are right already.
     if old != nack.consumer {
         if let Some(old_consumer) = group.consumers.get_mut(old) {
             raxRemove(&mut old_consumer.pel, buf);
@@ -2857,6 +2891,8 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         // FORCE creates the pending entry, if the message exists. The AOF and replicas rely on
         // this: the XCLAIM that they get creates the entries.
         if force && nack.is_none() {
+            // The message has to be looked for: a pending entry for a message that was deleted
+            // would never be of use.
             let mut si = streamIteratorStart(s, Some(id), Some(id), false);
             if streamIteratorGetID(&mut si, s).is_some() {
                 nack = Some(streamCreateNACK(ConsumerId::NONE));
@@ -2881,6 +2917,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
         });
         nack.consumer = id_of_consumer;
         nack.delivery_time = deliverytime;
+        // JUSTID leaves the number as it is: the client gets no message, so nothing was delivered.
         if retrycount >= 0 {
             nack.delivery_count = retrycount as u64;
         } else if !justid {
@@ -2892,6 +2929,7 @@ pub fn xclaimCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
         let names = (key, groupname, consumername);
         streamPropagateXCLAIM(server, c, names, &last_id, &argv[5 + j], &nack);
+        // The XCLAIM has told it.
         propagate_last_id = false;
         server.dirty += 1;
     }

@@ -22,9 +22,9 @@ use crate::util::{eq_ignore_case, ll2string};
 // String Commands
 // -----------------------------------------------------------------------------
 
-/// Refuses a string that would get longer than `proto-max-bulk-len`; the reply was sent then. The
-/// master's limit may be another one, and its word is law, as far as there is memory in this
-/// machine.
+/// Refuses a string that would get longer than `proto-max-bulk-len`: `C_ERR`, and the reply was
+/// sent. The master's limit may be another one, and what it sends has to be executed, as far as
+/// there is memory in this machine.
 ///
 /// C: for a master there is no limit, and a length that no memory has ends the process.
 fn checkStringLength(server: &mut Server, c: ClientId, size: i64, append: i64) -> CResult {
@@ -39,7 +39,7 @@ fn checkStringLength(server: &mut Server, c: ClientId, size: i64, append: i64) -
     C_OK
 }
 
-// What the options of SET and GETEX ask for.
+// Flags for the options of SET and GETEX.
 pub const OBJ_NO_FLAGS: i32 = 0;
 pub const OBJ_SET_NX: i32 = 1 << 0;
 pub const OBJ_SET_XX: i32 = 1 << 1;
@@ -74,8 +74,9 @@ fn get_expire_milliseconds_or_reply(
     })
 }
 
-/// SET, SETEX, PSETEX, SETNX: sets `key` to `val` as `flags` say, with the time of expiry `expire`
-/// in `unit`. The replies are `ok_reply`, or `abort_reply` where NX or XX prevent it.
+/// Implements SET, SETEX, PSETEX and SETNX: sets `key` to `val` as `flags` say, with the time of
+/// expiry `expire` in `unit`. The replies are `ok_reply`, or `abort_reply` where NX or XX prevent
+/// it.
 fn setGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -112,14 +113,16 @@ fn setGenericCommand(
     if let Some((milliseconds, when)) = times {
         setExpire(server, Some(c), db, key, when);
         notifyKeyspaceEvent(server, NOTIFY_GENERIC, "expire", key, db);
-        // To the replicas: a point in time stays one, a span becomes a span in milliseconds.
+        // As it is propagated, a point in time stays one, and a span becomes a span in
+        // milliseconds.
         let exp: &[u8] = if flags & (OBJ_PXAT | OBJ_EXAT) != 0 { b"PXAT" } else { b"PX" };
         rewriteClientCommandVector(server, c, &[b"SET", key, val, exp, &ll2string(milliseconds)]);
     }
     if flags & OBJ_SET_GET == 0 {
         addReply(server, c, ok_reply);
     } else if times.is_none() {
-        // Replicas need not read: propagate without GET, which may be there several times.
+        // Replicas have nobody to reply to: propagate without GET, which may be there several
+        // times.
         let without_get: Argv = argv
             .iter()
             .enumerate()
@@ -130,7 +133,7 @@ fn setGenericCommand(
     }
 }
 
-/// Which options are allowed: those of GETEX or those of SET.
+/// The command whose options are parsed, which decides which are allowed.
 #[derive(Copy, Clone, PartialEq)]
 enum CommandType {
     Get,
@@ -443,7 +446,7 @@ pub fn mgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// MSET and MSETNX; the latter sets nothing if one of the keys is there.
+/// Implements MSET and MSETNX; the latter sets nothing if one of the keys exists.
 fn msetGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool) {
     if argv.len().is_multiple_of(2) {
         addReplyError(server, c, b"wrong number of arguments for MSET");
@@ -476,7 +479,7 @@ pub fn msetnxCommand(server: &mut Server, c: ClientId, argv: &Args) {
     msetGenericCommand(server, c, argv, true);
 }
 
-/// INCR and its relatives: adds `incr` to a number, in place.
+/// Implements INCR and its relatives: adds `incr` to a number, in place.
 fn incrDecrCommand(server: &mut Server, c: ClientId, argv: &Args, incr: i64) {
     let (db, key) = (server[c].db, argv.get(1));
     let o = lookupKeyWrite(server, db, key);
@@ -539,7 +542,7 @@ pub fn decrbyCommand(server: &mut Server, c: ClientId, argv: &Args) {
     incrDecrCommand(server, c, argv, incr.wrapping_neg());
 }
 
-/// INCRBYFLOAT key increment, in the 80 bits of the C's long double
+/// INCRBYFLOAT key increment, in the 80 bits of the C's long double.
 pub fn incrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key) = (server[c].db, argv.get(1));
     let o = lookupKeyWrite(server, db, key);
@@ -572,7 +575,8 @@ pub fn incrbyfloatCommand(server: &mut Server, c: ClientId, argv: &Args) {
     server.dirty += 1;
     addReplyBulkCBuffer(server, c, &new);
 
-    // To the replicas it is a SET of the result, so that nobody else has to add.
+    // Propagated as a SET of the result, so that a difference in floating point can't make replicas
+    // differ.
     rewriteClientCommandVector(server, c, &[b"SET", key, &new, b"KEEPTTL"]);
 }
 
@@ -624,7 +628,7 @@ pub fn stralgoCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// The longest common subsequence of two strings:
+/// Computes the longest common subsequence of two strings:
 /// STRALGO LCS [IDX] [LEN] [MINMATCHLEN len] [WITHMATCHLEN] STRINGS string string | KEYS key key
 fn stralgoLCS(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;

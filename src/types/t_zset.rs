@@ -102,14 +102,14 @@ pub struct zset {
     pub seed: HashSeed,
 }
 
-/// What tells the table the hash of a node that it moves.
+/// Returns the function by which the table learns the hash of a node that it moves.
 #[inline(always)]
 fn rehash<'a>(zsl: &'a Zskiplist, seed: &'a HashSeed) -> impl Fn(u64) -> u64 + 'a {
     move |node| siphash(zsl.member(node as u32), seed)
 }
 
 impl zset {
-    /// Returns an empty one.
+    /// Returns an empty sorted set.
     pub fn new() -> zset {
         let mut random = [0; 24];
         getRandomBytes(&mut random);
@@ -134,8 +134,8 @@ impl zset {
         self.dict.find(hash, |node| self.zsl.member(node as u32) == ele).map(|node| node as u32)
     }
 
-    /// When a member's bucket has come (`dict.prefetch_bucket`): asks for the nodes that may be its
-    /// own.
+    /// Prefetches the nodes that may be a member's own, when the member's bucket, which holds their
+    /// numbers, has come (`dict.prefetch_bucket`).
     #[inline]
     pub fn prefetch_node(&self, hash: u64) {
         self.dict.candidates(hash, |node| self.zsl.prefetch(node as u32));
@@ -191,7 +191,7 @@ impl zset {
         node
     }
 
-    /// What every function that deletes ranges of the list has to do for each node that goes.
+    /// Takes a node that is about to be deleted from the list out of the table.
     fn forget(dict: &mut RawDict, seed: &HashSeed, zsl: &Zskiplist, node: u32) {
         let hash = siphash(zsl.member(node), seed);
         let forgotten = dict.remove(hash, |n| n == u64::from(node), rehash(zsl, seed));
@@ -215,7 +215,7 @@ impl zset {
         }
     }
 
-    /// The same after many deletions: as far as it goes.
+    /// Gives as much memory back as possible, after many deletions.
     fn shrink_all(&mut self, resize: dictResizeEnable) {
         self.shrink(resize, 64);
         while zsl_needs_shrink(&self.zsl) {
@@ -249,7 +249,7 @@ impl Zset {
 }
 
 impl ZsetRef<'_> {
-    /// Tells whether it is the same sorted set, not just an equal one.
+    /// Tells whether `self` and `other` are the same sorted set, not just equal ones.
     fn is(self, other: ZsetRef) -> bool {
         match (self, other) {
             (ZsetRef::Ziplist(a), ZsetRef::Ziplist(b)) => std::ptr::eq(a, b),
@@ -258,7 +258,8 @@ impl ZsetRef<'_> {
         }
     }
 
-    /// About how many allocations it takes, for lazy freeing (`lazyfreeGetFreeEffort`).
+    /// Returns about how many allocations the sorted set takes, for lazy freeing
+    /// (`lazyfreeGetFreeEffort`).
     pub fn free_effort(self) -> usize {
         match self {
             ZsetRef::Ziplist(_) => 1,
@@ -266,8 +267,8 @@ impl ZsetRef<'_> {
         }
     }
 
-    /// Bytes that a skip list takes up; what long members take beside their nodes is told from the
-    /// first `sample_size` (`objectComputeSize`).
+    /// Returns the bytes that a skip list takes up; what long members take beside their nodes is
+    /// estimated from the first `sample_size` (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             ZsetRef::Ziplist(_) => 0,
@@ -319,20 +320,20 @@ pub fn createZsetZiplistObject() -> Zset {
     Zset::Ziplist(ziplistNew())
 }
 
-/// What decides the encoding of a sorted set, and whether its table may move now. It is a copy, so
-/// that the keyspace can be borrowed beside it.
+/// The limits that decide the encoding of a sorted set, and whether its table may be resized now.
+/// It is a copy, so that the keyspace can be borrowed beside it.
 #[derive(Copy, Clone)]
 pub struct ZsetLimits {
     /// `zset-max-ziplist-entries`
     pub entries: usize,
     /// `zset-max-ziplist-value`
     pub value: usize,
-    /// As for the keyspace: not while a child lives.
+    /// Whether tables may be resized: as for the keyspace, not while a child lives.
     pub resize: dictResizeEnable,
 }
 
 impl ZsetLimits {
-    /// As they are now.
+    /// Returns the limits that are configured now.
     #[inline]
     pub fn of(server: &Server) -> ZsetLimits {
         let resize = if server.in_fork_child != CHILD_TYPE_NONE {
@@ -362,13 +363,13 @@ fn random_numbers() -> impl FnMut() -> u64 {
     }
 }
 
-/// The same in the range that ziplists ask for.
+/// Returns a generator of random numbers of 31 bits, the range that ziplists ask for.
 fn random_numbers_31bit() -> impl FnMut() -> u32 {
     let mut random = random_numbers();
     move || (random() >> 33) as u32
 }
 
-/// `zslParseRange`: a range of scores from two arguments, each a float, behind `(` if the border is
+/// Parses a range of scores from two arguments, each a float, behind `(` if the border is
 /// left out. Anything that `strtod` reads but NaN is one, also nothing at all, which is 0.
 pub fn zslParseRange(min: &[u8], max: &[u8]) -> Result<zrangespec, ()> {
     fn border(item: &[u8]) -> Result<(f64, bool), ()> {
@@ -635,7 +636,7 @@ pub fn zzlInsert(zl: &mut Ziplist, ele: &[u8], score: f64) {
     zzlInsertAt(zl, eptr, ele, score);
 }
 
-/// Deletes from the element number `start`, counted from 1, to the element number `end`; returns
+/// Deletes the elements from number `start`, counted from 1, to number `end`; returns
 /// how many.
 fn zzlDeleteRangeByRank(zl: &mut Ziplist, start: usize, end: usize) -> usize {
     let num = end - start + 1;
@@ -643,7 +644,7 @@ fn zzlDeleteRangeByRank(zl: &mut Ziplist, start: usize, end: usize) -> usize {
     num
 }
 
-/// Deletes from the element at `first` on those of which `inside` says yes; returns how many.
+/// Deletes the elements from `first` on for which `inside` returns true, and returns how many.
 fn zzl_delete_while(
     zl: &mut Ziplist,
     first: Option<usize>,
@@ -661,7 +662,7 @@ fn zzl_delete_while(
 // Common sorted set API
 // -----------------------------------------------------------------------------
 
-/// Where a walk is.
+/// The position of a walk.
 #[derive(Copy, Clone)]
 enum Place<'a> {
     Ziplist(&'a [u8], Option<usize>),
@@ -673,12 +674,12 @@ enum Place<'a> {
 pub struct ZsetWalk<'a> {
     place: Place<'a>,
     reverse: bool,
-    /// Without it scores are not read from a ziplist, and are 0.
+    /// False: scores are not read from a ziplist, and are 0.
     scores: bool,
 }
 
 impl<'a> ZsetWalk<'a> {
-    /// From the first element up, or from the last one down.
+    /// Starts a walk from the first element up, or from the last one down.
     pub fn all(zobj: ZsetRef<'a>, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
             ZsetRef::Ziplist(zl) => {
@@ -691,7 +692,7 @@ impl<'a> ZsetWalk<'a> {
         ZsetWalk { place, reverse, scores: true }
     }
 
-    /// From the element of a rank, counted from 0 in the direction of the walk.
+    /// Starts a walk at the element of a rank, counted from 0 in the direction of the walk.
     fn from_rank(zobj: ZsetRef<'a>, start: usize, reverse: bool) -> ZsetWalk<'a> {
         if start == 0 {
             return ZsetWalk::all(zobj, reverse);
@@ -709,8 +710,8 @@ impl<'a> ZsetWalk<'a> {
         ZsetWalk { place, reverse, scores: true }
     }
 
-    /// From the first element of a range of scores, or from the last one. It does not end where the
-    /// range does.
+    /// Starts a walk at the first element of a range of scores, or at the last one. It does not end
+    /// where the range does.
     pub fn in_range(zobj: ZsetRef<'a>, range: &zrangespec, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
             ZsetRef::Ziplist(zl) => Place::Ziplist(
@@ -728,7 +729,7 @@ impl<'a> ZsetWalk<'a> {
         ZsetWalk { place, reverse, scores: true }
     }
 
-    /// The same for a range of members.
+    /// Starts a walk at the first element of a range of members, or at the last one.
     fn in_lex_range(zobj: ZsetRef<'a>, range: &zlexrangespec, reverse: bool) -> ZsetWalk<'a> {
         let place = match zobj {
             ZsetRef::Ziplist(zl) => Place::Ziplist(
@@ -850,7 +851,7 @@ pub fn zset_from_sorted(sorted: &[(ZiplistEntry<'_>, f64)], limits: &ZsetLimits)
     Zset::Skiplist(Box::new(zs))
 }
 
-/// Returns the order of a sorted set.
+/// Compares two elements in the order of a sorted set: by score, then by member.
 pub fn zset_order(a: &(ZiplistEntry<'_>, f64), b: &(ZiplistEntry<'_>, f64)) -> Ordering {
     let by_score = a.1.partial_cmp(&b.1).unwrap_or(Ordering::Equal);
     by_score.then_with(|| element_text(a.0).cmp(&element_text(b.0)))
@@ -865,7 +866,7 @@ pub fn zsetScore(zobj: ZsetRef, member: &[u8]) -> Option<f64> {
     }
 }
 
-// What is asked of zsetAdd.
+// Options of zsetAdd.
 /// Nothing special.
 pub const ZADD_IN_NONE: i32 = 0;
 /// Add to the score instead of setting it.
@@ -879,7 +880,7 @@ pub const ZADD_IN_GT: i32 = 1 << 3;
 /// Change a score only to a smaller one.
 pub const ZADD_IN_LT: i32 = 1 << 4;
 
-// What it did.
+// Results of zsetAdd.
 /// Nothing, because of a condition.
 pub const ZADD_OUT_NOP: i32 = 1 << 0;
 /// The member is new.
@@ -1073,7 +1074,7 @@ fn zsetTypeRandomElement<'a>(
 // Sorted set commands
 // -----------------------------------------------------------------------------
 
-/// ZADD and ZINCRBY.
+/// Implements ZADD and ZINCRBY.
 fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     let (db, key) = (server[c].db, argv.get(1));
 
@@ -1241,7 +1242,7 @@ pub fn zremCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, deleted);
 }
 
-/// What the borders of a range are.
+/// The kind of a range: what its borders are.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum zrange_type {
     ZRANGE_AUTO,
@@ -1251,14 +1252,14 @@ enum zrange_type {
 }
 use zrange_type::*;
 
-/// A range that was read.
+/// A range, parsed.
 enum Range<'a> {
     Rank(i64, i64),
     Score(zrangespec),
     Lex(zlexrangespec<'a>),
 }
 
-/// Reads a range. On an error the reply was sent.
+/// Parses a range. On an error the reply was sent.
 fn parse_range_or_reply<'a>(
     server: &mut Server,
     c: ClientId,
@@ -1281,8 +1282,8 @@ fn parse_range_or_reply<'a>(
     }
 }
 
-/// Ranks as they are given, where negative ones count from the end, to ranks of a set of `llen`
-/// elements. `None`: the range is empty.
+/// Converts ranks as they are given, where negative ones count from the end, to ranks of a set of
+/// `llen` elements. `None`: the range is empty.
 fn sanitize_indexes(mut start: i64, mut end: i64, llen: usize) -> Option<(usize, usize)> {
     let llen = llen as i64;
     if start < 0 {
@@ -1292,14 +1293,14 @@ fn sanitize_indexes(mut start: i64, mut end: i64, llen: usize) -> Option<(usize,
         end = end.saturating_add(llen);
     }
     start = start.max(0);
-    // The start is not negative: this is so too if the end still is.
+    // The start is not negative by now, so a negative end makes this true as well.
     if start > end || start >= llen {
         return None;
     }
     Some((start as usize, end.min(llen - 1) as usize))
 }
 
-/// ZREMRANGEBYRANK, ZREMRANGEBYSCORE, ZREMRANGEBYLEX.
+/// Implements ZREMRANGEBYRANK, ZREMRANGEBYSCORE and ZREMRANGEBYLEX.
 fn zremrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, rangetype: zrange_type) {
     let (db, key) = (server[c].db, argv.get(1));
 
@@ -1462,7 +1463,7 @@ impl<'a> zsetopsrc<'a> {
     }
 }
 
-/// What becomes of the scores of a member that is in several sources.
+/// AGGREGATE: how the scores of a member are combined that is in several sources.
 #[derive(Copy, Clone)]
 enum Aggregation {
     Sum,
@@ -1500,7 +1501,7 @@ fn weighted(weight: f64, score: f64) -> f64 {
     if score.is_nan() { 0.0 } else { score }
 }
 
-/// A table over elements that are kept in a vector: what finds an element's place there.
+/// A table over elements that are kept in a vector: it finds an element's place there.
 struct ElementTable {
     dict: RawDict,
     seed: HashSeed,
@@ -1529,7 +1530,7 @@ impl ElementTable {
         self.dict.find(hash, |i| Self::same(elements[i as usize].0, ele)).map(|i| i as usize)
     }
 
-    /// Puts down the last element of the vector.
+    /// Adds the last element of the vector to the table.
     fn insert_last(&mut self, hash: u64, elements: &Elements<'_>) {
         let seed = self.seed;
         self.dict.insert(hash, elements.len() as u64 - 1, |i| {
@@ -1549,7 +1550,7 @@ impl ElementTable {
 /// Returns the elements of the first source that are in no other. Each of the first one's is looked
 /// up in the others, at most N*M lookups for N elements and M sources.
 fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
-    // In the largest of the others an element is found soonest.
+    // An element is most likely to be in the largest of the others, which ends its search.
     src[1..].sort_by_key(|src| std::cmp::Reverse(src.zuiLength()));
     let (first, others) = src.split_first().expect("there is at least one source");
     first
@@ -1558,8 +1559,8 @@ fn zdiffAlgorithm1<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
         .collect()
 }
 
-/// The same by removing the elements of all others from the first one's, as many lookups as there
-/// are elements in all.
+/// Returns the elements of the first source that are in no other, by removing those of all others
+/// from the first one's, as many lookups as there are elements in all.
 fn zdiffAlgorithm2<'a>(src: &[zsetopsrc<'a>]) -> Elements<'a> {
     let (first, others) = src.split_first().expect("there is at least one source");
     let mut elements: Elements = Vec::with_capacity(first.zuiLength());
@@ -1580,20 +1581,20 @@ fn zdiffAlgorithm2<'a>(src: &[zsetopsrc<'a>]) -> Elements<'a> {
     table.dict.iter().map(|i| elements[i as usize]).collect()
 }
 
-/// ZDIFF: the way that takes fewer lookups.
+/// Computes ZDIFF by the algorithm that takes fewer lookups.
 fn zdiff<'a>(src: &mut [zsetopsrc<'a>]) -> Elements<'a> {
     let first = src[0];
     // If the first source is subtracted from itself nothing is left.
     if first.zuiLength() == 0 || src[1..].iter().any(|src| src.same(&first)) {
         return Vec::new();
     }
-    // The first way does less per lookup, which gives it some advantage.
+    // The first algorithm does less work per lookup, so it is given half price.
     let algo_one_work = (first.zuiLength() as u128 * src.len() as u128) / 2;
     let algo_two_work: u128 = src.iter().map(|src| src.zuiLength() as u128).sum();
     if algo_one_work <= algo_two_work { zdiffAlgorithm1(src) } else { zdiffAlgorithm2(src) }
 }
 
-/// ZINTER. The sources go from the smallest to the largest.
+/// Computes ZINTER. The sources go from the smallest to the largest.
 fn zinter<'a>(src: &[zsetopsrc<'a>], aggregate: Aggregation) -> Elements<'a> {
     let (first, others) = src.split_first().expect("there is at least one source");
     let mut elements: Elements = Vec::new();
@@ -1610,9 +1611,9 @@ fn zinter<'a>(src: &[zsetopsrc<'a>], aggregate: Aggregation) -> Elements<'a> {
     elements
 }
 
-/// ZUNION. The sources go from the smallest to the largest.
+/// Computes ZUNION. The sources go from the smallest to the largest.
 fn zunion<'a>(src: &[zsetopsrc<'a>], aggregate: Aggregation) -> Elements<'a> {
-    // It is at least as large as the largest.
+    // The union is at least as large as the largest source.
     let largest = src.last().map_or(0, |src| src.zuiLength());
     let mut elements: Elements = Vec::with_capacity(largest);
     let mut table = ElementTable::new(largest);
@@ -1640,8 +1641,8 @@ enum SetOp {
     Diff,
 }
 
-/// ZUNION, ZINTER, ZDIFF and, with a `dstkey`, ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE. `numkeysIndex`
-/// is the place of the number of keys.
+/// Implements ZUNION, ZINTER, ZDIFF and, with a `dstkey`, ZUNIONSTORE, ZINTERSTORE, ZDIFFSTORE.
+/// `numkeysIndex` is the place of the number of keys.
 fn zunionInterDiffGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -1766,7 +1767,7 @@ fn zunionInterDiffGenericCommand(
     store_zset_and_reply(server, c, dstkey, dstobj, event);
 }
 
-/// The end of a command that stores a sorted set: sets the key to it, or deletes the key if it is
+/// Ends a command that stores a sorted set: sets the key to it, or deletes the key if it is
 /// empty, and replies with its length.
 fn store_zset_and_reply(
     server: &mut Server,
@@ -1832,7 +1833,7 @@ fn add_reply_elements_len(clients: &mut Clients, c: ClientId, len: usize, withsc
     addReplyArrayLen(clients, c, if flat { len * 2 } else { len });
 }
 
-/// Queues one element of such an array.
+/// Queues one element of the array whose header `add_reply_elements_len` queued.
 #[inline]
 fn add_reply_element_and_score(
     clients: &mut Clients,
@@ -1867,15 +1868,15 @@ fn add_reply_elements<'a>(
     assert!(count == len);
 }
 
-/// Queues an array of elements of which nobody knows how many they are.
+/// Queues an array of elements whose number is not known.
 fn add_reply_elements_uncounted<'a>(
     clients: &mut Clients,
     c: ClientId,
     mut elements: impl Iterator<Item = (ZiplistEntry<'a>, f64)>,
     withscores: bool,
 ) {
-    // Mostly they are few: then they are counted first. An array whose length is left open costs an
-    // allocation.
+    // Mostly there are few elements: then they are counted first. An array whose length is left
+    // open costs an allocation.
     const FEW: usize = 32;
     let mut head = [(ZiplistEntry::Int(0), 0.0); FEW];
     let mut count = 0;
@@ -1905,7 +1906,7 @@ fn add_reply_elements_uncounted<'a>(
     setDeferredArrayLen(clients, c, replylen, if flat { count * 2 } else { count });
 }
 
-/// What becomes of the elements of a range: they are sent, or stored.
+/// The target of the elements of a range: the reply, or a key.
 enum zrange_result_handler {
     Client { withscores: bool },
     Store { limits: ZsetLimits, dstobj: Option<Zset> },
@@ -1946,7 +1947,7 @@ impl zrange_result_handler {
     }
 }
 
-/// A range of ranks.
+/// Emits the elements of a range of ranks.
 fn genericZrangebyrankCommand(
     handler: &mut zrange_result_handler,
     clients: &mut Clients,
@@ -1964,8 +1965,8 @@ fn genericZrangebyrankCommand(
     handler.emit(clients, c, walk.take(rangelen), Some(rangelen), reverse);
 }
 
-/// LIMIT: passes over `offset` elements, all of them if it is negative, and takes `limit`, all of
-/// them if that is.
+/// Applies LIMIT to a walk: skips `offset` elements, all of them if it is negative, and takes
+/// `limit`, all of them if that is.
 fn limited<'a>(
     walk: ZsetWalk<'a>,
     zobj: ZsetRef<'a>,
@@ -1974,7 +1975,7 @@ fn limited<'a>(
 ) -> std::iter::Take<ZsetWalk<'a>> {
     let len = zsetLength(zobj);
     let all = |n: i64| usize::try_from(n).unwrap_or(usize::MAX);
-    // Far away places are found by their rank.
+    // A far offset is reached by rank, in logarithmic time.
     let mut walk = walk;
     if offset != 0 {
         let offset = all(offset);
@@ -2004,7 +2005,7 @@ fn limited<'a>(
     walk.take(all(limit))
 }
 
-/// In which direction a range goes.
+/// The direction of a range.
 #[derive(Copy, Clone, PartialEq, Eq)]
 enum zrange_direction {
     ZRANGE_DIRECTION_AUTO,
@@ -2028,7 +2029,7 @@ pub fn zrevrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_RANK, ZRANGE_DIRECTION_REVERSE);
 }
 
-/// A range of scores.
+/// Emits the elements of a range of scores.
 fn genericZrangebyscoreCommand(
     handler: &mut zrange_result_handler,
     clients: &mut Clients,
@@ -2120,7 +2121,7 @@ pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, count);
 }
 
-/// A range of members.
+/// Emits the elements of a range of members.
 fn genericZrangebylexCommand(
     handler: &mut zrange_result_handler,
     clients: &mut Clients,
@@ -2148,8 +2149,9 @@ pub fn zrevrangebylexCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zrangeGenericCommand(server, c, argv, 1, false, ZRANGE_LEX, ZRANGE_DIRECTION_REVERSE);
 }
 
-/// ZRANGE, ZRANGESTORE and the older commands, which say by their name what ZRANGE says by options.
-/// `argc_start` is the place of the source key; minimum and maximum follow it, then the options.
+/// Implements ZRANGE, ZRANGESTORE and the older commands, which say by their name what ZRANGE says
+/// by options. `argc_start` is the place of the source key; minimum and maximum follow it, then the
+/// options.
 fn zrangeGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -2295,7 +2297,7 @@ pub fn zcardCommand(server: &mut Server, c: ClientId, argv: &Args) {
     addReplyLongLong(server, c, len as i64);
 }
 
-/// Queues a score, or nothing.
+/// Queues a score, or a null if there is none.
 fn add_reply_score(server: &mut Server, c: ClientId, score: Option<f64>) {
     match score {
         Some(score) => addReplyDouble(server, c, score),
@@ -2330,7 +2332,7 @@ pub fn zmscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// ZRANK and ZREVRANK.
+/// Implements ZRANK and ZREVRANK.
 fn zrankGenericCommand(server: &mut Server, c: ClientId, argv: &Args, reverse: bool) {
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
     if checkType(server, c, o, OBJ_ZSET) {
@@ -2362,12 +2364,12 @@ pub fn zscanCommand(server: &mut Server, c: ClientId, argv: &Args) {
     scanGenericCommand(server, c, argv, Some(o), cursor);
 }
 
-/// ZPOPMIN, ZPOPMAX, BZPOPMIN and BZPOPMAX; also used to serve a client that was blocked by one of
-/// the latter.
+/// Implements ZPOPMIN, ZPOPMAX, BZPOPMIN and BZPOPMAX; also serves a client that was blocked by one
+/// of the latter.
 ///
-/// Of the keys the first one that is there is popped from. With `emitkey` it is sent too: who waits
-/// for several needs it. Who does not wait may give a count, `countarg`. `end` is ZSET_MIN or
-/// ZSET_MAX.
+/// Pops from the first of the keys that exists. With `emitkey` its name is sent too: a client that
+/// waits for several needs it. `countarg` is the count of a command that does not block. `end` is
+/// ZSET_MIN or ZSET_MAX.
 pub fn genericZpopCommand(
     server: &mut Server,
     c: ClientId,
@@ -2444,7 +2446,7 @@ pub fn genericZpopCommand(
     }
 }
 
-/// ZPOPMIN and ZPOPMAX.
+/// Implements ZPOPMIN and ZPOPMAX.
 fn zpop_command(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
     if argv.len() > 3 {
         addReplyErrorObject(server, c, shared::syntaxerr);
@@ -2464,7 +2466,7 @@ pub fn zpopmaxCommand(server: &mut Server, c: ClientId, argv: &Args) {
     zpop_command(server, c, argv, ZSET_MAX);
 }
 
-/// BZPOPMIN and BZPOPMAX.
+/// Implements BZPOPMIN and BZPOPMAX.
 fn blockingGenericZpopCommand(server: &mut Server, c: ClientId, argv: &Args, end: i32) {
     let db = server[c].db;
     let last = argv.len() - 1;
@@ -2477,7 +2479,8 @@ fn blockingGenericZpopCommand(server: &mut Server, c: ClientId, argv: &Args, end
             if checkType(server, c, o, OBJ_ZSET) {
                 return;
             }
-            // There is something: it is a ZPOPMIN or ZPOPMAX, to the replicas too.
+            // There is an element: the command is executed, and propagated, as a ZPOPMIN or
+            // ZPOPMAX.
             genericZpopCommand(server, c, &[key], end, true, None);
             let name: &[u8] = if end == ZSET_MAX { b"ZPOPMAX" } else { b"ZPOPMIN" };
             rewriteClientCommandVector(server, c, &[name, key]);
@@ -2485,7 +2488,7 @@ fn blockingGenericZpopCommand(server: &mut Server, c: ClientId, argv: &Args, end
         }
     }
 
-    // Who must not block times out at once, even if the timeout is 0.
+    // A client that must not block times out at once, even if the timeout is 0.
     if server[c].flags & CLIENT_DENY_BLOCKING != 0 {
         addReplyNullArray(server, c);
         return;
@@ -2532,14 +2535,15 @@ pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o:
     }
 }
 
-/// With a set at most so many times as large as the count, elements are taken away from a copy of
-/// it until enough are left. With a larger one they are picked until there are enough.
+/// The factor that decides between two ways: of a set at most so many times as large as the count,
+/// elements are taken away from a copy of it until enough are left. With a larger one they are
+/// picked until there are enough.
 const ZRANDMEMBER_SUB_STRATEGY_MUL: usize = 3;
 
-/// How many elements of a ziplist are picked at once: a count can be anything.
+/// The number of elements of a ziplist that are picked at once: a count can be anything.
 const ZRANDMEMBER_RANDOM_SAMPLE_LIMIT: usize = 1000;
 
-/// ZRANDMEMBER with a count.
+/// Implements ZRANDMEMBER with a count.
 fn zrandmemberWithCountCommand(
     server: &mut Server,
     c: ClientId,

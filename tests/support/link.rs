@@ -162,6 +162,12 @@ impl Recorder {
         self.conn.take(n).expect("more of the stream")
     }
 
+    /// Reports to have processed the stream up to this offset.
+    #[track_caller]
+    pub fn acknowledge(&mut self, offset: i64) {
+        self.conn.send(&["REPLCONF".to_string(), "ACK".to_string(), offset.to_string()]);
+    }
+
     /// The commands of the stream, up to and including this one. PINGs are left out.
     #[track_caller]
     pub fn commands_up_to(&mut self, last: &[&str]) -> Vec<Vec<Vec<u8>>> {
