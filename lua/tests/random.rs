@@ -105,7 +105,9 @@ fn ours(programs: &[Vec<u8>], stress: bool) -> Vec<Vec<u8>> {
     assert!(lua_setglobal(&mut L, &mut Output::default(), "nextprogram").is_ok());
     lua_setgcstress(&mut L, stress);
     L.nCcalls += 1; // the peer's main program is one call
-    let (out, error) = run(&mut L, DRIVER.as_bytes(), "=driver");
+    // Messages can show the driver's own lines: they are named and numbered as in the peer.
+    let source = format!("{}{DRIVER}", "\n".repeat(PEER.matches('\n').count()));
+    let (out, error) = run(&mut L, source.as_bytes(), "=(command line)");
     if let Some(error) = error {
         let done = unframe(&out).len();
         let program = programs.get(done).map_or_else(Vec::new, Clone::clone);

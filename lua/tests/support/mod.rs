@@ -22,7 +22,8 @@ fn print(L: &mut lua_State<Output>, host: &mut Output) -> LuaResult<i32> {
         if i > 1 {
             host.0.push(b'\t');
         }
-        host.0.extend_from_slice(&s);
+        // As the C's print shows it, which ends at a NUL.
+        host.0.extend_from_slice(cstd::cstr(&s));
         lua_pop(L, 1);
     }
     host.0.push(b'\n');
