@@ -44,8 +44,7 @@ const ACLCommandCategories: [(&str, u64); 21] = [
     ("scripting", CMD_CATEGORY_SCRIPTING),
 ];
 
-/// What a user is besides its passwords, keys, channels and commands, by name, in the order in
-/// which it is told.
+/// The flags of a user by name, in the order in which they are described.
 const ACLUserFlags: [(&str, u64); 5] = [
     ("on", USER_FLAG_ENABLED),
     ("off", USER_FLAG_DISABLED),
@@ -61,7 +60,7 @@ const HASH_PASSWORD_LEN: usize = 64;
 // Helper functions
 // =============================================================================
 
-/// Tells whether two strings are the same, found out in a time that tells nothing about either: all
+/// Tells whether two strings are the same, in a time that depends on neither: all
 /// bytes are compared, of buffers of a fixed size. Strings that don't fit into them are not the
 /// same as anything.
 fn time_independent_strcmp(a: &[u8], b: &[u8]) -> bool {
@@ -73,7 +72,7 @@ fn time_independent_strcmp(a: &[u8], b: &[u8]) -> bool {
     bufa[..a.len()].copy_from_slice(a);
     bufb[..b.len()].copy_from_slice(b);
 
-    // The box keeps the compiler from stopping at the first difference.
+    // `black_box` keeps the compiler from stopping at the first difference.
     let mut diff = a.len() ^ b.len();
     for (a, b) in bufa.iter().zip(&bufb) {
         diff = std::hint::black_box(diff | usize::from(a ^ b));
@@ -110,13 +109,13 @@ pub fn ACLGetCommandCategoryFlagByName(name: &[u8]) -> u64 {
         .map_or(0, |&(_, flag)| flag)
 }
 
-/// Returns a user who may nothing yet, but for the channels that `acl-pubsub-default` gives.
+/// Returns a user without any permission, but for the channels that `acl-pubsub-default` gives.
 fn new_user(name: &[u8], acl_pubsub_default: i32) -> User {
     let flags = USER_FLAG_DISABLED | acl_pubsub_default as u64;
     User { name: name.to_vec(), flags, passwords: Vec::new() }
 }
 
-/// Adds a user who may nothing yet, and returns its number; `None` if the name is taken.
+/// Adds a user without any permission, and returns its number; `None` if the name is taken.
 fn ACLCreateUser(server: &mut Server, name: &[u8]) -> Option<UserId> {
     if ACLGetUserByName(server, name).is_some() {
         return None;
@@ -247,7 +246,7 @@ fn ACLSetUser(
     Ok(())
 }
 
-/// What an error of `ACLSetUser` means, in words.
+/// Returns the text for an error of `ACLSetUser`.
 fn ACLSetUserStringError(errno: i32) -> &'static str {
     match errno {
         libc::ENOENT => "Unknown command or category name in ACL",
@@ -334,10 +333,10 @@ fn may_everything(u: &User) -> bool {
     u.flags & all == all
 }
 
-/// Why a user who may not do everything cannot be.
+/// The error for a user who may not do everything.
 const NOT_EVERYTHING: &str = "access control lists are not supported by this server: 'default' has to be 'on' and to be given everything, as in 'on nopass ~* &* +@all' or 'on #<hash of the password> ~* &* +@all'";
 
-/// Looks at a line `user <name> <rule>...` of a config file, and keeps it for
+/// Checks a line `user <name> <rule>...` of a config file, and keeps it for
 /// `ACLLoadConfiguredUsers`. The error is the text below the line in the report.
 ///
 /// C: takes any user. Here it has to be `default`, and the line has to give it everything.
@@ -453,7 +452,7 @@ pub fn authCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 /// Makes `password` the one password of the user `default` (`requirepass`); with `None` it needs
-/// none. Who is logged in stays so.
+/// none. Clients that are logged in stay so.
 pub fn ACLUpdateDefaultUserPassword(server: &mut Server, password: Option<&[u8]>) {
     set_default_user(server, b"resetpass");
     match password {

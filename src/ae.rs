@@ -58,7 +58,7 @@ pub const AE_CALL_BEFORE_SLEEP: i32 = 1 << 3;
 /// Call the `aftersleep` handler.
 pub const AE_CALL_AFTER_SLEEP: i32 = 1 << 4;
 
-/// What a time handler returns to be removed.
+/// The value that a time handler returns to be removed.
 pub const AE_NOMORE: i64 = -1;
 
 /// A file handler. `mask` is all that the descriptor is ready for, wanted or not.
@@ -71,9 +71,9 @@ pub type aeTimeProc<S> = fn(&mut S, id: i64, clientData: u64) -> i64;
 /// A handler around the sleep.
 pub type aeBeforeSleepProc<S> = fn(&mut S);
 
-/// What runs in an event loop: a value that holds the loop.
+/// The state that the handlers of an event loop get: a value that holds the loop.
 pub trait AeState: Sized {
-    /// The loop. Must always be the same one.
+    /// Returns the loop, which must always be the same one.
     fn el(&mut self) -> &mut EventLoop<Self>;
 }
 
@@ -89,18 +89,19 @@ const STICKY_WRITE: u8 = 16;
 /// Counts as readable until its turn has come, whatever `drained` says; see `mark_preread`.
 const PREREAD: u8 = 32;
 
-/// What the loop knows of one descriptor.
+/// The state of one descriptor.
 struct aeFileEvent<S> {
-    /// What the handlers want: `AE_READABLE`, `AE_WRITABLE`, `AE_BARRIER`.
+    /// The events that have handlers, and the barrier: `AE_READABLE`, `AE_WRITABLE`, `AE_BARRIER`.
     mask: u8,
-    /// What epoll watches for us: at least the mask, and what it once was.
+    /// The events that epoll watches: at least those of the mask, and those of earlier masks.
     registered: u8,
-    /// What the kernel last said, less what was drained since.
+    /// The events that the kernel has reported, less those that were drained since.
     ready: u8,
-    /// Stands in the queue of ready descriptors. Survives `forget_fd`, since the queue is not
-    /// searched.
+    /// True if the descriptor is in the queue of ready ones. Survives `forget_fd`, since the queue
+    /// is not searched.
     queued: bool,
-    /// Counts closings, to tell a reused number from the descriptor that was reported.
+    /// The number of closings, by which a reused number is told from the descriptor that was
+    /// reported.
     generation: u32,
     rfileProc: Option<aeFileProc<S>>,
     wfileProc: Option<aeFileProc<S>>,
@@ -119,12 +120,12 @@ impl<S> aeFileEvent<S> {
         clientData: 0,
     };
 
-    /// Ready bits as a handler sees them.
+    /// Returns the ready bits as a handler sees them.
     fn fired(&self) -> u8 {
         if self.ready & PREREAD != 0 { self.ready & RW | READABLE } else { self.ready & RW }
     }
 
-    /// Ready for something that is wanted.
+    /// Tells whether the descriptor is ready for something that its mask wants.
     fn wants_turn(&self) -> bool {
         self.fired() & self.mask != 0
     }
@@ -152,7 +153,7 @@ pub struct EventLoop<S> {
     /// Descriptors must be lower than this.
     setsize: i32,
     timeEventNextId: i64,
-    /// By descriptor; grows as they come, up to `setsize`.
+    /// The state of each descriptor, by number; grows as they come, up to `setsize`.
     events: Vec<aeFileEvent<S>>,
     /// Ready descriptors, oldest first, each at most once.
     queue: VecDeque<RawFd>,
@@ -163,7 +164,7 @@ pub struct EventLoop<S> {
     turnEnd: u64,
     /// Descriptors whose handlers are on the stack, innermost last.
     dispatching: Vec<RawFd>,
-    /// Oldest first, so by rising id.
+    /// The time events, oldest first, so by rising id.
     timeEvents: Vec<aeTimeEvent<S>>,
     stop: bool,
     poll: Poll,
@@ -237,7 +238,8 @@ pub fn limit_sleep<S>(el: &mut EventLoop<S>, limit: Duration) {
     el.sleepLimit = Some(limit);
 }
 
-/// Room for what one poll reports. Of more than this the rest is reported by the next poll.
+/// Makes room for the events that one poll reports. Of more than this the rest is reported by the
+/// next poll.
 fn events_for(setsize: i32) -> Events {
     Events::with_capacity(setsize.clamp(1, 1 << 16) as usize)
 }
@@ -354,7 +356,7 @@ pub fn aeDeleteFileEvent<S>(el: &mut EventLoop<S>, fd: RawFd, mask: i32) {
     }
 }
 
-/// What `fd` has handlers for.
+/// Returns the events for which `fd` has handlers.
 pub fn aeGetFileEvents<S>(el: &EventLoop<S>, fd: RawFd) -> i32 {
     usize::try_from(fd).ok().and_then(|i| el.events.get(i)).map_or(AE_NONE, |fe| fe.mask.into())
 }
@@ -370,8 +372,8 @@ impl<S> EventLoop<S> {
     }
 
     // ANCHOR: drained
-    /// The I/O code came up short on `fd`: there is nothing more to do for `mask` until the kernel
-    /// reports again.
+    /// Notes that the I/O code came up short on `fd`: there is nothing more to do for `mask` until
+    /// the kernel reports again.
     ///
     /// Call it when a read gave less than the buffer holds, when a write took less than was
     /// offered, and when either (or `accept`) gave EAGAIN. Calling it too seldom costs one idle
@@ -402,7 +404,8 @@ impl<S> EventLoop<S> {
     /// Forgets `fd`. To be called before `close(2)`, always: a forked child may keep the file open,
     /// and epoll would then go on reporting it under a number that has become another file's.
     ///
-    /// What was reported of `fd` is void from here on, also in the turn that is being dispatched.
+    /// Events that were reported of `fd` are void from here on, also in the turn that is being
+    /// dispatched.
     pub fn forget_fd(&mut self, fd: RawFd) {
         let Some(fe) = self.event(fd) else { return };
         let registered = fe.registered != 0;
@@ -452,9 +455,9 @@ impl<S> EventLoop<S> {
         None
     }
 
-    /// `fd`, got from [`EventLoop::next_fired`], was read ahead of its turn: it counts as readable
-    /// until that turn has come, even when drained. If its handler is taken away before, then until
-    /// it has one again.
+    /// Notes that `fd`, got from [`EventLoop::next_fired`], was read ahead of its turn: it counts
+    /// as readable until that turn has come, even when drained. If its handler is taken away
+    /// before, then until it has one again.
     pub fn mark_preread(&mut self, fd: RawFd) {
         if let Some(fe) = self.event(fd) {
             fe.ready |= PREREAD;
@@ -479,8 +482,8 @@ impl<S> EventLoop<S> {
         Some(fd)
     }
 
-    /// Tells whether someone in the queue is still due. Drops those at its front that are not: a
-    /// needless entry would cost the next turn its sleep.
+    /// Tells whether a descriptor in the queue is still due. Drops those at its front that are not:
+    /// a needless entry would cost the next turn its sleep.
     fn any_wants_turn(&mut self) -> bool {
         while let Some(&fd) = self.queue.front() {
             if self.events[fd as usize].wants_turn() {
@@ -508,7 +511,7 @@ pub fn aeCreateTimeEvent<S>(
     id
 }
 
-/// `milliseconds` after `now`.
+/// Returns the time `milliseconds` after `now`.
 fn after(now: monotime, milliseconds: i64) -> monotime {
     now.saturating_add_signed(milliseconds.saturating_mul(1000))
 }
@@ -520,8 +523,8 @@ pub fn aeDeleteTimeEvent<S>(el: &mut EventLoop<S>, id: i64) -> Result<(), ()> {
     Ok(())
 }
 
-/// Microseconds until the first time event is due, 0 if one is; `None` if there are none.
-/// They are few, so they are not sorted.
+/// Returns the microseconds until the first time event is due, 0 if one is; `None` if there are
+/// none. They are few, so they are not sorted.
 fn usUntilEarliestTimer<S>(el: &EventLoop<S>) -> Option<u64> {
     let earliest = el.timeEvents.iter().map(|te| te.when).min()?;
     Some(earliest.saturating_sub(getMonotonicUs()))
@@ -560,8 +563,8 @@ fn processTimeEvents<S: AeState>(state: &mut S) -> i32 {
     processed
 }
 
-/// One turn: waits for an event, calls the handlers of all descriptors that are ready, and then the
-/// time handlers that are due. Returns how many events were processed.
+/// Runs one turn of the loop: waits for an event, calls the handlers of all descriptors that are
+/// ready, and then the time handlers that are due. Returns how many events were processed.
 ///
 /// `flags` say what to process ([`AE_FILE_EVENTS`], [`AE_TIME_EVENTS`]), whether to wait
 /// ([`AE_DONT_WAIT`]), and which handlers around the sleep to call. A handler may run a nested
@@ -621,8 +624,8 @@ pub fn aeProcessEvents<S: AeState>(state: &mut S, flags: i32) -> i32 {
     processed
 }
 
-/// Asks the kernel, for at most `timeout` (`None`: as long as it takes), and queues what is due.
-/// Does not wait while somebody is due already.
+/// Asks the kernel for events, for at most `timeout` (`None`: as long as it takes), and queues the
+/// descriptors that are due. It does not wait while one is due already.
 fn aeApiPoll<S>(el: &mut EventLoop<S>, timeout: Option<Duration>) {
     assert!(!el.in_forked_child, "the event loop belongs to the parent");
     // A nested turn: who is being served further up the stack is ready as long as not drained.

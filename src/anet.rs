@@ -30,7 +30,7 @@ const ANET_CONNECT_BE_BINDING: i32 = 2;
 /// Longest text of an error, in bytes.
 const ANET_ERR_LEN: usize = 255;
 
-/// What went wrong, in the words of log lines, and the error number for those who decide by it.
+/// An error, in the words of log lines, with its number for callers that decide by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnetError {
     /// Like "bind: Address already in use".
@@ -93,8 +93,9 @@ pub fn anetCloexec(fd: RawFd) -> io::Result<()> {
     socket::set_cloexec(fd)
 }
 
-/// Finds out when the peer is gone without a word: probes after `interval` seconds of silence,
-/// three times, a third of `interval` apart. (The kernel's own settings wait for two hours.)
+/// Makes the kernel find out when the peer is gone without closing: it probes after `interval`
+/// seconds of silence, three times, a third of `interval` apart. (The kernel's own settings wait
+/// for two hours.)
 pub fn anetKeepAlive(fd: RawFd, interval: i32) -> AnetResult<()> {
     let newline = |what: &str, e: &io::Error| {
         // The C ends these three texts with a newline.
@@ -111,12 +112,12 @@ fn anetSetTcpNoDelay(fd: RawFd, val: bool) -> AnetResult<()> {
     socket::set_no_delay(fd, val).map_err(|e| anetSetError("setsockopt TCP_NODELAY", &e))
 }
 
-/// Small packets leave at once.
+/// Makes small packets leave at once (TCP_NODELAY).
 pub fn anetEnableTcpNoDelay(fd: RawFd) -> AnetResult<()> {
     anetSetTcpNoDelay(fd, true)
 }
 
-/// Small packets wait for company.
+/// Lets small packets wait to be sent together (Nagle's algorithm).
 pub fn anetDisableTcpNoDelay(fd: RawFd) -> AnetResult<()> {
     anetSetTcpNoDelay(fd, false)
 }
@@ -139,7 +140,7 @@ pub fn anetResolve(host: &[u8], flags: i32) -> AnetResult<Vec<u8>> {
     Ok(addrs.first().map(|addr| socket::format_ip(addr.ip())).unwrap_or_default())
 }
 
-/// A server that starts again can bind while connections of its predecessor linger.
+/// Lets a server that starts again bind while connections of its predecessor linger (SO_REUSEADDR).
 fn anetSetReuseAddr(fd: RawFd) -> AnetResult<()> {
     socket::set_reuse_addr(fd).map_err(|e| anetSetError("setsockopt SO_REUSEADDR", &e))
 }
@@ -150,7 +151,7 @@ fn anetCreateSocket(domain: i32) -> AnetResult<RawFd> {
     Ok(s)
 }
 
-/// `result`; an error closes `s`.
+/// Returns `result`, and closes `s` if it is an error.
 fn close_on_error<T>(s: RawFd, result: AnetResult<T>) -> AnetResult<T> {
     if result.is_err() {
         socket::close(s);
@@ -175,7 +176,7 @@ fn anetTcpGenericConnect(
     result
 }
 
-/// The body of the C's anetTcpGenericConnect: tries each address of `addr` in turn.
+/// Connects to the first address of `addr` that works (the body of the C's anetTcpGenericConnect).
 fn connect_to_any_address(
     addr: &[u8],
     port: u16,
@@ -234,7 +235,8 @@ pub fn anetTcpNonBlockConnect(addr: &[u8], port: u16) -> AnetResult<RawFd> {
     anetTcpGenericConnect(addr, port, None, ANET_CONNECT_NONBLOCK)
 }
 
-/// [`anetTcpNonBlockConnect`] from `source_addr`, or from any address if that cannot be.
+/// Begins to connect as [`anetTcpNonBlockConnect`] does, from `source_addr`, or from any address if
+/// that is not possible.
 pub fn anetTcpNonBlockBestEffortBindConnect(
     addr: &[u8],
     port: u16,
@@ -272,7 +274,7 @@ fn anetListen(s: RawFd, sa: &Addr, backlog: i32, perm: u32) -> AnetResult<()> {
     close_on_error(s, socket::listen(s, backlog).map_err(|e| anetSetError("listen", &e)))
 }
 
-/// IPv6 only: an IPv4 socket may have the same port.
+/// Makes a socket take IPv6 only, so that an IPv4 socket may have the same port.
 fn anetV6Only(s: RawFd) -> AnetResult<()> {
     socket::set_v6_only(s).map_err(|e| anetSetError("setsockopt", &e))
 }
@@ -344,9 +346,9 @@ pub fn anetUnixAccept(s: RawFd) -> AnetResult<RawFd> {
     anetGenericAccept(s).map(|(fd, _)| fd)
 }
 
-/// Address and port of one end of the connection: the peer with [`FD_TO_PEER_NAME`], else ours. A
-/// unix socket is `/unixsocket`, port 0. `Err` when it can't be known, where the C also fills in
-/// `?` and 0.
+/// Returns the address and port of one end of the connection: the peer with [`FD_TO_PEER_NAME`],
+/// else ours. A unix socket is `/unixsocket`, port 0. `Err` when it can't be known, where the C
+/// also fills in `?` and 0.
 pub fn anetFdToString(fd: RawFd, fd_to_str_type: i32) -> Result<(Vec<u8>, u16), ()> {
     let sa = if fd_to_str_type == FD_TO_PEER_NAME {
         socket::getpeername(fd)
@@ -360,14 +362,15 @@ pub fn anetFdToString(fd: RawFd, fd_to_str_type: i32) -> Result<(Vec<u8>, u16), 
     }
 }
 
-/// `ip:port`, or `[ip]:port` if the address has colons itself.
+/// Returns `ip:port`, or `[ip]:port` if the address has colons itself.
 pub fn anetFormatAddr(ip: &[u8], port: u16) -> Vec<u8> {
     let (open, close) =
         if ip.contains(&b':') { (&b"["[..], &b"]:"[..]) } else { (&b""[..], &b":"[..]) };
     [open, ip, close, port.to_string().as_bytes()].concat()
 }
 
-/// [`anetFormatAddr`] of one end of a connection; `?:0` if it can't be known.
+/// Returns the address of one end of a connection as [`anetFormatAddr`] does; `?:0` if it can't be
+/// known.
 pub fn anetFormatFdAddr(fd: RawFd, fd_to_str_type: i32) -> Vec<u8> {
     let (ip, port) = anetFdToString(fd, fd_to_str_type).unwrap_or_else(|()| (b"?".to_vec(), 0));
     anetFormatAddr(&ip, port)

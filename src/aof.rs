@@ -77,12 +77,12 @@ const AOF_RW_BUF_BLOCK_SIZE: usize = 1024 * 1024 * 10;
 #[derive(Default)]
 pub struct aofrwblock {
     buf: Vec<u8>,
-    /// So much of it was sent to the child.
+    /// The number of its bytes that were sent to the child.
     sent: usize,
 }
 
 impl aofrwblock {
-    /// What is still to be sent, or written to the file.
+    /// Returns the bytes that are still to be sent, or written to the file.
     fn used(&self) -> &[u8] {
         &self.buf[self.sent..]
     }
@@ -91,7 +91,7 @@ impl aofrwblock {
 /// The pipes between a server and the child that rewrites its file; both sides hold all the ends.
 #[derive(Copy, Clone)]
 pub struct aofPipes {
-    /// What changes meanwhile. Neither end blocks.
+    /// The pipe for the changes since the fork. Neither end blocks.
     pub write_data_to_child: RawFd,
     pub read_data_from_parent: RawFd,
     /// A `!`: the child asks for no more of it.
@@ -112,8 +112,8 @@ pub fn aofRewriteBufferSize(server: &Server) -> usize {
     server.aof_rewrite_buf_blocks.iter().map(|block| block.used().len()).sum()
 }
 
-/// The write handler of the data pipe: sends the child as much of the rewrite buffer as the pipe
-/// takes.
+/// Sends the child as much of the rewrite buffer as the pipe takes: the write
+/// handler of the data pipe.
 pub fn aofChildWriteDiffData(server: &mut Server, fd: RawFd, _clientData: u64, _mask: i32) {
     while let Some(block) = server.aof_rewrite_buf_blocks.front_mut() {
         if server.aof_stop_sending_diff {
@@ -351,7 +351,7 @@ const AOF_BUF_REUSED: usize = 64 * 1024;
 /// Writes the buffer to the append only file, and syncs the file as the policy asks for it
 /// (`appendfsync`).
 ///
-/// What is executed has to be in the file before the client gets the reply. Replies are written
+/// A command has to be in the file before its client gets the reply. Replies are written
 /// only when control is back in the event loop. So all writes of a turn are accumulated in a
 /// buffer, and written at once by this function, just before the loop sleeps and sends the replies.
 ///
@@ -545,7 +545,7 @@ pub fn catAppendOnlyGenericCommand<'a>(
     }
 }
 
-/// `<prefix><n>\r\n`
+/// Appends the header `<prefix><n>\r\n`.
 fn append_bulk_header(dst: &mut Vec<u8>, prefix: u8, n: usize) {
     dst.push(prefix);
     dst.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
@@ -654,7 +654,7 @@ fn freeFakeClient(server: &mut Server, c: ClientId) {
     server.clients.remove(c);
 }
 
-/// Why loading ends before the end of the file (the C's labels).
+/// The reason why loading ends before the end of the file (the C's labels).
 enum LoadStop {
     /// A read failed, or met the end of the file.
     readerr,
@@ -1353,7 +1353,7 @@ fn rewriteAppendOnlyFile(server: &mut Server, filename: &[u8]) -> CResult {
     C_OK
 }
 
-/// The part of `rewriteAppendOnlyFile` whose errors lead to the C's label `werr`.
+/// Does the part of `rewriteAppendOnlyFile` whose errors lead to the C's label `werr`.
 fn rewrite_and_fsync(server: &mut Server, aof: &mut Rio, fd: RawFd) -> io::Result<()> {
     let pipes = server.aof_pipes.expect("a child that rewrites has its pipes");
     if server.aof_use_rdb_preamble {
@@ -1574,7 +1574,7 @@ fn time() -> i64 {
     ustime() / 1_000_000
 }
 
-/// BGREWRITEAOF
+/// BGREWRITEAOF: starts a rewrite of the append only file, or schedules one.
 pub fn bgrewriteaofCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     if server.child_type == CHILD_TYPE_AOF {
         addReplyError(server, c, b"Background append only file rewriting already in progress");

@@ -31,11 +31,11 @@ pub const BIO_NUM_OPS: usize = 3;
 /// The stack of each thread, in bytes: it does what the main thread does, and needs as much.
 const REDIS_THREAD_STACK_SIZE: usize = 4 * 1024 * 1024;
 
-/// What a thread is asked to do.
+/// A job of a thread.
 enum bio_job {
     Close(RawFd),
     Fsync(RawFd),
-    /// Drop it, then count `objects` as freed.
+    /// Drop the value, then count `objects` as freed.
     Free {
         garbage: Box<dyn Any + Send>,
         objects: usize,
@@ -53,12 +53,13 @@ struct Queue {
 #[derive(Default)]
 struct Jobs {
     waiting: VecDeque<bio_job>,
-    /// Waiting and running.
+    /// The number of jobs that are waiting or running.
     pending: usize,
 }
 
 impl Queue {
-    /// A thread that panicked aborts the process, so a poisoned lock is never seen.
+    /// Locks the queue. A thread that panicked aborts the process, so a poisoned lock is never
+    /// seen.
     fn lock(&self) -> MutexGuard<'_, Jobs> {
         self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,25 +114,25 @@ impl Bio {
         queue.newjob_cond.notify_one();
     }
 
-    /// Has `garbage`, which counts as `objects`, dropped by a thread.
+    /// Queues `garbage`, which counts as `objects`, to be dropped by a thread.
     pub fn bioCreateLazyFreeJob(&self, garbage: Box<dyn Any + Send>, objects: usize) {
         self.lazyfree_objects.fetch_add(objects, Ordering::Relaxed);
         self.bioSubmitJob(BIO_LAZY_FREE, bio_job::Free { garbage, objects });
     }
 
-    /// Has a file closed by a thread: the last close of an unlinked file frees its blocks, which
-    /// takes long.
+    /// Queues a file to be closed by a thread: the last close of an unlinked file frees its blocks,
+    /// which takes long.
     pub fn bioCreateCloseJob(&self, fd: RawFd) {
         self.bioSubmitJob(BIO_CLOSE_FILE, bio_job::Close(fd));
     }
 
-    /// Has the append only file written to the disk by a thread.
+    /// Queues the append only file to be synced to the disk by a thread.
     pub fn bioCreateFsyncJob(&self, fd: RawFd) {
         self.bioSubmitJob(BIO_AOF_FSYNC, bio_job::Fsync(fd));
     }
 }
 
-/// The life of a thread: one job after the other, for ever.
+/// Runs a thread: one job after the other, for ever.
 fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
     // The watchdog's signal is for the main thread alone.
     crate::sys::alloc::register_thread();
@@ -165,7 +166,7 @@ impl Bio {
         self.queues[type_].lock().pending
     }
 
-    /// Waits until the next job of a type is done, if there is one; how many are left.
+    /// Waits until the next job of a type is done, if there is one. Returns how many are left.
     pub fn bioWaitStepOfType(&self, type_: usize) -> usize {
         let queue = &self.queues[type_];
         let mut jobs = queue.lock();
@@ -186,30 +187,30 @@ impl Bio {
         self.aof_bio_fsync_errno.load(Ordering::Relaxed)
     }
 
-    /// What went wrong does not count any more.
+    /// Forgets the error of the last fsync.
     pub fn reset_aof_bio_fsync_status(&self) {
         self.aof_bio_fsync_errno.store(0, Ordering::Relaxed);
     }
 
-    /// Objects handed over and not freed yet.
+    /// Returns the number of objects handed over and not freed yet.
     pub fn lazyfree_objects(&self) -> usize {
         self.lazyfree_objects.load(Ordering::Relaxed)
     }
 
-    /// Objects freed by the thread so far.
+    /// Returns the number of objects freed by the thread so far.
     pub fn lazyfreed_objects(&self) -> usize {
         self.lazyfreed_objects.load(Ordering::Relaxed)
     }
 }
 
-/// Where the threads leave what the main one wants to know.
+/// The results of the threads for the main one.
 struct Results {
     objects_left: Arc<AtomicUsize>,
     objects_freed: Arc<AtomicUsize>,
     fsync_errno: Arc<AtomicI32>,
 }
 
-/// Fsyncs a file. What goes wrong is logged, but not again as long as it stays wrong.
+/// Syncs a file. A failure is logged, but not again as long as it stays the same.
 fn bio_fsync(fd: RawFd, fsync_errno: &AtomicI32) {
     let errno = file::redis_fsync(fd).map_or_else(|e| errno_of(&e), |()| 0);
     // A descriptor that was closed, and used again for a socket or a pipe, is no failed fsync.

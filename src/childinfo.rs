@@ -1,4 +1,4 @@
-//! `childinfo.c`: the pipe on which a forked child tells its parent how far it is and how much
+//! `childinfo.c`: the pipe on which a forked child tells its parent its progress and how much
 //! memory copy-on-write costs.
 //!
 //! Read first: `sendChildInfoGeneric` (the child), `receiveChildInfo` (the parent, from
@@ -20,7 +20,7 @@ use crate::sys::socket::{close, read, write};
 /// Length of a message in bytes: four numbers.
 const CHILD_INFO_LEN: usize = 4 * 8;
 
-/// What each side keeps between messages.
+/// The state that each side keeps between messages.
 #[derive(Default)]
 pub struct ChildInfo {
     /// The child: when copy-on-write was last measured, how long that took (both in microseconds),
@@ -125,8 +125,8 @@ pub fn updateChildInfo(
     }
 }
 
-/// Returns the next message as its numbers, if a whole one has arrived. Part of one stays in the
-/// buffer for the next call.
+/// Reads the next message, if a whole one has arrived, and returns its numbers. Part of one stays
+/// in the buffer for the next call.
 pub fn readChildInfo(server: &mut Server) -> Option<[u64; 4]> {
     let (reader, _) = server.child_info_pipe?;
     if server.child_info_nread == CHILD_INFO_LEN {

@@ -48,7 +48,7 @@ pub const COMMANDS: &[CommandSpec] = &[
 // DUMP and RESTORE
 // -----------------------------------------------------------------------------
 
-/// Returns a value in the form that RESTORE takes. `lzf` is the compressor, for another time.
+/// Returns a value in the form that RESTORE takes. `lzf` keeps the compressor for the next call.
 pub fn createDumpPayload(
     server: &Server,
     o: ValueRef<'_>,
@@ -82,7 +82,7 @@ pub fn verifyDumpPayload(server: &Server, p: &[u8]) -> Option<i32> {
     good.then_some(rdbver)
 }
 
-/// DUMP key
+/// DUMP key: replies with the payload of its value, a null if there is no such key.
 pub fn dumpCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let Some(o) = lookupKeyRead(server, db, &argv[1]) else {
@@ -193,12 +193,12 @@ pub fn restoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
 }
 
 // -----------------------------------------------------------------------------
-// MIGRATE: connections are kept for a while, since who moves one key moves more
+// MIGRATE: connections are cached for a while, since a client that moves one key mostly moves more
 // -----------------------------------------------------------------------------
 
-/// How many connections are kept.
+/// The number of connections that are cached.
 const MIGRATE_SOCKET_CACHE_ITEMS: usize = 64;
-/// Seconds after which one that is not used is closed.
+/// The seconds after which a connection that is not used is closed.
 const MIGRATE_SOCKET_CACHE_TTL: i64 = 10;
 
 /// A connection to another server.
@@ -209,14 +209,14 @@ pub struct migrateCachedSocket {
     last_use_time: i64,
 }
 
-/// Under which name a connection is kept.
+/// Returns the name under which a connection is cached: `host:port`.
 fn migrate_socket_name(argv: &Args) -> Vec<u8> {
     [&argv[1], b":", &argv[2]].concat()
 }
 
 /// Makes sure that there is a connection to the host and port of `argv`. `None`: it could not be
-/// made, and the error was sent. Else its name in `server.migrate_cached_sockets`; who finds it
-/// broken calls `migrateCloseSocket`.
+/// made, and the error was sent. Else its name in `server.migrate_cached_sockets`; a caller that
+/// finds it broken calls `migrateCloseSocket`.
 fn migrateGetSocket(
     server: &mut Server,
     c: ClientId,
@@ -230,7 +230,7 @@ fn migrateGetSocket(
         return Some(name);
     }
 
-    // When there are too many, any of them goes.
+    // With too many of them, an arbitrary one is closed.
     let cached = server.migrate_cached_sockets.len();
     if cached == MIGRATE_SOCKET_CACHE_ITEMS {
         let nth = (random_u64() % cached as u64) as usize;
@@ -272,7 +272,7 @@ pub fn migrateCloseTimedoutSockets(server: &mut Server) {
     });
 }
 
-/// What MIGRATE was asked to do.
+/// The options of a MIGRATE.
 struct Migration<'a> {
     timeout: i64,
     dbid: i64,
@@ -282,13 +282,13 @@ struct Migration<'a> {
     password: Option<&'a [u8]>,
 }
 
-/// How an attempt to migrate failed: the connection broke.
+/// The failure of an attempt to migrate: the connection broke.
 struct SocketErr {
     write_error: bool,
     timed_out: bool,
-    /// Nothing may have been executed over there, so that it is safe to try again.
+    /// The target has executed nothing, so that it is safe to try again.
     may_retry: bool,
-    /// The error to tell was told already.
+    /// An error was replied already.
     replied: bool,
 }
 
@@ -370,7 +370,7 @@ pub fn migrateCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
 
-    // It is normal that a connection that was kept is closed by now, and nothing to bother anybody
+    // It is normal that a cached connection is closed by now, and no reason for an error:
     // with: try once more.
     let migration = Migration { timeout, dbid, copy, replace, username, password };
     let mut may_retry = true;

@@ -24,7 +24,7 @@ use crate::sys::clock::steady_ms;
 use crate::sys::errno::{errno_of, strerror};
 use crate::sys::socket;
 
-/// How far a connection is.
+/// The state of a connection.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
 pub enum ConnectionState {
     #[default]
@@ -37,7 +37,8 @@ pub enum ConnectionState {
 }
 pub use ConnectionState::*;
 
-/// Closed by one of its own handlers; goes when the last of them has returned.
+/// The connection was closed by one of its own handlers, and is removed when the last of them has
+/// returned.
 const CONN_FLAG_CLOSE_SCHEDULED: u8 = 1 << 0;
 /// The write handler is called before the read handler.
 const CONN_FLAG_WRITE_BARRIER: u8 = 1 << 1;
@@ -45,7 +46,7 @@ const CONN_FLAG_WRITE_BARRIER: u8 = 1 << 1;
 /// A handler of a connection.
 pub type ConnectionCallbackFunc = fn(&mut Server, ConnId);
 
-/// Which connection: the C's `connection *`.
+/// The id of a connection: the C's `connection *`.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
 pub struct ConnId {
     index: u32,
@@ -53,13 +54,13 @@ pub struct ConnId {
 }
 
 impl ConnId {
-    /// Packs it into the word that the reactor carries.
+    /// Packs the id into the word that the reactor carries.
     #[inline]
     pub fn to_u64(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
 
-    /// The reverse of `to_u64`.
+    /// Unpacks an id from a word that `to_u64` made.
     #[inline]
     pub fn from_u64(word: u64) -> ConnId {
         ConnId { index: word as u32, generation: (word >> 32) as u32 }
@@ -70,7 +71,7 @@ impl ConnId {
 struct Connection {
     state: ConnectionState,
     flags: u8,
-    /// How many of its handlers are on the stack.
+    /// The number of its handlers that are on the stack.
     refs: u16,
     last_errno: i32,
     private_data: u64,
@@ -278,12 +279,12 @@ pub fn connHasReadHandler(net: &Net, conn: ConnId) -> bool {
     net.get(conn).read_handler.is_some()
 }
 
-/// Keeps a word with the connection.
+/// Stores a word with the connection.
 pub fn connSetPrivateData(net: &mut Net, conn: ConnId, data: u64) {
     net.get_mut(conn).private_data = data;
 }
 
-/// Returns the word that was kept; 0 if none was.
+/// Returns the word that `connSetPrivateData` stored; 0 if it was never called.
 #[inline]
 pub fn connGetPrivateData(net: &Net, conn: ConnId) -> u64 {
     net.get(conn).private_data
@@ -311,8 +312,8 @@ pub fn connClose(net: &mut Net, conn: ConnId) {
     net.free.push(conn.index);
 }
 
-/// write(2). A short write is normal. On an error other than `WouldBlock` the connection is in
-/// `CONN_STATE_ERROR`, if it was connected.
+/// Writes to the socket: write(2). A short write is normal. On an error other than `WouldBlock` the
+/// connection is in `CONN_STATE_ERROR`, if it was connected.
 pub fn connWrite(net: &mut Net, conn: ConnId, data: &[u8]) -> io::Result<usize> {
     let fd = net.get(conn).fd;
     let ret = socket::write(fd, data);
@@ -324,7 +325,7 @@ pub fn connWrite(net: &mut Net, conn: ConnId, data: &[u8]) -> io::Result<usize> 
     ret
 }
 
-/// writev(2): `connWrite` of several buffers that hold `len` bytes together.
+/// Writes several buffers, which hold `len` bytes together, as `connWrite` writes one: writev(2).
 pub fn conn_writev(net: &mut Net, conn: ConnId, bufs: &[IoSlice], len: usize) -> io::Result<usize> {
     let fd = net.get(conn).fd;
     let ret = socket::writev(fd, bufs);
@@ -336,8 +337,9 @@ pub fn conn_writev(net: &mut Net, conn: ConnId, bufs: &[IoSlice], len: usize) ->
     ret
 }
 
-/// read(2). `Ok(0)`: the other side has closed, and the state is `CONN_STATE_CLOSED`. On an error
-/// other than `WouldBlock` the connection is in `CONN_STATE_ERROR`, if it was connected.
+/// Reads from the socket: read(2). `Ok(0)`: the other side has closed, and the state is
+/// `CONN_STATE_CLOSED`. On an error other than `WouldBlock` the connection is in
+/// `CONN_STATE_ERROR`, if it was connected.
 pub fn connRead(net: &mut Net, conn: ConnId, buf: &mut [u8]) -> io::Result<usize> {
     let fd = net.get(conn).fd;
     let ret = socket::read(fd, buf);
@@ -345,7 +347,7 @@ pub fn connRead(net: &mut Net, conn: ConnId, buf: &mut [u8]) -> io::Result<usize
     ret
 }
 
-/// `connRead` of up to `max` bytes to the end of `buf`.
+/// Reads up to `max` bytes to the end of `buf`, as `connRead` does.
 pub fn conn_read_append(
     net: &mut Net,
     conn: ConnId,
@@ -397,8 +399,8 @@ pub fn connSetWriteHandler(
     connSetWriteHandlerWithBarrier(net, conn, func, false)
 }
 
-/// `connSetWriteHandler`; with `barrier` the write handler is called before the read handler, so
-/// that what is read now is answered only after the next `beforeSleep`.
+/// Sets the write handler as `connSetWriteHandler` does; with `barrier` it is called before the
+/// read handler, so that what is read now is answered only after the next `beforeSleep`.
 pub fn connSetWriteHandlerWithBarrier(
     net: &mut Net,
     conn: ConnId,
@@ -432,7 +434,7 @@ pub fn connSetReadHandler(
     set_file_event(net, conn, AE_READABLE, func.is_some())
 }
 
-/// Has the reactor watch for `mask`, or not.
+/// Makes the reactor watch the socket for `mask`, or stop that.
 fn set_file_event(net: &mut Net, conn: ConnId, mask: i32, on: bool) -> CResult {
     let fd = net.get(conn).fd;
     if !on {
@@ -478,8 +480,8 @@ fn callHandler(server: &mut Server, conn: ConnId, handler: Option<ConnectionCall
     false
 }
 
-/// What the reactor calls for a connection: completes a connect, and calls the read and write
-/// handlers.
+/// Handles the events of a connection, as the reactor's handler: completes a connect, and calls the
+/// read and write handlers.
 pub(crate) fn connSocketEventHandler(server: &mut Server, _fd: RawFd, clientData: u64, mask: i32) {
     let conn = ConnId::from_u64(clientData);
     let connection = server.net.get_mut(conn);
@@ -573,12 +575,12 @@ pub fn conn_fd(net: &Net, conn: ConnId) -> RawFd {
     net.get(conn).fd
 }
 
-/// Address and port of the other end; `?` and 0 if they can't be known.
+/// Returns the address and port of the other end; `?` and 0 if they can't be known.
 pub fn connPeerToString(net: &Net, conn: ConnId) -> (Vec<u8>, u16) {
     anetFdToString(net.get(conn).fd, FD_TO_PEER_NAME).unwrap_or_else(|()| (b"?".to_vec(), 0))
 }
 
-/// Address and port of our end; `?` and 0 if they can't be known.
+/// Returns the address and port of our end; `?` and 0 if they can't be known.
 pub fn connSockName(net: &Net, conn: ConnId) -> (Vec<u8>, u16) {
     anetFdToString(net.get(conn).fd, FD_TO_SOCK_NAME).unwrap_or_else(|()| (b"?".to_vec(), 0))
 }
@@ -606,17 +608,17 @@ pub fn connNonBlock(net: &Net, conn: ConnId) -> CResult {
     set_socket_option(net, conn, anetNonBlock)
 }
 
-/// Small packets leave at once.
+/// Makes small packets leave at once (TCP_NODELAY).
 pub fn connEnableTcpNoDelay(net: &Net, conn: ConnId) -> CResult {
     set_socket_option(net, conn, anetEnableTcpNoDelay)
 }
 
-/// Small packets wait for company.
+/// Lets small packets wait to be sent together (Nagle's algorithm).
 pub fn connDisableTcpNoDelay(net: &Net, conn: ConnId) -> CResult {
     set_socket_option(net, conn, anetDisableTcpNoDelay)
 }
 
-/// Probes the peer after `interval` seconds of silence.
+/// Makes the kernel probe the peer after `interval` seconds of silence.
 pub fn connKeepAlive(net: &Net, conn: ConnId, interval: i32) -> CResult {
     set_socket_option(net, conn, |fd| anetKeepAlive(fd, interval))
 }
@@ -631,7 +633,7 @@ pub fn connRecvTimeout(net: &Net, conn: ConnId, ms: i64) -> CResult {
     set_socket_option(net, conn, |fd| anetRecvTimeout(fd, ms))
 }
 
-/// How far the connection is.
+/// Returns the state of the connection.
 #[inline]
 pub fn connGetState(net: &Net, conn: ConnId) -> ConnectionState {
     net.get(conn).state
@@ -646,7 +648,7 @@ pub fn connGetInfo(net: &Net, conn: Option<ConnId>) -> Vec<u8> {
 // syncio.c
 // -----------------------------------------------------------------------------
 
-/// Waits are not shorter than this, in milliseconds.
+/// The shortest wait, in milliseconds.
 const SYNCIO__RESOLUTION: i64 = 10;
 
 /// Waits until `fd` is ready for `mask`, or the deadline comes near. `TimedOut`: it has passed.

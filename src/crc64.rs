@@ -9,7 +9,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 /// The reflected form of 0xad93d23594c935a9.
 const POLY: u64 = 0x95ac_9329_ac4b_c9b5;
 
-/// From this length on folding wins.
+/// The length from which on folding is faster.
 const FOLD_FROM: usize = 64;
 
 /// `TABLE[k][b]`: what byte `b` does to the checksum when `k` more bytes follow.

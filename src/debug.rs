@@ -224,7 +224,7 @@ fn debug_lookup_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> Option
     o
 }
 
-/// The same past its expiry, too: what is in the table.
+/// Finds a key even past its expiry: what is in the table. A key that is missing gets an error.
 fn debug_find_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
     let db = server[c].db;
     let o = server.db[db].dict.find(key);
@@ -234,7 +234,7 @@ fn debug_find_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> Option<K
     o
 }
 
-/// Ten million random patterns and strings.
+/// Runs `stringmatchlen` on ten million random patterns and strings.
 fn stringmatchlen_fuzz_test() -> usize {
     let mut rand = Rand48::default();
     rand.redisSrand48(random_u64() as i32);
@@ -561,7 +561,7 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         let _ = restartServer(server, if is("restart") { graceful } else { 0 }, delay);
         addReplyError(server, c, b"failed to restart the server. Check server logs.");
     } else if is("oom") {
-        // More than there can be.
+        // More bytes than any allocation can have.
         redisOutOfMemoryHandler(usize::MAX);
     } else if is("assert") {
         _serverAssertWithInfo(server, c, argv, &argv[0], "1 == 2", file!(), line!());
@@ -707,7 +707,7 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 // =========================== Crash handling ==============================
 
-/// What a crash report has to know when there is no server to ask.
+/// The settings of the crash report, for when there is no server to ask.
 struct CrashSettings {
     /// The head of the report was written (`bug_report_start`).
     report_started: AtomicBool,
@@ -757,7 +757,7 @@ fn log_assertion(estr: &str, file: &str, line: u32) {
     serverLog!(LL_WARNING, "==> {}:{} '{}' is not true", file, line, estr);
 }
 
-/// The client in whose command an assertion failed.
+/// Logs the client in whose command an assertion failed.
 fn _serverAssertPrintClientInfo(server: &Server, c: ClientId, argv: &Args) {
     bugReportStart();
     let client = &server[c];
@@ -770,14 +770,14 @@ fn _serverAssertPrintClientInfo(server: &Server, c: ClientId, argv: &Args) {
     }
 }
 
-/// What kind of value something is.
+/// Logs what kind of value something is, for the report of an assertion.
 fn serverLogObjectDebugInfo(type_: u8, encoding: u8, refcount: i64) {
     serverLog!(LL_WARNING, "Object type: {}", type_);
     serverLog!(LL_WARNING, "Object encoding: {}", encoding);
     serverLog!(LL_WARNING, "Object refcount: {}", refcount);
 }
 
-/// The value that an assertion is about, an argument.
+/// Logs the value that an assertion is about, an argument.
 fn _serverAssertPrintObject(arg: &[u8]) {
     bugReportStart();
     serverLog!(LL_WARNING, "=== ASSERTION FAILED OBJECT CONTEXT ===");
@@ -789,7 +789,8 @@ fn _serverAssertPrintObject(arg: &[u8]) {
     );
 }
 
-/// `_serverAssert`, with the client and an argument of its command in the report.
+/// Reports a failed assertion as `_serverAssert` does, with the client and an argument of its
+/// command.
 fn _serverAssertWithInfo(
     server: &mut Server,
     c: ClientId,
@@ -817,8 +818,9 @@ fn log_panic(msg: &str, file: &str, line: u32) {
     serverLog!(LL_WARNING, "Guru Meditation: {} #{}:{}", msg, file, line);
 }
 
-/// Memory is out: the end. Called by the allocator, wherever that was, so that nothing here
-/// allocates either; and so the report has no INFO and no clients.
+/// Reports that an allocation of so many bytes has failed, and ends the process. Called by the
+/// allocator, whoever asked for memory. Nothing here allocates, so that the report has no INFO and
+/// no clients.
 pub fn redisOutOfMemoryHandler(allocation_size: usize) -> ! {
     static REPORTED: AtomicBool = AtomicBool::new(false);
     if REPORTED.swap(true, Relaxed) {
@@ -851,7 +853,8 @@ fn log_line(args: fmt::Arguments) {
     serverLogRaw(LL_WARNING, line.bytes());
 }
 
-/// The common end of the reports that have a server: what led here, what there is, and out.
+/// Ends the reports that have a server: logs the calls that led here and the state of the server,
+/// and ends the process.
 fn crash(server: &mut Server, argv: &Args) -> ! {
     prepare_crash_report(server);
     if server.crashlog_enabled {
@@ -878,7 +881,7 @@ fn die() -> ! {
 /// A failed `assert!` without a message of its own reads as the C's assertions do, everything else
 /// as its panics. There is no server to report on; see the head of this file.
 pub fn setup_panic_hook() {
-    // Where it fails there are no backtraces, that's all.
+    // If it fails, there are just no backtraces.
     let _ = signal::prepare_backtrace();
     zmalloc_set_oom_handler(redisOutOfMemoryHandler);
     std::panic::set_hook(Box::new(|info| {
@@ -991,7 +994,7 @@ impl fmt::Display for Pointer {
     }
 }
 
-/// The log as a descriptor, for what must be written past all of it.
+/// The log as a descriptor, for bytes that must not go through the functions of log.rs.
 struct DirectLog(Option<OwnedFd>);
 
 impl DirectLog {
@@ -1004,7 +1007,7 @@ impl DirectLog {
     }
 }
 
-/// Writes all of it, or what can be written: there is nobody to tell.
+/// Writes all bytes, or as many as can be written: errors can't be reported from here.
 fn write_all_in_handler(fd: RawFd, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match socket::write(fd, bytes) {
@@ -1044,8 +1047,8 @@ fn logStackTrace(eip: Option<usize>, uplevel: usize) {
     signal::write_backtrace(log.fd(), uplevel + 1);
 }
 
-/// The same calls by name and line, as far as the program has that information. Not for signal
-/// handlers.
+/// Logs the calls that led here by name and line, as far as the program has that information. Not
+/// for signal handlers.
 ///
 fn log_named_calls() {
     serverLogRaw(
@@ -1054,7 +1057,7 @@ fn log_named_calls() {
     );
 }
 
-/// INFO and CLIENT LIST, for the report.
+/// Logs INFO and CLIENT LIST, for the report.
 fn logServerInfo(server: &mut Server) {
     serverLogRaw(LL_WARNING | LL_RAW, b"\n------ INFO OUTPUT ------\n");
     let infostring = genRedisInfoString(server, b"all");
@@ -1064,8 +1067,8 @@ fn logServerInfo(server: &mut Server) {
     serverLogRaw(LL_WARNING | LL_RAW, &clients);
 }
 
-/// The client whose command runs, the command, and what its first argument is as a key, for the
-/// report.
+/// Logs the client whose command runs, the command, and the value of its first argument as a key,
+/// for the report.
 fn logCurrentClient(server: &mut Server, argv: &Args) {
     let Some(cc) = server.current_client.filter(|&cc| server.clients.contains(cc)) else { return };
     serverLogRaw(LL_WARNING | LL_RAW, b"\n------ CURRENT CLIENT INFO ------\n");
@@ -1147,13 +1150,13 @@ pub fn sigsegvHandler(info: &CrashInfo) {
     bugReportEnd();
 }
 
-/// All that the server can say of itself.
+/// Logs all that the server can say of itself.
 fn printCrashReport(server: &mut Server, argv: &Args) {
     logServerInfo(server);
     logCurrentClient(server, argv);
 }
 
-/// Writes the end of the report, and removes the pid file: who finds one believes that there is a
+/// Writes the end of the report, and removes the pid file, which would tell that there is still a
 /// server.
 fn bugReportEnd() {
     if let Some(log) = openDirectLogFiledes() {
@@ -1183,7 +1186,7 @@ pub fn serverLogHexDump(descr: &str, value: &[u8]) {
     }
 }
 
-/// The same to a log that is open.
+/// Writes bytes in hex to a log that is open.
 fn log_hex_dump(log: &DirectLog, descr: &str, value: &[u8]) {
     handler_log(format_args!("{descr} (hexdump of {} bytes):", value.len()));
     for chunk in value.chunks(32) {
@@ -1198,7 +1201,7 @@ fn log_hex_dump(log: &DirectLog, descr: &str, value: &[u8]) {
 
 // =========================== Software Watchdog ============================
 
-/// The server did not come round in time: logs where it is. Runs in the handler.
+/// Logs where the server hangs, when `serverCron` was not called in time. Runs in the handler.
 fn watchdogSignalHandler(eip: usize) {
     serverLogFromHandler(LL_WARNING, b"\n--- WATCHDOG TIMER EXPIRED ---");
     logStackTrace((eip != 0).then_some(eip), 1);
@@ -1218,7 +1221,7 @@ pub fn enableWatchdog(server: &mut Server, period: i32) {
     server.watchdog_period = period;
 }
 
-/// Stops it.
+/// Stops the watchdog.
 pub fn disableWatchdog(server: &mut Server) {
     signal::disableWatchdog();
     server.watchdog_period = 0;

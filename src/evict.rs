@@ -46,7 +46,7 @@ pub struct Eviction {
     pool: Vec<evictionPoolEntry>,
     /// For the random policies: the db to evict from next.
     next_db: usize,
-    /// Whether a time event exists that continues the eviction.
+    /// True if a time event exists that continues the eviction.
     isEvictionProcRunning: bool,
 }
 

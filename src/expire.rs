@@ -32,7 +32,7 @@ use crate::sys::clock::{elapsedMs, elapsedStart, getMonotonicUs, mstime};
 pub struct ActiveExpire {
     /// The next db to examine.
     current_db: usize,
-    /// Whether the last run ended because its time limit was reached.
+    /// True if the last run ended because its time limit was reached.
     timelimit_exit: bool,
     /// The start of the last fast cycle, in microseconds.
     last_fast_cycle: i64,

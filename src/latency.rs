@@ -14,22 +14,22 @@ use crate::sys::clock::{steady_ms, ustime};
 use crate::sys::proc::THPGetAnonHugePagesSize;
 use crate::util::{B, c_str, eq_ignore_case};
 
-/// How many samples of an event are kept.
+/// The number of samples of an event that are kept.
 pub const LATENCY_TS_LEN: usize = 160;
 
-/// When an event took long, and how long.
+/// A sample: when an event took long, and how long.
 #[derive(Copy, Clone, Default, PartialEq, Eq, Debug)]
 pub struct latencySample {
     /// Seconds since 1970; 0 where there is no sample.
     pub time: i32,
-    /// Milliseconds.
+    /// The duration in milliseconds.
     pub latency: u32,
 }
 
 /// The last samples of an event, in a ring.
 #[derive(Clone)]
 pub struct latencyTimeSeries {
-    /// Where the next sample goes.
+    /// The place of the next sample.
     pub idx: usize,
     /// The longest of all, in milliseconds, even if its sample is gone.
     pub max: u32,
@@ -44,7 +44,7 @@ impl latencyTimeSeries {
     }
 }
 
-/// What can be said about the samples of an event. Times in milliseconds but for `period`.
+/// Statistics of the samples of an event. Times in milliseconds but for `period`.
 #[derive(Default, PartialEq, Eq, Debug)]
 pub struct latencyStats {
     pub all_time_high: u32,
@@ -64,13 +64,13 @@ fn unix_seconds() -> i64 {
 
 // ---------------------------- Latency API ---------------------------------
 
-/// Begins to measure: the time now, in milliseconds, or 0 if latency is not monitored.
+/// Begins to measure. Returns the time now, in milliseconds, or 0 if latency is not monitored.
 #[inline]
 pub fn latencyStartMonitor(server: &Server) -> mstime_t {
     if server.latency_monitor_threshold != 0 { steady_ms() } else { 0 }
 }
 
-/// Ends it: makes of a start the time that has passed since.
+/// Ends a measurement: replaces the start time in `var` by the milliseconds since.
 #[inline]
 pub fn latencyEndMonitor(server: &Server, var: &mut mstime_t) {
     if server.latency_monitor_threshold != 0 {
@@ -78,7 +78,7 @@ pub fn latencyEndMonitor(server: &Server, var: &mut mstime_t) {
     }
 }
 
-/// Remembers that `event` took `latency` milliseconds, if that is long enough
+/// Adds a sample if `event` took long enough with its `latency` milliseconds
 /// (`latency-monitor-threshold`).
 #[inline]
 pub fn latencyAddSampleIfNeeded(server: &mut Server, event: &str, latency: mstime_t) {
@@ -93,12 +93,12 @@ pub fn latencyRemoveNestedEvent(event_var: &mut mstime_t, nested_var: mstime_t) 
     *event_var += nested_var;
 }
 
-/// Remembers that `event` took `latency` milliseconds.
+/// Adds a sample: `event` took `latency` milliseconds.
 pub fn latencyAddSample(server: &mut Server, event: &str, latency: mstime_t) {
     latency_add_sample_at(server, event, latency, unix_seconds());
 }
 
-/// `latencyAddSample` at a given time.
+/// Adds a sample at a given time.
 fn latency_add_sample_at(server: &mut Server, event: &str, latency: mstime_t, now: i64) {
     if !server.latency_tracking_events.contains_key(event.as_bytes()) {
         let ts = latencyTimeSeries {
@@ -134,7 +134,7 @@ pub fn latencyResetEvent(server: &mut Server, event_to_reset: Option<&[u8]>) -> 
 
 // ------------------------ Latency reporting (doctor) ----------------------
 
-/// Average, deviation and so on of the samples of an event; all 0 if there are none.
+/// Computes average, deviation and so on of the samples of an event; all 0 if there are none.
 pub fn analyzeLatencyForEvent(server: &Server, event: &[u8]) -> latencyStats {
     let mut ls = latencyStats::default();
     let Some(ts) = server.latency_tracking_events.get(event) else { return ls };
@@ -172,7 +172,7 @@ pub fn analyzeLatencyForEvent(server: &Server, event: &[u8]) -> latencyStats {
     ls
 }
 
-/// LATENCY DOCTOR: the events in prose, and what might help.
+/// Returns the report of LATENCY DOCTOR: the events in prose, and advice.
 pub fn createLatencyReport(server: &Server) -> Vec<u8> {
     let mut report = Vec::new();
     let mut advise_better_vm = false; // A better virtual machine.
@@ -409,7 +409,7 @@ pub fn createLatencyReport(server: &Server) -> Vec<u8> {
 
 // ---------------------- Latency command implementation --------------------
 
-/// LATENCY HISTORY: the samples, oldest first, each with its time.
+/// Replies to LATENCY HISTORY: with the samples, oldest first, each with its time.
 fn latencyCommandReplyWithSamples(clients: &mut Clients, c: ClientId, ts: &latencyTimeSeries) {
     addReplyArrayLen(clients, c, ts.iter().count());
     for sample in ts.iter() {
@@ -419,7 +419,7 @@ fn latencyCommandReplyWithSamples(clients: &mut Clients, c: ClientId, ts: &laten
     }
 }
 
-/// LATENCY LATEST: of each event its last sample, and the longest.
+/// Replies to LATENCY LATEST: with the last sample of each event, and the longest.
 fn latencyCommandReplyWithLatestEvents(server: &mut Server, c: ClientId) {
     let clients = &mut server.clients;
     addReplyArrayLen(clients, c, server.latency_tracking_events.len());
@@ -435,7 +435,7 @@ fn latencyCommandReplyWithLatestEvents(server: &mut Server, c: ClientId) {
 
 const LATENCY_GRAPH_COLS: usize = 80;
 
-/// LATENCY GRAPH: the samples as a picture, under each how long ago it was.
+/// Draws the picture of LATENCY GRAPH: the samples, and under each how long ago it was.
 fn latencyCommandGenSparkeline(event: &[u8], ts: &latencyTimeSeries, now: i64) -> Vec<u8> {
     let mut seq = sequence::default();
     let (mut min, mut max) = (0, 0);
@@ -529,11 +529,11 @@ const charset_len: i32 = 3;
 /// Empty rows above the labels.
 const label_margin_top: i32 = 1;
 
-/// How a sequence is drawn: as lines.
+/// Draw a sequence as lines.
 pub const SPARKLINE_NO_FLAGS: i32 = 0;
-/// As areas.
+/// Draw a sequence as areas.
 pub const SPARKLINE_FILL: i32 = 1 << 0;
-/// With heights that grow with the logarithm of the values.
+/// Draw heights that grow with the logarithm of the values.
 pub const SPARKLINE_LOG_SCALE: i32 = 1 << 1;
 
 /// A value to draw, and what is written below it, downwards; empty for nothing.

@@ -1,4 +1,4 @@
-//! `lazyfree.c`: what takes long to free is freed by the thread of `bio.rs`.
+//! `lazyfree.c`: values that take long to free are freed by a thread of `bio.rs`.
 //!
 //! Differs: the counters live with the thread, in `Bio`.
 
@@ -12,17 +12,17 @@ use crate::server_h::*;
 /// Freeing fewer allocations than this is quicker done than handed over.
 pub const LAZYFREE_THRESHOLD: usize = 64;
 
-/// Objects handed over and not freed yet.
+/// Returns the number of objects handed over and not freed yet.
 pub fn lazyfreeGetPendingObjectsCount(server: &Server) -> usize {
     server.bio.lazyfree_objects()
 }
 
-/// Objects that the thread has freed.
+/// Returns the number of objects that the thread has freed.
 pub fn lazyfreeGetFreedObjectsCount(server: &Server) -> usize {
     server.bio.lazyfreed_objects()
 }
 
-/// Returns how much work it is to free a value: about the number of its allocations. A string is
+/// Estimates how much work it is to free a value: about the number of its allocations. A string is
 /// one, and so is an aggregate in a single block of memory, however many elements it has.
 pub fn lazyfreeGetFreeEffort(obj: &Object) -> usize {
     match obj {

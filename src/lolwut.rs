@@ -23,7 +23,7 @@ fn seeded_rand() -> Rand48 {
     rand
 }
 
-/// What versions without a picture show.
+/// Replies for a version without a picture: with the version alone.
 fn lolwutUnstableCommand(server: &mut Server, c: ClientId) {
     addReplyVerbatim(server, c, &signed(Vec::new(), "Redis ver. "), "txt");
 }
@@ -134,7 +134,7 @@ pub fn lwDrawLine(canvas: &mut lwCanvas, mut x1: i32, mut y1: i32, x2: i32, y2: 
 
 /// Draws a square around a point, turned by `angle` radians.
 ///
-/// Its corners are on a circle, a quarter of it apart. In a square with a side of 1 that circle has
+/// The corners are on a circle, a quarter of it apart. In a square with a side of 1 that circle has
 /// a radius of half the square root of 2. The C divides by the whole root: its squares are larger
 /// by 2 than asked for, and so are ours.
 #[allow(clippy::approx_constant)] // The C's number, to the digit.
@@ -171,8 +171,8 @@ fn lwTranslatePixelsGroup(byte: u8) -> [u8; 3] {
     [0xe0 | (code >> 12) as u8, 0x80 | (code >> 6 & 0x3f) as u8, 0x80 | (code & 0x3f) as u8]
 }
 
-/// Schotter, by Georg Nees: squares in rows that lose their order on the way down. The size of the
-/// picture follows from the columns of the terminal and the number of squares.
+/// Draws Schotter, by Georg Nees: squares in rows that lose their order on the way down. The size
+/// of the picture follows from the columns of the terminal and the number of squares.
 fn lwDrawSchotter(
     rand: &mut Rand48,
     console_cols: i32,
@@ -234,7 +234,7 @@ fn render_braille(canvas: &lwCanvas) -> Vec<u8> {
     text
 }
 
-/// LOLWUT of Redis 5: [columns of the terminal] [squares per row] [squares per column]
+/// Draws the LOLWUT of Redis 5: [columns of the terminal] [squares per row] [squares per column].
 fn lolwut5Command(server: &mut Server, c: ClientId, args: &[&[u8]]) {
     let Ok([cols, squares_per_row, squares_per_col]) =
         sizes(server, c, args, [(66, 1000), (8, 200), (12, 200)])
@@ -276,7 +276,7 @@ struct skyscraper {
     xoff: i32,
     width: i32,
     height: i32,
-    /// Whether it has windows, in one of the two grays.
+    /// True if it has windows, in one of the two grays.
     windows: bool,
     color: u8,
 }
@@ -319,7 +319,7 @@ fn generateSkyscraper(rand: &mut Rand48, canvas: &mut lwCanvas, si: &skyscraper)
     }
 }
 
-/// A skyline as in the games of the 8 bit years.
+/// Draws a skyline as in the games of the 8 bit years.
 fn generateSkyline(rand: &mut Rand48, canvas: &mut lwCanvas) {
     let height = canvas.height;
 
@@ -358,7 +358,7 @@ fn generateSkyline(rand: &mut Rand48, canvas: &mut lwCanvas) {
     }
 }
 
-/// LOLWUT of Redis 6: [columns] [rows]
+/// Draws the LOLWUT of Redis 6: [columns] [rows].
 fn lolwut6Command(server: &mut Server, c: ClientId, args: &[&[u8]]) {
     let Ok([cols, rows]) = sizes(server, c, args, [(80, 1000), (20, 1000)]) else { return };
     let mut canvas = lwCreateCanvas(cols, rows, 3);

@@ -19,7 +19,7 @@ const ULONG_ZEROONE: u64 = 0x5555_5555_5555_5555;
 
 /// Words of a page: filling goes from page to page, which keeps caches from helping.
 const STEP: usize = 4096 / size_of::<u64>();
-/// How many words are looked at from one step of the progress bar to the next.
+/// The number of words from one step of the progress bar to the next.
 const PROGRESS_WORDS: usize = 0x1_0000;
 
 /// The progress bar, which fills the window; without it nothing is printed, and an error does not
@@ -32,7 +32,7 @@ struct Progress {
     progress_full: usize,
 }
 
-/// Prints at once, whoever is listening or not.
+/// Prints at once; errors are ignored, as there is nobody to tell.
 fn print(text: &[u8]) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text).and_then(|()| out.flush());
@@ -58,7 +58,7 @@ impl Progress {
         print(CLEAR.as_bytes());
     }
 
-    /// `curr` of `size` is done: so many `c` are in the bar.
+    /// Draws the bar for `curr` of `size` done, with as many `c` as that makes.
     fn memtest_progress_step(&mut self, curr: usize, size: usize, c: u8) {
         let chars = (curr as u128 * self.progress_full as u128 / size as u128) as usize;
         print(&vec![c; chars.saturating_sub(self.progress_printed)]);
@@ -66,7 +66,7 @@ impl Progress {
     }
 }
 
-/// A step of the bar, if there is one, every so many words.
+/// Draws a step of the bar, if there is one, every `PROGRESS_WORDS` words.
 fn step(interactive: &mut Option<Progress>, word: usize, curr: usize, size: usize, c: u8) {
     if word.is_multiple_of(PROGRESS_WORDS)
         && let Some(progress) = interactive
@@ -75,7 +75,7 @@ fn step(interactive: &mut Option<Progress>, word: usize, curr: usize, size: usiz
     }
 }
 
-/// Every word gets its own address, and is asked for it. True: one of them had another.
+/// Writes its own address to each word, and reads them all. True: one of them had another.
 #[inline(never)]
 fn memtest_addressing(l: &mut [u64], interactive: &mut Option<Progress>) -> bool {
     let words = l.len();
@@ -176,7 +176,8 @@ fn memtest_compare(l: &[u64], interactive: &mut Option<Progress>) -> bool {
     false
 }
 
-/// Compares `times` times: a cell may forget. Returns how often the halves differed.
+/// Compares `times` times, since a cell may lose its value with time. Returns how often the halves
+/// differed.
 fn memtest_compare_times(
     m: &[u64],
     pass: i32,

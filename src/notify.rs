@@ -36,7 +36,7 @@ pub fn keyspaceEventsStringToFlags(classes: &[u8]) -> Option<i32> {
     })
 }
 
-/// The reverse: the letters of a set of classes.
+/// Returns the letters of a set of classes, as `keyspaceEventsStringToFlags` reads them.
 pub fn keyspaceEventsFlagsToString(flags: i32) -> Vec<u8> {
     let letters = |classes: &[(u8, i32)]| -> Vec<u8> {
         classes.iter().filter(|(_, flag)| flags & flag != 0).map(|(letter, _)| *letter).collect()

@@ -1,4 +1,4 @@
-//! `object.c`: values by themselves: what a string says as a number, what a value weighs, and the
+//! `object.c`: values by themselves: strings as numbers, the memory usage of values, and the
 //! commands OBJECT and MEMORY.
 //!
 //! Read first: the folder keyspace, which defines what a value is; this file has what the C does
@@ -21,11 +21,11 @@ use crate::{addReplyErrorFormat, bformat};
 
 /// Numbers below this are shared by all keys in the C.
 const OBJ_SHARED_INTEGERS: i64 = 10000;
-/// What the C shows as the reference count of a shared object.
+/// The reference count that the C shows for a shared object.
 const OBJ_SHARED_REFCOUNT: i64 = i32::MAX as i64;
 
-/// Tells whether the value of a key of the client's db is not of type `type_`; the error was sent
-/// then.
+/// Tells whether the value of a key of the client's db is not of type `type_`; if so, the error was
+/// sent then.
 #[inline]
 pub fn checkType(server: &mut Server, c: ClientId, o: KeyRef, type_: u8) -> bool {
     let db = server[c].db;
@@ -36,7 +36,8 @@ pub fn checkType(server: &mut Server, c: ClientId, o: KeyRef, type_: u8) -> bool
     true
 }
 
-/// How a string is best kept: as a number, if it is the canonical text of one, else as its bytes.
+/// Returns the best form to store a string in: a number, if it is the canonical text of one, else
+/// its bytes.
 #[inline]
 pub fn tryObjectEncoding(s: &[u8]) -> Value<'_> {
     // Longer strings are no 64 bit numbers.
@@ -150,7 +151,8 @@ pub fn getLongLongFromObjectOrReply(
     })
 }
 
-/// The same: the C's `long` has 64 bits too.
+/// Returns an argument as a number, as `getLongLongFromObjectOrReply` does: the C's `long` has 64
+/// bits too.
 pub fn getLongFromObjectOrReply(
     server: &mut Server,
     c: ClientId,
@@ -228,11 +230,11 @@ pub fn strEncoding(encoding: u8) -> &'static str {
 
 // =========================== Memory introspection =========================
 
-/// Elements of an aggregate that are looked at to tell its size.
+/// The number of elements of an aggregate that are sampled to estimate its size.
 const OBJ_COMPUTE_SIZE_DEF_SAMPLES: usize = 5;
 
-/// Bytes that a key and its value take up, without their places in the tables. Of an aggregate
-/// `sample_size` elements are looked at, and the rest is taken to be like them.
+/// Returns the bytes that a key and its value take up, without their places in the tables. Of an
+/// aggregate `sample_size` elements are looked at, and the rest is taken to be like them.
 pub fn objectComputeSize(server: &Server, db: usize, o: KeyRef, sample_size: usize) -> usize {
     let block = server.db[db].dict.alloc_size(o);
     match server.db[db].get(o) {
@@ -241,7 +243,7 @@ pub fn objectComputeSize(server: &Server, db: usize, o: KeyRef, sample_size: usi
     }
 }
 
-/// Where memory goes, for INFO and MEMORY STATS. Sizes in bytes.
+/// The use of memory, for INFO and MEMORY STATS. Sizes in bytes.
 #[derive(Default)]
 pub struct redisMemOverhead {
     pub peak_allocated: usize,
@@ -270,7 +272,7 @@ pub struct redisMemOverhead {
     pub db: Vec<(usize, usize, usize)>,
 }
 
-/// Collects where memory goes.
+/// Collects the use of memory.
 pub fn getMemoryOverheadData(server: &Server) -> redisMemOverhead {
     let zmalloc_used = zmalloc_used_memory();
     let cron = &server.cron_malloc_stats;
@@ -331,7 +333,7 @@ pub fn getMemoryOverheadData(server: &Server) -> redisMemOverhead {
     mh
 }
 
-/// MEMORY DOCTOR: what is unusual about the memory of this server, in prose.
+/// Returns the report of MEMORY DOCTOR: what is unusual about the memory of this server, in prose.
 pub fn getMemoryDoctorReport(server: &Server) -> Vec<u8> {
     const MB: i64 = 1 << 20;
     let mh = getMemoryOverheadData(server);

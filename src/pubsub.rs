@@ -33,7 +33,7 @@ fn add_reply_push(clients: &mut Clients, c: ClientId, len: usize, body: impl FnO
     }
 }
 
-/// A message on a channel.
+/// Queues a message on a channel.
 pub fn addReplyPubsubMessage(clients: &mut Clients, c: ClientId, channel: &[u8], msg: &[u8]) {
     add_reply_push(clients, c, 3, |cl| {
         addReplyBulkCBuffer(cl, c, b"message");
@@ -42,7 +42,7 @@ pub fn addReplyPubsubMessage(clients: &mut Clients, c: ClientId, channel: &[u8],
     });
 }
 
-/// A message on a channel that matched a pattern, with the pattern.
+/// Queues a message on a channel that matched a pattern, with the pattern.
 pub fn addReplyPubsubPatMessage(
     clients: &mut Clients,
     c: ClientId,
@@ -58,8 +58,8 @@ pub fn addReplyPubsubPatMessage(
     });
 }
 
-/// What the four (un)subscribe notices share: the kind, the name (null after leaving everything
-/// while being in nothing), and how many subscriptions are left.
+/// Queues a notice about a subscription, in the form that the four kinds share: the kind, the name
+/// (null after leaving everything while being in nothing), and how many subscriptions are left.
 fn add_reply_subscription(clients: &mut Clients, c: ClientId, kind: &[u8], name: Option<&[u8]>) {
     add_reply_push(clients, c, 3, |cl| {
         addReplyBulkCBuffer(cl, c, kind);
@@ -72,22 +72,22 @@ fn add_reply_subscription(clients: &mut Clients, c: ClientId, kind: &[u8], name:
     });
 }
 
-/// The notice that a channel was subscribed to.
+/// Queues the notice that a channel was subscribed to.
 pub fn addReplyPubsubSubscribed(clients: &mut Clients, c: ClientId, channel: &[u8]) {
     add_reply_subscription(clients, c, b"subscribe", Some(channel));
 }
 
-/// The notice that a channel was left; `None` where there was none to leave.
+/// Queues the notice that a channel was left; `None` where there was none to leave.
 pub fn addReplyPubsubUnsubscribed(clients: &mut Clients, c: ClientId, channel: Option<&[u8]>) {
     add_reply_subscription(clients, c, b"unsubscribe", channel);
 }
 
-/// The notice that a pattern was subscribed to.
+/// Queues the notice that a pattern was subscribed to.
 pub fn addReplyPubsubPatSubscribed(clients: &mut Clients, c: ClientId, pattern: &[u8]) {
     add_reply_subscription(clients, c, b"psubscribe", Some(pattern));
 }
 
-/// The notice that a pattern was left; `None` where there was none to leave.
+/// Queues the notice that a pattern was left; `None` where there was none to leave.
 pub fn addReplyPubsubPatUnsubscribed(clients: &mut Clients, c: ClientId, pattern: Option<&[u8]>) {
     add_reply_subscription(clients, c, b"punsubscribe", pattern);
 }
@@ -168,8 +168,8 @@ pub fn pubsubUnsubscribePattern(
     place.is_some()
 }
 
-/// Makes a client leave all its channels; how many they were. With `notify` it is told of each, or
-/// of none if there was none.
+/// Makes a client leave all its channels; returns how many they were. With `notify` it is told of
+/// each, or of none if there was none.
 pub fn pubsubUnsubscribeAllChannels(server: &mut Server, c: ClientId, notify: bool) -> usize {
     let channels: Vec<Vec<u8>> = server[c].pubsub_channels.iter().cloned().collect();
     for channel in &channels {
@@ -181,7 +181,8 @@ pub fn pubsubUnsubscribeAllChannels(server: &mut Server, c: ClientId, notify: bo
     channels.len()
 }
 
-/// The same for patterns.
+/// Makes a client leave all its patterns; returns how many they were. With `notify` it is told of
+/// each, or of none if there was none.
 pub fn pubsubUnsubscribeAllPatterns(server: &mut Server, c: ClientId, notify: bool) -> usize {
     let patterns = server[c].pubsub_patterns.clone();
     for pattern in &patterns {
@@ -193,8 +194,8 @@ pub fn pubsubUnsubscribeAllPatterns(server: &mut Server, c: ClientId, notify: bo
     patterns.len()
 }
 
-/// Sends a message to all who listen on the channel, by name or by pattern; how many got it (one
-/// who listens twice counts twice).
+/// Sends a message to all clients that are subscribed to the channel, by name or by pattern.
+/// Returns how many got it; a client with both kinds of subscription counts twice.
 pub fn pubsubPublishMessage(server: &mut Server, channel: &[u8], message: &[u8]) -> usize {
     let mut receivers = 0;
     let Server { clients: all, pubsub_channels, pubsub_patterns, .. } = server;

@@ -1,4 +1,4 @@
-//! `rand.c`: the generator behind `math.random` of scripts, `drand48` of the 48-bit family.
+//! `rand.c`: the generator behind `math.random` of scripts: `drand48` of the 48-bit family.
 //!
 //! A script that seeds it has to draw the same numbers on every machine, and with the C. Differs:
 //! the state is a value that somebody owns.

@@ -23,14 +23,14 @@ const MESSAGE_MAX: usize = 1023;
 /// The longest line of a header, in bytes.
 const LINE_MAX: usize = 127;
 
-/// How far a check has come.
+/// The progress of a check.
 struct AofCheck {
     fp: Rio,
-    /// Where in the file the RDB ends and this begins.
+    /// The position in the file at which the RDB ends and the commands begin.
     base: u64,
-    /// The first thing that is wrong.
+    /// The first error found.
     error: Vec<u8>,
-    /// Where the last thing begins that was read.
+    /// The position of the last part that was read.
     epos: u64,
     line: i64,
 }
@@ -47,12 +47,12 @@ fn hex_char(byte: Option<&u8>) -> String {
 }
 
 impl AofCheck {
-    /// Returns where in the file we are.
+    /// Returns the position in the file.
     fn tell(&self) -> u64 {
         self.base + rioTell(&self.fp)
     }
 
-    /// Notes what is wrong.
+    /// Notes an error, with its position.
     fn ERROR(&mut self, msg: &[u8]) {
         let msg = c_str(msg);
         let msg = &msg[..msg.len().min(MESSAGE_MAX)];
@@ -69,7 +69,7 @@ impl AofCheck {
         Some(())
     }
 
-    /// Returns a line with a number. `None`: there is none, or it is wrong.
+    /// Reads a line with a number. `None`: there is none, or it is malformed.
     fn readLong(&mut self, prefix: u8) -> Option<i64> {
         self.epos = self.tell();
         let mut buf = [0; LINE_MAX];
@@ -85,7 +85,7 @@ impl AofCheck {
         Some(number.value)
     }
 
-    /// Returns the next `length` bytes.
+    /// Reads the next `length` bytes.
     fn readBytes(&mut self, length: i64) -> Option<Vec<u8>> {
         self.epos = self.tell();
         let mut target = Vec::new();

@@ -26,7 +26,7 @@ use crate::sys::socket::close;
 use crate::util::{B, atoi, c_str};
 use crate::{bformat, serverLog};
 
-/// What the checker is about to read (`RDB_CHECK_DOING_*`).
+/// The part of the file that the checker is about to read (`RDB_CHECK_DOING_*`).
 #[derive(Copy, Clone, Default, PartialEq, Eq)]
 enum Doing {
     #[default]
@@ -42,7 +42,7 @@ enum Doing {
 }
 
 impl Doing {
-    /// The same in words.
+    /// Returns the description of the part, for messages.
     fn name(self) -> &'static str {
         match self {
             Doing::DOING_START => "start",
@@ -58,7 +58,7 @@ impl Doing {
     }
 }
 
-/// How far a check has come (`rdbstate`).
+/// The progress of a check (`rdbstate`).
 #[derive(Default)]
 pub struct RdbCheck {
     /// The first thing that the loader found wrong.
@@ -83,14 +83,14 @@ fn print(text: &[u8]) {
     }
 }
 
-/// Tells what was counted so far.
+/// Prints the numbers of keys counted so far.
 fn rdbShowGenericInfo(check: &RdbCheck) {
     print(&bformat!("[info] {} keys read\n", check.keys));
     print(&bformat!("[info] {} expires\n", check.expires));
     print(&bformat!("[info] {} already expired\n", check.already_expired));
 }
 
-/// Tells of an error, and where in the file it is.
+/// Prints an error, and where in the file it is.
 fn rdbCheckError(check: &RdbCheck, offset: u64, msg: &[u8]) {
     let msg = &msg[..msg.len().min(MESSAGE_MAX)];
     print(b"--- RDB ERROR DETECTED ---\n");
@@ -106,17 +106,17 @@ fn rdbCheckError(check: &RdbCheck, offset: u64, msg: &[u8]) {
     rdbShowGenericInfo(check);
 }
 
-/// Tells of what was found.
+/// Prints what was found.
 fn rdbCheckInfo(offset: u64, msg: &[u8]) {
     let msg = &msg[..msg.len().min(MESSAGE_MAX)];
     print(&bformat!("[offset {}] {}\n", offset, B(c_str(msg))));
 }
 
-/// Why a check ends early.
+/// The reason why a check ends early.
 enum Stop {
     /// The bytes end, or the loader reported what is wrong with them.
     Eof,
-    /// This is wrong.
+    /// The checker has found an error, which the text tells.
     Error(Vec<u8>),
 }
 
@@ -294,7 +294,7 @@ pub fn redis_check_rdb_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
     i32::from(redis_check_rdb_open(server, rdbfilename, None).is_none())
 }
 
-/// The same for an RDB at the beginning of a file that is open as `fd` (an append only file with a
+/// Checks an RDB at the beginning of a file that is open as `fd` (an append only file with a
 /// preamble). `None`: it is damaged. Else where it ends.
 // C: `redis_check_rdb_main` with a third argument.
 pub fn redis_check_rdb_open(

@@ -180,7 +180,7 @@ fn allocate_backlog(server: &mut Server) {
 /// Changes the size of the backlog, in bytes, when the operator does (CONFIG SET
 /// repl-backlog-size); at least `CONFIG_REPL_BACKLOG_MIN_SIZE`. A backlog that exists is emptied.
 ///
-/// Its contents could be kept. But copying gigabytes adds latency, and worse, both rings would have
+/// The contents could be kept. But copying gigabytes adds latency, and worse, both rings would have
 /// to be in memory at the same time. An empty backlog fills again with what is written next.
 pub fn resizeReplicationBacklog(server: &mut Server, newsize: i64) {
     let newsize = newsize.max(CONFIG_REPL_BACKLOG_MIN_SIZE as i64);

@@ -26,22 +26,23 @@ pub const RIO_FLAG_READ_ERROR: u32 = 1 << 0;
 /// A write failed. It stays set.
 pub const RIO_FLAG_WRITE_ERROR: u32 = 1 << 1;
 
-/// Bytes that gather before they are handed on. What is summed and written at once should still be
-/// in a near cache.
+/// The bytes that are gathered before they are written. What is summed and written at once should
+/// still be in a near cache.
 const WRITE_BUFFER: usize = 256 * 1024;
-/// Bytes that are read at once.
+/// The bytes that are read at once.
 const READ_BUFFER: usize = 256 * 1024;
-/// How many bytes [`rio_take`] can ask for at most: longer things are read by [`rio_read_append`].
+/// The number of bytes that [`rio_take`] can ask for at most: longer strings are read by
+/// [`rio_read_append`].
 pub const RIO_TAKE_MAX: usize = 64 * 1024;
 
-/// What is at the other end.
+/// The other end of a stream.
 enum RioIo {
     /// The buffer itself.
     Buffer,
     /// A file.
     File {
         fd: RawFd,
-        /// Its size in bytes when it was opened, 0 if it has none.
+        /// The size of the file in bytes when it was opened, 0 if it has none.
         size: u64,
         /// Bytes written since the last fsync.
         buffered: usize,
@@ -55,7 +56,8 @@ enum RioIo {
 /// `rio`: a stream, used in one direction. The file belongs to the caller, who opens and closes it.
 pub struct Rio {
     io: RioIo,
-    /// Written: what is not handed on yet. Read: what is here, from `pos` on not taken yet.
+    /// For writing: the bytes not written out yet. For reading: the bytes read, of which those from
+    /// `pos` on are not taken yet.
     buf: Vec<u8>,
     pos: usize,
     /// `buf` may grow to this by plain appending. 0 before the first write and after an error.
@@ -63,17 +65,17 @@ pub struct Rio {
     writing: bool,
     /// Bytes of the stream before those in `buf`.
     base: u64,
-    /// So many bytes of `buf` are in `cksum` already.
+    /// The number of bytes of `buf` that are in `cksum` already.
     summed: usize,
     cksum: u64,
-    /// Whether a checksum is computed. To be set before the first byte.
+    /// True if a checksum is computed. To be set before the first byte.
     pub update_cksum: bool,
     /// No read asks for more bytes than this at once; 0 is no limit.
     pub max_processing_chunk: usize,
     flags: u32,
     error: Option<io::Error>,
-    /// For who works on the stream, so that nothing is allocated for each string: room for bytes,
-    /// and the compressor.
+    /// Work space for users of the stream, so that nothing is allocated for each string: room for
+    /// bytes, and the compressor.
     pub scratch: Vec<u8>,
     pub lzf: Option<Box<LzfState>>,
 }
@@ -98,7 +100,7 @@ impl Rio {
         }
     }
 
-    /// Takes what is in the buffer, and not summed yet, into the checksum.
+    /// Adds the bytes of the buffer that are not summed yet to the checksum.
     fn sum(&mut self) {
         let end = if self.writing { self.buf.len() } else { self.pos };
         if self.update_cksum {
@@ -186,7 +188,7 @@ fn rio_write_slow(r: &mut Rio, buf: &[u8]) -> CResult {
     rio_write_out(r, buf)
 }
 
-/// Hands on what has gathered.
+/// Writes out the bytes that were gathered.
 fn rio_write_gathered(r: &mut Rio) -> CResult {
     r.sum();
     let buf = std::mem::take(&mut r.buf);
@@ -197,7 +199,7 @@ fn rio_write_gathered(r: &mut Rio) -> CResult {
     result
 }
 
-/// Gives bytes to the other end, and sees to fsync.
+/// Writes bytes to the other end, and syncs the file if `autosync` asks for it.
 fn rio_write_out(r: &mut Rio, mut buf: &[u8]) -> CResult {
     let RioIo::File { fd, buffered, autosync, .. } = &mut r.io else {
         r.base += buf.len() as u64;
@@ -257,7 +259,7 @@ pub fn rioRead(r: &mut Rio, mut buf: &mut [u8]) -> CResult {
     }
 }
 
-/// Bytes that are here, and can be taken without waiting.
+/// Returns how many bytes can be taken without a read.
 #[inline(always)]
 pub fn rio_available(r: &Rio) -> usize {
     r.buf.len() - r.pos
@@ -323,7 +325,7 @@ pub fn rio_read_append(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usi
     Ok(n)
 }
 
-/// One read; the end of the file is an error.
+/// Does one read; the end of the file is an error.
 fn rio_read_fd(fd: RawFd, out: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     loop {
         match read_append(fd, out, max) {
@@ -339,9 +341,9 @@ pub fn rio_peek(r: &Rio) -> &[u8] {
     &r.buf[r.pos..]
 }
 
-/// stdio's `fgets`: reads up to the end of a line, with that, but not more than `line` holds.
-/// Returns how many bytes came; the last line of a file may have no end. `C_ERR`: there are no
-/// more, see [`rio_error`].
+/// Reads as stdio's `fgets` does: up to the end of a line, with that, but not more than `line`
+/// holds. Returns how many bytes came; the last line of a file may have no end. `C_ERR`: there are
+/// no more, see [`rio_error`].
 pub fn rio_read_line(r: &mut Rio, line: &mut [u8]) -> Result<usize, ()> {
     let mut len = 0;
     while len < line.len() {
@@ -399,7 +401,7 @@ pub fn rio_at_eof(r: &Rio) -> bool {
     rio_error(r).is_some_and(|e| e.kind() == io::ErrorKind::UnexpectedEof)
 }
 
-/// Returns the first error of the stream, to be told (the C leaves it in `errno`).
+/// Takes the first error of the stream, for a message (the C leaves it in `errno`).
 pub fn rio_take_error(r: &mut Rio) -> io::Error {
     r.error.take().unwrap_or_else(|| io::Error::from_raw_os_error(libc::EIO))
 }
@@ -429,7 +431,7 @@ pub fn rioSetAutoSync(r: &mut Rio, bytes: usize) {
 // The protocol, for append only files. Each returns how many bytes it wrote.
 // -----------------------------------------------------------------------------
 
-/// `<prefix><count>\r\n`, like `*3\r\n`.
+/// Writes `<prefix><count>\r\n`, like `*3\r\n`.
 pub fn rioWriteBulkCount(r: &mut Rio, prefix: u8, count: i64) -> Result<usize, ()> {
     let digits = ll2string(count);
     rioWrite(r, &[prefix])?;
@@ -438,7 +440,7 @@ pub fn rioWriteBulkCount(r: &mut Rio, prefix: u8, count: i64) -> Result<usize, (
     Ok(digits.len() + 3)
 }
 
-/// `$<length>\r\n<bytes>\r\n`.
+/// Writes `$<length>\r\n<bytes>\r\n`.
 pub fn rioWriteBulkString(r: &mut Rio, buf: &[u8]) -> Result<usize, ()> {
     let nwritten = rioWriteBulkCount(r, b'$', buf.len() as i64)?;
     rioWrite(r, buf)?;
@@ -446,12 +448,12 @@ pub fn rioWriteBulkString(r: &mut Rio, buf: &[u8]) -> Result<usize, ()> {
     Ok(nwritten + buf.len() + 2)
 }
 
-/// A number as a bulk string.
+/// Writes a number as a bulk string.
 pub fn rioWriteBulkLongLong(r: &mut Rio, l: i64) -> Result<usize, ()> {
     rioWriteBulkString(r, &ll2string(l))
 }
 
-/// A double as a bulk string, with 17 digits.
+/// Writes a double as a bulk string, with 17 digits.
 pub fn rioWriteBulkDouble(r: &mut Rio, d: f64) -> Result<usize, ()> {
     rioWriteBulkString(r, &format_17g(d))
 }

@@ -64,7 +64,7 @@ impl<'a> Pattern<'a> {
     }
 }
 
-/// Where `lookupKeyByPattern` found something.
+/// The place at which `lookupKeyByPattern` found something.
 enum Found<'a> {
     Element,
     Key(KeyRef),
@@ -91,7 +91,7 @@ impl Found<'_> {
     }
 }
 
-/// What the pattern of BY or GET stands for with the element `subst`: the string of a key, or a
+/// Looks up what the pattern of BY or GET names for the element `subst`: the string of a key, or a
 /// field of its hash. `None`: no such key, or of another type. `name` is a buffer.
 fn lookupKeyByPattern<'a>(
     server: &mut Server,
@@ -148,7 +148,7 @@ struct redisSortObject {
     cmpobj: Option<Text>,
 }
 
-/// Returns the order of two elements.
+/// Compares two elements, as the options say.
 fn sortCompare(
     texts: &[u8],
     alpha: bool,
@@ -158,7 +158,7 @@ fn sortCompare(
 ) -> Ordering {
     let text = |t: Option<Text>| t.map(|t| t.of(texts));
     let cmp = if alpha {
-        // What has no text comes first.
+        // Elements without a text come first.
         text(so1.cmpobj).cmp(&text(so2.cmpobj))
     } else {
         // The same number: by name, to have one result only.
@@ -168,8 +168,9 @@ fn sortCompare(
     if desc { cmp.reverse() } else { cmp }
 }
 
-/// `pqsort`: quicksort by Bentley and McIlroy that leaves those parts of `v` unsorted that hold no
-/// place from `lrange` to `rrange`. Where elements are equal, which one comes first is as in the C.
+/// Sorts by the quicksort of Bentley and McIlroy (`pqsort`), which leaves those parts of `v`
+/// unsorted that hold no place from `lrange` to `rrange`. Where elements are equal, which one comes
+/// first is as in the C.
 pub fn pqsort<T: Copy>(
     v: &mut [T],
     lrange: usize,
@@ -284,7 +285,7 @@ struct sortOptions<'a> {
     storekey: Option<&'a [u8]>,
 }
 
-/// Reads the options. On an error the reply was sent.
+/// Parses the options. On an error the reply was sent.
 fn parse_sort_options_or_reply<'a>(
     server: &mut Server,
     c: ClientId,
@@ -496,7 +497,8 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
                     score.len < number.len() || score.erange || score.value.is_nan();
                 so.score = score.value;
             } else if store {
-                // What is stored must be the same on every replica, wherever that is.
+                // The order of what is stored must be the same on every replica, whatever its
+                // locale.
                 so.cmpobj = Some(byval);
             } else {
                 name.clear();

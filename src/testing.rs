@@ -9,22 +9,22 @@ use crate::sys::random::random_u64;
 
 static FORKS: RwLock<()> = RwLock::new(());
 
-/// For a test that forks, until its child is gone: a child has all descriptors of this process,
-/// those of other tests too.
+/// Locks out tests that look at closed connections, for a test that forks, until its child is gone:
+/// a child has all descriptors of this process, those of other tests too.
 pub fn forks() -> RwLockWriteGuard<'static, ()> {
     FORKS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For a test that closes one end of a connection and looks at the other: as long as this is held
-/// nobody else has the end open, because nobody forks.
+/// Locks out tests that fork, for a test that closes one end of a connection and looks at the
+/// other: as long as this is held nobody else has the end open, because nobody forks.
 pub fn closes() -> RwLockReadGuard<'static, ()> {
     FORKS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 const ASSERTION: &str = "assertion failed: ";
 
-/// What `f` returns, or `None` if an assertion about damaged bytes ended it. Any other panic goes
-/// on.
+/// Returns what `f` returns, or `None` if an assertion about damaged bytes ended it. Any other
+/// panic goes on.
 pub fn asserts<R>(f: impl FnOnce() -> R) -> Option<R> {
     thread_local! {
         static EXPECTED: Cell<bool> = const { Cell::new(false) };
@@ -68,7 +68,7 @@ impl Rng {
         Rng::seeded(seed.unwrap_or_else(random_u64))
     }
 
-    /// The same numbers for the same seed, which is printed too.
+    /// Makes a generator with this seed, which is printed too: the same numbers for the same seed.
     pub fn seeded(seed: u64) -> Rng {
         println!("FIDELIS_SEED={seed}");
         // Seeds that lie close together must not start alike.

@@ -29,7 +29,7 @@ pub fn checkBlockedClientTimeout(server: &mut Server, c: ClientId, now: mstime_t
 }
 
 /// Closes a client that was idle for longer than `timeout`; true if it did. Replicas, the master,
-/// blocked clients and subscribers have a right to be silent.
+/// blocked clients and subscribers may be silent for any time.
 pub fn clientsCronHandleTimeout(server: &mut Server, c: ClientId, now_ms: mstime_t) -> bool {
     let now = now_ms / 1000;
     let exempt = CLIENT_SLAVE | CLIENT_MASTER | CLIENT_BLOCKED | CLIENT_PUBSUB;
@@ -55,7 +55,7 @@ pub fn addClientToTimeoutTable(server: &mut Server, c: ClientId) {
     }
 }
 
-/// Takes a client out of it that is unblocked for another reason.
+/// Takes a client that is unblocked for another reason out of the table of deadlines.
 pub fn removeClientFromTimeoutTable(server: &mut Server, c: ClientId) {
     if server[c].flags & CLIENT_IN_TO_TABLE == 0 {
         return;
@@ -84,7 +84,7 @@ pub fn handleBlockedClientsTimeout(server: &mut Server) {
     }
 }
 
-/// Returns the timeout of a blocking command, given in `unit`: a deadline in milliseconds as
+/// Parses the timeout of a blocking command, given in `unit`: a deadline in milliseconds as
 /// `steady_ms` counts them, 0 for "for ever". On an error the reply was sent.
 pub fn getTimeoutFromObjectOrReply(
     server: &mut Server,

@@ -22,7 +22,7 @@ pub struct ListNode {
 struct Slot<T> {
     prev: Option<ListNode>,
     next: Option<ListNode>,
-    /// Which of the nodes that lived in this slot the links speak of. They stay readable after the
+    /// The generation of the node whose links these are. They stay readable after the
     /// node's death, until the slot is used again: an iterator finds its way through them.
     generation: NonZeroU32,
     live: bool,
@@ -46,7 +46,7 @@ impl<T: Copy> Default for List<T> {
     }
 }
 
-/// Which way an iterator walks.
+/// The direction of an iterator.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Direction {
     /// From head to tail.
@@ -298,7 +298,7 @@ pub fn listRewindTail<T: Copy>(list: &List<T>) -> ListIter {
 ///
 /// C: deleting the next node would be a use after free. Here the walk goes on with the first live
 /// node after it: found from the current node if that lives, else through the links that dead nodes
-/// keep. Only if both died and their slots are in use again has the place been lost, and the walk
+/// keep. Only if both died and their slots are in use again is the place lost, and the walk
 /// ends.
 pub fn listNext<T: Copy>(list: &List<T>, iter: &mut ListIter) -> Option<T> {
     let forward = iter.direction == AL_START_HEAD;
@@ -382,7 +382,7 @@ pub fn listJoin<T: Copy>(l: &mut List<T>, o: &mut List<T>) {
     listEmpty(o);
 }
 
-/// See [`List::iter`].
+/// The iterator of [`List::iter`].
 #[derive(Clone)]
 pub struct Iter<'a, T: Copy> {
     list: &'a List<T>,

@@ -38,7 +38,7 @@ pub(super) fn resize(v: &mut Vec<u8>, len: usize) {
     }
 }
 
-/// What the random tests of the packed structures share.
+/// Helpers that the random tests of the packed structures share.
 #[cfg(test)]
 pub(super) mod testing {
     use crate::testing::Rng;

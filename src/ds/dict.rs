@@ -48,7 +48,7 @@ pub const HASHTABLE_MIN_FILL: usize = 10;
 /// resized.
 const dict_force_resize_ratio: usize = 5;
 
-/// Whether tables may be resized (`dict_can_resize`). While a child saves the data, each page that
+/// The policy of resizing (`dict_can_resize`). While a child saves the data, each page that
 /// we write to is copied, and moving entries to another table would write to all of them. Growth is
 /// not ruled out then: a table with far more entries than it was made for would make each lookup
 /// walk a chain.
@@ -111,8 +111,8 @@ fn tag_of(hash: u64) -> u8 {
     (hash >> 56) as u8
 }
 
-/// Bit i of the result: slot i is in use and its tag is `tag`. `word` is a bucket's first eight
-/// bytes.
+/// Returns a mask in which bit i tells that slot i is in use and its tag is `tag`. `word` is a
+/// bucket's first eight bytes.
 #[inline(always)]
 fn match_tag(word: u64, tag: u8) -> u32 {
     #[cfg(target_arch = "x86_64")]
@@ -132,7 +132,7 @@ fn match_tag(word: u64, tag: u8) -> u32 {
     match_tag_portable(word, tag)
 }
 
-/// [`match_tag`] in plain arithmetic.
+/// Does what [`match_tag`] does, in plain arithmetic.
 #[cfg(any(test, not(target_arch = "x86_64")))]
 fn match_tag_portable(word: u64, tag: u8) -> u32 {
     const LOW7: u64 = 0x7f7f_7f7f_7f7f_7f7f;
@@ -193,7 +193,7 @@ unsafe fn count(b: *const Bucket) -> usize {
     n
 }
 
-/// Asks for the lines of a bucket's payloads, taken as addresses.
+/// Prefetches the cache lines that a bucket's payloads point to, taken as addresses.
 ///
 /// # Safety
 /// `b` is a live bucket.
@@ -216,7 +216,7 @@ fn pointer(payload: u64) -> *mut u8 {
     std::ptr::with_exposed_provenance_mut(payload as usize)
 }
 
-/// Where an iteration stands that may be left and taken up again, see [`RawDict::next`].
+/// The position of an iteration that may be left and taken up again, see [`RawDict::next`].
 #[derive(Clone, Debug)]
 pub struct DictCursor {
     table: usize,
@@ -286,7 +286,7 @@ impl RawDict {
         }
     }
 
-    /// Number of payloads (`dictSize`).
+    /// Returns the number of payloads (`dictSize`).
     #[inline]
     pub fn len(&self) -> usize {
         self.used[0] + self.used[1]
@@ -296,12 +296,12 @@ impl RawDict {
         if self.table[t].is_null() { 0 } else { self.mask[t] + 1 }
     }
 
-    /// Number of payloads that both tables are made for (`dictSlots`): six to a bucket.
+    /// Returns the number of payloads that both tables are made for (`dictSlots`): six to a bucket.
     pub fn slots(&self) -> usize {
         (self.buckets(0) + self.buckets(1)) * DICT_BUCKET_FILL
     }
 
-    /// Bytes of buckets and chains.
+    /// Returns the bytes of buckets and chains.
     pub fn mem_usage(&self) -> usize {
         (self.buckets(0) + self.buckets(1) + self.chains[0] + self.chains[1]) * BUCKET
     }
@@ -339,14 +339,14 @@ impl RawDict {
         self.should_grow().then(|| (Self::buckets_for(self.used[0] + 1)) * BUCKET)
     }
 
-    /// Takes the settings of another table.
+    /// Copies the settings of another table.
     pub fn inherit(&mut self, from: &RawDict) {
         (self.can_resize, self.expand_allowed) = (from.can_resize, from.expand_allowed);
     }
 
     // ------------------------------------------------------------------------------------------------ resizing
 
-    /// Buckets of a table for `n` payloads.
+    /// Returns the number of buckets of a table for `n` payloads.
     fn buckets_for(n: usize) -> usize {
         n.div_ceil(DICT_BUCKET_FILL).max(1).checked_next_power_of_two().unwrap_or(usize::MAX)
     }
@@ -381,7 +381,7 @@ impl RawDict {
         self.try_expand(self.used[0].max(1))
     }
 
-    /// Is the table worth shrinking (`htNeedsResize`)?
+    /// Tells whether the table is worth shrinking (`htNeedsResize`).
     pub fn needs_resize(&self) -> bool {
         let slots = self.slots();
         slots > DICT_HT_INITIAL_SIZE && self.len() * 100 / slots < HASHTABLE_MIN_FILL
@@ -839,7 +839,7 @@ impl RawDict {
         self.pauserehash = 0;
     }
 
-    /// Asks for the bucket lines of a hash: the first of three stages that hide the memory's
+    /// Prefetches the buckets of a hash: the first of three stages that hide the memory's
     /// latency.
     #[inline(always)]
     pub fn prefetch_bucket(&self, hash: u64) {
@@ -849,7 +849,8 @@ impl RawDict {
         }
     }
 
-    /// Asks for what the payloads that match a hash point to, taken as addresses: the second stage.
+    /// Prefetches what the payloads that match a hash point to, taken as addresses: the second
+    /// stage.
     #[inline(always)]
     pub fn prefetch_payload(&self, hash: u64) {
         self.candidates(hash, |p| {
@@ -886,9 +887,9 @@ impl RawDict {
     /// Calls `f` for the payloads of the buckets at cursor `v`, and returns the next cursor; 0 is
     /// the first and the last one (`dictScan`).
     ///
-    /// What is in the table from the first call to the last is returned at least once, whatever the
-    /// table does in between. Some may be returned more than once, and a call returns several: all
-    /// of a bucket. No state is kept between calls.
+    /// A payload that is in the table from the first call to the last is returned at least once,
+    /// whatever the table does in between. Some may be returned more than once, and a call returns
+    /// several: all of a bucket. No state is kept between calls.
     ///
     /// # Why nothing is missed
     ///
@@ -1146,7 +1147,7 @@ impl RawDict {
                 unsafe {
                     let b = self.table[t].add(i);
                     if (*b).meta == 0 {
-                        // Don't walk through a desert: after a while, look elsewhere.
+                        // Don't walk through many empty buckets: after a while, look elsewhere.
                         emptylen += 1;
                         if emptylen >= 5 && emptylen > count {
                             i = rng() as usize & maxsizemask;
@@ -1229,7 +1230,7 @@ impl Drop for RawDict {
     }
 }
 
-/// [`RawDict::iter`]
+/// The iterator of [`RawDict::iter`].
 pub struct RawIter<'a> {
     dict: &'a RawDict,
     table: usize,
@@ -1251,8 +1252,8 @@ impl RawIter<'_> {
         unsafe { self.dict.table[self.table].add(i) }
     }
 
-    /// [`Iterator::next`], with `near` called for payloads that come up soon and were prefetched
-    /// already.
+    /// Returns the next payload, with `near` called for payloads that come up soon and were
+    /// prefetched already.
     #[inline(always)]
     pub fn next_near(&mut self, near: impl FnMut(u64)) -> Option<u64> {
         // SAFETY: next_slot returns a used slot.
@@ -1324,7 +1325,7 @@ pub unsafe trait DictEntry: Sized {
     /// Returns the key.
     fn key(&self) -> &[u8];
 
-    /// Bytes that the entry takes up beside its slot.
+    /// Returns the bytes that the entry takes up beside its slot.
     fn alloc_size(&self) -> usize;
 }
 
@@ -1397,7 +1398,7 @@ impl<E: DictEntry> Dict<E> {
         unsafe { &*s.cast::<E>() }
     }
 
-    /// What tells RawDict the hash of an entry that it moves.
+    /// Returns the function by which RawDict learns the hash of an entry that it moves.
     #[inline(always)]
     fn rehash(seed: HashSeed) -> impl Fn(Slot) -> u64 {
         // SAFETY: RawDict calls it with used slots of our table.
@@ -1434,7 +1435,7 @@ unsafe impl<E: DictEntry + Send> Send for Dict<E> {}
 // SAFETY: shared references to a Dict give out shared references to entries, and nothing else.
 unsafe impl<E: DictEntry + Sync> Sync for Dict<E> {}
 
-/// [`Dict::iter`]: lends each entry in turn.
+/// The iterator of [`Dict::iter`], which lends each entry in turn.
 pub struct DictIter<'a, E: DictEntry> {
     raw: RawIter<'a>,
     entries: PhantomData<&'a E>,
@@ -1450,13 +1451,13 @@ impl<'a, E: DictEntry> Iterator for DictIter<'a, E> {
     }
 }
 
-/// Number of entries.
+/// Returns the number of entries.
 #[inline]
 pub fn dictSize<E: DictEntry>(d: &Dict<E>) -> usize {
     d.raw.len()
 }
 
-/// Number of entries that the table is made for.
+/// Returns the number of entries that the table is made for.
 pub fn dictSlots<E: DictEntry>(d: &Dict<E>) -> usize {
     d.raw.slots()
 }
@@ -1521,7 +1522,8 @@ pub fn dictAdd<E: DictEntry>(d: &mut Dict<E>, e: E) -> Result<(), E> {
 #[derive(Debug)]
 pub struct DictBatch<E>(Vec<(u64, E)>);
 
-/// So many buckets are asked for at a time: about as many as a core fetches side by side.
+/// The number of buckets that are prefetched at a time: about as many as a core fetches side by
+/// side.
 pub const DICT_BATCH: usize = 16;
 
 impl<E> Default for DictBatch<E> {
@@ -1790,7 +1792,7 @@ unsafe impl DictEntry for SdsEntry {
 
 /// Values up to this length lie beside their field.
 const PAIR_INLINE_MAX: usize = 64;
-/// Stands in a pair's value length for a value in a block of its own.
+/// The value length of a pair that stands for a value in a block of its own.
 const PAIR_OUTSIDE: u8 = 255;
 
 /// A field of a hash and its value: one allocation if the value is short, `[value length][field
@@ -1909,7 +1911,7 @@ impl PairEntry {
         *self = PairEntry::new(self.field(), value);
     }
 
-    /// Bytes of the entry's own block.
+    /// Returns the bytes of the entry's own block.
     fn size(&self) -> usize {
         // SAFETY: the first byte is always there.
         let n = unsafe { *self.0.as_ptr() };

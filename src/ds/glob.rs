@@ -6,7 +6,7 @@
 //! signed unless case is ignored, a set that is not closed ends with the pattern, and the empty
 //! string matches the empty pattern alone (not even `*`).
 
-/// How deep stars may nest before a pattern counts as abusive, and matches nothing.
+/// The depth to which stars may nest; a pattern beyond that counts as abusive, and matches nothing.
 const MAX_NESTING: usize = 1000;
 
 /// Sets `skipLongerMatches` when what follows a star was found nowhere in the rest of the string:
@@ -122,7 +122,7 @@ pub fn stringmatchlen(pattern: &[u8], string: &[u8], nocase: bool) -> bool {
     stringmatchlen_impl(pattern, string, nocase, &mut false, 0)
 }
 
-/// [`stringmatchlen`] for strings that end at their first NUL.
+/// Matches as [`stringmatchlen`] does, for strings that end at their first NUL.
 pub fn stringmatch(pattern: &[u8], string: &[u8], nocase: bool) -> bool {
     let cut = |s| memchr::memchr(0, s).unwrap_or(s.len());
     stringmatchlen(&pattern[..cut(pattern)], &string[..cut(string)], nocase)

@@ -56,7 +56,7 @@ impl Intset {
         self.0.packed()
     }
 
-    /// Returns an intset of bytes that were one.
+    /// Makes an intset of bytes that [`packed`](Self::packed) gave.
     #[inline(always)]
     pub(crate) fn of_packed(bytes: SelfSized) -> Intset {
         Intset(ThinBytes::of_packed(bytes))
@@ -166,7 +166,7 @@ fn intsetSearch(is: &[u8], value: i64) -> Result<usize, usize> {
     }
 }
 
-/// `intsetSearch` among values of one width.
+/// Searches as `intsetSearch` does, among values of one width.
 #[inline]
 fn search<const N: usize>(
     values: &[[u8; N]],
@@ -252,9 +252,9 @@ pub fn intsetFind(is: &[u8], value: i64) -> bool {
     _intsetValueEncoding(value) <= intset_encoding(is) && intsetSearch(is, value).is_ok()
 }
 
-/// [`intsetFind`] for values that are asked for in ascending order: `at` is 0 at first, and then
-/// where the last one was found, or belongs. The search goes on from there, with steps that double
-/// until it has gone too far.
+/// Tells whether `value` is in the set, like [`intsetFind`], for values that are asked for in
+/// ascending order: `at` is 0 at first, and then where the last one was found, or belongs. The
+/// search goes on from there, with steps that double until it has gone too far.
 // C: there is no such thing; each search starts anew.
 pub fn intset_find_next(is: &[u8], value: i64, at: &mut usize) -> bool {
     let (mut step, mut end) = (1, *at);

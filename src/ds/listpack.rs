@@ -54,8 +54,8 @@ const LP_EOF: u8 = 0xff;
 /// A listpack that owns its bytes. Reading functions take the bytes (`&lp`), so they read borrowed
 /// ones as well.
 ///
-/// Its header always tells its true size and it ends in the end mark; its elements are only as good
-/// as their source.
+/// The header always tells the true size, and the bytes end in the end mark; whether the elements
+/// are valid depends on where the bytes came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listpack(Vec<u8>);
 
@@ -157,7 +157,8 @@ pub fn lpShrinkToFit(lp: &mut Listpack) {
     lp.0.shrink_to_fit();
 }
 
-/// How an element will be stored: encoding and data, of which a string is not copied.
+/// An element in the form in which it will be stored: encoding and data, of which a string is not
+/// copied.
 struct Encoded<'a> {
     /// The integer, or the encoding and length of the string.
     head: [u8; 9],
@@ -167,7 +168,7 @@ struct Encoded<'a> {
 }
 
 impl Encoded<'_> {
-    /// Size of encoding and data.
+    /// Returns the size of encoding and data.
     #[inline]
     fn enclen(&self) -> usize {
         self.headlen + self.body.len()
@@ -208,7 +209,7 @@ fn lp_encode_integer(v: i64) -> Encoded<'static> {
     Encoded { head, headlen: 1 + width, body: &[] }
 }
 
-/// Size of the backlen of an element whose encoding and data take `l` bytes.
+/// Returns the size of the backlen of an element whose encoding and data take `l` bytes.
 #[inline]
 fn lp_backlen_size(l: usize) -> usize {
     // The borders are one lower than 7 bits a byte allow, except for the first: this is how it
@@ -268,8 +269,8 @@ fn lpEncodeString(s: &[u8]) -> Encoded<'_> {
     Encoded { head, headlen, body: s }
 }
 
-/// Size of encoding and data of the element at `p`; 1 for the end mark. `None`: no such encoding,
-/// or it is cut off.
+/// Returns the size of encoding and data of the element at `p`; 1 for the end mark. `None`: no such
+/// encoding, or it is cut off.
 #[inline]
 fn lp_current_encoded_size(lp: &[u8], p: usize) -> Option<usize> {
     Some(match *lp.get(p)? {
@@ -340,7 +341,8 @@ pub fn lpLength(lp: &[u8]) -> usize {
     std::iter::successors(lpFirst(lp), |&p| lpNext(lp, p)).count()
 }
 
-/// `lpLength`, and a header that had lost count learns the number, if it fits 16 bits again.
+/// Returns the number of elements, and writes it to a header that does not have it, if it fits 16
+/// bits again.
 pub fn lp_length_store(lp: &mut Listpack) -> usize {
     let count = lpLength(lp);
     if lpGetNumElements(lp) == LP_HDR_NUMELE_UNKNOWN && count < LP_HDR_NUMELE_UNKNOWN as usize {
@@ -414,7 +416,7 @@ pub fn lpInsert(
     insert_encoded(lp, ele.map(lpEncodeGetType), p, place)
 }
 
-/// `lpInsert` with an element that is encoded already.
+/// Inserts an element that is encoded already: the body of `lpInsert`.
 fn insert_encoded(
     lp: &mut Listpack,
     ele: Option<Encoded>,
@@ -553,7 +555,7 @@ pub fn lpValidateNext(lp: &[u8], pp: &mut Option<usize>) -> bool {
     true
 }
 
-/// `p`, of which is asserted that a whole element lies there, or the end mark.
+/// Asserts that a whole element lies at `p`, or the end mark, and returns `p`.
 #[inline]
 #[track_caller]
 fn lpAssertValidEntry(lp: &[u8], p: usize) -> usize {
@@ -613,7 +615,7 @@ pub fn lpGetIntegerIfValid(lp: &[u8], p: usize) -> Option<i64> {
     }
 }
 
-/// The same where there has to be an integer.
+/// Returns the element at `p` as an integer. Panics if it is none.
 #[inline]
 #[track_caller]
 pub fn lpGetInteger(lp: &[u8], p: usize) -> i64 {

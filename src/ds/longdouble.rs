@@ -60,8 +60,8 @@ impl Rounded {
     }
 }
 
-/// `mant >> shift`, rounded to nearest even; `sticky` says that there is a little more than `mant`.
-/// With it, whether anything was lost.
+/// Returns `mant >> shift`, rounded to nearest even; `sticky` says that there is a little more than
+/// `mant`. Also tells whether anything was lost.
 fn shift_round(mant: u128, shift: u32, sticky: bool) -> (u128, bool) {
     if shift == 0 {
         return (mant, sticky);
@@ -241,7 +241,7 @@ impl Big {
 // -----------------------------------------------------------------------------
 // Reading
 
-/// What [`scan_float`] found, in text form.
+/// The parts of a float that [`scan_float`] found, as text.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum FloatText<'a> {
     /// `nan`, with or without parentheses.
@@ -250,18 +250,18 @@ pub enum FloatText<'a> {
     Infinity,
     /// The digits before and behind the point, and the power of ten to multiply with.
     Decimal { integer: &'a [u8], fraction: &'a [u8], exponent: i64 },
-    /// The same in base 16, with a power of two.
+    /// The hexadecimal digits before and behind the point, and the power of two to multiply with.
     Hex { integer: &'a [u8], fraction: &'a [u8], exponent: i64 },
 }
 
 /// A float as `strtod` and `strtold` see it.
 #[derive(Clone, Copy, Debug)]
 pub struct ScannedFloat<'a> {
-    /// Whether there is a minus.
+    /// True if there is a minus.
     pub negative: bool,
-    /// How many bytes it takes.
+    /// The number of bytes of the float.
     pub len: usize,
-    /// What it says.
+    /// The value.
     pub kind: FloatText<'a>,
 }
 
@@ -448,7 +448,7 @@ impl LongDouble {
     /// Zero, without a sign.
     pub const ZERO: LongDouble =
         LongDouble { class: Class::Finite, negative: false, mant: 0, exp: 0 };
-    /// What an operation without a result yields; negative on x86.
+    /// The NaN that an operation without a result yields; negative on x86.
     const INDEFINITE: LongDouble =
         LongDouble { class: Class::Nan, negative: true, mant: 0, exp: 0 };
 
@@ -457,12 +457,12 @@ impl LongDouble {
         LongDouble { class, negative, mant: r.mant, exp: r.exp }
     }
 
-    /// Exact.
+    /// Converts an integer, exactly.
     pub fn from_i64(v: i64) -> LongDouble {
         LongDouble::rounded(v < 0, round(u128::from(v.unsigned_abs()), 0, false, &X87))
     }
 
-    /// Exact.
+    /// Converts a double, exactly.
     pub fn from_f64(v: f64) -> LongDouble {
         let negative = v.is_sign_negative();
         let class = if v.is_nan() {
@@ -517,12 +517,12 @@ impl LongDouble {
         if self.mant & mask != 0 { whole.wrapping_add(1) } else { whole }
     }
 
-    /// `isnan`.
+    /// Tells whether the value is NaN.
     pub fn is_nan(self) -> bool {
         self.class == Class::Nan
     }
 
-    /// `isinf`, of either sign.
+    /// Tells whether the value is infinite, of either sign.
     pub fn is_infinite(self) -> bool {
         self.class == Class::Infinite
     }
@@ -616,7 +616,7 @@ pub fn string2ld(s: &[u8]) -> Option<LongDouble> {
     Some(LongDouble::rounded(text.negative, r))
 }
 
-/// How [`ld2string`] prints.
+/// The format of [`ld2string`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ld2string_mode {
     /// `%.17Lg`.

@@ -56,7 +56,7 @@ enum Content {
 }
 
 impl Content {
-    /// What stands in for a content that was taken out.
+    /// Returns the placeholder for a content that was taken out.
     fn none() -> Self {
         Content::Lzf(ThinBytes::new())
     }
@@ -95,12 +95,12 @@ pub struct QuicklistNodeRef<'a> {
 }
 
 impl<'a> QuicklistNodeRef<'a> {
-    /// Number of elements.
+    /// Returns the number of elements.
     pub fn count(self) -> usize {
         self.count as usize
     }
 
-    /// Size of the ziplist in bytes, uncompressed.
+    /// Returns the size of the ziplist in bytes, uncompressed.
     pub fn sz(self) -> usize {
         self.sz as usize
     }
@@ -111,7 +111,7 @@ impl<'a> QuicklistNodeRef<'a> {
     }
 }
 
-/// Is the ziplist of this node compressed?
+/// Tells whether the ziplist of this node is compressed.
 pub fn quicklistNodeIsCompressed(node: QuicklistNodeRef) -> bool {
     node.compressed
 }
@@ -161,7 +161,7 @@ impl Linked {
 #[derive(Debug)]
 pub struct Quicklist(Nodes);
 
-/// Where a value is. It is good until the list changes.
+/// The place of a value. It is valid until the list changes.
 #[derive(Debug, Clone, Copy)]
 pub struct QuicklistEntry {
     node: u32,
@@ -180,7 +180,7 @@ pub struct QuicklistIter {
 }
 
 impl Quicklist {
-    /// Number of nodes.
+    /// Returns the number of nodes.
     pub fn len(&self) -> usize {
         match &self.0 {
             Nodes::One { zl, .. } => usize::from(!zl.is_none()),
@@ -216,14 +216,14 @@ impl Quicklist {
         })
     }
 
-    /// Asks for what [`prefetch_ends`](Self::prefetch_ends) will look at.
+    /// Prefetches what [`prefetch_ends`](Self::prefetch_ends) will look at.
     pub fn prefetch(&self) {
         if let Nodes::One { zl, .. } = &self.0 {
             zl.prefetch();
         }
     }
 
-    /// Asks for the memory of both ends, for a use to come: the header with the first values, and
+    /// Prefetches both ends, for a use to come: the header with the first values, and
     /// the last values.
     pub fn prefetch_ends(&self) {
         const END: usize = 128;
@@ -236,8 +236,8 @@ impl Quicklist {
         }
     }
 
-    /// Bytes allocated. What nodes hold is told from the first `sample_size` of them, and at least
-    /// one (`objectComputeSize`).
+    /// Returns the bytes allocated. What nodes hold is told from the first `sample_size` of them,
+    /// and at least one (`objectComputeSize`).
     pub fn mem_usage(&self, sample_size: usize) -> usize {
         let nodes = match &self.0 {
             Nodes::One { .. } => 0,
@@ -263,7 +263,7 @@ impl Quicklist {
         }
     }
 
-    /// Takes back what was lent.
+    /// Takes the compressor's table back that was lent.
     pub fn return_lzf(&mut self) -> Option<Box<LzfState>> {
         match &mut self.0 {
             Nodes::One { .. } => None,
@@ -330,7 +330,7 @@ impl Quicklist {
         }
     }
 
-    /// Number of elements of a node.
+    /// Returns the number of elements of a node.
     #[inline]
     fn count(&self, id: u32) -> u32 {
         match &self.0 {
@@ -410,7 +410,7 @@ impl Quicklist {
         }
     }
 
-    /// Is a node to be compressed again after use?
+    /// Tells whether a node is to be compressed again after use.
     #[inline]
     fn recompress(&self, id: u32) -> bool {
         match &self.0 {
@@ -584,7 +584,7 @@ impl Quicklist {
     }
 }
 
-/// Number of values.
+/// Returns the number of values.
 #[inline]
 pub fn quicklistCount(ql: &Quicklist) -> usize {
     match &ql.0 {
@@ -661,14 +661,15 @@ impl Quicklist {
     }
 }
 
-/// Is a node of `sz` bytes within the size class of a negative `fill`? False for other fills.
+/// Tells whether a node of `sz` bytes is within the size class of a negative `fill`. False for
+/// other fills.
 #[inline]
 pub fn _quicklistNodeSizeMeetsOptimizationRequirement(sz: usize, fill: i32) -> bool {
     fill < 0 && optimization_level.get((-fill) as usize - 1).is_some_and(|&limit| sz <= limit)
 }
 
 impl Quicklist {
-    /// Would an element of `sz` bytes leave this node within its limits?
+    /// Tells whether this node stays within its limits with another element of `sz` bytes.
     #[inline(always)]
     fn _quicklistNodeAllowInsert(&self, id: u32, sz: usize) -> bool {
         let (node_sz, count, fill) = match &self.0 {
@@ -1029,7 +1030,7 @@ pub fn quicklistDelRange(ql: &mut Quicklist, start: i64, count: i64) -> bool {
     true
 }
 
-/// Is the value an entry stands for equal to `value`?
+/// Tells whether the value that an entry stands for equals `value`.
 pub fn quicklistCompare(ql: &Quicklist, entry: &QuicklistEntry, value: &[u8]) -> bool {
     ziplistCompare(ql.zl(entry.node), entry.zi, value)
 }
@@ -1122,7 +1123,8 @@ pub fn quicklistDup(orig: &Quicklist) -> Quicklist {
 /// Finds value number `idx`, counted from 0, or from -1 at the end backwards. `None`: there is
 /// none.
 ///
-/// Its node is unpacked, and packed again only when something else comes by.
+/// The node of the value is unpacked, and compressed again only when a later operation on the list
+/// does so.
 pub fn quicklistIndex(ql: &mut Quicklist, idx: i64) -> Option<QuicklistEntry> {
     let (node, offset) = ql.find(idx)?;
     ql.quicklistDecompressNodeForUse(node);

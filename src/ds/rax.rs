@@ -54,7 +54,7 @@ const INLINE: usize = 22;
 impl Data {
     const EMPTY: Data = Data::Inline { len: 0, bytes: [0; INLINE] };
 
-    /// `len` bytes, which `fill` writes.
+    /// Makes data of `len` bytes, which `fill` writes.
     #[inline]
     fn new(len: usize, fill: impl FnOnce(&mut [u8])) -> Data {
         if len <= INLINE {
@@ -87,7 +87,7 @@ impl<V> Node<V> {
         self.data.first() == Some(&1)
     }
 
-    /// Number of children, or length of the compressed string.
+    /// Returns the number of children, or length of the compressed string.
     #[inline]
     fn size(&self) -> usize {
         self.chars().len()
@@ -158,12 +158,12 @@ pub struct Rax<V> {
 const HEAD: u32 = 0;
 
 impl<V> Rax<V> {
-    /// Number of nodes, as `rax->numnodes`.
+    /// Returns the number of nodes, as `rax->numnodes`.
     pub fn numnodes(&self) -> u64 {
         u64::from(self.nodes.len() - self.free.len())
     }
 
-    /// Bytes allocated by the tree itself. Walks all nodes.
+    /// Returns the bytes allocated by the tree itself. Walks all nodes.
     pub fn mem_usage(&self) -> usize {
         let data = (0..self.nodes.len()).map(|i| match &self.nodes[i].data {
             Data::Inline { .. } => 0,
@@ -349,7 +349,8 @@ impl<V> Rax<V> {
         (h, None)
     }
 
-    /// Can this node be part of a compressed one: a single way on, and no key?
+    /// Tells whether this node can be part of a compressed one: it has a single child, and is no
+    /// key.
     fn is_link(&self, n: u32) -> bool {
         let node = &self.nodes[n];
         node.value.is_none() && (node.iscompr() || node.size() == 1)
@@ -700,7 +701,7 @@ impl RaxIterator {
         }
     }
 
-    /// As `raxIteratorNextStep`, to the key before.
+    /// Steps to the key before, as `raxIteratorNextStep` does to the next one.
     fn raxIteratorPrevStep<V>(&mut self, rax: &Rax<V>, mut noup: bool) {
         if self.eof {
             return;
@@ -860,9 +861,9 @@ pub fn raxPrev<V>(it: &mut RaxIterator, rax: &Rax<V>) -> bool {
     !it.eof
 }
 
-/// Wanders from the current element through the tree, until it has met `steps` elements, and stays
-/// at the last one; 0 stands for a random number up to twice the logarithm of the size. `random`
-/// gives random numbers.
+/// Walks at random from the current element through the tree, until it has met `steps` elements,
+/// and stays at the last one; 0 stands for a random number up to twice the logarithm of the size.
+/// `random` gives random numbers.
 ///
 /// False: the tree is empty, or the iterator has no place. Sparse trees are not sampled evenly.
 pub fn raxRandomWalk<V>(
@@ -898,8 +899,8 @@ pub fn raxRandomWalk<V>(
     true
 }
 
-/// Does the current key stand to `key` as `op` says: `<`, `<=`, `==`, `>=`, `>`? False for other
-/// operators.
+/// Tells whether the current key compares to `key` as `op` says: `<`, `<=`, `==`, `>=`, `>`. False
+/// for other operators.
 pub fn raxCompare(it: &RaxIterator, op: &str, key: &[u8]) -> bool {
     match op {
         "=" | "==" => it.key() == key,
@@ -911,12 +912,13 @@ pub fn raxCompare(it: &RaxIterator, op: &str, key: &[u8]) -> bool {
     }
 }
 
-/// Is the iterator at the end: has a seek found nothing, or a step gone past the last element?
+/// Tells whether the iterator is at the end: a seek has found nothing, or a step has gone past the
+/// last element.
 pub fn raxEOF(it: &RaxIterator) -> bool {
     it.eof
 }
 
-/// Number of keys.
+/// Returns the number of keys.
 pub fn raxSize<V>(rax: &Rax<V>) -> u64 {
     rax.numele
 }

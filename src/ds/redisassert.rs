@@ -10,8 +10,8 @@
 //! knows an assertion from a panic.
 #![forbid(unsafe_code)]
 
-/// The value of an option that has one, unless bytes are damaged: then the process ends, and the
-/// report shows the expression.
+/// Returns the value of an option that has one, unless bytes are damaged: then the process ends,
+/// and the report shows the expression.
 macro_rules! assert_some {
     ($e:expr) => {
         match $e {

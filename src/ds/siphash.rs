@@ -93,7 +93,7 @@ fn tail(input: &[u8], left: &[u8]) -> u64 {
         | (left[n - 1] as u64) << (8 * (n - 1))
 }
 
-/// SipHash 1-2 of `input`.
+/// Computes the SipHash 1-2 of `input`.
 #[inline]
 pub fn siphash(input: &[u8], k: &HashSeed) -> u64 {
     let mut s = State::new(k);
@@ -105,8 +105,8 @@ pub fn siphash(input: &[u8], k: &HashSeed) -> u64 {
     s.finish()
 }
 
-/// SipHash 1-2 of `input` with its ASCII letters lowered: keys that differ in case alone hash
-/// alike.
+/// Computes the SipHash 1-2 of `input` with its ASCII letters lowered: keys that differ in case
+/// alone hash alike.
 pub fn siphash_nocase(input: &[u8], k: &HashSeed) -> u64 {
     let mut s = State::new(k);
     let (words, left) = input.as_chunks::<8>();

@@ -114,7 +114,7 @@ struct Path {
     next: u32,
 }
 
-/// What a search compares with: a node by its tower, or by its index.
+/// The node that a search compares with, by its tower or by its index.
 #[derive(Clone, Copy)]
 enum Place {
     Tower(u32),
@@ -122,7 +122,7 @@ enum Place {
 }
 
 impl Zskiplist {
-    /// Elements held.
+    /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.length as usize
     }
@@ -176,12 +176,13 @@ impl Zskiplist {
         some(self.nodes[idx].backward)
     }
 
-    /// Bytes of the whole list but for members above 22 bytes; see [`Zskiplist::member_mem_usage`].
+    /// Returns the bytes of the whole list but for members above 22 bytes; see
+    /// [`Zskiplist::member_mem_usage`].
     pub fn mem_usage(&self) -> usize {
         size_of::<Self>() + self.nodes.mem_usage() + self.towers.mem_usage()
     }
 
-    /// Bytes allocated outside the arena for the element of node `idx`.
+    /// Returns the bytes allocated outside the arena for the element of node `idx`.
     pub fn member_mem_usage(&self, idx: u32) -> usize {
         match &self.nodes[idx].ele {
             Member::Inline { .. } => 0,
@@ -197,7 +198,7 @@ impl Zskiplist {
         }
     }
 
-    /// Goes down the list past all nodes that are `before` the place looked for. What says so gets
+    /// Goes down the list past all nodes for which `before` returns true. It gets
     /// the rank of a node, counted from 1, its score, and where it is.
     #[inline]
     fn descend(&self, before: impl Fn(u32, f64, Place) -> bool) -> Path {
@@ -473,7 +474,7 @@ pub fn zslInsert(zsl: &mut Zskiplist, score: f64, ele: &[u8]) -> u32 {
 }
 
 impl Zskiplist {
-    /// The C's `zslDeleteNode`: unlinks the node after the place `path` describes; it keeps its
+    /// Unlinks the node after the place `path` describes; it keeps its
     /// tower and member.
     fn zslDeleteNode(&mut self, idx: u32, path: &Path) {
         let tower = self.nodes[idx].tower;
@@ -508,7 +509,7 @@ pub fn zslDelete(zsl: &mut Zskiplist, score: f64, ele: &[u8]) -> bool {
     true
 }
 
-/// Deletes node `idx`: [`zslDelete`] for one who has the node.
+/// Deletes node `idx`, as [`zslDelete`] does, without looking for it.
 pub fn zsl_delete_index(zsl: &mut Zskiplist, idx: u32) {
     let path = zsl.path_to(idx);
     zsl.zslDeleteNode(idx, &path);
@@ -557,19 +558,19 @@ pub struct zrangespec {
     pub maxex: bool,
 }
 
-/// Is `value` not below the range?
+/// Tells whether `value` is not below the range.
 #[inline]
 pub fn zslValueGteMin(value: f64, spec: &zrangespec) -> bool {
     if spec.minex { value > spec.min } else { value >= spec.min }
 }
 
-/// Is `value` not above the range?
+/// Tells whether `value` is not above the range.
 #[inline]
 pub fn zslValueLteMax(value: f64, spec: &zrangespec) -> bool {
     if spec.maxex { value < spec.max } else { value <= spec.max }
 }
 
-/// Could some element be in the range?
+/// Tells whether some element could be in the range, judging by the ends of the list.
 pub fn zslIsInRange(zsl: &Zskiplist, range: &zrangespec) -> bool {
     // Ranges that hold nothing, whatever the list.
     if range.min > range.max || (range.min == range.max && (range.minex || range.maxex)) {
@@ -630,7 +631,8 @@ pub fn zslDeleteRangeByScore(
     delete_while(zsl, &path, |zsl, x| zslValueLteMax(zsl.score(x), range), removed)
 }
 
-/// As [`zslDeleteRangeByScore`], by member; good where all scores are equal.
+/// Deletes all elements of a range of members, as [`zslDeleteRangeByScore`] does by score; meant
+/// for lists in which all scores are equal.
 pub fn zslDeleteRangeByLex(
     zsl: &mut Zskiplist,
     range: &zlexrangespec,
@@ -640,8 +642,8 @@ pub fn zslDeleteRangeByLex(
     delete_while(zsl, &path, |zsl, x| zslLexValueLteMax(zsl.member(x), range), removed)
 }
 
-/// As [`zslDeleteRangeByScore`], by rank: from `start` to `end`, both counted from 1 and both
-/// included.
+/// Deletes all elements of a range of ranks, as [`zslDeleteRangeByScore`] does by score: from
+/// `start` to `end`, both counted from 1 and both included.
 pub fn zslDeleteRangeByRank(
     zsl: &mut Zskiplist,
     start: usize,
@@ -734,19 +736,19 @@ pub fn sdscmplex(a: LexBorder, b: LexBorder) -> Ordering {
     }
 }
 
-/// Is `value` not below the range?
+/// Tells whether `value` is not below the range.
 pub fn zslLexValueGteMin(value: &[u8], spec: &zlexrangespec) -> bool {
     let cmp = sdscmplex(LexBorder::Member(value), spec.min);
     if spec.minex { cmp.is_gt() } else { cmp.is_ge() }
 }
 
-/// Is `value` not above the range?
+/// Tells whether `value` is not above the range.
 pub fn zslLexValueLteMax(value: &[u8], spec: &zlexrangespec) -> bool {
     let cmp = sdscmplex(LexBorder::Member(value), spec.max);
     if spec.maxex { cmp.is_lt() } else { cmp.is_le() }
 }
 
-/// Could some element be in the range?
+/// Tells whether some element could be in the range, judging by the ends of the list.
 pub fn zslIsInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> bool {
     // Ranges that hold nothing, whatever the list.
     let cmp = sdscmplex(range.min, range.max);
@@ -777,7 +779,8 @@ pub fn zslLastInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32> 
 
 // ----- Giving memory back -----
 
-/// Is more than half of the arena unused, so that [`zsl_shrink`] would give memory back?
+/// Tells whether more than half of the arena is unused, so that [`zsl_shrink`] would give memory
+/// back.
 pub fn zsl_needs_shrink(zsl: &Zskiplist) -> bool {
     let unused = zsl.nodes.len() - zsl.length;
     unused > 128 && unused > zsl.length

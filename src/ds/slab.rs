@@ -29,7 +29,7 @@ impl<T> ChunkedVec<T> {
         ChunkedVec { first: Vec::new(), rest: Vec::new() }
     }
 
-    /// Elements held.
+    /// Returns the number of elements.
     pub fn len(&self) -> u32 {
         let n = match self.rest.last() {
             None => self.first.len(),
@@ -38,7 +38,7 @@ impl<T> ChunkedVec<T> {
         n as u32
     }
 
-    /// Bytes allocated for elements, used or not.
+    /// Returns the bytes allocated for elements, used or not.
     pub fn mem_usage(&self) -> usize {
         let slots: usize =
             self.first.capacity() + self.rest.iter().map(Vec::capacity).sum::<usize>();

@@ -68,8 +68,8 @@ pub const RAND_MAX: u32 = 0x7fff_ffff;
 /// A ziplist that owns its bytes. Reading functions take the bytes (`&zl`), so they read borrowed
 /// ones as well.
 ///
-/// Its header always tells its true size and it ends in the end mark; its entries are only as good
-/// as their source.
+/// The header always tells the true size, and the bytes end in the end mark; whether the entries
+/// are valid depends on where the bytes came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ziplist(SelfSized);
 
@@ -80,7 +80,7 @@ impl Ziplist {
         ziplistValidateIntegrity(bytes, false, None).then(|| Ziplist(bytes.into()))
     }
 
-    /// What stands where there is no ziplist: no header, no entries, no allocation.
+    /// Returns the placeholder for no ziplist: without header, entries and allocation.
     pub fn none() -> Ziplist {
         Ziplist(SelfSized::new())
     }
@@ -96,7 +96,7 @@ impl Ziplist {
         self.0.to_vec()
     }
 
-    /// Asks for the memory where it starts.
+    /// Prefetches the memory where the list starts.
     #[inline(always)]
     pub fn prefetch(&self) {
         self.0.prefetch();
@@ -108,7 +108,7 @@ impl Ziplist {
         &self.0
     }
 
-    /// Returns a ziplist of bytes that were one.
+    /// Makes a ziplist of bytes that [`packed`](Self::packed) gave.
     #[inline(always)]
     pub(crate) fn of_packed(bytes: SelfSized) -> Ziplist {
         Ziplist(bytes)
@@ -236,14 +236,14 @@ struct ZlEntry {
 }
 
 impl ZlEntry {
-    /// Size of the whole entry.
+    /// Returns the size of the whole entry.
     #[inline]
     fn rawlen(&self) -> usize {
         self.headersize + self.len
     }
 }
 
-/// Size of the data of an integer encoding, or `None` if there is no such encoding.
+/// Returns the size of the data of an integer encoding, or `None` if there is no such encoding.
 #[inline]
 fn zipIntSize(encoding: u8) -> Option<usize> {
     // A table, as entries of all sizes lie side by side: a branch would often be guessed wrong.
@@ -264,7 +264,7 @@ fn zipIntSize(encoding: u8) -> Option<usize> {
     SIZES[(encoding & !ZIP_STR_MASK) as usize].map(usize::from)
 }
 
-/// Size of the encoding and length of an entry whose data is `rawlen` bytes long.
+/// Returns the size of the encoding and length of an entry whose data is `rawlen` bytes long.
 #[inline]
 fn zip_entry_encoding_size(encoding: u8, rawlen: usize) -> usize {
     if !ZIP_IS_STR(encoding) || rawlen <= 0x3f {
@@ -304,7 +304,7 @@ fn zipStorePrevEntryLengthLarge(p: &mut [u8], len: usize) -> usize {
     5
 }
 
-/// Size of the prevlen field that `len` needs.
+/// Returns the size of the prevlen field that `len` needs.
 #[inline]
 fn zip_prev_entry_length_size(len: usize) -> usize {
     if len < ZIP_BIG_PREVLEN as usize { 1 } else { 5 }
@@ -438,7 +438,7 @@ fn zipEntrySafe(zl: &[u8], p: usize, validate_prevlen: bool) -> Option<ZlEntry> 
     Some(ZlEntry { prevrawlensize, prevrawlen, lensize, len, headersize, encoding })
 }
 
-/// Size of the whole entry at `p`.
+/// Returns the size of the whole entry at `p`.
 #[inline]
 #[track_caller]
 fn zipRawEntryLengthSafe(zl: &[u8], p: usize) -> usize {

@@ -34,7 +34,7 @@ pub unsafe trait AggregateType: Sized {
     /// `OBJ_LIST` and so on.
     const TYPE: u8;
     fn into_aggregate(self) -> Aggregate;
-    /// Returns the value; what is of another type is none.
+    /// Returns the value as this type; `None` if it is of another type.
     fn of(a: Aggregate) -> Option<Self>;
 }
 
@@ -103,7 +103,7 @@ pub(super) const OUTSIDE: u8 = 4;
 /// are so many that a byte counts.
 pub(super) const SHORT_HEADER: u8 = 8;
 pub(super) const HEADER: usize = size_of::<Header>();
-/// What stands for the encoding while a value is being changed outside of the keyspace.
+/// The encoding in a header while the value is being changed outside of the keyspace.
 pub(super) const CHECKED_OUT: u8 = 15;
 
 /// Where a block holds its value.
@@ -123,7 +123,7 @@ pub(super) enum ValueLocation {
 }
 
 impl ValueLocation {
-    /// Bytes before the key.
+    /// Returns the bytes before the key.
     #[inline(always)]
     pub(super) fn size(self) -> usize {
         match self {
@@ -525,12 +525,12 @@ impl KeyEntry {
         self.view().lru()
     }
 
-    /// `OBJ_STRING` and so on.
+    /// Returns the type of the value: `OBJ_STRING` and so on.
     pub fn type_of(&self) -> u8 {
         self.view().type_of()
     }
 
-    /// `OBJ_ENCODING_RAW` and so on.
+    /// Returns the encoding of the value: `OBJ_ENCODING_RAW` and so on.
     pub fn encoding(&self) -> u8 {
         self.view().encoding()
     }
@@ -651,7 +651,7 @@ impl<'a> Entry<'a> {
         BlockLayout { expire: h.flags & HAS_EXPIRE != 0, location, klen, tail }
     }
 
-    /// Address of a value that is not inline.
+    /// Returns the address of a value that is not inline.
     #[inline(always)]
     pub(super) fn value_ptr(self) -> *mut u8 {
         let expire = (self.header().flags & HAS_EXPIRE) as usize * 8;
@@ -659,7 +659,7 @@ impl<'a> Entry<'a> {
         unsafe { self.p.as_ptr().add(HEADER + expire) }
     }
 
-    /// Address of the key.
+    /// Returns the address of the key.
     #[inline(always)]
     pub(super) fn key_ptr(self) -> *mut u8 {
         let flags = self.header().flags;
@@ -685,7 +685,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Address of what is right behind the key.
+    /// Returns the address of what is right behind the key.
     #[inline(always)]
     pub(super) fn inline_ptr(self) -> *mut u8 {
         // SAFETY: the key ends within the block, or at its end.
@@ -765,20 +765,20 @@ impl<'a> Entry<'a> {
         u32::from_le_bytes([a, b, c, 0])
     }
 
-    /// `OBJ_STRING` and so on.
+    /// Returns the type of the value: `OBJ_STRING` and so on.
     #[inline]
     pub fn type_of(self) -> u8 {
         self.header().type_encoding & 15
     }
 
-    /// `OBJ_ENCODING_RAW` and so on.
+    /// Returns the encoding of the value: `OBJ_ENCODING_RAW` and so on.
     #[inline]
     pub fn encoding(self) -> u8 {
         self.header().type_encoding >> 4
     }
 
-    /// Bytes of the block, and of a string or packed value outside of it; not of any other
-    /// aggregate.
+    /// Returns the bytes of the block, and of a string or packed value outside of it; not of any
+    /// other aggregate.
     pub fn alloc_size(self) -> usize {
         let outside = match self.location() {
             // SAFETY: the place says that there is a Vec.

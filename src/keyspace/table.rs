@@ -312,14 +312,14 @@ impl Keyspace {
         }
     }
 
-    /// `OBJ_STRING` and so on.
+    /// Returns the type of the value: `OBJ_STRING` and so on.
     #[inline]
     #[track_caller]
     pub fn type_of(&self, k: KeyRef) -> u8 {
         self.entry(k).type_of()
     }
 
-    /// `OBJ_ENCODING_RAW` and so on.
+    /// Returns the encoding of the value: `OBJ_ENCODING_RAW` and so on.
     #[track_caller]
     pub fn encoding(&self, k: KeyRef) -> u8 {
         self.entry(k).encoding()

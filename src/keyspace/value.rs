@@ -139,7 +139,8 @@ impl Aggregate {
         }
     }
 
-    /// What a header says of the aggregate: its type, and its encoding in the high four bits.
+    /// Returns type and encoding of the aggregate as in a header: the type, and the encoding in the
+    /// high four bits.
     #[inline(always)]
     pub(super) fn type_encoding(&self) -> u8 {
         let a = self.as_ref();
@@ -168,8 +169,8 @@ macro_rules! aggregate_matches {
                 }
             }
 
-            /// Bytes that a packed form takes up in its key's block or at its pointer; 0 for a
-            /// boxed one.
+            /// Returns the bytes that a packed form takes up in its key's block or at its pointer;
+            /// 0 for a boxed one.
             pub(super) fn packed_size(self) -> usize {
                 match self {
                     $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => {
@@ -184,7 +185,7 @@ macro_rules! aggregate_matches {
 for_all_aggregates!(aggregate_matches);
 
 impl AggregateRef<'_> {
-    /// Returns how many allocations the aggregate takes, about. Lazy freeing hands what takes many
+    /// Returns about how many allocations the aggregate takes. Lazy freeing hands what takes many
     /// to another thread.
     pub fn free_effort(self) -> usize {
         match self {
@@ -196,8 +197,8 @@ impl AggregateRef<'_> {
         }
     }
 
-    /// Bytes that the aggregate's elements take up, from a sample of its elements. The bytes of a
-    /// packed value are its key's: see [`Entry::alloc_size`].
+    /// Returns the bytes that the aggregate's elements take up, from a sample of its elements. The
+    /// bytes of a packed value are its key's: see [`Entry::alloc_size`].
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             AggregateRef::List(ql) => ql.mem_usage(sample_size),

@@ -30,12 +30,12 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 /// jemalloc as it is built here: sizes are multiples of 8 (`.cargo/config.toml`), where others
 /// build it for multiples of 16.
 ///
-/// That is why it is not taken from a crate: those rely on 16 as the alignment of whatever is at
-/// least 16 bytes long, and what is 24, 40 or 56 bytes long is not aligned so. A `HashMap` reads
-/// its control bytes 16 at a time, and crashes then.
+/// This is why the allocator is not taken from a crate: those rely on 16 as the alignment of
+/// whatever is at least 16 bytes long, and what is 24, 40 or 56 bytes long is not aligned so. A
+/// `HashMap` reads its control bytes 16 at a time, and crashes then.
 struct Jemalloc;
 
-/// What jemalloc has to be told of an alignment. 8 comes without asking, for any size.
+/// Returns the flags that tell jemalloc an alignment. 8 needs none, for any size.
 fn jemalloc_flags(layout: Layout) -> libc::c_int {
     if layout.align() <= 8 { 0 } else { MALLOCX_ALIGN(layout.align()) }
 }
@@ -72,12 +72,12 @@ unsafe impl GlobalAlloc for Jemalloc {
     }
 }
 
-/// What is called when an allocation fails, with its size (`zmalloc_oom_handler`). It must not
-/// allocate, nor return.
+/// The function that is called when an allocation fails, with its size (`zmalloc_oom_handler`). It
+/// must not allocate, nor return.
 static zmalloc_oom_handler: OnceLock<fn(usize) -> !> = OnceLock::new();
 
 thread_local! {
-    /// Whether this thread is in [`fallibly`].
+    /// True while this thread is in [`fallibly`].
     static FALLIBLE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -100,8 +100,8 @@ pub fn fallibly<T>(try_alloc: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Returns the result of an allocation. The standard library reports a failed one to a hook that
-/// stable Rust cannot set; so it is caught here.
+/// Passes the result of an allocation on, or ends the process if it failed. The standard library
+/// reports a failed one to a hook that stable Rust cannot set; so it is caught here.
 #[inline]
 fn or_oom(ptr: *mut u8, size: usize) -> *mut u8 {
     if ptr.is_null() && !FALLIBLE.get() && zmalloc_oom_handler.get().is_some() {
@@ -128,7 +128,7 @@ static THREADS: [Counters; 16] = [const {
     }
 }; 16];
 
-/// What threads that have ended left allocated, and what was mapped beside the allocator.
+/// The bytes that threads which have ended left allocated, and those mapped beside the allocator.
 static REST: AtomicI64 = AtomicI64::new(0);
 
 /// Returns the sum behind one of jemalloc's per-thread counters.
@@ -186,8 +186,8 @@ pub fn register_thread() {
     REGISTRATION.with(|_| ());
 }
 
-/// Bytes in use: the real sizes of all living allocations, as INFO, `maxmemory` and MEMORY see
-/// them. A few loads.
+/// Returns the bytes in use: the real sizes of all living allocations, as INFO, `maxmemory` and
+/// MEMORY see them. A few loads.
 #[inline]
 pub fn zmalloc_used_memory() -> usize {
     let mut sum = REST.load(Relaxed);
@@ -202,8 +202,8 @@ pub fn zmalloc_used_memory() -> usize {
     sum.max(0) as usize + mapped_bytes()
 }
 
-/// Says what is to be called when memory is out. Without it an allocation that fails ends the
-/// process with a line on standard error, which a server in the background does not have.
+/// Sets the function that is called when an allocation fails. Without it an allocation that fails
+/// ends the process with a line on standard error, which a server in the background does not have.
 pub fn zmalloc_set_oom_handler(oom_handler: fn(usize) -> !) {
     let _ = zmalloc_oom_handler.set(oom_handler);
 }
@@ -228,7 +228,7 @@ pub fn zmalloc_good_size(size: usize) -> usize {
     unsafe { nallocx(size, 0) }
 }
 
-/// What jemalloc says of itself, in bytes.
+/// Statistics of jemalloc, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AllocatorInfo {
     /// In allocations, reserves of threads among them.
@@ -270,7 +270,7 @@ pub fn jemalloc_purge() -> Result<(), ()> {
     if rv == 0 { Ok(()) } else { Err(()) }
 }
 
-/// jemalloc's report about itself, for MEMORY MALLOC-STATS.
+/// Returns jemalloc's report about itself, for MEMORY MALLOC-STATS.
 pub fn jemalloc_stats_text() -> Vec<u8> {
     unsafe extern "C" fn append(to: *mut libc::c_void, text: *const libc::c_char) {
         // SAFETY: jemalloc hands back the vector given below, which nobody else uses meanwhile, and

@@ -23,20 +23,20 @@ static EMPTY: u32 = (HEADER as u32).to_le();
 ///
 /// Those four can be read as the others can, and are written here only.
 ///
-/// What the size class has to spare lies behind the bytes, or before them, or both: so a list that
+/// The spare room of the size class lies behind the bytes, or before them, or both: so a list that
 /// is pushed to, or popped from, at its head need not move for it. Where there is a gap in front,
 /// the allocation starts with a mark in place of the length, and the gap's size.
 pub struct SelfSized {
     p: NonNull<u32>,
 }
 
-/// What tells a gap from a length, which is 4 at least.
+/// The mark that tells a gap from a length, which is 4 at least.
 const MARK: u32 = 0;
 
 /// Bytes of the mark and the size: what a gap has to hold, unless there is none.
 const GAP_MIN: usize = 2 * size_of::<u32>();
 
-/// As large a gap as `room` allows.
+/// Returns the largest gap that `room` allows.
 fn gap_of(room: usize) -> usize {
     if room < GAP_MIN { 0 } else { room }
 }
@@ -53,7 +53,7 @@ fn layout(len: usize) -> Layout {
 }
 
 impl SelfSized {
-    /// The length alone, and no allocation.
+    /// Makes bytes that consist of the length alone, without an allocation.
     pub fn new() -> SelfSized {
         SelfSized { p: NonNull::from(&EMPTY) }
     }
@@ -68,7 +68,7 @@ impl SelfSized {
         u32::from_le(unsafe { p.cast::<u32>().read_unaligned() }) as usize
     }
 
-    /// Asks for the memory that the first look will be at.
+    /// Prefetches the memory where the bytes start.
     #[inline(always)]
     pub fn prefetch(&self) {
         prefetch(self.p.addr().get());
@@ -89,7 +89,7 @@ impl SelfSized {
         unsafe { self.p.as_ptr().cast::<u8>().add(self.gap()) }
     }
 
-    /// Makes it so many bytes long, the length among them. New ones are zero.
+    /// Changes the number of bytes, the four of the length included. New ones are zero.
     ///
     /// # Panics
     /// Below 4 bytes and above 4 GB.
@@ -357,13 +357,13 @@ impl ThinBytes {
         &self.0
     }
 
-    /// From bytes with their length.
+    /// Makes `ThinBytes` of bytes with their length.
     #[inline(always)]
     pub(crate) fn of_packed(bytes: SelfSized) -> ThinBytes {
         ThinBytes(bytes)
     }
 
-    /// Without their length, the bytes of what [`packed`](Self::packed) gives.
+    /// Returns the bytes of what [`packed`](Self::packed) gives, without their length.
     #[inline(always)]
     pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
         &packed[HEADER..]
@@ -374,7 +374,7 @@ impl ThinBytes {
         HEADER + len
     }
 
-    /// Makes it so many bytes long. New ones are zero. Panics above 4 GB.
+    /// Changes the number of bytes. New ones are zero. Panics above 4 GB.
     #[inline]
     pub fn resize(&mut self, len: usize) {
         self.0.resize(HEADER + len);

@@ -53,29 +53,29 @@ fn read(clock: libc::clockid_t) -> (i64, i64) {
     (ts.tv_sec, ts.tv_nsec)
 }
 
-/// Unix time in microseconds.
+/// Returns the Unix time in microseconds.
 #[inline]
 pub fn ustime() -> i64 {
     let (sec, nsec) = now(libc::CLOCK_REALTIME);
     sec * 1_000_000 + nsec / 1000
 }
 
-/// Unix time in milliseconds.
+/// Returns the Unix time in milliseconds.
 #[inline]
 pub fn mstime() -> i64 {
     ustime() / 1000
 }
 
-/// Microseconds since some fixed moment (the boot). Only differences mean something.
+/// Returns the microseconds since some fixed moment (the boot). Only differences mean something.
 #[inline]
 pub fn getMonotonicUs() -> monotime {
     let (sec, nsec) = now(libc::CLOCK_MONOTONIC);
     sec as u64 * 1_000_000 + nsec as u64 / 1000
 }
 
-/// Milliseconds on the clock that no one can set: what deadlines and periods are measured in. A
-/// wall clock that is set back would leave everybody waiting, one that is set forward would end
-/// their time.
+/// Returns the milliseconds on the clock that no one can set: what deadlines and periods are
+/// measured in. A wall clock that is set back would leave everybody waiting, one that is set
+/// forward would end their time.
 ///
 /// It counts on from the Unix time at which the process first asked, so that 0 is long ago and can
 /// mean "never".
@@ -94,7 +94,7 @@ pub fn steady_ms() -> i64 {
 /// command could not overlap with those of the next.
 #[derive(Default)]
 pub struct TickClock {
-    /// Whether there is such a counter.
+    /// True if the processor has such a counter.
     usable: bool,
     /// The last reading, and the counter then.
     us: i64,
@@ -177,7 +177,7 @@ fn ticks() -> Option<u64> {
     None
 }
 
-/// Which clock [`getMonotonicUs`] reads, for INFO (`monotonic_clock`).
+/// Returns which clock [`getMonotonicUs`] reads, for INFO (`monotonic_clock`).
 pub fn monotonicInfoString() -> &'static str {
     "POSIX clock_gettime"
 }
@@ -187,12 +187,12 @@ pub fn elapsedStart() -> monotime {
     getMonotonicUs()
 }
 
-/// Microseconds since `start`.
+/// Returns the microseconds since `start`.
 pub fn elapsedUs(start: monotime) -> u64 {
     getMonotonicUs().saturating_sub(start)
 }
 
-/// Milliseconds since `start`.
+/// Returns the milliseconds since `start`.
 pub fn elapsedMs(start: monotime) -> u64 {
     elapsedUs(start) / 1000
 }
@@ -220,7 +220,7 @@ pub fn tz_init() {
     unsafe { tzset() };
 }
 
-/// Seconds west of UTC, without daylight saving, as [`tz_init`] found them.
+/// Returns the seconds west of UTC, without daylight saving, as [`tz_init`] found them.
 pub fn getTimeZone() -> i64 {
     // SAFETY: a plain integer that only `tzset` writes, which runs at start and inside
     // `daylight_in_effect`, on this thread.

@@ -104,7 +104,8 @@ pub fn rename(old: &[u8], new: &[u8]) -> io::Result<()> {
     fs::rename(as_path(old), as_path(new))
 }
 
-/// Takes a name away; the file goes with its last name and descriptor. Allowed in a signal handler.
+/// Removes a name; the file is removed with its last name and descriptor. Allowed in a signal
+/// handler.
 pub fn unlink(path: &[u8]) -> io::Result<()> {
     Ok(nix::unistd::unlink(path)?)
 }
@@ -121,7 +122,7 @@ pub fn chmod(path: &[u8], mode: u32) -> io::Result<()> {
     cvt(unsafe { libc::chmod(path.as_ptr(), mode) }).map(drop)
 }
 
-/// What [`access`] can ask: may the file be read, written, executed?
+/// The permission that [`access`] asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// `R_OK`
@@ -132,7 +133,7 @@ pub enum Access {
     Execute,
 }
 
-/// Tells whether this process may do that with the file.
+/// Checks that this process may read, write or execute the file, as `what` says. `Err`: it may not.
 pub fn access(path: &[u8], what: Access) -> io::Result<()> {
     let flags = match what {
         Access::Read => AccessFlags::R_OK,

@@ -4,12 +4,12 @@
 use crate::sys::errno::cvt;
 use std::io;
 
-/// Which side of a [`fork`] we are on.
+/// The side of a [`fork`] that we are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fork {
-    /// The one that goes on, with the child's process id.
+    /// The parent, which goes on, with the child's process id.
     Parent(i32),
-    /// The new one, with a copy of everything, and of all threads only this one.
+    /// The child, with a copy of everything, and of all threads only this one.
     Child,
 }
 
@@ -38,9 +38,9 @@ pub fn exitFromChild(retcode: i32) -> ! {
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChildExit {
-    /// Its process id.
+    /// The child's process id.
     pub pid: i32,
-    /// What it gave to `_exit`; 0 when a signal ended it.
+    /// The code that the child gave to `_exit`; 0 when a signal ended it.
     pub exitcode: i32,
     /// The signal that ended it, or 0.
     pub bysignal: i32,

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Arrays of this many bytes and more are mapped.
 pub const MAP_THRESHOLD: usize = 128 * 1024;
-/// What [`release`] gives back at once: 512 pages, well below a millisecond.
+/// The bytes that [`release`] gives back at once: 512 pages, well below a millisecond.
 pub const RELEASE_CHUNK: usize = 2 * 1024 * 1024;
 /// The alignment of an array: one cache line.
 const ALIGN: usize = 64;
@@ -23,13 +23,13 @@ const ALIGN: usize = 64;
 /// process, not to a server.
 static MAPPED: AtomicUsize = AtomicUsize::new(0);
 
-/// Bytes held by mapped arrays, which the allocator's statistics know nothing of: `used_memory` is
-/// the sum of both.
+/// Returns the bytes held by mapped arrays, which the allocator's statistics know nothing of:
+/// `used_memory` is the sum of both.
 pub fn mapped_bytes() -> usize {
     MAPPED.load(Relaxed)
 }
 
-/// Is an array of `bytes` bytes mapped?
+/// Tells whether an array of `bytes` bytes is mapped.
 #[inline]
 pub fn is_mapped(bytes: usize) -> bool {
     bytes >= MAP_THRESHOLD

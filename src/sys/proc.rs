@@ -31,13 +31,13 @@ fn read_proc_number(path: &str) -> Option<i64> {
     fs::read(path).ok().filter(|text| !text.is_empty()).map(|text| atoi(&text))
 }
 
-/// How readily the kernel kills this process when memory is out, -1000 to 1000.
+/// Returns how readily the kernel kills this process when memory is out, -1000 to 1000.
 pub fn readOOMScoreAdj() -> io::Result<i32> {
     let text = fs::read("/proc/self/oom_score_adj")?;
     Ok(atoi(&text) as i32)
 }
 
-/// Sets it. Lower than before needs a privilege.
+/// Sets oom_score_adj. A lower value than before needs a privilege.
 pub fn write_oom_score_adj(val: i32) -> io::Result<()> {
     let fd = open(b"/proc/self/oom_score_adj", libc::O_WRONLY, 0)?;
     let result = write(fd, format!("{val}\n").as_bytes());
@@ -106,12 +106,12 @@ pub fn THPDisable() -> io::Result<()> {
     cvt(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) }).map(drop)
 }
 
-/// Bytes in huge pages; not 0 means that the kernel uses them for this process.
+/// Returns the bytes in huge pages; not 0 means that the kernel uses them for this process.
 pub fn THPGetAnonHugePagesSize() -> usize {
     zmalloc_get_smap_bytes_by_field("AnonHugePages:", -1)
 }
 
-/// Bytes of this process that are in memory; 0 if unknown.
+/// Returns the bytes of this process that are in memory; 0 if unknown.
 pub fn zmalloc_get_rss() -> usize {
     // Field 24, in pages. The second one, the name, is in parentheses and may hold blanks itself.
     let field = proc_stat_fields().and_then(|fields| fields.get(24 - 3)?.parse::<usize>().ok());
@@ -131,7 +131,7 @@ fn sysconf(name: i32) -> usize {
     usize::try_from(unsafe { libc::sysconf(name) }).unwrap_or(0)
 }
 
-/// Bytes in a page of memory.
+/// Returns the bytes in a page of memory.
 pub fn os_page_size() -> usize {
     sysconf(libc::_SC_PAGESIZE)
 }
@@ -161,13 +161,13 @@ pub fn zmalloc_get_smap_bytes_by_field(field: &str, pid: i32) -> usize {
     }
 }
 
-/// Bytes in pages that this process (or `pid`) has written and shares with no other: in a forked
-/// child, what copy-on-write has cost.
+/// Returns the bytes in pages that this process (or `pid`) has written and shares with no other: in
+/// a forked child, what copy-on-write has cost.
 pub fn zmalloc_get_private_dirty(pid: i32) -> usize {
     zmalloc_get_smap_bytes_by_field("Private_Dirty:", pid)
 }
 
-/// Bytes of memory the machine has.
+/// Returns the bytes of memory the machine has.
 pub fn zmalloc_get_memory_size() -> usize {
     sysconf(libc::_SC_PHYS_PAGES).saturating_mul(os_page_size())
 }
@@ -181,12 +181,12 @@ pub struct CpuTime {
     pub user: i64,
 }
 
-/// Whose processor time.
+/// The subject of `getrusage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usage {
     /// This process, all threads.
     Process,
-    /// Its children that have ended and were waited for.
+    /// The children of this process that have ended and were waited for.
     Children,
     /// This thread.
     Thread,
@@ -250,7 +250,7 @@ pub fn openlog(ident: &[u8], facility: i32) {
     unsafe { libc::openlog(ident.as_ptr(), options, facility) };
 }
 
-/// One line for the system's log; `priority` is `LOG_DEBUG`, ... A NUL ends the line early.
+/// Writes one line to the system's log; `priority` is `LOG_DEBUG`, ... A NUL ends the line early.
 pub fn syslog(priority: i32, line: &[u8]) {
     let line: Vec<u8> = line.iter().copied().take_while(|&b| b != 0).collect();
     let line = CString::new(line).unwrap_or_default();
@@ -343,7 +343,7 @@ pub fn spt_init() -> Option<ProcTitle> {
     let nul = room.iter().position(|&b| b == 0)?;
 
     // libc and std read the environment where it lies, so it gets copies of its own; as in the C,
-    // what has no '=' gets lost. Likewise libc's own names for this program.
+    // what has no '=' gets lost. libc's own names for this program are copied, too.
     let env: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     // SAFETY: there is one thread, so nobody reads the environment meanwhile; the copies were made
     // before.
@@ -383,7 +383,7 @@ impl ProcTitle {
     }
 }
 
-/// Columns and rows of the window that standard output is. `None`: it is none.
+/// Returns the columns and rows of the window that standard output is. `None`: it is none.
 pub fn window_size() -> Option<(u16, u16)> {
     let mut ws = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: this request writes a `winsize` and nothing else, and `ws` is one that lives until

@@ -22,10 +22,11 @@ use std::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 
-/// What a child that got SIGUSR1 exits with: its parent asked, so it is no error.
+/// The exit code of a child that got SIGUSR1: its parent asked it to end, so it is no error.
 pub const SERVER_CHILD_NOERROR_RETVAL: i32 = 255;
 
-/// What the server does inside a handler. They must not allocate, lock or use std's output.
+/// The functions of the server that run inside a handler. They must not allocate, lock or use std's
+/// output.
 #[derive(Clone, Copy)]
 pub struct SignalHooks {
     /// Logs one line at the level of warnings (`serverLogFromHandler`).
@@ -138,14 +139,15 @@ pub fn setupSignalHandlers(hooks: SignalHooks, crashlog: bool) {
     }
 }
 
-/// A crash takes its usual effect from here on, without a report.
+/// Removes the handlers of crashes: they take their usual effect from here on, without a report.
 pub fn removeSignalHandlers() {
     for signal in CRASH_SIGNALS {
         install(signal, libc::SIG_DFL, libc::SA_NODEFER | libc::SA_RESETHAND);
     }
 }
 
-/// A stack of its own for the crash report: the usual one may be what ran out.
+/// Sets up a stack of its own for the crash report, since a crash may be an overflow of the usual
+/// one.
 fn setup_alternate_stack() {
     const SIZE: usize = 256 * 1024;
     let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
@@ -171,7 +173,8 @@ pub fn setupChildSignalHandlers() {
     install(libc::SIGUSR1, sigKillChildHandler as *const () as usize, 0);
 }
 
-/// A terminal that hangs up and a peer that is gone do not end a server.
+/// Ignores SIGHUP and SIGPIPE: a terminal that hangs up and a peer that is gone do not end a
+/// server.
 pub fn ignore_hup_and_pipe() {
     install(libc::SIGHUP, libc::SIG_IGN, 0);
     install(libc::SIGPIPE, libc::SIG_IGN, 0);
@@ -197,7 +200,7 @@ pub fn raise(signal: i32) {
 
 // --------------------------- The crash report ---------------------------
 
-/// What a handler knows of a crash.
+/// The facts about a crash that a handler gets.
 pub struct CrashInfo {
     /// The signal.
     pub signal: i32,
@@ -205,7 +208,7 @@ pub struct CrashInfo {
     pub si_code: i32,
     /// The address that was accessed, for SIGSEGV and SIGBUS.
     pub address: usize,
-    /// Who sent it, when `si_code` is `SI_USER`.
+    /// The process that sent the signal, when `si_code` is `SI_USER`.
     pub pid: i32,
     /// The sender's user.
     pub uid: u32,
@@ -368,7 +371,8 @@ pub fn write_symbol(fd: RawFd, address: usize) {
     write_place(fd, address, false);
 }
 
-/// Functions of this program by name; others as libc knows them.
+/// Writes the place of an instruction: functions of this program by name, others as libc knows
+/// them.
 fn write_place(fd: RawFd, address: usize, is_return: bool) {
     if write_function(fd, address, is_return) {
         return;
@@ -383,7 +387,8 @@ fn write_place(fd: RawFd, address: usize, is_return: bool) {
 static WATCHDOG: AtomicUsize = AtomicUsize::new(0);
 static WATCHDOG_PERIOD: AtomicI32 = AtomicI32::new(0);
 
-/// What the watchdog calls, with the instruction that was running: it logs where the server hangs.
+/// The function that the watchdog calls, with the instruction that was running: it logs where the
+/// server hangs.
 pub type WatchdogProc = fn(eip: usize);
 
 extern "C" fn watchdogSignalHandler(
@@ -426,7 +431,7 @@ pub fn enableWatchdog(period: i32, proc: WatchdogProc) {
     watchdogScheduleSignal(period);
 }
 
-/// Stops it.
+/// Stops the watchdog.
 pub fn disableWatchdog() {
     if WATCHDOG_PERIOD.swap(0, Relaxed) == 0 {
         return;

@@ -133,7 +133,7 @@ pub fn socket(domain: i32) -> io::Result<RawFd> {
     cvt(unsafe { libc::socket(domain, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) })
 }
 
-/// Two stream sockets that talk to each other.
+/// Returns two stream sockets that talk to each other.
 pub fn socketpair() -> io::Result<(RawFd, RawFd)> {
     let mut fds = [-1; 2];
     let kind = libc::SOCK_STREAM | libc::SOCK_CLOEXEC;
@@ -176,7 +176,7 @@ pub fn getpeername(fd: RawFd) -> io::Result<Addr> {
     query_address(|sa, len| unsafe { libc::getpeername(fd, sa, len) }).map(|(_, addr)| addr)
 }
 
-/// This end's address.
+/// Returns this end's address.
 pub fn getsockname(fd: RawFd) -> io::Result<Addr> {
     // SAFETY: `query_address` gives a place of the size it says.
     query_address(|sa, len| unsafe { libc::getsockname(fd, sa, len) }).map(|(_, addr)| addr)
@@ -199,37 +199,37 @@ pub fn take_socket_error(fd: RawFd) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
-/// TCP: send small packets at once.
+/// Makes TCP send small packets at once, or wait for more to send with them.
 pub fn set_no_delay(fd: RawFd, on: bool) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on))
 }
 
-/// Bind even where connections of an earlier server linger.
+/// Allows to bind even where connections of an earlier server linger.
 pub fn set_reuse_addr(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_REUSEADDR, 1i32)
 }
 
-/// An IPv6 socket that takes no IPv4.
+/// Makes an IPv6 socket take no IPv4.
 pub fn set_v6_only(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1i32)
 }
 
-/// Probes of an idle connection: on at all.
+/// Turns the probes of an idle connection on.
 pub fn set_keep_alive(fd: RawFd) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1i32)
 }
 
-/// Seconds of silence before the first probe.
+/// Sets the seconds of silence before the first probe.
 pub fn set_keep_idle(fd: RawFd, seconds: i32) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, seconds)
 }
 
-/// Seconds between probes.
+/// Sets the seconds between probes.
 pub fn set_keep_interval(fd: RawFd, seconds: i32) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPINTVL, seconds)
 }
 
-/// Unanswered probes before the connection counts as dead.
+/// Sets the number of unanswered probes before the connection counts as dead.
 pub fn set_keep_count(fd: RawFd, count: i32) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_KEEPCNT, count)
 }
@@ -238,22 +238,22 @@ fn timeval(ms: i64) -> libc::timeval {
     libc::timeval { tv_sec: ms / 1000, tv_usec: ms % 1000 * 1000 }
 }
 
-/// Longest wait of a blocking write, in milliseconds; 0 waits for ever.
+/// Limits the wait of a blocking write, in milliseconds; 0 waits for ever.
 pub fn set_send_timeout(fd: RawFd, ms: i64) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, timeval(ms))
 }
 
-/// Longest wait of a blocking read, in milliseconds; 0 waits for ever.
+/// Limits the wait of a blocking read, in milliseconds; 0 waits for ever.
 pub fn set_recv_timeout(fd: RawFd, ms: i64) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, timeval(ms))
 }
 
-/// Size of the kernel's send buffer, in bytes (which the kernel doubles).
+/// Sets the size of the kernel's send buffer, in bytes (which the kernel doubles).
 pub fn set_send_buffer(fd: RawFd, bytes: i32) -> io::Result<()> {
     set_option(fd, libc::SOL_SOCKET, libc::SO_SNDBUF, bytes)
 }
 
-/// Close with RST and without waiting, losing what was not sent.
+/// Makes close(2) send an RST without waiting, so that what was not sent is lost.
 pub fn set_linger_zero(fd: RawFd) -> io::Result<()> {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     set_option(fd, libc::SOL_SOCKET, libc::SO_LINGER, linger)
@@ -367,12 +367,12 @@ pub fn poll_one_fd(fd: RawFd, events: i16, milliseconds: i64) -> io::Result<i16>
     Ok(if n == 0 { 0 } else { pfd.revents })
 }
 
-/// Why a name has no address. [`ResolveError::text`] is libc's.
+/// The reason why a name has no address. [`ResolveError::text`] is libc's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResolveError(i32);
 
 impl ResolveError {
-    /// Like "Name or service not known".
+    /// Returns libc's text of the error, like "Name or service not known".
     pub fn text(&self) -> String {
         // SAFETY: `gai_strerror` returns a constant text for every number.
         unsafe { CStr::from_ptr(libc::gai_strerror(self.0)) }.to_string_lossy().into_owned()

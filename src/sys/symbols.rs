@@ -19,7 +19,8 @@ struct Symbols {
     symtab: &'static [u8],
     /// The names, each with a NUL behind it.
     strtab: &'static [u8],
-    /// What the addresses in the file have to be moved by: a program runs anywhere.
+    /// The difference between the addresses at run time and those in the file: a program is loaded
+    /// anywhere.
     bias: usize,
 }
 

@@ -532,7 +532,7 @@ struct bitfieldOp {
     owtype: Overflow,
     /// Width of the field in bits.
     bits: u32,
-    /// Whether the field is signed.
+    /// True if the field is signed.
     sign: bool,
 }
 

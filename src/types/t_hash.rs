@@ -114,7 +114,7 @@ pub struct HashLimits {
     pub entries: usize,
     /// `hash-max-ziplist-value`
     pub value: usize,
-    /// Whether tables may be resized: as for the keyspace, not while a child lives.
+    /// The resize policy of tables: as for the keyspace, not while a child lives.
     pub resize: dictResizeEnable,
 }
 

@@ -144,7 +144,7 @@ pub fn value_resize_policy(server: &Server) -> dictResizeEnable {
 pub struct SetLimits {
     /// `set-max-intset-entries`
     pub entries: usize,
-    /// Whether tables may be resized: as for the keyspace, not while a child lives.
+    /// The resize policy of tables: as for the keyspace, not while a child lives.
     pub resize: dictResizeEnable,
 }
 

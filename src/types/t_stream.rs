@@ -141,12 +141,12 @@ pub struct streamCG {
 
 /// A consumer of a group.
 ///
-/// Its pending entries list and that of the group agree: an id is in this one if and only if the
+/// The pending entries lists of consumer and group agree: an id is in this one if and only if the
 /// entry in the group's list names this consumer.
 pub struct streamConsumer {
     /// The time at which it last read or claimed, in milliseconds since the epoch.
     pub seen_time: mstime_t,
-    /// Its name, which is case sensitive.
+    /// The name of the consumer, which is case sensitive.
     pub name: Vec<u8>,
     /// The ids in its pending entries list.
     pub pel: Rax<()>,

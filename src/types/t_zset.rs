@@ -328,7 +328,7 @@ pub struct ZsetLimits {
     pub entries: usize,
     /// `zset-max-ziplist-value`
     pub value: usize,
-    /// Whether tables may be resized: as for the keyspace, not while a child lives.
+    /// The resize policy of tables: as for the keyspace, not while a child lives.
     pub resize: dictResizeEnable,
 }
 
@@ -481,7 +481,7 @@ fn zzlPrev(zl: &[u8], eptr: usize) -> Option<usize> {
     Some(assert_some!(ziplistPrev(zl, sptr)))
 }
 
-/// Could some element be in the range?
+/// Tells whether some element could be in the range, judging by the first and the last one.
 fn zzlIsInRange(zl: &[u8], range: &zrangespec) -> bool {
     // Ranges that hold nothing, whatever the list.
     if range.min > range.max || (range.min == range.max && (range.minex || range.maxex)) {
@@ -547,7 +547,7 @@ fn zzlLexValueLteMax(zl: &[u8], p: usize, spec: &zlexrangespec) -> bool {
     lex_lte_max(assert_some!(ziplistGet(zl, p)), spec)
 }
 
-/// Could some element be in the range?
+/// Tells whether some element could be in the range, judging by the first and the last one.
 fn zzlIsInLexRange(zl: &[u8], range: &zlexrangespec) -> bool {
     // Ranges that hold nothing, whatever the list.
     let cmp = sdscmplex(range.min, range.max);
