@@ -3,7 +3,7 @@
 #![no_main]
 
 use fidelis::aof::rewrite_one_key;
-use fidelis::rio::{rioInitWithBuffer, rio_into_buffer};
+use fidelis::rio::{rio_into_buffer, rioInitWithBuffer};
 use fidelis_fuzz::{InProcess, Input};
 use libfuzzer_sys::fuzz_target;
 

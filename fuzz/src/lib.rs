@@ -7,9 +7,9 @@ use fidelis::acl::ACLInit;
 use fidelis::config::resetServerSaveParams;
 use fidelis::connection::connCreateSocket;
 use fidelis::ds::siphash::HashSeed;
+use fidelis::keyspace::Keyspace;
 use fidelis::log::{LL_WARNING, set_log_file, set_log_level};
 use fidelis::networking::{createClient, freeClient, processInputBuffer, unpauseClients};
-use fidelis::keyspace::Keyspace;
 use fidelis::server::initServerConfig;
 use fidelis::server_h::*;
 
