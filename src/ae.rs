@@ -220,7 +220,7 @@ pub fn aeGetSetSize<S>(el: &EventLoop<S>) -> i32 {
     el.setsize
 }
 
-/// With `noWait`, the coming turns do not wait for events.
+/// Sets whether the coming turns wait for events: not with `noWait`.
 pub fn aeSetDontWait<S>(el: &mut EventLoop<S>, noWait: bool) {
     if noWait {
         el.flags |= AE_DONT_WAIT;
@@ -424,8 +424,9 @@ impl<S> EventLoop<S> {
         }
     }
 
-    /// To be called first in a forked child. From here on the loop leaves the epoll set alone,
-    /// which is the parent's: a child that took a descriptor out would take it out for the parent.
+    /// Makes the loop leave the epoll set alone from here on; to be called first in a forked child.
+    /// The set is the parent's: a child that took a descriptor out would take it out for the
+    /// parent.
     pub fn leave_epoll_to_parent(&mut self) {
         self.in_forked_child = true;
     }

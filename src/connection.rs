@@ -585,7 +585,8 @@ pub fn connSockName(net: &Net, conn: ConnId) -> (Vec<u8>, u16) {
     anetFdToString(net.get(conn).fd, FD_TO_SOCK_NAME).unwrap_or_else(|()| (b"?".to_vec(), 0))
 }
 
-/// `address:port` of one end (`FD_TO_PEER_NAME`, `FD_TO_SOCK_NAME`); `?:0` without a connection.
+/// Returns `address:port` of one end (`FD_TO_PEER_NAME`, `FD_TO_SOCK_NAME`); `?:0` without a
+/// connection.
 pub fn connFormatFdAddr(net: &Net, conn: Option<ConnId>, fd_to_str_type: i32) -> Vec<u8> {
     anetFormatFdAddr(conn.map_or(-1, |conn| net.get(conn).fd), fd_to_str_type)
 }

@@ -95,7 +95,8 @@ fn update_access_time(server: &mut Server, db: usize, o: KeyRef, flags: i32) {
     }
 }
 
-/// Low level lookup. Commands use `lookupKeyRead`, `lookupKeyWrite` and `lookupKeyReadWithFlags`.
+/// Looks a key up at the lowest level, and touches it as `flags` say. Commands use `lookupKeyRead`,
+/// `lookupKeyWrite` and `lookupKeyReadWithFlags`.
 #[inline]
 pub fn lookupKey(server: &mut Server, db: usize, key: &[u8], flags: i32) -> Option<KeyRef> {
     let o = find_key(server, db, key)?;
@@ -207,7 +208,7 @@ fn SentReplyOnKeyMiss(server: &mut Server, c: ClientId, reply: Shared) {
     }
 }
 
-/// `lookupKeyRead` in the client's db; a missing key gets `reply`.
+/// Looks a key of the client's db up as `lookupKeyRead` does; for a missing key `reply` is sent.
 #[inline]
 pub fn lookupKeyReadOrReply(
     server: &mut Server,
@@ -223,7 +224,7 @@ pub fn lookupKeyReadOrReply(
     o
 }
 
-/// `lookupKeyWrite` in the client's db; a missing key gets `reply`.
+/// Looks a key of the client's db up as `lookupKeyWrite` does; for a missing key `reply` is sent.
 pub fn lookupKeyWriteOrReply(
     server: &mut Server,
     c: ClientId,

@@ -133,7 +133,7 @@ pub fn xorObjectDigest(digest: &mut Sha1Digest, o: ValueRef, expire: Option<i64>
     }
 }
 
-/// The elements of a value that has some. In a list and a stream their order matters.
+/// Adds the elements of an aggregate to a digest. In a list and a stream their order matters.
 fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
     match a {
         AggregateRef::List(ql) => {

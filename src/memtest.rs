@@ -246,7 +246,7 @@ fn memtest_alloc_and_test(megabytes: usize, passes: i32, progress: Progress) {
     memtest_test(&mut m, passes, &mut Some(progress));
 }
 
-/// `--test-memory`: tests so many megabytes, and says that they passed. Does not return.
+/// Tests so many megabytes, and prints that they passed (`--test-memory`). Does not return.
 pub fn memtest(megabytes: usize, passes: i32) -> ! {
     let (ws_col, ws_row) = window_size().unwrap_or((80, 20));
     let progress = Progress {

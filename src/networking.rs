@@ -170,8 +170,8 @@ const REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT: usize = 1024;
 /// header take on 64 bits, so that the limits mean the same.
 const REPLY_NODE_OVERHEAD: usize = 24 + REPLY_BLOCK_HEADER;
 
-/// The bytes of an allocation for a block of the reply list that are not room for replies: two words,
-/// the header of the C's block.
+/// The bytes of an allocation for a block of the reply list that are not room for replies: two
+/// words, the header of the C's block.
 pub(crate) const REPLY_BLOCK_HEADER: usize = 16;
 
 // -----------------------------------------------------------------------------
@@ -361,8 +361,8 @@ fn _addReplyProtoToList(clients: &mut Clients, c: ClientId, mut s: &[u8]) {
 }
 
 /// Returns an empty block of the reply list with room for at least `size` bytes. Like the C's it
-/// uses all of its allocation, of which the C's block has a header: so the end of a large reply fits,
-/// and the output buffer limits count the same.
+/// uses all of its allocation, of which the C's block has a header: so the end of a large reply
+/// fits, and the output buffer limits count the same.
 fn new_reply_block(size: usize) -> Vec<u8> {
     Vec::with_capacity(zmalloc_good_size(size + REPLY_BLOCK_HEADER) - REPLY_BLOCK_HEADER)
 }
@@ -2038,8 +2038,8 @@ pub fn processInputBuffer(server: &mut Server, c: ClientId) {
     process_input_with(server, c, processCommandAndResetClient);
 }
 
-/// The loop of `processInputBuffer`. `execute` is what it does with a command, which unit tests
-/// replace; `C_ERR` from it: the client is gone.
+/// Runs the loop of `processInputBuffer`. `execute` is what it does with a command, which unit
+/// tests replace; `C_ERR` from it: the client is gone.
 fn process_input_with(
     server: &mut Server,
     c: ClientId,
@@ -2910,7 +2910,8 @@ pub fn rewriteClientCommandVector(server: &mut Server, c: ClientId, argv: &[&[u8
     replaceClientCommandVector(server, c, argv.iter().copied().collect());
 }
 
-/// `rewriteClientCommandVector` with owned arguments.
+/// Rewrites the command vector of the client as `rewriteClientCommandVector` does, with owned
+/// arguments.
 pub fn replaceClientCommandVector(server: &mut Server, c: ClientId, argv: Argv) {
     let cmd = lookupCommandOrOriginal(server, &argv[0]);
     assert!(cmd.is_some(), "a command is rewritten to one that exists");

@@ -2645,7 +2645,7 @@ pub fn replicationScriptCacheAdd(server: &mut Server, sha1: &ScriptSha) {
     server.repl_scriptcache_fifo.push_front(*sha1);
 }
 
-/// Whether everybody knows a script.
+/// Tells whether all replicas know a script.
 pub fn replicationScriptCacheExists(server: &Server, sha1: &ScriptSha) -> bool {
     server.repl_scriptcache_dict.contains(sha1)
 }

@@ -76,7 +76,7 @@ const libraries_allow_list: &[&str] =
 /// Globals that we bring.
 const redis_api_allow_list: &[&str] = &["redis", "__redis__err__handler"];
 
-/// What Lua itself has.
+/// The globals that Lua itself has.
 const lua_builtins_allow_list: &[&str] = &[
     "xpcall",
     "tostring",
@@ -107,7 +107,7 @@ const lua_builtins_allow_list: &[&str] = &[
     "print",
 ];
 
-/// The same, which Lua's manual does not know.
+/// Globals of Lua that its manual does not mention.
 const lua_builtins_not_documented_allow_list: &[&str] = &["newproxy"];
 
 /// There while the world is made, and gone when scripts run.
@@ -125,9 +125,9 @@ const allow_lists: &[&[&str]] = &[
 /// Names that are kept out on purpose, so that the log need not say so.
 const deny_list: &[&str] = &["dofile", "loadfile"];
 
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Utility functions.
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// The SHA1 of a text in hex: the name of a script, and `redis.sha1hex`.
 pub fn sha1hex(script: &[u8]) -> ScriptSha {
@@ -162,9 +162,9 @@ fn double_to_int(d: f64) -> i32 {
     if d > f64::from(i32::MIN) - 1.0 && d < f64::from(i32::MAX) + 1.0 { d as i32 } else { i32::MIN }
 }
 
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Redis reply to Lua type conversion functions.
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Converts a reply, in the protocol of the version `resp`, to a Lua value, which is pushed.
 /// Returns what follows it.
@@ -347,9 +347,9 @@ fn luaSortArray(lua: &mut Lua, server: &mut Server) -> LuaResult<()> {
     Ok(())
 }
 
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Lua reply to Redis reply conversion functions.
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// Replies to a client with the value on the top, which is popped.
 fn luaReplyToRedisReply(server: &mut Server, c: ClientId, lua: &mut Lua) -> LuaResult<()> {
@@ -463,9 +463,9 @@ fn reply_with_table(server: &mut Server, c: ClientId, lua: &mut Lua) -> LuaResul
     Ok(())
 }
 
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Lua redis.* functions implementations.
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// The client that executes the commands of scripts.
 #[track_caller]
@@ -814,9 +814,9 @@ fn luaSetResp(lua: &mut Lua, server: &mut Server) -> LuaResult<i32> {
     Ok(0)
 }
 
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Lua engine initialization and reset.
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 fn luaLoadLib(
     lua: &mut Lua,
@@ -1089,9 +1089,9 @@ fn luaSetGlobalArray<'a>(
     set
 }
 
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // Redis provided math.random
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// `math.random([m [, n]])`, with numbers that are the same on every machine for the same seed.
 fn redis_math_random(lua: &mut Lua, server: &mut Server) -> LuaResult<i32> {
@@ -1123,9 +1123,9 @@ fn redis_math_randomseed(lua: &mut Lua, server: &mut Server) -> LuaResult<i32> {
     Ok(0)
 }
 
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 // EVAL and SCRIPT commands implementation
-// ---------------------------------------------------------------------------
+// -----------------------------------------------------------------------------
 
 /// The name of a script's function in the registry: `f_` and the SHA1.
 fn function_name(sha: &ScriptSha) -> [u8; 42] {

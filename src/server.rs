@@ -885,8 +885,8 @@ fn run_with_period(server: &Server, ms: i64) -> bool {
     ms <= tick || server.cronloops % (ms / tick) == 0
 }
 
-/// The timer interrupt of the server, called `hz` times a second. It does what is not the
-/// consequence of an event:
+/// Runs the timer interrupt of the server, which is called `hz` times a second. It does what is not
+/// the consequence of an event:
 ///
 /// - active expiration of keys (they also expire when they are looked up)
 /// - the software watchdog
@@ -1171,9 +1171,9 @@ pub fn beforeSleep(server: &mut Server) {
         processUnblockedClients(server);
     }
 
-    // Ask all replicas for an acknowledgement, if a client has blocked in WAIT. This comes after the
-    // clients that were just unblocked: the next command of one of them may be another WAIT, and
-    // without another event it would wait for the cron.
+    // Ask all replicas for an acknowledgement, if a client has blocked in WAIT. This comes after
+    // the clients that were just unblocked: the next command of one of them may be another WAIT,
+    // and without another event it would wait for the cron.
     //
     // Not during a pause, in which the offset must not move. If we are still the master afterwards,
     // they are asked then.
@@ -2761,7 +2761,7 @@ const GIT_SHA1: &str = "00000000";
 /// 1 if the sources differed from that commit.
 const GIT_DIRTY: i32 = 0;
 
-/// `release.c`: a number that differs between builds of different versions.
+/// Returns a number that differs between builds of different versions (`release.c`).
 fn redisBuildId() -> u64 {
     let id = ["fidelis", env!("CARGO_PKG_VERSION"), REDIS_VERSION, GIT_SHA1].concat();
     crate::crc64::crc64(0, id.as_bytes())
@@ -3824,8 +3824,8 @@ pub fn iAmMaster(server: &Server) -> bool {
     server.masterhost.is_none()
 }
 
-/// The program: reads the arguments and the configuration, starts the server, and serves until it
-/// is told to end.
+/// Runs the program: reads the arguments and the configuration, starts the server, and serves until
+/// it is told to end.
 ///
 /// `argv` has the program's name first. Returns, or ends the process, with the exit code of the C.
 pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {

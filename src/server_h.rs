@@ -1159,9 +1159,9 @@ pub struct Server {
     pub lua_cur_script: Option<crate::scripting::ScriptSha>,
     /// The texts of all scripts, by SHA1.
     pub lua_scripts: BTreeMap<crate::scripting::ScriptSha, std::sync::Arc<[u8]>>,
-    /// What they weigh, in bytes.
+    /// The memory of the scripts, in bytes.
     pub lua_scripts_mem: usize,
-    /// What the interpreter held when it was last looked at, in bytes: for INFO while it runs.
+    /// The memory of the interpreter when it was last looked at, in bytes: for INFO while it runs.
     pub lua_used: usize,
     /// Scripts since the garbage collector was last asked to go on.
     pub lua_gc_count: i32,
@@ -1189,7 +1189,7 @@ pub struct Server {
     pub lua_timedout: bool,
     /// It is to end.
     pub lua_kill: bool,
-    /// What `lua_replicate_commands` is when a script begins.
+    /// The value of `lua_replicate_commands` when a script begins.
     pub lua_always_replicate_commands: bool,
     /// Memory was short when the script began.
     pub lua_oom: bool,

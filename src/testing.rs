@@ -61,8 +61,8 @@ pub fn asserts<R>(f: impl FnOnce() -> R) -> Option<R> {
 pub struct Rng(u64);
 
 impl Rng {
-    /// Seeded afresh at each run, or by `FIDELIS_SEED`. The seed is printed, which a failing test
-    /// shows.
+    /// Makes a generator that is seeded afresh at each run, or by `FIDELIS_SEED`. The seed is
+    /// printed, which a failing test shows.
     pub fn new() -> Rng {
         let seed = std::env::var("FIDELIS_SEED").ok().and_then(|s| s.parse().ok());
         Rng::seeded(seed.unwrap_or_else(random_u64))
@@ -94,7 +94,7 @@ impl Rng {
         N::try_from((self.next() >> 33) % n).ok().expect("less than what N held")
     }
 
-    /// `n` bytes of noise.
+    /// Returns `n` bytes of noise.
     pub fn bytes(&mut self, n: usize) -> Vec<u8> {
         (0..n).map(|_| self.next() as u8).collect()
     }

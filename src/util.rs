@@ -371,7 +371,7 @@ pub fn string2ull(s: &[u8]) -> Option<u64> {
     (!number.erange && !s.is_empty() && number.len == s.len()).then_some(number.value)
 }
 
-/// [`string2ll`] for a C long, which is as wide here.
+/// Parses as [`string2ll`] does, for a C long, which is as wide here.
 pub fn string2l(s: &[u8]) -> Option<i64> {
     string2ll(s)
 }

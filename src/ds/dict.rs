@@ -652,7 +652,8 @@ impl RawDict {
         None
     }
 
-    /// [`locate`](Self::locate) as the address of the slot, good until the table changes.
+    /// Finds a payload as [`locate`](Self::locate) does, and returns the address of its slot, valid
+    /// until the table changes.
     #[inline(always)]
     fn find_slot(&self, hash: u64, eq: impl FnMut(Slot) -> bool) -> Option<NonNull<*mut u8>> {
         let (_, b, i) = self.locate(hash, eq)?;

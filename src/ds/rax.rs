@@ -741,7 +741,7 @@ impl RaxIterator {
         }
     }
 
-    /// When the tree has changed, finds the place of the iteration again: `onto` is the seek that
+    /// Finds the place of the iteration again when the tree has changed: `onto` is the seek that
     /// finds the element the next step has to return if that is still the one a seek has found,
     /// `past` if it is the one behind the current key.
     fn refresh<V>(&mut self, rax: &Rax<V>, onto: &str, past: &str) {

@@ -166,13 +166,13 @@ fn read_u32_le(zl: &[u8], at: usize) -> usize {
     }
 }
 
-/// `zltail`: where the last entry starts; in an empty list, where the end mark is.
+/// Returns `zltail`: where the last entry starts; in an empty list, where the end mark is.
 #[inline]
 fn ZIPLIST_TAIL_OFFSET(zl: &[u8]) -> usize {
     read_u32_le(zl, 4)
 }
 
-/// `zllen`: the number of entries, or `u16::MAX` when only counting them can tell.
+/// Returns `zllen`: the number of entries, or `u16::MAX` when only counting them can tell.
 #[inline]
 fn ZIPLIST_LENGTH(zl: &[u8]) -> u16 {
     match zl.get(8..10) {
@@ -445,7 +445,7 @@ fn zipRawEntryLengthSafe(zl: &[u8], p: usize) -> usize {
     zipEntry(zl, p).rawlen()
 }
 
-/// `p`, of which is asserted that an entry lies there, and one before it, if it has one.
+/// Asserts that an entry lies at `p`, and one before it, if it has one, and returns `p`.
 #[inline]
 #[track_caller]
 fn zipAssertValidEntry(zl: &[u8], p: usize) -> usize {
@@ -480,7 +480,7 @@ fn ziplist_make_room(zl: &mut Ziplist, p: usize, n: usize) -> (&mut [u8], &mut [
 /// A prevlen never shrinks: between an insert and a delete near the border, a chain of entries
 /// would grow and shrink again and again. A list with a long prevlen holds long entries anyhow.
 fn __ziplistCascadeUpdate(zl: &mut Ziplist, p: usize) {
-    /// What a prevlen grows by.
+    /// The bytes by which a prevlen grows.
     const delta: usize = 4;
     let tail = ZIPLIST_TAIL_OFFSET(zl);
 
@@ -657,8 +657,8 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
     }
 }
 
-/// How `s` is stored: its value if it is an integer, its encoding (any string encoding for a
-/// string), its size as data.
+/// Returns how `s` is stored: its value if it is an integer, its encoding (any string encoding for
+/// a string), its size as data.
 #[inline]
 fn zip_encode(s: &[u8]) -> (i64, u8, usize) {
     match zipTryEncoding(s) {
@@ -918,7 +918,8 @@ pub fn ziplistLen(zl: &[u8]) -> usize {
     count
 }
 
-/// `ziplistLen`, and a header that had lost count learns the number, if it fits 16 bits again.
+/// Returns the number of entries, and writes it to a header that does not have it, if it fits 16
+/// bits again.
 pub fn ziplist_len_store(zl: &mut Ziplist) -> usize {
     let len = ziplistLen(zl);
     if ZIPLIST_LENGTH(zl) == u16::MAX && len < u16::MAX as usize {
@@ -1065,8 +1066,8 @@ pub fn ziplistRandomPair<'a>(
     zip_pair(zl, assert_some!(ziplistIndex(zl, r as i64 * 2))).0
 }
 
-/// `count` random pairs, the same one perhaps more than once, in random order. `rand` gives numbers
-/// from 0 to `RAND_MAX`. The list is not empty.
+/// Returns `count` random pairs, the same one perhaps more than once, in random order. `rand` gives
+/// numbers from 0 to `RAND_MAX`. The list is not empty.
 pub fn ziplistRandomPairs<'a>(
     zl: &'a [u8],
     count: usize,
@@ -1097,8 +1098,8 @@ pub fn ziplistRandomPairs<'a>(
     pairs
 }
 
-/// Up to `count` different random pairs, in the order of the list; fewer if it does not hold so
-/// many. `rand` gives numbers from 0 to `RAND_MAX`.
+/// Returns up to `count` different random pairs, in the order of the list; fewer if it does not
+/// hold so many. `rand` gives numbers from 0 to `RAND_MAX`.
 pub fn ziplistRandomPairsUnique<'a>(
     zl: &'a [u8],
     count: usize,

@@ -276,7 +276,8 @@ impl BlockLayout {
         self.location == ValueLocation::Packed && !self.expire
     }
 
-    /// Offset of what comes behind header and expire: the value that is before the key, or the key.
+    /// Returns the offset of what comes behind header and expire: the value that is before the key,
+    /// or the key.
     pub(super) fn body_at(&self) -> usize {
         match (self.short_header(), self.expire) {
             (true, _) => HEADER - 1,

@@ -346,7 +346,7 @@ impl fmt::Debug for SelfSized {
 pub struct ThinBytes(SelfSized);
 
 impl ThinBytes {
-    /// No bytes, and no allocation.
+    /// Makes an empty `ThinBytes`, without an allocation.
     pub fn new() -> ThinBytes {
         ThinBytes(SelfSized::new())
     }

@@ -267,8 +267,8 @@ fn is_leap_year(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
 
-/// Local time without libc's lock, which another thread may have held at the moment of a fork: a
-/// child that asked libc for the time of its log line could then wait forever.
+/// Computes local time without libc's lock, which another thread may have held at the moment of a
+/// fork: a child that asked libc for the time of its log line could then wait forever.
 ///
 /// `t` is Unix time in seconds (times before 1970 give 1970), `tz` what [`getTimeZone`] said, `dst`
 /// what [`daylight_in_effect`] said.

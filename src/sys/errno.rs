@@ -38,7 +38,7 @@ pub(crate) fn cvt(ret: i32) -> io::Result<i32> {
     if ret == -1 { Err(io::Error::last_os_error()) } else { Ok(ret) }
 }
 
-/// [`cvt`] for the calls that count bytes.
+/// Does what [`cvt`] does, for the calls that count bytes.
 pub(crate) fn cvt_size(ret: isize) -> io::Result<usize> {
     usize::try_from(ret).map_err(|_| io::Error::last_os_error())
 }

@@ -130,7 +130,7 @@ pub fn prefetch(addr: usize) {
     let _ = addr;
 }
 
-/// [`prefetch`] for all lines of `bytes`, but for what is beyond 1 KB.
+/// Prefetches all cache lines of `bytes`, but for what is beyond 1 KB.
 #[inline]
 pub fn prefetch_bytes(bytes: &[u8]) {
     for at in (0..bytes.len().min(1024)).step_by(64) {

@@ -305,7 +305,7 @@ fn context(_uc: &mut libc::ucontext_t) -> Context<'_> {
     Context { eip: None, sp: 0, registers: &[], values: [0; 32] }
 }
 
-/// Where a crash by a call through a bad pointer pretends to have happened; see `sigsegvHandler`.
+/// Stands for the place of a crash by a call through a bad pointer; see `sigsegvHandler`.
 extern "C" fn invalidFunctionWasCalled() {}
 
 extern "C" fn sigsegvHandler(

@@ -30,7 +30,7 @@ pub struct GeoHashBits {
     pub step: u8,
 }
 
-/// `HASHISZERO`: no geohash at all.
+/// Tells whether `r` is no geohash at all.
 pub fn HASHISZERO(r: GeoHashBits) -> bool {
     r.bits == 0 && r.step == 0
 }

@@ -156,10 +156,10 @@ impl zset {
         is_new
     }
 
-    /// [`add`](Self::add), but it is seen a little later whether the member is there, when its
-    /// bucket has come from memory: in the end the caller calls [`add_batch`](Self::add_batch).
-    /// `waiting` has the members that are not in the table yet. `false`: one was there twice, and
-    /// this set is of no use any more.
+    /// Adds a member as [`add`](Self::add) does, but finds out a little later whether it is there,
+    /// when its bucket has come from memory: in the end the caller calls
+    /// [`add_batch`](Self::add_batch). `waiting` has the members that are not in the table yet.
+    /// `false`: one was there twice, and this set is of no use any more.
     pub fn add_later(&mut self, waiting: &mut Vec<(u64, u32)>, score: f64, ele: &[u8]) -> bool {
         let hash = siphash(ele, &self.seed);
         self.dict.prefetch_bucket(hash);
@@ -2507,7 +2507,7 @@ pub fn bzpopmaxCommand(server: &mut Server, c: ClientId, argv: &Args) {
     blockingGenericZpopCommand(server, c, argv, ZSET_MAX);
 }
 
-/// `blocked.c`: serves the clients that wait for the sorted set `o`, in the order in which they
+/// Serves the clients that wait for the sorted set `o` (`blocked.c`), in the order in which they
 /// began to wait, as long as it has elements.
 pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o: KeyRef) {
     let mut numclients = server.db[rl.db].blocking_keys.get(&rl.key).map_or(0, listLength);
