@@ -83,9 +83,11 @@ pub const oom_score_adj_enum: configEnum = &[
 pub const acl_pubsub_default_enum: configEnum =
     &[("allchannels", USER_FLAG_ALLCHANNELS as i32), ("resetchannels", 0)];
 
-/// The values of `repl-diskless-load`, of which only the first has an effect. C: the numbers are
-/// different.
-const repl_diskless_load_enum: configEnum = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
+pub const repl_diskless_load_enum: configEnum = &[
+    ("disabled", REPL_DISKLESS_LOAD_DISABLED),
+    ("on-empty-db", REPL_DISKLESS_LOAD_WHEN_DB_EMPTY),
+    ("swapdb", REPL_DISKLESS_LOAD_SWAPDB),
+];
 
 pub const sanitize_dump_payload_enum: configEnum =
     &[("no", SANITIZE_DUMP_NO), ("yes", SANITIZE_DUMP_YES), ("clients", SANITIZE_DUMP_CLIENTS)];
@@ -1235,7 +1237,8 @@ fn numericBoundaryCheck(
     if inside { Ok(()) } else { Err(text) }
 }
 
-/// Refuses active defragmentation in CONFIG SET, as `is_valid_repl_diskless_sync` does.
+/// Refuses active defragmentation in CONFIG SET. In a config file it is accepted and has no effect,
+/// because it would only save memory.
 // C: a server without it does not start with this directive.
 fn isValidActiveDefrag(val: bool, update: bool) -> Result<(), ConfigError> {
     if val && update {
@@ -1425,27 +1428,10 @@ fn is_valid_aclfile(val: &[u8]) -> Result<(), ConfigError> {
     if val.is_empty() { Ok(()) } else { Err(not_supported_but(b"aclfile", "")) }
 }
 
-/// Refuses diskless replication in CONFIG SET. In a config file it is accepted and has no effect,
-/// because the result of the replication is the same.
-fn is_valid_repl_diskless_sync(val: bool, update: bool) -> Result<(), ConfigError> {
-    if val && update { Err(not_supported_but(b"repl-diskless-sync", "no")) } else { Ok(()) }
-}
-
-/// Refuses diskless loading in CONFIG SET, as `is_valid_repl_diskless_sync` does.
-fn is_valid_repl_diskless_load(val: i32, update: bool) -> Result<(), ConfigError> {
-    if val != 0 && update {
-        Err(not_supported_but(b"repl-diskless-load", "disabled"))
-    } else {
-        Ok(())
-    }
-}
-
 /// Logs a warning for each configured feature that is absent and would only save time or memory.
 pub fn warn_absent_configs(server: &Server) {
     for (name, default, why) in [
         ("io-threads", 1, "there are no I/O threads: one thread does it all"),
-        ("repl-diskless-sync", 0, "replicas get an RDB file that is written to the disk first"),
-        ("repl-diskless-load", 0, "a replica writes the RDB to the disk before it loads it"),
         ("activedefrag", 0, "there is no active defragmentation"),
     ] {
         if absent_number(server, name, default) != default {
@@ -1612,7 +1598,7 @@ pub const configs: &[standardConfig] = &[
     bool_config!("lazyfree-lazy-user-del", None, MODIFIABLE_CONFIG, lazyfree_lazy_user_del, false, None, None),
     bool_config!("lazyfree-lazy-user-flush", None, MODIFIABLE_CONFIG, lazyfree_lazy_user_flush, false, None, None),
     bool_config!("repl-disable-tcp-nodelay", None, MODIFIABLE_CONFIG, repl_disable_tcp_nodelay, false, None, None),
-    absent_bool!("repl-diskless-sync", None, MODIFIABLE_CONFIG, false, Some(is_valid_repl_diskless_sync)),
+    bool_config!("repl-diskless-sync", None, MODIFIABLE_CONFIG, repl_diskless_sync, false, None, None),
     absent_bool!("gopher-enabled", None, MODIFIABLE_CONFIG, false, Some(is_valid_gopher_enabled)),
     bool_config!("aof-rewrite-incremental-fsync", None, MODIFIABLE_CONFIG, aof_rewrite_incremental_fsync, true, None, None),
     bool_config!("no-appendfsync-on-rewrite", None, MODIFIABLE_CONFIG, aof_no_fsync_on_rewrite, false, None, None),
@@ -1670,14 +1656,7 @@ pub const configs: &[standardConfig] = &[
     opt_string_config!("requirepass", None, SENSITIVE_CONFIG, requirepass, Some(updateRequirePass)),
     enum_config!("supervised", None, IMMUTABLE_CONFIG, supervised_mode_enum, supervised_mode, SUPERVISED_NONE, None, None),
     enum_config!("syslog-facility", None, IMMUTABLE_CONFIG, syslog_facility_enum, syslog_facility, libc::LOG_LOCAL0, None, None),
-    standardConfig {
-        name: "repl-diskless-load", alias: None, flags: MODIFIABLE_CONFIG,
-        data: typeData::Enum {
-            get: |s| absent_number(s, "repl-diskless-load", 0) as i32,
-            set: |s, v| _ = s.absent_numbers.insert("repl-diskless-load", i64::from(v)),
-            values: repl_diskless_load_enum, default: 0, is_valid: Some(is_valid_repl_diskless_load), update: None,
-        },
-    },
+    enum_config!("repl-diskless-load", None, MODIFIABLE_CONFIG, repl_diskless_load_enum, repl_diskless_load, REPL_DISKLESS_LOAD_DISABLED, None, None),
     standardConfig {
         name: "loglevel", alias: None, flags: MODIFIABLE_CONFIG,
         // The logger belongs to the process, and has its own copy.
@@ -1703,7 +1682,7 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("lfu-log-factor", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_log_factor, 10, INTEGER_CONFIG, false, None),
     numeric_config!("lfu-decay-time", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_decay_time, 1, INTEGER_CONFIG, false, None),
     numeric_config!("replica-priority", Some("slave-priority"), MODIFIABLE_CONFIG, 0, INT_MAX, slave_priority, 100, INTEGER_CONFIG, false, None),
-    absent_numeric!("repl-diskless-sync-delay", None, MODIFIABLE_CONFIG, 0, INT_MAX, 5, INTEGER_CONFIG, false),
+    numeric_config!("repl-diskless-sync-delay", None, MODIFIABLE_CONFIG, 0, INT_MAX, repl_diskless_sync_delay, 5, INTEGER_CONFIG, false, None),
     numeric_config!("maxmemory-samples", None, MODIFIABLE_CONFIG, 1, INT_MAX, maxmemory_samples, 5, INTEGER_CONFIG, false, None),
     numeric_config!("maxmemory-eviction-tenacity", None, MODIFIABLE_CONFIG, 0, 100, maxmemory_eviction_tenacity, 10, INTEGER_CONFIG, false, None),
     numeric_config!("timeout", None, MODIFIABLE_CONFIG, 0, INT_MAX, maxidletime, 0, INTEGER_CONFIG, false, None),

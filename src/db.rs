@@ -456,6 +456,56 @@ pub fn emptyDb(
     removed
 }
 
+/// The data sets of all dbs, put aside while another one is loaded.
+pub struct dbBackup {
+    dbarray: Vec<BackedUpDb>,
+}
+
+/// What of a db belongs to its data, and not to those who use it.
+struct BackedUpDb {
+    dict: Keyspace,
+    avg_ttl: i64,
+    expires_cursor: u64,
+}
+
+/// Puts the data of all dbs aside, and leaves empty ones.
+pub fn backupDb(server: &mut Server) -> dbBackup {
+    let dbarray = server.db.iter_mut().map(|db| BackedUpDb {
+        dict: db.dict.take(),
+        avg_ttl: db.avg_ttl,
+        expires_cursor: db.expires_cursor,
+    });
+    dbBackup { dbarray: dbarray.collect() }
+}
+
+/// Frees what [`backupDb`] has put aside, which may take as long as FLUSHALL: `flags` and `callback`
+/// are those of [`emptyDb`].
+pub fn discardDbBackup(
+    server: &mut Server,
+    backup: dbBackup,
+    flags: i32,
+    callback: fn(&mut Server),
+) {
+    for mut db in backup.dbarray {
+        if flags & EMPTYDB_ASYNC != 0 {
+            let objects = db.dict.len();
+            server.bio.bioCreateLazyFreeJob(Box::new(db.dict), objects);
+        } else {
+            db.dict.empty(|| callback(server));
+        }
+    }
+}
+
+/// Puts what [`backupDb`] has put aside in the place of the dbs, which must be empty.
+pub fn restoreDbBackup(server: &mut Server, backup: dbBackup) {
+    for (db, old) in server.db.iter_mut().zip(backup.dbarray) {
+        assert_eq!(db.dict.len(), 0);
+        db.dict = old.dict;
+        db.avg_ttl = old.avg_ttl;
+        db.expires_cursor = old.expires_cursor;
+    }
+}
+
 /// Selects a db for a client; `C_ERR` if there is no such db.
 pub fn selectDb(server: &mut Server, c: ClientId, id: i32) -> CResult {
     if id < 0 || id >= server.db.len() as i32 {

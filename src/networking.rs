@@ -57,8 +57,8 @@ use crate::object::getLongLongFromObjectOrReply;
 use crate::pubsub::{pubsubUnsubscribeAllChannels, pubsubUnsubscribeAllPatterns};
 use crate::rdb::killRDBChild;
 use crate::replication::{
-    close_master_link, refreshGoodSlavesCount, replicationCacheMaster,
-    replicationFeedSlavesFromMasterStream, replicationGetSlaveName,
+    close_master_link, rdbPipeWriteHandlerConnRemoved, refreshGoodSlavesCount,
+    replicationCacheMaster, replicationFeedSlavesFromMasterStream, replicationGetSlaveName,
     replicationHandleMasterDisconnection, showLatestBacklog,
 };
 use crate::sds::{sdscatrepr, sdssplitargs, sdstrim};
@@ -1300,6 +1300,15 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
     // close.
     let client = &mut server.clients[c];
     if let Some(conn) = client.conn.take() {
+        // If an RDB is being streamed to this replica, it is no longer one of those that get it.
+        if client.flags & CLIENT_SLAVE != 0
+            && client.replstate == SLAVE_STATE_WAIT_BGSAVE_END
+            && let Some(i) = server.rdb_pipe_conns.iter().position(|&get| get == Some(conn))
+        {
+            rdbPipeWriteHandlerConnRemoved(server, conn);
+            server.rdb_pipe_conns[i] = None;
+        }
+        let client = &mut server.clients[c];
         let id = client.id;
         if let Some(node) = client.client_list_node.take() {
             server.clients.index.remove(&id);

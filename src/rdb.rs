@@ -39,7 +39,7 @@
 //!
 //! # Absent
 //!
-//! Modules, and the transfer to and from sockets (diskless replication).
+//! Modules.
 //!
 //! # Differs
 //!
@@ -59,9 +59,11 @@ use std::io;
 use std::mem::take;
 use std::os::fd::RawFd;
 
+use crate::anet::anetNonBlock;
 use crate::aof::aofReadDiffFromParent;
 use crate::args::Args;
 use crate::debug::debugDelay;
+use crate::ds::adlist::{listNext, listRewind};
 use crate::ds::dict::{
     DICT_HT_INITIAL_SIZE, DictBatch, PairEntry, SdsEntry, dict_add_batch, dict_add_later,
     dictExpand, dictSize,
@@ -85,7 +87,10 @@ use crate::networking::{
 };
 use crate::object::{objectSetLRUOrLFU, tryObjectEncoding};
 use crate::redis_check_rdb::redis_check_rdb_main;
-use crate::replication::{bg_unlink, replicationSendNewlineToMaster, updateSlavesWaitingBgsave};
+use crate::replication::{
+    bg_unlink, getPsyncInitialOffset, replicationSendNewlineToMaster,
+    replicationSetupSlaveForFullResync, updateSlavesWaitingBgsave, watch_rdb_pipe,
+};
 use crate::rio::*;
 use crate::scripting::create_function;
 use crate::server::{
@@ -98,8 +103,10 @@ use crate::sys::clock::{mstime, steady_ms};
 use crate::sys::errno::error_text;
 use crate::sys::file::{file_size, fsync, getcwd, open, rename, unlink};
 use crate::sys::fork::{Fork, getpid, kill};
+use crate::sys::pipe::pipe;
+use crate::sys::random::getRandomHexChars;
 use crate::sys::signal;
-use crate::sys::socket::close;
+use crate::sys::socket::{close, read};
 use crate::types::t_hash::{
     Hash, HashRef, createHashObject, hashTypeConvert, hashTypeLength, hashZiplistValidateIntegrity,
 };
@@ -1199,6 +1206,29 @@ fn rdb_save_keys(
 #[inline]
 fn rdb_save_entry(server: &Server, rdb: &mut Rio, e: Entry<'_>) -> CResult {
     rdbSaveKeyValuePair(server, rdb, e.key(), e.value(), e.lru(), e.expire().unwrap_or(-1))
+}
+
+/// Writes the data set as [`rdbSaveRio`] does, in the form in which it is streamed: between
+/// `$EOF:<40 bytes>\r\n` and the same 40 bytes, which are random. The reader knows by them where
+/// the RDB ends, since its length is not known in advance.
+pub fn rdbSaveRioWithEOFMark(
+    server: &mut Server,
+    rdb: &mut Rio,
+    rsi: Option<&rdbSaveInfo>,
+) -> io::Result<()> {
+    startSaving(RDBFLAGS_REPLICATION);
+    let mut eofmark = [0; RDB_EOF_MARK_SIZE];
+    getRandomHexChars(&mut eofmark);
+    let header = bformat!("$EOF:{}\r\n", B(&eofmark));
+    // It leaves the stream at once, so that it is no part of the checksum of the RDB.
+    let written = rioWrite(rdb, &header).and_then(|()| rioFlush(rdb));
+    let saved = match written {
+        Ok(()) => rdbSaveRio(server, rdb, RDBFLAGS_NONE, rsi)
+            .and_then(|()| rioWrite(rdb, &eofmark).map_err(|()| rio_take_error(rdb))),
+        Err(()) => Err(rio_take_error(rdb)),
+    };
+    stopSaving(saved.is_ok());
+    saved
 }
 
 /// Returns the working directory, for log messages.
@@ -2593,8 +2623,8 @@ pub fn rdbLoadRio(
         Ok(()) => Ok(()),
         Err(LoadStop::Reported(errno)) => Err(io::Error::from_raw_os_error(errno)),
         Err(LoadStop::Eof) => {
-            // This ends the process, since what is loaded is a file. The C can also load from the
-            // connection to a master (diskless), where the caller gets the error and retries.
+            // This ends the process, if what is loaded is a file. From the connection to a master
+            // (diskless), the caller gets the error, and asks again.
             serverLog!(
                 LL_WARNING,
                 "Short read or OOM loading DB. Unrecoverable error, aborting now."
@@ -2976,11 +3006,39 @@ fn backgroundSaveDoneHandlerDisk(server: &mut Server, exitcode: i32, bysignal: i
     }
 }
 
+/// Handles the end of a child that streamed an RDB to replicas: see [`backgroundSaveDoneHandler`].
+fn backgroundSaveDoneHandlerSocket(server: &mut Server, exitcode: i32, bysignal: i32) {
+    if bysignal == 0 && exitcode == 0 {
+        serverLog!(LL_NOTICE, "Background RDB transfer terminated with success");
+    } else if bysignal == 0 {
+        serverLog!(LL_WARNING, "Background transfer error");
+    } else {
+        serverLog!(LL_WARNING, "Background transfer terminated by signal {}", bysignal);
+    }
+    if let Some(exit_pipe) = server.rdb_child_exit_pipe.take() {
+        close(exit_pipe);
+    }
+    close_rdb_pipe(server);
+}
+
+/// Ends the streaming of an RDB on our side of the pipe.
+fn close_rdb_pipe(server: &mut Server) {
+    if let Some(fd) = server.rdb_pipe_read.take() {
+        server.net.el.forget_fd(fd);
+        close(fd);
+    }
+    server.rdb_pipe_conns = Vec::new();
+    server.rdb_pipe_numconns_writing = 0;
+    server.rdb_pipe_buff = Vec::new();
+}
+
 /// Handles the end of a child that saved, with its exit code, or the signal that killed it
 /// (`bysignal`, 0 for none). Updates the state of the last save, and the replicas that wait for it.
 pub fn backgroundSaveDoneHandler(server: &mut Server, exitcode: i32, bysignal: i32) {
-    match server.rdb_child_type {
+    let type_ = server.rdb_child_type;
+    match type_ {
         RDB_CHILD_TYPE_DISK => backgroundSaveDoneHandlerDisk(server, exitcode, bysignal),
+        RDB_CHILD_TYPE_SOCKET => backgroundSaveDoneHandlerSocket(server, exitcode, bysignal),
         _ => panic!("Unknown RDB child type."),
     }
     server.rdb_child_type = RDB_CHILD_TYPE_NONE;
@@ -2988,7 +3046,7 @@ pub fn backgroundSaveDoneHandler(server: &mut Server, exitcode: i32, bysignal: i
     server.rdb_save_time_start = -1;
     // Replicas may be waiting for this file, or for a child to exit before theirs can be started.
     let ok = bysignal == 0 && exitcode == 0;
-    updateSlavesWaitingBgsave(server, if ok { C_OK } else { C_ERR });
+    updateSlavesWaitingBgsave(server, if ok { C_OK } else { C_ERR }, type_);
 }
 
 /// Kills the child that saves with SIGUSR1, by which the parent knows that it was not an error. The
@@ -2996,6 +3054,98 @@ pub fn backgroundSaveDoneHandler(server: &mut Server, exitcode: i32, bysignal: i
 /// child has exited.
 pub fn killRDBChild(server: &mut Server) {
     let _ = kill(server.child_pid, libc::SIGUSR1);
+}
+
+/// Streams an RDB to all replicas in the state WAIT_BGSAVE_START, without a file: a child writes it
+/// into a pipe, and [`rdbPipeReadHandler`] hands it on. `C_ERR`: it could not be started.
+///
+/// The child could write to the sockets itself. But with TLS a socket has a state, which the parent
+/// has to take over when the child is done; so it is the parent who writes to them at all times.
+pub fn rdbSaveToSlavesSockets(server: &mut Server, rsi: Option<&rdbSaveInfo>) -> CResult {
+    if hasActiveChildProcess(server) {
+        return C_ERR;
+    }
+    // The last child may have exited with something left in its pipe.
+    if !server.rdb_pipe_conns.is_empty() {
+        return C_ERR;
+    }
+
+    let Ok((rdb_pipe_read, rdb_pipe_write)) = pipe() else { return C_ERR };
+    let _ = anetNonBlock(rdb_pipe_read); // It does not fail for a pipe.
+    // A second pipe, by which the parent tells the child that it can exit: see
+    // [`rdbPipeReadHandler`].
+    let Ok((safe_to_exit_pipe, rdb_child_exit_pipe)) = pipe() else {
+        close(rdb_pipe_write);
+        close(rdb_pipe_read);
+        return C_ERR;
+    };
+    server.rdb_pipe_read = Some(rdb_pipe_read);
+    server.rdb_child_exit_pipe = Some(rdb_child_exit_pipe);
+
+    // Collect the connections of the replicas. They are told the offset now: after the fork nothing
+    // may be between that and the RDB on their connections.
+    let mut li = listRewind(&server.slaves);
+    while let Some(slave) = listNext(&server.slaves, &mut li) {
+        if server[slave].replstate == SLAVE_STATE_WAIT_BGSAVE_START {
+            let conn = server[slave].conn;
+            server.rdb_pipe_conns.push(conn);
+            let offset = getPsyncInitialOffset(server);
+            // One that can't be told is freed later, and then taken out of the connections.
+            let _ = replicationSetupSlaveForFullResync(server, slave, offset);
+        }
+    }
+
+    match redisFork(server, CHILD_TYPE_RDB) {
+        Ok(Fork::Child) => {
+            let mut rdb = rioInitWithFd(rdb_pipe_write);
+            // If the parent is gone, so is the last reader: the next write fails, and we exit.
+            close(rdb_pipe_read);
+            let _ = redisSetProcTitle(server, Some(b"redis-rdb-to-slaves"));
+            redisSetCpuAffinity(server.bgsave_cpulist.as_deref());
+
+            let saved =
+                rdbSaveRioWithEOFMark(server, &mut rdb, rsi).is_ok() && rioFlush(&mut rdb).is_ok();
+            if saved {
+                sendChildCowInfo(server, CHILD_INFO_TYPE_RDB_COW_SIZE, "RDB");
+            }
+            // The end of file tells the parent that this is all.
+            close(rdb_pipe_write);
+            // Wait until the parent says that it is safe to exit. It sends nothing: the read ends
+            // when it closes the pipe, or is gone, which takes that no copy of the writing end is
+            // left here.
+            close(rdb_child_exit_pipe);
+            let _ = read(safe_to_exit_pipe, &mut [0]);
+            exitFromChild(if saved { 0 } else { 1 })
+        }
+        Err(e) => {
+            serverLog!(LL_WARNING, "Can't save in background: fork: {}", error_text(&e));
+            // The caller tells the replicas that wait for a start, so they have to be in that state
+            // again.
+            for &slave in &server.slaves {
+                let slave = &mut server.clients[slave];
+                if slave.replstate == SLAVE_STATE_WAIT_BGSAVE_END {
+                    slave.replstate = SLAVE_STATE_WAIT_BGSAVE_START;
+                }
+            }
+            close(safe_to_exit_pipe);
+            close(rdb_pipe_write);
+            // C: leaves this one open.
+            close(rdb_child_exit_pipe);
+            server.rdb_child_exit_pipe = None;
+            close_rdb_pipe(server);
+            C_ERR
+        }
+        Ok(Fork::Parent(childpid)) => {
+            close(safe_to_exit_pipe);
+            serverLog!(LL_NOTICE, "Background RDB transfer started by pid {}", childpid);
+            server.rdb_save_time_start = time();
+            server.rdb_child_type = RDB_CHILD_TYPE_SOCKET;
+            // With a copy of the writing end left here, there would be no end of file.
+            close(rdb_pipe_write);
+            watch_rdb_pipe(server);
+            C_OK
+        }
+    }
 }
 
 /// SAVE

@@ -34,11 +34,7 @@
 //!
 //! # Absent
 //!
-//! FAILOVER (a replica does answer `PSYNC ... FAILOVER` of its master), diskless transfer as a
-//! master, and loading from the socket as a replica. A replica takes a
-//! diskless master's `$EOF:` payload, by way of the file. Parts that serve only one of these are
-//! left out too: the delay before a diskless save, and `CHILD_TYPE_RDB` with a socket for a
-//! target.
+//! Nothing.
 //!
 //! # Differs
 //!
@@ -50,17 +46,22 @@
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::mem::take;
+use std::os::fd::RawFd;
 
+use crate::ae::{AE_READABLE, aeCreateFileEvent, aeDeleteFileEvent};
 use crate::aof::{startAppendOnly, stopAppendOnly};
 use crate::args::{Args, Argv};
 use crate::blocked::{blockClient, disconnectAllBlockedClients, unblockClient};
 use crate::connection::{
-    CONN_STATE_CONNECTED, ConnId, connClose, connConnect, connCreateSocket, connDisableTcpNoDelay,
-    connGetInfo, connGetLastError, connGetPrivateData, connGetState, connPeerToString, connRead,
+    CONN_STATE_CONNECTED, ConnId, conn_fd, connBlock, connClose, connConnect, connCreateSocket,
+    connDisableTcpNoDelay, connGetInfo, connGetLastError, connGetPrivateData, connGetState,
+    connHasWriteHandler, connNonBlock, connPeerToString, connRead, connRecvTimeout,
     connSetPrivateData, connSetReadHandler, connSetWriteHandler, connSyncReadLine, connSyncWrite,
     connWrite,
 };
-use crate::db::{emptyDb, selectDb};
+use crate::db::{
+    backupDb, dbBackup, dbTotalServerKeyCount, discardDbBackup, emptyDb, restoreDbBackup, selectDb,
+};
 use crate::ds::adlist::{
     listAddNodeHead, listAddNodeTail, listDelNode, listLength, listNext, listRewind, listSearchKey,
 };
@@ -69,14 +70,19 @@ use crate::multi::discardTransaction;
 use crate::networking::{
     addReply, addReplyArrayLen, addReplyBulkCBuffer, addReplyBulkCString, addReplyBulkLongLong,
     addReplyDeferredLen, addReplyError, addReplyErrorObject, addReplyLongLong, addReplyProto,
-    catClientInfoString, clientHasPendingReplies, copyClientOutputBuffer, createClient,
-    disconnectSlaves, freeClient, freeClientAsync, getClientPeerId, linkClient,
-    readQueryFromClient, resetClient, sendReplyToClient, setDeferredArrayLen, shared, unlinkClient,
+    catClientInfoString, checkClientPauseTimeoutAndReturnIfPaused, clientHasPendingReplies,
+    copyClientOutputBuffer, createClient, disconnectSlaves, freeClient, freeClientAsync,
+    getClientPeerId, linkClient, pauseClients, readQueryFromClient, resetClient, sendReplyToClient,
+    setDeferredArrayLen, shared, unlinkClient, unpauseClients,
 };
 use crate::object::{
     getLongFromObjectOrReply, getLongLongFromObjectOrReply, getRangeLongFromObjectOrReply,
 };
-use crate::rdb::{killRDBChild, rdb_is_loadable, rdbLoad, rdbPopulateSaveInfo, rdbSaveBackground};
+use crate::rdb::{
+    killRDBChild, rdb_is_loadable, rdbLoad, rdbLoadRio, rdbPopulateSaveInfo, rdbSaveBackground,
+    rdbSaveToSlavesSockets, startLoading, stopLoading,
+};
+use crate::rio::{rioInitWithConn, rioRead};
 use crate::scripting::ScriptSha;
 use crate::sds::sdscatrepr;
 use crate::server::{
@@ -90,7 +96,7 @@ use crate::sys::file::{
     as_path, file_size, fsync, ftruncate, lseek, open, rdb_fsync_range, rename, unlink,
 };
 use crate::sys::random::getRandomHexChars;
-use crate::sys::socket::{close, read, write};
+use crate::sys::socket::{close, read, read_append, write};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::util::{B, c_str, eq_ignore_case, ll2string, string2ll, strtoll};
 use crate::{addReplyErrorFormat, bformat, sdscatprintf, serverLog};
@@ -546,6 +552,7 @@ pub fn masterTryPartialResynchronization(
     client.flags |= CLIENT_SLAVE;
     client.replstate = SLAVE_STATE_ONLINE;
     client.repl_ack_time = now;
+    client.repl_put_online_on_ack = false;
     let psync2 = client.slave_capa & SLAVE_CAPA_PSYNC2 != 0;
     listAddNodeTail(&mut server.slaves, c);
 
@@ -579,16 +586,23 @@ pub fn masterTryPartialResynchronization(
 }
 
 /// Starts a BGSAVE for replication. The replicas in the state WAIT_BGSAVE_START are set up for a
-/// full resync by it.
+/// full resync by it. `mincapa` has the capabilities that all of them have: it is streamed to them
+/// (diskless) if that is configured and all know `$EOF:` payloads, and otherwise goes by a file.
 ///
 /// `C_ERR`: it could not be started. These replicas were sent an error, are no longer in the list
 /// of replicas, and their connections are closed once the error is sent.
-pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
-    serverLog!(LL_NOTICE, "Starting BGSAVE for SYNC with target: disk");
+pub fn startBgsaveForReplication(server: &mut Server, mincapa: i32) -> CResult {
+    let socket_target = server.repl_diskless_sync && mincapa & SLAVE_CAPA_EOF != 0;
+    serverLog!(
+        LL_NOTICE,
+        "Starting BGSAVE for SYNC with target: {}",
+        if socket_target { "replicas sockets" } else { "disk" }
+    );
 
     // The file has to say in which db the stream is, or the replica would apply it to the wrong
     // one.
     let retval = match rdbPopulateSaveInfo(server) {
+        Some(rsi) if socket_target => rdbSaveToSlavesSockets(server, Some(&rsi)),
         Some(rsi) => {
             let filename = server.rdb_filename.clone();
             rdbSaveBackground(server, &filename, Some(&rsi))
@@ -605,7 +619,7 @@ pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
     // Remember that the file is there for replication only, so that it can be deleted later. Not
     // while the feature is off: nothing would clear the flag then, and once the feature is enabled
     // by CONFIG SET it would condemn another file.
-    if retval.is_ok() && server.rdb_del_sync_files {
+    if retval.is_ok() && !socket_target && server.rdb_del_sync_files {
         server.repl_statics.RDBGeneratedByReplication = true;
     }
 
@@ -626,12 +640,15 @@ pub fn startBgsaveForReplication(server: &mut Server) -> CResult {
         return retval;
     }
 
-    let offset = getPsyncInitialOffset(server);
-    let mut li = listRewind(&server.slaves);
-    while let Some(slave) = listNext(&server.slaves, &mut li) {
-        if server[slave].replstate == SLAVE_STATE_WAIT_BGSAVE_START {
-            // One that can't be told is freed later; the others go on.
-            let _ = replicationSetupSlaveForFullResync(server, slave, offset);
+    // With sockets for a target this was done already, before the fork.
+    if !socket_target {
+        let offset = getPsyncInitialOffset(server);
+        let mut li = listRewind(&server.slaves);
+        while let Some(slave) = listNext(&server.slaves, &mut li) {
+            if server[slave].replstate == SLAVE_STATE_WAIT_BGSAVE_START {
+                // One that can't be told is freed later; the others go on.
+                let _ = replicationSetupSlaveForFullResync(server, slave, offset);
+            }
         }
     }
     // The new replicas know no script but those in the file, which is not of this moment.
@@ -664,6 +681,12 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         replicationUnsetMaster(server);
         let client = catClientInfoString(server, c);
         serverLog!(LL_NOTICE, "MASTER MODE enabled (failover request from '{}')", B(&client));
+    }
+
+    // While we are failing over we are about to become a replica: nobody can sync with us.
+    if server.failover_state != NO_FAILOVER {
+        addReplyError(server, c, b"-NOMASTERLINK Can't SYNC while failing over");
+        return;
     }
 
     // While the link to our own master is down, our data may be about to be replaced: nobody can
@@ -746,7 +769,8 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 
     // CASE 1: BGSAVE is in progress, with disk target.
-    if server.child_type == CHILD_TYPE_RDB {
+    let saving = server.child_type == CHILD_TYPE_RDB;
+    if saving && server.rdb_child_type == RDB_CHILD_TYPE_DISK {
         // It is a good one for replication if there is another replica that registers the
         // differences since the server forked: the new one can then have a copy of these, and the
         // same file. A replica that only wants the RDB registers nothing, so only another one of
@@ -780,18 +804,29 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 );
             }
         }
+    } else if saving {
+        // CASE 2: BGSAVE is in progress, with socket target. It began without this replica, which
+        // has to wait for the next one.
+        serverLog!(LL_NOTICE, "Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC");
+    } else if server.repl_diskless_sync
+        && server[c].slave_capa & SLAVE_CAPA_EOF != 0
+        && server.repl_diskless_sync_delay != 0
+    {
+        // CASE 3: no BGSAVE is in progress. A streamed one can't be joined once it has begun, so it
+        // is the cron that starts it, some seconds later: more replicas may arrive meanwhile.
+        serverLog!(LL_NOTICE, "Delay next BGSAVE for diskless SYNC");
     } else if hasActiveChildProcess(server) {
-        // CASE 3: no BGSAVE is in progress. But another child is active, and there is only one at a
-        // time: the cron starts the BGSAVE when that has ended. (The C's CASE 2, a BGSAVE with
-        // socket target, does not exist here.)
+        // CASE 3 as well. But another child is active, and there is only one at a time: the BGSAVE
+        // is started when that has ended.
         serverLog!(
             LL_NOTICE,
             "No BGSAVE in progress, but another BG operation is active. BGSAVE for replication delayed"
         );
     } else {
-        // CASE 3: no BGSAVE is in progress: start one. If that fails, the replica was sent an
-        // error.
-        let _ = startBgsaveForReplication(server);
+        // CASE 3: start one. Its target depends on what the replica knows. If that fails, the
+        // replica was sent an error.
+        let capa = server[c].slave_capa;
+        let _ = startBgsaveForReplication(server, capa);
     }
 }
 
@@ -848,6 +883,10 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
             let slave = &mut server[c];
             slave.repl_ack_off = slave.repl_ack_off.max(offset);
             slave.repl_ack_time = now;
+            // It was sent a streamed RDB, and has seen its end: now the stream may follow.
+            if slave.repl_put_online_on_ack && slave.replstate == SLAVE_STATE_ONLINE {
+                putSlaveOnline(server, c);
+            }
             return;
         } else if eq_ignore_case(option, b"getack") {
             if server.masterhost.is_some() && server.master.is_some() {
@@ -877,11 +916,14 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// 1. A replica that only wanted the RDB is no real one: its connection is closed, asynchronously.
 /// 2. The state becomes ONLINE.
 /// 3. The write handler is installed again: since SYNC the output buffer was filled but not sent.
+///    After a streamed RDB this comes later than the state ONLINE, with the first REPLCONF ACK
+///    (`repl_put_online_on_ack`).
 /// 4. The number of good replicas is counted anew.
 ///
 /// May free the replica.
 pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
     server[slave].replstate = SLAVE_STATE_ONLINE;
+    server[slave].repl_put_online_on_ack = false;
     // It had nothing to acknowledge so far. Without this it would time out at once if the RDB took
     // long.
     server[slave].repl_ack_time = server.steady_time;
@@ -1008,14 +1050,162 @@ pub fn sendBulkToSlave(server: &mut Server, conn: ConnId) {
     }
 }
 
+/// Lets a replica to which an RDB is streamed count no longer among those that have not taken all
+/// of the last piece: it has, or it is gone. When none is left, the next piece is read from the
+/// pipe.
+pub fn rdbPipeWriteHandlerConnRemoved(server: &mut Server, conn: ConnId) {
+    if !connHasWriteHandler(&server.net, conn) {
+        return;
+    }
+    // It always works to take a handler away.
+    let _ = connSetWriteHandler(&mut server.net, conn, None);
+    let slave = ClientId::from_u64(connGetPrivateData(&server.net, conn));
+    server[slave].repl_last_partial_write = 0;
+    server.rdb_pipe_numconns_writing -= 1;
+    if server.rdb_pipe_numconns_writing == 0 {
+        watch_rdb_pipe(server);
+    }
+}
+
+/// Has `rdbPipeReadHandler` called when the child has sent something.
+pub fn watch_rdb_pipe(server: &mut Server) {
+    let fd = server.rdb_pipe_read.expect("an RDB is streamed from a pipe");
+    let el = &mut server.net.el;
+    if aeCreateFileEvent(el, fd, AE_READABLE, rdbPipeReadHandler, 0).is_err() {
+        panic!("Unrecoverable error creating server.rdb_pipe_read file event.");
+    }
+}
+
+/// Sends a replica the rest of the last piece of a streamed RDB: the write handler of its
+/// connection as long as it has not taken all of it.
+pub fn rdbPipeWriteHandler(server: &mut Server, conn: ConnId) {
+    assert!(!server.rdb_pipe_buff.is_empty());
+    let slave = ClientId::from_u64(connGetPrivateData(&server.net, conn));
+    let sent = server[slave].repldboff as usize;
+    let Ok(nwritten) = connWrite(&mut server.net, conn, &server.rdb_pipe_buff[sent..]) else {
+        if connGetState(&server.net, conn) != CONN_STATE_CONNECTED {
+            serverLog!(
+                LL_WARNING,
+                "Write error sending DB to replica: {}",
+                B(&connGetLastError(&server.net, conn))
+            );
+            freeClient(server, slave);
+        }
+        return;
+    };
+    server.stat_net_output_bytes += nwritten as i64;
+    server[slave].repldboff += nwritten as i64;
+    if sent + nwritten < server.rdb_pipe_buff.len() {
+        server[slave].repl_last_partial_write = server.steady_time;
+        return;
+    }
+    rdbPipeWriteHandlerConnRemoved(server, conn);
+}
+
+/// Hands on what the child has written into the pipe to all the replicas that get it: the handler
+/// of the pipe's reading end.
+///
+/// The slowest replica sets the pace: as long as one has not taken all of a piece, nothing more is
+/// read. The pipe fills, and the child waits. A replica that goes does not stop the others; when
+/// the last one is gone, the child is killed.
+pub fn rdbPipeReadHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mask: i32) {
+    assert_eq!(server.rdb_pipe_numconns_writing, 0);
+    loop {
+        server.rdb_pipe_buff.clear();
+        match read_append(fd, &mut server.rdb_pipe_buff, PROTO_IOBUF_LEN) {
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                server.net.el.drained(fd, AE_READABLE);
+                return;
+            }
+            Err(e) => {
+                serverLog!(
+                    LL_WARNING,
+                    "Diskless rdb transfer, read error sending DB to replicas: {}",
+                    error_text(&e)
+                );
+                for i in 0..server.rdb_pipe_conns.len() {
+                    if let Some(conn) = server.rdb_pipe_conns[i].take() {
+                        let slave = ClientId::from_u64(connGetPrivateData(&server.net, conn));
+                        freeClient(server, slave);
+                    }
+                }
+                killRDBChild(server);
+                return;
+            }
+            Ok(0) => {
+                // The child has closed its end: this is all.
+                aeDeleteFileEvent(&mut server.net.el, fd, AE_READABLE);
+                serverLog!(
+                    LL_WARNING,
+                    "Diskless rdb transfer, done reading from pipe, {} replicas still up.",
+                    server.rdb_pipe_conns.iter().flatten().count()
+                );
+                // Tell the child that it can exit. Its end puts the replicas online, and lets the
+                // next child start: neither must happen while a replica still lacks a part of the
+                // RDB.
+                if let Some(exit_pipe) = server.rdb_child_exit_pipe.take() {
+                    close(exit_pipe);
+                }
+                return;
+            }
+            Ok(_) => {}
+        }
+
+        let mut still_alive = 0;
+        for i in 0..server.rdb_pipe_conns.len() {
+            let Some(conn) = server.rdb_pipe_conns[i] else { continue };
+            let slave = ClientId::from_u64(connGetPrivateData(&server.net, conn));
+            let nwritten = match connWrite(&mut server.net, conn, &server.rdb_pipe_buff) {
+                Ok(nwritten) => {
+                    server.stat_net_output_bytes += nwritten as i64;
+                    nwritten
+                }
+                // Its socket is full.
+                Err(_) if connGetState(&server.net, conn) == CONN_STATE_CONNECTED => 0,
+                Err(_) => {
+                    serverLog!(
+                        LL_WARNING,
+                        "Diskless rdb transfer, write error sending DB to replica: {}",
+                        B(&connGetLastError(&server.net, conn))
+                    );
+                    freeClient(server, slave);
+                    server.rdb_pipe_conns[i] = None;
+                    continue;
+                }
+            };
+            server[slave].repldboff = nwritten as i64;
+            if nwritten != server.rdb_pipe_buff.len() {
+                server[slave].repl_last_partial_write = server.steady_time;
+                server.rdb_pipe_numconns_writing += 1;
+                // The connection has its place in the loop already: this does not fail.
+                let _ = connSetWriteHandler(&mut server.net, conn, Some(rdbPipeWriteHandler));
+            }
+            still_alive += 1;
+        }
+
+        if still_alive == 0 {
+            serverLog!(
+                LL_WARNING,
+                "Diskless rdb transfer, last replica dropped, killing fork child."
+            );
+            killRDBChild(server);
+        }
+        if server.rdb_pipe_numconns_writing != 0 || still_alive == 0 {
+            aeDeleteFileEvent(&mut server.net.el, fd, AE_READABLE);
+            return;
+        }
+    }
+}
+
 /// Handles the replicas that wait for a BGSAVE, at the end of each: if it succeeded they are sent
-/// its file, otherwise (`bgsaveerr`) their connections are closed, and they will try again.
+/// its file, or were sent all of it already; otherwise (`bgsaveerr`) their connections are closed,
+/// and they will try again. `type_` is that of the child that has ended: to disk or to sockets.
 ///
 /// Replicas that came during the BGSAVE and could not be attached to it wait for the next one,
 /// which `replicationStartPendingFork` starts.
 ///
 /// No client is freed at once, since this may be called in the middle of a command of a replica.
-pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
+pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult, type_: i32) {
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
         if server[slave].replstate != SLAVE_STATE_WAIT_BGSAVE_END {
@@ -1024,6 +1214,31 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult) {
         if bgsaveerr.is_err() {
             freeClientAsync(server, slave);
             serverLog!(LL_WARNING, "SYNC failed. BGSAVE child returned an error");
+            continue;
+        }
+
+        // A streamed RDB was sent already, and the replica is online in principle. But what has
+        // accumulated for it is held back:
+        //
+        // 1. All of the RDB was written to the socket.
+        // 2. The replica is ONLINE, without a write handler.
+        // 3. The replica sees the end of the RDB, loads it, and says so by a REPLCONF ACK.
+        // 4. The handler of that installs the write handler (`putSlaveOnline`).
+        //
+        // The reason is that the replica knows the end of the RDB only by the mark. To look for the
+        // mark at the end of what it has read is simple and fast, and that takes that nothing
+        // follows the mark.
+        if type_ == RDB_CHILD_TYPE_SOCKET {
+            serverLog!(
+                LL_NOTICE,
+                "Streamed RDB transfer with replica {} succeeded (socket). Waiting for REPLCONF ACK from slave to enable streaming",
+                B(&replicationGetSlaveName(server, slave))
+            );
+            let now = server.steady_time;
+            let client = &mut server[slave];
+            client.replstate = SLAVE_STATE_ONLINE;
+            client.repl_put_online_on_ack = true;
+            client.repl_ack_time = now; // It would time out at once otherwise.
             continue;
         }
 
@@ -1382,10 +1597,41 @@ fn parse_bulk_header(line: &[u8]) -> BulkHeader<'_> {
 /// The number of bytes of the RDB after which what was received is synced to the disk.
 const REPL_MAX_WRITTEN_BEFORE_FSYNC: i64 = 1024 * 1024 * 8;
 
+/// Tells whether the RDB of a full resync is to be loaded straight from the socket, as
+/// `repl-diskless-load` says: never, if there is nothing to lose, or always (the old data are kept
+/// aside meanwhile).
+fn useDisklessLoad(server: &Server) -> bool {
+    match server.repl_diskless_load {
+        REPL_DISKLESS_LOAD_SWAPDB => true,
+        REPL_DISKLESS_LOAD_WHEN_DB_EMPTY => dbTotalServerKeyCount(server) == 0,
+        _ => false,
+    }
+}
+
+/// Puts our data aside, while those of the master are loaded from the socket.
+pub fn disklessLoadMakeBackup(server: &mut Server) -> dbBackup {
+    backupDb(server)
+}
+
+/// Takes the old data back, after the load has failed, and what it had loaded was removed.
+pub fn disklessLoadRestoreBackup(server: &mut Server, backup: dbBackup) {
+    restoreDbBackup(server, backup);
+}
+
+/// Frees the old data, after the load has succeeded. `flags`: those of `emptyDb`.
+pub fn disklessLoadDiscardBackup(server: &mut Server, backup: dbBackup, flags: i32) {
+    discardDbBackup(server, backup, flags, replicationEmptyDbCallback);
+}
+
 /// Receives the RDB of a full resync: the read handler of the connection to our master meanwhile.
 /// Writes the payload to a temporary file, and when it is complete, loads it in place of our data,
-/// and goes over to the stream.
+/// and goes over to the stream. In a diskless load there is no file, and the payload is loaded from
+/// the socket, in one go.
 pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
+    // C: asks for the configuration again each time, which may have changed since the file was made
+    // or not.
+    let use_diskless_load = server.repl_transfer_fd.is_none();
+    let to = if use_diskless_load { "to parser" } else { "to disk" };
     'error: {
         // Still to come is the line that tells the size of the payload.
         if server.repl_transfer_size == -1 {
@@ -1422,15 +1668,17 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                     server.repl_transfer_size = 0;
                     serverLog!(
                         LL_NOTICE,
-                        "MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF to disk"
+                        "MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF {}",
+                        to
                     );
                 }
                 BulkHeader::Length(size) => {
                     server.repl_statics.eofmark = None;
                     serverLog!(
                         LL_NOTICE,
-                        "MASTER <-> REPLICA sync: receiving {} bytes from master to disk",
-                        size
+                        "MASTER <-> REPLICA sync: receiving {} bytes from master {}",
+                        size,
+                        to
                     );
                     // C: -1 makes it wait for another header, and a smaller number becomes a read
                     // of enormous length.
@@ -1444,6 +1692,11 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                     server.repl_transfer_size = size;
                 }
             }
+            return;
+        }
+
+        if use_diskless_load {
+            load_sync_bulk_payload(server, conn);
             return;
         }
 
@@ -1522,7 +1775,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
             eof_reached = true;
         }
         if eof_reached {
-            load_sync_bulk_payload(server, conn, usemark);
+            load_sync_bulk_payload(server, conn);
         }
         return;
     }
@@ -1531,16 +1784,23 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
     cancelReplicationHandshake(server, true);
 }
 
-/// Ends a full resync when the file is complete: loads it in place of our data, and makes the
-/// connection that of the client of our master. (The second half of the C's `readSyncBulkPayload`.)
+/// Ends a full resync, when the file is complete, or in a diskless load, when the payload begins:
+/// loads it in place of our data, and makes the connection that of the client of our master. (The
+/// second half of the C's `readSyncBulkPayload`.)
+///
+/// In a diskless load this blocks until all of the payload is read, but for events that are
+/// processed from time to time. If it fails, the data set is empty; with `swapdb` it is as before.
 ///
 /// The file takes the place of our own RDB when it is loaded, not before: what a master sends may
 /// be damaged, and then the old one is all that there is to start from.
 // C: it is renamed first, and loaded from there.
-fn load_sync_bulk_payload(server: &mut Server, conn: ConnId, usemark: bool) {
+fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
+    let use_diskless_load = server.repl_transfer_fd.is_none();
+    let eofmark = server.repl_statics.eofmark.take();
+    let usemark = eofmark.is_some();
     let tmpfile = server.repl_transfer_tmpfile.clone().unwrap_or_default();
     // C: finds out that the file is damaged only when the old data is gone.
-    if !rdb_is_loadable(&tmpfile).unwrap_or(false) {
+    if !use_diskless_load && !rdb_is_loadable(&tmpfile).unwrap_or(false) {
         serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
         cancelReplicationHandshake(server, true);
         return;
@@ -1552,6 +1812,9 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId, usemark: bool) {
     if server.aof_state != AOF_OFF {
         stopAppendOnly(server);
     }
+    // The old data can be kept, in case the load fails.
+    let swapdb = use_diskless_load && server.repl_diskless_load == REPL_DISKLESS_LOAD_SWAPDB;
+    let backup = swapdb.then(|| disklessLoadMakeBackup(server));
     let empty_db_flags =
         if server.repl_slave_lazy_flush { EMPTYDB_ASYNC } else { EMPTYDB_NO_FLAGS };
     emptyDb(server, -1, empty_db_flags, Some(replicationEmptyDbCallback));
@@ -1560,68 +1823,17 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId, usemark: bool) {
     // function recursively.
     let _ = connSetReadHandler(&mut server.net, conn, None);
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Loading DB in memory");
-
-    // Kill a child that saves our old data. When it is done its file would replace the RDB which we
-    // are about to take over, with data that no longer exists; and as long as it runs, what we free
-    // and load is copied page by page.
-    if server.child_type == CHILD_TYPE_RDB {
-        serverLog!(
-            LL_NOTICE,
-            "Replica is about to load the RDB file received from the master, but there is a pending RDB child running. Killing process {} and removing its temp file to avoid any race",
-            server.child_pid
-        );
-        killRDBChild(server);
-    }
-
-    // The file becomes our own RDB, so all of it has to be on the disk.
-    let fd = server.repl_transfer_fd.expect("a transfer has a file");
-    if let Err(e) = fsync(fd) {
-        serverLog!(
-            LL_WARNING,
-            "Failed trying to sync the temp DB to disk in MASTER <-> REPLICA synchronization: {}",
-            error_text(&e)
-        );
-        cancelReplicationHandshake(server, true);
-        return;
-    }
-
     let mut rsi = rdbSaveInfo::default();
-    let loaded = rdbLoad(server, &tmpfile, Some(&mut rsi), RDBFLAGS_REPLICATION);
+    let loaded = if use_diskless_load {
+        load_from_socket(server, conn, eofmark, backup, empty_db_flags, &mut rsi)
+    } else {
+        load_transferred_file(server, &tmpfile, &mut rsi)
+    };
     if loaded.is_err() {
-        serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
+        // The append only file is not restarted: there would be no data to log. It will be when a
+        // later sync succeeds, or when this replica is promoted.
         cancelReplicationHandshake(server, true);
         return;
-    }
-
-    // Holding the old file open while its name goes to the new one leaves it to a background thread
-    // to free its blocks.
-    let old_rdb_fd = open(&server.rdb_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok();
-    if let Err(e) = rename(&tmpfile, &server.rdb_filename) {
-        serverLog!(
-            LL_WARNING,
-            "Failed trying to rename the temp DB into {} in MASTER <-> REPLICA synchronization: {}",
-            B(&server.rdb_filename),
-            error_text(&e)
-        );
-        cancelReplicationHandshake(server, true);
-        if let Some(old) = old_rdb_fd {
-            close(old);
-        }
-        return;
-    }
-    if let Some(old) = old_rdb_fd {
-        server.bio.bioCreateCloseJob(old);
-    }
-    if server.rdb_del_sync_files && allPersistenceDisabled(server) {
-        serverLog!(
-            LL_NOTICE,
-            "Removing the RDB file obtained from the master. This replica has persistence disabled"
-        );
-        let _ = bg_unlink(server, &server.rdb_filename);
-    }
-    server.repl_transfer_tmpfile = None;
-    if let Some(fd) = server.repl_transfer_fd.take() {
-        close(fd);
     }
 
     // Synchronized. From here on the connection belongs to the client of our master.
@@ -1664,6 +1876,118 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId, usemark: bool) {
     if server.aof_enabled {
         restartAOFAfterSYNC(server);
     }
+}
+
+/// Loads the RDB in the file `tmpfile`, and makes it our own. `C_ERR`: the log says why; the data
+/// set is what was loaded so far.
+fn load_transferred_file(server: &mut Server, tmpfile: &[u8], rsi: &mut rdbSaveInfo) -> CResult {
+    // Kill a child that saves our old data. When it is done its file would replace the RDB which we
+    // are about to take over, with data that no longer exists; and as long as it runs, what we free
+    // and load is copied page by page.
+    if server.child_type == CHILD_TYPE_RDB {
+        serverLog!(
+            LL_NOTICE,
+            "Replica is about to load the RDB file received from the master, but there is a pending RDB child running. Killing process {} and removing its temp file to avoid any race",
+            server.child_pid
+        );
+        killRDBChild(server);
+    }
+
+    // The file becomes our own RDB, so all of it has to be on the disk.
+    let fd = server.repl_transfer_fd.expect("a transfer has a file");
+    if let Err(e) = fsync(fd) {
+        serverLog!(
+            LL_WARNING,
+            "Failed trying to sync the temp DB to disk in MASTER <-> REPLICA synchronization: {}",
+            error_text(&e)
+        );
+        return C_ERR;
+    }
+
+    let loaded = rdbLoad(server, tmpfile, Some(rsi), RDBFLAGS_REPLICATION);
+    if loaded.is_err() {
+        serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
+        return C_ERR;
+    }
+
+    // Holding the old file open while its name goes to the new one leaves it to a background thread
+    // to free its blocks.
+    let old_rdb_fd = open(&server.rdb_filename, libc::O_RDONLY | libc::O_NONBLOCK, 0).ok();
+    if let Err(e) = rename(tmpfile, &server.rdb_filename) {
+        serverLog!(
+            LL_WARNING,
+            "Failed trying to rename the temp DB into {} in MASTER <-> REPLICA synchronization: {}",
+            B(&server.rdb_filename),
+            error_text(&e)
+        );
+        if let Some(old) = old_rdb_fd {
+            close(old);
+        }
+        return C_ERR;
+    }
+    if let Some(old) = old_rdb_fd {
+        server.bio.bioCreateCloseJob(old);
+    }
+    if server.rdb_del_sync_files && allPersistenceDisabled(server) {
+        serverLog!(
+            LL_NOTICE,
+            "Removing the RDB file obtained from the master. This replica has persistence disabled"
+        );
+        let _ = bg_unlink(server, &server.rdb_filename);
+    }
+    server.repl_transfer_tmpfile = None;
+    if let Some(fd) = server.repl_transfer_fd.take() {
+        close(fd);
+    }
+    C_OK
+}
+
+/// Loads the RDB from the socket, with the mark behind it, if it has one. The socket blocks
+/// meanwhile, up to `repl-timeout` for each read. `C_ERR`: the log says why; the data set is that of
+/// `backup`, or empty.
+fn load_from_socket(
+    server: &mut Server,
+    conn: ConnId,
+    eofmark: Option<EofMark>,
+    backup: Option<dbBackup>,
+    empty_db_flags: i32,
+    rsi: &mut rdbSaveInfo,
+) -> CResult {
+    let size = server.repl_transfer_size;
+    // With a mark the length is not known, and nothing follows it before our first ACK.
+    let mut rdb = rioInitWithConn(conn_fd(&server.net, conn), size as u64);
+    let _ = connBlock(&server.net, conn);
+    let _ = connRecvTimeout(&server.net, conn, i64::from(server.repl_timeout) * 1000);
+    startLoading(server, size, RDBFLAGS_REPLICATION);
+
+    if rdbLoadRio(server, &mut rdb, RDBFLAGS_REPLICATION, Some(rsi)).is_err() {
+        stopLoading(server, false);
+        serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from socket");
+        // Remove what was loaded so far.
+        emptyDb(server, -1, empty_db_flags, Some(replicationEmptyDbCallback));
+        if let Some(backup) = backup {
+            disklessLoadRestoreBackup(server, backup);
+        }
+        return C_ERR;
+    }
+
+    if let Some(backup) = backup {
+        disklessLoadDiscardBackup(server, backup, empty_db_flags);
+    }
+    if let Some(EofMark { eofmark, .. }) = eofmark {
+        let mut buf = [0; CONFIG_RUN_ID_SIZE];
+        if rioRead(&mut rdb, &mut buf).is_err() || buf != eofmark {
+            stopLoading(server, false);
+            serverLog!(LL_WARNING, "Replication stream EOF marker is broken");
+            return C_ERR;
+        }
+    }
+    stopLoading(server, true);
+
+    // As it was, for the stream.
+    let _ = connNonBlock(&server.net, conn);
+    let _ = connRecvTimeout(&server.net, conn, 0);
+    C_OK
 }
 
 /// Returns `repl_syncio_timeout` in milliseconds: how long a line of the handshake may take.
@@ -1800,7 +2124,12 @@ pub fn slaveTryPartialResynchronization(
             }
         };
 
-        if let Err(err) = sendCommand(server, conn, [b"PSYNC", &psync_replid, &psync_offset]) {
+        // In a failover the new master is a replica until it is told to be one.
+        let mut args: Vec<&[u8]> = vec![b"PSYNC", &psync_replid, &psync_offset];
+        if server.failover_state == FAILOVER_IN_PROGRESS {
+            args.push(b"FAILOVER");
+        }
+        if let Err(err) = sendCommandArgv(server, conn, &args) {
             serverLog!(LL_WARNING, "Unable to send PSYNC to master: {}", B(&err));
             let _ = connSetReadHandler(&mut server.net, conn, None);
             return PSYNC_WRITE_ERROR;
@@ -2010,6 +2339,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                         if slaveTryPartialResynchronization(server, conn, false)
                             == PSYNC_WRITE_ERROR
                         {
+                            abortFailover(server, "Write error to failover target");
                             break 'write_error b"Write error sending the PSYNC command.".to_vec();
                         }
                         server.repl_state = REPL_STATE_RECEIVE_PSYNC_REPLY;
@@ -2030,7 +2360,20 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                 }
             }
 
-            match slaveTryPartialResynchronization(server, conn, true) {
+            let psync_result = slaveTryPartialResynchronization(server, conn, true);
+
+            // A planned failover is over. A partial resync is what is to be expected, but there is
+            // nothing wrong with a full one, which may happen in rare cases.
+            if server.failover_state == FAILOVER_IN_PROGRESS && psync_result != PSYNC_WAIT_REPLY {
+                if matches!(psync_result, PSYNC_CONTINUE | PSYNC_FULLRESYNC) {
+                    clearFailoverState(server);
+                } else {
+                    abortFailover(server, "Failover target rejected psync request");
+                    return;
+                }
+            }
+
+            match psync_result {
                 PSYNC_WAIT_REPLY => return,
                 // A transient error of the master: it is loading its data set, or has no link to
                 // its own master. We try to PSYNC from scratch later, and that is what the error
@@ -2063,19 +2406,21 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                 PSYNC_WRITE_ERROR => unreachable!("reading the answer writes nothing"),
             }
 
-            // Prepare a file for the bulk transfer.
-            match create_transfer_file(server) {
-                Ok((fd, tmpfile)) => {
-                    server.repl_transfer_fd = Some(fd);
-                    server.repl_transfer_tmpfile = Some(tmpfile);
-                }
-                Err(e) => {
-                    serverLog!(
-                        LL_WARNING,
-                        "Opening the temp file needed for MASTER <-> REPLICA synchronization: {}",
-                        error_text(&e)
-                    );
-                    break 'error;
+            // Prepare a file for the bulk transfer, if there is to be one.
+            if !useDisklessLoad(server) {
+                match create_transfer_file(server) {
+                    Ok((fd, tmpfile)) => {
+                        server.repl_transfer_fd = Some(fd);
+                        server.repl_transfer_tmpfile = Some(tmpfile);
+                    }
+                    Err(e) => {
+                        serverLog!(
+                            LL_WARNING,
+                            "Opening the temp file needed for MASTER <-> REPLICA synchronization: {}",
+                            error_text(&e)
+                        );
+                        break 'error;
+                    }
                 }
             }
             if connSetReadHandler(&mut server.net, conn, Some(readSyncBulkPayload)).is_err() {
@@ -2098,6 +2443,11 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
 
         // write_error:
         serverLog!(LL_WARNING, "Sending command to master in replication handshake: {}", B(&err));
+        // C: goes on. But a failover that was given up has made us a master again, and has closed
+        // the connection: there is nobody to connect to.
+        if server.repl_state == REPL_STATE_NONE {
+            return;
+        }
     }
 
     // error:
@@ -2369,6 +2719,11 @@ pub fn replicationHandleMasterDisconnection(server: &mut Server) {
 /// REPLICAOF host port, and REPLICAOF NO ONE, which makes this server a master. SLAVEOF is an
 /// alias.
 pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if server.failover_state != NO_FAILOVER {
+        addReplyError(server, c, b"REPLICAOF not allowed while failing over.");
+        return;
+    }
+
     // C: describes the client after the change. A replica that sends NO ONE is gone by then, since
     // all replicas are cut off.
     let client = catClientInfoString(server, c);
@@ -2763,6 +3118,9 @@ pub fn replicationGetSlaveOffset(server: &Server) -> i64 {
 /// Does what replication has to do once a second, on both sides: timeouts, reconnects, pings,
 /// acknowledgements, and the BGSAVE for replicas that wait.
 pub fn replicationCron(server: &mut Server) {
+    // First, see whether a failover can go on.
+    updateFailoverStatus(server);
+
     let now = steady_ms() / 1000;
     let repl_timeout = i64::from(server.repl_timeout);
 
@@ -2824,7 +3182,11 @@ pub fn replicationCron(server: &mut Server) {
     // TCP connection has noticed; with regular pings the replica can take silence for a broken
     // link.
     let period = i64::from(server.repl_ping_slave_period.max(1));
-    if server.repl_statics.replication_cron_loops % period == 0 && !server.slaves.is_empty() {
+    if server.repl_statics.replication_cron_loops % period == 0
+        && !server.slaves.is_empty()
+        // During a failover with a timeout the offset stands still, so that replicas can reach it.
+        && !(server.failover_end_time != 0 && checkClientPauseTimeoutAndReturnIfPaused(server))
+    {
         let ping = Argv::new(&["PING"]);
         let slaveseldb = server.slaveseldb;
         replicationFeedSlaves(server, slaveseldb, &ping.as_args());
@@ -2836,29 +3198,42 @@ pub fn replicationCron(server: &mut Server) {
     // here: some timeouts of the handshake are a few seconds only.
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
-        let is_presync = matches!(
-            server[slave].replstate,
-            SLAVE_STATE_WAIT_BGSAVE_START | SLAVE_STATE_WAIT_BGSAVE_END
-        );
+        // To one that gets a streamed RDB it would be a byte of the RDB.
+        let is_presync = match server[slave].replstate {
+            SLAVE_STATE_WAIT_BGSAVE_START => true,
+            SLAVE_STATE_WAIT_BGSAVE_END => server.rdb_child_type != RDB_CHILD_TYPE_SOCKET,
+            _ => false,
+        };
         if let Some(conn) = server[slave].conn.filter(|_| is_presync) {
             // If it fails, we find out when we read from it.
             let _ = connWrite(&mut server.net, conn, b"\n");
         }
     }
 
-    // Disconnect replicas that timed out: they are online and have sent no ACK for too long. Those
-    // that came by SYNC never send any.
+    // Disconnect replicas that timed out.
     let mut li = listRewind(&server.slaves);
     while let Some(slave) = listNext(&server.slaves, &mut li) {
-        if server[slave].replstate != SLAVE_STATE_ONLINE
-            || server[slave].flags & CLIENT_PRE_PSYNC != 0
-        {
-            continue;
-        }
-        if server.steady_time - server[slave].repl_ack_time > repl_timeout {
+        let replica = &server[slave];
+        let (since, what) = match replica.replstate {
+            // Online, and no ACK for too long. Those that came by SYNC never send any.
+            SLAVE_STATE_ONLINE if replica.flags & CLIENT_PRE_PSYNC == 0 => {
+                (replica.repl_ack_time, "streaming sync")
+            }
+            // It takes nothing of a streamed RDB, and holds up the others and the child. (One that
+            // gets a file holds up nobody.)
+            SLAVE_STATE_WAIT_BGSAVE_END
+                if server.rdb_child_type == RDB_CHILD_TYPE_SOCKET
+                    && replica.repl_last_partial_write != 0 =>
+            {
+                (replica.repl_last_partial_write, "full sync")
+            }
+            _ => continue,
+        };
+        if server.steady_time - since > repl_timeout {
             serverLog!(
                 LL_WARNING,
-                "Disconnecting timedout replica (streaming sync): {}",
+                "Disconnecting timedout replica ({}): {}",
+                what,
                 B(&replicationGetSlaveName(server, slave))
             );
             freeClient(server, slave);
@@ -2909,16 +3284,224 @@ pub fn replicationCron(server: &mut Server) {
 }
 
 /// Starts a BGSAVE for replication if there are replicas in the state WAIT_BGSAVE_START, and no
-/// child is active.
+/// child is active. With diskless replication it is not started before one of them has waited for
+/// `repl-diskless-sync-delay` seconds, so that others have the time to arrive.
 pub fn replicationStartPendingFork(server: &mut Server) {
     if hasActiveChildProcess(server) {
         return;
     }
-    let waiting = |&slave: &ClientId| server[slave].replstate == SLAVE_STATE_WAIT_BGSAVE_START;
-    if server.slaves.iter().any(waiting) {
-        // If it fails, the replicas were told.
-        let _ = startBgsaveForReplication(server);
+    let mut max_idle = 0;
+    let mut mincapa = None;
+    for &slave in &server.slaves {
+        let slave = &server[slave];
+        if slave.replstate == SLAVE_STATE_WAIT_BGSAVE_START {
+            max_idle = max_idle.max(server.steady_time - slave.lastinteraction);
+            mincapa = Some(mincapa.map_or(slave.slave_capa, |capa: i32| capa & slave.slave_capa));
+        }
     }
+    let Some(mincapa) = mincapa else { return };
+    if !server.repl_diskless_sync || max_idle >= i64::from(server.repl_diskless_sync_delay) {
+        // If it fails, the replicas were told.
+        let _ = startBgsaveForReplication(server, mincapa);
+    }
+}
+
+/// Finds the replica that listens on `host` (in the form in which it is known: an address) and
+/// `port`.
+fn findReplica(server: &Server, host: &[u8], port: i32) -> Option<ClientId> {
+    server.slaves.iter().copied().find(|&replica| {
+        server[replica].slave_listening_port == port
+            && replica_address(server, replica).is_some_and(|ip| eq_ignore_case(host, &ip))
+    })
+}
+
+/// Returns the name of the state of the failover, for INFO.
+pub fn getFailoverStateString(server: &Server) -> &'static str {
+    match server.failover_state {
+        NO_FAILOVER => "no-failover",
+        FAILOVER_IN_PROGRESS => "failover-in-progress",
+        FAILOVER_WAIT_FOR_SYNC => "waiting-for-sync",
+    }
+}
+
+/// Resets the state of a failover after it has succeeded or failed, and ends the pause of clients.
+pub fn clearFailoverState(server: &mut Server) {
+    server.failover_end_time = 0;
+    server.force_failover = false;
+    server.target_replica_host = None;
+    server.target_replica_port = 0;
+    server.failover_state = NO_FAILOVER;
+    unpauseClients(server);
+}
+
+/// Gives up the failover, if there is one, for the reason `err`. If this server was about to become
+/// a replica, it is a master again.
+pub fn abortFailover(server: &mut Server, err: &str) {
+    if server.failover_state == NO_FAILOVER {
+        return;
+    }
+    match &server.target_replica_host {
+        Some(host) => serverLog!(
+            LL_NOTICE,
+            "FAILOVER to {}:{} aborted: {}",
+            B(host),
+            server.target_replica_port,
+            err
+        ),
+        None => serverLog!(LL_NOTICE, "FAILOVER to any replica aborted: {}", err),
+    }
+    if server.failover_state == FAILOVER_IN_PROGRESS {
+        replicationUnsetMaster(server);
+    }
+    clearFailoverState(server);
+}
+
+/// FAILOVER [TO host port [FORCE]] [ABORT] [TIMEOUT milliseconds]: changes places with a replica,
+/// without losing a write.
+///
+/// 1. The master pauses writes, so that the stream comes to its end.
+/// 2. It waits until a replica has acknowledged all of the stream (`updateFailoverStatus`).
+/// 3. It becomes a replica of that one.
+/// 4. With its PSYNC it sends FAILOVER, which makes the other one a master. If that accepts, the
+///    failover is over, and the clients go on, with a replica.
+///
+/// TO names the replica; any other one will do otherwise. TIMEOUT limits the wait of step 2, and
+/// then the failover is given up, or, with FORCE, takes place all the same. Without TIMEOUT it waits
+/// for ever. Meanwhile only FAILOVER ABORT ends it, since REPLICAOF is refused.
+pub fn failoverCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    if argv.len() == 2 && eq_ignore_case(&argv[1], b"abort") {
+        if server.failover_state == NO_FAILOVER {
+            addReplyError(server, c, b"No failover in progress.");
+            return;
+        }
+        abortFailover(server, "Failover manually aborted");
+        addReply(server, c, shared::ok);
+        return;
+    }
+
+    let mut timeout_in_ms = 0;
+    let mut force_flag = false;
+    let mut target = None;
+    let mut j = 1;
+    while j < argv.len() {
+        let more = argv.len() - 1 - j;
+        if eq_ignore_case(&argv[j], b"timeout") && more >= 1 && timeout_in_ms == 0 {
+            let ms = getLongFromObjectOrReply(server, c, &argv[j + 1], None);
+            let Ok(ms) = ms else { return };
+            if ms <= 0 {
+                addReplyError(server, c, b"FAILOVER timeout must be greater than 0");
+                return;
+            }
+            timeout_in_ms = ms;
+            j += 1;
+        } else if eq_ignore_case(&argv[j], b"to") && more >= 2 && target.is_none() {
+            let port = getLongFromObjectOrReply(server, c, &argv[j + 2], None);
+            let Ok(port) = port else { return };
+            target = Some((c_str(&argv[j + 1]).to_vec(), port));
+            j += 2;
+        } else if eq_ignore_case(&argv[j], b"force") && !force_flag {
+            force_flag = true;
+        } else {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+        j += 1;
+    }
+
+    if server.failover_state != NO_FAILOVER {
+        addReplyError(server, c, b"FAILOVER already in progress.");
+        return;
+    }
+    if server.masterhost.is_some() {
+        addReplyError(server, c, b"FAILOVER is not valid when server is a replica.");
+        return;
+    }
+    if listLength(&server.slaves) == 0 {
+        addReplyError(server, c, b"FAILOVER requires connected replicas.");
+        return;
+    }
+    if force_flag && (timeout_in_ms == 0 || target.is_none()) {
+        addReplyError(
+            server,
+            c,
+            b"FAILOVER with force option requires both a timeout and target HOST and IP.",
+        );
+        return;
+    }
+
+    match target {
+        Some((host, port)) => {
+            let Some(replica) = findReplica(server, &host, port as i32) else {
+                addReplyError(server, c, b"FAILOVER target HOST and PORT is not a replica.");
+                return;
+            };
+            if server[replica].replstate != SLAVE_STATE_ONLINE {
+                addReplyError(server, c, b"FAILOVER target replica is not online.");
+                return;
+            }
+            serverLog!(LL_NOTICE, "FAILOVER requested to {}:{}.", B(&host), port);
+            server.target_replica_host = Some(host);
+            server.target_replica_port = port as i32;
+        }
+        None => serverLog!(LL_NOTICE, "FAILOVER requested to any replica."),
+    }
+
+    if timeout_in_ms != 0 {
+        // C: the sum may overflow there; a time that long has no end.
+        server.failover_end_time = steady_ms().saturating_add(timeout_in_ms);
+    }
+    server.force_failover = force_flag;
+    server.failover_state = FAILOVER_WAIT_FOR_SYNC;
+    // The end of the failover ends the pause.
+    pauseClients(server, mstime_t::MAX, CLIENT_PAUSE_WRITE);
+    addReply(server, c, shared::ok);
+}
+
+/// Looks whether a failover that waits for a replica can go on, or has to be given up. Called
+/// before the event loop sleeps, and by the cron.
+///
+/// It goes on by `replicationSetMaster`, which disconnects the replicas, and blocked clients, even
+/// if the failover fails later.
+pub fn updateFailoverStatus(server: &mut Server) {
+    if server.failover_state != FAILOVER_WAIT_FOR_SYNC {
+        return;
+    }
+
+    // The time is over.
+    if server.failover_end_time != 0 && server.failover_end_time <= server.steady_mstime {
+        match server.target_replica_host.clone().filter(|_| server.force_failover) {
+            Some(host) => {
+                let port = server.target_replica_port;
+                serverLog!(
+                    LL_NOTICE,
+                    "FAILOVER to {}:{} time out exceeded, failing over.",
+                    B(&host),
+                    port
+                );
+                server.failover_state = FAILOVER_IN_PROGRESS;
+                replicationSetMaster(server, &host, port);
+            }
+            None => abortFailover(server, "Replica never caught up before timeout"),
+        }
+        return;
+    }
+
+    // Has the replica that was named, or any other one, caught up?
+    let caught_up = |replica: &ClientId| server[*replica].repl_ack_off == server.master_repl_offset;
+    let target = match &server.target_replica_host {
+        Some(host) => findReplica(server, host, server.target_replica_port)
+            .filter(caught_up)
+            .map(|_| (host.clone(), server.target_replica_port)),
+        None => server.slaves.iter().filter(|&replica| caught_up(replica)).find_map(|&replica| {
+            Some((replica_address(server, replica)?, server[replica].slave_listening_port))
+        }),
+    };
+    let Some((host, port)) = target else { return };
+    server.failover_state = FAILOVER_IN_PROGRESS;
+    serverLog!(LL_NOTICE, "Failover target {}:{} is synced, failing over.", B(&host), port);
+    server.target_replica_host = Some(host.clone());
+    server.target_replica_port = port;
+    replicationSetMaster(server, &host, port);
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@
 //! Read first: [`Rio`], then `rioWrite` and, for reading, `rio_available` with `rio_take` and
 //! `rio_fill`.
 //!
-//! Absent: reading from a connection and writing to a pipe (`rioInitWithConn`, `rioInitWithFd`);
-//! each is one more [`RioIo`], with its arm in `rio_fill` and `rio_write_gathered`. Differs: the
+//! Differs: the
 //! buffer that stdio has under the C's files is part of the stream here, in both directions, and so
 //! the checksum is taken of whole blocks rather than of each field, and a reader may look at the
 //! bytes in place. Besides the ends of the C there is one that just counts, where the C writes to a
@@ -16,7 +15,7 @@ use std::os::fd::RawFd;
 
 use crate::crc64::crc64;
 use crate::ds::lzf::LzfState;
-use crate::server_h::{C_ERR, C_OK, CResult};
+use crate::server_h::{C_ERR, C_OK, CResult, PROTO_IOBUF_LEN};
 use crate::sys::file::redis_fsync;
 use crate::sys::socket::{read_append, write};
 use crate::util::{format_17g, ll2string};
@@ -49,6 +48,14 @@ enum RioIo {
         /// An fsync follows each time so many bytes were written; 0 is never.
         autosync: usize,
     },
+    /// A socket that blocks, for reading.
+    Conn {
+        fd: RawFd,
+        /// No byte beyond so many is read; 0 is no limit.
+        read_limit: u64,
+    },
+    /// The writing end of a pipe that blocks.
+    Fd { fd: RawFd },
     /// Nothing: bytes are counted and forgotten.
     Null,
 }
@@ -139,6 +146,19 @@ pub fn rioInitWithFile(fd: RawFd, size: u64) -> Rio {
     Rio::new(RioIo::File { fd, size, buffered: 0, autosync: 0 }, Vec::new())
 }
 
+/// Returns a stream that reads from the socket `fd`, which blocks, and belongs to the caller. What
+/// is behind the first `read_limit` bytes stays in the socket; 0 is no limit, and then as much is
+/// read as there is.
+pub fn rioInitWithConn(fd: RawFd, read_limit: u64) -> Rio {
+    Rio::new(RioIo::Conn { fd, read_limit }, Vec::new())
+}
+
+/// Returns a stream that writes to the pipe `fd`, which belongs to the caller. Little is gathered, as
+/// somebody waits at the other end.
+pub fn rioInitWithFd(fd: RawFd) -> Rio {
+    Rio::new(RioIo::Fd { fd }, Vec::new())
+}
+
 /// Returns a stream that only counts what is written to it: see [`rioTell`].
 pub fn rio_init_with_null() -> Rio {
     Rio::new(RioIo::Null, Vec::new())
@@ -169,10 +189,11 @@ fn rio_write_slow(r: &mut Rio, buf: &[u8]) -> CResult {
         r.writing = true;
         r.limit = match r.io {
             RioIo::Buffer => usize::MAX,
-            RioIo::File { .. } | RioIo::Null => WRITE_BUFFER,
+            RioIo::File { .. } | RioIo::Conn { .. } | RioIo::Null => WRITE_BUFFER,
+            RioIo::Fd { .. } => PROTO_IOBUF_LEN,
         };
-        if r.limit == WRITE_BUFFER {
-            r.buf.reserve_exact(WRITE_BUFFER);
+        if r.limit != usize::MAX {
+            r.buf.reserve_exact(r.limit);
         }
         return rioWrite(r, buf);
     }
@@ -200,17 +221,24 @@ fn rio_write_gathered(r: &mut Rio) -> CResult {
 }
 
 /// Writes bytes to the other end, and syncs the file if `autosync` asks for it.
-fn rio_write_out(r: &mut Rio, mut buf: &[u8]) -> CResult {
-    let RioIo::File { fd, buffered, autosync, .. } = &mut r.io else {
-        r.base += buf.len() as u64;
-        return C_OK;
+fn rio_write_out(r: &mut Rio, buf: &[u8]) -> CResult {
+    let fd = match r.io {
+        RioIo::File { fd, .. } | RioIo::Fd { fd } => fd,
+        RioIo::Conn { .. } => {
+            r.fail(RIO_FLAG_WRITE_ERROR, io::ErrorKind::Unsupported.into());
+            return C_ERR;
+        }
+        RioIo::Buffer | RioIo::Null => {
+            r.base += buf.len() as u64;
+            return C_OK;
+        }
     };
-    while !buf.is_empty() {
-        match write(*fd, buf) {
+    let mut rest = buf;
+    while !rest.is_empty() {
+        match write(fd, rest) {
             Ok(n) => {
                 r.base += n as u64;
-                *buffered += n;
-                buf = &buf[n..];
+                rest = &rest[n..];
             }
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => {
@@ -219,6 +247,8 @@ fn rio_write_out(r: &mut Rio, mut buf: &[u8]) -> CResult {
             }
         }
     }
+    let RioIo::File { fd, buffered, autosync, .. } = &mut r.io else { return C_OK };
+    *buffered += buf.len();
     if *autosync != 0 && *buffered >= *autosync {
         if let Err(e) = redis_fsync(*fd) {
             r.fail(RIO_FLAG_WRITE_ERROR, e);
@@ -279,7 +309,7 @@ pub fn rio_fill(r: &mut Rio) -> CResult {
     if rioGetReadError(r) {
         return C_ERR;
     }
-    let RioIo::File { fd, .. } = r.io else {
+    let Some(fd) = rio_read_end(r) else {
         r.fail(RIO_FLAG_READ_ERROR, io::ErrorKind::UnexpectedEof.into());
         return C_ERR;
     };
@@ -294,6 +324,7 @@ pub fn rio_fill(r: &mut Rio) -> CResult {
     }
     let room = r.buf.capacity() - r.buf.len();
     let chunk = if r.max_processing_chunk == 0 { room } else { room.min(r.max_processing_chunk) };
+    let chunk = rio_within_limit(r, chunk)?;
     rio_read_fd(fd, &mut r.buf, chunk).map(drop).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))
 }
 
@@ -306,7 +337,7 @@ pub fn rio_read_append(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usi
         out.extend_from_slice(rio_take(r, n));
         return Ok(n);
     }
-    let RioIo::File { fd, .. } = r.io else {
+    let Some(fd) = rio_read_end(r) else {
         rio_fill(r)?;
         return Ok(0);
     };
@@ -314,6 +345,7 @@ pub fn rio_read_append(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usi
         return Err(());
     }
     let max = if r.max_processing_chunk == 0 { max } else { max.min(r.max_processing_chunk) };
+    let max = rio_within_limit(r, max)?;
     let from = out.len();
     let n = rio_read_fd(fd, out, max).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))?;
     // Past the buffer: it is empty, so the order of bytes is kept in the checksum.
@@ -325,12 +357,38 @@ pub fn rio_read_append(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usi
     Ok(n)
 }
 
-/// Does one read; the end of the file is an error.
+/// Returns the descriptor that is read from, if there is one.
+fn rio_read_end(r: &Rio) -> Option<RawFd> {
+    match r.io {
+        RioIo::File { fd, .. } | RioIo::Conn { fd, .. } => Some(fd),
+        RioIo::Buffer | RioIo::Fd { .. } | RioIo::Null => None,
+    }
+}
+
+/// Returns how many of `max` bytes may be read, so that nothing beyond the limit of a socket is. `Err`:
+/// none, and the stream has failed.
+fn rio_within_limit(r: &mut Rio, max: usize) -> Result<usize, ()> {
+    let RioIo::Conn { read_limit, .. } = r.io else { return Ok(max) };
+    if read_limit == 0 {
+        return Ok(max);
+    }
+    let left = read_limit.saturating_sub(r.base + r.buf.len() as u64);
+    if left == 0 {
+        r.fail(RIO_FLAG_READ_ERROR, io::Error::from_raw_os_error(libc::EOVERFLOW));
+        return Err(());
+    }
+    Ok(usize::try_from(left).unwrap_or(max).min(max))
+}
+
+/// Does one read; the end of the file is an error. On a socket with a timeout, so is the end of that.
 fn rio_read_fd(fd: RawFd, out: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     loop {
         match read_append(fd, out, max) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::from_raw_os_error(libc::ETIMEDOUT));
+            }
             other => return other,
         }
     }
@@ -366,7 +424,11 @@ pub fn rio_read_line(r: &mut Rio, line: &mut [u8]) -> Result<usize, ()> {
 pub fn rio_remaining(r: &Rio) -> Option<u64> {
     match r.io {
         RioIo::Buffer => Some(rio_available(r) as u64),
-        RioIo::File { size: 0, .. } | RioIo::Null => None,
+        RioIo::Conn { read_limit: 0, .. }
+        | RioIo::File { size: 0, .. }
+        | RioIo::Fd { .. }
+        | RioIo::Null => None,
+        RioIo::Conn { read_limit, .. } => Some(read_limit.saturating_sub(rioTell(r))),
         RioIo::File { size, .. } => Some(size.saturating_sub(rioTell(r))),
     }
 }

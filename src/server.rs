@@ -71,9 +71,9 @@ use crate::rdb::{
 };
 use crate::replication::{
     FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
-    processClientsWaitingReplicas, replicationCacheMasterUsingMyself, replicationCron,
-    replicationFeedMonitors, replicationFeedSlaves, replicationScriptCacheInit,
-    replicationStartPendingFork,
+    getFailoverStateString, processClientsWaitingReplicas, replicationCacheMasterUsingMyself,
+    replicationCron, replicationFeedMonitors, replicationFeedSlaves, replicationScriptCacheInit,
+    replicationStartPendingFork, updateFailoverStatus,
 };
 use crate::scripting::scriptingInit;
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
@@ -278,6 +278,7 @@ pub const COMMANDS: &[CommandSpec] = {
         command("lolwut", lolwut::lolwutCommand, -1, "read-only fast", NOKEYS),
         command("stralgo", s::stralgoCommand, -2, "read-only @string", NOKEYS).getkeys(lcsGetKeys),
         command("reset", networking::resetCommand, 1, "no-script ok-stale ok-loading fast @connection", NOKEYS),
+        command("failover", replication::failoverCommand, -1, "admin no-script ok-stale", NOKEYS),
     ]
 };
 
@@ -378,8 +379,7 @@ impl CommandTable {
 }
 
 /// The commands of the C whose parts are not here. Hardened configurations rename and remove them.
-const absent_commands: &[&str] =
-    &["acl", "asking", "cluster", "failover", "module", "readonly", "readwrite"];
+const absent_commands: &[&str] = &["acl", "asking", "cluster", "module", "readonly", "readwrite"];
 
 impl Index<CommandId> for CommandTable {
     type Output = redisCommand;
@@ -1054,8 +1054,9 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     checkClientPauseTimeoutAndReturnIfPaused(server);
 
     // The cron of replication: reconnects to the master, detects timeouts, starts the BGSAVE for
-    // replicas.
-    if run_with_period(server, 1000) {
+    // replicas. During a failover it runs more often, so that the handshake makes progress.
+    let failing_over = server.failover_state != NO_FAILOVER;
+    if run_with_period(server, if failing_over { 100 } else { 1000 }) {
         replicationCron(server);
     }
 
@@ -1183,6 +1184,10 @@ pub fn beforeSleep(server: &mut Server) {
         replicationFeedSlaves(server, slaveseldb, &argv.as_args());
         server.get_ack_from_slaves = false;
     }
+
+    // Replicas may have told us their offsets, one of which a failover waits for. It can't go on
+    // where they are received, since it disconnects the replicas.
+    updateFailoverStatus(server);
 
     // Write the append only file, before any client is sent the reply that its write was executed.
     if server.aof_state == AOF_ON {
@@ -3346,7 +3351,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
     }
     sdscatprintf!(
         *info,
-        "master_failover_state:no-failover\r\n\
+        "master_failover_state:{}\r\n\
          master_replid:{}\r\n\
          master_replid2:{}\r\n\
          master_repl_offset:{}\r\n\
@@ -3355,6 +3360,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
          repl_backlog_size:{}\r\n\
          repl_backlog_first_byte_offset:{}\r\n\
          repl_backlog_histlen:{}\r\n",
+        getFailoverStateString(server),
         B(&server.replid),
         B(&server.replid2),
         server.master_repl_offset,

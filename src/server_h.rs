@@ -77,6 +77,10 @@ pub const CHILD_TYPE_RDB: i32 = 1;
 pub const CHILD_TYPE_AOF: i32 = 2;
 pub const CHILD_TYPE_LDB: i32 = 3;
 pub const CHILD_TYPE_MODULE: i32 = 4;
+pub const REPL_DISKLESS_LOAD_DISABLED: i32 = 0;
+pub const REPL_DISKLESS_LOAD_WHEN_DB_EMPTY: i32 = 1;
+pub const REPL_DISKLESS_LOAD_SWAPDB: i32 = 2;
+
 pub const RDB_CHILD_TYPE_NONE: i32 = 0;
 pub const RDB_CHILD_TYPE_DISK: i32 = 1;
 pub const RDB_CHILD_TYPE_SOCKET: i32 = 2;
@@ -405,6 +409,19 @@ pub enum pause_type {
 }
 pub use pause_type::*;
 
+/// How far a failover has come that FAILOVER began.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum failover_state {
+    /// There is none.
+    #[default]
+    NO_FAILOVER,
+    /// The master waits for a replica to catch up.
+    FAILOVER_WAIT_FOR_SYNC,
+    /// It waits for the handshake with that replica, which is to become the master.
+    FAILOVER_IN_PROGRESS,
+}
+pub use failover_state::*;
+
 /// The occasion of a message on the child-info pipe.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum childInfoType {
@@ -643,12 +660,18 @@ pub struct Client {
     pub auth_required: bool,
     /// The state of a replica, SLAVE_STATE_*.
     pub replstate: i32,
+    /// The write handler is installed at the first REPLCONF ACK: until then nothing may follow the
+    /// mark at the end of a streamed RDB.
     pub repl_put_online_on_ack: bool,
     /// The RDB file being sent.
     pub repldbfd: Option<RawFd>,
+    /// How much of the file is sent; of a streamed RDB, how much of what `rdb_pipe_buff` holds.
     pub repldboff: i64,
     pub repldbsize: i64,
     pub replpreamble: Option<Vec<u8>>,
+    /// When it last took only a part of a streamed RDB's next piece (`steady_time`); 0 if it has
+    /// taken all.
+    pub repl_last_partial_write: i64,
     /// For a master: the offset of what was read from it.
     pub read_reploff: i64,
     /// For a master: the offset of what was applied.
@@ -1043,6 +1066,17 @@ pub struct Server {
     /// Microseconds between keys while saving or loading, for tests; below 0, a fraction of one on
     /// average.
     pub rdb_key_save_delay: i32,
+    /// The end of the pipe on which the child sends us the RDB that we stream to replicas.
+    pub rdb_pipe_read: Option<RawFd>,
+    /// Closed to let that child exit.
+    pub rdb_child_exit_pipe: Option<RawFd>,
+    /// The replicas' connections to which the RDB is streamed, `None` for one that is gone. Empty
+    /// while nothing is streamed.
+    pub rdb_pipe_conns: Vec<Option<ConnId>>,
+    /// How many of them have not taken all of `rdb_pipe_buff` yet.
+    pub rdb_pipe_numconns_writing: i32,
+    /// What was last read from the pipe.
+    pub rdb_pipe_buff: Vec<u8>,
     pub key_load_delay: i32,
     /// Both ends of the pipe a child reports on.
     pub child_info_pipe: Option<(RawFd, RawFd)>,
@@ -1085,6 +1119,10 @@ pub struct Server {
     pub repl_backlog_off: i64,
     /// Seconds without replicas after which the ring is freed; 0 is never.
     pub repl_backlog_time_limit: i64,
+    /// Stream RDBs to replicas instead of making a file, after so many seconds in which others may
+    /// join.
+    pub repl_diskless_sync: bool,
+    pub repl_diskless_sync_delay: i32,
     pub repl_no_slaves_since: i64,
     pub repl_min_slaves_to_write: i32,
     pub repl_min_slaves_max_lag: i32,
@@ -1109,6 +1147,8 @@ pub struct Server {
     pub repl_transfer_fd: Option<RawFd>,
     pub repl_transfer_tmpfile: Option<Vec<u8>>,
     pub repl_transfer_lastio: i64,
+    /// REPL_DISKLESS_LOAD_*: whether the RDB is loaded straight from the socket.
+    pub repl_diskless_load: i32,
     pub repl_serve_stale_data: bool,
     pub repl_slave_ro: bool,
     pub repl_slave_ignore_maxmemory: bool,
@@ -1132,6 +1172,16 @@ pub struct Server {
     pub clients_waiting_acks: List<ClientId>,
     /// Ask all replicas for an acknowledgement before the loop sleeps.
     pub get_ack_from_slaves: bool,
+
+    // Coordinated failover (FAILOVER)
+    /// When it is forced or given up, in milliseconds as `steady_ms` counts them; 0 is never.
+    pub failover_end_time: mstime_t,
+    /// At the end of the time the failover takes place all the same.
+    pub force_failover: bool,
+    /// The replica that becomes the master; `None` until one has caught up, if any will do.
+    pub target_replica_host: Option<Vec<u8>>,
+    pub target_replica_port: i32,
+    pub failover_state: failover_state,
 
     // Limits
     pub maxclients: u32,

@@ -1301,13 +1301,7 @@ fn every_line_a_rewrite_writes() {
     for (name, value) in names.zip(values) {
         assert!(!name.text().starts_with("tls-") && !value.is_error(), "{name:?}");
     }
-    for name in [
-        "io-threads",
-        "repl-diskless-sync",
-        "repl-diskless-load",
-        "activedefrag",
-        "latency-tracking-info-percentiles",
-    ] {
+    for name in ["io-threads", "activedefrag", "latency-tracking-info-percentiles"] {
         let warnings = server
             .out()
             .matches(&format!("WARNING: '{name}' has no effect in this server"))
@@ -1325,8 +1319,6 @@ fn every_line_a_rewrite_writes() {
 
     // What is asked for by hand, and would be believed to work, is refused.
     for (set, why) in [
-        ("repl-diskless-sync yes", "'repl-diskless-sync' is 'no'"),
-        ("repl-diskless-load swapdb", "'repl-diskless-load' is 'disabled'"),
         ("activedefrag yes", "Active defragmentation cannot be enabled"),
         ("gopher-enabled yes", "'gopher-enabled' is 'no'"),
     ] {
