@@ -6,7 +6,7 @@ use std::path::Path;
 use fidelis::ds::listpack::{lpAppend, lpNew};
 use fidelis::ds::ziplist::{ZIPLIST_TAIL, ziplistNew, ziplistPush};
 use fidelis::types::t_stream::streamValidateListpackIntegrity;
-use fidelis_fuzz::{InProcess, input, request, traffic};
+use fidelis_fuzz::{InProcess, input, lua, request, traffic};
 
 /// Writes one input of a target.
 fn seed(target: &str, name: &str, bytes: &[u8]) {
@@ -134,6 +134,11 @@ fn main() {
     .enumerate()
     {
         seed("text", &i.to_string(), text.as_bytes());
+    }
+    for target in &lua::TARGETS {
+        for (i, bytes) in target.seeds().iter().enumerate() {
+            seed(target.name, &i.to_string(), bytes);
+        }
     }
     println!("corpus/ is filled");
 }

@@ -16,6 +16,9 @@ use fidelis::server_h::*;
 #[path = "../../tests/support/traffic.rs"]
 pub mod traffic;
 
+#[path = "../../lua/tests/support/untrusted.rs"]
+pub mod lua;
+
 /// An input that is taken apart from the front: a value, and then what is done to it. What is
 /// missing at its end reads as 0, or as empty.
 pub struct Input<'a>(pub &'a [u8]);

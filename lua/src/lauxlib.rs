@@ -290,69 +290,6 @@ pub fn luaI_openlib<H>(
     Ok(())
 }
 
-/// `checkint` of the C's getn: the number on the top, or -1; pops `topop` values.
-fn checkint<H>(L: &mut lua_State<H>, topop: i32) -> i32 {
-    let n = if lua_type(L, -1) == LUA_TNUMBER { lua_tointeger(L, -1) as i32 } else { -1 };
-    lua_pop(L, topop);
-    n
-}
-
-/// Pushes the weak table of sizes that were set with [`luaL_setn`].
-fn getsizes<H>(L: &mut lua_State<H>) -> LuaResult<()> {
-    luaL_getmetatable(L, "LUA_SIZES");
-    if lua_isnil(L, -1) {
-        lua_pop(L, 1);
-        lua_newtable(L);
-        lua_pushvalue(L, -1);
-        lua_setmetatable(L, -2)?;
-        lua_pushstring(L, "__mode");
-        lua_pushstring(L, "kv");
-        lua_rawset(L, -3)?;
-        lua_pushstring(L, "LUA_SIZES");
-        lua_pushvalue(L, -2);
-        lua_rawset(L, LUA_REGISTRYINDEX)?;
-    }
-    Ok(())
-}
-
-/// Sets the size of the table at `t`, for `table.setn`.
-pub fn luaL_setn<H>(L: &mut lua_State<H>, t: i32, n: i32) -> LuaResult<()> {
-    let t = abs_index(L, t);
-    lua_pushstring(L, "n");
-    lua_rawget(L, t);
-    if checkint(L, 1) >= 0 {
-        lua_pushstring(L, "n");
-        lua_pushinteger(L, n as lua_Integer);
-        lua_rawset(L, t)
-    } else {
-        getsizes(L)?;
-        lua_pushvalue(L, t);
-        lua_pushinteger(L, n as lua_Integer);
-        lua_rawset(L, -3)?;
-        lua_pop(L, 1);
-        Ok(())
-    }
-}
-
-/// The size of the table at `t`: its field `n`, what was set, or its length.
-pub fn luaL_getn<H>(L: &mut lua_State<H>, t: i32) -> LuaResult<i32> {
-    let t = abs_index(L, t);
-    lua_pushstring(L, "n");
-    lua_rawget(L, t);
-    let n = checkint(L, 1);
-    if n >= 0 {
-        return Ok(n);
-    }
-    getsizes(L)?;
-    lua_pushvalue(L, t);
-    lua_rawget(L, -2);
-    let n = checkint(L, 2);
-    if n >= 0 {
-        return Ok(n);
-    }
-    Ok(lua_objlen(L, t) as i32)
-}
-
 /// Pushes the table `fname` ("a.b.c") below the table at `idx`, made where it is missing. `Some` is the part
 /// of the name that is something else, and nothing is pushed.
 pub fn luaL_findtable<'a, H>(

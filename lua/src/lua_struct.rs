@@ -266,7 +266,8 @@ fn b_unpack<H>(L: &mut lua_State<H>, _host: &mut H) -> LuaResult<i32> {
         }
         pos += size;
     }
-    lua_pushinteger(L, pos as lua_Integer + 1);
+    // Without an option nothing has compared the offset with the length.
+    lua_pushinteger(L, pos.wrapping_add(1) as lua_Integer);
     Ok(n + 1)
 }
 

@@ -68,14 +68,7 @@ fn traceexec<H>(L: &mut lua_State<H>, host: &mut H, pc: usize) -> LuaResult<()> 
     Ok(())
 }
 
-/// `luaV_counthook`: `n` steps of work were done; calls the count hook when it is due. For the interpreter and
-/// for libraries that can be at work for long.
-#[inline(always)]
-pub fn luaV_count<H>(L: &mut lua_State<H>, host: &mut H, n: i32) -> LuaResult<()> {
-    L.hookcount = L.hookcount.wrapping_sub(n);
-    if L.hookcount <= 0 { count_slow(L, host) } else { Ok(()) }
-}
-
+/// The counted steps are done: calls the count hook.
 #[cold]
 #[inline(never)]
 fn count_slow<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {

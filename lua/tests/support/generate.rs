@@ -1,7 +1,8 @@
 //! Random programs: they end, they print the same wherever they run, and most of them reach an error here and there.
 //!
-//! What they call beside the libraries comes from the driver: `tick` ends a program that runs long, `cut` keeps strings
-//! short, `key` makes a key whose place in a table does not depend on an address, `show` prints.
+//! What they call beside the libraries comes from the driver: `tick` ends a program that runs long, `cut` shortens every
+//! string that could double in a loop until the peer has no memory, `key` makes a key whose place in a table does not
+//! depend on an address, `show` prints.
 
 use super::Random;
 
@@ -201,7 +202,7 @@ impl Generator<'_> {
         let pattern = self.pattern();
         match self.below(30) {
             0 => format!("tonumber({})", self.args(d)),
-            1 => format!("show({})", self.expr(d)),
+            1 => format!("cut(show({}))", self.expr(d)),
             2 => format!("type({})", self.args(d)),
             3 => format!("select({}, {})", self.number(), self.args(d)),
             4 => format!("select('#', {})", self.args(d)),
@@ -224,7 +225,7 @@ impl Generator<'_> {
                 ]);
                 format!("cut(string.format('{form}', {}))", self.args(d))
             }
-            18 => format!("table.concat({}, {})", self.fields(d), self.string()),
+            18 => format!("cut(table.concat({}, {}))", self.fields(d), self.string()),
             19 => format!("table.remove({}, {})", self.expr(d), self.number()),
             20 => format!("table.maxn({})", self.expr(d)),
             21 => format!("math.floor({})", self.expr(d)),
