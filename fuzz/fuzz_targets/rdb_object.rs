@@ -24,29 +24,27 @@ fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
     let (limit, type_) = (usize::from(input.byte()), input.byte());
     let bytes = input.0;
-    let mut server = Server {
-        db: vec![RedisDb::default()],
-        hz: 10,
-        rdb_compression: limit % 2 == 0,
-        list_max_ziplist_size: -2,
-        list_compress_depth: (limit % 3) as i32,
-        hash_max_ziplist_entries: limit,
-        hash_max_ziplist_value: 64,
-        zset_max_ziplist_entries: limit,
-        zset_max_ziplist_value: 64,
-        set_max_intset_entries: limit,
-        sanitize_dump_payload: SANITIZE_DUMP_YES,
-        ..Default::default()
-    };
+    let server = &mut Server::default();
+    server.db = vec![RedisDb::default()];
+    server.hz = 10;
+    server.rdb_compression = limit % 2 == 0;
+    server.list_max_ziplist_size = -2;
+    server.list_compress_depth = (limit % 3) as i32;
+    server.hash_max_ziplist_entries = limit;
+    server.hash_max_ziplist_value = 64;
+    server.zset_max_ziplist_entries = limit;
+    server.zset_max_ziplist_value = 64;
+    server.set_max_intset_entries = limit;
+    server.sanitize_dump_payload = SANITIZE_DUMP_YES;
     let mut keys = Keyspace::default();
-    if !load(&mut server, &mut keys, type_ % 26, bytes) {
+    if !load(server, &mut keys, type_ % 26, bytes) {
         return;
     }
     let o = keys.find(b"k").expect("it was added just now");
     let mut saved = rioInitWithBuffer(Vec::new());
     rdbSaveObjectType(&mut saved, keys.get(o)).expect("writing to memory does not fail");
-    rdbSaveObject(&server, &mut saved, keys.get(o)).expect("writing to memory does not fail");
+    rdbSaveObject(server, &mut saved, keys.get(o)).expect("writing to memory does not fail");
     let saved = rio_into_buffer(saved);
     let mut again = Keyspace::default();
-    assert!(load(&mut server, &mut again, saved[0], &saved[1..]));
+    assert!(load(server, &mut again, saved[0], &saved[1..]));
 });

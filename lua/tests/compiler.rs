@@ -273,6 +273,13 @@ fn limits_are_those_of_puc() {
         sources.push(format!("{} = 1", vec!["a[1]"; n].join(",")));
         sources.push(format!("if x then y() {} end", "elseif x then y() ".repeat(n)));
         sources.push(format!("return {}", vec!["f()"; n].join(",")));
+        for part in ["a and ", "a or ", "a and b or ", "not (a or b) and ", "(a == 1 or b) and "] {
+            sources.push(format!("x = {}c", part.repeat(n)));
+            sources.push(format!("if {}c then y() else z() end", part.repeat(n)));
+            sources.push(format!("repeat y() until {}c", part.repeat(n)));
+            sources.push(format!("while {}c do y() end", part.repeat(n)));
+        }
+        sources.push(format!("while x do {} end", "if y or z then break end ".repeat(n)));
         sources.push(format!("return {{{}}}", vec!["x"; n * 50].join(",")));
     }
     for n in [58, 59, 60, 61, 62] {
