@@ -1683,6 +1683,7 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("lfu-decay-time", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_decay_time, 1, INTEGER_CONFIG, false, None),
     numeric_config!("replica-priority", Some("slave-priority"), MODIFIABLE_CONFIG, 0, INT_MAX, slave_priority, 100, INTEGER_CONFIG, false, None),
     numeric_config!("repl-diskless-sync-delay", None, MODIFIABLE_CONFIG, 0, INT_MAX, repl_diskless_sync_delay, 5, INTEGER_CONFIG, false, None),
+    numeric_config!("shutdown-timeout", None, MODIFIABLE_CONFIG, 0, INT_MAX, shutdown_timeout, 10, INTEGER_CONFIG, false, None),
     numeric_config!("maxmemory-samples", None, MODIFIABLE_CONFIG, 1, INT_MAX, maxmemory_samples, 5, INTEGER_CONFIG, false, None),
     numeric_config!("maxmemory-eviction-tenacity", None, MODIFIABLE_CONFIG, 0, 100, maxmemory_eviction_tenacity, 10, INTEGER_CONFIG, false, None),
     numeric_config!("timeout", None, MODIFIABLE_CONFIG, 0, INT_MAX, maxidletime, 0, INTEGER_CONFIG, false, None),

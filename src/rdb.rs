@@ -61,7 +61,7 @@ use std::os::fd::RawFd;
 
 use crate::anet::anetNonBlock;
 use crate::aof::aofReadDiffFromParent;
-use crate::args::Args;
+use crate::args::{Args, Argv};
 use crate::debug::debugDelay;
 use crate::ds::adlist::{listNext, listRewind};
 use crate::ds::dict::{
@@ -88,7 +88,7 @@ use crate::networking::{
 use crate::object::{objectSetLRUOrLFU, tryObjectEncoding};
 use crate::redis_check_rdb::redis_check_rdb_main;
 use crate::replication::{
-    bg_unlink, getPsyncInitialOffset, replicationSendNewlineToMaster,
+    bg_unlink, getPsyncInitialOffset, replicationFeedSlaves, replicationSendNewlineToMaster,
     replicationSetupSlaveForFullResync, updateSlavesWaitingBgsave, watch_rdb_pipe,
 };
 use crate::rio::*;
@@ -2807,6 +2807,9 @@ fn rdb_load_rio_inner(
                 return Err(EOF);
             }
             Ok(_) if drop_expired && expiretime != -1 && expiretime < now => {
+                if rdbflags & RDBFLAGS_FEED_REPL != 0 {
+                    feed_expired_key(server, db, &batch.bytes[start..end]);
+                }
                 batch.bytes.truncate(start);
                 expired_keys_skipped += 1;
             }
@@ -3199,6 +3202,14 @@ pub fn bgsaveCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else {
         addReplyErrorObject(server, c, shared::err);
     }
+}
+
+/// Deletes a key in the replication stream that the load of our own RDB drops because it has
+/// expired: the replicas that go on from the offset in the file still have it.
+#[cold]
+fn feed_expired_key(server: &mut Server, db: usize, key: &[u8]) {
+    let del: &[u8] = if server.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+    replicationFeedSlaves(server, db as i32, &Argv::new(&[del, key]).as_args());
 }
 
 /// Returns the replication fields for an RDB, with which a server that loads it can try a partial

@@ -183,6 +183,23 @@ fn allocate_backlog(server: &mut Server) {
     server.repl_backlog_off = server.master_repl_offset.wrapping_add(1);
 }
 
+/// Goes on with the history that our RDB names, as a master that was restarted: called when it is
+/// loaded. The backlog was made before, and holds the deletions of keys that had expired, which are
+/// the first bytes behind the offset in the file.
+///
+/// The id becomes the second one, good up to the offset, and ours stays the one that we have as a new process.
+/// So a replica that has the history up to there can go on, and one that has more of it can not:
+/// that was written after the file, and is lost here.
+// C: a master that was restarted begins a new history.
+pub fn replication_go_on_from_rdb(server: &mut Server, rsi: &rdbSaveInfo) {
+    server.replid2.clone_from(&rsi.repl_id);
+    server.second_replid_offset = rsi.repl_offset + 1;
+    server.master_repl_offset += rsi.repl_offset;
+    server.repl_backlog_off = server.master_repl_offset - server.repl_backlog_histlen + 1;
+    // The backlog lives for `repl-backlog-ttl` seconds from now, if no replica comes.
+    server.repl_no_slaves_since = steady_ms() / 1000;
+}
+
 /// Changes the size of the backlog, in bytes, when the operator does (CONFIG SET
 /// repl-backlog-size); at least `CONFIG_REPL_BACKLOG_MIN_SIZE`. A backlog that exists is emptied.
 ///

@@ -41,7 +41,7 @@ use crate::config::{
     appendServerSaveParams, evictPolicyToString, initConfigValues, loadServerConfig,
     resetServerSaveParams, rewriteConfig, warn_absent_configs,
 };
-use crate::connection::connPeerToString;
+use crate::connection::{conn_fd, connPeerToString};
 use crate::db::{
     dbTotalServerKeyCount, evalGetKeys, getKeysFromCommand, lcsGetKeys, memoryGetKeys, selectDb,
 };
@@ -71,9 +71,10 @@ use crate::rdb::{
 };
 use crate::replication::{
     FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
-    getFailoverStateString, processClientsWaitingReplicas, replicationCacheMasterUsingMyself,
-    replicationCron, replicationFeedMonitors, replicationFeedSlaves, replicationScriptCacheInit,
-    replicationStartPendingFork, updateFailoverStatus,
+    createReplicationBacklog, freeReplicationBacklog, getFailoverStateString,
+    processClientsWaitingReplicas, replication_go_on_from_rdb, replicationCacheMasterUsingMyself,
+    replicationCron, replicationFeedMonitors, replicationFeedSlaves, replicationGetSlaveName,
+    replicationScriptCacheInit, replicationStartPendingFork, updateFailoverStatus,
 };
 use crate::scripting::scriptingInit;
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
@@ -94,7 +95,7 @@ use crate::sys::proc::{
 };
 use crate::sys::random::getRandomHexChars;
 use crate::sys::signal::{self, SignalHooks, watchdogScheduleSignal};
-use crate::sys::socket::{close, close_from, set_cloexec};
+use crate::sys::socket::{close, close_from, set_cloexec, unsent_bytes};
 use crate::timeout::{clientsCronHandleTimeout, handleBlockedClientsTimeout};
 use crate::util::{B, atoi, c_str, eq_ignore_case, getAbsolutePath, memmapchars};
 use crate::{addReplyErrorFormat, sdscatprintf, serverLog};
@@ -2559,13 +2560,60 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         let _ = unlink(tmpfile);
     }
 
-    // Send replicas what they have not been sent, as far as that is possible without waiting.
-    flushSlavesOutputBuffers(server);
+    // Send replicas what they have not been sent: those that have it all can go on by a partial
+    // resync when we are back.
+    wait_for_replicas_at_shutdown(server);
 
     // Close the listening sockets, so that a server that is started next can bind at once.
     closeListeningSockets(server, true);
     serverLog!(LL_WARNING, "Redis is now ready to exit, bye bye...");
     C_OK
+}
+
+/// Sends the replicas what they have not been sent, and waits until their machines have it, but for
+/// `shutdown-timeout` seconds at most. Nothing else happens meanwhile.
+///
+/// With what is on the way when the socket is closed it is a matter of luck: an acknowledgement
+/// that comes then breaks the connection, and the rest of the stream is lost.
+// C: sends what can be sent without waiting.
+fn wait_for_replicas_at_shutdown(server: &mut Server) {
+    let end = steady_ms() + i64::from(server.shutdown_timeout) * 1000;
+    let mut logged = false;
+    loop {
+        flushSlavesOutputBuffers(server);
+        let lagging: Vec<ClientId> =
+            server.slaves.iter().copied().filter(|&slave| lags(server, slave)).collect();
+        if lagging.is_empty() {
+            return;
+        }
+        if steady_ms() >= end {
+            for slave in lagging {
+                serverLog!(
+                    LL_WARNING,
+                    "Replica {} has not taken all of the stream, and will need a full resync",
+                    B(&replicationGetSlaveName(server, slave))
+                );
+            }
+            return;
+        }
+        if !logged {
+            serverLog!(LL_NOTICE, "Waiting for replicas before shutting down.");
+            logged = true;
+        }
+        usleep(1000);
+    }
+}
+
+/// Tells whether a part of the stream has not arrived yet at the machine of a replica that is
+/// online.
+fn lags(server: &Server, slave: ClientId) -> bool {
+    let client = &server[slave];
+    let Some(conn) = client.conn else { return false };
+    client.replstate == SLAVE_STATE_ONLINE
+        && !client.repl_put_online_on_ack
+        && client.flags & CLIENT_CLOSE_ASAP == 0
+        && (clientHasPendingReplies(client)
+            || unsent_bytes(conn_fd(&server.net, conn)).is_ok_and(|bytes| bytes > 0))
 }
 
 // ================================== Commands ===============================
@@ -3665,19 +3713,30 @@ pub fn loadDataFromDisk(server: &mut Server) {
     }
     let mut rsi = rdbSaveInfo::default();
     let filename = server.rdb_filename.clone();
-    match rdbLoad(server, &filename, Some(&mut rsi), RDBFLAGS_NONE) {
+    // C: only a replica goes on from the file; a master begins a new history. As 7.0 does, a master
+    // has a backlog before it loads, in which keys that expired meanwhile are deleted.
+    let is_master = server.masterhost.is_none();
+    let mut rdbflags = RDBFLAGS_NONE;
+    if is_master {
+        createReplicationBacklog(server);
+        rdbflags |= RDBFLAGS_FEED_REPL;
+    }
+    let mut rsi_is_valid = false;
+    match rdbLoad(server, &filename, Some(&mut rsi), rdbflags) {
         Ok(()) => {
             serverLog!(
                 LL_NOTICE,
                 "DB loaded from disk: {:.3} seconds",
                 (ustime() - start) as f32 / 1_000_000.0
             );
-            // Files of old versions may have a db of -1 here without meaning it.
-            if server.masterhost.is_some()
-                && rsi.repl_id_is_set
-                && rsi.repl_offset != -1
-                && rsi.repl_stream_db != -1
-            {
+            // Files of old versions may have a db of -1 here without meaning it. An offset near
+            // the end of the range is no genuine one, and additions to it would overflow.
+            rsi_is_valid = rsi.repl_id_is_set
+                && (0..i64::MAX / 2).contains(&rsi.repl_offset)
+                && rsi.repl_stream_db != -1;
+            if rsi_is_valid && is_master {
+                replication_go_on_from_rdb(server, &rsi);
+            } else if rsi_is_valid {
                 server.replid = rsi.repl_id;
                 server.master_repl_offset = rsi.repl_offset;
                 // A cached master made of that: the partial resynchronization starts from it.
@@ -3692,6 +3751,11 @@ pub fn loadDataFromDisk(server: &mut Server) {
             serverLog!(LL_WARNING, "Fatal error loading the DB: {}. Exiting.", error_text(&e));
             std::process::exit(1);
         }
+    }
+    // Nobody can ask for a history that the file does not name.
+    if is_master && !rsi_is_valid {
+        freeReplicationBacklog(server);
+        server.master_repl_offset = 0;
     }
 }
 

@@ -358,6 +358,8 @@ pub const RDBFLAGS_NONE: i32 = 0;
 pub const RDBFLAGS_AOF_PREAMBLE: i32 = 1 << 0;
 pub const RDBFLAGS_REPLICATION: i32 = 1 << 1;
 pub const RDBFLAGS_ALLOW_DUP: i32 = 1 << 2;
+/// Keys that have expired are deleted in the replication stream, too. (7.0's; the C has none.)
+pub const RDBFLAGS_FEED_REPL: i32 = 1 << 3;
 
 /// The directory a server that was given none runs in, the pid file of one that daemonizes, and the
 /// title of all.
@@ -1124,6 +1126,8 @@ pub struct Server {
     pub repl_diskless_sync: bool,
     pub repl_diskless_sync_delay: i32,
     pub repl_no_slaves_since: i64,
+    /// How many seconds a shutdown waits for replicas to take what they have not been sent yet.
+    pub shutdown_timeout: i32,
     pub repl_min_slaves_to_write: i32,
     pub repl_min_slaves_max_lag: i32,
     pub repl_good_slaves_count: i32,

@@ -199,6 +199,14 @@ pub fn take_socket_error(fd: RawFd) -> io::Result<()> {
     if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }
 
+/// Returns how many of the bytes that were written have not arrived at the other end's machine.
+pub fn unsent_bytes(fd: RawFd) -> io::Result<usize> {
+    let mut bytes = 0i32;
+    // SAFETY: this request writes an int, for which `bytes` has room.
+    cvt(unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut bytes) })?;
+    Ok(usize::try_from(bytes).unwrap_or(0))
+}
+
 /// Makes TCP send small packets at once, or wait for more to send with them.
 pub fn set_no_delay(fd: RawFd, on: bool) -> io::Result<()> {
     set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, i32::from(on))
