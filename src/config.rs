@@ -888,10 +888,15 @@ fn rewriteConfigSaveOption(server: &Server, state: &mut rewriteConfigState) {
 
 /// Rewrites the users, a line each.
 fn rewriteConfigUserOption(server: &Server, state: &mut rewriteConfigState) {
-    for u in &server.users {
-        let line = bformat!("user {} {}", B(&u.name), B(&ACLDescribeUser(u)));
-        rewriteConfigRewriteLine(state, "user", line, true);
+    // With a file of users, lines about them have no place here.
+    if server.acl_filename.is_empty() {
+        for u in server.users.iter() {
+            let descr = ACLDescribeUser(u, &server.commands);
+            let line = bformat!("user {} {}", B(&u.name), B(&descr));
+            rewriteConfigRewriteLine(state, "user", line, true);
+        }
     }
+    rewriteConfigMarkAsProcessed(state, "user");
 }
 
 /// Rewrites `replicaof`; a master has none in its file.
@@ -1424,10 +1429,6 @@ fn is_valid_cluster_enabled(val: bool, _update: bool) -> Result<(), ConfigError>
     if val { Err(not_supported_but(b"cluster-enabled", "no")) } else { Ok(()) }
 }
 
-fn is_valid_aclfile(val: &[u8]) -> Result<(), ConfigError> {
-    if val.is_empty() { Ok(()) } else { Err(not_supported_but(b"aclfile", "")) }
-}
-
 /// Logs a warning for each configured feature that is absent and would only save time or memory.
 pub fn warn_absent_configs(server: &Server) {
     for (name, default, why) in [
@@ -1623,11 +1624,7 @@ pub const configs: &[standardConfig] = &[
     bool_config!("disable-thp", None, MODIFIABLE_CONFIG, disable_thp, true, None, None),
     absent_bool!("cluster-allow-replica-migration", None, MODIFIABLE_CONFIG, true, None),
     bool_config!("replica-announced", None, MODIFIABLE_CONFIG, replica_announced, true, None, None),
-    standardConfig {
-        name: "aclfile", alias: None, flags: IMMUTABLE_CONFIG,
-        // Only the default is accepted.
-        data: typeData::Text { get: |_| b"", set: |_, _| (), default: b"", is_valid: Some(is_valid_aclfile), update: None },
-    },
+    string_config!("aclfile", None, IMMUTABLE_CONFIG, acl_filename, b"", None, None),
     opt_string_config!("unixsocket", None, IMMUTABLE_CONFIG, unixsocket, None),
     opt_string_config!("pidfile", None, IMMUTABLE_CONFIG, pidfile, None),
     opt_string_config!("replica-announce-ip", Some("slave-announce-ip"), MODIFIABLE_CONFIG, slave_announce_ip, None),
@@ -1704,7 +1701,7 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("maxclients", None, MODIFIABLE_CONFIG, 1, UINT_MAX, maxclients, 10000, INTEGER_CONFIG, true, Some(updateMaxclients)),
     absent_numeric!("active-defrag-max-scan-fields", None, MODIFIABLE_CONFIG, 1, LONG_MAX, 1000, INTEGER_CONFIG, false),
     numeric_config!("slowlog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, slowlog_max_len, 128, INTEGER_CONFIG, false, None),
-    absent_numeric!("acllog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 128, INTEGER_CONFIG, false),
+    numeric_config!("acllog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, acllog_max_len, 128, INTEGER_CONFIG, false, None),
     numeric_config!("lua-time-limit", None, MODIFIABLE_CONFIG, 0, LONG_MAX, lua_time_limit, 5000, INTEGER_CONFIG, false, None),
     absent_numeric!("cluster-node-timeout", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 15000, INTEGER_CONFIG, false),
     numeric_config!("slowlog-log-slower-than", None, MODIFIABLE_CONFIG, -1, LONG_MAX, slowlog_log_slower_than, 10000, INTEGER_CONFIG, false, None),

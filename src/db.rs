@@ -1294,25 +1294,27 @@ pub fn expireIfNeeded(server: &mut Server, db: usize, key: &[u8]) -> bool {
 /// key (negative: counted from the end), step. Returns how many they are.
 pub fn getKeysUsingCommandTable(cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
-    if cmd.firstkey == 0 {
-        return 0;
-    }
-    let argc = argv.len() as i32;
-    let last = if cmd.lastkey < 0 { argc + cmd.lastkey } else { cmd.lastkey };
-    let mut j = cmd.firstkey;
-    while j <= last {
-        if j >= argc {
-            // A command with a variable number of arguments was not checked for having all of them
-            // when it was dispatched. A position beyond the end then means that the user passed too
-            // few: no keys, and the command itself reports the error of arity or syntax.
-            assert!(cmd.arity < 0, "a command's keys lie beyond its arity");
-            result.clear();
-            return 0;
-        }
-        result.push(j as usize);
-        j += cmd.keystep;
-    }
+    result.extend(keys_in_command_table(cmd, argv.len()));
     result.len()
+}
+
+/// Iterates over the positions of a command's keys as the command table describes them, if it has
+/// `argc` arguments.
+#[inline]
+pub fn keys_in_command_table(cmd: &redisCommand, argc: usize) -> impl Iterator<Item = usize> {
+    let argc = argc as i32;
+    let last = if cmd.lastkey < 0 { argc + cmd.lastkey } else { cmd.lastkey };
+    let mut keys = cmd.firstkey..last + 1;
+    if cmd.firstkey == 0 {
+        keys = 0..0;
+    } else if last >= argc && !keys.is_empty() {
+        // A command with a variable number of arguments was not checked for having all of them when
+        // it was dispatched. A position beyond the end then means that the user passed too few: no
+        // keys, and the command itself reports the error of arity or syntax.
+        assert!(cmd.arity < 0, "a command's keys lie beyond its arity");
+        keys = 0..0;
+    }
+    keys.step_by(cmd.keystep.max(1) as usize).map(|j| j as usize)
 }
 
 /// Collects the positions of all keys among the arguments of a command, and returns how many they

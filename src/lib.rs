@@ -75,7 +75,7 @@ pub mod server;
 /// `config.c`: the config file and CONFIG.
 pub mod config;
 
-/// `acl.c`: as far as the user `default` and its password go.
+/// `acl.c`: users, and what each of them may do.
 pub mod acl;
 
 // The keyspace.

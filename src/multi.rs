@@ -4,11 +4,11 @@
 //!
 //! Differs: the queue owns copies of the arguments (`Argv`), because those of a command are
 //! borrowed from the query buffer. A command that rewrites its arguments rewrites a copy, so EXEC
-//! has nothing to restore. The only user may run all commands, so EXEC does not check permissions
-//! again.
+//! has nothing to restore.
 
 use std::mem::take;
 
+use crate::acl::{ACLCheckAllPerm, addACLLogEntry};
 use crate::args::Args;
 use crate::db::keyIsExpired;
 use crate::ds::adlist::{listAddNodeTail, listDelNode, listLength, listSearchKey};
@@ -171,8 +171,28 @@ pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     addReplyArrayLen(server, c, commands.len());
     for queued in &commands {
         server[c].cmd = Some(queued.cmd);
+        let argv = queued.argv.as_args();
+        // What the user may do may have changed since the command was queued.
+        if let Err(denied) = ACLCheckAllPerm(server, c, queued.cmd, &argv) {
+            let reason = match denied.reason {
+                ACL_DENIED_CMD => "no permission to execute the command or subcommand",
+                ACL_DENIED_KEY => "no permission to touch the specified keys",
+                ACL_DENIED_CHANNEL => {
+                    "no permission to access one of the channels used as arguments"
+                }
+                ACL_DENIED_AUTH => "no permission",
+            };
+            addACLLogEntry(server, c, denied, &argv, None);
+            addReplyErrorFormat!(
+                server,
+                c,
+                "-NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason: {}",
+                reason
+            );
+            continue;
+        }
         let flags = if server.loading { CMD_CALL_NONE } else { CMD_CALL_FULL };
-        call(server, c, &queued.argv.as_args(), flags);
+        call(server, c, &argv, flags);
         assert_eq!(server[c].flags & CLIENT_BLOCKED, 0);
     }
 

@@ -2816,7 +2816,7 @@ pub fn helloCommand(server: &mut Server, c: ClientId, argv: &Args) {
         if eq_ignore_case(&argv[j], b"AUTH") && moreargs >= 2 {
             redactClientCommandArgument(server, c, argv, j + 1);
             redactClientCommandArgument(server, c, argv, j + 2);
-            if ACLAuthenticateUser(server, c, &argv[j + 1], &argv[j + 2]).is_err() {
+            if ACLAuthenticateUser(server, c, argv, &argv[j + 1], &argv[j + 2]).is_err() {
                 addReplyError(
                     server,
                     c,

@@ -39,6 +39,7 @@ use fidelis_lua::{
 };
 use sha1::{Digest, Sha1};
 
+use crate::acl::{ACLCheckAllPerm, addACLLogEntry};
 use crate::args::Args;
 use crate::blocked::queueClientForReprocessing;
 use crate::lazyfree::freeLuaScriptsAsync;
@@ -522,6 +523,8 @@ fn luaRedisGenericCommand(
 
     server.lua_used = lua_gccount(lua);
     let pushed = execute_for_script(lua, server, &argv.as_args(), &mut raise_error);
+    let c = lua_client(server);
+    server[c].user = None;
     if argv.mem_usage() <= KEPT_BUFFER {
         server.lua_argv = argv;
     }
@@ -558,6 +561,23 @@ fn execute_for_script(
 
     if flags & CMD_NOSCRIPT != 0 {
         return luaPushError(lua, b"This Redis command is not allowed from scripts");
+    }
+
+    if let Err(denied) = ACLCheckAllPerm(server, c, cmd, argv) {
+        addACLLogEntry(server, c, denied, argv, None);
+        let text = match denied.reason {
+            ACL_DENIED_CMD => "The user executing the script can't run this command or subcommand",
+            ACL_DENIED_KEY => {
+                "The user executing the script can't access at least one of the keys mentioned in the command arguments"
+            }
+            ACL_DENIED_CHANNEL => {
+                "The user executing the script can't publish to the channel mentioned in the command"
+            }
+            ACL_DENIED_AUTH => {
+                "The user executing the script is lacking the permissions for the command"
+            }
+        };
+        return luaPushError(lua, text.as_bytes());
     }
 
     // Writes are refused as `processCommand` refuses them, and behind something that is different
@@ -663,7 +683,6 @@ fn execute_for_script(
         reply.clear();
         server[c].buf = reply;
     }
-    server[c].user = None;
     converted?;
     if sorted {
         luaSortArray(lua, server)?;

@@ -21,8 +21,8 @@ use std::ops::{Index, IndexMut};
 use std::os::fd::RawFd;
 
 use crate::acl::{
-    ACLGetCommandCategoryFlagByName, ACLInit, ACLLoadUsersAtStartup, ACLUpdateDefaultUserPassword,
-    addReplyCommandCategories,
+    ACLCheckAllPerm, ACLGetCommandCategoryFlagByName, ACLInit, ACLLoadUsersAtStartup,
+    ACLUpdateDefaultUserPassword, addACLLogEntry, addReplyCommandCategories,
 };
 use crate::ae::*;
 use crate::anet::*;
@@ -279,6 +279,7 @@ pub const COMMANDS: &[CommandSpec] = {
         command("lolwut", lolwut::lolwutCommand, -1, "read-only fast", NOKEYS),
         command("stralgo", s::stralgoCommand, -2, "read-only @string", NOKEYS).getkeys(lcsGetKeys),
         command("reset", networking::resetCommand, 1, "no-script ok-stale ok-loading fast @connection", NOKEYS),
+        command("acl", acl::aclCommand, -2, "admin no-script ok-loading ok-stale", NOKEYS),
         command("failover", replication::failoverCommand, -1, "admin no-script ok-stale", NOKEYS),
     ]
 };
@@ -322,6 +323,7 @@ pub struct CommandTable {
     pub unsubscribeCommand: CommandId,
     pub psubscribeCommand: CommandId,
     pub punsubscribeCommand: CommandId,
+    pub publishCommand: CommandId,
     pub xclaimCommand: CommandId,
     pub xgroupCommand: CommandId,
     pub lpopCommand: CommandId,
@@ -355,6 +357,11 @@ impl CommandTable {
         self.names.names.iter().map(|&(_, id)| &self.commands[id])
     }
 
+    /// Iterates over all commands, renamed or not (the C's `server.orig_commands`).
+    pub fn iter_original(&self) -> impl Iterator<Item = &redisCommand> {
+        self.commands.iter()
+    }
+
     /// Renames a command (`rename-command`): from here on clients know it only by the new name, or
     /// by none if that is empty. `Err`: the reason, for the report of the configuration's error.
     pub fn rename(&mut self, name: &[u8], new_name: &[u8]) -> Result<(), Vec<u8>> {
@@ -380,7 +387,7 @@ impl CommandTable {
 }
 
 /// The commands of the C whose parts are not here. Hardened configurations rename and remove them.
-const absent_commands: &[&str] = &["acl", "asking", "cluster", "module", "readonly", "readwrite"];
+const absent_commands: &[&str] = &["asking", "cluster", "module", "readonly", "readwrite"];
 
 impl Index<CommandId> for CommandTable {
     type Output = redisCommand;
@@ -1780,6 +1787,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     let (select, replconf, migrate) = (id("select"), id("replconf"), id("migrate"));
     let (subscribe, unsubscribe) = (id("subscribe"), id("unsubscribe"));
     let (psubscribe, punsubscribe) = (id("psubscribe"), id("punsubscribe"));
+    let publish = id("publish");
     let (xclaim, xgroup) = (id("xclaim"), id("xgroup"));
     let (lpop, rpop, lmove, blmove) = (id("lpop"), id("rpop"), id("lmove"), id("blmove"));
     let (rpoplpush, brpoplpush) = (id("rpoplpush"), id("brpoplpush"));
@@ -1809,6 +1817,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     table.unsubscribeCommand = unsubscribe;
     table.psubscribeCommand = psubscribe;
     table.punsubscribeCommand = punsubscribe;
+    table.publishCommand = publish;
     table.xclaimCommand = xclaim;
     table.xgroupCommand = xgroup;
     table.lpopCommand = lpop;
@@ -2194,6 +2203,29 @@ pub fn cmdHasMovableKeys(cmd: &redisCommand) -> bool {
     cmd.getkeys_proc.is_some()
 }
 
+/// Rejects a command that the user may not run, or not with these keys or channels, and logs that.
+#[cold]
+fn reject_denied_command(server: &mut Server, c: ClientId, argv: &Args, denied: Denied) {
+    addACLLogEntry(server, c, denied, argv, None);
+    let name = server[c].cmd.map_or("", |cmd| server.commands[cmd].name);
+    let text = match denied.reason {
+        ACL_DENIED_CMD => bformat!(
+            "-NOPERM this user has no permissions to run the '{}' command or its subcommand",
+            name
+        ),
+        ACL_DENIED_KEY => {
+            b"-NOPERM this user has no permissions to access one of the keys used as arguments"
+                .to_vec()
+        }
+        ACL_DENIED_CHANNEL => {
+            b"-NOPERM this user has no permissions to access one of the channels used as arguments"
+                .to_vec()
+        }
+        ACL_DENIED_AUTH => b"no permission".to_vec(),
+    };
+    rejectCommandFormat(server, c, argv, text);
+}
+
 /// Processes a command that was received whole: executes it, queues it in a transaction, or rejects
 /// it.
 ///
@@ -2274,10 +2306,16 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     let is_may_replicate_command = cmd_flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
 
     // A client that is not authenticated may only run commands flagged `no-auth`, such as AUTH and
-    // HELLO. After that the one user there is may do everything.
+    // HELLO.
     let no_auth = command.flags & CMD_NO_AUTH != 0;
     if !no_auth && authRequired(server, c) {
         rejectCommand(server, c, argv, shared::noautherr);
+        return C_OK;
+    }
+
+    // Reject what the user may not do.
+    if let Err(denied) = ACLCheckAllPerm(server, c, cmd, argv) {
+        reject_denied_command(server, c, argv, denied);
         return C_OK;
     }
 

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Index, IndexMut};
 use std::os::fd::RawFd;
 
+use crate::acl::{ACLLogEntry, KeyPattern, Users};
 use crate::ae::{AeState, EventLoop};
 use crate::args::{ArgRange, Args, Argv, CommandPrefetch};
 pub use crate::clients::{ClientId, Clients};
@@ -344,6 +345,31 @@ pub const USER_FLAG_NOPASS: u64 = 1 << 4;
 pub const USER_FLAG_ALLCHANNELS: u64 = 1 << 5;
 pub const USER_FLAG_SANITIZE_PAYLOAD: u64 = 1 << 6;
 pub const USER_FLAG_SANITIZE_PAYLOAD_SKIP: u64 = 1 << 7;
+
+/// The bits of a user's bitmap of commands; no command has the last one.
+pub const USER_COMMAND_BITS_COUNT: usize = 1024;
+
+/// Why a user is denied something.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub enum AclDenied {
+    /// It may not run the command, or not this subcommand of it.
+    ACL_DENIED_CMD,
+    /// It may not touch a key.
+    ACL_DENIED_KEY,
+    /// Nobody may log in with this name and password. Only in the log.
+    ACL_DENIED_AUTH,
+    /// It may not use a channel.
+    ACL_DENIED_CHANNEL,
+}
+pub use AclDenied::*;
+
+/// What `ACLCheckAllPerm` says of a command that is denied.
+#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+pub struct Denied {
+    pub reason: AclDenied,
+    /// Which argument is the key or the channel.
+    pub argpos: usize,
+}
 // How a key is looked up: NOTOUCH leaves its LRU alone, NONOTIFY tells nobody that it was missing.
 pub const LOOKUP_NONE: i32 = 0;
 pub const LOOKUP_NOTOUCH: i32 = 1 << 0;
@@ -543,8 +569,16 @@ pub const DefaultUser: UserId = 0;
 pub struct User {
     pub name: Vec<u8>,
     pub flags: u64,
+    /// A bit for each command, by its id.
+    pub allowed_commands: [u64; USER_COMMAND_BITS_COUNT / 64],
+    /// Of commands whose bit is not set, the subcommands that are allowed all the same.
+    pub allowed_subcommands: BTreeMap<CommandId, Vec<Vec<u8>>>,
     /// SHA-256 of each password, in hex.
     pub passwords: Vec<Vec<u8>>,
+    /// The keys that are allowed. Empty with `USER_FLAG_ALLKEYS`.
+    pub patterns: Vec<KeyPattern>,
+    /// The channels that are allowed. Empty with `USER_FLAG_ALLCHANNELS`.
+    pub channels: Vec<Vec<u8>>,
 }
 
 /// One block of a client's reply list.
@@ -1300,7 +1334,12 @@ pub struct Server {
     pub lazyfree_lazy_user_flush: bool,
 
     // Users
-    pub users: Vec<User>,
+    pub users: Users,
+    /// The file of users, empty if there is none.
+    pub acl_filename: Vec<u8>,
+    /// What was denied, the latest first.
+    pub ACLLog: VecDeque<ACLLogEntry>,
+    pub acllog_max_len: usize,
     pub requirepass: Option<Vec<u8>>,
     /// The channels a new user may use: `USER_FLAG_ALLCHANNELS` or 0.
     pub acl_pubsub_default: i32,

@@ -17,7 +17,7 @@ impl Fixture {
         server.proto_max_bulk_len = 512 * 1024 * 1024;
         server.client_max_querybuf_len = 1024 * 1024 * 1024;
         server.db.push(RedisDb::default());
-        server.users.push(User { flags: USER_FLAG_NOPASS, ..User::default() });
+        server.users.insert(User { flags: USER_FLAG_NOPASS, ..User::default() });
         let (ours, theirs) = socket::socketpair().unwrap();
         let conn = connCreateAcceptedSocket(&mut server.net, ours);
         let c = createClient(&mut server, Some(conn));

@@ -180,10 +180,10 @@ fn master() -> (Server, ClientId) {
         slaveseldb: -1,
         repl_backlog_size: 16 * 1024,
         child_pid: -1,
-        users: vec![User { flags: USER_FLAG_NOPASS, ..User::default() }],
         ..Server::default()
     };
     populateCommandTable(&mut server.commands);
+    ACLInit(&mut server);
     crate::replication::createReplicationBacklog(&mut server);
     let client = Client { resp: 2, user: Some(DefaultUser), ..Client::default() };
     let c = server.clients.insert(client);

@@ -1,0 +1,743 @@
+//! Users: what each of them may do, what is said and logged where one may not, and the files that
+//! keep them.
+
+#[path = "support/ask.rs"]
+mod ask;
+mod support;
+
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use ask::{Ask, next};
+use support::*;
+
+const WRONGPASS: &str = "-WRONGPASS invalid username-password pair or user is disabled.";
+const NO_KEY: &str =
+    "-NOPERM this user has no permissions to access one of the keys used as arguments";
+const NO_CHANNEL: &str =
+    "-NOPERM this user has no permissions to access one of the channels used as arguments";
+// SHA-256 of "one" and of "two".
+const ONE: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+const TWO: &str = "3fc4ccfe745870e2c0d99f71f30ff0656c8dedd41cc1d7d3d376b0dbe685e2f3";
+
+fn no_command(name: &str) -> String {
+    format!("-NOPERM this user has no permissions to run the '{name}' command or its subcommand")
+}
+
+/// A connection of a user who needs no password.
+#[track_caller]
+fn login(server: &TestServer, user: &str) -> Conn {
+    let mut c = server.conn();
+    assert_eq!(c.ask(&format!("AUTH {user} x")), "OK");
+    c
+}
+
+/// The latest entries of the log, each as `count reason context object username`.
+#[track_caller]
+fn acl_log(c: &mut Conn) -> Vec<String> {
+    let entries = c.cmd(&["ACL", "LOG"]);
+    let entry = |e: &Reply| {
+        let field = |i: usize| e.array()[2 * i + 1].text();
+        (0..5).map(field).collect::<Vec<_>>().join(" ")
+    };
+    entries.array().iter().map(entry).collect()
+}
+
+/// What a rule does, as ACL LIST shows it; and what is said of a wrong one, which changes nothing.
+#[test]
+fn rules() {
+    let mut s = TestServer::start(&[]);
+    for (rules, shown) in [
+        ("", "off &* -@all"),
+        ("on nopass ~* +@all", "on nopass ~* &* +@all"),
+        ("off resetpass resetkeys nocommands", "off &* -@all"),
+        ("ON >one >two #one_hash", "on #one_hash #two_hash &* -@all"),
+        ("<one", "on #two_hash &* -@all"),
+        ("!two_hash ~a ~b* ~a", "on ~a ~b* &* -@all"),
+        ("resetchannels &c &d* &c +get", "on ~a ~b* resetchannels &c &d* -@all +get"),
+        (
+            "allkeys +config|get +CONFIG|Set +config|GET",
+            "on ~* resetchannels &c &d* -@all +get +config|get +config|Set",
+        ),
+        ("+config", "on ~* resetchannels &c &d* -@all +get +config"),
+        (
+            "-config +@all -config +config|get",
+            "on ~* resetchannels &c &d* +@all -config +config|get",
+        ),
+        ("allchannels -@all +@string -get", "on ~* &* -@all +@string -get"),
+        ("+@all -@dangerous", "on ~* &* +@all -@dangerous"),
+        ("skip-sanitize-payload", "on skip-sanitize-payload ~* &* +@all -@dangerous"),
+        ("sanitize-payload", "on sanitize-payload ~* &* +@all -@dangerous"),
+        ("reset", "off sanitize-payload &* -@all"),
+    ] {
+        let rules = rules.replace("one_hash", ONE).replace("two_hash", TWO);
+        assert_eq!(s.ask(&format!("ACL SETUSER u {rules}")), "OK", "{rules}");
+        let shown = shown.replace("one_hash", ONE).replace("two_hash", TWO);
+        let list = s.cmd(&["ACL", "LIST"]).array()[1].text();
+        assert_eq!(list, format!("user u {shown}"), "{rules}");
+    }
+    for (rule, why) in [
+        ("nonsense", "Syntax error"),
+        ("(+get ~k)", "Syntax error"),
+        ("%R~k", "Syntax error"),
+        ("+config|", "Syntax error"),
+        ("~a b", "Syntax error"),
+        ("+nosuch", "Unknown command or category name in ACL"),
+        ("+", "Unknown command or category name in ACL"),
+        ("-config|get", "Unknown command or category name in ACL"),
+        ("+@nosuch", "Unknown command or category name in ACL"),
+        ("<three", "The password you are trying to remove from the user does not exist"),
+        (
+            "#12",
+            "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters",
+        ),
+        (
+            "!12",
+            "The password hash must be exactly 64 characters and contain only lowercase hexadecimal characters",
+        ),
+    ] {
+        assert_eq!(
+            s.cmd(&["ACL", "SETUSER", "u", "on", "+@all", rule]).text(),
+            format!("-ERR Error in ACL SETUSER modifier '{rule}': {why}")
+        );
+    }
+    for (all, rule, kind) in [("~*", "~a", "keys"), ("&*", "&a", "channels")] {
+        let what = if kind == "keys" { "patterns" } else { "channels" };
+        assert_eq!(
+            s.cmd(&["ACL", "SETUSER", "u", all, rule]).text(),
+            format!(
+                "-ERR Error in ACL SETUSER modifier '{rule}': Adding a pattern after the * pattern (or the 'all{kind}' flag) is not valid and does not have any effect. Try 'reset{kind}' to start with an empty list of {what}"
+            )
+        );
+    }
+    assert_eq!(
+        s.cmd(&["ACL", "SETUSER", "a b", "on"]).text(),
+        "-ERR Usernames can't contain spaces or null characters"
+    );
+    assert_eq!(
+        s.ask("ACL LIST"),
+        "[user default on nopass ~* &* +@all user u off sanitize-payload &* -@all]"
+    );
+    assert_eq!(s.ask("ACL USERS"), "[default u]");
+    assert_eq!(
+        s.ask("ACL GETUSER default"),
+        "[flags [on allkeys allchannels allcommands nopass] passwords [] commands +@all keys [*] channels [*]]"
+    );
+    assert_eq!(s.ask("ACL GETUSER nobody"), "(nil)");
+    let mut c = s.conn();
+    c.ask("HELLO 3");
+    c.ask("ACL SETUSER u >one ~k* resetchannels +get +config|get");
+    let shown = format!(
+        "{{flags=[off sanitize-payload] passwords=[{ONE}] commands=-@all +get +config|get keys=[k*] channels=[]}}"
+    );
+    assert_eq!(c.ask("ACL GETUSER u"), shown);
+    c.ask("CONFIG SET acl-pubsub-default resetchannels");
+    c.ask("ACL SETUSER v");
+    assert!(c.ask("ACL LIST").contains("user v off resetchannels -@all"));
+}
+
+/// What the other subcommands of ACL say.
+#[test]
+fn acl_command() {
+    let mut s = TestServer::start(&[]);
+    assert_eq!(s.ask("ACL WHOAMI"), "default");
+    let categories = s.cmd(&["ACL", "CAT"]);
+    assert_eq!(categories.array().len(), 21);
+    assert_eq!(s.ask("ACL CAT transaction"), "[multi exec discard watch unwatch]");
+    assert_eq!(s.ask("ACL CAT x"), "-ERR Unknown category 'x'");
+    for (bits, digits) in [("", 64), ("1", 1), ("4", 1), ("5", 2), ("4096", 1024)] {
+        let pass = s.ask(&format!("ACL GENPASS {bits}"));
+        assert!(pass.len() == digits && pass.bytes().all(|b| b.is_ascii_hexdigit()), "{pass}");
+    }
+    for bits in ["0", "4097", "-1"] {
+        assert_eq!(
+            s.ask(&format!("ACL GENPASS {bits}")),
+            "-ERR ACL GENPASS argument must be the number of bits for the output password, a positive number up to 4096"
+        );
+    }
+    assert_eq!(s.ask("ACL DELUSER a default"), "-ERR The 'default' user cannot be removed");
+    assert_eq!(s.ask("ACL DELUSER a b"), "0");
+    for line in ["ACL LOAD", "ACL SAVE"] {
+        assert!(
+            s.ask(line).starts_with("-ERR This Redis instance is not configured to use an ACL")
+        );
+    }
+    assert_eq!(
+        s.ask("ACL NOSUCH"),
+        "-ERR Unknown subcommand or wrong number of arguments for 'NOSUCH'. Try ACL HELP."
+    );
+    assert!(
+        s.ask("ACL HELP")
+            .starts_with("[ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:")
+    );
+}
+
+/// Each way in which something is denied, what is said, and what is logged of it.
+#[test]
+fn what_is_denied() {
+    let s = TestServer::start(&[]);
+    let mut admin = s.conn();
+    admin.ask("SET a:1 v");
+    admin.ask("ACL SETUSER u on nopass ~a:* resetchannels &c* +get +set +mget +multi +exec +discard +eval +publish +subscribe +psubscribe +config|get");
+    let mut u = login(&s, "u");
+    for (line, said) in [
+        ("GET a:1", "v".to_string()),
+        ("GET b:1", NO_KEY.into()),
+        ("MGET a:1 b:1", NO_KEY.into()),
+        ("DEL a:1", no_command("del")),
+        ("CONFIG GET port", format!("[port {}]", s.port)),
+        ("CONFIG SET port 1", no_command("config")),
+        ("PUBLISH c1 m", "0".into()),
+        ("PUBLISH d m", NO_CHANNEL.into()),
+        ("SUBSCRIBE c1 d", NO_CHANNEL.into()),
+        // A pattern has to be one of the user's own.
+        ("PSUBSCRIBE c1*", NO_CHANNEL.into()),
+        ("AUTH nobody x", WRONGPASS.into()),
+        ("HELLO 3 AUTH default-user x", WRONGPASS.into()),
+        ("NOSUCH", "-ERR unknown command `NOSUCH`, with args beginning with: ".into()),
+        ("GET", "-ERR wrong number of arguments for 'get' command".into()),
+    ] {
+        assert_eq!(u.ask(line), said, "{line}");
+    }
+    let script = |u: &mut Conn, body: &str| u.cmd(&["EVAL", body, "0"]).text();
+    for (body, what) in [
+        ("return redis.call('DEL', 'a:1')", "run this command or subcommand"),
+        (
+            "return redis.call('GET', 'b:1')",
+            "access at least one of the keys mentioned in the command arguments",
+        ),
+        (
+            "return redis.call('PUBLISH', 'd', 'm')",
+            "publish to the channel mentioned in the command",
+        ),
+    ] {
+        let said = script(&mut u, body);
+        assert!(said.contains(&format!("The user executing the script can't {what}")), "{said}");
+    }
+    assert_eq!(script(&mut u, "return redis.call('GET', 'a:1')"), "v");
+    // What cannot be queued ends the transaction.
+    assert_eq!(u.ask("MULTI"), "OK");
+    assert_eq!(u.ask("INCR a:1"), no_command("incr"));
+    assert_eq!(u.ask("EXEC"), "-EXECABORT Transaction discarded because of previous errors.");
+    // What was queued and is not allowed any more is not executed; the rest is.
+    assert_eq!(
+        [u.ask("MULTI"), u.ask("SET a:1 1"), u.ask("GET a:1"), u.ask("PUBLISH c2 m")],
+        ["OK", "QUEUED", "QUEUED", "QUEUED"]
+    );
+    assert_eq!(admin.ask("ACL SETUSER u -set resetchannels"), "OK");
+    let head = "-NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command is no longer allowed for the following reason:";
+    assert_eq!(
+        u.ask("EXEC"),
+        format!(
+            "[{head} no permission to execute the command or subcommand v {head} no permission to access one of the channels used as arguments]"
+        )
+    );
+    assert_eq!([u.ask("MULTI"), u.ask("GET a:1")], ["OK", "QUEUED"]);
+    assert_eq!(admin.ask("ACL SETUSER u resetkeys"), "OK");
+    assert_eq!(u.ask("EXEC"), format!("[{head} no permission to touch the specified keys]"));
+
+    assert_eq!(
+        acl_log(&mut admin),
+        [
+            "1 key multi a:1 u",
+            "1 channel multi c2 u",
+            "1 command multi set u",
+            "1 command multi incr u",
+            "1 channel lua d u",
+            "1 key lua b:1 u",
+            "1 command lua del u",
+            "1 auth toplevel HELLO default-user",
+            "1 auth toplevel AUTH nobody",
+            "1 channel toplevel c1* u",
+        ]
+    );
+    assert_eq!(admin.cmd(&["ACL", "LOG", "100"]).array().len(), 14);
+    // One like an entry that is among the first ten is counted there.
+    assert_eq!(u.ask("INCR x"), no_command("incr"));
+    assert_eq!(u.ask("INCR y"), no_command("incr"));
+    let log = admin.cmd(&["ACL", "LOG", "1"]);
+    let newest = log.array()[0].array();
+    let names: Vec<String> = newest.iter().step_by(2).map(Reply::text).collect();
+    assert_eq!(
+        names,
+        ["count", "reason", "context", "object", "username", "age-seconds", "client-info"]
+    );
+    assert_eq!(newest[1].int(), 2);
+    let info = newest[13].text();
+    assert!(info.contains(" cmd=incr user=u ") && !info.contains('\n'), "{info}");
+    for (count, len) in [("0", 0), ("-5", 0), ("3", 3), ("1000", 15)] {
+        assert_eq!(admin.cmd(&["ACL", "LOG", count]).array().len(), len);
+    }
+    assert_eq!(admin.ask("ACL LOG x"), "-ERR value is not an integer or out of range");
+    assert_eq!(admin.ask("CONFIG SET acllog-max-len 2"), "OK");
+    u.ask("TTL a:1");
+    assert_eq!(acl_log(&mut admin), ["1 command toplevel ttl u", "2 command toplevel incr u"]);
+    assert_eq!([admin.ask("ACL LOG RESET"), admin.ask("ACL LOG")], ["OK", "[]"]);
+}
+
+/// Logging in: what a connection is before, after, and after a failure.
+#[test]
+fn logging_in() {
+    let s = TestServer::start(&[]);
+    let mut admin = s.conn();
+    for line in ["ACL SETUSER u on >one +@all ~*", "ACL SETUSER off off nopass +@all"] {
+        assert_eq!(admin.ask(line), "OK");
+    }
+    let mut c = s.conn();
+    for line in ["AUTH u two", "AUTH nobody one", "AUTH off one", "AUTH U one"] {
+        assert_eq!(c.ask(line), WRONGPASS, "{line}");
+    }
+    assert_eq!(c.ask("ACL WHOAMI"), "default", "who it was");
+    assert_eq!([c.ask("AUTH u one"), c.ask("ACL WHOAMI")], ["OK", "u"]);
+    assert!(c.ask("HELLO 3 AUTH default any SETNAME me").contains("proto=3"));
+    assert_eq!(c.ask("ACL WHOAMI"), "default");
+    assert!(c.ask("AUTH x").starts_with("-ERR AUTH <password> called without any password"));
+    assert_eq!(c.ask("AUTH a b c"), "-ERR syntax error");
+    // RESET makes it the user it began as.
+    assert_eq!(
+        [c.ask("AUTH u one"), c.ask("RESET"), c.ask("ACL WHOAMI")],
+        ["OK", "RESET", "default"]
+    );
+
+    // Who is disabled may go on, but not come back.
+    let mut u = s.conn();
+    assert_eq!([u.ask("AUTH u one"), admin.ask("ACL SETUSER u off")], ["OK", "OK"]);
+    assert_eq!([u.ask("PING"), u.ask("AUTH u one")], ["PONG", WRONGPASS]);
+    assert!(admin.ask("CLIENT LIST").contains(" user=u "));
+    assert_eq!(admin.ask("CLIENT KILL USER nobody"), "-ERR No such user 'nobody'");
+    assert_eq!(admin.ask("CLIENT KILL USER u"), "1");
+    assert!(u.is_closed());
+
+    // Without its password, or disabled, `default` is nobody's any more.
+    assert_eq!(admin.ask("ACL SETUSER u on"), "OK");
+    assert_eq!(admin.ask("ACL SETUSER default off"), "OK");
+    let mut c = s.conn();
+    assert_eq!(c.ask("PING"), "-NOAUTH Authentication required.");
+    assert!(c.ask("HELLO 3").starts_with("-NOAUTH HELLO must be called with the client already"));
+    assert_eq!([c.ask("AUTH u one"), c.ask("PING")], ["OK", "PONG"]);
+    assert_eq!(c.ask("ACL SETUSER default on resetpass"), "OK");
+    assert_eq!(s.conn().ask("PING"), "-NOAUTH Authentication required.");
+
+    // `requirepass` is the password of `default`.
+    assert_eq!(c.ask("CONFIG SET requirepass two"), "OK");
+    assert!(c.ask("ACL LIST").contains(&format!("user default on #{TWO} ~* &* +@all")));
+    assert_eq!(s.conn().ask("AUTH two"), "OK");
+    assert_eq!(c.ask("ACL SETUSER default >one"), "OK");
+    assert_eq!([s.conn().ask("AUTH one"), s.conn().ask("AUTH two")], ["OK", "OK"]);
+    assert_eq!(c.cmd(&["CONFIG", "SET", "requirepass", ""]).text(), "OK");
+    assert!(c.ask("ACL LIST").contains("user default on nopass ~* &* +@all"));
+}
+
+/// Passwords are seen by nobody.
+#[test]
+fn passwords_are_redacted() {
+    let s = TestServer::start(&["--slowlog-log-slower-than", "0"]);
+    let mut c = s.conn();
+    c.ask("CONFIG SET slowlog-max-len 0");
+    c.ask("CONFIG SET slowlog-max-len 100");
+    for line in [
+        "ACL SETUSER u on >secret +@all",
+        "ACL SETUSER u nonsense",
+        "ACL GETUSER u",
+        "AUTH u secret",
+        "AUTH u wrong",
+        "HELLO 2 AUTH u secret SETNAME me",
+    ] {
+        c.ask(line);
+    }
+    let seen = c.ask("SLOWLOG GET");
+    for word in ["secret", "wrong", "nonsense"] {
+        assert!(!seen.contains(word), "{seen}");
+    }
+    for line in [
+        "[ACL SETUSER (redacted) (redacted) (redacted) (redacted)]",
+        "[ACL SETUSER (redacted) (redacted)]",
+        "[ACL GETUSER u]",
+        "[AUTH (redacted) (redacted)]",
+        "[HELLO 2 AUTH (redacted) (redacted) SETNAME me]",
+    ] {
+        assert!(seen.contains(line), "{line}: {seen}");
+    }
+}
+
+/// A user who is removed is so at once: its connections are closed, the one that asked for it when
+/// it has the reply.
+#[test]
+fn removed_users_lose_their_connections() {
+    let s = TestServer::start(&[]);
+    let mut admin = s.conn();
+    for user in ["u", "v", "w"] {
+        admin.ask(&format!("ACL SETUSER {user} on nopass ~* +@all"));
+    }
+    let [mut u, mut v, mut blocked, mut sub] = ["u", "v", "u", "u"].map(|user| login(&s, user));
+    blocked.send(&["BLPOP", "nothing", "0"]);
+    assert_eq!(sub.ask("SUBSCRIBE c"), "[subscribe c 1]");
+    wait_for("it blocks", || s.info("blocked_clients") == "1");
+    assert_eq!(admin.ask("ACL DELUSER u nobody"), "1");
+    assert!(u.is_closed() && blocked.is_closed() && sub.is_closed());
+    assert_eq!(v.ask("PING"), "PONG");
+
+    // Its own, in a transaction. What comes behind that is not executed.
+    let mut again = login(&s, "v");
+    for line in ["MULTI", "SET k 1", "ACL DELUSER v", "SET l 1"] {
+        v.ask(line);
+    }
+    v.raw(&[Conn::encode(&["EXEC"]), Conn::encode(&["SET", "m", "1"])].concat()).unwrap();
+    let said = v.read_to_end();
+    assert!(said.starts_with(b"*3\r\n+OK\r\n:1\r\n"), "{}", String::from_utf8_lossy(&said));
+    assert!(again.is_closed());
+    assert_eq!(admin.ask("EXISTS m"), "0");
+    assert_eq!(admin.ask("ACL USERS"), "[default w]");
+    // A new user who gets the place of an old one has nothing of it.
+    let mut w = login(&s, "w");
+    assert_eq!(admin.ask("ACL SETUSER x on nopass"), "OK");
+    assert_eq!([w.ask("ACL WHOAMI"), login(&s, "x").ask("GET k")], ["w".into(), no_command("get")]);
+}
+
+/// Who is subscribed to a channel that the user loses, loses the connection; others do not.
+#[test]
+fn subscribers_lose_what_is_taken_away() {
+    let s = TestServer::start(&[]);
+    let mut admin = s.conn();
+    admin.ask("ACL SETUSER u on nopass resetchannels &a &b* &c +@all");
+    let subscriber = |line: &str| {
+        let mut c = login(&s, "u");
+        assert!(c.ask(line).starts_with(&format!("[{}", line[..9].to_lowercase())), "{line}");
+        c
+    };
+    let mut a = subscriber("SUBSCRIBE a");
+    let mut b1 = subscriber("SUBSCRIBE b1");
+    let mut b = subscriber("PSUBSCRIBE b*");
+    let mut nothing = login(&s, "u");
+    // More changes nothing for them.
+    assert_eq!(admin.ask("ACL SETUSER u &d"), "OK");
+    assert_eq!(admin.ask("PUBLISH a m") + &admin.ask("PUBLISH b1 m"), "12");
+    assert_eq!([next(&mut a), next(&mut b1)], ["[message a m]", "[message b1 m]"]);
+    assert_eq!(next(&mut b), "[pmessage b* b1 m]");
+    // A channel may be left to them by another pattern, a pattern only by itself.
+    assert_eq!(admin.ask("ACL SETUSER u resetchannels &a &?*"), "OK");
+    assert!(b.is_closed());
+    assert_eq!(admin.ask("ACL SETUSER u resetchannels &b1"), "OK");
+    assert!(a.is_closed());
+    assert_eq!([admin.ask("PUBLISH b1 m"), next(&mut b1)], ["1", "[message b1 m]"]);
+    // All channels are more than any others.
+    assert_eq!(admin.ask("ACL SETUSER u allchannels"), "OK");
+    assert_eq!(admin.ask("ACL SETUSER u resetchannels"), "OK");
+    assert!(b1.is_closed());
+    assert_eq!(nothing.ask("PING"), "PONG");
+
+    // Itself, which RESP3 allows: it gets the reply first.
+    let mut own = login(&s, "u");
+    own.ask("HELLO 3");
+    assert_eq!(admin.ask("ACL SETUSER u &c"), "OK");
+    assert_eq!(own.ask("SUBSCRIBE c"), ">[subscribe c 1]");
+    assert_eq!(own.ask("ACL SETUSER u resetchannels"), "OK");
+    assert!(own.is_closed());
+    assert_eq!(admin.ask("PUBLISH c m"), "0");
+}
+
+/// Runs our server until it ends by itself, which it does with 1; what it said.
+fn fails_to_start(dir: &Folder, args: &[&str]) -> String {
+    let port = free_port().to_string();
+    let args = [args, &["--port", &port]].concat();
+    let out = Command::new(OURS).args(args).current_dir(&dir.0).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned()
+}
+
+/// The ACL file: read at the start and by ACL LOAD, all of it or nothing; written by ACL SAVE.
+#[test]
+fn the_file_of_users() {
+    let dir = Folder::new();
+    let file = dir.path("users.acl");
+    std::fs::write(
+        &file,
+        "\n  user default on nopass  ~* &* +@all \r\n\nuser u on nopass ~a* +get\t\nuser v off >one\nuser  on\n",
+    )
+    .unwrap();
+    let s = TestServer::start_in(dir, OURS, &["--aclfile", "users.acl"]);
+    let mut admin = s.conn();
+    let at_start = format!(
+        "[user  on &* -@all user default on nopass sanitize-payload ~* &* +@all user u on nopass ~a* &* -@all +get user v off #{ONE} &* -@all]"
+    );
+    assert_eq!(admin.ask("ACL LIST"), at_start);
+
+    // ACL SAVE writes what ACL LIST shows.
+    assert_eq!(admin.ask("ACL SETUSER w on >two +@all -@dangerous +config|get"), "OK");
+    let list = admin.cmd(&["ACL", "LIST"]);
+    assert_eq!(admin.ask("ACL SAVE"), "OK");
+    let lines: Vec<String> = list.array().iter().map(|l| l.text() + "\n").collect();
+    assert_eq!(std::fs::read_to_string(s.dir.path("users.acl")).unwrap(), lines.concat());
+
+    // ACL LOAD closes the connections of all but `default`.
+    let (mut u, mut default) = (login(&s, "u"), s.conn());
+    assert_eq!([u.ask("GET a"), default.ask("PING")], ["(nil)", "PONG"]);
+    std::fs::write(
+        s.dir.path("users.acl"),
+        "user u on nopass ~b* +get\nuser default on nopass ~* +@all -echo\n",
+    )
+    .unwrap();
+    assert_eq!(admin.ask("ACL LOAD"), "OK");
+    assert!(u.is_closed());
+    assert_eq!(default.ask("ECHO x"), no_command("echo"), "it has its new rules at once");
+    assert_eq!(login(&s, "u").ask("GET b"), "(nil)");
+    assert_eq!(admin.ask("ACL USERS"), "[default u]");
+
+    // Nothing is taken of a file that has errors, and all of them are named.
+    let place = s.dir.path("users.acl");
+    let list = admin.ask("ACL LIST");
+    let end =
+        "WARNING: ACL errors detected, no change to the previously active ACL rules was performed";
+    for (file, errors) in [
+        (
+            "user x on\nuser\n",
+            "users.acl:2 should start with user keyword followed by the username. ",
+        ),
+        (
+            "# a comment\nUSER x\n",
+            "users.acl:1 should start with user keyword followed by the username. users.acl:2 should start with user keyword followed by the username. ",
+        ),
+        ("user x on\nuser a\tb on\n", "'users.acl:2: username 'a b' contains invalid characters. "),
+        (
+            "user x +nosuch ~* ~a nonsense\nuser y\n",
+            "users.acl:1: Unknown command or category name in ACL. users.acl:1: Adding a pattern after the * pattern (or the 'allkeys' flag) is not valid and does not have any effect. Try 'resetkeys' to start with an empty list of patterns. users.acl:1: Syntax error. ",
+        ),
+        (
+            "user x on (+@all ~k)\n",
+            "users.acl:1: Syntax error (selectors, as in '(+get ~key)', need Redis 7.0). ",
+        ),
+        (
+            "user x +@all -config|set\n",
+            "users.acl:1: Unknown command or category name in ACL (a subcommand can only be added; to take it away from an allowed command needs Redis 7.0). ",
+        ),
+        // A NUL ends what is read of its line, with the end of the line.
+        ("user x\0 on\n nonsense\n", "users.acl:1: Syntax error. "),
+    ] {
+        std::fs::write(&place, file).unwrap();
+        let errors = errors.replace("'a b'", "'a\tb'");
+        assert_eq!(admin.ask("ACL LOAD"), format!("-ERR {errors}{end}"), "{file}");
+        assert_eq!(admin.ask("ACL LIST"), list);
+    }
+    std::fs::remove_file(&place).unwrap();
+    assert_eq!(
+        admin.ask("ACL LOAD"),
+        "-ERR Error loading ACLs, opening file 'users.acl': No such file or directory"
+    );
+    std::fs::create_dir(&place).unwrap();
+    assert_eq!(
+        admin.ask("ACL LOAD"),
+        "-ERR Error loading ACLs, reading file 'users.acl': Is a directory"
+    );
+    // It cannot be replaced either, and nothing is left of the attempt.
+    assert!(admin.ask("ACL SAVE").starts_with("-ERR There was an error trying to save the ACLs."));
+    s.wait_for_log("Renaming ACL file for ACL SAVE: Is a directory");
+    std::fs::remove_dir(&place).unwrap();
+    let left = |dir: &Folder| {
+        let names = std::fs::read_dir(&dir.0).unwrap().map(|e| e.unwrap().file_name());
+        names.filter(|n| n.to_string_lossy().contains("users")).count()
+    };
+    assert_eq!(left(&s.dir), 0);
+    assert_eq!(admin.ask("ACL SAVE"), "OK");
+    assert_eq!(left(&s.dir), 1);
+    let mode = std::fs::metadata(&place).unwrap().permissions().mode();
+    assert_eq!(mode & 0o133, 0, "nobody but its owner writes it");
+    assert_eq!(admin.ask("ACL LIST"), list);
+}
+
+/// A start with users that are wrong, or in two places, is none.
+#[test]
+fn wrong_users_at_the_start() {
+    let dir = Folder::new();
+    std::fs::write(dir.path("users.acl"), "user u nonsense\n").unwrap();
+    let said = fails_to_start(&dir, &["--aclfile", "users.acl"]);
+    assert!(
+        said.contains(
+            "Aborting Redis startup because of ACL errors: users.acl:1: Syntax error. WARNING"
+        ),
+        "{said}"
+    );
+    let said = fails_to_start(&dir, &["--aclfile", "nosuch.acl"]);
+    assert!(said.contains("Aborting Redis startup because of ACL errors: Error loading ACLs, opening file 'nosuch.acl': No such file"), "{said}");
+    let said = fails_to_start(&dir, &["--aclfile", "users.acl", "--user", "u", "on"]);
+    assert!(said.contains("Configuring Redis with users defined in redis.conf and at the same setting an ACL file path is invalid."), "{said}");
+    for (line, why) in [
+        (
+            "user u on +nosuch",
+            "Error loading ACL rule '+nosuch' for the user named 'u': Unknown command or category name in ACL",
+        ),
+        (
+            "user u on +@all -config|set",
+            "Error loading ACL rule '-config|set' for the user named 'u': Unknown command or category name in ACL (a subcommand can only be added",
+        ),
+        ("user \"u v\" on", "Spaces not allowed in ACL usernames"),
+    ] {
+        std::fs::write(dir.path("c"), format!("{line}\n")).unwrap();
+        let said = fails_to_start(&dir, &["c"]);
+        assert!(
+            said.contains(why) && said.contains("Critical error while loading ACLs. Exiting."),
+            "{said}"
+        );
+    }
+}
+
+/// Users of the config file, and CONFIG REWRITE of them.
+#[test]
+fn users_of_the_config_file() {
+    let dir = Folder::new();
+    let conf = format!(
+        "acl-pubsub-default resetchannels\nuser gone on nopass\nuser u on >one ~k* &c -@all +get +config|get\nuser u on #{TWO} +@read\nuser v\n"
+    );
+    std::fs::write(dir.path("c"), conf).unwrap();
+    let conf_path = dir.path("c").to_str().unwrap().to_string();
+    let mut s = TestServer::start_in(dir, OURS, &["--include", &conf_path]);
+    s.wait_for_log("The user 'v' is disabled (there is no 'on' modifier in the user description). Make sure this is not a configuration error.");
+    let list = s.ask("ACL LIST");
+    assert_eq!(
+        list,
+        format!(
+            "[user default on nopass ~* &* +@all user gone on nopass resetchannels -@all user u on sanitize-payload #{TWO} resetchannels -@all +@read user v off resetchannels -@all]"
+        )
+    );
+}
+
+/// A rewrite has a line for each user there is, in the places of the old lines, and none for those
+/// who are gone; with an ACL file it has none at all.
+#[test]
+fn rewritten_users() {
+    for aclfile in [false, true] {
+        let dir = Folder::new();
+        let users = if aclfile {
+            "aclfile users.acl\n"
+        } else {
+            "user gone on nopass\nuser u on >one ~k*\n"
+        };
+        std::fs::write(dir.path("c"), format!("# users\n{users}save \"\"\n")).unwrap();
+        std::fs::write(dir.path("users.acl"), "").unwrap();
+        let port = free_port();
+        let mut child = Command::new(OURS)
+            .args(["c", "--port", &port.to_string(), "--logfile", "log"])
+            .current_dir(&dir.0)
+            .spawn()
+            .unwrap();
+        wait_for("it answers", || {
+            Conn::try_open(port)
+                .is_ok_and(|mut c| c.raw(b"PING\r\n").is_ok() && c.try_reply().is_ok())
+        });
+        let mut c = Conn::open(port);
+        for line in [
+            "ACL DELUSER gone",
+            "ACL SETUSER new on nopass resetchannels +config|get +@set",
+            "CONFIG REWRITE",
+        ] {
+            assert!(!c.ask(line).starts_with('-'), "{line}");
+        }
+        let list: Vec<String> = c.cmd(&["ACL", "LIST"]).array().iter().map(Reply::text).collect();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let conf = std::fs::read_to_string(dir.path("c")).unwrap();
+        let lines: Vec<&str> = conf.lines().filter(|l| l.starts_with("user ")).collect();
+        if aclfile {
+            assert!(lines.is_empty(), "{conf}");
+        } else {
+            assert_eq!(lines, list);
+            assert!(
+                conf.starts_with(&format!("# users\n{}\n{}\nsave", list[0], list[1])),
+                "{conf}"
+            );
+        }
+    }
+}
+
+/// A replica logs in as a user who may do no more than it needs.
+#[test]
+fn a_replica_has_a_user_of_its_own() {
+    let master = TestServer::start(&[]);
+    let mut admin = master.conn();
+    assert_eq!(admin.ask("ACL SETUSER replica on >secret +psync +replconf +ping"), "OK");
+    admin.ask("SET k v");
+    let replica = TestServer::start(&["--masteruser", "replica", "--masterauth", "secret"]);
+    let replica = replica.replica_of(&master);
+    assert_eq!(replica.cmd(&["GET", "k"]).text(), "v");
+    let clients = admin.ask("CLIENT LIST TYPE replica");
+    assert!(clients.contains(" flags=S ") && clients.contains(" user=replica "), "{clients}");
+    // What the master sends is not looked at, whoever may do what here.
+    assert_eq!(replica.cmd(&["ACL", "SETUSER", "default", "-set", "resetkeys", "~k"]).text(), "OK");
+    admin.ask("SET l v");
+    wait_for_offset(&master, &replica);
+    assert_eq!(replica.cmd(&["DBSIZE"]).text(), "2");
+    assert_eq!(replica.cmd(&["GET", "l"]).text(), NO_KEY);
+}
+
+/// Keys that a command writes are looked at wherever its arguments name them.
+#[test]
+fn keys_in_odd_places() {
+    let s = TestServer::start(&[]);
+    let mut admin = s.conn();
+    for line in [
+        "RPUSH ok:src 1 2",
+        "GEOADD ok:geo 1 1 m",
+        "XADD ok:x 1-1 f v",
+        "XADD secret 1-1 f v",
+        "XGROUP CREATE ok:x g 0",
+        "XGROUP CREATE ok:x STREAMS 0",
+        "ACL SETUSER u on nopass ~ok:* ~by ~get +@all",
+    ] {
+        assert!(!admin.ask(line).starts_with('-'), "{line}");
+    }
+    let before = admin.ask("DEBUG DIGEST");
+    let mut u = login(&s, "u");
+    for line in [
+        "SORT ok:src STORE by STORE secret",
+        "SORT ok:src STORE ok:dst STORE secret",
+        "SORT ok:src BY get STORE secret",
+        "SORT ok:src LIMIT 0 1 STORE secret",
+        "SORT secret",
+        "GEORADIUS ok:geo 1 1 1 m STORE ok:dst STOREDIST secret",
+        "GEORADIUS ok:geo 1 1 1 m STOREDIST ok:dst STORE secret",
+        "GEORADIUSBYMEMBER ok:geo m 1 m STORE secret",
+        "GEOSEARCHSTORE secret ok:geo FROMMEMBER m BYRADIUS 1 m",
+        "XREADGROUP GROUP g STREAMS STREAMS secret >",
+        "XREADGROUP GROUP STREAMS STREAMS STREAMS ok:x secret > >",
+        "XREADGROUP GROUP STREAMS NOACK COUNT 1 STREAMS secret >",
+        "XREAD COUNT 1 STREAMS ok:x secret 0 0",
+        "ZUNIONSTORE secret 1 ok:geo",
+        "ZUNIONSTORE ok:dst 2 ok:geo secret",
+        "ZINTER 2 ok:geo secret",
+        "EVAL return(1) 1 secret",
+        "EVAL return(1) 2 ok:1 secret",
+        "BITOP NOT ok:dst secret",
+        "BITOP NOT secret ok:src",
+        "MIGRATE 127.0.0.1 1 secret 0 100",
+        "MIGRATE 127.0.0.1 1 \"\" 0 100 KEYS ok:src secret",
+        "STRALGO LCS KEYS ok:1 secret",
+        "MEMORY USAGE secret",
+        "OBJECT ENCODING secret",
+        "XINFO STREAM secret",
+        "XGROUP DESTROY secret g",
+        "COPY ok:src secret",
+        "LMOVE ok:src secret LEFT LEFT",
+        "SMOVE ok:1 secret m",
+        "MSET ok:1 v secret v",
+        "BLPOP ok:1 secret 0",
+        "WATCH secret",
+        "PFMERGE secret ok:1",
+    ] {
+        let words: Vec<&str> = line.split(' ').map(|w| if w == "\"\"" { "" } else { w }).collect();
+        assert_eq!(u.cmd(&words).text(), NO_KEY, "{line}");
+    }
+    assert_eq!(admin.ask("DEBUG DIGEST"), before, "nothing was changed");
+    // What they are named beside of does not matter.
+    for line in [
+        "XREADGROUP GROUP STREAMS STREAMS STREAMS ok:x >",
+        "XREADGROUP GROUP g secret NOACK COUNT 1 STREAMS ok:x >",
+        "GEORADIUS ok:geo 1 1 1 m STORE secret STOREDIST ok:dst",
+        "SORT ok:src STORE secret STORE ok:dst",
+        "EVAL return(1) 1 ok:1 secret",
+        "STRALGO LCS STRINGS secret secret",
+        "ZADD ok:z 1 secret",
+    ] {
+        let said = u.ask(line);
+        assert!(!said.starts_with('-'), "{line}: {said}");
+    }
+    assert_eq!(admin.ask("TYPE secret"), "stream");
+}
