@@ -4,7 +4,7 @@
 //! Read first: `bioProcessBackgroundJobs`. One thread and one queue per type of job, jobs in order.
 //! Differs: a job to free memory owns what it frees and frees it by being dropped, where the C
 //! passes a function and its arguments. The threads live inside `Bio`, a field of the server, which
-//! the forked child inherits without its threads; a child submits no jobs.
+//! the forked child inherits without its threads: it does its jobs itself.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)] // the one file with threads
 
 use std::any::Any;
@@ -42,6 +42,20 @@ enum bio_job {
     },
 }
 
+impl bio_job {
+    fn run(self, results: &Results) {
+        match self {
+            bio_job::Close(fd) => socket::close(fd),
+            bio_job::Fsync(fd) => bio_fsync(fd, &results.fsync_errno),
+            bio_job::Free { garbage, objects } => {
+                drop(garbage);
+                results.objects_left.fetch_sub(objects, Ordering::Relaxed);
+                results.objects_freed.fetch_add(objects, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
 /// A queue of jobs and what its two sides wait for.
 #[derive(Default)]
 struct Queue {
@@ -68,6 +82,8 @@ impl Queue {
 /// The background threads, seen from the main one.
 #[derive(Default)]
 pub struct Bio {
+    /// This is a forked child, which has no threads. Their locks may be locked for ever.
+    in_forked_child: bool,
     queues: [Arc<Queue>; BIO_NUM_OPS],
     /// Objects handed over to be freed, and freed so far (`lazyfree.rs`).
     lazyfree_objects: Arc<AtomicUsize>,
@@ -85,11 +101,7 @@ impl Bio {
         for (queue, title) in self.queues.iter().zip(titles) {
             let queue = queue.clone();
             let cpulist = cpulist.map(<[u8]>::to_vec);
-            let results = Results {
-                objects_left: self.lazyfree_objects.clone(),
-                objects_freed: self.lazyfreed_objects.clone(),
-                fsync_errno: self.aof_bio_fsync_errno.clone(),
-            };
+            let results = self.results();
             let started = thread::Builder::new()
                 .name(title.to_string())
                 .stack_size(REDIS_THREAD_STACK_SIZE)
@@ -106,12 +118,30 @@ impl Bio {
         }
     }
 
+    /// Tells that this is a forked child: jobs are done at once from here on, by who submits them.
+    pub fn leave_threads_to_parent(&mut self) {
+        self.in_forked_child = true;
+    }
+
     fn bioSubmitJob(&self, type_: usize, job: bio_job) {
+        if self.in_forked_child {
+            job.run(&self.results());
+            return;
+        }
         let queue = &self.queues[type_];
         let mut jobs = queue.lock();
         jobs.waiting.push_back(job);
         jobs.pending += 1;
         queue.newjob_cond.notify_one();
+    }
+
+    /// What the threads tell the main one.
+    fn results(&self) -> Results {
+        Results {
+            objects_left: self.lazyfree_objects.clone(),
+            objects_freed: self.lazyfreed_objects.clone(),
+            fsync_errno: self.aof_bio_fsync_errno.clone(),
+        }
     }
 
     /// Queues `garbage`, which counts as `objects`, to be dropped by a thread.
@@ -145,15 +175,7 @@ fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
         };
         // The job is ours alone now: others may queue while we work.
         drop(jobs);
-        match job {
-            bio_job::Close(fd) => socket::close(fd),
-            bio_job::Fsync(fd) => bio_fsync(fd, &results.fsync_errno),
-            bio_job::Free { garbage, objects } => {
-                drop(garbage);
-                results.objects_left.fetch_sub(objects, Ordering::Relaxed);
-                results.objects_freed.fetch_add(objects, Ordering::Relaxed);
-            }
-        }
+        job.run(results);
         jobs = queue.lock();
         jobs.pending -= 1;
         queue.step_cond.notify_all();
@@ -163,11 +185,17 @@ fn bioProcessBackgroundJobs(queue: &Queue, results: &Results) {
 impl Bio {
     /// Returns the number of jobs of a type that are waiting or running.
     pub fn bioPendingJobsOfType(&self, type_: usize) -> usize {
+        if self.in_forked_child {
+            return 0;
+        }
         self.queues[type_].lock().pending
     }
 
     /// Waits until the next job of a type is done, if there is one. Returns how many are left.
     pub fn bioWaitStepOfType(&self, type_: usize) -> usize {
+        if self.in_forked_child {
+            return 0;
+        }
         let queue = &self.queues[type_];
         let mut jobs = queue.lock();
         if jobs.pending != 0 {
@@ -237,6 +265,21 @@ mod tests {
         errno.store(libc::EIO, Ordering::Relaxed);
         bio_fsync(-1, &errno);
         assert_eq!(errno.load(Ordering::Relaxed), 0);
+    }
+
+    /// Whoever holds the lock of a queue when the process forks holds it for ever in the child.
+    #[test]
+    fn a_forked_child_does_its_jobs_itself() {
+        let mut bio = Bio::default();
+        let locked = bio.queues[BIO_LAZY_FREE].clone();
+        let _held = locked.lock();
+        bio.leave_threads_to_parent();
+        let witness = Arc::new(());
+        bio.bioCreateLazyFreeJob(Box::new(witness.clone()), 7);
+        assert_eq!(Arc::strong_count(&witness), 1);
+        assert_eq!((bio.lazyfree_objects(), bio.lazyfreed_objects()), (0, 7));
+        assert_eq!(bio.bioPendingJobsOfType(BIO_LAZY_FREE), 0);
+        assert_eq!(bio.bioWaitStepOfType(BIO_LAZY_FREE), 0);
     }
 
     #[test]

@@ -580,10 +580,13 @@ fn purge_after_flush(flags: i32) {
 /// keys back.
 pub fn flushAllDataAndResetRDB(server: &mut Server, flags: i32) {
     server.dirty += emptyDb(server, -1, flags, None);
-    if server.child_type == CHILD_TYPE_RDB {
+    // C: a debugged script that empties its copy of the data set overwrites the RDB file with it.
+    // The file is the server's, and so is the child that saves.
+    let ours = server.in_fork_child == CHILD_TYPE_NONE;
+    if ours && server.child_type == CHILD_TYPE_RDB {
         killRDBChild(server);
     }
-    if !server.saveparams.is_empty() {
+    if ours && !server.saveparams.is_empty() {
         // `rdbSave` sets the counter of changes to zero, but `call` compares it with its value
         // before the command to see whether FLUSHALL has to be propagated.
         let saved_dirty = server.dirty;

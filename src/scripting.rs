@@ -9,11 +9,13 @@
 //! a script executes has the whole server but for `server.lua`, and nothing that happens meanwhile
 //! (an RDB that arrives, an event that is served) can touch the interpreter.
 //!
-//! Absent: the debugger (`ldb...`).
+//! The debugger is in scripting/ldb.rs.
 //! Differs: the arguments of `redis.call` are written into one buffer, in the form in which the
 //! command is propagated, where the C makes objects and keeps some for the next call. What a
 //! command replies is parsed with its bounds checked. A script of which just the text is known (it
 //! came in an RDB while another script was running) is compiled when it is first called.
+
+mod ldb;
 
 use std::mem::take;
 
@@ -63,6 +65,12 @@ use crate::sys::errno::strerror;
 use crate::sys::random::random_u64;
 use crate::util::{B, c_str, format_17g, string2ll, strtod};
 use crate::{addReplyErrorFormat, bformat, serverLog};
+
+pub use ldb::{LdbState, ldbKillForkedSessions, ldbPendingChildren, ldbRemoveChild};
+use ldb::{
+    evalGenericCommandWithDebugging, ldbDisable, ldbEnable, ldbInit, ldbLog, ldbLogRedisReply,
+    log_command, log_values, set_line_hook,
+};
 
 /// The interpreter, with the server as what it is lent.
 type Lua = lua_State<Server>;
@@ -317,7 +325,12 @@ fn redisProtocolToLuaType_Double<'a>(lua: &mut Lua, reply: &'a [u8]) -> LuaResul
 
 /// Pushes an error as `redis.pcall` returns it: a table whose field `err` is the text, behind the
 /// place in the script that called.
-fn luaPushError(lua: &mut Lua, error: &[u8]) -> LuaResult<()> {
+///
+/// It is shown to who debugs, if the script stands.
+fn luaPushError(lua: &mut Lua, server: &mut Server, error: &[u8]) -> LuaResult<()> {
+    if server.ldb.active && server.ldb.step {
+        ldbLog(&mut server.ldb, bformat!("<error> {}", B(c_str(error))));
+    }
     let mut dbg = lua_Debug::default();
     lua_newtable(lua);
     push_key(lua, "err");
@@ -495,7 +508,7 @@ fn luaRedisGenericCommand(
 ) -> LuaResult<i32> {
     let argc = lua_gettop(lua);
     if argc == 0 {
-        luaPushError(lua, b"Please specify at least one argument for redis.call()")?;
+        luaPushError(lua, server, b"Please specify at least one argument for redis.call()")?;
         return if raise_error { luaRaiseError(lua) } else { Ok(1) };
     }
 
@@ -515,7 +528,7 @@ fn luaRedisGenericCommand(
     }
     if !strings {
         server.lua_argv = argv;
-        luaPushError(lua, b"Lua redis() command arguments must be strings or integers")?;
+        luaPushError(lua, server, b"Lua redis() command arguments must be strings or integers")?;
         return if raise_error { luaRaiseError(lua) } else { Ok(1) };
     }
     // They are no longer needed, and the reply needs the room.
@@ -542,6 +555,9 @@ fn execute_for_script(
 ) -> LuaResult<()> {
     let (c, caller) = (lua_client(server), lua_caller(server));
     server[c].user = server[caller].user;
+    if server.ldb.active && server.ldb.step {
+        log_command(&mut server.ldb, argv);
+    }
 
     let cmd = lookupCommand(server, argv.get(0));
     let argc = argv.len() as i64;
@@ -550,17 +566,18 @@ fn execute_for_script(
         Some(_) => {
             return luaPushError(
                 lua,
+                server,
                 b"Wrong number of args calling Redis command From Lua script",
             );
         }
-        None => return luaPushError(lua, b"Unknown Redis command called from Lua script"),
+        None => return luaPushError(lua, server, b"Unknown Redis command called from Lua script"),
     };
     server[c].cmd = Some(cmd);
     server[c].lastcmd = Some(cmd);
     let flags = server.commands[cmd].flags;
 
     if flags & CMD_NOSCRIPT != 0 {
-        return luaPushError(lua, b"This Redis command is not allowed from scripts");
+        return luaPushError(lua, server, b"This Redis command is not allowed from scripts");
     }
 
     if let Err(denied) = ACLCheckAllPerm(server, c, cmd, argv) {
@@ -577,7 +594,7 @@ fn execute_for_script(
                 "The user executing the script is lacking the permissions for the command"
             }
         };
-        return luaPushError(lua, text.as_bytes());
+        return luaPushError(lua, server, text.as_bytes());
     }
 
     // Writes are refused as `processCommand` refuses them, and behind something that is different
@@ -587,6 +604,7 @@ fn execute_for_script(
         if server.lua_random_dirty && !server.lua_replicate_commands {
             return luaPushError(
                 lua,
+                server,
                 b"Write commands not allowed after non deterministic commands. Call redis.replicate_commands() at the start of your script in order to switch to single commands replication mode.",
             );
         }
@@ -595,24 +613,24 @@ fn execute_for_script(
             && !server.loading
             && server[caller].flags & CLIENT_MASTER == 0
         {
-            return luaPushError(lua, shared::roslaveerr.bytes(2));
+            return luaPushError(lua, server, shared::roslaveerr.bytes(2));
         }
         if deny_write_type == DISK_ERROR_TYPE_RDB {
-            return luaPushError(lua, shared::bgsaveerr.bytes(2));
+            return luaPushError(lua, server, shared::bgsaveerr.bytes(2));
         }
         if deny_write_type != DISK_ERROR_TYPE_NONE {
             let text = bformat!(
                 "-MISCONF Errors writing to the AOF file: {}\r\n",
                 strerror(server.aof_last_write_errno)
             );
-            return luaPushError(lua, &text);
+            return luaPushError(lua, server, &text);
         }
         if server.masterhost.is_none()
             && server.repl_min_slaves_max_lag != 0
             && server.repl_min_slaves_to_write != 0
             && server.repl_good_slaves_count < server.repl_min_slaves_to_write
         {
-            return luaPushError(lua, shared::noreplicaserr.bytes(2));
+            return luaPushError(lua, server, shared::noreplicaserr.bytes(2));
         }
     }
 
@@ -625,7 +643,7 @@ fn execute_for_script(
         && server.lua_oom
         && flags & CMD_DENYOOM != 0
     {
-        return luaPushError(lua, shared::oomerr.bytes(2));
+        return luaPushError(lua, server, shared::oomerr.bytes(2));
     }
 
     if flags & CMD_RANDOM != 0 {
@@ -675,6 +693,9 @@ fn execute_for_script(
         *raise_error = false;
     }
     let converted = redisProtocolToLuaType(lua, resp, &reply).map(drop);
+    if server.ldb.active && server.ldb.step {
+        ldbLogRedisReply(&mut server.ldb, &reply);
+    }
     let sorted = flags & CMD_SORT_FOR_SCRIPT != 0
         && !server.lua_replicate_commands
         && reply.first() == Some(&b'*')
@@ -713,9 +734,13 @@ fn luaRedisSha1hexCommand(lua: &mut Lua, _server: &mut Server) -> LuaResult<i32>
 }
 
 /// Returns a table with one field that is the argument, a string.
-fn luaRedisReturnSingleFieldTable(lua: &mut Lua, field: &str) -> LuaResult<i32> {
+fn luaRedisReturnSingleFieldTable(
+    lua: &mut Lua,
+    server: &mut Server,
+    field: &str,
+) -> LuaResult<i32> {
     if lua_gettop(lua) != 1 || lua_type(lua, -1) != LUA_TSTRING {
-        luaPushError(lua, b"wrong number or type of arguments")?;
+        luaPushError(lua, server, b"wrong number or type of arguments")?;
         return Ok(1);
     }
     lua_newtable(lua);
@@ -726,13 +751,13 @@ fn luaRedisReturnSingleFieldTable(lua: &mut Lua, field: &str) -> LuaResult<i32> 
 }
 
 /// `redis.error_reply()`
-fn luaRedisErrorReplyCommand(lua: &mut Lua, _server: &mut Server) -> LuaResult<i32> {
-    luaRedisReturnSingleFieldTable(lua, "err")
+fn luaRedisErrorReplyCommand(lua: &mut Lua, server: &mut Server) -> LuaResult<i32> {
+    luaRedisReturnSingleFieldTable(lua, server, "err")
 }
 
 /// `redis.status_reply()`
-fn luaRedisStatusReplyCommand(lua: &mut Lua, _server: &mut Server) -> LuaResult<i32> {
-    luaRedisReturnSingleFieldTable(lua, "ok")
+fn luaRedisStatusReplyCommand(lua: &mut Lua, server: &mut Server) -> LuaResult<i32> {
+    luaRedisReturnSingleFieldTable(lua, server, "ok")
 }
 
 /// `redis.replicate_commands()`: has the commands of the script sent to the replicas, instead of
@@ -749,14 +774,22 @@ fn luaRedisReplicateCommandsCommand(lua: &mut Lua, server: &mut Server) -> LuaRe
     Ok(1)
 }
 
-/// `redis.breakpoint()`: stops in the debugger. False: there is none.
-fn luaRedisBreakpointCommand(lua: &mut Lua, _server: &mut Server) -> LuaResult<i32> {
-    lua_pushboolean(lua, false);
+/// `redis.breakpoint()`: stops in the debugger, at the next line. False: nobody debugs.
+fn luaRedisBreakpointCommand(lua: &mut Lua, server: &mut Server) -> LuaResult<i32> {
+    let active = server.ldb.active;
+    if active {
+        server.ldb.luabp = true;
+    }
+    lua_pushboolean(lua, active);
     Ok(1)
 }
 
-/// `redis.debug()`: shows values in the debugger, and does nothing without.
-fn luaRedisDebugCommand(_lua: &mut Lua, _server: &mut Server) -> LuaResult<i32> {
+/// `redis.debug(...)`: shows values in the debugger, and does nothing without.
+fn luaRedisDebugCommand(lua: &mut Lua, server: &mut Server) -> LuaResult<i32> {
+    if server.ldb.active {
+        let argc = lua_gettop(lua);
+        log_values(lua, &mut server.ldb, argc)?;
+    }
     Ok(0)
 }
 
@@ -964,6 +997,7 @@ pub fn scriptingInit(server: &mut Server, setup: bool) {
         server.lua_caller = None;
         server.lua_cur_script = None;
         server.lua_timedout = false;
+        ldbInit(server);
     }
     server.lua_scripts.clear();
     server.lua_scripts_mem = 0;
@@ -1402,15 +1436,18 @@ fn run_script(
         panic!("the global table of Lua refuses KEYS and ARGV");
     }
 
-    // A script that takes long is noticed by a hook, which costs something.
+    // A script that takes long is noticed by a hook, which costs something. The hook of the debugger
+    // is called before each line, too.
     server.in_eval = true;
     server.lua_caller = Some(c);
     server.lua_cur_script = Some(*sha);
     server.lua_time_start = getMonotonicUs();
     server.lua_time_snapshot = server.tick_clock.now() / 1000;
     server.lua_kill = false;
-    let delhook = server.lua_time_limit > 0;
-    if delhook {
+    let delhook = server.lua_time_limit > 0 || server.ldb.active;
+    if server.ldb.active {
+        set_line_hook(lua);
+    } else if delhook {
         lua_sethook(lua, Some(luaMaskCountHook), LUA_MASKCOUNT, 100_000);
     }
     prepareLuaClient(server);
@@ -1470,7 +1507,11 @@ fn run_script(
 pub fn evalCommand(server: &mut Server, c: ClientId, argv: &Args) {
     // Monitors see the script before its commands.
     replicationFeedMonitors(server, c, server[c].db, argv);
-    evalGenericCommand(server, c, argv, false);
+    if server[c].flags & CLIENT_LUA_DEBUG == 0 {
+        evalGenericCommand(server, c, argv, false);
+    } else {
+        evalGenericCommandWithDebugging(server, c, argv, false);
+    }
 }
 
 /// EVALSHA sha1 numkeys key [key ...] arg [arg ...]
@@ -1480,7 +1521,11 @@ pub fn evalShaCommand(server: &mut Server, c: ClientId, argv: &Args) {
         addReplyErrorObject(server, c, shared::noscripterr);
         return;
     }
-    evalGenericCommand(server, c, argv, true);
+    if server[c].flags & CLIENT_LUA_DEBUG == 0 {
+        evalGenericCommand(server, c, argv, true);
+    } else {
+        addReplyError(server, c, b"Please use EVAL instead of EVALSHA for debugging");
+    }
 }
 
 /// The script that an argument names, if there is one.
@@ -1559,11 +1604,20 @@ pub fn scriptCommand(server: &mut Server, c: ClientId, argv: &Args) {
             }
         }
     } else if argc == 3 && is(1, "debug") {
-        // NO is what is the case.
+        if clientHasPendingReplies(&server[c]) {
+            addReplyError(server, c, b"SCRIPT DEBUG must be called outside a pipeline");
+            return;
+        }
         if is(2, "no") {
+            ldbDisable(server, c);
             addReply(server, c, shared::ok);
-        } else if is(2, "yes") || is(2, "sync") {
-            addReplyError(server, c, b"The debugger of scripts is not part of this server");
+        } else if is(2, "yes") {
+            ldbEnable(server, c);
+            addReply(server, c, shared::ok);
+        } else if is(2, "sync") {
+            ldbEnable(server, c);
+            addReply(server, c, shared::ok);
+            server[c].flags |= CLIENT_LUA_DEBUG_SYNC;
         } else {
             addReplyError(server, c, b"Use SCRIPT DEBUG YES/SYNC/NO");
         }

@@ -76,7 +76,7 @@ use crate::replication::{
     replicationCron, replicationFeedMonitors, replicationFeedSlaves, replicationGetSlaveName,
     replicationScriptCacheInit, replicationStartPendingFork, updateFailoverStatus,
 };
-use crate::scripting::scriptingInit;
+use crate::scripting::{ldbKillForkedSessions, ldbPendingChildren, ldbRemoveChild, scriptingInit};
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
 use crate::slowlog::{slowlog_would_push, slowlogPushEntryIfNeeded};
@@ -846,7 +846,9 @@ pub fn checkChildrenDone(server: &mut Server) {
             resetChildState(server);
         }
         Ok(ended) => {
-            serverLog!(LL_WARNING, "Warning, detected child with unmatched pid: {}", ended.pid);
+            if !ldbRemoveChild(server, ended.pid) {
+                serverLog!(LL_WARNING, "Warning, detected child with unmatched pid: {}", ended.pid);
+            }
         }
     }
 
@@ -999,8 +1001,8 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
         let _ = rewriteAppendOnlyFileBackground(server);
     }
 
-    if hasActiveChildProcess(server) {
-        // A child saves: is it done?
+    if hasActiveChildProcess(server) || ldbPendingChildren(server) != 0 {
+        // A child saves, or debugs: is it done?
         if run_with_period(server, 1000) {
             receiveChildInfo(server);
         }
@@ -2542,6 +2544,8 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         redisCommunicateSystemd(b"STOPPING=1\n");
     }
 
+    ldbKillForkedSessions(server);
+
     // Kill a child that saves: it could overwrite the newer RDB that we save now.
     if server.child_type == CHILD_TYPE_RDB {
         serverLog!(LL_WARNING, "There is a child saving an .rdb. Killing it!");
@@ -3673,6 +3677,8 @@ pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
     if let Ok(Fork::Child) = forked {
         // The epoll set is the parent's.
         server.net.el.leave_epoll_to_parent();
+        // So are the background threads.
+        server.bio.leave_threads_to_parent();
         server.in_fork_child = purpose;
         let _ = setOOMScoreAdj(server, CONFIG_OOM_BGCHILD as i32);
         signal::setupChildSignalHandlers();

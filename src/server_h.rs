@@ -1282,6 +1282,8 @@ pub struct Server {
     /// Memory was short when the script began.
     pub lua_oom: bool,
     pub in_eval: bool,
+    /// The debugger of scripts.
+    pub ldb: crate::scripting::LdbState,
     /// The scripts that all replicas and the append only file know, and in which order they came to
     /// know them.
     pub repl_scriptcache_dict: HashSet<crate::scripting::ScriptSha>,

@@ -1,4 +1,4 @@
-# scripting.c, 91 functions. Here: src/scripting.rs
+# scripting.c, 91 functions. Here: src/scripting.rs, src/scripting/ldb.rs
 sha1hex
 redisProtocolToLuaType
 redisProtocolToLuaType_Int

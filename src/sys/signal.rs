@@ -180,6 +180,12 @@ pub fn ignore_hup_and_pipe() {
     install(libc::SIGPIPE, libc::SIG_IGN, 0);
 }
 
+/// Ignores SIGTERM and SIGINT: for a child to which they are not addressed.
+pub fn ignore_term_and_int() {
+    install(libc::SIGTERM, libc::SIG_IGN, 0);
+    install(libc::SIGINT, libc::SIG_IGN, 0);
+}
+
 /// Keeps `signal` from being delivered to this thread, so that another one gets it.
 pub fn block_signal_in_thread(signal: i32) {
     // SAFETY: an all-zero set is valid memory for `sigemptyset` to fill.
