@@ -16,7 +16,7 @@ use crate::latency::latencyAddSampleIfNeeded;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::replication::{replicationCountAcksByOffset, unblockClientWaitingReplicas};
-use crate::server::{slowlogPushCurrentCommand, updateCachedTime};
+use crate::server::{afterCommand, slowlogPushCurrentCommand, updateCachedTime};
 use crate::server_h::*;
 use crate::sys::clock::{elapsedStart, elapsedUs};
 use crate::timeout::{addClientToTimeoutTable, removeClientFromTimeoutTable};
@@ -205,6 +205,7 @@ pub fn serveClientsBlockedOnListKey(server: &mut Server, rl: &readyList, o: KeyR
         }
         updateStatsOnUnblock(server, receiver, 0, elapsedUs(reply_timer) as i64);
         unblockClient(server, receiver);
+        afterCommand(server);
         server.current_client = old_client;
     }
 

@@ -1718,7 +1718,7 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("stream-node-max-bytes", None, MODIFIABLE_CONFIG, 0, LONG_MAX, stream_node_max_bytes, 4096, MEMORY_CONFIG, true, None),
     numeric_config!("zset-max-ziplist-value", None, MODIFIABLE_CONFIG, 0, LONG_MAX, zset_max_ziplist_value, 64, MEMORY_CONFIG, true, None),
     numeric_config!("hll-sparse-max-bytes", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hll_sparse_max_bytes, 3000, MEMORY_CONFIG, true, None),
-    absent_numeric!("tracking-table-max-keys", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 1000000, INTEGER_CONFIG, true),
+    numeric_config!("tracking-table-max-keys", None, MODIFIABLE_CONFIG, 0, LONG_MAX, tracking_table_max_keys, 1000000, INTEGER_CONFIG, true, None),
     numeric_config!("client-query-buffer-limit", None, MODIFIABLE_CONFIG, 1024*1024, LONG_MAX, client_max_querybuf_len, 1024*1024*1024, MEMORY_CONFIG, true, None),
     numeric_config!("repl-backlog-ttl", None, MODIFIABLE_CONFIG, 0, LONG_MAX, repl_backlog_time_limit, 60*60, INTEGER_CONFIG, false, None),
     numeric_config!("auto-aof-rewrite-min-size", None, MODIFIABLE_CONFIG, 0, LONG_MAX, aof_rewrite_min_size, 64*1024*1024, MEMORY_CONFIG, false, None),

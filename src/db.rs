@@ -28,6 +28,7 @@ use crate::server_h::*;
 use crate::sys::alloc::jemalloc_purge;
 use crate::sys::clock::mstime;
 use crate::sys::random::random_u64;
+use crate::tracking::{trackingInvalidateKey, trackingInvalidateKeysOnFlush};
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
 use crate::types::t_zset::ZsetRef;
@@ -524,23 +525,27 @@ pub fn dbTotalServerKeyCount(server: &Server) -> usize {
 // Hooks for key space changes.
 //
 // Every command that changes a key calls signalModifiedKey(); every flush of a db calls
-// signalFlushedDb(). Whatever needs to hear of changes (WATCH today, client side caching later in
-// the C) hangs on these two, and not on the commands.
+// signalFlushedDb(). Whatever needs to hear of changes (WATCH, client side caching) hangs on these
+// two, and not on the commands.
 // -----------------------------------------------------------------------------
 
 /// Tells those who follow a key that it was changed. `c` is the client that changed it, `None` if
 /// it was the server itself (expiration, eviction).
 #[inline]
-pub fn signalModifiedKey(server: &mut Server, _c: Option<ClientId>, db: usize, key: &[u8]) {
+pub fn signalModifiedKey(server: &mut Server, c: Option<ClientId>, db: usize, key: &[u8]) {
     touchWatchedKey(server, db, key);
+    if server.tracking.is_some() {
+        trackingInvalidateKey(server, c, key, true);
+    }
 }
 
 /// Tells those who follow keys of a db, or of all dbs for -1, that it is about to be flushed.
-pub fn signalFlushedDb(server: &mut Server, dbid: i32, _async: bool) {
+pub fn signalFlushedDb(server: &mut Server, dbid: i32, async_: bool) {
     let dbs = if dbid == -1 { 0..server.db.len() } else { dbid as usize..dbid as usize + 1 };
     for j in dbs {
         touchAllWatchedKeysInDb(server, j, None);
     }
+    trackingInvalidateKeysOnFlush(server, async_);
 }
 
 // -----------------------------------------------------------------------------

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::ds::rax::{Rax, raxSize};
 use crate::keyspace::{Keyspace, Object};
 use crate::scripting::ScriptSha;
 use crate::server_h::*;
+use crate::tracking::TrackedBy;
 
 /// Freeing fewer allocations than this is quicker done than handed over.
 pub const LAZYFREE_THRESHOLD: usize = 64;
@@ -52,6 +54,12 @@ pub fn emptyDbAsync(server: &mut Server, db: usize) {
     let old: Keyspace = server.db[db].dict.take();
     let objects = old.len();
     server.bio.bioCreateLazyFreeJob(Box::new(old), objects);
+}
+
+/// Frees the table of tracked keys in the thread.
+pub fn freeTrackingRadixTreeAsync(server: &Server, tracking: Rax<TrackedBy>) {
+    let keys = raxSize(&tracking) as usize;
+    server.bio.bioCreateLazyFreeJob(Box::new(tracking), keys);
 }
 
 /// Frees the texts of scripts, in the thread if there are many.

@@ -118,6 +118,9 @@ pub mod scripting;
 /// `pubsub.c`: channels and patterns.
 pub mod pubsub;
 
+/// `tracking.c`: client side caching.
+pub mod tracking;
+
 /// `blocked.c`: clients that block on keys.
 pub mod blocked;
 

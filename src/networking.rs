@@ -25,9 +25,8 @@
 //! # What differs
 //!
 //! Absent: I/O threads and all that is named after them (`getIOPendingCount` to
-//! `handleClientsWithPendingReadsUsingThreads`), modules, TLS, Gopher, client-side caching (CLIENT
-//! TRACKING, CACHING, TRACKINGINFO), and the functions for C strings and reference counts:
-//! `sdsZmallocSize`, `getStringObjectSdsUsedMemory`, `getStringObjectLen`, `dupClientReplyValue`,
+//! `handleClientsWithPendingReadsUsingThreads`), modules, TLS, Gopher, and the functions for C
+//! strings and reference counts: `sdsZmallocSize`, `getStringObjectSdsUsedMemory`, `getStringObjectLen`, `dupClientReplyValue`,
 //! `freeClientReplyValue`, `listMatchObjects`, `addReplySds`, `addReplyBulkSds`,
 //! `setDeferredReplyBulkSds`, `addReplyErrorSds`, `deferredAfterErrorReply`, `freeClientArgv`. The
 //! C makes a large argument the value itself, without a copy. Here it is read into a buffer of its
@@ -49,6 +48,7 @@ use crate::connection::*;
 use crate::db::KeyHashHint;
 use crate::ds::adlist::*;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
+use crate::ds::rax::{raxNext, raxSeek, raxStart};
 use crate::keyspace::ValueRef;
 use crate::log::{LL_VERBOSE, LL_WARNING, get_log_level};
 use crate::lookahead::*;
@@ -70,6 +70,7 @@ use crate::server_h::*;
 use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
 use crate::timeout::getTimeoutFromObjectOrReply;
+use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
 use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll};
 use crate::{bformat, serverLog};
 
@@ -1337,6 +1338,10 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
             .expect("an unblocked client is in the list of them");
         listDelNode(&mut server.unblocked_clients, node);
     }
+
+    if server[c].flags & CLIENT_TRACKING != 0 {
+        disableTracking(server, c);
+    }
 }
 
 /// Frees a client, whatever it is in the middle of.
@@ -1676,11 +1681,17 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
 
 /// Resets the client after a command, so that it is ready for the next one.
 pub fn resetClient(server: &mut Server, c: ClientId) {
-    reset_for_next_command(&mut server[c]);
+    reset_for_next_command(&mut server.clients[c], server.commands.clientCommand);
 }
 
 #[inline(always)]
-fn reset_for_next_command(client: &mut Client) {
+fn reset_for_next_command(client: &mut Client, client_command: CommandId) {
+    // CLIENT CACHING is about the command or transaction that follows it.
+    if client.flags & (CLIENT_TRACKING_CACHING | CLIENT_MULTI) == CLIENT_TRACKING_CACHING
+        && client.cmd != Some(client_command)
+    {
+        client.flags &= !CLIENT_TRACKING_CACHING;
+    }
     client.argv = None;
     client.cmd = None;
     client.argv_len_sum = 0;
@@ -1973,7 +1984,7 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
     if client.flags & CLIENT_BLOCKED != 0 {
         return;
     }
-    reset_for_next_command(client);
+    reset_for_next_command(client, server.commands.clientCommand);
     if client.flags & CLIENT_MASTER == 0 {
         return;
     }
@@ -2446,7 +2457,7 @@ pub fn catClientInfoString(server: &mut Server, c: ClientId) -> Vec<u8> {
         events,
         client.lastcmd.map_or("NULL", |cmd| server.commands[cmd].name),
         B(user),
-        -1
+        tracking_redirection(client)
     )
 }
 
@@ -2500,6 +2511,9 @@ pub fn resetCommand(server: &mut Server, c: ClientId, _argv: &Args) {
         return;
     }
 
+    if server[c].flags & CLIENT_TRACKING != 0 {
+        disableTracking(server, c);
+    }
     server[c].db = 0;
     server[c].resp = 2;
     clientSetDefaultAuth(server, c);
@@ -2524,6 +2538,8 @@ pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     if argc == 2 && is(1, "help") {
         let help = [
+            "CACHING (YES|NO)",
+            "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
             "GETREDIR",
             "    Return the client ID we are redirecting to when tracking is enabled.",
             "GETNAME",
@@ -2560,6 +2576,11 @@ pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
             "    Assign the name <name> to the current connection.",
             "UNBLOCK <clientid> [TIMEOUT|ERROR]",
             "    Unblock the specified blocked client.",
+            "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+            "         [OPTIN] [OPTOUT]",
+            "    Control server assisted client side caching.",
+            "TRACKINGINFO",
+            "    Report tracking status for the current connection.",
         ];
         addReplyHelp(server, c, argv, &help);
     } else if is(1, "id") && argc == 2 {
@@ -2655,11 +2676,200 @@ pub fn clientCommand(server: &mut Server, c: ClientId, argv: &Args) {
         };
         pauseClients(server, end, type_);
         addReply(server, c, shared::ok);
+    } else if is(1, "tracking") && argc >= 3 {
+        // CLIENT TRACKING (on|off) [REDIRECT <id>] [BCAST] [PREFIX first] [PREFIX second] [OPTIN]
+        //                          [OPTOUT] [NOLOOP]
+        client_tracking_command(server, c, argv);
+    } else if is(1, "caching") && argc >= 3 {
+        // CLIENT CACHING YES|NO
+        client_caching_command(server, c, argv);
     } else if is(1, "getredir") && argc == 2 {
-        // CLIENT GETREDIR: of a client that does not track.
-        addReplyLongLong(server, c, -1);
+        // CLIENT GETREDIR
+        let redirection = tracking_redirection(&server[c]);
+        addReplyLongLong(server, c, redirection);
+    } else if is(1, "trackinginfo") && argc == 2 {
+        // CLIENT TRACKINGINFO
+        client_trackinginfo_command(server, c);
     } else {
         addReplySubcommandSyntaxError(server, c, argv);
+    }
+}
+
+/// Returns the number of the client to which a client redirects its invalidations: 0 for none, -1
+/// if it does not track.
+fn tracking_redirection(client: &Client) -> i64 {
+    if client.flags & CLIENT_TRACKING == 0 {
+        return -1;
+    }
+    client.client_tracking_redirection as i64
+}
+
+/// CLIENT TRACKING: begins to track, or ends it.
+fn client_tracking_command(server: &mut Server, c: ClientId, argv: &Args) {
+    let is = |i: usize, word: &str| eq_ignore_case(&argv[i], word.as_bytes());
+    let mut redir = 0;
+    let mut options = 0;
+    let mut prefix: Vec<&[u8]> = Vec::new();
+
+    // Parse the options.
+    let mut j = 3;
+    while j < argv.len() {
+        let moreargs = argv.len() - 1 - j;
+        if is(j, "redirect") && moreargs > 0 {
+            j += 1;
+            if redir != 0 {
+                addReplyError(server, c, b"A client can only redirect to a single other client");
+                return;
+            }
+            match getLongLongFromObjectOrReply(server, c, &argv[j], None) {
+                Ok(id) => redir = id as u64,
+                Err(()) => return,
+            }
+            // The client may go later. But that it exists now is good to know.
+            if lookupClientByID(server, redir).is_none() {
+                addReplyError(server, c, b"The client ID you want redirect to does not exist");
+                return;
+            }
+        } else if is(j, "bcast") {
+            options |= CLIENT_TRACKING_BCAST;
+        } else if is(j, "optin") {
+            options |= CLIENT_TRACKING_OPTIN;
+        } else if is(j, "optout") {
+            options |= CLIENT_TRACKING_OPTOUT;
+        } else if is(j, "noloop") {
+            options |= CLIENT_TRACKING_NOLOOP;
+        } else if is(j, "prefix") && moreargs > 0 {
+            j += 1;
+            prefix.push(&argv[j]);
+        } else {
+            addReplyErrorObject(server, c, shared::syntaxerr);
+            return;
+        }
+        j += 1;
+    }
+
+    if is(2, "on") {
+        // The options have to go together, and with the present state of the client.
+        let flags = server[c].flags;
+        let bcast = options & CLIENT_TRACKING_BCAST != 0;
+        let optin = options & CLIENT_TRACKING_OPTIN != 0;
+        let optout = options & CLIENT_TRACKING_OPTOUT != 0;
+        let error: &[u8] = if !bcast && !prefix.is_empty() {
+            b"PREFIX option requires BCAST mode to be enabled"
+        } else if flags & CLIENT_TRACKING != 0 && bcast != (flags & CLIENT_TRACKING_BCAST != 0) {
+            b"You can't switch BCAST mode on/off before disabling tracking for this client, and then re-enabling it with a different mode."
+        } else if bcast && (optin || optout) {
+            b"OPTIN and OPTOUT are not compatible with BCAST"
+        } else if optin && optout {
+            b"You can't specify both OPTIN mode and OPTOUT mode"
+        } else if (optin && flags & CLIENT_TRACKING_OPTOUT != 0)
+            || (optout && flags & CLIENT_TRACKING_OPTIN != 0)
+        {
+            b"You can't switch OPTIN/OPTOUT mode before disabling tracking for this client, and then re-enabling it with a different mode."
+        } else {
+            b""
+        };
+        if !error.is_empty() {
+            addReplyError(server, c, error);
+            return;
+        }
+        if bcast && !checkPrefixCollisionsOrReply(server, c, &prefix) {
+            return;
+        }
+        enableTracking(server, c, redir, options, &prefix);
+    } else if is(2, "off") {
+        disableTracking(server, c);
+    } else {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+        return;
+    }
+    addReply(server, c, shared::ok);
+}
+
+/// CLIENT CACHING YES|NO: says whether the keys of the next command, or transaction, are tracked.
+fn client_caching_command(server: &mut Server, c: ClientId, argv: &Args) {
+    let flags = server[c].flags;
+    if flags & CLIENT_TRACKING == 0 {
+        addReplyError(
+            server,
+            c,
+            b"CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT mode enabled",
+        );
+    } else if eq_ignore_case(&argv[2], b"yes") {
+        if flags & CLIENT_TRACKING_OPTIN != 0 {
+            server[c].flags |= CLIENT_TRACKING_CACHING;
+            addReply(server, c, shared::ok);
+        } else {
+            addReplyError(
+                server,
+                c,
+                b"CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.",
+            );
+        }
+    } else if eq_ignore_case(&argv[2], b"no") {
+        if flags & CLIENT_TRACKING_OPTOUT != 0 {
+            server[c].flags |= CLIENT_TRACKING_CACHING;
+            addReply(server, c, shared::ok);
+        } else {
+            addReplyError(
+                server,
+                c,
+                b"CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.",
+            );
+        }
+    } else {
+        addReplyErrorObject(server, c, shared::syntaxerr);
+    }
+}
+
+/// CLIENT TRACKINGINFO: replies with how the client tracks.
+fn client_trackinginfo_command(server: &mut Server, c: ClientId) {
+    let client = &server[c];
+    let has = |flag: u64| client.flags & flag != 0;
+    let mut flags: Vec<&[u8]> = vec![if has(CLIENT_TRACKING) { b"on" } else { b"off" }];
+    if has(CLIENT_TRACKING_BCAST) {
+        flags.push(b"bcast");
+    }
+    if has(CLIENT_TRACKING_OPTIN) {
+        flags.push(b"optin");
+        if has(CLIENT_TRACKING_CACHING) {
+            flags.push(b"caching-yes");
+        }
+    }
+    if has(CLIENT_TRACKING_OPTOUT) {
+        flags.push(b"optout");
+        if has(CLIENT_TRACKING_CACHING) {
+            flags.push(b"caching-no");
+        }
+    }
+    if has(CLIENT_TRACKING_NOLOOP) {
+        flags.push(b"noloop");
+    }
+    if has(CLIENT_TRACKING_BROKEN_REDIR) {
+        flags.push(b"broken_redirect");
+    }
+    let redirection = tracking_redirection(client);
+    let mut prefixes = Vec::new();
+    if let Some(tree) = &client.client_tracking_prefixes {
+        let mut ri = raxStart();
+        raxSeek(&mut ri, tree, "^", b"");
+        while raxNext(&mut ri, tree) {
+            prefixes.push(ri.key().to_vec());
+        }
+    }
+
+    addReplyMapLen(server, c, 3);
+    addReplyBulkCString(server, c, b"flags");
+    addReplySetLen(server, c, flags.len());
+    for flag in flags {
+        addReplyBulkCString(server, c, flag);
+    }
+    addReplyBulkCString(server, c, b"redirect");
+    addReplyLongLong(server, c, redirection);
+    addReplyBulkCString(server, c, b"prefixes");
+    addReplyArrayLen(server, c, prefixes.len());
+    for prefix in &prefixes {
+        addReplyBulkCBuffer(server, c, prefix);
     }
 }
 

@@ -33,12 +33,20 @@ fn add_reply_push(clients: &mut Clients, c: ClientId, len: usize, body: impl FnO
     }
 }
 
-/// Queues a message on a channel.
-pub fn addReplyPubsubMessage(clients: &mut Clients, c: ClientId, channel: &[u8], msg: &[u8]) {
+/// Queues a message on a channel. Without `msg` that is left to the caller, who can queue something
+/// else than a bulk.
+pub fn addReplyPubsubMessage(
+    clients: &mut Clients,
+    c: ClientId,
+    channel: &[u8],
+    msg: Option<&[u8]>,
+) {
     add_reply_push(clients, c, 3, |cl| {
         addReplyBulkCBuffer(cl, c, b"message");
         addReplyBulkCBuffer(cl, c, channel);
-        addReplyBulkCBuffer(cl, c, msg);
+        if let Some(msg) = msg {
+            addReplyBulkCBuffer(cl, c, msg);
+        }
     });
 }
 
@@ -201,7 +209,7 @@ pub fn pubsubPublishMessage(server: &mut Server, channel: &[u8], message: &[u8])
     let Server { clients: all, pubsub_channels, pubsub_patterns, .. } = server;
     if let Some(clients) = pubsub_channels.get(channel) {
         for &c in clients {
-            addReplyPubsubMessage(all, c, channel, message);
+            addReplyPubsubMessage(all, c, channel, Some(message));
             receivers += 1;
         }
     }

@@ -1440,6 +1440,10 @@ fn run_script(
     // is called before each line, too.
     server.in_eval = true;
     server.lua_caller = Some(c);
+    // Keys that the script reads are remembered as those that its caller has named.
+    if server[c].flags & (CLIENT_TRACKING | CLIENT_TRACKING_BCAST) == CLIENT_TRACKING {
+        server.lua_caller_argv = Some(argv.to_argv());
+    }
     server.lua_cur_script = Some(*sha);
     server.lua_time_start = getMonotonicUs();
     server.lua_time_snapshot = server.tick_clock.now() / 1000;
@@ -1470,6 +1474,7 @@ fn run_script(
     }
     server.in_eval = false;
     server.lua_caller = None;
+    server.lua_caller_argv = None;
     server.lua_cur_script = None;
 
     // The garbage collector goes on a little from time to time, so that it never has to do

@@ -97,6 +97,7 @@ use crate::sys::random::getRandomHexChars;
 use crate::sys::signal::{self, SignalHooks, watchdogScheduleSignal};
 use crate::sys::socket::{close, close_from, set_cloexec, unsent_bytes};
 use crate::timeout::{clientsCronHandleTimeout, handleBlockedClientsTimeout};
+use crate::tracking::*;
 use crate::util::{B, atoi, c_str, eq_ignore_case, getAbsolutePath, memmapchars};
 use crate::{addReplyErrorFormat, sdscatprintf, serverLog};
 
@@ -332,6 +333,7 @@ pub struct CommandTable {
     pub lmoveCommand: CommandId,
     pub blmoveCommand: CommandId,
     pub brpoplpushCommand: CommandId,
+    pub clientCommand: CommandId,
 }
 
 impl CommandTable {
@@ -1075,6 +1077,11 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
         crate::cluster::migrateCloseTimedoutSockets(server);
     }
 
+    // The limit may be another one than when the last command came.
+    if server.tracking_clients > 0 {
+        trackingLimitUsedSlots(server);
+    }
+
     // Start a BGSAVE that was scheduled while another child was active. This comes after
     // `replicationCron`, since a BGSAVE for replication has priority.
     if !hasActiveChildProcess(server)
@@ -1198,6 +1205,13 @@ pub fn beforeSleep(server: &mut Server) {
     // Replicas may have told us their offsets, one of which a failover waits for. It can't go on
     // where they are received, since it disconnects the replicas.
     updateFailoverStatus(server);
+
+    // C: asserts that there are none left. A key can expire while clients are served that waited for
+    // it, behind the last command.
+    trackingHandlePendingKeyInvalidations(server);
+
+    // Tell the clients that follow prefixes (BCAST) which keys were modified.
+    trackingBroadcastInvalidationMessages(server);
 
     // Write the append only file, before any client is sent the reply that its write was executed.
     if server.aof_state == AOF_ON {
@@ -1793,6 +1807,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     let (xclaim, xgroup) = (id("xclaim"), id("xgroup"));
     let (lpop, rpop, lmove, blmove) = (id("lpop"), id("rpop"), id("lmove"), id("blmove"));
     let (rpoplpush, brpoplpush) = (id("rpoplpush"), id("brpoplpush"));
+    let client = id("client");
     table.delCommand = del;
     table.unlinkCommand = unlink;
     table.multiCommand = multi;
@@ -1828,6 +1843,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
     table.lmoveCommand = lmove;
     table.blmoveCommand = blmove;
     table.brpoplpushCommand = brpoplpush;
+    table.clientCommand = client;
 }
 
 /// Resets the statistics of all commands (INFO commandstats), for CONFIG RESETSTAT.
@@ -2155,6 +2171,20 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
         server.client_pause_in_transaction = false;
     }
 
+    // A client that tracks keys is to be told when what the command has read changes.
+    if real_cmd_flags & CMD_READONLY != 0 {
+        let caller = if from_script { server.lua_caller.unwrap_or(c) } else { c };
+        let tracks = CLIENT_TRACKING | CLIENT_TRACKING_BCAST;
+        if server.clients[caller].flags & tracks == CLIENT_TRACKING {
+            let script = server.lua_caller_argv.take();
+            match &script {
+                Some(script) => trackingRememberKeys(server, caller, &script.as_args()),
+                None => trackingRememberKeys(server, caller, argv),
+            }
+            server.lua_caller_argv = script;
+        }
+    }
+
     server.fixed_time_expire -= 1;
     server.stat_numcommands += 1;
     server.prev_err_count = server.stat_total_error_replies;
@@ -2167,6 +2197,8 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
             server.stat_peak_memory = zmalloc_used;
         }
     }
+
+    afterCommand(server);
 }
 
 /// Rejects a command that is ready to be executed, with one of the shared errors. A transaction in
@@ -2203,6 +2235,15 @@ pub fn rejectCommandFormat(server: &mut Server, c: ClientId, argv: &Args, mut te
 /// Tells whether the command may have keys at positions that the command table does not tell.
 pub fn cmdHasMovableKeys(cmd: &redisCommand) -> bool {
     cmd.getkeys_proc.is_some()
+}
+
+/// Does what has to follow a command. A client hears of the keys that its own command has modified
+/// behind the reply; within a transaction or a script, behind the reply of that.
+#[inline]
+pub fn afterCommand(server: &mut Server) {
+    if server.in_nested_call == 0 && !server.tracking_pending_keys.is_empty() {
+        trackingHandlePendingKeyInvalidations(server);
+    }
 }
 
 /// Rejects a command that the user may not run, or not with these keys or channels, and logs that.
@@ -2330,6 +2371,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
             // The time that took is not this command's.
             server.command_clock = 0;
         }
+        // What is sent later than this would seem to be about what the command reads now.
+        trackingHandlePendingKeyInvalidations(server);
         // Replicas' output may have been flushed, and one of them freed: perhaps this client.
         if server.current_client.is_none() {
             return C_ERR;
@@ -2353,6 +2396,11 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
             let dbid = server[c].db;
             update_dict_expand_allowed(server, dbid);
         }
+    }
+
+    // Keep the memory that client side caching takes within its limit.
+    if server.tracking_clients > 0 {
+        trackingLimitUsedSlots(server);
     }
 
     // Reject writes on a master if there are problems to persist them on the disk.
@@ -2952,13 +3000,14 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              client_recent_max_input_buffer:{}\r\n\
              client_recent_max_output_buffer:{}\r\n\
              blocked_clients:{}\r\n\
-             tracking_clients:0\r\n\
+             tracking_clients:{}\r\n\
              clients_in_timeout_table:{}\r\n",
             listLength(&server.clients.list) - listLength(&server.slaves),
             server.maxclients,
             maxin,
             maxout,
             server.blocked_clients,
+            server.tracking_clients,
             server.clients_timeout_table.len(),
         );
     }
@@ -3220,9 +3269,9 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              active_defrag_misses:0\r\n\
              active_defrag_key_hits:0\r\n\
              active_defrag_key_misses:0\r\n\
-             tracking_total_keys:0\r\n\
-             tracking_total_items:0\r\n\
-             tracking_total_prefixes:0\r\n\
+             tracking_total_keys:{}\r\n\
+             tracking_total_items:{}\r\n\
+             tracking_total_prefixes:{}\r\n\
              unexpected_error_replies:{}\r\n\
              total_error_replies:{}\r\n\
              dump_payload_sanitizations:{}\r\n\
@@ -3254,6 +3303,9 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             server.stat_total_forks,
             server.migrate_cached_sockets.len(),
             getSlaveKeyWithExpireCount(server),
+            trackingGetTotalKeys(server),
+            trackingGetTotalItems(server),
+            trackingGetTotalPrefixes(server),
             server.stat_unexpected_error_replies,
             server.stat_total_error_replies,
             server.stat_dump_payload_sanitizations,

@@ -731,6 +731,10 @@ pub struct Client {
     pub watched_keys: Vec<watchedKey>,
     pub pubsub_channels: HashSet<Vec<u8>>,
     pub pubsub_patterns: Vec<Vec<u8>>,
+    /// Where the invalidations of a client that tracks go: the number of a client, 0 for itself.
+    pub client_tracking_redirection: u64,
+    /// The prefixes that the client follows in BCAST mode.
+    pub client_tracking_prefixes: Option<Box<crate::ds::rax::Rax<()>>>,
     /// Cached text of the two addresses.
     pub peerid: Option<Vec<u8>>,
     pub sockname: Option<Vec<u8>>,
@@ -1236,6 +1240,18 @@ pub struct Server {
     pub oom_score_adj: i32,
     pub disable_thp: bool,
 
+    // Client side caching
+    /// The tables; there from the first client that tracks on.
+    pub tracking: Option<Box<crate::tracking::Tracking>>,
+    /// The number of clients that track.
+    pub tracking_clients: u32,
+    /// The most keys to be tracked, 0 for any number.
+    pub tracking_table_max_keys: usize,
+    /// Invalidations that go to a client behind the reply of its command: of a key, or of all.
+    pub tracking_pending_keys: Vec<(ClientId, Option<Vec<u8>>)>,
+    /// Kept for `trackingRememberKeys`, empty.
+    pub tracking_key_positions: Vec<usize>,
+
     // Scripting
     /// The interpreter; `None` while a script runs, which has it.
     pub lua: Option<Box<fidelis_lua::lua_State<Server>>>,
@@ -1243,6 +1259,8 @@ pub struct Server {
     pub lua_client: Option<ClientId>,
     /// Whose script runs.
     pub lua_caller: Option<ClientId>,
+    /// The command that has called it, if its client tracks keys.
+    pub lua_caller_argv: Option<Argv>,
     /// The SHA1 of the script that runs.
     pub lua_cur_script: Option<crate::scripting::ScriptSha>,
     /// The texts of all scripts, by SHA1.

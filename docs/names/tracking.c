@@ -1,4 +1,4 @@
-# tracking.c, 19 functions. Not ported yet.
+# tracking.c, 19 functions. Here: src/tracking.rs
 disableTracking
 stringCheckPrefix
 checkPrefixCollisionsOrReply

@@ -56,7 +56,7 @@ use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
-use crate::server::{CommandSpec, command, preventCommandPropagation, propagate};
+use crate::server::{CommandSpec, afterCommand, command, preventCommandPropagation, propagate};
 use crate::server_h::*;
 use crate::sys::alloc::zmalloc_good_size;
 use crate::sys::clock::{elapsedStart, elapsedUs, mstime};
@@ -2290,6 +2290,7 @@ pub fn serveClientsBlockedOnStreamKey(server: &mut Server, rl: &readyList, o: Ke
         // The time that it took to serve the client counts for its own command.
         updateStatsOnUnblock(server, receiver, 0, elapsedUs(reply_timer) as i64);
         unblockClient(server, receiver);
+        afterCommand(server);
         server.current_client = old_client;
     }
 }

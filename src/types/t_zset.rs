@@ -29,7 +29,7 @@ use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
 use crate::server::{
-    CommandSpec, command, hasActiveChildProcess, lookupCommandOrOriginal, propagate,
+    CommandSpec, afterCommand, command, hasActiveChildProcess, lookupCommandOrOriginal, propagate,
 };
 use crate::server_h::*;
 use crate::sys::clock::{elapsedStart, elapsedUs};
@@ -2525,6 +2525,7 @@ pub fn serveClientsBlockedOnSortedSetKey(server: &mut Server, rl: &readyList, o:
         genericZpopCommand(server, receiver, &[&rl.key], end, true, None);
         updateStatsOnUnblock(server, receiver, 0, elapsedUs(reply_timer) as i64);
         unblockClient(server, receiver);
+        afterCommand(server);
         server.current_client = old_client;
         zcard -= 1;
 

@@ -13,7 +13,7 @@
 //! had again. session.rs sends it and compares the replies (compare.rs); every few thousand
 //! commands state.rs compares the whole data sets: keys, types, encodings, digests and DUMP bytes,
 //! and restores each one's dumps in the other. What the peer's version does otherwise is listed in
-//! tests/support/peer/known.rs.
+//! tests/support/peer/known.rs. Then several clients track keys (tracking.rs).
 
 mod compare;
 #[path = "../support/peer/mod.rs"]
@@ -22,6 +22,7 @@ mod session;
 mod state;
 #[path = "../support/mod.rs"]
 mod support;
+mod tracking;
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -96,7 +97,8 @@ fn main() -> ExitCode {
         None => settings.addresses.clone(),
     };
     let protocols = settings.resp.map_or(vec![2, 3], |r| vec![r]);
-    let good = protocols.into_iter().all(|resp| run(&settings, &addresses, resp));
+    let good = protocols.into_iter().all(|resp| run(&settings, &addresses, resp))
+        && run_tracking(&settings, &addresses);
     if !good && let Some((ours, debian)) = &own {
         eprintln!("our log:\n{}\nDebian's log:\n{}", ours.log(), debian.log());
     }
@@ -147,6 +149,27 @@ fn run(settings: &Settings, addresses: &[String], resp: u8) -> bool {
     }
     println!("{} commands in {:.1?}, {found} differences", session.ops, start.elapsed());
     found == 0
+}
+
+/// The clients that track keys; true if there was no difference.
+fn run_tracking(settings: &Settings, addresses: &[String]) -> bool {
+    let start = Instant::now();
+    // A step looks at seven clients, so the short run has fewer of them.
+    let ops = if settings.addresses.is_empty() { settings.ops / 5 } else { settings.ops };
+    match tracking::run(&addresses[0], &addresses[1], settings.seed, ops) {
+        Ok(None) => {
+            println!("tracking: {ops} commands in {:.1?}, no difference", start.elapsed());
+            true
+        }
+        Ok(Some(report)) => {
+            println!("DIFFERENCE in tracking (seed {})\n{report}", settings.seed);
+            false
+        }
+        Err(e) => {
+            println!("LOST in tracking (seed {}): {e}", settings.seed);
+            false
+        }
+    }
 }
 
 /// One command of the stream, or one of the small scenes.
