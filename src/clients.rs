@@ -10,38 +10,47 @@
 //! server.db[db].get(o))`.
 
 use std::collections::HashMap;
+use std::num::NonZeroU64;
 use std::ops::{Index, IndexMut};
 
 use crate::ds::adlist::List;
 use crate::server_h::{CLIENT_TYPE_OBUF_COUNT, Client, clientBufferLimitsConfig};
 
 // ANCHOR: ClientId
-/// The id of a client: the C's `client *`.
+/// The id of a client: the C's `client *`. In it are the client's place in the slab and the place's
+/// generation, which is never 0; so an `Option` of an id is as small as an id.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct ClientId {
-    index: u32,
-    generation: u32,
-}
+pub struct ClientId(NonZeroU64);
 // ANCHOR_END: ClientId
 
 impl ClientId {
-    /// Packs the id into the word that the reactor and a connection carry.
-    #[inline]
-    pub fn to_u64(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+    #[inline(always)]
+    fn index(self) -> usize {
+        self.0.get() as u32 as usize
     }
 
-    /// Unpacks an id from a word that `to_u64` made.
+    /// Returns the id of the next client in the same place.
+    fn next(self) -> ClientId {
+        let generation = ((self.0.get() >> 32) as u32).wrapping_add(1).max(1);
+        ClientId::from_u64(u64::from(generation) << 32 | self.index() as u64)
+    }
+
+    /// Returns the id as the word that the reactor and a connection carry.
+    #[inline]
+    pub fn to_u64(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Returns the id of a word that `to_u64` made. For 0 it is an id that no client has.
     #[inline]
     pub fn from_u64(word: u64) -> ClientId {
-        ClientId { index: word as u32, generation: (word >> 32) as u32 }
+        ClientId(NonZeroU64::new(word).unwrap_or(NonZeroU64::MAX))
     }
 }
 
-/// A place of the slab. Its generation counts the clients that lived in it.
-#[derive(Default)]
+/// A place of the slab: the client in it, and the id of that client, or else of the next one.
 struct Slot {
-    generation: u32,
+    id: ClientId,
     client: Option<Box<Client>>,
 }
 
@@ -69,38 +78,45 @@ impl Clients {
     /// (`linkClient`).
     pub fn insert(&mut self, client: Client) -> ClientId {
         let index = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
+            let index = self.slots.len() as u32;
+            let id = ClientId::from_u64(1 << 32 | u64::from(index));
+            self.slots.push(Slot { id, client: None });
+            index
         });
         let slot = &mut self.slots[index as usize];
         slot.client = Some(Box::new(client));
-        ClientId { index, generation: slot.generation }
+        slot.id
     }
 
     /// Takes a client out of the slab; from here on every copy of `c` is stale.
     #[track_caller]
     pub fn remove(&mut self, c: ClientId) -> Box<Client> {
-        let slot = &mut self.slots[c.index as usize];
-        assert_eq!(slot.generation, c.generation, "this client was freed already");
+        let slot = &mut self.slots[c.index()];
+        assert_eq!(slot.id, c, "this client was freed already");
         let client = slot.client.take().expect("this client was freed already");
-        slot.generation = slot.generation.wrapping_add(1);
-        self.free.push(c.index);
+        slot.id = c.next();
+        self.free.push(c.index() as u32);
         client
     }
 
     /// Tells whether the client still exists.
     #[inline]
     pub fn contains(&self, c: ClientId) -> bool {
-        self.slots
-            .get(c.index as usize)
-            .is_some_and(|s| s.generation == c.generation && s.client.is_some())
+        self.get(c).is_some()
     }
 
     /// Returns the client, `None` if it does not exist any more.
     #[inline]
     pub fn get(&self, c: ClientId) -> Option<&Client> {
-        let slot = self.slots.get(c.index as usize)?;
-        if slot.generation == c.generation { slot.client.as_deref() } else { None }
+        let slot = self.slots.get(c.index())?;
+        if slot.id == c { slot.client.as_deref() } else { None }
+    }
+
+    /// Returns the client to change, `None` if it does not exist any more.
+    #[inline]
+    pub fn get_mut(&mut self, c: ClientId) -> Option<&mut Client> {
+        let slot = self.slots.get_mut(c.index())?;
+        if slot.id == c { slot.client.as_deref_mut() } else { None }
     }
 }
 
@@ -109,10 +125,8 @@ impl Index<ClientId> for Clients {
     #[inline]
     #[track_caller]
     fn index(&self, c: ClientId) -> &Client {
-        match self.slots.get(c.index as usize) {
-            Some(Slot { generation, client: Some(client) }) if *generation == c.generation => {
-                client
-            }
+        match self.slots.get(c.index()) {
+            Some(Slot { id, client: Some(client) }) if *id == c => client,
             _ => stale(),
         }
     }
@@ -122,10 +136,8 @@ impl IndexMut<ClientId> for Clients {
     #[inline]
     #[track_caller]
     fn index_mut(&mut self, c: ClientId) -> &mut Client {
-        match self.slots.get_mut(c.index as usize) {
-            Some(Slot { generation, client: Some(client) }) if *generation == c.generation => {
-                client
-            }
+        match self.slots.get_mut(c.index()) {
+            Some(Slot { id, client: Some(client) }) if *id == c => client,
             _ => stale(),
         }
     }
@@ -155,7 +167,7 @@ mod tests {
         assert_eq!(ClientId::from_u64(a.to_u64()), a);
         assert_eq!(clients.remove(a).id, 1);
         let b = clients.insert(Client { id: 2, ..Client::default() });
-        assert_eq!((a.index, clients[b].id), (b.index, 2));
+        assert_eq!((a.index(), clients[b].id), (b.index(), 2));
         assert!(!clients.contains(a) && clients.contains(b) && clients.get(a).is_none());
     }
 }

@@ -56,7 +56,7 @@ impl KeyHashHint {
 }
 
 /// Returns the hash of a key in any db. The slice that the parser hashed is not hashed again.
-#[inline]
+#[inline(always)]
 pub fn hash_key(server: &Server, db: usize, key: &[u8]) -> u64 {
     let hint = &server.key_hash_hint;
     if hint.address == key.as_ptr().addr() && hint.len == key.len() {
@@ -66,7 +66,7 @@ pub fn hash_key(server: &Server, db: usize, key: &[u8]) -> u64 {
 }
 
 /// Finds a key's entry, whether it is expired or not, and touches nothing.
-#[inline]
+#[inline(always)]
 pub fn find_key(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     server.db[db].dict.find_hashed(key, hash_key(server, db, key))
 }
@@ -80,19 +80,16 @@ fn updateLFU(server: &Server, lru: u32) -> u32 {
 
 /// Touches a value that was found: its LRU or LFU field, unless a child lives. A child shares our
 /// memory page by page, and every page written is a page copied.
-#[inline]
+#[inline(always)]
 fn update_access_time(server: &mut Server, db: usize, o: KeyRef, flags: i32) {
     if flags & LOOKUP_NOTOUCH != 0 || hasActiveChildProcess(server) {
         return;
     }
-    let old = server.db[db].dict.lru(o);
-    let new = if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
-        updateLFU(server, old)
+    if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
+        let lfu = updateLFU(server, server.db[db].dict.lru(o));
+        server.db[db].dict.set_lru(o, lfu);
     } else {
-        server.lruclock
-    };
-    if new != old {
-        server.db[db].dict.set_lru(o, new);
+        server.db[db].dict.set_lru(o, server.lruclock);
     }
 }
 
@@ -169,7 +166,7 @@ fn expired_for_read(server: &mut Server, db: usize, key: &[u8]) -> bool {
 
 /// Looks a key up for a command that only reads it, with all side effects of
 /// `lookupKeyReadWithFlags`.
-#[inline]
+#[inline(always)]
 pub fn lookupKeyRead(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     lookupKeyReadWithFlags(server, db, key, LOOKUP_NONE)
 }
@@ -194,7 +191,7 @@ pub fn lookupKeyWriteWithFlags(
 }
 
 /// Looks a key up for a command that may change it, and updates its last access time.
-#[inline]
+#[inline(always)]
 pub fn lookupKeyWrite(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     lookupKeyWriteWithFlags(server, db, key, LOOKUP_NONE)
 }
@@ -210,7 +207,7 @@ fn SentReplyOnKeyMiss(server: &mut Server, c: ClientId, reply: Shared) {
 }
 
 /// Looks a key of the client's db up as `lookupKeyRead` does; for a missing key `reply` is sent.
-#[inline]
+#[inline(always)]
 pub fn lookupKeyReadOrReply(
     server: &mut Server,
     c: ClientId,

@@ -31,7 +31,7 @@ use crate::args::{ArgRange, Args, CommandPrefetch};
 use crate::connection::*;
 use crate::ds::dict::dictGetHash;
 use crate::ds::siphash::siphash;
-use crate::keyspace::{AggregateRef, ValueRef};
+use crate::keyspace::{AggregateRef, Entry, Keyspace, ValueRef};
 use crate::networking::*;
 use crate::server::lookupCommand;
 use crate::server_h::*;
@@ -39,7 +39,7 @@ use crate::sys::mem::prefetch_bytes;
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
 use crate::types::t_zset::ZsetRef;
-use crate::util::short_eq;
+use crate::util::{eq_ignore_case, short_eq};
 
 /// The number of commands of a client that are parsed before the first of them runs: enough for
 /// memory to come meanwhile, few enough for all of it to be in the cache still. A pipeline of 100
@@ -51,8 +51,12 @@ pub(crate) const READ_AHEAD: usize = 16;
 const KEPT_ARGS: usize = 4096;
 /// The flags of a client at which `processInputBuffer` stops, and leaves what is in the query
 /// buffer for later.
-const CLIENT_STOPS_INPUT: u64 =
+pub(crate) const CLIENT_STOPS_INPUT: u64 =
     CLIENT_BLOCKED | CLIENT_PENDING_COMMAND | CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP;
+
+/// The categories of commands on values that have members.
+const HAVE_MEMBERS: u64 =
+    CMD_CATEGORY_LIST | CMD_CATEGORY_SET | CMD_CATEGORY_HASH | CMD_CATEGORY_SORTEDSET;
 
 /// The work space that reading and parsing keep between calls, so that they allocate nothing.
 #[derive(Default)]
@@ -87,23 +91,25 @@ struct ParsedCommand {
 /// another result.
 #[derive(Copy, Clone, PartialEq, Eq)]
 struct ParseLimits {
-    multibulklen: i64,
-    bulklen: i64,
+    multibulklen: usize,
+    bulklen: usize,
 }
 
 impl ParseLimits {
     /// Returns the limits that hold for a client now.
     #[inline(always)]
     fn of(server: &Server, client: &Client) -> ParseLimits {
-        let mut limits =
-            ParseLimits { multibulklen: MAX_MULTIBULK_LEN, bulklen: server.proto_max_bulk_len };
+        let mut limits = ParseLimits {
+            multibulklen: MAX_MULTIBULK_LEN as usize,
+            bulklen: server.proto_max_bulk_len as usize,
+        };
         // A master has accepted the argument under its own limit, as `processMultibulkBuffer` says.
         if client.flags & CLIENT_MASTER != 0 {
-            limits.bulklen = i64::MAX;
+            limits.bulklen = usize::MAX;
         }
         if !client.authenticated && !default_user_is_open(server) {
-            limits.multibulklen = UNAUTHENTICATED_MULTIBULK_LEN;
-            limits.bulklen = limits.bulklen.min(UNAUTHENTICATED_BULK_LEN);
+            limits.multibulklen = UNAUTHENTICATED_MULTIBULK_LEN as usize;
+            limits.bulklen = limits.bulklen.min(UNAUTHENTICATED_BULK_LEN as usize);
         }
         limits
     }
@@ -211,7 +217,9 @@ impl Lookahead {
         *next = 0;
         let known = take(known);
         let db = server[c].db;
+        let dict = &server.db[db].dict;
         let mut last = LastLookup::default();
+        let mut have_members = false;
         let mut pos = server[c].input.qb_pos;
         while batch.len() < PARSE_AHEAD {
             let first = ranges.len();
@@ -223,23 +231,44 @@ impl Lookahead {
             let prefetch = if pos == 0 && known.cmd.is_some() {
                 known
             } else {
-                prefetch_command(server, db, qb, args, &mut last)
+                prefetch_command(server, dict, qb, args, &mut last)
             };
+            have_members |= last.has_members;
             let argc = args.len();
             batch.push(ParsedCommand { start: pos, end, first, argc, argv_len_sum, prefetch });
             pos = end;
         }
 
         // Each stage reads the memory that the one before has prefetched, so each goes over all
-        // commands before the next stage begins.
+        // commands before the next stage begins. Commands about the same key follow each other, and
+        // share what was found for the first.
         if batch.len() > 1 {
+            for x in &**batch {
+                if let Some(hash) = x.prefetch.key_hash {
+                    dict.prefetch_bucket(hash);
+                }
+            }
+            let mut entries = [None; PARSE_AHEAD];
+            let mut last = (None, None);
+            for (entry, x) in entries.iter_mut().zip(&**batch) {
+                if x.prefetch.key_hash != last.0 {
+                    last.0 = x.prefetch.key_hash;
+                    last.1 = x.prefetch.key_hash.and_then(|hash| dict.prefetch_entry(hash));
+                }
+                *entry = last.1;
+            }
             let mut last = None;
-            let keys = batch.iter().filter_map(move |x| {
-                let hash = x.prefetch.key_hash?;
-                (last.replace(hash) != Some(hash)).then_some((db, hash))
-            });
-            prefetch_keys(server, keys);
-            prefetch_members(server, db, qb, ranges, batch);
+            for entry in &entries[..batch.len()] {
+                if *entry != last {
+                    last = *entry;
+                    if let Some(entry) = entry {
+                        entry.prefetch_value();
+                    }
+                }
+            }
+            if have_members {
+                prefetch_members(server, qb, ranges, batch, &entries);
+            }
         }
     }
 }
@@ -247,25 +276,36 @@ impl Lookahead {
 /// Returns the number in a header line at `pos`, and where the next line begins. `None`: the line
 /// is not complete, or not exactly as we would write it.
 #[inline(always)]
-fn parse_header(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usize)> {
+fn parse_header(qb: &[u8], pos: usize, prefix: u8) -> Option<(usize, usize)> {
     let rest = qb.get(pos..)?;
-    // Nearly every number here has one digit or two, the first of two being no zero.
-    if let Some(&[first, a, b, c, d]) = rest.first_chunk::<5>()
-        && first == prefix
-    {
-        let (tens, ones) = (a.wrapping_sub(b'0'), b.wrapping_sub(b'0'));
-        if [b, c] == *b"\r\n" && tens <= 9 {
-            return Some((i64::from(tens), pos + 4));
-        }
-        if [c, d] == *b"\r\n" && (1..=9).contains(&tens) && ones <= 9 {
-            return Some((i64::from(tens) * 10 + i64::from(ones), pos + 5));
+    // Nearly every number here has one digit or two, the first of two being no zero. One load
+    // brings the whole line.
+    if let Some(line) = rest.first_chunk::<8>() {
+        const CRLF: u16 = u16::from_le_bytes(*b"\r\n");
+        let line = u64::from_le_bytes(*line);
+        if line as u8 == prefix {
+            let first = ((line >> 8) as u8).wrapping_sub(b'0');
+            if (line >> 16) as u16 == CRLF && first <= 9 {
+                return Some((usize::from(first), pos + 4));
+            }
+            let second = ((line >> 16) as u8).wrapping_sub(b'0');
+            if (line >> 24) as u16 == CRLF && first.wrapping_sub(1) <= 8 && second <= 9 {
+                return Some((usize::from(first) * 10 + usize::from(second), pos + 5));
+            }
         }
     }
+    parse_long_header(rest, prefix).map(|(n, len)| (n, pos + len))
+}
+
+/// Returns the number in the header line that `rest` begins with, and the line's length. `None` as
+/// [`parse_header`] says.
+#[inline(never)]
+fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(usize, usize)> {
     let mut digits = rest.iter();
     if *digits.next()? != prefix {
         return None;
     }
-    let mut n = i64::from(digits.next()?.wrapping_sub(b'0'));
+    let mut n = usize::from(digits.next()?.wrapping_sub(b'0'));
     if n > 9 {
         return None;
     }
@@ -276,13 +316,13 @@ fn parse_header(qb: &[u8], pos: usize, prefix: u8) -> Option<(i64, usize)> {
             if byte != b'\r' || *digits.next()? != b'\n' {
                 return None;
             }
-            return Some((n, qb.len() - digits.len()));
+            return Some((n, rest.len() - digits.len()));
         }
         // No zero in front, and nothing near an overflow.
         if n == 0 || n > 999_999_999 {
             return None;
         }
-        n = n * 10 + i64::from(digit);
+        n = n * 10 + usize::from(digit);
     }
 }
 
@@ -308,11 +348,11 @@ fn parse_command(
             if len > limits.bulklen {
                 return None;
             }
-            let len = len as usize;
-            pos = start + len + 2;
-            if qb.get(start + len..pos)? != b"\r\n" {
+            let end = start + len;
+            if qb.get(end..)?.first_chunk() != Some(b"\r\n") {
                 return None;
             }
+            pos = end + 2;
             args.push(ArgRange { start, len });
             argv_len_sum += len;
         }
@@ -328,74 +368,79 @@ fn parse_command(
 /// kind, and often about one key.
 #[derive(Default)]
 struct LastLookup<'a> {
-    name: &'a [u8],
+    /// The first eight bytes of the command's name, as a word, and the name's length.
+    word: u64,
+    name_len: usize,
     cmd: Option<CommandId>,
-    key: Option<(&'a [u8], u64)>,
+    /// Its first argument is a key.
+    has_key: bool,
+    /// It is about a value with members.
+    has_members: bool,
+    key: &'a [u8],
+    hash: u64,
 }
 
 /// Looks up a command, and hashes its first argument if that is a key.
-#[inline]
+#[inline(always)]
 fn prefetch_command<'a>(
     server: &Server,
-    db: usize,
+    dict: &Keyspace,
     qb: &'a [u8],
     args: &[ArgRange],
     last: &mut LastLookup<'a>,
 ) -> CommandPrefetch {
     let [name, key, ..] = args else { return CommandPrefetch::default() };
-    let name = &qb[name.start..name.start + name.len];
-    if !short_eq(last.name, name) {
-        (last.name, last.cmd) = (name, lookupCommand(server, name));
+    // A name of up to eight bytes is compared as a word, case and all. The bytes behind it are in
+    // the buffer, since there is another argument.
+    let word = qb[name.start..].first_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
+    let word = word & u64::MAX >> (64 - 8 * name.len.clamp(1, 8));
+    if (word, name.len) != (last.word, last.name_len) || name.len > 8 {
+        (last.word, last.name_len) = (word, name.len);
+        find_command(server, last, &qb[name.start..name.start + name.len]);
     }
-    let cmd = last.cmd;
-    let key_hash = match cmd {
-        Some(cmd) if server.commands[cmd].firstkey == 1 => {
-            let key = &qb[key.start..key.start + key.len];
-            match last.key {
-                Some((k, hash)) if short_eq(k, key) => Some(hash),
-                _ => {
-                    let hash = server.db[db].dict.hash(key);
-                    last.key = Some((key, hash));
-                    Some(hash)
-                }
-            }
-        }
-        _ => None,
-    };
-    CommandPrefetch { cmd, key_hash }
+    if !last.has_key {
+        return CommandPrefetch { cmd: last.cmd, key_hash: None };
+    }
+    let key = &qb[key.start..key.start + key.len];
+    // Keys that differ mostly differ in their last bytes.
+    if key.is_empty() || key.last_chunk::<8>() != last.key.last_chunk() || !short_eq(last.key, key)
+    {
+        (last.key, last.hash) = (key, dict.hash(key));
+    }
+    CommandPrefetch { cmd: last.cmd, key_hash: Some(last.hash) }
 }
 
-/// Prefetches the memory that looking up these keys (db, hash) will touch.
-fn prefetch_keys(server: &Server, keys: impl Iterator<Item = (usize, u64)> + Clone) {
-    for (db, hash) in keys.clone() {
-        server.db[db].dict.prefetch_bucket(hash);
-    }
-    for (db, hash) in keys.clone() {
-        server.db[db].dict.prefetch_entry(hash);
-    }
-    for (db, hash) in keys {
-        server.db[db].dict.prefetch_value(hash);
-    }
+/// Looks up the command with this name, and puts what is found into `last`.
+#[inline(never)]
+fn find_command(server: &Server, last: &mut LastLookup, name: &[u8]) {
+    // A command that was renamed to QUIT can't be reached by that name: `processCommand` asks for
+    // QUIT first where nothing was found ahead.
+    let quit = name.len() == 4 && eq_ignore_case(name, b"quit");
+    last.cmd = if quit { None } else { lookupCommand(server, name) };
+    let command = last.cmd.map(|cmd| &server.commands[cmd]);
+    last.has_key = command.is_some_and(|command| command.firstkey == 1);
+    last.has_members = last.has_key && command.is_some_and(|x| x.flags & HAVE_MEMBERS != 0);
 }
 
 /// Prefetches the memory that the commands will touch within lists, sets, hashes and sorted sets.
 /// Large ones but for lists are tables themselves: the bucket of the member each command names,
 /// then the member. For lists it is the ends, and for small values all that a search passes.
+/// `entries` are those that the commands' keys may have.
 fn prefetch_members(
     server: &Server,
-    db: usize,
     qb: &[u8],
     ranges: &[ArgRange],
     batch: &[ParsedCommand],
+    entries: &[Option<Entry>; PARSE_AHEAD],
 ) {
     let mut members = [None; PARSE_AHEAD];
     // Commands of a batch are often about one value.
-    let (mut last_key, mut value) = (None, None);
-    for (member, x) in members.iter_mut().zip(batch) {
+    let (mut last_entry, mut value) = (None, None);
+    for ((member, x), entry) in members.iter_mut().zip(batch).zip(entries) {
         let args = &ranges[x.first..x.first + x.argc];
-        if x.prefetch.key_hash != last_key {
-            last_key = x.prefetch.key_hash;
-            value = find_aggregate(server, db, qb, args, x.prefetch);
+        if *entry != last_entry {
+            last_entry = *entry;
+            value = entry.and_then(|entry| aggregate_of(server, entry, qb, args, x.prefetch.cmd));
             match value {
                 Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                 Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
@@ -420,29 +465,26 @@ fn prefetch_members(
     }
 }
 
-/// Returns the value that a command is about, if it is a command on values with members and there
-/// is such a value.
-fn find_aggregate<'a>(
-    server: &'a Server,
-    db: usize,
+/// Returns the value that a command is about, if it is a command on values with members and
+/// `entry`, which its key may have, is the key's.
+fn aggregate_of<'a>(
+    server: &Server,
+    entry: Entry<'a>,
     qb: &[u8],
     args: &[ArgRange],
-    prefetch: CommandPrefetch,
+    cmd: Option<CommandId>,
 ) -> Option<AggregateRef<'a>> {
-    const HAVE_MEMBERS: u64 =
-        CMD_CATEGORY_LIST | CMD_CATEGORY_SET | CMD_CATEGORY_HASH | CMD_CATEGORY_SORTEDSET;
     let key = args.get(1)?;
-    if server.commands[prefetch.cmd?].flags & HAVE_MEMBERS == 0 {
+    if server.commands[cmd?].flags & HAVE_MEMBERS == 0
+        || !short_eq(entry.key(), &qb[key.start..key.start + key.len])
+    {
         return None;
     }
-    let dict = &server.db[db].dict;
-    let o = dict.find_hashed(&qb[key.start..key.start + key.len], prefetch.key_hash?)?;
-    match dict.get(o) {
+    match entry.value() {
         ValueRef::Aggregate(value) => Some(value),
         _ => None,
     }
 }
-
 /// Prefetches the bucket of the member that a command names, and returns the value with the
 /// member's hash. `None`: the value is no table, or no member is named.
 fn prefetch_member_bucket<'a>(
@@ -461,6 +503,18 @@ fn prefetch_member_bucket<'a>(
     };
     table.prefetch_bucket(hash);
     Some((value, hash))
+}
+
+/// Prefetches the memory that looking up these keys (db, hash) will touch.
+fn prefetch_keys(server: &Server, keys: &[(usize, u64)]) {
+    for &(db, hash) in keys {
+        server.db[db].dict.prefetch_bucket(hash);
+    }
+    let mut entries = [None; READ_AHEAD];
+    for (entry, &(db, hash)) in entries.iter_mut().zip(keys) {
+        *entry = server.db[db].dict.prefetch_entry(hash);
+    }
+    entries.iter().flatten().for_each(Entry::prefetch_value);
 }
 
 /// Reads other clients that have their turn after this one's, and prefetches the memory that the
@@ -522,7 +576,7 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             }
             server[c].input.prefetch = prefetch;
         }
-        prefetch_keys(server, keys[..nkeys].iter().copied());
+        prefetch_keys(server, &keys[..nkeys]);
     }
 }
 
@@ -531,7 +585,7 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
 fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPrefetch {
     let arg = |pos| {
         let (len, start) = parse_header(qb, pos, b'$')?;
-        let range = ArgRange { start, len: len as usize };
+        let range = ArgRange { start, len };
         qb.get(start..start + range.len)?;
         Some(range)
     };
@@ -542,7 +596,10 @@ fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPre
         Some([name, arg(name.start + name.len + 2)?])
     };
     match args() {
-        Some(args) => prefetch_command(server, server[c].db, qb, &args, &mut LastLookup::default()),
+        Some(args) => {
+            let dict = &server.db[server[c].db].dict;
+            prefetch_command(server, dict, qb, &args, &mut LastLookup::default())
+        }
         None => CommandPrefetch::default(),
     }
 }

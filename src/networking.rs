@@ -69,6 +69,7 @@ use crate::server::{
 use crate::server_h::*;
 use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
+use crate::sys::mem::append_framed;
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
 use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll};
@@ -409,15 +410,28 @@ fn reply_buffer_room(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
     }
 }
 
-/// Queues bytes that are in the form of the protocol already. The room is looked for first, so that
-/// the common case, a short reply behind short replies, is one copy.
+/// Returns where `len` more bytes go if it is known without a further look that they may be added:
+/// replies are pending already, so the client is queued for writing, and there is room for them.
+/// Nearly all replies of a pipeline but the first are such. `None`: `prepareClientToWrite` has to
+/// decide.
+#[inline(always)]
+fn ready_reply_buffer(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
+    let ready = client.flags & NOT_EVERYTHING_IS_SENT == 0
+        && client.conn.is_some()
+        && clientHasPendingReplies(client);
+    if ready { reply_buffer_room(client, len) } else { None }
+}
+
+/// Queues bytes that are in the form of the protocol already.
+#[inline]
 fn add_reply_raw(clients: &mut Clients, c: ClientId, s: &[u8]) {
-    if prepareClientToWrite(clients, c).is_err() {
-        return;
-    }
-    match reply_buffer_room(&mut clients[c], s.len()) {
+    match ready_reply_buffer(&mut clients[c], s.len()) {
         Some(queued) => queued.extend_from_slice(s),
-        None => add_reply_to_obuf(clients, c, s),
+        None => {
+            if prepareClientToWrite(clients, c).is_ok() {
+                add_reply_to_obuf(clients, c, s);
+            }
+        }
     }
 }
 
@@ -650,6 +664,9 @@ fn reply_length<N: TryInto<i64>>(length: N) -> i64 {
     }
 }
 
+/// The length of the longest header, in bytes.
+const LONGEST_HEADER: usize = 1 + 20 + 2;
+
 /// The header `prefix` `n` CRLF, on the stack.
 struct Header {
     len: usize,
@@ -657,68 +674,62 @@ struct Header {
 }
 
 impl Header {
-    #[inline]
+    #[inline(always)]
     fn new(prefix: u8, n: i64) -> Header {
         let mut buf = [0; 24];
-        // Nearly every number here has one digit or two. Then the header is put together in a
-        // register, and is stored and read as a whole: single bytes would have to reach the cache
-        // before eight of them could be read.
-        if (0..100).contains(&n) {
-            let (tens, ones) = (b'0' + n as u8 / 10, b'0' + n as u8 % 10);
-            let (word, len) = if n < 10 {
-                (u64::from_le_bytes([prefix, ones, b'\r', b'\n', 0, 0, 0, 0]), 4)
-            } else {
-                (u64::from_le_bytes([prefix, tens, ones, b'\r', b'\n', 0, 0, 0]), 5)
-            };
-            buf[..8].copy_from_slice(&word.to_le_bytes());
-            return Header { len, buf };
-        }
-        let mut text = itoa::Buffer::new();
-        let text = text.format(n).as_bytes();
-        let len = 1 + text.len();
-        buf[0] = prefix;
-        buf[1..len].copy_from_slice(text);
-        buf[len..len + 2].copy_from_slice(b"\r\n");
-        Header { len: len + 2, buf }
+        let Some((word, len)) = short_header(prefix, n as u64) else {
+            let mut text = itoa::Buffer::new();
+            let text = text.format(n).as_bytes();
+            let len = 1 + text.len();
+            buf[0] = prefix;
+            buf[1..len].copy_from_slice(text);
+            buf[len..len + 2].copy_from_slice(b"\r\n");
+            return Header { len: len + 2, buf };
+        };
+        buf[..8].copy_from_slice(&word);
+        Header { len, buf }
     }
 
     #[inline]
     fn bytes(&self) -> &[u8] {
         &self.buf[..self.len]
     }
+}
 
-    /// Returns the room that [`append_header_to`](Self::append_header_to) needs.
-    #[inline(always)]
-    fn room(&self) -> usize {
-        self.len.max(8)
+/// Returns the header of a number below 100, as nearly every number is, with its length. It is put
+/// together in a register, and is stored as a whole: single bytes would have to reach the cache
+/// before eight of them could be read.
+#[inline(always)]
+fn short_header(prefix: u8, n: u64) -> Option<([u8; 8], usize)> {
+    if n < 10 {
+        Some(([prefix, b'0' + n as u8, b'\r', b'\n', 0, 0, 0, 0], 4))
+    } else if n < 100 {
+        let (tens, ones) = (b'0' + n as u8 / 10, b'0' + n as u8 % 10);
+        Some(([prefix, tens, ones, b'\r', b'\n', 0, 0, 0], 5))
+    } else {
+        None
     }
+}
 
-    #[inline(always)]
-    fn append_header_to(&self, out: &mut Vec<u8>) {
-        match self.buf.first_chunk::<8>() {
-            Some(word) if self.len <= 8 => {
-                let end = out.len() + self.len;
-                out.extend_from_slice(word);
-                out.truncate(end);
-            }
-            _ => out.extend_from_slice(self.bytes()),
+/// Appends `p` as a bulk: its header, itself and CRLF.
+#[inline(always)]
+fn append_bulk(out: &mut Vec<u8>, p: &[u8]) {
+    match short_header(b'$', p.len() as u64) {
+        Some((header, len)) => append_framed(out, header, len, p),
+        None => {
+            let header = Header::new(b'$', p.len() as i64);
+            out.reserve(header.len + p.len() + 2);
+            out.extend_from_slice(header.bytes());
+            out.extend_from_slice(p);
+            out.extend_from_slice(b"\r\n");
         }
-    }
-
-    /// Appends itself, `p` and CRLF: a bulk, if this is the header of `p`.
-    #[inline(always)]
-    fn append_bulk_to(&self, p: &[u8], out: &mut Vec<u8>) {
-        out.reserve(self.room() + p.len() + 2);
-        self.append_header_to(out);
-        out.extend_from_slice(p);
-        out.extend_from_slice(b"\r\n");
     }
 }
 
 /// Appends a bulk to replies that are gathered, as `addReplyBulkCBuffer` would queue it.
 #[inline]
 pub fn append_reply_bulk(out: &mut Vec<u8>, p: &[u8]) {
-    Header::new(b'$', p.len() as i64).append_bulk_to(p, out);
+    append_bulk(out, p);
 }
 
 fn setDeferredAggregateLen(
@@ -926,6 +937,7 @@ pub fn addReplyBulkLen(clients: &mut impl AsMut<Clients>, c: ClientId, len: impl
 }
 
 /// Queues a string of the keyspace as a bulk. Panics for a value of another type.
+#[inline(always)]
 pub fn addReplyBulk(clients: &mut impl AsMut<Clients>, c: ClientId, obj: ValueRef) {
     let clients = clients.as_mut();
     match obj {
@@ -941,16 +953,24 @@ pub fn addReplyBulkCBuffer(clients: &mut impl AsMut<Clients>, c: ClientId, p: &[
     add_reply_bulk_bytes(clients.as_mut(), c, p);
 }
 
+#[inline]
 fn add_reply_bulk_bytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
-    let header = Header::new(b'$', p.len() as i64);
-    let all = header.room() + p.len() + 2;
+    match ready_reply_buffer(&mut clients[c], LONGEST_HEADER + p.len() + 2) {
+        Some(queued) => append_bulk(queued, p),
+        None => add_first_reply_bulk(clients, c, p),
+    }
+}
+
+/// Adds bytes as a bulk where `ready_reply_buffer` doesn't know a place for them.
+#[inline(never)]
+fn add_first_reply_bulk(clients: &mut Clients, c: ClientId, p: &[u8]) {
     if prepareClientToWrite(clients, c).is_err() {
         return;
     }
-    match reply_buffer_room(&mut clients[c], all) {
-        Some(queued) => header.append_bulk_to(p, queued),
+    match reply_buffer_room(&mut clients[c], LONGEST_HEADER + p.len() + 2) {
+        Some(queued) => append_bulk(queued, p),
         None => {
-            add_reply_to_obuf(clients, c, header.bytes());
+            add_reply_to_obuf(clients, c, Header::new(b'$', p.len() as i64).bytes());
             // Adding a piece may bring the client over its output buffer limit; then the next one
             // is not added.
             add_reply_raw(clients, c, p);
@@ -2022,7 +2042,6 @@ pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Arg
         server.key_hash_hint = KeyHashHint::new(&argv[1], hash);
     }
     let processed = processCommand(server, c, argv);
-    server.key_hash_hint = KeyHashHint::default();
     if processed.is_ok() && server.current_client.is_some() {
         let client = &mut server.clients[c];
         if client.flags & CLIENT_BLOCKED != 0 && client.argv.is_none() {
@@ -2071,27 +2090,22 @@ fn process_input_with(
     // Keep processing while there is something in the input buffer.
     while server.clients[c].input.qb_pos < qb.len() {
         let client = &server.clients[c];
-        // The client waits (BLPOP, a pause): what it sent behind the command that waits is to be
-        // executed after it.
-        if client.flags & CLIENT_BLOCKED != 0 {
-            break;
-        }
-
-        // A whole command of it is in `argv` already, and has not been executed. It comes first.
-        if client.flags & CLIENT_PENDING_COMMAND != 0 {
+        // CLIENT_BLOCKED: the client waits (BLPOP, a pause), and what it sent behind the command
+        // that waits is to be executed after it.
+        //
+        // CLIENT_PENDING_COMMAND: a whole command of it is in `argv` already, and has not been
+        // executed. It comes first.
+        //
+        // CLIENT_CLOSE_AFTER_REPLY: the connection is closed once the replies queued so far are
+        // sent, and no more may be added to them. With CLIENT_CLOSE_ASAP nobody will read another
+        // reply.
+        if client.flags & CLIENT_STOPS_INPUT != 0 {
             break;
         }
 
         // A script is slow, and its commands are not to mix with the master's. It goes on when the
         // script has ended.
         if client.flags & CLIENT_MASTER != 0 && server.lua_timedout {
-            break;
-        }
-
-        // CLIENT_CLOSE_AFTER_REPLY: the connection is closed once the replies queued so far are
-        // sent, and no more may be added to them. With CLIENT_CLOSE_ASAP nobody will read another
-        // reply.
-        if client.flags & (CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP) != 0 {
             break;
         }
 
@@ -2136,12 +2150,15 @@ fn process_input_with(
             resetClient(server, c);
         } else if execute(server, c, &argv).is_err() {
             // There is no client any more whose buffer could be trimmed and given back.
+            server.key_hash_hint = KeyHashHint::default();
             lookahead.end(server);
             free_querybuf(server, qb);
             return;
         }
     }
 
+    // From here on there may be other bytes where the key was.
+    server.key_hash_hint = KeyHashHint::default();
     return_querybuf(server, c, qb, lookahead);
 }
 

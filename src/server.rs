@@ -794,9 +794,13 @@ pub fn databasesCron(server: &mut Server) {
 
 #[inline]
 fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustime: ustime_t) {
+    // Mostly the same millisecond as last time; then there is nothing to divide. A clock that was
+    // set back gives a very large number here.
+    if (ustime - server.mstime * 1000) as u64 >= 1000 {
+        server.mstime = ustime / 1000;
+        server.unixtime = ustime / 1_000_000;
+    }
     server.ustime = ustime;
-    server.mstime = ustime / 1000;
-    server.unixtime = ustime / 1_000_000;
 
     if update_daylight_info {
         set_log_daylight(daylight_in_effect(server.unixtime));
@@ -2024,11 +2028,13 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     server.in_nested_call += 1;
     (server.commands[real_cmd].proc_)(server, c, argv);
     server.in_nested_call -= 1;
-    server.db[server.clients[c].db].dict.repack_small();
     let now = server.tick_clock.now();
     server.command_clock = now;
     let duration = now - call_timer;
     let dirty = (server.dirty - dirty).max(0);
+    let client = &mut server.clients[c];
+    client.duration = duration;
+    server.db[client.db].dict.repack_small();
 
     // prev_err_count moves with every nested call too: an error is counted for the command it
     // belongs to, not again for the EXEC around it.
@@ -2039,7 +2045,7 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
         command.failed_calls += 1;
     }
     // What a script in the append only file called is not what this server was asked for.
-    let from_script = server.clients[c].flags & CLIENT_LUA != 0;
+    let from_script = client.flags & CLIENT_LUA != 0;
     if from_script && server.loading {
         flags &= !(CMD_CALL_SLOWLOG | CMD_CALL_STATS);
     }
@@ -2050,8 +2056,6 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     }
     let real_cmd_flags = command.flags;
 
-    let client = &mut server.clients[c];
-    client.duration = duration;
     // After the command has replied, honour the flag by which it asked to close its own client
     // (CLIENT KILL, ACL LOAD).
     if client.flags & CLIENT_CLOSE_AFTER_COMMAND != 0 {
@@ -2078,6 +2082,70 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
         }
     }
 
+    // A command that changed nothing, and was what was asked for, has nothing to be sent on.
+    let client = &mut server.clients[c];
+    let sent_on = dirty != 0
+        || client.flags & (CLIENT_FORCE_AOF | CLIENT_FORCE_REPL | CLIENT_BLOCKED) != 0
+        || client.argv.is_some()
+        || client.original_argv.is_some()
+        || listLength(&server.monitors) != 0
+        || server.also_propagate.len() > first_op;
+    if sent_on {
+        send_on(server, c, real_cmd, argv, flags, dirty, first_op);
+    }
+    // Restore the flags that the outer call had.
+    let client = &mut server.clients[c];
+    client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
+
+    // A CLIENT PAUSE within a transaction takes effect when all of the transaction was propagated.
+    if !server.in_exec && server.client_pause_in_transaction {
+        server.client_pause_in_transaction = false;
+    }
+
+    // A client that tracks keys is to be told when what the command has read changes.
+    if server.tracking_clients != 0 && real_cmd_flags & CMD_READONLY != 0 {
+        let caller = if from_script { server.lua_caller.unwrap_or(c) } else { c };
+        let tracks = CLIENT_TRACKING | CLIENT_TRACKING_BCAST;
+        if server.clients[caller].flags & tracks == CLIENT_TRACKING {
+            let script = server.lua_caller_argv.take();
+            match &script {
+                Some(script) => trackingRememberKeys(server, caller, &script.as_args()),
+                None => trackingRememberKeys(server, caller, argv),
+            }
+            server.lua_caller_argv = script;
+        }
+    }
+
+    server.fixed_time_expire -= 1;
+    server.stat_numcommands += 1;
+    server.prev_err_count = server.stat_total_error_replies;
+
+    // Record the peak of memory here, before the next command evicts keys. If nothing was allocated
+    // there is no new peak.
+    if has_allocated_since(&mut server.stat_peak_mark) {
+        let zmalloc_used = zmalloc_used_memory();
+        if zmalloc_used > server.stat_peak_memory {
+            server.stat_peak_memory = zmalloc_used;
+        }
+    }
+
+    afterCommand(server);
+}
+
+/// Sends the command that `call` has executed, in the role of `real_cmd`, to the clients in MONITOR,
+/// to the append only file and to the replicas, as far as each is to have it. `dirty` says how many
+/// changes it made, and `first_op` where in `also_propagate` begins what it scheduled.
+///
+/// C: a part of `call`. Here it is apart because most reads need none of it.
+fn send_on(
+    server: &mut Server,
+    c: ClientId,
+    real_cmd: CommandId,
+    argv: &Args,
+    flags: i32,
+    dirty: i64,
+    first_op: usize,
+) {
     // Send it to clients in MONITOR, as it was received, except for administrative commands.
     if listLength(&server.monitors) != 0 {
         let cmd = server[c].cmd.unwrap_or(real_cmd);
@@ -2093,12 +2161,13 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
         }
     }
     let client = &mut server.clients[c];
+    let blocked = client.flags & CLIENT_BLOCKED != 0;
     if !blocked {
         client.original_argv = None;
     }
 
     // Propagate the command.
-    let rewritten = if client.argv.is_some() { client.argv.take() } else { None };
+    let rewritten = client.argv.take();
     if flags & CMD_CALL_PROPAGATE != 0 && client.flags & CLIENT_PREVENT_PROP != CLIENT_PREVENT_PROP
     {
         let mut propagate_flags = PROPAGATE_NONE;
@@ -2128,14 +2197,11 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
             }
         }
     }
-    let client = &mut server.clients[c];
     if blocked {
+        let client = &mut server.clients[c];
         // It is entered into the slow log when the client is unblocked.
         client.argv = Some(rewritten.unwrap_or_else(|| argv.to_argv()));
     }
-
-    // Restore the flags that the outer call had.
-    client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
 
     // Propagate what the command has scheduled with `alsoPropagate`.
     if server.also_propagate.len() > first_op {
@@ -2165,40 +2231,6 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
             }
         }
     }
-
-    // A CLIENT PAUSE within a transaction takes effect when all of the transaction was propagated.
-    if !server.in_exec && server.client_pause_in_transaction {
-        server.client_pause_in_transaction = false;
-    }
-
-    // A client that tracks keys is to be told when what the command has read changes.
-    if real_cmd_flags & CMD_READONLY != 0 {
-        let caller = if from_script { server.lua_caller.unwrap_or(c) } else { c };
-        let tracks = CLIENT_TRACKING | CLIENT_TRACKING_BCAST;
-        if server.clients[caller].flags & tracks == CLIENT_TRACKING {
-            let script = server.lua_caller_argv.take();
-            match &script {
-                Some(script) => trackingRememberKeys(server, caller, &script.as_args()),
-                None => trackingRememberKeys(server, caller, argv),
-            }
-            server.lua_caller_argv = script;
-        }
-    }
-
-    server.fixed_time_expire -= 1;
-    server.stat_numcommands += 1;
-    server.prev_err_count = server.stat_total_error_replies;
-
-    // Record the peak of memory here, before the next command evicts keys. If nothing was allocated
-    // there is no new peak.
-    if has_allocated_since(&mut server.stat_peak_mark) {
-        let zmalloc_used = zmalloc_used_memory();
-        if zmalloc_used > server.stat_peak_memory {
-            server.stat_peak_memory = zmalloc_used;
-        }
-    }
-
-    afterCommand(server);
 }
 
 /// Rejects a command that is ready to be executed, with one of the shared errors. A transaction in
@@ -2269,72 +2301,47 @@ fn reject_denied_command(server: &mut Server, c: ClientId, argv: &Args, denied: 
     rejectCommandFormat(server, c, argv, text);
 }
 
-/// Processes a command that was received whole: executes it, queues it in a transaction, or rejects
-/// it.
+/// Tells whether one of the checks in `refuse_command` may have something against a command. It asks
+/// for no more than whether there is a reason to look.
+#[inline(always)]
+fn may_be_refused(server: &Server, cmd: CommandId, client_flags: u64) -> bool {
+    let writes = server.commands[cmd].flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
+    server.maxmemory != 0
+        || server.masterhost.is_some()
+        || server.loading
+        || server.lua_timedout
+        || server.client_pause_type != CLIENT_PAUSE_OFF
+        || client_flags & (CLIENT_PUBSUB | CLIENT_SLAVE) != 0
+        || ((writes || cmd == server.commands.pingCommand) && writes_may_be_denied(server))
+}
+
+/// Tells whether there may be problems to persist writes, or too few replicas for them.
+#[inline(always)]
+fn writes_may_be_denied(server: &Server) -> bool {
+    server.lastbgsave_status == CStatus::Err
+        || (server.aof_state != AOF_OFF
+            && (server.aof_last_write_status == CStatus::Err
+                || server.bio.aof_bio_fsync_errno() != 0))
+        || server.repl_min_slaves_to_write != 0
+}
+
+/// Checks whether the state of the server or of the client stands against a command, and if so
+/// rejects it, or puts it off. `Some`: what `processCommand` is to return. `None`: the command is
+/// to be executed, or queued.
 ///
-/// `C_ERR`: the client is gone or about to go (QUIT, the link to our master), and the caller reads
-/// no more of its commands. A command that was rejected got its reply, and is no reason to stop:
-/// `C_OK`.
-pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
-    // EXEC and EVAL execute by `call`. So nobody is here from within one, but clients that a slow
-    // script lets be served.
-    debug_assert!(
-        server.lua_timedout
-            || !(server.propagate_in_transaction || server.in_exec || server.in_eval)
-    );
-
-    // What our master may send is not what a client may send.
-    if server[c].flags & CLIENT_MASTER != 0 {
-        match command_from_master(server, c, argv) {
-            FromMaster::Execute => {}
-            FromMaster::Ignore => return C_OK,
-            FromMaster::HangUp => return C_ERR,
-        }
-    }
-
-    // QUIT is handled apart from the other commands, so that none of the checks below can reject
-    // it.
-    let name = argv.get(0);
-    if name.len() == 4 && eq_ignore_case(name, b"quit") {
-        addReply(server, c, shared::ok);
-        server[c].flags |= CLIENT_CLOSE_AFTER_REPLY;
-        return C_ERR;
-    }
-
-    // Look the command up, and check the number of its arguments.
-    let found = argv.cmd().or_else(|| server.commands.lookup(name));
-    let client = &mut server.clients[c];
-    client.cmd = found;
-    client.lastcmd = found;
-    let Some(cmd) = found else {
-        let mut args = Vec::new();
-        for arg in argv.iter().skip(1) {
-            if args.len() >= 128 {
-                break;
-            }
-            let arg = c_str(arg);
-            let shown = &arg[..arg.len().min(128 - args.len())];
-            sdscatprintf!(args, "`{}`, ", B(shown));
-        }
-        let text = bformat!(
-            "unknown command `{}`, with args beginning with: {}",
-            B(c_str(name)),
-            B(&args)
-        );
-        rejectCommandFormat(server, c, argv, text);
-        return C_OK;
-    };
-    let commands = &server.commands;
-    let command = &commands[cmd];
-    let argc = argv.len() as i64;
-    let arity = i64::from(command.arity);
-    if (arity > 0 && arity != argc) || argc < -arity {
-        let text = bformat!("wrong number of arguments for '{}' command", command.name);
-        rejectCommandFormat(server, c, argv, text);
-        return C_OK;
-    }
-
+/// C: a part of `processCommand`. Here it is apart, for the sake of the commands that need none of
+/// it; its checks are in the C's order.
+#[inline(never)]
+fn refuse_command(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    cmd: CommandId,
+    client_flags: u64,
+) -> Option<CResult> {
     // What kind of command it is. An EXEC is of each kind that one of its commands is of.
+    let commands = &server.commands;
+    let (command, client) = (&commands[cmd], &server.clients[c]);
     let is_exec = cmd == commands.execCommand;
     let (mut cmd_flags, mut cmd_inv_flags) = (command.flags, !command.flags);
     if is_exec {
@@ -2347,20 +2354,6 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     let is_denystale_command = cmd_inv_flags & CMD_STALE != 0;
     let is_denyloading_command = cmd_inv_flags & CMD_LOADING != 0;
     let is_may_replicate_command = cmd_flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
-
-    // A client that is not authenticated may only run commands flagged `no-auth`, such as AUTH and
-    // HELLO.
-    let no_auth = command.flags & CMD_NO_AUTH != 0;
-    if !no_auth && authRequired(server, c) {
-        rejectCommand(server, c, argv, shared::noautherr);
-        return C_OK;
-    }
-
-    // Reject what the user may not do.
-    if let Err(denied) = ACLCheckAllPerm(server, c, cmd, argv) {
-        reject_denied_command(server, c, argv, denied);
-        return C_OK;
-    }
 
     // maxmemory. Not from within a script: the DELs of evicted keys would mix with what it
     // propagates.
@@ -2375,7 +2368,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         trackingHandlePendingKeyInvalidations(server);
         // Replicas' output may have been flushed, and one of them freed: perhaps this client.
         if server.current_client.is_none() {
-            return C_ERR;
+            return Some(C_ERR);
         }
 
         // Queueing takes memory as well. But a transaction can always be ended, unless it has a
@@ -2386,7 +2379,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         let reject_cmd_on_oom = is_denyoom_command || (in_multi && !ends_multi);
         if out_of_memory && reject_cmd_on_oom {
             rejectCommand(server, c, argv, shared::oomerr);
-            return C_OK;
+            return Some(C_OK);
         }
         // What a script itself takes is not to be held against its first write.
         if cmd == server.commands.evalCommand || cmd == server.commands.evalShaCommand {
@@ -2410,7 +2403,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
             DISK_ERROR_TYPE_NONE => {}
             DISK_ERROR_TYPE_RDB => {
                 rejectCommand(server, c, argv, shared::bgsaveerr);
-                return C_OK;
+                return Some(C_OK);
             }
             _ => {
                 let text = bformat!(
@@ -2418,7 +2411,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
                     strerror(server.aof_last_write_errno)
                 );
                 rejectCommandFormat(server, c, argv, text);
-                return C_OK;
+                return Some(C_OK);
             }
         }
     }
@@ -2431,14 +2424,13 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         && server.repl_good_slaves_count < server.repl_min_slaves_to_write
     {
         rejectCommand(server, c, argv, shared::noreplicaserr);
-        return C_OK;
+        return Some(C_OK);
     }
 
     // Reject writes on a read-only replica, except for those of its master.
-    let client_flags = server[c].flags;
     if !is_master && server.repl_slave_ro && client_flags & CLIENT_MASTER == 0 && is_write_command {
         rejectCommand(server, c, argv, shared::roslaveerr);
-        return C_OK;
+        return Some(C_OK);
     }
 
     // In the context of Pub/Sub only a few commands are allowed with RESP2, since the client could
@@ -2459,7 +2451,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
                 commands[cmd].name
             );
             rejectCommandFormat(server, c, argv, text);
-            return C_OK;
+            return Some(C_OK);
         }
     }
 
@@ -2471,12 +2463,12 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         && is_denystale_command
     {
         rejectCommand(server, c, argv, shared::masterdownerr);
-        return C_OK;
+        return Some(C_OK);
     }
 
     if server.loading && is_denyloading_command {
         rejectCommand(server, c, argv, shared::loadingerr);
-        return C_OK;
+        return Some(C_OK);
     }
 
     // A script is slow. What is let through ends it, or concerns the connection, or is part of a
@@ -2500,7 +2492,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         let kill = cmd == commands.scriptCommand && begins_with(b'k');
         if !harmless.contains(&cmd) && !nosave && !kill {
             rejectCommand(server, c, argv, shared::slowscripterr);
-            return C_OK;
+            return Some(C_OK);
         }
     }
 
@@ -2510,7 +2502,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         && (is_may_replicate_command || is_write_command || is_read_command)
     {
         rejectCommandFormat(server, c, argv, b"Replica can't interract with the keyspace".to_vec());
-        return C_OK;
+        return Some(C_OK);
     }
 
     // While clients are paused, block the client until the pause ends, unless it is a replica.
@@ -2522,7 +2514,102 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         client.bpop.timeout = 0;
         client.argv = Some(argv.to_argv());
         blockClient(server, c, BLOCKED_PAUSE);
+        return Some(C_OK);
+    }
+    None
+}
+
+/// Processes a command that was received whole: executes it, queues it in a transaction, or rejects
+/// it.
+///
+/// `C_ERR`: the client is gone or about to go (QUIT, the link to our master), and the caller reads
+/// no more of its commands. A command that was rejected got its reply, and is no reason to stop:
+/// `C_OK`.
+pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
+    // EXEC and EVAL execute by `call`. So nobody is here from within one, but clients that a slow
+    // script lets be served.
+    debug_assert!(
+        server.lua_timedout
+            || !(server.propagate_in_transaction || server.in_exec || server.in_eval)
+    );
+
+    // What our master may send is not what a client may send.
+    let client_flags = server.clients[c].flags;
+    if client_flags & CLIENT_MASTER != 0 {
+        match command_from_master(server, c, argv) {
+            FromMaster::Execute => {}
+            FromMaster::Ignore => return C_OK,
+            FromMaster::HangUp => return C_ERR,
+        }
+    }
+
+    // Look the command up, unless the look-ahead has done that, and check the number of its
+    // arguments.
+    let found = match argv.cmd() {
+        Some(cmd) => Some(cmd),
+        None => {
+            // QUIT is handled apart from the other commands, so that none of the checks below can
+            // reject it.
+            let name = argv.get(0);
+            if name.len() == 4 && eq_ignore_case(name, b"quit") {
+                addReply(server, c, shared::ok);
+                server[c].flags |= CLIENT_CLOSE_AFTER_REPLY;
+                return C_ERR;
+            }
+            server.commands.lookup(name)
+        }
+    };
+    let client = &mut server.clients[c];
+    client.cmd = found;
+    client.lastcmd = found;
+    let Some(cmd) = found else {
+        let mut args = Vec::new();
+        for arg in argv.iter().skip(1) {
+            if args.len() >= 128 {
+                break;
+            }
+            let arg = c_str(arg);
+            let shown = &arg[..arg.len().min(128 - args.len())];
+            sdscatprintf!(args, "`{}`, ", B(shown));
+        }
+        let text = bformat!(
+            "unknown command `{}`, with args beginning with: {}",
+            B(c_str(argv.get(0))),
+            B(&args)
+        );
+        rejectCommandFormat(server, c, argv, text);
         return C_OK;
+    };
+    let commands = &server.commands;
+    let command = &commands[cmd];
+    let argc = argv.len() as i64;
+    let arity = i64::from(command.arity);
+    if (arity > 0 && arity != argc) || argc < -arity {
+        let text = bformat!("wrong number of arguments for '{}' command", command.name);
+        rejectCommandFormat(server, c, argv, text);
+        return C_OK;
+    }
+
+    // A client that is not authenticated may only run commands flagged `no-auth`, such as AUTH and
+    // HELLO.
+    if !client.authenticated && command.flags & CMD_NO_AUTH == 0 && authRequired(server, c) {
+        rejectCommand(server, c, argv, shared::noautherr);
+        return C_OK;
+    }
+
+    // Reject what the user may not do.
+    if let Err(denied) = ACLCheckAllPerm(server, c, cmd, argv) {
+        reject_denied_command(server, c, argv, denied);
+        return C_OK;
+    }
+
+    // The checks whose reasons are rare stand in a function of their own, which is called if there
+    // is such a reason: most commands pass by on a few words of the server and the client.
+    let is_exec = cmd == server.commands.execCommand;
+    if (may_be_refused(server, cmd, client_flags) || is_exec)
+        && let Some(result) = refuse_command(server, c, argv, cmd, client_flags)
+    {
+        return result;
     }
 
     // Execute it, or queue it.
@@ -2539,8 +2626,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     } else {
         call(server, c, argv, CMD_CALL_FULL);
         // The command may have ended the client.
-        if server.clients.contains(c) {
-            server[c].woff = server.master_repl_offset;
+        if let Some(client) = server.clients.get_mut(c) {
+            client.woff = server.master_repl_offset;
         }
         if !server.ready_keys.is_empty() {
             handleClientsBlockedOnKeys(server);

@@ -860,6 +860,26 @@ impl RawDict {
         });
     }
 
+    /// Returns the first payload whose tag fits the hash in the first bucket of either table, and
+    /// asks for the next bucket of the chain where there is none.
+    #[inline(always)]
+    pub fn candidate(&self, hash: u64) -> Option<u64> {
+        for t in 0..2 {
+            let b = self.head(t, hash);
+            if !b.is_null() {
+                // SAFETY: a head is a live bucket, and matched slots are in use.
+                unsafe {
+                    let m = match_tag(word(b), tag_of(hash));
+                    if m != 0 {
+                        return Some(load(slot(b, m.trailing_zeros() as usize)));
+                    }
+                    mem::prefetch(next_in_chain(b).addr());
+                }
+            }
+        }
+        None
+    }
+
     /// Calls `f` for the first two payloads whose tag fits the hash, in the first bucket of each
     /// table, and asks for the next bucket of the chain if there is one.
     #[inline(always)]

@@ -613,7 +613,7 @@ pub(super) fn lru_bytes(lru: u32) -> [u8; 3] {
 }
 
 /// A key with all that belongs to it, to look at, as the iterator of a keyspace lends it.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 pub struct Entry<'a> {
     pub(super) p: NonNull<u8>,
     pub(super) life: PhantomData<&'a KeyEntry>,

@@ -6,7 +6,7 @@ use super::value::*;
 use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::siphash::{HashSeed, siphash};
-use crate::sys::mem::prefetch;
+use crate::sys::mem::{prefetch, prefetch_bytes};
 use crate::types::t_hash::{Hash, HashRef};
 use crate::types::t_set::{Set, SetRef};
 use crate::types::t_stream::Stream;
@@ -164,17 +164,16 @@ impl Keyspace {
         self.dict.prefetch_bucket(hash);
     }
 
-    /// Prefetches the entries that may be the key's: the second stage, when the bucket has come.
+    /// Prefetches the entry that may be the key's, and returns it: the second stage, when the bucket
+    /// has come. The third is [`Entry::prefetch_value`]. `None`: there is no such key, or one whose
+    /// bucket has not been looked at.
     #[inline(always)]
-    pub fn prefetch_entry(&self, hash: u64) {
-        self.dict.prefetch_payload(hash);
-    }
-
-    /// Prefetches the value that is outside of the entry: the third stage, when the entry has come.
-    /// It is up to 1 KB of a string.
-    #[inline(always)]
-    pub fn prefetch_value(&self, hash: u64) {
-        self.dict.candidates(hash, prefetch_outside);
+    pub fn prefetch_entry(&self, hash: u64) -> Option<Entry<'_>> {
+        let payload = self.dict.candidate(hash)?;
+        prefetch(payload as usize);
+        prefetch(payload as usize + 32);
+        // SAFETY: the payload is in the table, which is borrowed for as long as the entry.
+        Some(unsafe { entry_at(payload) })
     }
 
     /// Returns the key.
@@ -185,7 +184,7 @@ impl Keyspace {
     }
 
     /// Returns the value.
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub fn get(&self, k: KeyRef) -> ValueRef<'_> {
         self.entry(k).value()
@@ -337,8 +336,11 @@ impl Keyspace {
     #[track_caller]
     pub fn set_lru(&mut self, k: KeyRef, lru: u32) {
         let e = self.entry(k);
-        // SAFETY: the block is live and starts with a header; we hold it exclusively.
-        unsafe { (*e.p.cast::<Header>().as_ptr()).lru = lru_bytes(lru) };
+        // Memory that is not written need not be written back: mostly the clock is the same.
+        if e.lru() != lru & 0xff_ffff {
+            // SAFETY: the block is live and starts with a header; we hold it exclusively.
+            unsafe { (*e.p.cast::<Header>().as_ptr()).lru = lru_bytes(lru) };
+        }
     }
 
     /// Returns the bytes that a key takes up: its block and a string outside of it; not an
@@ -807,30 +809,27 @@ fn stale() -> ! {
     panic!("stale KeyRef: its entry was removed or has moved");
 }
 
-/// Prefetches what of a value is not in the cache lines that a lookup has touched: its block's end,
-/// or what is outside of the block.
-#[inline(always)]
-fn prefetch_outside(payload: u64) {
-    // SAFETY: tables pass payloads that they hold.
-    let e = unsafe { entry_at(payload) };
-    match e.location() {
-        ValueLocation::Inline => prefetch(e.inline_ptr().addr() + e.header().vlen as usize),
-        ValueLocation::Packed => {
-            prefetch(e.inline_ptr().addr() + 64);
-            prefetch(e.inline_ptr().addr() + 128);
-        }
-        ValueLocation::Int => {}
-        ValueLocation::Outside => {
-            // SAFETY: the place says that there is a Vec.
-            let v = unsafe { &*e.value_ptr().cast::<Vec<u8>>() };
-            let mut at = 0;
-            while at < v.len().min(1024) {
-                prefetch(v.as_ptr().addr() + at);
-                at += 64;
+impl Entry<'_> {
+    /// Prefetches what of a value is not in the cache lines that a lookup has touched: its block's
+    /// end, or what is outside of the block, up to 1 KB of it.
+    #[inline(always)]
+    pub fn prefetch_value(&self) {
+        match self.location() {
+            ValueLocation::Inline => {
+                prefetch(self.inline_ptr().addr() + self.header().vlen as usize)
             }
+            ValueLocation::Packed => {
+                prefetch(self.inline_ptr().addr() + 64);
+                prefetch(self.inline_ptr().addr() + 128);
+            }
+            ValueLocation::Int => {}
+            ValueLocation::Outside => {
+                // SAFETY: the place says that there is a Vec.
+                prefetch_bytes(unsafe { &*self.value_ptr().cast::<Vec<u8>>() });
+            }
+            // SAFETY: the place says that there is a pointer, which is only looked at.
+            ValueLocation::Pointer => prefetch(unsafe { self.value_ptr().cast::<usize>().read() }),
         }
-        // SAFETY: the place says that there is a pointer, which is only looked at.
-        ValueLocation::Pointer => prefetch(unsafe { e.value_ptr().cast::<usize>().read() }),
     }
 }
 
@@ -844,7 +843,8 @@ impl<'a> Iterator for KeyspaceIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Entry<'a>> {
-        let p = self.raw.next_near(prefetch_outside)?;
+        // SAFETY: the table passes payloads that it holds.
+        let p = self.raw.next_near(|p| unsafe { entry_at(p) }.prefetch_value())?;
         // SAFETY: the payload is in a table that is borrowed for 'a.
         Some(unsafe { entry_at(p) })
     }

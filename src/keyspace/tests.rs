@@ -473,7 +473,8 @@ fn samples_are_keys() {
     for n in 0..1200u32 {
         let h = ks.hash(&n.to_be_bytes());
         ks.prefetch_bucket(h);
-        ks.prefetch_entry(h);
-        ks.prefetch_value(h);
+        if let Some(entry) = ks.prefetch_entry(h) {
+            entry.prefetch_value();
+        }
     }
 }

@@ -31,8 +31,10 @@ fn members_are_looked_for_ahead_in_tables_only() {
         let qb = argv.as_args().raw().unwrap().to_vec();
         let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
         parse_command(&qb, 0, &limits, &mut ranges).unwrap();
-        let found = prefetch_command(server, 0, &qb, &ranges, &mut LastLookup::default());
-        let value = find_aggregate(server, 0, &qb, &ranges, found)?;
+        let (dict, mut last) = (&server.db[0].dict, LastLookup::default());
+        let found = prefetch_command(server, dict, &qb, &ranges, &mut last);
+        let entry = dict.prefetch_entry(found.key_hash?)?;
+        let value = aggregate_of(server, entry, &qb, &ranges, found.cmd)?;
         let (_, hash) = prefetch_member_bucket(value, &qb, &ranges)?;
         let mut candidates = 0;
         let count = |_| candidates += 1;

@@ -138,9 +138,43 @@ pub fn prefetch_bytes(bytes: &[u8]) {
     }
 }
 
+/// Appends the first `header_len` bytes of `header`, at most all eight, then `body`, then CRLF. The
+/// room is reserved at once, and the header is stored as one word.
+#[inline(always)]
+pub fn append_framed(out: &mut Vec<u8>, header: [u8; 8], header_len: usize, body: &[u8]) {
+    let (header_len, body_len) = (header_len.min(8), body.len());
+    out.reserve(8 + body_len + 2);
+    let old_len = out.len();
+    // SAFETY: there is room for eight bytes of header and what follows it, so every write below is
+    // within the allocation, and all bytes up to the new length are written. `body` is no part of
+    // `out`, which is borrowed exclusively.
+    unsafe {
+        let to = out.as_mut_ptr().add(old_len);
+        to.cast::<[u8; 8]>().write_unaligned(header);
+        let to = to.add(header_len);
+        to.copy_from_nonoverlapping(body.as_ptr(), body_len);
+        to.add(body_len).cast::<[u8; 2]>().write_unaligned(*b"\r\n");
+        out.set_len(old_len + header_len + body_len + 2);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn framed() {
+        for header_len in 0..=9 {
+            for body_len in 0..20 {
+                let body = vec![b'x'; body_len];
+                let mut out = b"before ".to_vec();
+                append_framed(&mut out, *b"12345678", header_len, &body);
+                let header = &b"12345678"[..header_len.min(8)];
+                let expected = [b"before ", header, &body, b"\r\n"].concat();
+                assert_eq!(out, expected);
+            }
+        }
+    }
 
     #[test]
     fn classes() {
