@@ -1,4 +1,5 @@
-//! `cluster.c`: the part of it that has nothing to do with a cluster: DUMP, RESTORE and MIGRATE.
+//! `cluster.c`: the part of it that has nothing to do with a cluster: DUMP, RESTORE and MIGRATE. The
+//! commands about a cluster answer as those of a server that is in none.
 //!
 //! A payload is a value as in an RDB file, with a footer:
 //!
@@ -38,11 +39,25 @@ use crate::util::{B, atoi, c_str, eq_ignore_case};
 /// The commands of this file.
 #[rustfmt::skip]
 pub const COMMANDS: &[CommandSpec] = &[
+    command("cluster", clusterCommand, -2, "admin ok-stale random", (0, 0, 0)),
     command("restore", restoreCommand, -4, "write use-memory @keyspace @dangerous", (1, 1, 1)),
     command("restore-asking", restoreCommand, -4, "write use-memory cluster-asking @keyspace @dangerous", (1, 1, 1)),
     command("migrate", migrateCommand, -6, "write random @keyspace @dangerous", (3, 3, 1)).getkeys(migrateGetKeys),
     command("dump", dumpCommand, 2, "read-only random @keyspace", (1, 1, 1)),
+    command("asking", askingCommand, 1, "fast @keyspace", (0, 0, 0)),
+    command("readonly", readonlyCommand, 1, "fast @keyspace", (0, 0, 0)),
+    command("readwrite", readwriteCommand, 1, "fast @keyspace", (0, 0, 0)),
 ];
+
+/// Adds the error for commands that only a server in a cluster can execute.
+fn reply_cluster_disabled(server: &mut Server, c: ClientId) {
+    addReplyError(server, c, b"This instance has cluster support disabled");
+}
+
+/// CLUSTER: an error, as there is no cluster.
+pub fn clusterCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    reply_cluster_disabled(server, c);
+}
 
 // -----------------------------------------------------------------------------
 // DUMP and RESTORE
@@ -536,6 +551,25 @@ fn migrate_write_commands(
     }
     *kv = live;
     C_OK
+}
+
+// -----------------------------------------------------------------------------
+// Cluster functions related to serving / redirecting clients
+// -----------------------------------------------------------------------------
+
+/// ASKING: an error, as there is no cluster.
+pub fn askingCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    reply_cluster_disabled(server, c);
+}
+
+/// READONLY: an error, as there is no cluster.
+pub fn readonlyCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    reply_cluster_disabled(server, c);
+}
+
+/// READWRITE: ends what READONLY began, so there is nothing to do.
+pub fn readwriteCommand(server: &mut Server, c: ClientId, _argv: &Args) {
+    addReply(server, c, shared::ok);
 }
 
 #[cfg(test)]

@@ -75,6 +75,9 @@ pub mod server;
 /// `config.c`: the config file and CONFIG.
 pub mod config;
 
+/// `module.c`: MODULE says that there are none.
+pub mod module;
+
 /// `acl.c`: users, and what each of them may do.
 pub mod acl;
 

@@ -1368,3 +1368,26 @@ fn small_output_buffer_limits() {
     assert!(closed("40984", &["GET", "big"]));
     assert!(!closed("40985", &["GET", "big"]));
 }
+
+/// Commands about a cluster and about modules answer as in a C that has neither.
+#[test]
+fn commands_of_parts_that_are_off() {
+    let mut s = TestServer::start(&[]);
+    for (line, reply) in [
+        ("CLUSTER INFO", "-ERR This instance has cluster support disabled"),
+        ("CLUSTER HELP", "-ERR This instance has cluster support disabled"),
+        ("ASKING", "-ERR This instance has cluster support disabled"),
+        ("READONLY", "-ERR This instance has cluster support disabled"),
+        ("READWRITE", "OK"),
+        ("MODULE LIST", "[]"),
+        ("MODULE LOAD x.so y", "-ERR Modules are not supported by this server"),
+        ("MODULE UNLOAD x", "-ERR Error unloading module: no such module with that name"),
+        (
+            "MODULE X",
+            "-ERR Unknown subcommand or wrong number of arguments for 'X'. Try MODULE HELP.",
+        ),
+    ] {
+        assert_eq!(s.ask(line), reply, "{line}");
+    }
+    assert!(s.ask("MODULE HELP").starts_with("[MODULE <subcommand>"));
+}

@@ -1,4 +1,4 @@
-# module.c, 360 functions. Not ported yet.
+# module.c, 360 functions. Here: src/module.rs
 RM_Alloc
 RM_Calloc
 RM_Realloc
