@@ -180,11 +180,10 @@ const TABLES: &[&[CommandSpec]] = &[
 pub const COMMANDS: &[CommandSpec] = {
     use crate::types::t_string as s;
     use crate::{
-        acl, aof, config, db, debug, expire, latency, lolwut, module, multi, networking, object, pubsub, rdb, replication,
+        acl, aof, config, db, debug, expire, latency, lolwut, multi, networking, object, pubsub, rdb, replication,
         scripting, slowlog,
     };
     &[
-        command("module", module::moduleCommand, -2, "admin no-script", NOKEYS),
         command("get", s::getCommand, 2, "read-only fast @string", FIRST),
         command("getex", s::getexCommand, -2, "write fast @string", FIRST),
         command("getdel", s::getdelCommand, 2, "write fast @string", FIRST),
@@ -369,6 +368,11 @@ impl CommandTable {
     /// by none if that is empty. `Err`: the reason, for the report of the configuration's error.
     pub fn rename(&mut self, name: &[u8], new_name: &[u8]) -> Result<(), Vec<u8>> {
         let Some(id) = self.names.find(name) else {
+            // A command of the C that is absent cannot be called by its own name, and a new one
+            // would name nothing.
+            if absent_commands.iter().any(|absent| eq_ignore_case(absent.as_bytes(), name)) {
+                return Ok(());
+            }
             return Err(b"No such command in rename-command".to_vec());
         };
         self.names.names.retain(|(n, _)| !eq_ignore_case(n, name));
@@ -383,6 +387,9 @@ impl CommandTable {
         Ok(())
     }
 }
+
+/// The commands of the C whose parts are not here. Hardened configurations rename and remove them.
+const absent_commands: &[&str] = &["asking", "cluster", "module", "readonly", "readwrite"];
 
 impl Index<CommandId> for CommandTable {
     type Output = redisCommand;
@@ -2294,8 +2301,8 @@ fn reject_denied_command(server: &mut Server, c: ClientId, argv: &Args, denied: 
     rejectCommandFormat(server, c, argv, text);
 }
 
-/// Tells whether one of the checks in `refuse_command` may have something against a command. It asks
-/// for no more than whether there is a reason to look.
+/// Tells whether `refuse_command` may have something against a command, or something to do before
+/// it. It asks for no more than whether there is a reason to look.
 #[inline(always)]
 fn may_be_refused(server: &Server, cmd: CommandId, client_flags: u64) -> bool {
     let writes = server.commands[cmd].flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
@@ -2304,6 +2311,7 @@ fn may_be_refused(server: &Server, cmd: CommandId, client_flags: u64) -> bool {
         || server.loading
         || server.lua_timedout
         || server.client_pause_type != CLIENT_PAUSE_OFF
+        || server.tracking_clients != 0
         || client_flags & (CLIENT_PUBSUB | CLIENT_SLAVE) != 0
         || ((writes || cmd == server.commands.pingCommand) && writes_may_be_denied(server))
 }
