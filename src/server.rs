@@ -180,10 +180,11 @@ const TABLES: &[&[CommandSpec]] = &[
 pub const COMMANDS: &[CommandSpec] = {
     use crate::types::t_string as s;
     use crate::{
-        acl, aof, config, db, debug, expire, latency, lolwut, multi, networking, object, pubsub, rdb, replication,
+        acl, aof, config, db, debug, expire, latency, lolwut, module, multi, networking, object, pubsub, rdb, replication,
         scripting, slowlog,
     };
     &[
+        command("module", module::moduleCommand, -2, "admin no-script", NOKEYS),
         command("get", s::getCommand, 2, "read-only fast @string", FIRST),
         command("getex", s::getexCommand, -2, "write fast @string", FIRST),
         command("getdel", s::getdelCommand, 2, "write fast @string", FIRST),
@@ -368,11 +369,6 @@ impl CommandTable {
     /// by none if that is empty. `Err`: the reason, for the report of the configuration's error.
     pub fn rename(&mut self, name: &[u8], new_name: &[u8]) -> Result<(), Vec<u8>> {
         let Some(id) = self.names.find(name) else {
-            // A command of the C that is absent cannot be called by its own name, and a new one
-            // would name nothing.
-            if absent_commands.iter().any(|absent| eq_ignore_case(absent.as_bytes(), name)) {
-                return Ok(());
-            }
             return Err(b"No such command in rename-command".to_vec());
         };
         self.names.names.retain(|(n, _)| !eq_ignore_case(n, name));
@@ -387,9 +383,6 @@ impl CommandTable {
         Ok(())
     }
 }
-
-/// The commands of the C whose parts are not here. Hardened configurations rename and remove them.
-const absent_commands: &[&str] = &["asking", "cluster", "module", "readonly", "readwrite"];
 
 impl Index<CommandId> for CommandTable {
     type Output = redisCommand;
