@@ -12,12 +12,15 @@
 //! The stream depends on the seed alone (tests/support/peer makes it), so that a difference can be
 //! had again. session.rs sends it and compares the replies (compare.rs); every few thousand
 //! commands state.rs compares the whole data sets: keys, types, encodings, digests and DUMP bytes,
-//! and restores each one's dumps in the other. What the peer's version does otherwise is listed in
-//! tests/support/peer/known.rs. Then several clients track keys (tracking.rs).
+//! and restores each one's dumps in the other. `--scripts N` has N of 100 commands be scripts
+//! (scripts.rs), 5 if it is not given. What the peer's version does otherwise is listed in
+//! tests/support/peer/known.rs. Then several clients track keys
+//! (tracking.rs).
 
 mod compare;
 #[path = "../support/peer/mod.rs"]
 mod peer;
+mod scripts;
 mod session;
 mod state;
 #[path = "../support/mod.rs"]
@@ -43,6 +46,8 @@ struct Settings {
     seed: u64,
     resp: Option<u8>,
     differences: u32,
+    /// How many of 100 commands are scripts.
+    scripts: usize,
     /// A word that is no address: cargo's filter on names of tests.
     filter: Option<String>,
 }
@@ -54,6 +59,7 @@ fn settings() -> Result<Settings, String> {
         seed: 1,
         resp: None,
         differences: 1,
+        scripts: 5,
         filter: None,
     };
     let mut args = std::env::args().skip(1);
@@ -67,6 +73,7 @@ fn settings() -> Result<Settings, String> {
             "--seed" => s.seed = number()?,
             "--resp" => s.resp = Some(number()? as u8),
             "--differences" => s.differences = number()? as u32,
+            "--scripts" => s.scripts = number()? as usize,
             a if a.starts_with('-') => {}
             a if a.contains(':') => s.addresses.push(arg),
             _ => s.filter = Some(arg),
@@ -130,7 +137,11 @@ fn run(settings: &Settings, addresses: &[String], resp: u8) -> bool {
         if look {
             next_look = session.ops + STATE_EVERY;
         }
-        let outcome = if look { state::compare(&mut session) } else { step(&mut session, &mut g) };
+        let outcome = if look {
+            state::compare(&mut session)
+        } else {
+            step(&mut session, &mut g, settings.scripts)
+        };
         match outcome {
             Ok(()) => {}
             Err(Trouble::Difference(report)) => {
@@ -173,7 +184,10 @@ fn run_tracking(settings: &Settings, addresses: &[String]) -> bool {
 }
 
 /// One command of the stream, or one of the small scenes.
-fn step(s: &mut Session, g: &mut Gen) -> Outcome {
+fn step(s: &mut Session, g: &mut Gen, scripts: usize) -> Outcome {
+    if g.rng.below(100) < scripts {
+        return script(s, g);
+    }
     match g.rng.below(4000) {
         0 => s.push(words("FLUSHALL")),
         1 => {
@@ -213,6 +227,24 @@ fn command(s: &Session, g: &mut Gen) -> Argv {
             return argv;
         }
     }
+}
+
+/// A script, and at times the same once more by its name.
+fn script(s: &mut Session, g: &mut Gen) -> Outcome {
+    if s.known.same_script_errors() && g.rng.one_in(500) {
+        let whole = g.rng.pick::<&str>(&["yes", "no"]);
+        s.push(words(&format!("CONFIG SET lua-replicate-commands {whole}")))?;
+    }
+    if g.rng.one_in(1000) {
+        s.push(words("SCRIPT FLUSH"))?;
+    }
+    let eval = scripts::eval(g, &s.known);
+    if g.rng.one_in(20) {
+        s.push(scripts::by_name(&eval))?;
+    }
+    let by_name = g.rng.one_in(10).then(|| scripts::by_name(&eval));
+    s.push(eval)?;
+    by_name.map_or(Ok(()), |argv| s.push(argv))
 }
 
 /// MULTI, a few commands, and its end.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::compare::{how, same, sorted};
 use crate::peer::known::Known;
 use crate::peer::wire::{Argv, Peer, Reply, quoted, shown, words};
+use crate::scripts::told;
 
 /// Commands that are sent before the first reply is read.
 const BATCH: usize = 128;
@@ -178,6 +179,9 @@ impl Session {
             shown(argv),
             how(&argv.to_vec()),
         );
+        if argv[0] == b"EVAL" {
+            text += &format!("  script:\n{}\n", String::from_utf8_lossy(&argv[1]));
+        }
         let keys: Vec<&Vec<u8>> = argv.iter().filter(|a| crate::peer::values::is_key(a)).collect();
         let about = |old: &Argv| {
             old.iter().any(|a| keys.contains(&a))
@@ -189,7 +193,7 @@ impl Session {
             .rev()
             .filter(|(_, old)| about(old))
             .take(400)
-            .map(|(n, old)| format!("    {n}: {}\n", shown(old)))
+            .map(|(n, old)| format!("    {n}: {}\n", told(old)))
             .collect();
         text.extend(before.into_iter().rev());
         Trouble::Difference(text)
@@ -218,6 +222,9 @@ impl Session {
             side.main.ask(&words("FLUSHALL"))?;
             for (name, value) in SETTINGS {
                 side.main.ask(&words(&format!("CONFIG SET {name} {value}")))?;
+            }
+            if self.known.same_script_errors() {
+                side.main.ask(&words("CONFIG SET lua-replicate-commands yes"))?;
             }
         }
         Ok(())

@@ -52,6 +52,12 @@ impl Known {
         ours == theirs || self.major > 6 && OURS.contains(&ours) && THEIRS.contains(&theirs)
     }
 
+    /// Whether the errors of scripts have the same words and the same form: they are tables since
+    /// 7.0.
+    pub fn same_script_errors(&self) -> bool {
+        self.major == 6
+    }
+
     /// Whether a command may not be queued in a transaction.
     pub fn avoids_in_transaction(&self, argv: &Argv) -> bool {
         self.major > 6 && CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..])
@@ -144,10 +150,12 @@ impl Known {
         if argv[0].eq_ignore_ascii_case(b"OBJECT") && !ours.is_error() && !theirs.is_error() {
             return self.same_encoding(ours.bytes(), theirs.bytes());
         }
+        let is_script = argv[0].eq_ignore_ascii_case(b"EVAL") || argv[0] == b"EVALSHA";
         self.major > 6
             && ours.is_error()
             && theirs.is_error()
-            && (CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..])
+            && (is_script
+                || CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..])
                 || REWORDED.iter().any(|(a, b)| holds(ours, a) && holds(theirs, b)))
     }
 }
