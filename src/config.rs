@@ -24,6 +24,8 @@ use crate::evict::{freeMemoryGetNotCountedMemory, performEvictions};
 use crate::log::*;
 use crate::networking::*;
 use crate::notify::{keyspaceEventsFlagsToString, keyspaceEventsStringToFlags};
+use crate::replication::backoff::backoff_reset;
+use crate::replication::doctor::warn_replica_limits;
 use crate::replication::{refreshGoodSlavesCount, resizeReplicationBacklog};
 use crate::sds::{sdscatrepr, sdssplitargs, sdssplitlen, sdstrim};
 use crate::server::*;
@@ -612,6 +614,7 @@ fn set_special_config(server: &mut Server, name: &[u8], value: &[u8]) -> Result<
                 };
             }
             server.clients.client_obuf_limits = limits;
+            warn_replica_limits(server);
         }
         b"oom-score-adj-values" => {
             let v = sdssplitlen(value, b" ");
@@ -659,7 +662,11 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
     };
     match result {
-        Ok(()) => addReply(server, c, shared::ok),
+        Ok(()) => {
+            // It may be what a link that does not last was waiting for.
+            backoff_reset(server);
+            addReply(server, c, shared::ok);
+        }
         Err(SetError::Reply(text)) => addReplyError(server, c, &text),
         Err(SetError::BadFormat(Some(err))) => {
             addReplyErrorFormat!(
@@ -1309,6 +1316,7 @@ fn updateJemallocBgThread(_server: &mut Server, val: bool, _prev: bool) -> Resul
 fn updateReplBacklogSize(server: &mut Server, val: i64, prev: i64) -> Result<(), ConfigError> {
     server.repl_backlog_size = prev;
     resizeReplicationBacklog(server, val);
+    warn_replica_limits(server);
     Ok(())
 }
 
@@ -1689,6 +1697,7 @@ pub const configs: &[standardConfig] = &[
     absent_numeric!("cluster-announce-bus-port", None, MODIFIABLE_CONFIG, 0, 65535, 0, INTEGER_CONFIG, false),
     absent_numeric!("cluster-announce-port", None, MODIFIABLE_CONFIG, 0, 65535, 0, INTEGER_CONFIG, false),
     absent_numeric!("cluster-announce-tls-port", None, MODIFIABLE_CONFIG, 0, 65535, 0, INTEGER_CONFIG, false),
+    numeric_config!("repl-backoff-max", None, MODIFIABLE_CONFIG, 0, INT_MAX, repl_backoff_max, 30, INTEGER_CONFIG, false, None),
     numeric_config!("repl-timeout", None, MODIFIABLE_CONFIG, 1, INT_MAX, repl_timeout, 60, INTEGER_CONFIG, false, None),
     numeric_config!("repl-ping-replica-period", Some("repl-ping-slave-period"), MODIFIABLE_CONFIG, 1, INT_MAX, repl_ping_slave_period, 10, INTEGER_CONFIG, false, None),
     numeric_config!("list-compress-depth", None, MODIFIABLE_CONFIG, 0, INT_MAX, list_compress_depth, 0, INTEGER_CONFIG, false, None),

@@ -56,6 +56,8 @@ use crate::multi::{discardTransaction, unwatchAllKeys};
 use crate::object::getLongLongFromObjectOrReply;
 use crate::pubsub::{pubsubUnsubscribeAllChannels, pubsubUnsubscribeAllPatterns};
 use crate::rdb::killRDBChild;
+use crate::replication::backoff::link_closed_on_purpose;
+use crate::replication::doctor::{note_gone, note_output_limit};
 use crate::replication::{
     close_master_link, rdbPipeWriteHandlerConnRemoved, refreshGoodSlavesCount,
     replicationCacheMaster, replicationFeedSlavesFromMasterStream, replicationGetSlaveName,
@@ -1404,6 +1406,7 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
             "Connection with replica {} lost.",
             B(&replicationGetSlaveName(server, c))
         );
+        note_gone(server, c);
     }
 
     // This has to come before it is unlinked: a key's list of waiting clients holds the client's
@@ -3001,6 +3004,9 @@ fn client_kill_command(server: &mut Server, c: ClientId, argv: &Args) {
         if client == c {
             close_this_client = true;
         } else {
+            if server[client].flags & CLIENT_MASTER != 0 {
+                link_closed_on_purpose(server);
+            }
             freeClient(server, client);
         }
         killed += 1;
@@ -3295,6 +3301,7 @@ pub fn closeClientOnOutputBufferLimitReached(
         return false;
     }
     let client = catClientInfoString(server, c);
+    tell_doctor_of_limit(server, c);
     freeClient(server, c);
     serverLog!(LL_WARNING, "Client {} closed for overcoming of output buffer limits.", B(&client));
     true
@@ -3327,6 +3334,15 @@ fn log_output_buffer_limit_reached(server: &mut Server, c: ClientId) {
         "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
         B(&client)
     );
+    tell_doctor_of_limit(server, c);
+}
+
+/// Has REPLICATION HISTORY remember a replica that is closed for its output buffer limit.
+fn tell_doctor_of_limit(server: &mut Server, c: ClientId) {
+    if getClientType(&server[c]) == CLIENT_TYPE_SLAVE {
+        let held = getClientOutputBufferMemoryUsage(&server[c]);
+        note_output_limit(server, c, held);
+    }
 }
 
 /// Flushes the output buffers of replicas without returning to the event loop. Eviction calls it,

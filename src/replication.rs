@@ -101,6 +101,17 @@ use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::util::{B, c_str, eq_ignore_case, ll2string, string2ll, strtoll};
 use crate::{addReplyErrorFormat, bformat, sdscatprintf, serverLog};
 
+pub mod backoff;
+pub mod doctor;
+
+use backoff::{
+    backoff_cron, backoff_is_over, backoff_reset, link_established, link_lost, replication_backoff,
+};
+use doctor::{
+    Why, count_streamed, note_answer, note_backlog_freed, note_online, note_partial, note_question,
+    note_rdb_size, note_refused, note_silence, note_sync_end, sample_write_rate, streamed_bytes,
+};
+
 /// The variables that are static in the C's file.
 #[derive(Default)]
 pub struct ReplicationStatics {
@@ -111,6 +122,8 @@ pub struct ReplicationStatics {
     /// The end of the payload being received, if it is of the `$EOF:` kind (the C's `usemark`).
     eofmark: Option<EofMark>,
     replication_cron_loops: i64,
+    backoff: backoff::Backoff,
+    doctor: doctor::Doctor,
 }
 
 // -----------------------------------------------------------------------------
@@ -511,12 +524,13 @@ pub fn masterTryPartialResynchronization(
             || psync_offset > server.second_replid_offset)
     {
         // The id "?" is that of a replica which wants a full resync.
-        if master_replid.first() == Some(&b'?') {
+        let why = if master_replid.first() == Some(&b'?') {
             serverLog!(
                 LL_NOTICE,
                 "Full resync requested by replica {}",
                 B(&replicationGetSlaveName(server, c))
             );
+            Why::NoHistory
         } else if !eq_ignore_case(master_replid, &server.replid2) {
             serverLog!(
                 LL_NOTICE,
@@ -525,6 +539,7 @@ pub fn masterTryPartialResynchronization(
                 B(&server.replid),
                 B(&server.replid2)
             );
+            Why::OtherHistory
         } else {
             serverLog!(
                 LL_NOTICE,
@@ -532,7 +547,9 @@ pub fn masterTryPartialResynchronization(
                 psync_offset,
                 server.second_replid_offset
             );
-        }
+            Why::BeyondSecondId
+        };
+        note_refused(server, c, master_replid, psync_offset, why);
         return C_ERR;
     }
 
@@ -549,13 +566,16 @@ pub fn masterTryPartialResynchronization(
             B(&name),
             psync_offset
         );
-        if psync_offset > server.master_repl_offset {
+        let ahead = psync_offset > server.master_repl_offset;
+        if ahead {
             serverLog!(
                 LL_WARNING,
                 "Warning: replica {} tried to PSYNC with an offset that is greater than the master replication offset.",
                 B(&name)
             );
         }
+        let why = if ahead { Why::AheadOfUs } else { Why::LackOfBacklog };
+        note_refused(server, c, master_replid, psync_offset, why);
         return C_ERR;
     }
 
@@ -595,6 +615,7 @@ pub fn masterTryPartialResynchronization(
         psync_len,
         psync_offset
     );
+    note_partial(server, c, master_replid, psync_offset, psync_len);
 
     // The next command needs no SELECT in front of it (`slaveseldb` stays): the replica knows the
     // db of the stream from its last connection.
@@ -618,6 +639,7 @@ pub fn startBgsaveForReplication(server: &mut Server, mincapa: i32) -> CResult {
 
     // The file has to say in which db the stream is, or the replica would apply it to the wrong
     // one.
+    count_streamed(server, 0, true);
     let retval = match rdbPopulateSaveInfo(server) {
         Some(rsi) if socket_target => rdbSaveToSlavesSockets(server, Some(&rsi)),
         Some(rsi) => {
@@ -755,6 +777,7 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         // SYNC is from an implementation that does not know PSYNC, such as redis-cli --rdb. No
         // REPLCONF ACK is to be expected from it, so it must not be timed out for the lack of them.
         server[c].flags |= CLIENT_PRE_PSYNC;
+        note_refused(server, c, b"?", -1, Why::NoHistory);
     }
 
     // A full resync. The replica waits for a BGSAVE to start; what follows may find that one is in
@@ -944,6 +967,7 @@ pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
     // It had nothing to acknowledge so far. Without this it would time out at once if the RDB took
     // long.
     server[slave].repl_ack_time = server.steady_time;
+    note_online(server, slave);
 
     if server[slave].flags & CLIENT_REPL_RDBONLY != 0 {
         serverLog!(
@@ -1168,6 +1192,7 @@ pub fn rdbPipeReadHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mas
             Ok(_) => {}
         }
 
+        count_streamed(server, server.rdb_pipe_buff.len(), false);
         let mut still_alive = 0;
         for i in 0..server.rdb_pipe_conns.len() {
             let Some(conn) = server.rdb_pipe_conns[i] else { continue };
@@ -1256,6 +1281,7 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult, type_:
             client.replstate = SLAVE_STATE_ONLINE;
             client.repl_put_online_on_ack = true;
             client.repl_ack_time = now; // It would time out at once otherwise.
+            note_rdb_size(server, slave, streamed_bytes(server));
             continue;
         }
 
@@ -1276,6 +1302,7 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult, type_:
                 continue;
             }
         };
+        note_rdb_size(server, slave, size);
         let client = &mut server[slave];
         client.repldbfd = Some(fd);
         client.repldboff = 0;
@@ -1649,7 +1676,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
     // or not.
     let use_diskless_load = server.repl_transfer_fd.is_none();
     let to = if use_diskless_load { "to parser" } else { "to disk" };
-    'error: {
+    let reason: Vec<u8> = 'error: {
         // Still to come is the line that tells the size of the payload.
         if server.repl_transfer_size == -1 {
             let timeout = syncio_timeout(server);
@@ -1661,14 +1688,14 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                         "I/O error reading bulk count from MASTER: {}",
                         error_text(&e)
                     );
-                    break 'error;
+                    break 'error b"the connection was lost before the RDB came".to_vec();
                 }
             };
             let buf = c_str(&line);
             match parse_bulk_header(buf) {
                 BulkHeader::Error(text) => {
                     serverLog!(LL_WARNING, "MASTER aborted replication with an error: {}", B(text));
-                    break 'error;
+                    break 'error bformat!("the master aborted it with an error: {}", B(text));
                 }
                 BulkHeader::KeepAlive => server.repl_transfer_lastio = server.steady_time,
                 BulkHeader::Bad => {
@@ -1677,7 +1704,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                         "Bad protocol from MASTER, the first byte is not '$' (we received '{}'), are you sure the host and port are right?",
                         B(buf)
                     );
-                    break 'error;
+                    break 'error b"the master speaks another protocol".to_vec();
                 }
                 BulkHeader::Mark(mark) => {
                     server.repl_statics.eofmark = Some(EofMark::new(mark));
@@ -1704,7 +1731,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                             LL_WARNING,
                             "Bad protocol from MASTER, the payload has a negative length"
                         );
-                        break 'error;
+                        break 'error b"the master speaks another protocol".to_vec();
                     }
                     server.repl_transfer_size = size;
                 }
@@ -1742,8 +1769,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                     "I/O error trying to sync with MASTER: {}",
                     failed.map_or_else(|e| error_text(&e), |_| "connection lost".into())
                 );
-                cancelReplicationHandshake(server, true);
-                return;
+                break 'error b"the connection was lost while the RDB was received".to_vec();
             }
         };
         server.stat_net_input_bytes += buf.len() as i64;
@@ -1762,7 +1788,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                 "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization: {}",
                 nwritten.map_or_else(|e| error_text(&e), |_| "short write".into())
             );
-            break 'error;
+            break 'error b"the RDB could not be written to the disk".to_vec();
         }
         server.repl_transfer_read += buf.len() as i64;
 
@@ -1774,7 +1800,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                     "Error truncating the RDB file received from the master for SYNC: {}",
                     error_text(&e)
                 );
-                break 'error;
+                break 'error b"the RDB could not be written to the disk".to_vec();
             }
         }
 
@@ -1795,9 +1821,10 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
             load_sync_bulk_payload(server, conn);
         }
         return;
-    }
+    };
 
     // error:
+    replication_backoff(server, &reason);
     cancelReplicationHandshake(server, true);
 }
 
@@ -1819,6 +1846,7 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     // C: finds out that the file is damaged only when the old data is gone.
     if !use_diskless_load && !rdb_is_loadable(&tmpfile).unwrap_or(false) {
         serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
+        replication_backoff(server, b"the RDB could not be loaded");
         cancelReplicationHandshake(server, true);
         return;
     }
@@ -1849,6 +1877,7 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     if loaded.is_err() {
         // The append only file is not restarted: there would be no data to log. It will be when a
         // later sync succeeds, or when this replica is promoted.
+        replication_backoff(server, b"the RDB could not be loaded");
         cancelReplicationHandshake(server, true);
         return;
     }
@@ -1858,6 +1887,7 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     replicationCreateMasterClient(server, conn, rsi.repl_stream_db);
     server.repl_state = REPL_STATE_CONNECTED;
     server.repl_down_since = 0;
+    link_established(server);
 
     // After a full resync our history is that of the master: its id and its offset. The second id
     // is cleared, since a new history starts.
@@ -1871,6 +1901,7 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
         createReplicationBacklog(server);
     }
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Finished with success");
+    note_sync_end(server, true, server.repl_transfer_read);
 
     if server.supervised_mode == SUPERVISED_SYSTEMD {
         redisCommunicateSystemd(
@@ -2141,6 +2172,9 @@ pub fn slaveTryPartialResynchronization(
             }
         };
 
+        let offset = string2ll(&psync_offset).unwrap_or(-1);
+        note_question(server, &psync_replid, offset);
+
         // In a failover the new master is a replica until it is told to be one.
         let mut args: Vec<&[u8]> = vec![b"PSYNC", &psync_replid, &psync_offset];
         if server.failover_state == FAILOVER_IN_PROGRESS {
@@ -2180,6 +2214,7 @@ pub fn slaveTryPartialResynchronization(
                 server.master_replid.clear();
             }
         }
+        note_answer(server, false);
         replicationDiscardCachedMaster(server);
         return PSYNC_FULLRESYNC;
     }
@@ -2188,6 +2223,7 @@ pub fn slaveTryPartialResynchronization(
     // then, as below.
     if let Some(cached_master) = server.cached_master.filter(|_| reply.starts_with(b"+CONTINUE")) {
         serverLog!(LL_NOTICE, "Successful partial resynchronization with master.");
+        note_answer(server, true);
 
         // Did the master change its id, because it was promoted, say? Then the new one is ours,
         // too, and the one we know becomes our second id, good up to the current offset: our
@@ -2254,6 +2290,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
         return;
     }
 
+    // Why the attempt failed, if it is one that counts for `replication_backoff`.
+    let mut reason: Option<Vec<u8>> = None;
     'error: {
         let err = 'write_error: {
             // Check for errors of the connection: a non-blocking connect(2) reports its failure
@@ -2301,6 +2339,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                                 "Error reply to PING from master: '{}'",
                                 B(&err)
                             );
+                            reason = answer_counts(&err)
+                                .then(|| bformat!("the master answers PING with '{}'", B(&err)));
                             break 'error;
                         }
                         serverLog!(
@@ -2326,6 +2366,8 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                             let err = receiveSynchronousResponse(server, conn);
                             if err.starts_with(b"-") {
                                 serverLog!(LL_WARNING, "Unable to AUTH to MASTER: {}", B(&err));
+                                reason =
+                                    Some(bformat!("the master answers AUTH with '{}'", B(&err)));
                                 break 'error;
                             }
                             return;
@@ -2436,6 +2478,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                             "Opening the temp file needed for MASTER <-> REPLICA synchronization: {}",
                             error_text(&e)
                         );
+                        reason = Some(b"a file for the RDB could not be made".to_vec());
                         break 'error;
                     }
                 }
@@ -2465,9 +2508,13 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
         if server.repl_state == REPL_STATE_NONE {
             return;
         }
+        reason = Some(b"the connection was lost in the handshake".to_vec());
     }
 
     // error:
+    if let Some(reason) = reason {
+        replication_backoff(server, &reason);
+    }
     connClose(&mut server.net, conn);
     server.repl_transfer_s = None;
     if let Some(fd) = server.repl_transfer_fd.take() {
@@ -2475,6 +2522,12 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
     }
     server.repl_transfer_tmpfile = None;
     server.repl_state = REPL_STATE_CONNECT;
+}
+
+/// Tells whether an error in place of a PONG is one for which `replication_backoff` lets us wait.
+/// One that says that the master is about to be ready is not.
+fn answer_counts(err: &[u8]) -> bool {
+    ![&b"-LOADING"[..], b"-MASTERDOWN", b"-BUSY"].iter().any(|soon| err.starts_with(soon))
 }
 
 /// Sends the commands of the handshake in one go, without waiting for replies in between: the
@@ -2581,6 +2634,7 @@ pub fn connectWithMaster(server: &mut Server) -> CResult {
 /// Closes the connection of a handshake in progress. Never call this directly: use
 /// `cancelReplicationHandshake`.
 fn undoConnectWithMaster(server: &mut Server) {
+    note_sync_end(server, false, server.repl_transfer_read);
     if let Some(conn) = server.repl_transfer_s.take() {
         connClose(&mut server.net, conn);
     }
@@ -2625,7 +2679,8 @@ pub fn cancelReplicationHandshake(server: &mut Server, reconnect: bool) -> bool 
         }
         REPL_STATE_NONE | REPL_STATE_CONNECT | REPL_STATE_CONNECTED => return false,
     }
-    if reconnect {
+    // C: at once in any case.
+    if reconnect && backoff_is_over(server) {
         serverLog!(
             LL_NOTICE,
             "Reconnecting to MASTER {}:{} after failure",
@@ -2652,6 +2707,7 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     disconnectAllBlockedClients(server); // Clients blocked on a master: a replica could not serve them.
     server.masterhost = Some(c_str(ip).to_vec());
     server.masterport = port;
+    backoff_reset(server);
 
     let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
 
@@ -2721,12 +2777,13 @@ pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     server.master = None;
     server.repl_state = REPL_STATE_CONNECT;
     server.repl_down_since = server.steady_time;
+    link_lost(server);
 
     // Reconnect at once instead of waiting for the cron: the backlog of a busy master covers only a
     // short time.
-    if let Some(masterhost) = &server.masterhost
-        && !take(&mut server.repl_reconnect_later)
-    {
+    // C: even if the last link was closed as soon as this one.
+    let later = take(&mut server.repl_reconnect_later) || !backoff_is_over(server);
+    if let Some(masterhost) = server.masterhost.as_ref().filter(|_| !later) {
         serverLog!(LL_NOTICE, "Reconnecting to MASTER {}:{}", B(masterhost), server.masterport);
         // If it fails, the cron tries again.
         let _ = connectWithMaster(server);
@@ -2766,6 +2823,7 @@ pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 LL_NOTICE,
                 "REPLICAOF would result into synchronization with the master we are already connected with. No operation performed."
             );
+            backoff_reset(server);
             addReplyProto(server, c, b"+OK Already connected to specified master\r\n");
             return;
         }
@@ -2939,6 +2997,7 @@ pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
     client.lastinteraction = now;
     server.repl_state = REPL_STATE_CONNECTED;
     server.repl_down_since = 0;
+    link_established(server);
 
     linkClient(server, master);
     if connSetReadHandler(&mut server.net, conn, Some(readQueryFromClient)).is_err() {
@@ -3138,6 +3197,8 @@ pub fn replicationCron(server: &mut Server) {
     // First, see whether a failover can go on.
     updateFailoverStatus(server);
 
+    sample_write_rate(server);
+
     let now = steady_ms() / 1000;
     let repl_timeout = i64::from(server.repl_timeout);
 
@@ -3172,12 +3233,14 @@ pub fn replicationCron(server: &mut Server) {
             && now - server[master].lastinteraction > repl_timeout
         {
             serverLog!(LL_WARNING, "MASTER timeout: no data nor PING received...");
+            note_silence(server, None, now - server[master].lastinteraction);
             freeClient(server, master);
         }
     }
 
     // Connect to our master, if that is the next thing to do.
-    if server.repl_state == REPL_STATE_CONNECT {
+    backoff_cron(server);
+    if server.repl_state == REPL_STATE_CONNECT && backoff_is_over(server) {
         serverLog!(
             LL_NOTICE,
             "Connecting to MASTER {}:{}",
@@ -3253,6 +3316,7 @@ pub fn replicationCron(server: &mut Server) {
                 what,
                 B(&replicationGetSlaveName(server, slave))
             );
+            note_silence(server, Some(slave), server.steady_time - since);
             freeClient(server, slave);
         }
     }
@@ -3275,6 +3339,7 @@ pub fn replicationCron(server: &mut Server) {
             // 4. We become a replica of the new master, which accepts our PSYNC by its second id,
             //    although what was written in step 3 is not in its data set: the two differ, and
             //    nobody knows.
+            note_backlog_freed(server, server.replid.clone());
             changeReplicationId(server);
             clearReplicationId2(server);
             freeReplicationBacklog(server);

@@ -69,6 +69,8 @@ use crate::rdb::{
     backgroundSaveDoneHandler, killRDBChild, rdbLoad, rdbPopulateSaveInfo, rdbRemoveTempFile,
     rdbSave, rdbSaveBackground,
 };
+use crate::replication::backoff::backoff_info;
+use crate::replication::doctor::{repl_backlog_seconds, replication_command, warn_replica_limits};
 use crate::replication::{
     FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
     createReplicationBacklog, freeReplicationBacklog, getFailoverStateString,
@@ -277,6 +279,7 @@ pub const COMMANDS: &[CommandSpec] = {
         command("command", commandCommand, -1, "ok-loading ok-stale random @connection", NOKEYS),
         command("post", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
         command("host:", networking::securityWarningCommand, -1, "ok-loading ok-stale read-only", NOKEYS),
+        command("replication", replication_command, -2, "admin no-script random ok-loading ok-stale", NOKEYS),
         command("latency", latency::latencyCommand, -2, "admin no-script ok-loading ok-stale", NOKEYS),
         command("lolwut", lolwut::lolwutCommand, -1, "read-only fast", NOKEYS),
         command("stralgo", s::stralgoCommand, -2, "read-only @string", NOKEYS).getkeys(lcsGetKeys),
@@ -3526,6 +3529,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
             };
             sdscatprintf!(*info, "master_link_down_since_seconds:{}\r\n", down);
         }
+        backoff_info(server, info);
         sdscatprintf!(
             *info,
             "slave_priority:{}\r\n\
@@ -3582,7 +3586,8 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
          repl_backlog_active:{}\r\n\
          repl_backlog_size:{}\r\n\
          repl_backlog_first_byte_offset:{}\r\n\
-         repl_backlog_histlen:{}\r\n",
+         repl_backlog_histlen:{}\r\n\
+         repl_backlog_seconds:{}\r\n",
         getFailoverStateString(server),
         B(&server.replid),
         B(&server.replid2),
@@ -3592,6 +3597,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
         server.repl_backlog_size,
         server.repl_backlog_off,
         server.repl_backlog_histlen,
+        repl_backlog_seconds(server),
     );
 }
 
@@ -4209,6 +4215,7 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     serverLog!(LL_WARNING, "Server initialized");
     linuxMemoryWarnings(server);
     warn_absent_configs(server);
+    warn_replica_limits(server);
     ACLLoadUsersAtStartup(server);
     InitServerLast(server);
     loadDataFromDisk(server);

@@ -1199,6 +1199,8 @@ pub struct Server {
     /// The link was closed because of what the master sent: `replicationCron` is to connect again,
     /// not the code that closed it.
     pub repl_reconnect_later: bool,
+    /// How many seconds pass at most before a link that does not last is tried again.
+    pub repl_backoff_max: i32,
     pub repl_disable_tcp_nodelay: bool,
     pub slave_priority: i32,
     pub replica_announced: bool,

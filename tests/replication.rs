@@ -286,7 +286,7 @@ fn garbage_from_the_master() {
         let _ = sock.shutdown(Shutdown::Write);
         let _ = sock.read_to_end(&mut Vec::new());
     };
-    let mut replica = TestServer::start(&["--save", "900 1"]);
+    let mut replica = TestServer::start(&["--save", "900 1", "--repl-backoff-max", "0"]);
     replica.cmd(&["SET", "mine", "1"]);
     assert_eq!(replica.cmd(&["SAVE"]).text(), "OK");
     let own_file = std::fs::read(replica.dir.path("dump.rdb")).unwrap();

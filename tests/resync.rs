@@ -1,8 +1,11 @@
 //! Full or partial: what a planned restart keeps, what a replica does whose link does not last, and
 //! what the doctor says about it.
 
+#[path = "support/link.rs"]
+mod link;
 mod support;
 
+use link::*;
 use support::*;
 
 /// Sends SHUTDOWN with these arguments, and waits for the end.
@@ -122,4 +125,252 @@ fn a_shutdown_waits_as_long_as_configured() {
         assert!(master.log().contains("has not taken all of the stream"));
         replica.signal("CONT");
     }
+}
+
+/// The value of a field of an entry of REPLICATION HISTORY.
+fn field(entry: &Reply, name: &str) -> String {
+    let items = entry.array();
+    let at = items.iter().step_by(2).position(|item| item.text() == name);
+    items[2 * at.unwrap_or_else(|| panic!("no {name} in {entry:?}")) + 1].text()
+}
+
+/// REPLICATION HISTORY, the newest first.
+fn history(server: &TestServer) -> Vec<Reply> {
+    server.cmd(&["REPLICATION", "HISTORY"]).array().to_vec()
+}
+
+fn doctor(server: &TestServer) -> String {
+    server.cmd(&["REPLICATION", "DOCTOR"]).text()
+}
+
+/// A link that breaks as soon as it is established is tried again at once, and then after a delay,
+/// and the log says so once. What the operator does ends the wait.
+#[test]
+fn a_link_that_does_not_last() {
+    let fake = FakeMaster::start();
+    let replica = TestServer::start(&["--repl-backoff-max", "3600"]);
+    replica.replicaof_port(fake.port);
+    for _ in 0..4 {
+        drop(fake.full_sync(EMPTY_RDB));
+    }
+    wait_for("the delay", || replica.info_i64("master_link_retry_in_seconds") > 0);
+    assert_eq!(replica.info("master_link_failures"), "4");
+    assert_ne!(replica.info("master_link_failure_reason"), "");
+    assert_eq!(replica.log_count("The link to the master does not last"), 1);
+    assert!(doctor(&replica).contains("A link that does not last: 4 attempts in a row"));
+    // REPLICAOF of the same master is no change, but an answer to the wait.
+    let port = fake.port.to_string();
+    let again = replica.cmd(&["REPLICAOF", "127.0.0.1", &port]).text();
+    assert_eq!(again, "OK Already connected to specified master");
+    assert_eq!(replica.info("master_link_failures"), "");
+    drop(fake.full_sync(EMPTY_RDB));
+    drop(fake.full_sync(EMPTY_RDB));
+    wait_for("the failures", || replica.info("master_link_failures") == "2");
+    replica.cmd(&["CONFIG", "SET", "repl-backoff-max", "0"]);
+    let mut links: Vec<Link> = (0..4).map(|_| fake.full_sync(EMPTY_RDB)).collect();
+    links.last_mut().unwrap().acknowledged().unwrap();
+}
+
+/// What a master sends and we can't load, or an error instead of an answer, is a failure as well.
+#[test]
+fn reasons_to_wait() {
+    let fake = FakeMaster::start();
+    let replica = TestServer::start(&[]);
+    replica.replicaof_port(fake.port);
+    for _ in 0..2 {
+        let _ = fake.handshake().unwrap().full_sync(b"REDIS0099\xff00000000", 0);
+    }
+    replica.wait_for_log(
+        "does not last: 2 attempts in a row have failed, the last one: the RDB could not be loaded",
+    );
+
+    let full = TestServer::start(&["--maxclients", "1"]);
+    let mut only = full.conn();
+    only.cmd(&["PING"]);
+    replica.replicaof_port(full.port);
+    wait_for("two refusals", || replica.info_i64("master_link_failures") >= 2);
+    assert!(replica.info("master_link_failure_reason").contains("max number of clients reached"));
+    only.cmd(&["CONFIG", "SET", "maxclients", "100"]);
+    replica.wait_for_link();
+    // A master that is only loading is asked every second.
+    drop(only);
+}
+
+/// CLIENT KILL of our own link, time and again, is no failure.
+#[test]
+fn a_link_that_we_kill_comes_back_at_once() {
+    let master = TestServer::start(&["--repl-backlog-size", "10mb"]);
+    let replica = TestServer::start(&["--repl-backoff-max", "3600"]).replica_of(&master);
+    for round in 1..=6 {
+        assert_eq!(replica.cmd(&["CLIENT", "KILL", "TYPE", "master"]).int(), 1);
+        wait_for("the link", || master.info_i64("sync_partial_ok") == round);
+        replica.wait_for_link();
+    }
+    assert_eq!(replica.info("master_link_failures"), "");
+}
+
+/// A limit below the backlog closes the replica that gets the backlog. The start warns of it, the
+/// doctor says which limit it was, and with a larger one the replica is back.
+#[test]
+fn a_limit_below_the_backlog() {
+    let limit = ["--client-output-buffer-limit", "replica 100kb 0 0"];
+    let master = TestServer::start(&[&limit[..], &["--repl-backlog-size", "10mb"]].concat());
+    let warning = "is below repl-backlog-size, 10485760 bytes";
+    assert_eq!(master.log_count(warning), 1);
+    let port = master.port.to_string();
+    let mut replica =
+        TestServer::start(&["--replicaof", "127.0.0.1", &port, "--repl-backoff-max", "1"]);
+    replica.wait_for_link();
+    master.cmd(&["SET", "k", "v"]);
+    wait_for_offset(&master, &replica);
+    assert_eq!(replica.cmd(&["SAVE"]).text(), "OK");
+    replica.kill();
+    wait_for("the end of the link", || master.info("connected_slaves") == "0");
+    let value = vec![b'x'; 100_000];
+    for i in 0..50 {
+        master.cmd(&[b"SET", format!("k{i}").as_bytes(), &value]);
+    }
+    replica.start_again();
+    wait_for("failures", || replica.info_i64("master_link_failures") >= 3);
+    assert_eq!(replica.log_count("The link to the master does not last"), 1);
+    let closed = history(&master).into_iter().find(|e| field(e, "event") == "closed").unwrap();
+    assert_eq!(field(&closed, "reason"), "the output buffer limit of replicas");
+    assert!(
+        field(&closed, "remedy")
+            .contains("client-output-buffer-limit replica with a hard limit above")
+    );
+    let report = doctor(&master);
+    assert!(report.contains("* Output buffers: "), "{report}");
+    assert!(report.contains("* Limit below the backlog: "), "{report}");
+    master.cmd(&["CONFIG", "SET", "client-output-buffer-limit", "replica 5mb 0 0"]);
+    assert_eq!(master.log_count(warning), 2);
+    master.cmd(&["CONFIG", "SET", "client-output-buffer-limit", "replica 20mb 0 0"]);
+    assert_eq!(master.log_count(warning), 2);
+    wait_for("the link to last", || {
+        replica.info("master_link_status") == "up" && {
+            master.info("master_repl_offset") == replica.info("master_repl_offset")
+        }
+    });
+    assert_same_data(&master, &replica);
+    master.cmd(&["CONFIG", "SET", "repl-backlog-size", "30mb"]);
+    assert_eq!(master.log_count("is below repl-backlog-size, 31457280 bytes"), 1);
+}
+
+/// The prescription works: with the size that the history names, the same absence costs a partial
+/// resync.
+#[test]
+fn the_size_that_would_have_done() {
+    let quiet = ["--repl-ping-replica-period", "3600", "--repl-timeout", "3600"];
+    let master = TestServer::start(&[&quiet[..], &["--repl-backlog-size", "16kb"]].concat());
+    assert!(doctor(&master).starts_with("Hi Sam, nobody has synchronized"));
+    assert_eq!(history(&master).len(), 0);
+    assert_eq!(master.info("repl_backlog_seconds"), "-1");
+    let replica = TestServer::start(&quiet).replica_of(&master);
+    let first = &history(&master)[0];
+    assert_eq!([field(first, "event"), field(first, "state")], ["full", "done"]);
+    assert_eq!(field(first, "reason"), "the replica had no history to go on from");
+    assert!(field(first, "bytes").parse::<i64>().unwrap() > 0);
+    assert!(doctor(&master).starts_with("Hi Sam, I have examined the last 0 partial and 1 full"));
+
+    let absence = || {
+        replica.signal("STOP");
+        assert_eq!(master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int(), 1);
+        let value = vec![b'x'; 1000];
+        let mut m = master.conn();
+        for i in 0..100 {
+            m.cmd(&[b"SET", format!("k{}", i % 10).as_bytes(), &value]);
+        }
+        replica.signal("CONT");
+        wait_for("the replica", || master.info("connected_slaves") == "1");
+        replica.wait_for_link();
+        assert_same_data(&master, &replica);
+    };
+    absence();
+    assert_eq!(master.info("sync_partial_err"), "1");
+    wait_for("the end of the sync", || field(&history(&master)[0], "state") == "done");
+    let full = &history(&master)[0];
+    assert_eq!(field(full, "reason"), "the backlog does not reach back so far");
+    assert!(field(full, "missed-bytes").parse::<i64>().unwrap() > 80_000);
+    assert!(field(full, "outage-seconds").parse::<i64>().unwrap() >= 0);
+    assert!(field(full, "duration-ms").parse::<i64>().unwrap() >= 0);
+    let remedy = field(full, "remedy");
+    let size = remedy.strip_prefix("repl-backlog-size >= ").unwrap();
+    let (size, rest) = size.split_once(' ').unwrap();
+    assert!(
+        rest.starts_with("at the present write rate covers the ") && rest.ends_with(" s outage"),
+        "{rest}"
+    );
+    assert!(master.log().contains(&remedy), "the arithmetic is in the log");
+    assert!(doctor(&master).contains("* Lack of backlog: 1 of the last 2 full resyncs"));
+    assert!(doctor(&master).contains(&remedy));
+
+    master.cmd(&["CONFIG", "SET", "repl-backlog-size", size]);
+    absence();
+    assert_eq!(master.info("sync_partial_err"), "1");
+    assert_eq!(master.info("sync_partial_ok"), "1");
+    let partial = &history(&master)[0];
+    assert_eq!([field(partial, "event"), field(partial, "side")], ["partial", "master"]);
+    assert!(field(partial, "bytes").parse::<i64>().unwrap() > 100_000);
+    // The other side has seen the same.
+    let seen: Vec<[String; 2]> =
+        history(&replica).iter().map(|e| [field(e, "side"), field(e, "event")]).collect();
+    assert_eq!(seen, [["replica", "partial"], ["replica", "full"], ["replica", "full"]]);
+    wait_for("a rate", || master.info_i64("repl_backlog_seconds") >= 0);
+}
+
+/// Silence on the link is noted, with the timeout that would have kept it.
+#[test]
+fn silence_is_noted() {
+    let master = TestServer::start(&["--repl-timeout", "1"]);
+    let _replica = Recorder::attach(master.port);
+    let is_closed = |e: &Reply| field(e, "event") == "closed";
+    wait_for("the timeout", || history(&master).iter().any(is_closed));
+    let closed = history(&master).into_iter().find(is_closed).unwrap();
+    assert_eq!(field(&closed, "reason"), "silence for longer than repl-timeout");
+    assert!(field(&closed, "remedy").starts_with("repl-timeout > "));
+    assert!(doctor(&master).contains("* Silence: 1 links were given up"));
+}
+
+/// The master freed its backlog, or was started without its history: the replica that comes back is
+/// told so.
+#[test]
+fn histories_that_are_lost() {
+    let mut master = TestServer::start(&["--repl-backlog-ttl", "1"]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    replica.signal("STOP");
+    assert_eq!(master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int(), 1);
+    master.wait_for_log("Replication backlog freed");
+    replica.signal("CONT");
+    wait_for("the replica", || master.info("connected_slaves") == "1");
+    replica.wait_for_link();
+    assert!(master.log().contains("repl-backlog-ttl 0, or a larger one, keeps it"));
+    assert!(doctor(&master).contains("* Lost histories: 1 replicas"));
+
+    master.restart();
+    wait_for("the replica", || master.info("connected_slaves") == "1");
+    replica.wait_for_link();
+    assert!(doctor(&master).contains("SHUTDOWN SAVE"));
+}
+
+/// The forms of the command.
+#[test]
+fn replication_subcommands() {
+    let server = TestServer::start(&[]);
+    let help = server.cmd(&["replication", "help"]);
+    assert!(help.array()[0].text().starts_with("REPLICATION <subcommand>"));
+    let unknown = server.cmd(&["REPLICATION", "nurse"]).text();
+    assert_eq!(
+        unknown,
+        "ERR Unknown subcommand or wrong number of arguments for 'nurse'. Try REPLICATION HELP."
+    );
+    assert!(server.cmd(&["REPLICATION", "HISTORY", "-1"]).is_error());
+    assert!(server.cmd(&["REPLICATION"]).text().contains("wrong number of arguments"));
+    let replica = TestServer::start(&[]).replica_of(&server);
+    assert_eq!(server.cmd(&["REPLICATION", "HISTORY", "5"]).array().len(), 1);
+    assert_eq!(server.cmd(&["REPLICATION", "HISTORY", "0"]).array().len(), 0);
+    assert_eq!(replica.cmd(&["REPLICATION", "HISTORY", "1"]).array().len(), 1);
+    let mut c = server.conn();
+    c.cmd(&["HELLO", "3"]);
+    assert!(!c.cmd(&["REPLICATION", "DOCTOR"]).is_error());
+    assert_eq!(c.cmd(&["REPLICATION", "HISTORY"]).array().len(), 1);
 }
