@@ -26,6 +26,7 @@ use crate::networking::*;
 use crate::notify::{keyspaceEventsFlagsToString, keyspaceEventsStringToFlags};
 use crate::replication::backoff::backoff_reset;
 use crate::replication::doctor::warn_replica_limits;
+use crate::replication::guard::set_lost_writes_dir;
 use crate::replication::{refreshGoodSlavesCount, resizeReplicationBacklog};
 use crate::sds::{sdscatrepr, sdssplitargs, sdssplitlen, sdstrim};
 use crate::server::*;
@@ -1631,11 +1632,13 @@ pub const configs: &[standardConfig] = &[
     bool_config!("use-exit-on-panic", None, MODIFIABLE_CONFIG, use_exit_on_panic, false, None, Some(update_use_exit_on_panic)),
     bool_config!("disable-thp", None, MODIFIABLE_CONFIG, disable_thp, true, None, None),
     absent_bool!("cluster-allow-replica-migration", None, MODIFIABLE_CONFIG, true, None),
+    bool_config!("replica-empty-master-guard", None, MODIFIABLE_CONFIG, repl_empty_master_guard, false, None, None),
     bool_config!("replica-announced", None, MODIFIABLE_CONFIG, replica_announced, true, None, None),
     string_config!("aclfile", None, IMMUTABLE_CONFIG, acl_filename, b"", None, None),
     opt_string_config!("unixsocket", None, IMMUTABLE_CONFIG, unixsocket, None),
     opt_string_config!("pidfile", None, IMMUTABLE_CONFIG, pidfile, None),
     opt_string_config!("replica-announce-ip", Some("slave-announce-ip"), MODIFIABLE_CONFIG, slave_announce_ip, None),
+    opt_string_config!("repl-lost-writes-dir", None, MODIFIABLE_CONFIG, repl_lost_writes_dir, Some(set_lost_writes_dir)),
     opt_string_config!("masteruser", None, SENSITIVE_CONFIG, masteruser, None),
     standardConfig {
         name: "cluster-announce-ip", alias: None, flags: MODIFIABLE_CONFIG,

@@ -82,7 +82,7 @@ use crate::rdb::{
     killRDBChild, rdb_is_loadable, rdbLoad, rdbLoadRio, rdbPopulateSaveInfo, rdbSaveBackground,
     rdbSaveToSlavesSockets, startLoading, stopLoading,
 };
-use crate::rio::{rioInitWithConn, rioRead};
+use crate::rio::{Rio, rioInitWithConn, rioRead};
 use crate::scripting::ScriptSha;
 use crate::sds::sdscatrepr;
 use crate::server::{
@@ -103,6 +103,7 @@ use crate::{addReplyErrorFormat, bformat, sdscatprintf, serverLog};
 
 pub mod backoff;
 pub mod doctor;
+pub mod guard;
 
 use backoff::{
     backoff_cron, backoff_is_over, backoff_reset, link_established, link_lost, replication_backoff,
@@ -110,6 +111,12 @@ use backoff::{
 use doctor::{
     Why, count_streamed, note_answer, note_backlog_freed, note_online, note_partial, note_question,
     note_rdb_size, note_refused, note_silence, note_sync_end, sample_write_rate, streamed_bytes,
+};
+
+use guard::{
+    file_has_no_keys, forget_cached_master, forget_unacked, guard_consents, guard_refused,
+    guard_refuses, guard_refuses_stream, guard_reset, history_begins, note_ack, note_demotion,
+    note_select, remember_cached_master, save_lost_writes,
 };
 
 /// The variables that are static in the C's file.
@@ -124,6 +131,7 @@ pub struct ReplicationStatics {
     replication_cron_loops: i64,
     backoff: backoff::Backoff,
     doctor: doctor::Doctor,
+    guard: guard::Guard,
 }
 
 // -----------------------------------------------------------------------------
@@ -209,6 +217,7 @@ pub fn replication_go_on_from_rdb(server: &mut Server, rsi: &rdbSaveInfo) {
     server.second_replid_offset = rsi.repl_offset + 1;
     server.master_repl_offset += rsi.repl_offset;
     server.repl_backlog_off = server.master_repl_offset - server.repl_backlog_histlen + 1;
+    history_begins(server);
     // The backlog lives for `repl-backlog-ttl` seconds from now, if no replica comes.
     server.repl_no_slaves_since = steady_ms() / 1000;
 }
@@ -320,6 +329,7 @@ pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
     }
 
     if server.slaveseldb != dictid {
+        note_select(server, dictid);
         match usize::try_from(dictid).ok().and_then(|id| SELECT.get(id)) {
             Some(selectcmd) => feed_backlog_and_replicas(server, selectcmd),
             None => {
@@ -923,6 +933,8 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
             let slave = &mut server[c];
             slave.repl_ack_off = slave.repl_ack_off.max(offset);
             slave.repl_ack_time = now;
+            note_ack(server, offset);
+            let slave = &server[c];
             // It was sent a streamed RDB, and has seen its end: now the stream may follow.
             if slave.repl_put_online_on_ack && slave.replstate == SLAVE_STATE_ONLINE {
                 putSlaveOnline(server, c);
@@ -1324,6 +1336,7 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult, type_:
 pub fn changeReplicationId(server: &mut Server) {
     server.replid = vec![0; CONFIG_RUN_ID_SIZE];
     getRandomHexChars(&mut server.replid);
+    history_begins(server);
 }
 
 /// Invalidates the second replication id: for whenever a new history starts, as after a full
@@ -1850,6 +1863,17 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
         cancelReplicationHandshake(server, true);
         return;
     }
+    // A diskless load reads from the socket, which blocks meanwhile.
+    let mut rdb = use_diskless_load.then(|| stream_of_master(server, conn));
+    let refused = match &mut rdb {
+        Some(rdb) => guard_refuses_stream(server, rdb),
+        None => guard_refuses(server, || file_has_no_keys(&tmpfile)),
+    };
+    if refused {
+        guard_refused(server);
+        cancelReplicationHandshake(server, true);
+        return;
+    }
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Flushing old data");
 
     // Stop the append only file: it describes the data that is about to go. And if a child rewrites
@@ -1869,10 +1893,9 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     let _ = connSetReadHandler(&mut server.net, conn, None);
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Loading DB in memory");
     let mut rsi = rdbSaveInfo::default();
-    let loaded = if use_diskless_load {
-        load_from_socket(server, conn, eofmark, backup, empty_db_flags, &mut rsi)
-    } else {
-        load_transferred_file(server, &tmpfile, &mut rsi)
+    let loaded = match &mut rdb {
+        Some(rdb) => load_from_socket(server, conn, rdb, eofmark, backup, empty_db_flags, &mut rsi),
+        None => load_transferred_file(server, &tmpfile, &mut rsi),
     };
     if loaded.is_err() {
         // The append only file is not restarted: there would be no data to log. It will be when a
@@ -1888,6 +1911,8 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     server.repl_state = REPL_STATE_CONNECTED;
     server.repl_down_since = 0;
     link_established(server);
+    guard_reset(server);
+    forget_cached_master(server);
 
     // After a full resync our history is that of the master: its id and its offset. The second id
     // is cleared, since a new history starts.
@@ -1990,25 +2015,31 @@ fn load_transferred_file(server: &mut Server, tmpfile: &[u8], rsi: &mut rdbSaveI
     C_OK
 }
 
-/// Loads the RDB from the socket, with the mark behind it, if it has one. The socket blocks
-/// meanwhile, up to `repl-timeout` for each read. `C_ERR`: the log says why; the data set is that of
+/// Returns the stream of an RDB that comes over the socket, which blocks from here on, up to
+/// `repl-timeout` for each read.
+fn stream_of_master(server: &mut Server, conn: ConnId) -> Rio {
+    // With a mark the length is not known (it is 0), and nothing follows it before our first ACK.
+    let size = server.repl_transfer_size as u64;
+    let _ = connBlock(&server.net, conn);
+    let _ = connRecvTimeout(&server.net, conn, i64::from(server.repl_timeout) * 1000);
+    rioInitWithConn(conn_fd(&server.net, conn), size)
+}
+
+/// Loads the RDB from the socket, with the mark behind it, if it has one. `C_ERR`: the log says why; the data set is that of
 /// `backup`, or empty.
 fn load_from_socket(
     server: &mut Server,
     conn: ConnId,
+    rdb: &mut Rio,
     eofmark: Option<EofMark>,
     backup: Option<dbBackup>,
     empty_db_flags: i32,
     rsi: &mut rdbSaveInfo,
 ) -> CResult {
     let size = server.repl_transfer_size;
-    // With a mark the length is not known, and nothing follows it before our first ACK.
-    let mut rdb = rioInitWithConn(conn_fd(&server.net, conn), size as u64);
-    let _ = connBlock(&server.net, conn);
-    let _ = connRecvTimeout(&server.net, conn, i64::from(server.repl_timeout) * 1000);
     startLoading(server, size, RDBFLAGS_REPLICATION);
 
-    if rdbLoadRio(server, &mut rdb, RDBFLAGS_REPLICATION, Some(rsi)).is_err() {
+    if rdbLoadRio(server, rdb, RDBFLAGS_REPLICATION, Some(rsi)).is_err() {
         stopLoading(server, false);
         serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from socket");
         // Remove what was loaded so far.
@@ -2024,7 +2055,7 @@ fn load_from_socket(
     }
     if let Some(EofMark { eofmark, .. }) = eofmark {
         let mut buf = [0; CONFIG_RUN_ID_SIZE];
-        if rioRead(&mut rdb, &mut buf).is_err() || buf != eofmark {
+        if rioRead(rdb, &mut buf).is_err() || buf != eofmark {
             stopLoading(server, false);
             serverLog!(LL_WARNING, "Replication stream EOF marker is broken");
             return C_ERR;
@@ -2215,6 +2246,7 @@ pub fn slaveTryPartialResynchronization(
             }
         }
         note_answer(server, false);
+        remember_cached_master(server);
         replicationDiscardCachedMaster(server);
         return PSYNC_FULLRESYNC;
     }
@@ -2224,6 +2256,7 @@ pub fn slaveTryPartialResynchronization(
     if let Some(cached_master) = server.cached_master.filter(|_| reply.starts_with(b"+CONTINUE")) {
         serverLog!(LL_NOTICE, "Successful partial resynchronization with master.");
         note_answer(server, true);
+        forget_unacked(server);
 
         // Did the master change its id, because it was promoted, say? Then the new one is ours,
         // too, and the one we know becomes our second id, good up to the current offset: our
@@ -2271,6 +2304,7 @@ pub fn slaveTryPartialResynchronization(
     } else {
         serverLog!(LL_WARNING, "Unexpected reply to PSYNC from master: {}", B(&reply));
     }
+    remember_cached_master(server);
     replicationDiscardCachedMaster(server);
     PSYNC_NOT_SUPPORTED
 }
@@ -2430,6 +2464,15 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     abortFailover(server, "Failover target rejected psync request");
                     return;
                 }
+            }
+
+            // A full resync throws away what we have written as a master, and our new master lacks.
+            if matches!(psync_result, PSYNC_FULLRESYNC | PSYNC_NOT_SUPPORTED)
+                && save_lost_writes(server).is_err()
+            {
+                reason =
+                    Some(b"the lost writes could not be saved (repl-lost-writes-dir)".to_vec());
+                break 'error;
             }
 
             match psync_result {
@@ -2708,6 +2751,7 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     server.masterhost = Some(c_str(ip).to_vec());
     server.masterport = port;
     backoff_reset(server);
+    guard_reset(server);
 
     let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
 
@@ -2718,6 +2762,7 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     // A master knows an id and an offset that the new master may accept in a PSYNC, if that was its
     // replica until now.
     if was_master {
+        note_demotion(server);
         replicationDiscardCachedMaster(server);
         replicationCacheMasterUsingMyself(server);
     }
@@ -2741,6 +2786,8 @@ pub fn replicationUnsetMaster(server: &mut Server) {
     }
     replicationDiscardCachedMaster(server);
     cancelReplicationHandshake(server, false);
+    guard_reset(server);
+    forget_unacked(server);
 
     // The current id, which we have from our master, becomes the second one, good up to the current
     // offset, and a new id begins a history of our own. This has to come after the client of the
@@ -2819,11 +2866,17 @@ pub fn replicaofCommand(server: &mut Server, c: ClientId, argv: &Args) {
         if server.masterhost.as_deref().is_some_and(|host| eq_ignore_case(host, &argv[1]))
             && i64::from(server.masterport) == port
         {
+            // C: nothing. But here it may be what is waited for.
+            backoff_reset(server);
+            if guard_consents(server) {
+                let _ = connectWithMaster(server);
+                addReply(server, c, shared::ok);
+                return;
+            }
             serverLog!(
                 LL_NOTICE,
                 "REPLICAOF would result into synchronization with the master we are already connected with. No operation performed."
             );
-            backoff_reset(server);
             addReplyProto(server, c, b"+OK Already connected to specified master\r\n");
             return;
         }

@@ -328,6 +328,20 @@ pub fn rio_fill(r: &mut Rio) -> CResult {
     rio_read_fd(fd, &mut r.buf, chunk).map(drop).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))
 }
 
+/// Makes at least `n` bytes available, however many that is, and takes none of them. `C_ERR`: there
+/// are not so many.
+pub fn rio_look_ahead(r: &mut Rio, n: usize) -> CResult {
+    if r.buf.capacity() == 0 {
+        r.buf.reserve_exact(READ_BUFFER);
+    }
+    while rio_available(r) < n {
+        let Some(fd) = rio_read_end(r).filter(|_| !rioGetReadError(r)) else { return C_ERR };
+        let max = rio_within_limit(r, READ_BUFFER)?;
+        rio_read_fd(fd, &mut r.buf, max).map_err(|e| r.fail(RIO_FLAG_READ_ERROR, e))?;
+    }
+    C_OK
+}
+
 /// Appends the next bytes to `out`, up to `max`; at least one, by one read at most. `Err`: there
 /// are no more.
 pub fn rio_read_append(r: &mut Rio, out: &mut Vec<u8>, max: usize) -> Result<usize, ()> {

@@ -71,6 +71,7 @@ use crate::rdb::{
 };
 use crate::replication::backoff::backoff_info;
 use crate::replication::doctor::{repl_backlog_seconds, replication_command, warn_replica_limits};
+use crate::replication::guard::{guard_info, warn_lost_writes_dir};
 use crate::replication::{
     FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
     createReplicationBacklog, freeReplicationBacklog, getFailoverStateString,
@@ -3530,6 +3531,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
             sdscatprintf!(*info, "master_link_down_since_seconds:{}\r\n", down);
         }
         backoff_info(server, info);
+        guard_info(server, info);
         sdscatprintf!(
             *info,
             "slave_priority:{}\r\n\
@@ -4216,6 +4218,7 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     linuxMemoryWarnings(server);
     warn_absent_configs(server);
     warn_replica_limits(server);
+    warn_lost_writes_dir(server);
     ACLLoadUsersAtStartup(server);
     InitServerLast(server);
     loadDataFromDisk(server);

@@ -1199,6 +1199,10 @@ pub struct Server {
     /// The link was closed because of what the master sent: `replicationCron` is to connect again,
     /// not the code that closed it.
     pub repl_reconnect_later: bool,
+    /// Do not take an empty data set of an unknown history in place of ours.
+    pub repl_empty_master_guard: bool,
+    /// Where writes are saved that our new master lacks.
+    pub repl_lost_writes_dir: Option<Vec<u8>>,
     /// How many seconds pass at most before a link that does not last is tried again.
     pub repl_backoff_max: i32,
     pub repl_disable_tcp_nodelay: bool,

@@ -170,7 +170,7 @@ fn acl_command() {
         assert_eq!(category.text(), name);
         assert_eq!(s.cmd(&["ACL", "CAT", name]).array().len(), count, "{name}");
     }
-    assert_eq!((categories.array().len(), s.cmd(&["COMMAND"]).array().len()), (21, 224));
+    assert_eq!((categories.array().len(), s.cmd(&["COMMAND"]).array().len()), (21, 225));
     assert_eq!(s.ask("ACL CAT transaction"), "[multi exec discard watch unwatch]");
     assert_eq!(s.ask("ACL CAT x"), "-ERR Unknown category 'x'");
     for (bits, digits) in [("", 64), ("1", 1), ("4", 1), ("5", 2), ("4096", 1024)] {

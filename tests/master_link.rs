@@ -203,7 +203,7 @@ fn unknown_commands_from_a_master() {
 #[test]
 fn links_that_are_closed() {
     let master = FakeMaster::start();
-    let replica = TestServer::start(&["--databases", "4"]);
+    let replica = TestServer::start(&["--databases", "4", "--repl-backoff-max", "0"]);
     replica.replicaof_port(master.port);
     let mut link = master.full_sync(EMPTY_RDB);
     let good = batch(&["SELECT 3", "SET k 1"]);
@@ -473,13 +473,21 @@ fn random_streams() {
     let mut random = Random::seeded();
     let mut g = Gen::new(random.next());
     let master = FakeMaster::start();
-    let mut replica =
-        TestServer::start(&["--appendonly", "yes", "--appendfsync", "no", "--loglevel", "warning"]);
+    let mut replica = TestServer::start(&[
+        "--appendonly",
+        "yes",
+        "--appendfsync",
+        "no",
+        "--loglevel",
+        "warning",
+        "--repl-backoff-max",
+        "0",
+    ]);
     let mut names: Vec<String> =
         replica.cmd(&["COMMAND"]).array().iter().map(|e| e.array()[0].text()).collect();
     names.push("quit".to_string());
     assert!(names.len() > 200);
-    let mut below = TestServer::start(&["--loglevel", "warning"]);
+    let mut below = TestServer::start(&["--loglevel", "warning", "--repl-backoff-max", "0"]);
     replica.replicaof_port(master.port);
     below.replicaof_port(replica.port);
 

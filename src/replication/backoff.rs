@@ -13,6 +13,7 @@
 //!
 //! Read first: [`replication_backoff`].
 
+use super::guard::guard_holds;
 use crate::log::LL_WARNING;
 use crate::server_h::*;
 use crate::sys::clock::steady_ms;
@@ -74,7 +75,7 @@ pub fn replication_backoff(server: &mut Server, reason: &[u8]) {
 
 /// Tells whether the next attempt to connect to our master may begin.
 pub fn backoff_is_over(server: &Server) -> bool {
-    now() >= server.repl_statics.backoff.not_before
+    now() >= server.repl_statics.backoff.not_before && !guard_holds(server)
 }
 
 /// Forgets the failures: something has changed.

@@ -187,9 +187,9 @@ fn config_size(bytes: i64) -> Vec<u8> {
     const MB: i64 = 1 << 20;
     let bytes = bytes.max(1);
     if bytes < MB {
-        bformat!("{}kb", (bytes + 1023) / 1024)
+        bformat!("{}kb", (bytes - 1) / 1024 + 1)
     } else {
-        bformat!("{}mb", (bytes + MB - 1) / MB)
+        bformat!("{}mb", (bytes - 1) / MB + 1)
     }
 }
 
@@ -248,12 +248,8 @@ fn push(server: &mut Server, event: Event) {
 }
 
 fn window(server: &Server) -> (i64, i64) {
-    match server.repl_backlog {
-        Some(_) => {
-            (server.repl_backlog_off, server.repl_backlog_off + server.repl_backlog_histlen - 1)
-        }
-        None => (0, -1),
-    }
+    let (off, histlen) = (server.repl_backlog_off, server.repl_backlog_histlen);
+    if server.repl_backlog.is_some() { (off, off.saturating_add(histlen - 1)) } else { (0, -1) }
 }
 
 /// Returns for how many seconds a replica has been away, if its last link is remembered.
@@ -658,7 +654,7 @@ fn doctor_report(server: &Server) -> Vec<u8> {
             B(&worst.remedy)
         );
     }
-    if let Some(last) = all(OtherHistory).filter(|e| !e.remedy.is_empty()).last() {
+    if let Some(last) = all(OtherHistory).rfind(|e| !e.remedy.is_empty()) {
         sdscatprintf!(
             issues,
             " * Lost histories: {} replicas came back with a history that this instance does not know. The last of them was {}: {}.\n\n",
@@ -667,7 +663,7 @@ fn doctor_report(server: &Server) -> Vec<u8> {
             B(&last.remedy)
         );
     }
-    if let Some(last) = all(BeyondSecondId).last() {
+    if let Some(last) = all(BeyondSecondId).next_back() {
         sdscatprintf!(
             issues,
             " * Writes that were left behind: {} had more of the old history than this instance has. {}.\n\n",
@@ -715,6 +711,13 @@ fn doctor_report(server: &Server) -> Vec<u8> {
             B(&config_size((write_rate(server) * f64::from(server.repl_timeout)) as i64))
         );
     }
+    if super::guard::guard_holds(server) {
+        sdscatprintf!(
+            issues,
+            " * An empty master: {} has no keys, and a history that this instance does not know. It was refused, and the keys here are kept. If it is right that all of them go, give REPLICAOF again.\n\n",
+            B(&master_name(server))
+        );
+    }
     if let Some((failures, reason)) = super::backoff::failures(server) {
         sdscatprintf!(
             issues,
@@ -760,6 +763,7 @@ mod tests {
         assert_eq!(size(1025), "2kb");
         assert_eq!(size(1 << 20), "1mb");
         assert_eq!(size((37 << 20) + 1), "38mb");
+        assert_eq!(size(i64::MAX), "8796093022208mb");
     }
 
     /// The history keeps the last ones.
