@@ -426,3 +426,159 @@ fn scripts_in_the_rdb() {
     let mut replica = TestServer::start(&[]).replica_of(&master);
     assert_eq!(replica.ask(&format!("EVALSHA {SHA_OF_RETURN_1} 0")), "1");
 }
+
+/// Each script that was written to end the process is answered, and two clients are served
+/// afterwards.
+#[test]
+fn attacks() {
+    let server = TestServer::start(&["--lua-time-limit", "200"]);
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/lua/tests/data/attacks");
+    let mut scripts: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path()).collect();
+    scripts.sort();
+    assert!(scripts.len() >= 22);
+    let (mut c, mut other) = (server.conn(), server.conn());
+    for script in scripts {
+        c.send(&[b"EVAL", &std::fs::read(&script).unwrap()[..], b"0"]);
+        // One that takes too long is ended.
+        wait_for("the server to be free", || {
+            let busy = other.ask("PING") != "PONG";
+            if busy {
+                other.ask("SCRIPT KILL");
+            }
+            !busy
+        });
+        let _ = c.reply();
+        for c in [&mut c, &mut other] {
+            assert_eq!(c.ask("PING"), "PONG", "{script:?}");
+        }
+    }
+    // Nothing of what they tried is seen by others.
+    assert_eq!(eval(&mut other, "return ('x'):upper() .. tostring(('x').anything)"), "Xnil");
+}
+
+/// Published defects in what surrounds a script: its text, its arguments, what the libraries make
+/// of huge sizes, deep and looping tables.
+#[test]
+fn published_defects() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    // CVE-2025-46817.
+    for i in ["0", "-1", "-2147483648", "-2147483647"] {
+        let error = error_of(&mut c, &format!("return {{unpack({{1,2,3}}, {i}, 2147483647)}}"));
+        assert!(error.ends_with("too many results to unpack"), "{error}");
+    }
+    // CVE-2025-46818: no type has a metatable that could be changed.
+    for value in ["nil", "1", "true", "print", "cjson.null"] {
+        assert_eq!(eval(&mut c, &format!("return type(getmetatable({value}))")), "nil", "{value}");
+    }
+    // CVE-2025-46819.
+    let equals = "=".repeat(100_000);
+    for (script, error) in [
+        (format!("return [{equals}"), "invalid long string delimiter near"),
+        (format!("return [{equals}["), "unfinished long string near '<eof>'"),
+        (format!("return [{equals}[ ]{equals}"), "unfinished long string near '<eof>'"),
+        (format!("return [{equals}x"), "invalid long string delimiter near"),
+        (format!("--[{equals}["), "unfinished long comment near '<eof>'"),
+        ("return [=".into(), "invalid long string delimiter near"),
+        ("return [=[".into(), "unfinished long string near '<eof>'"),
+    ] {
+        let reply = eval(&mut c, &script);
+        assert!(reply.starts_with("-ERR Error compiling script"), "{reply:.200}");
+        assert!(reply.contains(error), "{error}: {reply:.300}");
+    }
+    // CVE-2022-24834: cjson and cmsgpack.
+    let deep = "local t = {} for i = 1, 100000 do t = {t} end";
+    let looping = "local t = {} t.t = t";
+    for table in [deep, looping] {
+        let error = error_of(&mut c, &format!("{table} return cjson.encode(t)"));
+        assert!(error.contains("Cannot serialise, excessive nesting"), "{error}");
+        assert!(!eval(&mut c, &format!("{table} return #cmsgpack.pack(t)")).starts_with('-'));
+    }
+    let error = error_of(&mut c, "return cjson.decode(string.rep('[', 100000))");
+    assert!(error.contains("Found too many nested data structures"), "{error}");
+    let error = error_of(&mut c, "return cmsgpack.unpack(string.rep('\\145', 100000))");
+    assert!(!error.is_empty());
+    assert_eq!(eval(&mut c, "return #cjson.encode(string.rep('\\0', 1000000))"), "6000002");
+    // CVE-2020-14147, CVE-2018-11218, CVE-2018-11219, CVE-2015-8080.
+    for format in
+        ["i2147483647", "i33", "!33b", "I99999999999", "i-1", "c2147483647", "c-1", "!2147483648b"]
+    {
+        for script in [
+            format!("return struct.pack('{format}', '10', '1')"),
+            format!("return struct.unpack('{format}', string.rep('x', 40))"),
+        ] {
+            assert!(eval(&mut c, &script).starts_with("-ERR Error running script"), "{script}");
+        }
+        assert!(eval(&mut c, &format!("return struct.size('{format}')")).len() < 300);
+    }
+    for at in ["-1", "0", "2147483647", "-2147483648", "4294967297"] {
+        let reply = eval(&mut c, &format!("return {{struct.unpack('b', 'x', {at})}}"));
+        assert!(!reply.is_empty());
+    }
+    // CVE-2021-32626: more arguments, and replies, than the stack of Lua has places.
+    let error = error_of(
+        &mut c,
+        "local t = {} for i = 1, 7990 do t[i] = 'x' end return redis.call('rpush', 'l', unpack(t)) .. ('x')(1)",
+    );
+    assert!(error.contains("attempt to call"), "{error}");
+    assert_eq!(eval(&mut c, "return #redis.call('lrange', 'l', 0, -1)"), "7990");
+    let error = error_of(
+        &mut c,
+        "local t = {} for i = 1, 8100 do t[i] = 'x' end return redis.call('rpush', 'l', unpack(t))",
+    );
+    assert!(error.ends_with("too many results to unpack"), "{error}");
+    // CVE-2025-67733.
+    assert_eq!(eval(&mut c, "return {err='A\\0B\\r\\nC'}"), "-A");
+    assert_eq!(eval(&mut c, "return {{err='a\\r\\n+b'}, {ok='c\\r\\n+d'}}"), "[-a  +b c  +d]");
+    assert_eq!(c.ask("PING"), "PONG");
+}
+
+/// The debugger's own published defects: an error that is no text, and an interpreter that is gone
+/// (RED-175507, GHSA-fq2f-crmw-q97r).
+#[test]
+fn published_defects_of_the_debugger() {
+    let server = TestServer::start(&["--requirepass", "secret"]);
+    let debugging = |script: &str| {
+        let mut c = server.conn();
+        assert_eq!(c.ask("AUTH secret"), "OK");
+        assert_eq!(c.ask("SCRIPT DEBUG SYNC"), "OK");
+        c.send(&["EVAL", script, "0"]);
+        c.reply();
+        c.send(&["continue"]);
+        assert_eq!(next(&mut c), "[<endsession>]");
+        flat(&c.reply())
+    };
+    for value in ["{}", "nil", "true", "print", "12"] {
+        let reply = debugging(&format!("error({value})"));
+        assert!(reply.starts_with("-ERR Error running script"), "{reply}");
+    }
+    let mut c = server.conn();
+    assert_eq!(c.ask("AUTH secret"), "OK");
+    assert_eq!(c.ask("SCRIPT FLUSH"), "OK");
+    assert_eq!(server.conn().ask("SCRIPT DEBUG YES"), "-NOAUTH Authentication required.");
+    assert_eq!(debugging("return 1"), "1");
+    assert_eq!(c.ask("PING"), "PONG");
+}
+
+/// What is secret in a command is so, too, when a script calls it: SLOWLOG and MONITOR.
+#[test]
+fn secrets_of_commands_in_scripts() {
+    let server = TestServer::start(&["--slowlog-log-slower-than", "0"]);
+    let (mut c, mut monitor) = (server.conn(), server.conn());
+    assert_eq!(monitor.ask("MONITOR"), "OK");
+    eval(&mut c, "return redis.pcall('auth', 'default', 'hidden' .. 1)");
+    eval(&mut c, "return redis.pcall('config', 'set', 'requirepass', 'hidden' .. 1)");
+    eval(
+        &mut c,
+        "return redis.pcall('migrate', '127.0.0.1', '1', 'none', '0', '1', 'AUTH', 'hidden' .. 1)",
+    );
+    assert_eq!(c.ask("ECHO end"), "end");
+    let mut seen = String::new();
+    while !seen.contains("\"ECHO\" \"end\"") {
+        seen += &next(&mut monitor);
+        seen.push('\n');
+    }
+    assert!(!seen.contains("hidden1"), "{seen}");
+    assert!(!c.ask("SLOWLOG GET 100").contains("hidden1"));
+}
