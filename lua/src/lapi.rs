@@ -24,7 +24,7 @@ pub use crate::lzio::{ZIO, lua_Reader};
 use crate::ldebug::luaG_runerror;
 use crate::ldo::{luaD_call, luaD_checkstack, luaD_pcall, luaD_protectedparser};
 use crate::lfunc::luaF_newCclosure;
-use crate::lgc::{luaC_checkGC, luaC_fullgc, luaC_step};
+use crate::lgc::{luaC_checkGC, luaC_fullgc, luaC_setenv, luaC_step};
 use crate::lobject::*;
 use crate::lstate::*;
 use crate::lstring::{luaS_new, luaS_newlstr, luaS_newudata};
@@ -735,11 +735,7 @@ pub fn lua_setfenv<H>(L: &mut lua_State<H>, idx: i32) -> bool {
     L.top -= 1;
     let Tab(env) = L.stack[L.top] else { return false };
     match o {
-        LFunction(f) => {
-            if let Some(f) = L.g.lclosures.get(f) {
-                f.env.set(env);
-            }
-        }
+        LFunction(f) => luaC_setenv(L, f, env),
         CFunction(f) => {
             if let Some(f) = L.g.cclosures.get_mut(f) {
                 f.env = env;

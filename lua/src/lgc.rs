@@ -19,7 +19,8 @@ use crate::ltm::{TM_GC, TM_MODE, fasttm};
 const MIN_GROWTH: usize = 256 * 1024;
 /// A step of `lua_gc` is at least this large, as the C's.
 const GCSTEPSIZE: usize = 1024;
-/// `LUA_GCSTEP` leaves a heap alone that has grown less than this since the last collection.
+/// `LUA_GCSTEP` leaves a heap alone that has grown less than this since the last collection, or less than half
+/// of what a collection has to look at.
 const SMALL_GROWTH: usize = 16 * 1024;
 
 /// Collects, if enough was allocated since the last time. Called at the points where the C may collect:
@@ -61,6 +62,8 @@ struct Marker<'a> {
     graythreads: Vec<ThreadRef>,
     weak: Vec<(TableRef, bool, bool)>,
     current: u8,
+    /// The bytes of the tables that were looked at.
+    traversed: usize,
 }
 
 /// Marks a slot; true if it was not marked.
@@ -135,6 +138,7 @@ impl Marker<'_> {
 
     /// `traversetable`: a weak one waits until everything is marked. Keys without a value die.
     fn traverse_table(&mut self, r: TableRef, h: &mut Table, weakkey: bool, weakvalue: bool) {
+        self.traversed += h.bytes();
         if let Some(mt) = h.metatable {
             self.mark(Tab(mt));
         }
@@ -350,6 +354,7 @@ pub fn luaC_collect<H>(L: &mut lua_State<H>) {
         graythreads: Vec::new(),
         weak: Vec::new(),
         current,
+        traversed: 0,
     };
     let mut g = Shared { strings, tables, lclosures, cclosures, upvals, udata, threads, freed: 0 };
     // The roots. The main thread is never collected, hence not found by its mark.
@@ -366,6 +371,9 @@ pub fn luaC_collect<H>(L: &mut lua_State<H>) {
     }
     for mt in L.g.mt.into_iter().flatten() {
         m.mark(Tab(mt));
+    }
+    if let Some(env) = L.g.fixedenv {
+        m.mark(Tab(env));
     }
     for &f in &L.g.fixed {
         if let Some(cl) = &g.lclosures[f.idx() as usize] {
@@ -403,6 +411,7 @@ pub fn luaC_collect<H>(L: &mut lua_State<H>) {
     propagate(&mut m, &mut g, running, mode_name);
     clear_tables(&mut m, &mut g);
     L.g.totalbytes -= g.freed.min(L.g.totalbytes);
+    L.g.traversed = m.traversed;
     sweep(L, old);
     let g = &mut L.g;
     g.tmwait = !g.tmudata.is_empty();
@@ -442,7 +451,7 @@ fn clear_tables<H>(m: &mut Marker<'_>, g: &mut Shared<'_, H>) {
 
 /// The slots of an arena that have the mark of what was not reached, the last one first: so the first ones
 /// are handed out first.
-fn dead_slots<T: Default, R: ObjRef>(a: &Arena<T, R>, old: u8) -> Vec<usize> {
+fn dead_slots<T: Item, R: ObjRef>(a: &Arena<T, R>, old: u8) -> Vec<usize> {
     a.marks().iter().enumerate().rev().filter(|(_, m)| **m == old).map(|(i, _)| i).collect()
 }
 
@@ -587,7 +596,8 @@ pub fn luaC_step<H>(L: &mut lua_State<H>, host: &mut H, size: usize) -> LuaResul
     if L.g.gcdept < L.g.totalbytes - L.g.fixedbytes.min(L.g.totalbytes) {
         return Ok(false);
     }
-    if L.g.totalbytes < L.g.estimate + SMALL_GROWTH && size != 0 && L.g.tmudata.is_empty() {
+    let growth = SMALL_GROWTH.max(L.g.traversed / 2);
+    if L.g.totalbytes < L.g.estimate + growth && size != 0 && L.g.tmudata.is_empty() {
         L.g.gcdept = 0;
         return Ok(true);
     }
@@ -605,10 +615,22 @@ pub fn luaC_fix<H>(L: &mut lua_State<H>, f: LClosureRef) {
         return;
     }
     L.g.lclosures.set_mark(f, FIXED);
-    L.g.fixed.push(f);
+    if *L.g.fixedenv.get_or_insert(cl.env.get()) != cl.env.get() {
+        L.g.fixed.push(f);
+    }
     L.g.fixedbytes += SIZE_CLOSURE;
     fix_proto(L, &cl.p);
     L.g.protos.retain(|p| p.marked.get() != FIXED);
+}
+
+/// Another environment for a Lua function.
+pub fn luaC_setenv<H>(L: &mut lua_State<H>, f: LClosureRef, env: TableRef) {
+    let Some(cl) = L.g.lclosures.get(f) else { return };
+    cl.env.set(env);
+    let fixed = L.g.lclosures.mark_of(f) == FIXED;
+    if fixed && L.g.fixedenv != Some(env) && !L.g.fixed.contains(&f) {
+        L.g.fixed.push(f);
+    }
 }
 
 fn fix_proto<H>(L: &mut lua_State<H>, p: &Proto) {

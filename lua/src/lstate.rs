@@ -166,7 +166,19 @@ pub struct Arena<T, R> {
 pub const FREE: u8 = 0;
 pub const FIXED: u8 = 3;
 
-impl<T: Default, R: ObjRef> Arena<T, R> {
+/// What an arena holds.
+pub trait Item: Default {
+    /// Lets go of everything; the slot is free.
+    fn vacate(&mut self, _idx: usize) {
+        *self = Self::default();
+    }
+}
+
+impl Item for TString {}
+impl Item for UpVal {}
+impl<T> Item for Option<T> {}
+
+impl<T: Item, R: ObjRef> Arena<T, R> {
     pub fn new() -> Self {
         Arena {
             items: Vec::new(),
@@ -182,11 +194,20 @@ impl<T: Default, R: ObjRef> Arena<T, R> {
     #[inline]
     pub fn alloc(&mut self, v: T, mark: u8) -> R {
         let idx = self.place(v, mark);
-        #[cfg(debug_assertions)]
-        let gen_ = self.gens[idx as usize];
-        #[cfg(not(debug_assertions))]
-        let gen_ = 0;
-        R::new(idx, gen_)
+        self.slot_ref(idx as usize)
+    }
+
+    /// A vacant slot, with its mark, to be filled where it lies.
+    #[inline]
+    pub fn occupy(&mut self, mark: u8) -> (R, &mut T) {
+        let idx = match self.free.pop() {
+            Some(i) => {
+                self.marks[i as usize] = mark;
+                i
+            }
+            None => self.place(T::default(), mark),
+        };
+        (self.slot_ref(idx as usize), &mut self.items[idx as usize])
     }
 
     /// [`alloc`](Arena::alloc) that gives the bare index.
@@ -260,6 +281,7 @@ impl<T: Default, R: ObjRef> Arena<T, R> {
     }
 
     /// The reference to a slot that is in use.
+    #[inline]
     pub fn slot_ref(&self, i: usize) -> R {
         #[cfg(debug_assertions)]
         let gen_ = self.gens[i];
@@ -270,7 +292,7 @@ impl<T: Default, R: ObjRef> Arena<T, R> {
 
     /// Drops what a slot holds, and hands the slot out again.
     pub fn release(&mut self, i: usize) {
-        self.items[i] = T::default();
+        self.items[i].vacate(i);
         self.marks[i] = FREE;
         #[cfg(debug_assertions)]
         {
@@ -290,7 +312,7 @@ impl<T: Default, R: ObjRef> Arena<T, R> {
     }
 }
 
-impl<T: Default, R: ObjRef> Default for Arena<T, R> {
+impl<T: Item, R: ObjRef> Default for Arena<T, R> {
     fn default() -> Self {
         Arena::new()
     }
@@ -327,8 +349,12 @@ pub struct global_State<H> {
     pub memlimit: usize,
     /// Bytes of cached scripts, which are never collected.
     pub fixedbytes: usize,
-    /// Functions that are never collected: only their environments are looked at.
+    /// The environment of the functions that are never collected, ...
+    pub fixedenv: Option<TableRef>,
+    /// ... and those of them that have, or had, another one.
     pub fixed: Vec<LClosureRef>,
+    /// What the last collection looked at, in bytes.
+    pub traversed: usize,
     /// Userdata whose `__gc` is to be called, in this order.
     pub tmudata: VecDeque<UdataRef>,
     /// Some wait, and no finalizer runs.
@@ -521,7 +547,9 @@ pub fn lua_newstate<H>() -> Box<lua_State<H>> {
             gcstress: false,
             memlimit: usize::MAX,
             fixedbytes: 0,
+            fixedenv: None,
             fixed: Vec::new(),
+            traversed: 0,
             tmudata: VecDeque::new(),
             tmwait: false,
             udatalist: Vec::new(),

@@ -19,13 +19,30 @@ pub const SIZE_UDATA: usize = 40;
 #[inline]
 pub fn hash_bytes(s: &[u8]) -> u32 {
     let mut h = s.len() as u32;
+    let mut add = |b: u8| h ^= (h << 5).wrapping_add(h >> 2).wrapping_add(b as u32);
     let step = (s.len() >> 5) + 1;
-    let mut l1 = s.len();
-    while l1 >= step {
-        h ^= (h << 5).wrapping_add(h >> 2).wrapping_add(s[l1 - 1] as u32);
-        l1 -= step;
+    if step == 1 {
+        s.iter().rev().for_each(|&b| add(b));
+    } else {
+        // The last byte, and every `step`th before it that has `step - 1` more in front of it.
+        s.rchunks_exact(step).for_each(|c| add(c[step - 1]));
     }
     h
+}
+
+/// `a == b` without a call where both are short, as most strings are.
+#[inline(always)]
+fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    match a.len() {
+        0..=3 => a.iter().eq(b),
+        // Two words, which may overlap.
+        4..=7 => a.first_chunk::<4>() == b.first_chunk() && a.last_chunk::<4>() == b.last_chunk(),
+        8..=16 => a.first_chunk::<8>() == b.first_chunk() && a.last_chunk::<8>() == b.last_chunk(),
+        _ => a == b,
+    }
 }
 
 /// `luaS_resize`: another number of buckets.
@@ -50,7 +67,7 @@ fn find<H>(L: &lua_State<H>, s: &[u8], h: u32) -> Option<StrRef> {
     let mut o = g.strt[h as usize & (g.strt.len() - 1)];
     while o != NO_STRING {
         let ts = g.strings.slot(o as usize);
-        if ts.hash == h && *ts.data == *s {
+        if ts.hash == h && same_bytes(&ts.data, s) {
             return Some(StrRef { hash: h, idx: o });
         }
         o = ts.next;

@@ -7,6 +7,8 @@
 //!
 //! Differs: a node is named by its index, and the dummy node is an empty vector.
 
+use std::mem::take;
+
 use crate::ldebug::luaG_runerror;
 use crate::lmem::luaM_checkmem;
 use crate::lobject::*;
@@ -66,14 +68,38 @@ pub fn number2int(n: f64) -> Option<i32> {
     if k as f64 == n { Some(k) } else { None }
 }
 
-impl Table {
-    fn new(narray: usize, nhash: usize) -> Table {
-        let mut t = Table { flags: !0, ..Table::default() };
-        if narray > 0 {
-            t.array = vec![Nil; narray];
+/// Vectors up to this capacity stay in the slot of a table that was collected, for the next table there, ...
+const KEPT_CAPACITY: usize = 4;
+/// ... if the slot is one of the first, which are those that are used again and again.
+const KEEPING_SLOTS: usize = 1024;
+
+impl Item for Table {
+    fn vacate(&mut self, idx: usize) {
+        let (mut array, mut node) = (take(&mut self.array), take(&mut self.node));
+        *self = Table::default();
+        if idx < KEEPING_SLOTS && array.capacity() <= KEPT_CAPACITY {
+            array.clear();
+            self.array = array;
         }
-        t.setnodevector(nhash).unwrap_or_default();
-        t
+        if idx < KEEPING_SLOTS && node.capacity() <= KEPT_CAPACITY {
+            node.clear();
+            self.node = node;
+        }
+    }
+}
+
+impl Table {
+    /// Makes a table of a vacant slot.
+    #[inline]
+    fn init(&mut self, narray: usize, nhash: usize) {
+        self.flags = !0;
+        if narray > 0 {
+            self.array.reserve_exact(narray);
+            self.array.resize(narray, Nil);
+        }
+        if nhash > 0 {
+            self.setnodevector(nhash).unwrap_or_default();
+        }
     }
 
     /// The bytes the C would hold for it.
@@ -292,11 +318,29 @@ impl Table {
     }
 
     fn rehash_for(&mut self, key: TValue, mem: &mut usize) -> Result<Slot, TableError> {
+        if self.node.is_empty() && self.array.is_empty() {
+            return Ok(self.first_key(key, mem));
+        }
         self.rehash(key, mem)?;
         match self.find(key) {
             Some(slot) => Ok(slot),
             None => self.newkey(key, mem),
         }
+    }
+
+    /// What [`rehash`](Table::rehash) makes of an empty table: the key is its array if it is 1, else its only node.
+    fn first_key(&mut self, key: TValue, mem: &mut usize) -> Slot {
+        if matches!(key, Number(1.0)) {
+            self.array.reserve_exact(1);
+            self.array.push(Nil);
+            *mem += SIZE_TVALUE;
+            return Slot::Array(0);
+        }
+        self.node.reserve_exact(1);
+        self.node.push(Node { i_key: key, ..EMPTY });
+        self.lastfree = 1;
+        *mem += SIZE_NODE;
+        Slot::Node(0)
     }
 
     fn getfreepos(&mut self) -> Option<usize> {
@@ -310,9 +354,9 @@ impl Table {
     }
 
     fn setnodevector(&mut self, size: usize) -> Result<(), TableError> {
+        self.node.clear();
+        self.lastfree = 0;
         if size == 0 {
-            self.node = Vec::new();
-            self.lastfree = 0;
             return Ok(());
         }
         let lsize = ceillog2(size as u32);
@@ -320,7 +364,11 @@ impl Table {
             return Err(TableError::Overflow);
         }
         let size = 1usize << lsize;
-        self.node = vec![EMPTY; size];
+        if self.node.capacity() < size {
+            self.node = vec![EMPTY; size];
+        } else {
+            self.node.resize(size, EMPTY);
+        }
         self.lastfree = size as u32;
         Ok(())
     }
@@ -332,7 +380,14 @@ impl Table {
             return Err(TableError::Overflow);
         }
         let before = self.bytes();
-        let nold = std::mem::take(&mut self.node);
+        let (few, many);
+        let nold = if self.node.capacity() <= KEPT_CAPACITY {
+            few = self.few_nodes();
+            &few[..self.node.len()]
+        } else {
+            many = take(&mut self.node);
+            &many[..]
+        };
         let mut vanishing = Vec::new();
         if nasize > self.array.len() {
             self.array.reserve_exact(nasize - self.array.len());
@@ -350,12 +405,19 @@ impl Table {
                 *self.set_unflagged(Number((nasize + i + 1) as f64), mem)? = v;
             }
         }
-        for old in nold.into_iter().rev() {
+        for old in nold.iter().rev() {
             if !old.i_val.is_nil() {
                 *self.set_unflagged(old.i_key, mem)? = old.i_val;
             }
         }
         Ok(())
+    }
+
+    /// A copy of all nodes, of which there are at most as many.
+    fn few_nodes(&self) -> [Node; KEPT_CAPACITY] {
+        let mut few = [EMPTY; KEPT_CAPACITY];
+        few[..self.node.len()].copy_from_slice(&self.node);
+        few
     }
 
     fn set_unflagged(&mut self, key: TValue, mem: &mut usize) -> Result<&mut TValue, TableError> {
@@ -555,9 +617,10 @@ fn computesizes(nums: &[i32], narray: i32) -> (i32, i32) {
 
 /// A new table.
 pub fn luaH_new<H>(L: &mut lua_State<H>, narray: usize, nhash: usize) -> TableRef {
-    let t = Table::new(narray, nhash);
+    let (r, t) = L.g.tables.occupy(L.g.currentwhite);
+    t.init(narray, nhash);
     L.g.totalbytes += t.bytes();
-    L.g.tables.alloc(t, L.g.currentwhite)
+    r
 }
 
 /// Raises what a table refused.

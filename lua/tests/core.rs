@@ -375,6 +375,31 @@ fn fixed_functions() {
     });
 }
 
+/// A table in the place of one that was collected has nothing of it, neither entries nor bytes that are counted.
+#[test]
+fn tables_in_place_of_collected_ones_are_empty() {
+    both(|L, host| {
+        let source = "
+            local function used()
+                for i = 1, 100 do local t = {1, 2, 3, a = 1, b = 2} setmetatable(t, {}) end
+                collectgarbage()
+                return collectgarbage('count')
+            end
+            used()
+            local before = used()
+            for i = 1, 100 do
+                local t = {}
+                assert(#t == 0 and next(t) == nil and t.a == nil and getmetatable(t) == nil)
+                t.c = i
+                assert(next(t) == 'c' and next(t, 'c') == nil)
+                t[1] = i t[2] = i t.d = i
+                assert(#t == 2 and t.c == i and t.d == i and t.b == nil and t[3] == nil)
+            end
+            return tostring(used() <= before)";
+        ok(L, host, source, "true");
+    });
+}
+
 /// A fresh state is small, and a long life does not make it large.
 #[test]
 fn memory_stays_small() {
