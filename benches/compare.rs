@@ -16,6 +16,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use sha1::{Digest, Sha1};
+
 /// A server under test, in a folder of its own.
 struct Server {
     port: u16,
@@ -106,7 +108,7 @@ fn encode<T: AsRef<[u8]>>(args: &[T], out: &mut Vec<u8>) {
 
 /// One load: a command with a random number in it, on some connections, several at a time.
 struct Load {
-    command: Vec<String>,
+    command: Vec<Vec<u8>>,
     conns: usize,
     pipeline: usize,
     requests: usize,
@@ -235,8 +237,58 @@ impl Replies {
     }
 }
 
-fn words(s: &str) -> Vec<String> {
-    s.split(' ').map(String::from).collect()
+fn words(s: &str) -> Vec<Vec<u8>> {
+    s.split(' ').map(Vec::from).collect()
+}
+
+/// What a queue of jobs does with a job from its arrival to its end: twenty commands, arguments as JSON and MessagePack.
+const QUEUE: &str = r"
+    local base, now = KEYS[1], ARGV[3]
+    local opts = cmsgpack.unpack(ARGV[1])
+    local data = cjson.decode(ARGV[2])
+    local id = redis.call('INCR', base .. 'id')
+    local job = base .. id
+    redis.call('HMSET', job, 'name', opts.name, 'data', ARGV[2], 'opts', cjson.encode(opts), 'timestamp', now,
+        'delay', opts.delay, 'priority', opts.priority)
+    redis.call('XADD', base .. 'events', 'MAXLEN', '~', 1000, '*', 'event', 'added', 'jobId', id, 'name', opts.name)
+    if redis.call('HEXISTS', base .. 'meta', 'paused') == 0 then
+        redis.call('LPUSH', base .. 'wait', id)
+    end
+    redis.call('XADD', base .. 'events', 'MAXLEN', '~', 1000, '*', 'event', 'waiting', 'jobId', id)
+    local moved = redis.call('RPOPLPUSH', base .. 'wait', base .. 'active')
+    if tonumber(moved) ~= id then return redis.error_reply('another job') end
+    redis.call('SET', job .. ':lock', data.token, 'PX', 30000)
+    redis.call('HSET', job, 'processedOn', now)
+    local fields = redis.call('HGETALL', job)
+    local found = {}
+    for i = 1, #fields, 2 do found[fields[i]] = fields[i + 1] end
+    if not found.data or cjson.decode(found.data).to ~= data.to then return redis.error_reply('other data') end
+    redis.call('HINCRBY', job, 'attemptsMade', 1)
+    if redis.call('GET', job .. ':lock') == data.token then redis.call('DEL', job .. ':lock') end
+    redis.call('LREM', base .. 'active', -1, id)
+    redis.call('ZADD', base .. 'completed', now, id)
+    redis.call('HMSET', job, 'returnvalue', cjson.encode({ok = true, n = #found.data}), 'finishedOn', now)
+    redis.call('XADD', base .. 'events', 'MAXLEN', '~', 1000, '*', 'event', 'completed', 'jobId', id, 'prev', 'active')
+    local old = redis.call('ZRANGE', base .. 'completed', 0, -101)
+    for _, o in ipairs(old) do redis.call('DEL', base .. o) end
+    redis.call('ZREMRANGEBYRANK', base .. 'completed', 0, -101)
+    redis.call('HSET', base .. 'meta', 'last', cmsgpack.pack({id, now, opts.name}))
+    return cmsgpack.pack({id, redis.call('LLEN', base .. 'wait')})";
+
+/// EVALSHA of a script with one key, and the load that makes the script known.
+fn script(text: &str, key: &str, args: &[&[u8]]) -> (Load, Vec<Vec<u8>>) {
+    let sha: String = Sha1::digest(text).iter().map(|b| format!("{b:02x}")).collect();
+    let known = Load {
+        command: vec![b"SCRIPT".to_vec(), b"LOAD".to_vec(), text.into()],
+        conns: 1,
+        pipeline: 1,
+        requests: 1,
+        keyspace: 1,
+        sequential: true,
+    };
+    let mut command = vec![b"EVALSHA".to_vec(), sha.into(), b"1".to_vec(), key.into()];
+    command.extend(args.iter().map(|a| a.to_vec()));
+    (known, command)
 }
 
 /// What a server is filled with before it is measured.
@@ -434,6 +486,33 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
             load("ZSCORE zset e:############", 16, 1_000_000, 100_000),
         ),
     );
+
+    let set_script = "return redis.call('SET',KEYS[1],ARGV[1])";
+    let opts: &[u8] = b"\x83\xa4name\xa5email\xa5delay\x00\xa8priority\xcd\x01\x00";
+    let data: &[u8] = br#"{"to":"someone@example.org","token":"0123456789abcdef","tries":[1,2,4.5],"html":false,"tags":{"a":"b"}}"#;
+    for (name, pipeline, requests, text, key, args) in [
+        ("evalsha-return-p16", 16, 1_000_000, "return 1", "key", vec![]),
+        (
+            "evalsha-set-p1",
+            1,
+            200_000,
+            set_script,
+            "key:############",
+            vec![&b"xxxxxxxxxxxxxxxx"[..]],
+        ),
+        (
+            "evalsha-set-p16",
+            16,
+            1_000_000,
+            set_script,
+            "key:############",
+            vec![&b"xxxxxxxxxxxxxxxx"[..]],
+        ),
+        ("evalsha-queue-p16", 16, 50_000, QUEUE, "{queue}:", vec![opts, data, b"1700000000000"]),
+    ] {
+        let (known, command) = script(text, key, &args);
+        rows.insert(name, ops(vec![known], Load { command, ..load("", pipeline, requests, keys) }));
+    }
 
     let many = 10_000_000 / scale;
     rows.insert("memory-10m", Row::Memory { data: Data::Strings(many), per: many });

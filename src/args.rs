@@ -32,8 +32,10 @@ pub struct Args<'a> {
 pub struct CommandPrefetch {
     /// The command that `argv[0]` names.
     pub cmd: Option<CommandId>,
-    /// The keyspace hash of `argv[1]`, if that is a key.
+    /// The keyspace hash of the first key.
     pub key_hash: Option<u64>,
+    /// Which argument the first key is.
+    pub key_arg: u8,
 }
 
 impl<'a> Args<'a> {
@@ -41,7 +43,7 @@ impl<'a> Args<'a> {
     /// that is exactly the bytes the command would be propagated as.
     #[inline]
     pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>) -> Self {
-        Args { buf, ranges, raw, prefetch: CommandPrefetch { cmd: None, key_hash: None } }
+        Args { buf, ranges, raw, prefetch: CommandPrefetch::default() }
     }
 
     /// Returns these arguments with what was looked up before their command's turn.
@@ -65,6 +67,12 @@ impl<'a> Args<'a> {
         &self.buf[r.start..r.start + r.len]
     }
 
+    /// Returns the arguments from one to before another.
+    #[inline]
+    pub fn range(&self, from: usize, to: usize) -> Args<'a> {
+        Args::new(self.buf, &self.ranges[from..to], None)
+    }
+
     /// Returns all the arguments in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &'a [u8]> + ExactSizeIterator + use<'a> {
         let buf = self.buf;
@@ -83,10 +91,11 @@ impl<'a> Args<'a> {
         self.prefetch.cmd
     }
 
-    /// Returns the hash of `argv[1]` as a key, where it was computed ahead.
+    /// Returns the first key and its hash, where that was computed ahead.
     #[inline]
-    pub fn key_hash(&self) -> Option<u64> {
-        self.prefetch.key_hash
+    pub fn hashed_key(&self) -> Option<(&'a [u8], u64)> {
+        let hash = self.prefetch.key_hash?;
+        Some((self.get(usize::from(self.prefetch.key_arg)), hash))
     }
 
     /// Returns an owned copy.
@@ -139,6 +148,8 @@ impl Argv {
 
     /// Adds the next of the arguments that `begin` spoke of.
     pub fn push(&mut self, arg: &[u8]) {
+        // The header, the argument and the end of the line take no more.
+        self.buf.reserve(arg.len() + 32);
         header(&mut self.buf, b'$', arg.len());
         self.ranges.push(ArgRange { start: self.buf.len(), len: arg.len() });
         self.buf.extend_from_slice(arg);
@@ -198,6 +209,14 @@ impl<'a> FromIterator<&'a [u8]> for Argv {
 
 /// Appends a protocol header: a type byte, a number and the end of the line.
 fn header(buf: &mut Vec<u8>, prefix: u8, n: usize) {
+    // Most numbers have one digit or two.
+    if n < 10 {
+        return buf.extend_from_slice(&[prefix, b'0' + n as u8, b'\r', b'\n']);
+    }
+    if n < 100 {
+        let (tens, ones) = (b'0' + (n / 10) as u8, b'0' + (n % 10) as u8);
+        return buf.extend_from_slice(&[prefix, tens, ones, b'\r', b'\n']);
+    }
     buf.push(prefix);
     buf.extend_from_slice(itoa::Buffer::new().format(n).as_bytes());
     buf.extend_from_slice(b"\r\n");

@@ -374,13 +374,16 @@ struct LastLookup<'a> {
     cmd: Option<CommandId>,
     /// Its first argument is a key.
     has_key: bool,
+    /// It is EVAL or EVALSHA, whose first key, if there is one, is the third argument.
+    is_script: bool,
     /// It is about a value with members.
     has_members: bool,
     key: &'a [u8],
     hash: u64,
 }
 
-/// Looks up a command, and hashes its first argument if that is a key.
+/// Looks up a command, and hashes its first key: its first argument, if that is one, or the first key
+/// of a script.
 #[inline(always)]
 fn prefetch_command<'a>(
     server: &Server,
@@ -398,16 +401,23 @@ fn prefetch_command<'a>(
         (last.word, last.name_len) = (word, name.len);
         find_command(server, last, &qb[name.start..name.start + name.len]);
     }
-    if !last.has_key {
-        return CommandPrefetch { cmd: last.cmd, key_hash: None };
-    }
+    let (key, key_arg) = if last.has_key {
+        (key, 1)
+    } else if last.is_script
+        && let [_, _, numkeys, key, ..] = args
+        && qb[numkeys.start..numkeys.start + numkeys.len] != *b"0"
+    {
+        (key, 3)
+    } else {
+        return CommandPrefetch { cmd: last.cmd, ..CommandPrefetch::default() };
+    };
     let key = &qb[key.start..key.start + key.len];
     // Keys that differ mostly differ in their last bytes.
     if key.is_empty() || key.last_chunk::<8>() != last.key.last_chunk() || !short_eq(last.key, key)
     {
         (last.key, last.hash) = (key, dict.hash(key));
     }
-    CommandPrefetch { cmd: last.cmd, key_hash: Some(last.hash) }
+    CommandPrefetch { cmd: last.cmd, key_hash: Some(last.hash), key_arg }
 }
 
 /// Looks up the command with this name, and puts what is found into `last`.
@@ -419,6 +429,8 @@ fn find_command(server: &Server, last: &mut LastLookup, name: &[u8]) {
     last.cmd = if quit { None } else { lookupCommand(server, name) };
     let command = last.cmd.map(|cmd| &server.commands[cmd]);
     last.has_key = command.is_some_and(|command| command.firstkey == 1);
+    let (eval, evalsha) = (server.commands.evalCommand, server.commands.evalShaCommand);
+    last.is_script = last.cmd.is_some_and(|cmd| cmd == eval || cmd == evalsha);
     last.has_members = last.has_key && command.is_some_and(|x| x.flags & HAVE_MEMBERS != 0);
 }
 
@@ -589,19 +601,20 @@ fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPre
         qb.get(start..start + range.len)?;
         Some(range)
     };
-    // The name and the key are enough: a command may come with megabytes of further arguments.
-    let args = || {
-        let (_, pos) = parse_header(qb, 0, b'*').filter(|(argc, _)| *argc >= 2)?;
-        let name = arg(pos)?;
-        Some([name, arg(name.start + name.len + 2)?])
-    };
-    match args() {
-        Some(args) => {
-            let dict = &server.db[server[c].db].dict;
-            prefetch_command(server, dict, qb, &args, &mut LastLookup::default())
+    // The name and the key are enough: a command may come with megabytes of further arguments. The
+    // key of a script is the fourth.
+    let mut args = [ArgRange::default(); 4];
+    let mut found = 0;
+    if let Some((argc, mut pos)) = parse_header(qb, 0, b'*') {
+        for place in args.iter_mut().take(argc) {
+            let Some(range) = arg(pos) else { break };
+            *place = range;
+            pos = range.start + range.len + 2;
+            found += 1;
         }
-        None => CommandPrefetch::default(),
     }
+    let dict = &server.db[server[c].db].dict;
+    prefetch_command(server, dict, qb, &args[..found], &mut LastLookup::default())
 }
 
 #[cfg(test)]

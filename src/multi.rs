@@ -9,7 +9,7 @@
 use std::mem::take;
 
 use crate::acl::{ACLCheckAllPerm, addACLLogEntry};
-use crate::args::Args;
+use crate::args::{ArgRange, Args};
 use crate::db::keyIsExpired;
 use crate::ds::adlist::{listAddNodeTail, listDelNode, listLength, listSearchKey};
 use crate::networking::*;
@@ -90,29 +90,23 @@ pub fn afterPropagateExec(server: &mut Server) {
     server.propagate_in_transaction = false;
 }
 
+/// The commands around a transaction, as they are propagated.
+const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
+const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
+
 /// Propagates a MULTI, to the AOF and the replicas, before the first write of a transaction.
 pub fn execCommandPropagateMulti(server: &mut Server, dbid: i32) {
     beforePropagateMulti(server);
-    let argv = crate::args::Argv::new(&["MULTI"]);
-    propagate(
-        server,
-        server.commands.multiCommand,
-        dbid,
-        &argv.as_args(),
-        PROPAGATE_AOF | PROPAGATE_REPL,
-    );
+    let argv = Args::new(MULTI, &[ArgRange { start: 8, len: 5 }], Some(MULTI));
+    let cmd = server.commands.multiCommand;
+    propagate(server, cmd, dbid, &argv, PROPAGATE_AOF | PROPAGATE_REPL);
 }
 
 /// Propagates the EXEC that ends the transaction which `execCommandPropagateMulti` began.
 pub fn execCommandPropagateExec(server: &mut Server, dbid: i32) {
-    let argv = crate::args::Argv::new(&["EXEC"]);
-    propagate(
-        server,
-        server.commands.execCommand,
-        dbid,
-        &argv.as_args(),
-        PROPAGATE_AOF | PROPAGATE_REPL,
-    );
+    let argv = Args::new(EXEC, &[ArgRange { start: 8, len: 4 }], Some(EXEC));
+    let cmd = server.commands.execCommand;
+    propagate(server, cmd, dbid, &argv, PROPAGATE_AOF | PROPAGATE_REPL);
     afterPropagateExec(server);
 }
 

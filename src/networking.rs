@@ -2041,8 +2041,8 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
 /// eviction that flushes the output of replicas.
 pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     let old_client = server.current_client.replace(c);
-    if let Some(hash) = argv.key_hash() {
-        server.key_hash_hint = KeyHashHint::new(&argv[1], hash);
+    if let Some((key, hash)) = argv.hashed_key() {
+        server.key_hash_hint = KeyHashHint::new(key, hash);
     }
     let processed = processCommand(server, c, argv);
     if processed.is_ok() && server.current_client.is_some() {

@@ -17,6 +17,8 @@
 
 mod ldb;
 
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::mem::take;
 
 use fidelis_lua::lbaselib::luaopen_base;
@@ -30,14 +32,15 @@ use fidelis_lua::lua_struct::luaopen_struct;
 use fidelis_lua::{
     LUA_GCSTEP, LUA_GLOBALSINDEX, LUA_MASKCOUNT, LUA_MASKLINE, LUA_OK, LUA_REGISTRYINDEX,
     LUA_TBOOLEAN, LUA_TNIL, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, LuaResult, lua_CFunction,
-    lua_Debug, lua_State, lua_call, lua_checkstack, lua_close, lua_enablereadonlytable, lua_error,
-    lua_fixfunction, lua_gc, lua_gccount, lua_getglobal, lua_getinfo, lua_getmetatable,
-    lua_getstack, lua_gettop, lua_isnil, lua_isnumber, lua_isreadonlytable, lua_isstring,
-    lua_istable, lua_newtable, lua_next, lua_number2integer, lua_pcall, lua_pop, lua_pushboolean,
-    lua_pushcfunction, lua_pushlstring, lua_pushnil, lua_pushnumber, lua_pushstring, lua_pushvalue,
-    lua_rawget, lua_rawset, lua_rawseti, lua_setglobal, lua_sethook, lua_setmetatable,
-    lua_toboolean, lua_tobytes, lua_tolstring, lua_tonumber, lua_type, luaL_argcheck,
-    luaL_checkint, luaL_error, luaL_loadbuffer, luaL_newstate, luaopen_debug,
+    lua_Debug, lua_State, lua_call, lua_checkstack, lua_close, lua_createtable,
+    lua_enablereadonlytable, lua_error, lua_fixfunction, lua_gc, lua_gccount, lua_getglobal,
+    lua_getinfo, lua_getmetatable, lua_getstack, lua_gettop, lua_isnumber, lua_isreadonlytable,
+    lua_isstring, lua_istable, lua_newtable, lua_next, lua_number2integer, lua_pcall, lua_pop,
+    lua_pushboolean, lua_pushcfunction, lua_pushliteral, lua_pushlstring, lua_pushnil,
+    lua_pushnumber, lua_pushstring, lua_pushvalue, lua_rawget, lua_rawgeti, lua_rawset,
+    lua_rawseti, lua_setglobal, lua_sethook, lua_setmetatable, lua_toboolean, lua_tobytes,
+    lua_tolstring, lua_tonumber, lua_type, luaL_argcheck, luaL_checkint, luaL_error,
+    luaL_loadbuffer, luaL_newstate, luaopen_debug,
 };
 use sha1::{Digest, Sha1};
 
@@ -77,6 +80,30 @@ type Lua = lua_State<Server>;
 
 /// The name of a script: its SHA1 in hex.
 pub type ScriptSha = [u8; 40];
+
+/// Where the functions of scripts are in the registry, by the names of the scripts.
+pub type ScriptFunctions = HashMap<ScriptSha, i32, BuildHasherDefault<ShaHasher>>;
+
+/// The hash of the name of a script. A SHA1 is a hash already: some of its digits will do.
+#[derive(Default)]
+pub struct ShaHasher(u64);
+
+impl Hasher for ShaHasher {
+    fn write(&mut self, digits: &[u8]) {
+        if let (Some(first), Some(last)) = (digits.first_chunk(), digits.last_chunk()) {
+            // The digits are letters, of which some bits are always the same.
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            self.0 = (first ^ last.rotate_left(4)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        }
+    }
+
+    /// The length, which is always the same.
+    fn write_usize(&mut self, _len: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
 
 /// Globals that the libraries bring.
 const libraries_allow_list: &[&str] =
@@ -149,21 +176,28 @@ pub fn sha1hex(script: &[u8]) -> ScriptSha {
 }
 
 /// Pushes a string under which a value can be set, or got.
-fn push_key(lua: &mut Lua, key: &str) {
-    lua_pushstring(lua, key);
+fn push_key(lua: &mut Lua, key: &'static str) {
+    lua_pushliteral(lua, key);
 }
 
 /// Sets a field of the table below the top to the value on the top, which it pops.
-fn raw_set_field(lua: &mut Lua, key: &str) -> LuaResult<()> {
+fn raw_set_field(lua: &mut Lua, key: &'static str) -> LuaResult<()> {
     push_key(lua, key);
     fidelis_lua::lua_insert(lua, -2);
     lua_rawset(lua, -3)
 }
 
 /// Pushes a field of the table on the top.
-fn raw_get_field(lua: &mut Lua, key: &str) {
+fn raw_get_field(lua: &mut Lua, key: &'static str) {
     push_key(lua, key);
     lua_rawget(lua, -2);
+}
+
+/// Pushes a table with room for `n` elements: as much as it would have after they were set, so
+/// nobody can tell it from one that has grown.
+fn create_array(lua: &mut Lua, n: usize) {
+    let room = if n == 0 { 0 } else { n.next_power_of_two() };
+    lua_createtable(lua, i32::try_from(room).unwrap_or(0), 0);
 }
 
 /// A C `(int)` of a double, which is the smallest `int` where it does not fit.
@@ -233,7 +267,7 @@ fn redisProtocolToLuaType_Bulk<'a>(lua: &mut Lua, reply: &'a [u8]) -> LuaResult<
 }
 
 /// Pushes a table with one field, the rest of the line.
-fn push_line_table<'a>(lua: &mut Lua, reply: &'a [u8], field: &str) -> LuaResult<&'a [u8]> {
+fn push_line_table<'a>(lua: &mut Lua, reply: &'a [u8], field: &'static str) -> LuaResult<&'a [u8]> {
     let (line, rest) = reply_line(reply);
     lua_newtable(lua);
     push_key(lua, field);
@@ -271,7 +305,8 @@ fn redisProtocolToLuaType_Aggregate<'a>(
             lua_pushboolean(lua, false);
             return Ok(rest);
         }
-        lua_newtable(lua);
+        // Where there may be no nil among the elements.
+        create_array(lua, if resp == 2 { usize::try_from(mbulklen).unwrap_or(0) } else { 0 });
         for j in 0..mbulklen {
             rest = element(lua, rest)?;
             lua_rawseti(lua, -2, (j + 1) as i32)?;
@@ -409,9 +444,14 @@ fn reply_with_table(server: &mut Server, c: ClientId, lua: &mut Lua) -> LuaResul
 
     raw_get_field(lua, "ok");
     if lua_type(lua, -1) == LUA_TSTRING {
-        let mut ok = c_str(lua_tobytes(lua, -1).unwrap_or_default()).to_vec();
-        sdsmapchars(&mut ok, b"\r\n", b"  ");
-        addReplyStatus(server, c, &ok);
+        let ok = c_str(lua_tobytes(lua, -1).unwrap_or_default());
+        if memchr::memchr2(b'\r', b'\n', ok).is_none() {
+            addReplyStatus(server, c, ok);
+        } else {
+            let mut ok = ok.to_vec();
+            sdsmapchars(&mut ok, b"\r\n", b"  ");
+            addReplyStatus(server, c, &ok);
+        }
         lua_pop(lua, 2);
         return Ok(());
     }
@@ -464,7 +504,7 @@ fn reply_with_table(server: &mut Server, c: ClientId, lua: &mut Lua) -> LuaResul
     let replylen = addReplyDeferredLen(server, c);
     let mut mbulklen = 0;
     loop {
-        fidelis_lua::lua_rawgeti(lua, -1, mbulklen + 1);
+        lua_rawgeti(lua, -1, mbulklen + 1);
         if lua_type(lua, -1) == LUA_TNIL {
             lua_pop(lua, 1);
             break;
@@ -737,7 +777,7 @@ fn luaRedisSha1hexCommand(lua: &mut Lua, _server: &mut Server) -> LuaResult<i32>
 fn luaRedisReturnSingleFieldTable(
     lua: &mut Lua,
     server: &mut Server,
-    field: &str,
+    field: &'static str,
 ) -> LuaResult<i32> {
     if lua_gettop(lua) != 1 || lua_type(lua, -1) != LUA_TSTRING {
         luaPushError(lua, server, b"wrong number or type of arguments")?;
@@ -1000,6 +1040,7 @@ pub fn scriptingInit(server: &mut Server, setup: bool) {
         ldbInit(server);
     }
     server.lua_scripts.clear();
+    server.lua_functions.clear();
     server.lua_scripts_mem = 0;
 
     let mut lua = luaL_newstate::<Server>();
@@ -1045,12 +1086,12 @@ fn make_globals(lua: &mut Lua, server: &mut Server) -> LuaResult<()> {
 
     luaLoadLibraries(lua, server)?;
 
-    let function = |lua: &mut Lua, name: &str, f: lua_CFunction<Server>| {
+    let function = |lua: &mut Lua, name: &'static str, f: lua_CFunction<Server>| {
         push_key(lua, name);
         lua_pushcfunction(lua, f);
         lua_rawset(lua, -3)
     };
-    let number = |lua: &mut Lua, name: &str, n: i32| {
+    let number = |lua: &mut Lua, name: &'static str, n: i32| {
         push_key(lua, name);
         lua_pushnumber(lua, f64::from(n));
         lua_rawset(lua, -3)
@@ -1127,11 +1168,11 @@ pub fn scriptingReset(server: &mut Server, asynchronous: bool) {
 /// Sets a global variable to an array of strings.
 fn luaSetGlobalArray<'a>(
     lua: &mut Lua,
-    var: &str,
-    elev: impl Iterator<Item = &'a [u8]>,
+    var: &'static str,
+    elev: impl ExactSizeIterator<Item = &'a [u8]>,
 ) -> LuaResult<()> {
     push_key(lua, var);
-    lua_newtable(lua);
+    create_array(lua, elev.len());
     for (j, element) in elev.enumerate() {
         lua_pushlstring(lua, element);
         lua_rawseti(lua, -2, j as i32 + 1)?;
@@ -1180,7 +1221,7 @@ fn redis_math_randomseed(lua: &mut Lua, server: &mut Server) -> LuaResult<i32> {
 // EVAL and SCRIPT commands implementation
 // -----------------------------------------------------------------------------
 
-/// The name of a script's function in the registry: `f_` and the SHA1.
+/// The name of a script's function, as errors show it: `f_` and the SHA1.
 fn function_name(sha: &ScriptSha) -> [u8; 42] {
     let mut funcname = [0; 42];
     funcname[..2].copy_from_slice(b"f_");
@@ -1189,22 +1230,26 @@ fn function_name(sha: &ScriptSha) -> [u8; 42] {
 }
 
 /// Compiles a script and puts its function into the registry. `Err` is the message of the compiler.
+///
+/// C: there the function has its name in the registry; here it has a number, and the name is looked
+/// up outside of the interpreter, which would have to make a string of it.
 fn define_function(
     server: &mut Server,
     lua: &mut Lua,
     sha: &ScriptSha,
     body: &[u8],
 ) -> Result<(), Vec<u8>> {
-    lua_pushlstring(lua, &function_name(sha));
     if luaL_loadbuffer(lua, server, body, b"@user_script") != LUA_OK {
         let message = lua_tolstring(lua, -1).unwrap_or_default().to_vec();
-        lua_pop(lua, 2);
+        lua_pop(lua, 1);
         return Err(message);
     }
     lua_fixfunction(lua, -1);
-    if lua_rawset(lua, LUA_REGISTRYINDEX).is_err() {
+    let number = server.lua_functions.len() as i32 + 1;
+    if lua_rawseti(lua, LUA_REGISTRYINDEX, number).is_err() {
         panic!("the registry of Lua refuses a script");
     }
+    server.lua_functions.insert(*sha, number);
     Ok(())
 }
 
@@ -1397,15 +1442,10 @@ fn run_script(
     numkeys: usize,
     evalsha: bool,
 ) -> bool {
-    let funcname = function_name(sha);
-
     // The handler of errors, and the function.
     push_key(lua, "__redis__err__handler");
     lua_rawget(lua, LUA_GLOBALSINDEX);
-    lua_pushlstring(lua, &funcname);
-    lua_rawget(lua, LUA_REGISTRYINDEX);
-    if lua_isnil(lua, -1) {
-        lua_pop(lua, 1);
+    if !server.lua_functions.contains_key(sha) {
         let made = match server.lua_scripts.get(sha).cloned() {
             Some(body) => define_function(server, lua, sha, &body).is_ok(),
             None if evalsha => false,
@@ -1424,12 +1464,11 @@ fn run_script(
             addReplyErrorObject(server, c, shared::noscripterr);
             return false;
         }
-        lua_pushlstring(lua, &funcname);
-        lua_rawget(lua, LUA_REGISTRYINDEX);
     }
+    lua_rawgeti(lua, LUA_REGISTRYINDEX, server.lua_functions[sha]);
 
-    let keys = argv.iter().skip(3).take(numkeys);
-    let args = argv.iter().skip(3 + numkeys);
+    let keys = argv.range(3, 3 + numkeys).iter();
+    let args = argv.range(3 + numkeys, argv.len()).iter();
     if luaSetGlobalArray(lua, "KEYS", keys).is_err()
         || luaSetGlobalArray(lua, "ARGV", args).is_err()
     {
@@ -1495,7 +1534,7 @@ fn run_script(
             server,
             c,
             "Error running script (call to {}): {}\n",
-            B(&funcname),
+            B(&function_name(sha)),
             B(c_str(&message))
         );
         lua_pop(lua, 2);

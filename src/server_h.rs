@@ -1271,6 +1271,8 @@ pub struct Server {
     pub lua_cur_script: Option<crate::scripting::ScriptSha>,
     /// The texts of all scripts, by SHA1.
     pub lua_scripts: BTreeMap<crate::scripting::ScriptSha, std::sync::Arc<[u8]>>,
+    /// Where the functions of scripts are in the registry of the interpreter.
+    pub lua_functions: crate::scripting::ScriptFunctions,
     /// The memory of the scripts, in bytes.
     pub lua_scripts_mem: usize,
     /// The memory of the interpreter when it was last looked at, in bytes: for INFO while it runs.

@@ -21,7 +21,7 @@ const MIN_GROWTH: usize = 256 * 1024;
 const GCSTEPSIZE: usize = 1024;
 /// `LUA_GCSTEP` leaves a heap alone that has grown less than this since the last collection, or less than half
 /// of what a collection has to look at.
-const SMALL_GROWTH: usize = 16 * 1024;
+const SMALL_GROWTH: usize = 48 * 1024;
 
 /// Collects, if enough was allocated since the last time. Called at the points where the C may collect:
 /// everything that is alive has to be on a stack.
@@ -452,7 +452,7 @@ fn clear_tables<H>(m: &mut Marker<'_>, g: &mut Shared<'_, H>) {
 /// The slots of an arena that have the mark of what was not reached, the last one first: so the first ones
 /// are handed out first.
 fn dead_slots<T: Item, R: ObjRef>(a: &Arena<T, R>, old: u8) -> Vec<usize> {
-    a.marks().iter().enumerate().rev().filter(|(_, m)| **m == old).map(|(i, _)| i).collect()
+    memchr::memrchr_iter(old, a.marks()).collect()
 }
 
 fn sweep<H>(L: &mut lua_State<H>, old: u8) {

@@ -449,13 +449,6 @@ macro_rules! luaO_fmt {
 
 /// `lua_number2str`: appends a number as `%.14g` prints it.
 pub fn lua_number2str(n: f64, out: &mut Vec<u8>) {
-    // An integer of at most 14 digits.
-    if n.abs() < 1e14 && n == (n as i64) as f64 {
-        if n == 0.0 && n.is_sign_negative() {
-            out.push(b'-');
-        }
-        return push_integer(n as i64, out);
-    }
     format_g(n, 14, out);
 }
 
@@ -479,9 +472,20 @@ fn push_integer(n: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&b[at..]);
 }
 
+const POWERS_OF_TEN: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
 /// Appends a number as the C's `%.<precision>g` prints it.
 pub fn format_g(n: f64, precision: usize, out: &mut Vec<u8>) {
     use std::io::Write;
+    let precision = precision.max(1);
+    // An integer that has no more digits.
+    if n == (n as i64) as f64 && n.abs() < POWERS_OF_TEN[precision.min(15)] {
+        if n == 0.0 && n.is_sign_negative() {
+            out.push(b'-');
+        }
+        return push_integer(n as i64, out);
+    }
     if n.is_nan() {
         out.extend_from_slice(if n.is_sign_negative() { b"-nan" } else { b"nan" });
         return;
@@ -490,7 +494,6 @@ pub fn format_g(n: f64, precision: usize, out: &mut Vec<u8>) {
         out.extend_from_slice(if n < 0.0 { b"-inf" } else { b"inf" });
         return;
     }
-    let precision = precision.max(1);
     // d.ddde<exponent>, correctly rounded.
     let mut e = Vec::with_capacity(precision + 10);
     let _ = write!(e, "{:.*e}", precision - 1, n);

@@ -113,6 +113,40 @@ pub fn luaS_new<H>(L: &mut lua_State<H>, s: &str) -> StrRef {
     luaS_newlstr(L, s.as_bytes())
 }
 
+/// A string of the program that was interned before: where it lies, and which string that is.
+#[derive(Clone, Copy, Default)]
+pub struct Literal {
+    addr: usize,
+    len: usize,
+    string: Option<StrRef>,
+}
+
+/// How many literals are remembered.
+pub const LITERALS: usize = 64;
+
+/// `luaS_newliteral`: the string of a literal, which is never collected. Its bytes never change, so where it
+/// lies says which string it is.
+#[inline]
+pub fn luaS_newliteral<H>(L: &mut lua_State<H>, s: &'static str) -> StrRef {
+    let (addr, len) = (s.as_ptr().addr(), s.len());
+    let i = addr.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (usize::BITS - LITERALS.ilog2());
+    let l = &L.g.literals[i % LITERALS];
+    match l.string {
+        Some(string) if l.addr == addr && l.len == len => string,
+        _ => intern_literal(L, s, i),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn intern_literal<H>(L: &mut lua_State<H>, s: &'static str, i: usize) -> StrRef {
+    let string = luaS_new(L, s);
+    luaS_fix(L, string);
+    let l = Literal { addr: s.as_ptr().addr(), len: s.len(), string: Some(string) };
+    L.g.literals[i % LITERALS] = l;
+    string
+}
+
 /// `luaS_fix`: never collect this string.
 pub fn luaS_fix<H>(L: &mut lua_State<H>, s: StrRef) {
     L.g.strings.set_mark(s, FIXED);

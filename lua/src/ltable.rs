@@ -75,16 +75,16 @@ const KEEPING_SLOTS: usize = 1024;
 
 impl Item for Table {
     fn vacate(&mut self, idx: usize) {
-        let (mut array, mut node) = (take(&mut self.array), take(&mut self.node));
-        *self = Table::default();
-        if idx < KEEPING_SLOTS && array.capacity() <= KEPT_CAPACITY {
-            array.clear();
-            self.array = array;
+        if idx >= KEEPING_SLOTS
+            || self.array.capacity() > KEPT_CAPACITY
+            || self.node.capacity() > KEPT_CAPACITY
+        {
+            *self = Table::default();
+            return;
         }
-        if idx < KEEPING_SLOTS && node.capacity() <= KEPT_CAPACITY {
-            node.clear();
-            self.node = node;
-        }
+        self.array.clear();
+        self.node.clear();
+        (self.lastfree, self.metatable, self.readonly) = (0, None, false);
     }
 }
 

@@ -4,9 +4,10 @@
 //! script sets overflows the stack; one buffer is made for every call, whatever `encode_keep_buffer` says; long work counts
 //! as instructions, see `lwork`; there is no `cjson.safe`, as nobody opens it.
 
-use crate::cstd::{Spec, d2i, strtod};
+use crate::cstd::{d2i, strtod};
 use crate::lapi::*;
 use crate::lauxlib::*;
+use crate::lobject::format_g;
 use crate::lstate::{LuaError, LuaResult, lua_State};
 use crate::lwork::Work;
 
@@ -319,8 +320,7 @@ fn json_append_number<H>(
             }
         }
     }
-    let precision = Some(cfg.encode_number_precision as usize);
-    Spec { precision, ..Spec::default() }.double(json, num, b'g');
+    format_g(num, cfg.encode_number_precision as usize, json);
     Ok(())
 }
 
