@@ -28,6 +28,7 @@ use crate::replication::backoff::backoff_reset;
 use crate::replication::doctor::warn_replica_limits;
 use crate::replication::guard::set_lost_writes_dir;
 use crate::replication::{refreshGoodSlavesCount, resizeReplicationBacklog};
+use crate::scripting::apply_memory_limit;
 use crate::sds::{sdscatrepr, sdssplitargs, sdssplitlen, sdstrim};
 use crate::server::*;
 use crate::server_h::*;
@@ -1312,6 +1313,12 @@ fn updateJemallocBgThread(_server: &mut Server, val: bool, _prev: bool) -> Resul
     Ok(())
 }
 
+/// Applies a change of `lua-memory-limit` to the interpreter.
+fn update_lua_memory_limit(server: &mut Server, _val: i64, _prev: i64) -> Result<(), ConfigError> {
+    apply_memory_limit(server);
+    Ok(())
+}
+
 /// Applies a change of `repl-backlog-size`. `resizeReplicationBacklog` compares with the old size,
 /// so that is restored for the call.
 fn updateReplBacklogSize(server: &mut Server, val: i64, prev: i64) -> Result<(), ConfigError> {
@@ -1715,6 +1722,8 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("slowlog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, slowlog_max_len, 128, INTEGER_CONFIG, false, None),
     numeric_config!("acllog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, acllog_max_len, 128, INTEGER_CONFIG, false, None),
     numeric_config!("lua-time-limit", None, MODIFIABLE_CONFIG, 0, LONG_MAX, lua_time_limit, 5000, INTEGER_CONFIG, false, None),
+    // Ours.
+    numeric_config!("lua-memory-limit", None, MODIFIABLE_CONFIG, 0, LONG_MAX, lua_memory_limit, 0, MEMORY_CONFIG, false, Some(update_lua_memory_limit)),
     absent_numeric!("cluster-node-timeout", None, MODIFIABLE_CONFIG, 0, LONG_MAX, 15000, INTEGER_CONFIG, false),
     numeric_config!("slowlog-log-slower-than", None, MODIFIABLE_CONFIG, -1, LONG_MAX, slowlog_log_slower_than, 10000, INTEGER_CONFIG, false, None),
     numeric_config!("latency-monitor-threshold", None, MODIFIABLE_CONFIG, 0, LONG_MAX, latency_monitor_threshold, 0, INTEGER_CONFIG, false, None),

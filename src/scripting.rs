@@ -38,8 +38,8 @@ use fidelis_lua::{
     lua_isstring, lua_istable, lua_newtable, lua_next, lua_number2integer, lua_pcall, lua_pop,
     lua_pushboolean, lua_pushcfunction, lua_pushliteral, lua_pushlstring, lua_pushnil,
     lua_pushnumber, lua_pushstring, lua_pushvalue, lua_rawget, lua_rawgeti, lua_rawset,
-    lua_rawseti, lua_setglobal, lua_sethook, lua_setmetatable, lua_toboolean, lua_tobytes,
-    lua_tolstring, lua_tonumber, lua_type, luaL_argcheck, luaL_checkint, luaL_error,
+    lua_rawseti, lua_setglobal, lua_sethook, lua_setmemorylimit, lua_setmetatable, lua_toboolean,
+    lua_tobytes, lua_tolstring, lua_tonumber, lua_type, luaL_argcheck, luaL_checkint, luaL_error,
     luaL_loadbuffer, luaL_newstate, luaopen_debug,
 };
 use sha1::{Digest, Sha1};
@@ -1057,6 +1057,16 @@ pub fn scriptingInit(server: &mut Server, setup: bool) {
     }
     server.lua_used = lua_gccount(&lua);
     server.lua = Some(lua);
+    apply_memory_limit(server);
+}
+
+/// Lets the interpreter hold as much memory as `lua-memory-limit` says. A script that wants more, when
+/// all that nobody can reach any more is collected, ends with an error.
+pub fn apply_memory_limit(server: &mut Server) {
+    let limit = usize::try_from(server.lua_memory_limit).ok().filter(|limit| *limit != 0);
+    if let Some(lua) = &mut server.lua {
+        lua_setmemorylimit(lua, limit.unwrap_or(usize::MAX));
+    }
 }
 
 /// The chunk that defines the handler of errors, which puts the place in the script in front of the

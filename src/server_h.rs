@@ -1285,6 +1285,8 @@ pub struct Server {
     pub lua_rand: crate::rand::Rand48,
     /// Milliseconds after which a script is slow; 0 is never.
     pub lua_time_limit: mstime_t,
+    /// Ours: the most memory the interpreter may hold, in bytes, or 0.
+    pub lua_memory_limit: i64,
     /// When the script began: on the clock that no one can set, in microseconds, and by the wall
     /// clock, in milliseconds.
     pub lua_time_start: u64,

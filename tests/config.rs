@@ -1230,6 +1230,7 @@ fn every_line_a_rewrite_writes() {
         ("slowlog-max-len", "129"),
         ("acllog-max-len", "129"),
         ("lua-time-limit", "5001"),
+        ("lua-memory-limit", "1048577"),
         ("cluster-node-timeout", "15001"),
         ("slowlog-log-slower-than", "10001"),
         ("latency-monitor-threshold", "1"),

@@ -246,6 +246,58 @@ fn hostile_scripts() {
     assert_eq!(other.ask("PING"), "PONG");
 }
 
+/// Every attack of `lua/tests/data/attacks` ends: with a value, with an error, or killed when it is slow.
+/// Afterwards the server answers old clients and new ones.
+#[test]
+fn attacks_on_the_interpreter() {
+    let options = ["--lua-time-limit", "100", "--lua-memory-limit", "256mb"];
+    let server = TestServer::start(&options);
+    let mut other = server.conn();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/lua/tests/data/attacks");
+    let mut attacks: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    attacks.sort();
+    assert!(attacks.len() >= 22);
+    for attack in attacks {
+        let script = std::fs::read(&attack).unwrap();
+        let mut c = server.conn();
+        c.send(&[b"EVAL", &script[..], b"0"]);
+        std::thread::scope(|threads| {
+            let reply = threads.spawn(|| next(&mut c));
+            wait_for(&format!("the end of {}", attack.display()), || {
+                // It has written nothing, so it can be killed once it is slow.
+                reply.is_finished() || other.ask("SCRIPT KILL").is_empty()
+            });
+        });
+        assert_eq!(c.ask("PING"), "PONG", "after {}", attack.display());
+        assert_eq!(server.conn().ask("PING"), "PONG", "after {}", attack.display());
+        assert_eq!(other.ask("SCRIPT FLUSH"), "OK");
+    }
+}
+
+/// With `lua-memory-limit` a script that wants too much ends with an error, and those that come after it
+/// have the memory again.
+#[test]
+fn scripts_within_a_limit_of_memory() {
+    let server = TestServer::start(&["--lua-memory-limit", "4mb"]);
+    let mut c = server.conn();
+    for script in [
+        "local t = {} for i = 1, 1e8 do t[i] = {} end",
+        "local s = 'x' while true do s = s .. s end",
+        "return string.rep('x', 1e8)",
+        "redis.call('SET', 'key', 'value') return cjson.decode('[' .. ('{},'):rep(1e6) .. '1]')",
+    ] {
+        assert_eq!(error_of(&mut c, script), "not enough memory", "{script}");
+        assert_eq!(eval(&mut c, "return #('x'):rep(1e6)"), "1000000");
+    }
+    assert_eq!(c.ask("GET key"), "value");
+    assert_eq!(c.ask("CONFIG SET lua-memory-limit 64mb"), "OK");
+    assert_eq!(eval(&mut c, "return #('x'):rep(1e7)"), "10000000");
+    assert_eq!(c.ask("SCRIPT FLUSH"), "OK");
+    assert_eq!(error_of(&mut c, "return ('x'):rep(1e8)"), "not enough memory");
+    assert_eq!(c.ask("CONFIG GET lua-memory-limit"), "[lua-memory-limit 67108864]");
+}
+
 /// CVE-2024-46981: finalizers that fail, and the end of the interpreter. The scripts that come after
 /// are none the worse.
 #[test]
