@@ -11,8 +11,8 @@
 //!
 //! Absent: the cluster.
 //!
-//! Differs: payloads up to RDB version 12 are taken, as far as values have a form of Redis 6.2; see
-//! rdb.rs, also for what is checked of them.
+//! Differs: payloads up to RDB version 12, and Valkey's 80 and 81, are taken, as far as values have
+//! a form of Redis 6.2; see rdb.rs, also for what is checked of them.
 
 use std::io;
 
@@ -90,7 +90,7 @@ pub fn verifyDumpPayload(server: &Server, p: &[u8]) -> Option<i32> {
     let (body, crc) = p.split_last_chunk::<8>()?;
     let (_, rdbver) = body.split_last_chunk::<2>()?;
     let rdbver = i32::from(u16::from_le_bytes(*rdbver));
-    if rdbver > RDB_VERSION_LOAD {
+    if !rdb_version_is_read(rdbver) {
         return None;
     }
     let good = server.skip_checksum_validation || crc64(0, body) == u64::from_le_bytes(*crc);

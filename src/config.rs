@@ -93,6 +93,13 @@ pub const repl_diskless_load_enum: configEnum = &[
     ("swapdb", REPL_DISKLESS_LOAD_SWAPDB),
 ];
 
+// C: it has no such directive; 7.0 has it, without `disconnect`.
+pub const propagation_error_behavior_enum: configEnum = &[
+    ("ignore", PROPAGATION_ERR_BEHAVIOR_IGNORE),
+    ("disconnect", PROPAGATION_ERR_BEHAVIOR_DISCONNECT),
+    ("panic", PROPAGATION_ERR_BEHAVIOR_PANIC),
+];
+
 pub const sanitize_dump_payload_enum: configEnum =
     &[("no", SANITIZE_DUMP_NO), ("yes", SANITIZE_DUMP_YES), ("clients", SANITIZE_DUMP_CLIENTS)];
 
@@ -1682,6 +1689,7 @@ pub const configs: &[standardConfig] = &[
     enum_config!("oom-score-adj", None, MODIFIABLE_CONFIG, oom_score_adj_enum, oom_score_adj, OOM_SCORE_ADJ_NO, None, Some(updateOOMScoreAdj)),
     enum_config!("acl-pubsub-default", None, MODIFIABLE_CONFIG, acl_pubsub_default_enum, acl_pubsub_default, USER_FLAG_ALLCHANNELS as i32, None, None),
     enum_config!("sanitize-dump-payload", None, MODIFIABLE_CONFIG, sanitize_dump_payload_enum, sanitize_dump_payload, SANITIZE_DUMP_YES, None, None),
+    enum_config!("propagation-error-behavior", None, MODIFIABLE_CONFIG, propagation_error_behavior_enum, propagation_error_behavior, PROPAGATION_ERR_BEHAVIOR_DISCONNECT, None, None),
     numeric_config!("databases", None, IMMUTABLE_CONFIG, 1, INT_MAX, dbnum, 16, INTEGER_CONFIG, false, None),
     numeric_config!("port", None, MODIFIABLE_CONFIG, 0, 65535, port, 6379, INTEGER_CONFIG, false, Some(updatePort)),
     absent_numeric!("io-threads", None, IMMUTABLE_CONFIG, 1, 128, 1, INTEGER_CONFIG, false),

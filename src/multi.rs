@@ -13,6 +13,7 @@ use crate::args::{ArgRange, Args};
 use crate::db::keyIsExpired;
 use crate::ds::adlist::{listAddNodeTail, listDelNode, listLength, listSearchKey};
 use crate::networking::*;
+use crate::replication::newer_masters::exec_queued;
 use crate::replication::{feedReplicationBacklog, replicationFeedMonitors};
 use crate::server::{call, preventCommandPropagation, propagate};
 use crate::server_h::*;
@@ -163,7 +164,11 @@ pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
     let orig_cmd = server[c].cmd;
     let commands = take(&mut server[c].mstate.commands);
     addReplyArrayLen(server, c, commands.len());
+    let from_master = server[c].flags & CLIENT_MASTER != 0;
     for queued in &commands {
+        if from_master && exec_queued(server, c, &queued.argv.as_args()) {
+            continue;
+        }
         server[c].cmd = Some(queued.cmd);
         let argv = queued.argv.as_args();
         // What the user may do may have changed since the command was queued.

@@ -58,6 +58,7 @@ use crate::pubsub::{pubsubUnsubscribeAllChannels, pubsubUnsubscribeAllPatterns};
 use crate::rdb::killRDBChild;
 use crate::replication::backoff::link_closed_on_purpose;
 use crate::replication::doctor::{note_gone, note_output_limit};
+use crate::replication::newer_masters::{after_command, note_error};
 use crate::replication::{
     close_master_link, rdbPipeWriteHandlerConnRemoved, refreshGoodSlavesCount,
     replicationCacheMaster, replicationFeedSlavesFromMasterStream, replicationGetSlaveName,
@@ -511,6 +512,9 @@ pub fn afterErrorReply(server: &mut Server, c: ClientId, s: &[u8]) {
             showLatestBacklog(server);
         }
         server.stat_unexpected_error_replies += 1;
+        if ctype == CLIENT_TYPE_MASTER {
+            note_error(server, s);
+        }
     }
 }
 
@@ -2044,7 +2048,11 @@ pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Arg
     if let Some((key, hash)) = argv.hashed_key() {
         server.key_hash_hint = KeyHashHint::new(key, hash);
     }
-    let processed = processCommand(server, c, argv);
+    let mut processed = processCommand(server, c, argv);
+    // C: an error that a command of the master has caused is logged, and that is all.
+    if server.repl_stream_error.is_some() && processed.is_ok() {
+        processed = after_command(server, c, argv);
+    }
     if processed.is_ok() && server.current_client.is_some() {
         let client = &mut server.clients[c];
         if client.flags & CLIENT_BLOCKED != 0 && client.argv.is_none() {

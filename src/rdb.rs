@@ -43,8 +43,8 @@
 //!
 //! # Differs
 //!
-//! - Version 9 is written. Versions 1 to 12 are read, as far as their values can be converted to
-//!   the encodings of Redis 6.2; the C reads up to 9.
+//! - Version 9 is written. Versions 1 to 12 of Redis and 80 and 81 of Valkey are read, as far as
+//!   their values can be converted to the encodings of Redis 6.2; the C reads up to 9.
 //! - `sanitize-dump-payload` is `yes` by default: packed values are validated element by element
 //!   when they are loaded. A corrupt one would otherwise abort the process when a command reads it
 //!   (`redisassert.rs`). A few cheap checks are made even with `no`, where the damage could do
@@ -120,8 +120,12 @@ use crate::{bformat, serverLog};
 
 /// The version of the format that this server writes.
 pub const RDB_VERSION: i32 = 9;
-/// The newest version of the format that this server reads.
+/// The newest version of the format that this server reads, of those that Redis writes.
 pub const RDB_VERSION_LOAD: i32 = 12;
+/// The versions of the format that this server reads, of those that Valkey writes from 9.0 on. A
+/// file of one of them begins with `VALKEY` and three digits. Up to 21, the types of a value have
+/// the same numbers in the formats of both; those above do not.
+pub const RDB_VERSION_VALKEY: std::ops::RangeInclusive<i32> = 80..=81;
 
 // How a length is encoded. Values up to 3 are the first two bits of its first byte, the larger ones
 // the whole byte:
@@ -204,9 +208,13 @@ pub const RDB_TYPE_HASH_LISTPACK_EX_PRE_GA: u8 = 23;
 pub const RDB_TYPE_HASH_METADATA: u8 = 24;
 /// The earliest expiration time, and a listpack of fields, values and expiration times.
 pub const RDB_TYPE_HASH_LISTPACK_EX: u8 = 25;
+// In the versions of Valkey, 80 and on.
+/// The number of fields, and each as two strings with its expiration time, -1 for none.
+pub const RDB_TYPE_HASH_2: u8 = 22;
 
-/// The names of the value types by number, as error messages and redis-check-rdb show them.
-pub const RDB_TYPE_NAMES: [&str; 26] = [
+/// The names of the value types by number, as error messages and redis-check-rdb show them:
+/// [`rdb_type_name`].
+const RDB_TYPE_NAMES: [&str; 26] = [
     "string",
     "list-linked",
     "set-hashtable",
@@ -235,8 +243,18 @@ pub const RDB_TYPE_NAMES: [&str; 26] = [
     "hash-listpack-md",
 ];
 
+/// Returns the name of a value type in version `rdbver` of the format, `None` for an unknown one.
+pub fn rdb_type_name(t: u8, rdbver: i32) -> Option<&'static str> {
+    if rdbver >= *RDB_VERSION_VALKEY.start() && t >= RDB_TYPE_HASH_2 {
+        return (t == RDB_TYPE_HASH_2).then_some("hash-volatile-items");
+    }
+    RDB_TYPE_NAMES.get(usize::from(t)).copied()
+}
+
 // Opcodes, which stand where a value type could stand, and count down from 255 so that the two do
-// not meet. 244 is new in version 12, 245 and 246 in version 10.
+// not meet. 243 is new in version 80, 244 in version 12, 245 and 246 in version 10.
+/// Slots that a node of a cluster is receiving: the name of the job, and a number of pairs of slots.
+pub const RDB_OPCODE_SLOT_IMPORT: u8 = 243;
 /// A cluster's slot, and the sizes of its tables: three lengths.
 pub const RDB_OPCODE_SLOT_INFO: u8 = 244;
 /// A function library: its code as a string.
@@ -300,9 +318,15 @@ pub fn rdbIsObjectType(t: u8, rdbver: i32) -> bool {
         0..=7 | 9..=15 => true,
         16..=19 => rdbver >= 10,
         20..=21 => rdbver >= 11,
-        22..=25 => rdbver >= 12,
+        RDB_TYPE_HASH_2 if rdbver >= *RDB_VERSION_VALKEY.start() => true,
+        22..=25 => (12..*RDB_VERSION_VALKEY.start()).contains(&rdbver),
         _ => false,
     }
+}
+
+/// Tells whether this server reads version `rdbver` of the format.
+pub fn rdb_version_is_read(rdbver: i32) -> bool {
+    rdbver <= RDB_VERSION_LOAD || RDB_VERSION_VALKEY.contains(&rdbver)
 }
 
 /// Reports corrupt data, with the line of the source: [`rdbReportError`].
@@ -1087,6 +1111,12 @@ pub fn rdbSaveInfoAuxFields(
         rdbSaveAuxFieldStrInt(server, rdb, "repl-stream-db", rsi.repl_stream_db.into())?;
         rdbSaveAuxField(server, rdb, b"repl-id", &server.replid)?;
         rdbSaveAuxFieldStrInt(server, rdb, "repl-offset", server.master_repl_offset)?;
+        // C: it has no such field. Whoever goes on with this stream has to know that it has the
+        // commands of a newer server.
+        if server.masterhost.is_some() && server.repl_stream_version > RDB_VERSION {
+            let version = server.repl_stream_version.into();
+            rdbSaveAuxFieldStrInt(server, rdb, "repl-stream-version", version)?;
+        }
     }
     rdbSaveAuxFieldStrInt(server, rdb, "aof-preamble", aof_preamble)
 }
@@ -1375,6 +1405,9 @@ pub enum RdbLoadErr {
     /// The value has no elements. Bugs of older versions have left such keys in files, so a load
     /// skips the key and goes on.
     EMPTY_KEY,
+    /// The value is whole, but 6.2 can't hold it: it has a time at which a field expires, or is of
+    /// a type that this server does not have. It was reported.
+    NO_6_2_FORM,
     /// Any other error. If it was not reported, bytes are missing.
     OTHER,
 }
@@ -1549,6 +1582,9 @@ fn rdb_load_aggregate(
         RDB_TYPE_STREAM_LISTPACKS | RDB_TYPE_STREAM_LISTPACKS_2 | RDB_TYPE_STREAM_LISTPACKS_3 => {
             let s = rdb_load_stream(server, rdb, rdbtype, key).ok_or(RdbLoadErr::OTHER)?;
             Ok(Aggregate::Stream(Box::new(s)))
+        }
+        RDB_TYPE_HASH_2 if rdbver >= *RDB_VERSION_VALKEY.start() => {
+            rdb_load_hash_2(server, rdb, key, rdbver).map(Aggregate::Hash)
         }
         RDB_TYPE_HASH_METADATA => {
             rdb_load_hash_metadata(server, rdb, key, rdbver).map(Aggregate::Hash)
@@ -1853,6 +1889,34 @@ fn rdb_load_hash_metadata(
         let room = capacity_hint(rdb, len - i, 3);
         let value = rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?;
         if !hash.add(&field, value.bytes(&mut itoa::Buffer::new()), room) {
+            return rdb_report_corrupt(server, line!(), "Duplicate hash fields detected");
+        }
+    }
+    or_corrupt(server, line!(), hash.finish(), "Duplicate hash fields detected")
+}
+
+/// Reads a hash whose fields may have an expiration time as Valkey writes it from 9.0 on
+/// (`RDB_TYPE_HASH_2`). It is refused if a field has one.
+// C: there is no such type.
+fn rdb_load_hash_2(
+    server: &mut Server,
+    rdb: &mut Rio,
+    key: &[u8],
+    rdbver: i32,
+) -> Result<Hash, RdbLoadErr> {
+    let len = rdb_load_count(server, rdb)?;
+    // A field takes 10 bytes at least: two strings, and eight bytes of time.
+    let mut hash = HashBuilder::new(server, len, capacity_hint(rdb, len, 10), true);
+    let (mut field, mut value) = (Vec::new(), Vec::new());
+    for i in 0..len {
+        field.clear();
+        rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?.append_to(&mut field);
+        value.clear();
+        rdbGenericLoadStringObject(server, rdb).ok_or(RdbLoadErr::OTHER)?.append_to(&mut value);
+        if rdbLoadMillisecondTime(server, rdb).ok_or(RdbLoadErr::OTHER)? != -1 {
+            return Err(rdb_refuse_type(server, RDB_TYPE_HASH_2, rdb, key, rdbver));
+        }
+        if !hash.add(&field, &value, capacity_hint(rdb, len - i, 10)) {
             return rdb_report_corrupt(server, line!(), "Duplicate hash fields detected");
         }
     }
@@ -2438,6 +2502,10 @@ fn rdb_load_stream_cg(
 
 /// Reports a value whose type can't be loaded: one of a module, of a newer version, or an unknown
 /// one.
+///
+/// What a newer server has written is whole, and only not for us. So that is no reason to end the
+/// process when it comes from the socket of a master: the caller gets [`RdbLoadErr::NO_6_2_FORM`],
+/// and takes its own data back.
 #[cold]
 fn rdb_refuse_type(
     server: &mut Server,
@@ -2446,30 +2514,48 @@ fn rdb_refuse_type(
     key: &[u8],
     rdbver: i32,
 ) -> RdbLoadErr {
-    if rdbtype == RDB_TYPE_MODULE || rdbtype == RDB_TYPE_MODULE_2 {
-        match rdbLoadLen(server, rdb) {
-            None => rdbReportReadError!(server, "Short read module id"),
-            Some(moduleid) => rdbReportCorruptRDB!(
-                server,
-                "The RDB file contains module data I can't load: no matching module type '{}'",
-                B(&moduleTypeNameByID(moduleid))
-            ),
-        }
-        return RdbLoadErr::OTHER;
-    }
-    match RDB_TYPE_NAMES.get(usize::from(rdbtype)) {
+    let reason = if rdbtype == RDB_TYPE_MODULE || rdbtype == RDB_TYPE_MODULE_2 {
+        let Some(moduleid) = rdbLoadLen(server, rdb) else {
+            rdbReportReadError!(server, "Short read module id");
+            return RdbLoadErr::OTHER;
+        };
+        bformat!(
+            "The RDB file contains module data I can't load: no matching module type '{}'",
+            B(&moduleTypeNameByID(moduleid))
+        )
+    } else {
         // C: types above 15 are unknown and have no name.
-        Some(&name) if !name.is_empty() => rdbReportCorruptRDB!(
-            server,
+        let name = rdb_type_name(rdbtype, rdbver).filter(|name| !name.is_empty());
+        let Some(name) = name.or((rdbver > RDB_VERSION).then_some("new")) else {
+            rdbReportReadError!(server, "Unknown RDB encoding type {}", rdbtype);
+            return RdbLoadErr::OTHER;
+        };
+        bformat!(
             "The key '{}' has a value of type {} ({}), from RDB version {}, which this server can't load",
             B(c_str(key)),
             rdbtype,
             name,
             rdbver
-        ),
-        _ => rdbReportReadError!(server, "Unknown RDB encoding type {}", rdbtype),
+        )
+    };
+    if rdbver <= RDB_VERSION {
+        rdbReportCorruptRDB!(server, "{}", B(&reason));
+        return RdbLoadErr::OTHER;
     }
-    RdbLoadErr::OTHER
+    let from_socket =
+        server.loading && server.rdbFileBeingLoaded.is_none() && server.rdb_check.is_none();
+    if from_socket {
+        serverLog!(
+            LL_WARNING,
+            "Can't load what the master sends, before offset {} of the RDB: {}",
+            rioTell(rdb),
+            B(&reason)
+        );
+    } else {
+        // C: there is no such error.
+        rdbReportCorruptRDB!(server, "{}", B(&reason));
+    }
+    RdbLoadErr::NO_6_2_FORM
 }
 
 /// Sets the state of loading `size` bytes: clients get `-LOADING`, and INFO shows the progress from
@@ -2635,32 +2721,265 @@ pub fn rdbLoadRio(
     }
 }
 
-/// Returns the version of the format in the header of a file. Returns `None` if it is not an RDB,
-/// or of a version that is not supported, and logs that.
-fn rdb_version_of(magic: &[u8; 9]) -> Option<i32> {
-    if &magic[..5] != b"REDIS" {
-        serverLog!(LL_WARNING, "Wrong signature trying to load DB from file");
-        return None;
-    }
-    let rdbver = atoi(&magic[5..]);
-    if !(1..=RDB_VERSION_LOAD).contains(&rdbver) {
-        serverLog!(LL_WARNING, "Can't handle RDB format version {}", rdbver);
-        return None;
-    }
-    Some(rdbver)
+/// Returns the version of the format in the header of a file. `Err`: it is not an RDB, or of a
+/// version that is not read; the text says so.
+pub fn rdb_version_of(magic: &[u8; 9]) -> Result<i32, Vec<u8>> {
+    let (rdbver, is_read) = if &magic[..6] == b"VALKEY" {
+        let rdbver = atoi(&magic[6..]);
+        (rdbver, RDB_VERSION_VALKEY.contains(&rdbver))
+    } else if &magic[..5] == b"REDIS" {
+        let rdbver = atoi(&magic[5..]);
+        (rdbver, (1..=RDB_VERSION_LOAD).contains(&rdbver))
+    } else {
+        return Err(b"Wrong signature trying to load DB from file".to_vec());
+    };
+    if is_read { Ok(rdbver) } else { Err(bformat!("Can't handle RDB format version {}", rdbver)) }
 }
 
-/// Tells whether a file has a header that [`rdbLoad`] accepts, and logs the reason if not. A
-/// replica asks before it empties its data set. `Err`: the file can't be opened.
-pub fn rdb_is_loadable(filename: &[u8]) -> io::Result<bool> {
+/// Tells whether a file that a master has sent can be loaded, and logs the reason if not. A replica
+/// asks before it empties its data set. `Err`: the file can't be opened.
+///
+/// Of a newer version than ours the whole file is looked at, as far as it takes to know the types
+/// of its values. A damaged file of our own version is left to the loader.
+pub fn rdb_is_loadable(server: &mut Server, filename: &[u8]) -> io::Result<bool> {
     let fd = open(filename, libc::O_RDONLY, 0)?;
     let size = file_size(fd).unwrap_or(0);
     let mut rdb = rioInitWithFile(fd, size as u64);
     while rio_available(&rdb) < 9 && rio_fill(&mut rdb).is_ok() {}
     let magic = rio_peek(&rdb).first_chunk().copied();
-    close(fd);
     // A file that is shorter than the header is left to the loader, which reports it.
-    Ok(magic.is_none_or(|magic| rdb_version_of(&magic).is_some()))
+    let refusal = match magic.map(|magic| rdb_version_of(&magic)) {
+        Some(Ok(rdbver)) if rdbver > RDB_VERSION => rdb_skim(server, &mut rdb, rdbver).err(),
+        Some(Err(reason)) => Some(reason),
+        _ => None,
+    };
+    close(fd);
+    if let Some(reason) = &refusal {
+        serverLog!(LL_WARNING, "{}", B(reason));
+    }
+    Ok(refusal.is_none())
+}
+
+/// Skims an RDB of a version above ours: goes over all values without making them. `Err`: the text
+/// names the first one that has no form of Redis 6.2, with its key, its type and where it is; or
+/// tells where the file is damaged.
+fn rdb_skim(server: &mut Server, rdb: &mut Rio, rdbver: i32) -> Result<(), Vec<u8>> {
+    // The functions that read call for events to be processed now and then. Here we are in the
+    // middle of a handler, and nothing is being loaded.
+    let interval = take(&mut server.loading_process_events_interval_bytes);
+    let mut key = Vec::new();
+    let skimmed = rdb_skim_values(server, rdb, rdbver, &mut key);
+    server.loading_process_events_interval_bytes = interval;
+    let offset = rioTell(rdb);
+    skimmed.map_err(|stop| match stop {
+        SkimStop::NoForm(rdbtype) => bformat!(
+            "The RDB of the master can't be loaded, and is left: before offset {}, key '{}' has a value of type {} ({}), from RDB version {}, which this server can't hold",
+            offset,
+            B(c_str(&key)),
+            rdbtype,
+            rdb_type_name(rdbtype, rdbver).unwrap_or("new"),
+            rdbver
+        ),
+        SkimStop::Damaged => bformat!(
+            "The RDB of the master is damaged before offset {}, and is left",
+            offset
+        ),
+    })
+}
+
+/// What ends [`rdb_skim_values`] early.
+enum SkimStop {
+    /// A value of this type, which has no form of Redis 6.2.
+    NoForm(u8),
+    /// Bytes are missing, or make no sense.
+    Damaged,
+}
+
+/// Does the work of [`rdb_skim`]. `key` is that of the value where it stopped.
+fn rdb_skim_values(
+    server: &mut Server,
+    rdb: &mut Rio,
+    rdbver: i32,
+    key: &mut Vec<u8>,
+) -> Result<(), SkimStop> {
+    use SkimStop::*;
+    rdb_load_raw::<9>(server, rdb).ok_or(Damaged)?;
+    loop {
+        let type_ = rdbLoadType(server, rdb).ok_or(Damaged)?;
+        match type_ {
+            RDB_OPCODE_EOF => return Ok(()),
+            RDB_OPCODE_EXPIRETIME => drop(rdbLoadTime(server, rdb).ok_or(Damaged)?),
+            RDB_OPCODE_EXPIRETIME_MS => drop(rdbLoadMillisecondTime(server, rdb).ok_or(Damaged)?),
+            RDB_OPCODE_FREQ => drop(rdbLoadType(server, rdb).ok_or(Damaged)?),
+            RDB_OPCODE_IDLE | RDB_OPCODE_SELECTDB => {
+                rdbLoadLen(server, rdb).ok_or(Damaged)?;
+            }
+            RDB_OPCODE_RESIZEDB => rdb_skip_lens(server, rdb, 2).ok_or(Damaged)?,
+            RDB_OPCODE_AUX => rdb_skip_strings(server, rdb, 2).ok_or(Damaged)?,
+            RDB_OPCODE_SLOT_INFO => rdb_skip_lens(server, rdb, 3).ok_or(Damaged)?,
+            RDB_OPCODE_SLOT_IMPORT if RDB_VERSION_VALKEY.contains(&rdbver) => {
+                rdb_skip_slot_import(server, rdb).ok_or(Damaged)?;
+            }
+            RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA => {
+                rdb_skip_function(server, rdb, type_).ok_or(Damaged)?;
+            }
+            _ => {
+                // Data of a module belongs to no key.
+                key.clear();
+                if type_ != RDB_OPCODE_MODULE_AUX {
+                    let name = rdbGenericLoadStringObject(server, rdb).ok_or(Damaged)?;
+                    name.append_to(key);
+                }
+                rdb_skim_value(server, rdb, type_, rdbver)?;
+            }
+        }
+    }
+}
+
+/// Skims one value.
+fn rdb_skim_value(
+    server: &mut Server,
+    rdb: &mut Rio,
+    type_: u8,
+    rdbver: i32,
+) -> Result<(), SkimStop> {
+    use SkimStop::*;
+    let valkey = RDB_VERSION_VALKEY.contains(&rdbver);
+    match type_ {
+        RDB_TYPE_STRING
+        | RDB_TYPE_HASH_ZIPMAP
+        | RDB_TYPE_LIST_ZIPLIST
+        | RDB_TYPE_SET_INTSET
+        | RDB_TYPE_ZSET_ZIPLIST
+        | RDB_TYPE_HASH_ZIPLIST
+        | RDB_TYPE_HASH_LISTPACK
+        | RDB_TYPE_ZSET_LISTPACK
+        | RDB_TYPE_SET_LISTPACK => return rdb_skip_strings(server, rdb, 1).ok_or(Damaged),
+        RDB_TYPE_STREAM_LISTPACKS | RDB_TYPE_STREAM_LISTPACKS_2 | RDB_TYPE_STREAM_LISTPACKS_3 => {
+            return rdb_skip_stream(server, rdb, type_).ok_or(Damaged);
+        }
+        RDB_TYPE_HASH_LISTPACK_EX if !valkey => {
+            rdbLoadMillisecondTime(server, rdb).ok_or(Damaged)?;
+            let lp = rdbLoadStringObject(server, rdb).ok_or(Damaged)?;
+            if !lpValidateIntegrity(&lp, true) {
+                return Err(Damaged);
+            }
+            let mut times = listpack_elements(&lp).skip(2).step_by(3);
+            let none = times.all(|time| matches!(time, ZiplistEntry::Int(0)));
+            return if none { Ok(()) } else { Err(NoForm(type_)) };
+        }
+        RDB_TYPE_HASH_METADATA if !valkey => {
+            rdbLoadMillisecondTime(server, rdb).ok_or(Damaged)?;
+        }
+        _ => {}
+    }
+    // What is left begins with a number of elements.
+    let parts: fn(&mut Server, &mut Rio) -> Option<bool> = match type_ {
+        RDB_TYPE_LIST | RDB_TYPE_SET | RDB_TYPE_LIST_QUICKLIST => {
+            |server, rdb| rdb_skip_strings(server, rdb, 1).map(|()| true)
+        }
+        RDB_TYPE_HASH => |server, rdb| rdb_skip_strings(server, rdb, 2).map(|()| true),
+        RDB_TYPE_ZSET => |server, rdb| {
+            rdb_skip_strings(server, rdb, 1)?;
+            rdbLoadDoubleValue(server, rdb).map(|_| true)
+        },
+        RDB_TYPE_ZSET_2 => |server, rdb| {
+            rdb_skip_strings(server, rdb, 1)?;
+            rdb_load_raw::<8>(server, rdb).map(|_| true)
+        },
+        RDB_TYPE_LIST_QUICKLIST_2 => |server, rdb| {
+            rdbLoadLen(server, rdb)?;
+            rdb_skip_strings(server, rdb, 1).map(|()| true)
+        },
+        RDB_TYPE_HASH_2 if valkey => |server, rdb| {
+            rdb_skip_strings(server, rdb, 2)?;
+            rdbLoadMillisecondTime(server, rdb).map(|time| time == -1)
+        },
+        RDB_TYPE_HASH_METADATA if !valkey => |server, rdb| {
+            let (ttl, _) = rdbLoadLenByRef(server, rdb)?;
+            rdb_skip_strings(server, rdb, 2).map(|()| ttl == 0)
+        },
+        _ => return Err(NoForm(type_)),
+    };
+    for _ in 0..rdbLoadLen(server, rdb).ok_or(Damaged)? {
+        if !parts(server, rdb).ok_or(Damaged)? {
+            return Err(NoForm(type_));
+        }
+    }
+    Ok(())
+}
+
+/// Skips a stream: reads what [`rdb_load_stream`] does.
+fn rdb_skip_stream(server: &mut Server, rdb: &mut Rio, rdbtype: u8) -> Option<()> {
+    for _ in 0..rdbLoadLen(server, rdb)? {
+        rdb_skip_strings(server, rdb, 2)?;
+    }
+    rdb_load_stream_metadata(server, rdb, rdbtype, &mut streamNew())?;
+    for _ in 0..rdbLoadLen(server, rdb)? {
+        rdb_skip_strings(server, rdb, 1)?;
+        rdb_load_stream_id(server, rdb)?;
+        if rdbtype != RDB_TYPE_STREAM_LISTPACKS {
+            rdb_load_number(server, rdb)?;
+        }
+        for _ in 0..rdbLoadLen(server, rdb)? {
+            rdb_load_raw::<24>(server, rdb)?;
+            rdb_load_number(server, rdb)?;
+        }
+        for _ in 0..rdbLoadLen(server, rdb)? {
+            rdb_skip_strings(server, rdb, 1)?;
+            rdb_load_raw::<8>(server, rdb)?;
+            if rdbtype == RDB_TYPE_STREAM_LISTPACKS_3 {
+                rdb_load_raw::<8>(server, rdb)?;
+            }
+            for _ in 0..rdbLoadLen(server, rdb)? {
+                rdb_load_raw::<16>(server, rdb)?;
+            }
+        }
+    }
+    Some(())
+}
+
+/// Skips `n` lengths. `None`: bytes are missing.
+fn rdb_skip_lens(server: &mut Server, rdb: &mut Rio, n: usize) -> Option<()> {
+    (0..n).try_for_each(|_| rdbLoadLen(server, rdb).map(|_| ()))
+}
+
+/// Skips `n` strings. A compressed one stays compressed. `None`: bytes are missing, or an encoding
+/// is unknown.
+fn rdb_skip_strings(server: &mut Server, rdb: &mut Rio, n: usize) -> Option<()> {
+    for _ in 0..n {
+        let len = match rdbLoadLenByRef(server, rdb)? {
+            (len, false) => len,
+            (enctype, true) if enctype == u64::from(RDB_ENC_LZF) => {
+                let clen = rdbLoadLen(server, rdb)?;
+                rdbLoadLen(server, rdb)?;
+                clen
+            }
+            (enctype, true) => {
+                rdbLoadIntegerObject(server, rdb, enctype)?;
+                0
+            }
+        };
+        let mut left = len;
+        while left > 0 {
+            let step = left.min(RIO_TAKE_MAX as u64);
+            if !ensure_available(server, rdb, step as usize) {
+                return None;
+            }
+            rio_take(rdb, step as usize);
+            left -= step;
+        }
+    }
+    Some(())
+}
+
+/// Skips the slots that a node of a Valkey cluster was receiving. `None`: bytes are missing.
+pub fn rdb_skip_slot_import(server: &mut Server, rdb: &mut Rio) -> Option<()> {
+    rdb_skip_strings(server, rdb, 1)?;
+    for _ in 0..rdbLoadLen(server, rdb)? {
+        rdb_skip_lens(server, rdb, 2)?;
+    }
+    Some(())
 }
 
 /// Does the work of [`rdbLoadRio`]. The keys that are left in `batch`, also after an error, are the
@@ -2674,7 +2993,17 @@ fn rdb_load_rio_inner(
 ) -> Result<(), LoadStop> {
     const EOF: LoadStop = LoadStop::Eof;
     let magic: [u8; 9] = rdb_load_raw(server, rdb).ok_or(EOF)?;
-    let rdbver = rdb_version_of(&magic).ok_or(LoadStop::Reported(libc::EINVAL))?;
+    let rdbver = match rdb_version_of(&magic) {
+        Ok(rdbver) => rdbver,
+        Err(reason) => {
+            serverLog!(LL_WARNING, "{}", B(&reason));
+            return Err(LoadStop::Reported(libc::EINVAL));
+        }
+    };
+
+    if rdbflags & RDBFLAGS_REPLICATION != 0 {
+        server.repl_stream_version = rdbver;
+    }
 
     let mut db = 0;
     let (mut empty_keys_skipped, mut expired_keys_skipped, mut keys_loaded) = (0, 0, 0);
@@ -2765,9 +3094,16 @@ fn rdb_load_rio_inner(
             // C: these opcodes are unknown. The sizes of a cluster's slots are only hints, and are
             // skipped.
             RDB_OPCODE_SLOT_INFO if rdbver >= 12 => {
-                for _ in 0..3 {
-                    rdbLoadLen(server, rdb).ok_or(EOF)?;
-                }
+                rdb_skip_lens(server, rdb, 3).ok_or(EOF)?;
+                continue;
+            }
+            // In Valkey the keys of these slots are not seen before all of them have come.
+            RDB_OPCODE_SLOT_IMPORT if RDB_VERSION_VALKEY.contains(&rdbver) => {
+                rdb_skip_slot_import(server, rdb).ok_or(EOF)?;
+                serverLog!(
+                    LL_WARNING,
+                    "The RDB was made while slots of a cluster were being imported: their keys are loaded as far as they had come."
+                );
                 continue;
             }
             RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA if rdbver >= 10 => {
@@ -2801,6 +3137,10 @@ fn rdb_load_rio_inner(
                 }
                 empty_keys_skipped += 1;
                 batch.bytes.truncate(start);
+            }
+            Err(RdbLoadErr::NO_6_2_FORM) => {
+                batch.bytes.truncate(start);
+                return Err(LoadStop::Reported(libc::ENOTSUP));
             }
             Err(RdbLoadErr::OTHER) => {
                 batch.bytes.truncate(start);
@@ -2910,7 +3250,9 @@ fn rdb_load_aux(server: &mut Server, auxkey: &[u8], auxval: &[u8], rsi: Option<&
         if let Some(rsi) = rsi {
             rsi.repl_offset = number();
         }
-    } else if is("redis-ver") {
+    } else if is("repl-stream-version") {
+        server.repl_stream_version = i32::try_from(number()).unwrap_or(0);
+    } else if is("redis-ver") || is("valkey-ver") {
         serverLog!(LL_NOTICE, "Loading RDB produced by version {}", B(c_str(auxval)));
     } else if is("ctime") {
         let age = time().saturating_sub(number()).max(0);

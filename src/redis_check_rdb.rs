@@ -10,7 +10,7 @@
 //! do not.
 //!
 //! Differs: the state is a field of the server, by which the loader knows that it checks. Files up
-//! to version 12 are read, as the server does.
+//! to version 12, and Valkey's 80 and 81, are read, as the server does.
 
 use std::io::Write;
 use std::os::fd::RawFd;
@@ -23,7 +23,7 @@ use crate::server_h::*;
 use crate::sys::clock::mstime;
 use crate::sys::file::open;
 use crate::sys::socket::close;
-use crate::util::{B, atoi, c_str};
+use crate::util::{B, c_str};
 use crate::{bformat, serverLog};
 
 /// The part of the file that the checker is about to read (`RDB_CHECK_DOING_*`).
@@ -66,6 +66,8 @@ pub struct RdbCheck {
     /// The key that is read now, and its type.
     key: Option<Vec<u8>>,
     key_type: Option<u8>,
+    /// The version of the format, which the numbers of types belong to.
+    rdbver: i32,
     keys: u64,
     expires: u64,
     already_expired: u64,
@@ -100,7 +102,7 @@ fn rdbCheckError(check: &RdbCheck, offset: u64, msg: &[u8]) {
         print(&bformat!("[additional info] Reading key '{}'\n", B(c_str(key))));
     }
     if let Some(key_type) = check.key_type {
-        let name = RDB_TYPE_NAMES.get(usize::from(key_type)).unwrap_or(&"unknown");
+        let name = rdb_type_name(key_type, check.rdbver).unwrap_or("unknown");
         print(&bformat!("[additional info] Reading type {} ({})\n", key_type, name));
     }
     rdbShowGenericInfo(check);
@@ -161,13 +163,8 @@ fn check_rdb_stream(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
     let now = mstime();
     let mut magic = [0; 9];
     rioRead(rdb, &mut magic).map_err(|()| EOF)?;
-    if &magic[..5] != b"REDIS" {
-        return Err(Stop::Error(b"Wrong signature trying to load DB from file".to_vec()));
-    }
-    let rdbver = atoi(&magic[5..]);
-    if !(1..=RDB_VERSION_LOAD).contains(&rdbver) {
-        return Err(Stop::Error(bformat!("Can't handle RDB format version {}", rdbver)));
-    }
+    let rdbver = rdb_version_of(&magic).map_err(Stop::Error)?;
+    state(server).rdbver = rdbver;
 
     let mut expiretime = -1;
     loop {
@@ -231,6 +228,13 @@ fn check_rdb_stream(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
                 for _ in 0..3 {
                     rdbLoadLen(server, rdb).ok_or(EOF)?;
                 }
+                continue;
+            }
+            RDB_OPCODE_SLOT_IMPORT if RDB_VERSION_VALKEY.contains(&rdbver) => {
+                state(server).doing = Doing::READ_LEN;
+                rdb_skip_slot_import(server, rdb).ok_or(EOF)?;
+                let msg = b"Slots that were being imported, which this version can't use";
+                rdbCheckInfo(rioTell(rdb), msg);
                 continue;
             }
             RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA if rdbver >= 10 => {
@@ -352,6 +356,13 @@ mod tests {
             0
         );
         assert_eq!(check(b"REDIS0003\x07\x01k\x05\x01\x05\x05\x03ab"), 1);
+        // A hash of Valkey, without and with a time to live.
+        let mut hash = b"VALKEY080\xf3\x01j\x01\x00\x05\x16\x01k\x01\x01f\x01v".to_vec();
+        hash.extend([0xff; 8]);
+        hash.extend(b"\xff\0\0\0\0\0\0\0\0");
+        assert_eq!(check(&hash), 0);
+        hash[28] = 0x7f;
+        assert_eq!(check(&hash), 1);
         assert_eq!(check(b"REDIS0003\x02\x01k\x00\xff"), 1);
 
         let mut server = Server::default();

@@ -43,6 +43,8 @@
 //! static variables is in `ReplicationStatics`. Where a peer's bytes would break the C, they are
 //! refused; each place says so.
 
+pub mod newer_masters;
+
 use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::mem::take;
@@ -1485,7 +1487,10 @@ use FromMaster::*;
 /// | PING, REPLCONF GETACK | executed | the link |
 /// | WATCH, UNWATCH | ignored | it could only make a transaction fail that the master has executed |
 /// | other commands of 6.2 (QUIT too) | ignored | read: nobody gets the reply. Administer: not over this link |
-/// | unknown commands, too few arguments | refused, logged as critical | as in the C: a newer master's, perhaps |
+/// | unknown commands, too few arguments | refused, logged as critical | as in the C |
+///
+/// What a newer master sends, that 6.2 does not have, is translated or stops the link before it
+/// comes here: [`newer_masters`].
 ///
 /// C: it executes everything, and a command that blocks, or concerns the connection, ends the
 /// process or leaves the link in a state that no other code expects.
@@ -1557,7 +1562,7 @@ fn ignore_from_master(server: &Server, c: ClientId, name: &str) -> FromMaster {
 
 /// Returns the replication offset at which the command ends that our master's client is about to
 /// execute.
-fn offset_behind_command(server: &Server, c: ClientId) -> i64 {
+pub fn offset_behind_command(server: &Server, c: ClientId) -> i64 {
     let client = &server[c];
     let left = client.querybuf.len() + client.input.querybuf_lent_len - client.input.qb_pos;
     client.read_reploff - left as i64
@@ -1857,7 +1862,7 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     let usemark = eofmark.is_some();
     let tmpfile = server.repl_transfer_tmpfile.clone().unwrap_or_default();
     // C: finds out that the file is damaged only when the old data is gone.
-    if !use_diskless_load && !rdb_is_loadable(&tmpfile).unwrap_or(false) {
+    if !use_diskless_load && !rdb_is_loadable(server, &tmpfile).unwrap_or(false) {
         serverLog!(LL_WARNING, "Failed trying to load the MASTER synchronization DB from disk");
         replication_backoff(server, b"the RDB could not be loaded");
         cancelReplicationHandshake(server, true);
@@ -2752,6 +2757,8 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     server.masterport = port;
     backoff_reset(server);
     guard_reset(server);
+    server.repl_function_seen = false;
+    server.repl_resync_after_error = 0;
 
     let _ = setOOMScoreAdj(server, -1); // Not critical if it fails.
 
@@ -2788,6 +2795,7 @@ pub fn replicationUnsetMaster(server: &mut Server) {
     cancelReplicationHandshake(server, false);
     guard_reset(server);
     forget_unacked(server);
+    server.repl_stream_version = 0; // From here on the stream is our own.
 
     // The current id, which we have from our master, becomes the second one, good up to the current
     // offset, and a new id begins a history of our own. This has to come after the client of the

@@ -72,6 +72,7 @@ use crate::rdb::{
 use crate::replication::backoff::backoff_info;
 use crate::replication::doctor::{repl_backlog_seconds, replication_command, warn_replica_limits};
 use crate::replication::guard::{guard_info, warn_lost_writes_dir};
+use crate::replication::newer_masters::process_newer_command;
 use crate::replication::{
     FromMaster, changeReplicationId, clearReplicationId2, command_from_master,
     createReplicationBacklog, freeReplicationBacklog, getFailoverStateString,
@@ -1577,6 +1578,7 @@ pub fn resetServerStats(server: &mut Server) {
     server.stat_net_input_bytes = 0;
     server.stat_net_output_bytes = 0;
     server.stat_unexpected_error_replies = 0;
+    server.stat_untranslated_commands = 0;
     server.stat_total_error_replies = 0;
     server.stat_dump_payload_sanitizations = 0;
     server.aof_delayed_fsync = 0;
@@ -2531,9 +2533,13 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
             || !(server.propagate_in_transaction || server.in_exec || server.in_eval)
     );
 
-    // What our master may send is not what a client may send.
+    // What our master may send is not what a client may send, and a newer master sends more than we
+    // know.
     let client_flags = server.clients[c].flags;
     if client_flags & CLIENT_MASTER != 0 {
+        if let Some(processed) = process_newer_command(server, c, argv) {
+            return processed;
+        }
         match command_from_master(server, c, argv) {
             FromMaster::Execute => {}
             FromMaster::Ignore => return C_OK,
@@ -3358,6 +3364,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              tracking_total_items:{}\r\n\
              tracking_total_prefixes:{}\r\n\
              unexpected_error_replies:{}\r\n\
+             replica_untranslated_commands:{}\r\n\
              total_error_replies:{}\r\n\
              dump_payload_sanitizations:{}\r\n\
              total_reads_processed:{}\r\n\
@@ -3392,6 +3399,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             trackingGetTotalItems(server),
             trackingGetTotalPrefixes(server),
             server.stat_unexpected_error_replies,
+            server.stat_untranslated_commands,
             server.stat_total_error_replies,
             server.stat_dump_payload_sanitizations,
             server.stat_total_reads_processed,

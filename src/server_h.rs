@@ -81,6 +81,9 @@ pub const CHILD_TYPE_MODULE: i32 = 4;
 pub const REPL_DISKLESS_LOAD_DISABLED: i32 = 0;
 pub const REPL_DISKLESS_LOAD_WHEN_DB_EMPTY: i32 = 1;
 pub const REPL_DISKLESS_LOAD_SWAPDB: i32 = 2;
+pub const PROPAGATION_ERR_BEHAVIOR_IGNORE: i32 = 0;
+pub const PROPAGATION_ERR_BEHAVIOR_DISCONNECT: i32 = 1;
+pub const PROPAGATION_ERR_BEHAVIOR_PANIC: i32 = 2;
 
 pub const RDB_CHILD_TYPE_NONE: i32 = 0;
 pub const RDB_CHILD_TYPE_DISK: i32 = 1;
@@ -997,6 +1000,8 @@ pub struct Server {
     pub ClientsPeakMemInput: [usize; CLIENTS_PEAK_MEM_USAGE_SLOTS],
     pub ClientsPeakMemOutput: [usize; CLIENTS_PEAK_MEM_USAGE_SLOTS],
     pub stat_unexpected_error_replies: i64,
+    /// The number of commands of our master that have no form of 6.2.
+    pub stat_untranslated_commands: i64,
     pub stat_total_error_replies: i64,
     pub stat_dump_payload_sanitizations: i64,
     pub stat_total_reads_processed: i64,
@@ -1205,6 +1210,17 @@ pub struct Server {
     pub repl_lost_writes_dir: Option<Vec<u8>>,
     /// How many seconds pass at most before a link that does not last is tried again.
     pub repl_backoff_max: i32,
+    /// The version of the RDB format of the server whose commands the stream of our master has; 0 if
+    /// it is not known. With one above ours the commands are those of a newer server.
+    pub repl_stream_version: i32,
+    /// The first error that a command of our master has caused, until it was looked at.
+    pub repl_stream_error: Option<Vec<u8>>,
+    /// When an error of a command of our master last led to a full resync; 0 for never.
+    pub repl_resync_after_error: i64,
+    /// The warning about the function libraries of our master was logged.
+    pub repl_function_seen: bool,
+    /// PROPAGATION_ERR_BEHAVIOR_*: what becomes of a command of our master that fails.
+    pub propagation_error_behavior: i32,
     pub repl_disable_tcp_nodelay: bool,
     pub slave_priority: i32,
     pub replica_announced: bool,

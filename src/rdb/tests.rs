@@ -37,7 +37,11 @@ fn save(server: &mut Server) -> Vec<u8> {
 
 /// A file of this version with these contents, with its end and checksum.
 fn file(version: i32, body: &[&[u8]]) -> Vec<u8> {
-    let mut file = bformat!("REDIS{:04}", version);
+    let mut file = if version < 80 {
+        bformat!("REDIS{:04}", version)
+    } else {
+        bformat!("VALKEY{:03}", version)
+    };
     file.extend(body.concat());
     file.push(RDB_OPCODE_EOF);
     if version >= 5 {
@@ -273,7 +277,23 @@ fn versions() {
             assert_eq!(loaded.unwrap_err().raw_os_error(), Some(libc::EINVAL), "{version}");
         }
     }
-    for magic in ["REDIS00xx", "RADIS0009", "VALKEY080"] {
+    // Valkey has versions of its own, with its own name.
+    for (magic, is_read) in [
+        ("VALKEY080", true),
+        ("VALKEY081", true),
+        ("VALKEY079", false),
+        ("VALKEY082", false),
+        ("VALKEY011", false),
+        ("VALKEYxyz", false),
+        ("REDIS0080", false),
+        ("REDIS0081", false),
+    ] {
+        let mut server = new_server();
+        let file = [magic.as_bytes(), &body.concat(), b"\xff\0\0\0\0\0\0\0\0"].concat();
+        assert_eq!(load(&mut server, &file, RDBFLAGS_NONE).is_ok(), is_read, "{magic}");
+        assert_eq!(get(&server, 1, b"k").is_some(), is_read, "{magic}");
+    }
+    for magic in ["REDIS00xx", "RADIS0009", "VALKEY"] {
         assert!(load(&mut new_server(), &[magic.as_bytes(), b"\xff"].concat(), 0).is_err());
     }
 
@@ -292,12 +312,108 @@ fn versions() {
     for i in 0..4 {
         assert!(load(&mut new_server(), &file(9, &newer[i..]), 0).is_err());
     }
+    let import = b"\xf3\x28aaaaaaaaaabbbbbbbbbbccccccccccdddddddddd\x02\x00\x05\x07\x41\x00";
+    let of_valkey = [&[&import[..]], &newer[..]].concat();
+    let mut server = new_server();
+    load(&mut server, &file(80, &of_valkey), 0).unwrap();
+    assert_eq!(get(&server, 0, b"k").unwrap(), b"v");
+    assert!(skim(&file(80, &of_valkey)).is_ok() && skim(&file(12, &newer)).is_ok());
+    assert!(load(&mut new_server(), &file(12, &of_valkey), 0).is_err());
+    assert!(skim(&file(12, &of_valkey)).is_err());
 
     // Types that we don't have end it, and those that are newer than the file.
     for type_ in (6..=8).chain(22..=23).chain(26..=60) {
         let value = [type_, 1, b'k', 1, b'v', 0, 0];
         assert!(load(&mut new_server(), &file(12, &[&value]), 0).is_err(), "{type_}");
+        assert!(skim(&file(12, &[&value])).is_err(), "{type_}");
     }
+    for type_ in (6..=8).chain(23..=60) {
+        let value = [type_, 1, b'k', 1, b'v', 0, 0];
+        assert!(load(&mut new_server(), &file(80, &[&value]), 0).is_err(), "{type_}");
+        assert!(skim(&file(80, &[&value])).is_err(), "{type_}");
+    }
+}
+
+/// What `rdb_is_loadable` says of a file of a newer version.
+fn skim(file: &[u8]) -> Result<(), String> {
+    let rdbver = rdb_version_of(file.first_chunk().unwrap()).unwrap();
+    let mut rdb = rioInitWithBuffer(file.to_vec());
+    rdb_skim(&mut new_server(), &mut rdb, rdbver)
+        .map_err(|reason| String::from_utf8_lossy(&reason).into_owned())
+}
+
+/// A hash whose fields can have a time to live is loaded if none of them has one. Else the error
+/// names it, and is found before anything is loaded.
+#[test]
+fn hashes_with_field_times() {
+    let none = &(-1i64).to_le_bytes()[..];
+    let some = &1_900_000_000_000i64.to_le_bytes()[..];
+    for (version, type_, without, with) in [
+        (
+            80,
+            RDB_TYPE_HASH_2,
+            [b"\x02\x01f\x01v", none, b"\x00\xc0\x0c", none].concat(),
+            [b"\x02\x01f\x01v", none, b"\x00\xc0\x0c", some].concat(),
+        ),
+        (
+            12,
+            RDB_TYPE_HASH_METADATA,
+            b"\0\0\0\0\0\0\0\0\x02\x00\x01f\x01v\x00\x00\xc0\x0c".to_vec(),
+            b"\0\0\0\0\0\0\0\0\x02\x00\x01f\x01v\x01\x00\xc0\x0c".to_vec(),
+        ),
+        (
+            12,
+            RDB_TYPE_HASH_LISTPACK_EX,
+            [vec![0; 8], listpack(&["f", "v", "0", "", "12", "0"])].concat(),
+            [vec![0; 8], listpack(&["f", "v", "0", "", "12", "190000"])].concat(),
+        ),
+    ] {
+        let key = [b"\x00\x05first\x01v", &[type_, 4][..], b"hash"].concat();
+        let rdb = file(version, &[&key, &without]);
+        let mut server = new_server();
+        load(&mut server, &rdb, RDBFLAGS_REPLICATION).unwrap();
+        assert_eq!(server.repl_stream_version, version);
+        let dict = &server.db[0].dict;
+        let ValueRef::Aggregate(AggregateRef::Hash(hash)) = dict.get(dict.find(b"hash").unwrap())
+        else {
+            panic!("a hash")
+        };
+        assert_eq!(hashTypeLength(hash), 2);
+        assert_eq!(skim(&rdb), Ok(()));
+
+        let rdb = file(version, &[&key, &with]);
+        let error = load(&mut new_server(), &rdb, 0).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOTSUP), "{type_}");
+        let said = skim(&rdb).unwrap_err();
+        let expected = format!("key 'hash' has a value of type {type_} (");
+        assert!(said.contains(&expected) && said.contains("before offset"), "{said}");
+        // In a payload of DUMP.
+        let mut payload = rioInitWithBuffer(with);
+        let value = rdbLoadObject(&mut new_server(), type_, &mut payload, b"k", version);
+        assert_eq!(value.err(), Some(RdbLoadErr::NO_6_2_FORM), "{type_}");
+    }
+}
+
+/// The version of the stream is in the file of a replica of a newer master, and of nobody else.
+#[test]
+fn version_of_the_stream() {
+    let saved = |masterhost: Option<Vec<u8>>, version| {
+        let mut server = new_server();
+        (server.masterhost, server.repl_stream_version) = (masterhost, version);
+        let rsi = rdbSaveInfo { repl_stream_db: 3, ..Default::default() };
+        let mut rdb = rioInitWithBuffer(Vec::new());
+        rdbSaveRio(&mut server, &mut rdb, RDBFLAGS_NONE, Some(&rsi)).unwrap();
+        rio_into_buffer(rdb)
+    };
+    let has_it = |file: &[u8]| memchr::memmem::find(file, b"repl-stream-version").is_some();
+    let master = Some(b"host".to_vec());
+    let file = saved(master.clone(), 80);
+    for flags in [RDBFLAGS_NONE, RDBFLAGS_REPLICATION] {
+        let mut server = new_server();
+        load(&mut server, &file, flags).unwrap();
+        assert_eq!(server.repl_stream_version, 80);
+    }
+    assert!(has_it(&file) && !has_it(&saved(master, 9)) && !has_it(&saved(None, 80)));
 }
 
 #[test]
@@ -858,25 +974,42 @@ fn damaged_values_never_panic() {
         (RDB_TYPE_HASH_METADATA, b"\0\0\0\0\0\0\0\0\x02\x00\x01f\x01v\x00\x00\xc0\x0c".to_vec()),
         (RDB_TYPE_HASH_LISTPACK_EX, [vec![0; 8], listpack(&["f", "v", "0"])].concat()),
         (RDB_TYPE_HASH_ZIPMAP, string(b"\x02\x01f\x01\x00v\x00\x02\x0112?\xff")),
+        (RDB_TYPE_ZSET_2, b"\x01\x01m\0\0\0\0\0\0\xf0\x3f".to_vec()),
+        (RDB_TYPE_ZSET, b"\x01\x01m\x031.5".to_vec()),
+        (RDB_TYPE_LIST, b"\x02\xc0\x07\x01b".to_vec()),
+        (RDB_TYPE_HASH, b"\x01\x01f\xc3\x05\x14\x00a\xe0\x0a\x00".to_vec()),
     ]
     .into_iter()
     .enumerate()
     {
         newer.push([&[type_, 1, b'a' + i as u8], &bytes[..]].concat());
     }
-    let newer = file(12, &newer.iter().map(|v| &v[..]).collect::<Vec<_>>());
+    let parts = |values: &[Vec<u8>]| values.concat();
+    let redis = file(12, &[&parts(&newer)]);
+    // The types from 22 on are others.
+    newer.retain(|value| value[0] < RDB_TYPE_HASH_2);
+    let none = (-1i64).to_le_bytes();
+    newer.push([&[RDB_TYPE_HASH_2, 1, b'y', 1, 1, b'f', 1, b'v'], &none[..]].concat());
+    let valkey = file(80, &[&parts(&newer)]);
     let mut plain = everything();
     plain.rdb_compression = false;
-    for whole in [newer, save(&mut plain)] {
+    for whole in [&redis, &valkey] {
+        load(&mut new_server(), whole, 0).unwrap();
+        skim(whole).unwrap();
+    }
+    for whole in [redis, valkey, save(&mut plain)] {
         for at in 9..whole.len() {
             for flip in [1, 0x80, 0xff] {
                 let mut damaged = whole.clone();
                 damaged[at] ^= flip;
                 let mut server = new_server();
                 server.skip_checksum_validation = true;
-                if load(&mut server, &damaged, RDBFLAGS_ALLOW_DUP).is_ok() {
+                let loaded = load(&mut server, &damaged, RDBFLAGS_ALLOW_DUP).is_ok();
+                if loaded {
                     exercise(&mut server);
                 }
+                // What can be loaded is not refused before.
+                assert!(skim(&damaged).is_ok() || !loaded, "{at}");
             }
             assert!(load(&mut new_server(), &whole[..at], 0).is_err());
         }

@@ -1606,7 +1606,7 @@ fn streamTypeLookupWriteOrCreate(
 /// Parses an id: `<ms>-<seq>`, or `<ms>`, for which the sequence number is `missing_seq`. Unless
 /// `strict` is set, `-` and `+` are the smallest and the greatest id. Returns `None` for an invalid
 /// id.
-fn stream_parse_id_bytes(o: &[u8], missing_seq: u64, strict: bool) -> Option<streamID> {
+pub fn stream_parse_id_bytes(o: &[u8], missing_seq: u64, strict: bool) -> Option<streamID> {
     // No id is that long; the C copies it to a buffer of 128 bytes.
     if o.len() > 127 {
         return None;
@@ -2407,13 +2407,6 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
         mkstream = true;
     }
-    // C: a master of version 7 propagates the last id of a group with ENTRIESREAD, after an
-    // XREADGROUP with NOACK. The id is taken; the number of entries read is dropped, as a group of
-    // 6.2 does not have it.
-    let has_entries_read = argc == 7
-        && eq_ignore_case(&argv[5], b"ENTRIESREAD")
-        && (server.master == Some(c) || server[c].id == CLIENT_ID_AOF);
-
     // All subcommands except HELP have a key and a group. Look both up once, for the checks that
     // they share.
     let (mut o, mut key, mut grpname) = (None, &b""[..], &b""[..]);
@@ -2496,7 +2489,7 @@ pub fn xgroupCommand(server: &mut Server, c: ClientId, argv: &Args) {
         } else {
             addReplyError(server, c, b"-BUSYGROUP Consumer Group name already exists");
         }
-    } else if is(b"SETID") && (argc == 5 || has_entries_read) {
+    } else if is(b"SETID") && argc == 5 {
         let Some(o) = o else { return };
         let id = if c_str(&argv[4]) == b"$" {
             server.db[db].dict.stream(o).last_id

@@ -13,7 +13,8 @@ pub enum Value {
     List(Vec<Vec<u8>>),
     Set(BTreeSet<Vec<u8>>),
     Hash(BTreeMap<Vec<u8>, Vec<u8>>),
-    /// In the order of the set, with the scores' text: 17 digits tell every double.
+    /// In the order of the set, with the scores as the shortest text that tells the double: 6.2 has
+    /// 17 digits of it, and servers from 7.2 on the shortest.
     SortedSet(Vec<(Vec<u8>, String)>),
     Stream(Stream),
 }
@@ -106,7 +107,11 @@ fn key(c: &mut Conn, name: &[u8]) -> Key {
         "hash" => Value::Hash(pairs(&ask(&[b"HGETALL", name])).into_iter().collect()),
         "zset" => {
             let pairs = pairs(&ask(&[b"ZRANGE", name, b"0", b"-1", b"WITHSCORES"]));
-            let text = |score: Vec<u8>| String::from_utf8(score).unwrap();
+            let text = |score: Vec<u8>| {
+                let score = String::from_utf8(score).unwrap();
+                let double: f64 = score.parse().unwrap_or_else(|_| panic!("a score: {score}"));
+                format!("{double:e}")
+            };
             Value::SortedSet(pairs.into_iter().map(|(m, s)| (m, text(s))).collect())
         }
         "stream" => {
