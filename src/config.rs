@@ -1444,10 +1444,6 @@ fn not_supported_but(name: &[u8], only: &str) -> ConfigError {
     bformat!("this is not supported: the only value of '{}' is '{}'", B(name), only)
 }
 
-fn is_valid_gopher_enabled(val: bool, _update: bool) -> Result<(), ConfigError> {
-    if val { Err(not_supported_but(b"gopher-enabled", "no")) } else { Ok(()) }
-}
-
 fn is_valid_cluster_enabled(val: bool, _update: bool) -> Result<(), ConfigError> {
     if val { Err(not_supported_but(b"cluster-enabled", "no")) } else { Ok(()) }
 }
@@ -1623,7 +1619,7 @@ pub const configs: &[standardConfig] = &[
     bool_config!("lazyfree-lazy-user-flush", None, MODIFIABLE_CONFIG, lazyfree_lazy_user_flush, false, None, None),
     bool_config!("repl-disable-tcp-nodelay", None, MODIFIABLE_CONFIG, repl_disable_tcp_nodelay, false, None, None),
     bool_config!("repl-diskless-sync", None, MODIFIABLE_CONFIG, repl_diskless_sync, false, None, None),
-    absent_bool!("gopher-enabled", None, MODIFIABLE_CONFIG, false, Some(is_valid_gopher_enabled)),
+    bool_config!("gopher-enabled", None, MODIFIABLE_CONFIG, gopher_enabled, false, None, None),
     bool_config!("aof-rewrite-incremental-fsync", None, MODIFIABLE_CONFIG, aof_rewrite_incremental_fsync, true, None, None),
     bool_config!("no-appendfsync-on-rewrite", None, MODIFIABLE_CONFIG, aof_no_fsync_on_rewrite, false, None, None),
     absent_bool!("cluster-require-full-coverage", None, MODIFIABLE_CONFIG, true, None),

@@ -28,6 +28,7 @@
 //! allocator's own interface takes raw pointers). STRUCTSIZE and SDSLEN speak of our structures.
 
 use std::backtrace::Backtrace;
+use std::ffi::CString;
 use std::fmt::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::panic::PanicHookInfo;
@@ -65,8 +66,11 @@ use crate::server::{
     RESTART_SERVER_CONFIG_REWRITE, RESTART_SERVER_GRACEFULLY, genRedisInfoString, restartServer,
 };
 use crate::server_h::*;
-use crate::sys::alloc::{zmalloc_good_size, zmalloc_set_oom_handler};
+use crate::sys::alloc::{
+    mallctl_action, mallctl_number, mallctl_text, zmalloc_good_size, zmalloc_set_oom_handler,
+};
 use crate::sys::clock::{usleep, ustime};
+use crate::sys::errno::strerror;
 use crate::sys::fork::getpid;
 use crate::sys::proc::os_page_size;
 use crate::sys::random::random_u64;
@@ -453,6 +457,50 @@ fn debug_protocol_command(server: &mut Server, c: ClientId, argv: &Args) {
     }
 }
 
+/// Returns an argument as a text for C, up to its first NUL.
+fn c_name(arg: &[u8]) -> CString {
+    CString::new(c_str(arg)).unwrap_or_default()
+}
+
+/// DEBUG MALLCTL key [value]: reads a number of the allocator's, and sets it.
+///
+/// C: sets whatever there is, a pointer for instance. Here it is what cannot end the process.
+fn mallctl_int(server: &mut Server, c: ClientId, argv: &Args) {
+    let mut val = None;
+    if argv.len() > 3 {
+        match getLongLongFromObjectOrReply(server, c, &argv[3], None) {
+            Ok(number) => val = Some(number),
+            Err(()) => return,
+        }
+    }
+    match mallctl_number(&c_name(&argv[2]), val) {
+        Ok(old) => addReplyLongLong(server, c, old),
+        Err(error) => addReplyError(server, c, strerror(error).as_bytes()),
+    }
+}
+
+/// DEBUG MALLCTL-STR key [value]: reads a text of the allocator's; with the value VOID has it do
+/// something that has no value.
+///
+/// C: takes anything for a text, and sets texts as well, which jemalloc has none of that are of use
+/// while it runs.
+fn mallctl_string(server: &mut Server, c: ClientId, argv: &Args) {
+    let name = c_name(&argv[2]);
+    let result = match mallctl_text(&name) {
+        Ok(text) if argv.len() == 3 => {
+            addReplyBulkCBuffer(server, c, &text);
+            return;
+        }
+        Ok(_) => Err(libc::EPERM),
+        Err(_) if argv.len() > 3 && c_str(&argv[3]) == b"VOID" => mallctl_action(&name),
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => addReply(server, c, shared::ok),
+        Err(error) => addReplyError(server, c, strerror(error).as_bytes()),
+    }
+}
+
 /// DEBUG subcommand [argument ..]; DEBUG HELP lists them.
 pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let argc = argv.len();
@@ -491,6 +539,10 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
             "    commands, without the script having to enable effects replication.",
             "OBJECT <key>",
             "    Show low level info about `key` and associated value.",
+            "MALLCTL <key> [<val>]",
+            "    Get or set a malloc tuning integer.",
+            "MALLCTL-STR <key> [<val>]",
+            "    Get or set a malloc tuning string.",
             "OOM",
             "    Crash the server simulating an out-of-memory error.",
             "PANIC",
@@ -697,6 +749,10 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         } else {
             addReplyError(server, c, b"CONFIG-REWRITE-FORCE-ALL failed");
         }
+    } else if is("mallctl") && argc >= 3 {
+        mallctl_int(server, c, argv);
+    } else if is("mallctl-str") && argc >= 3 {
+        mallctl_string(server, c, argv);
     } else if is("pause-cron") && argc == 3 {
         server.pause_cron = atoi(&argv[2]) != 0;
         addReply(server, c, shared::ok);

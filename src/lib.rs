@@ -121,6 +121,9 @@ pub mod scripting;
 /// `pubsub.c`: channels and patterns.
 pub mod pubsub;
 
+/// `gopher.c`: keys served by the Gopher protocol.
+pub mod gopher;
+
 /// `tracking.c`: client side caching.
 pub mod tracking;
 

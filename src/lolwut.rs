@@ -31,8 +31,7 @@ fn lolwutUnstableCommand(server: &mut Server, c: ClientId) {
 /// Returns the picture with the text below it, and the version at the end.
 fn signed(mut rendered: Vec<u8>, text: &str) -> Vec<u8> {
     rendered.extend_from_slice(text.as_bytes());
-    rendered.extend_from_slice(REDIS_VERSION.as_bytes());
-    rendered.push(b'\n');
+    rendered.extend_from_slice(format!("{REDIS_VERSION}, fidelis {FIDELIS_VERSION}\n").as_bytes());
     rendered
 }
 

@@ -25,7 +25,7 @@
 //! # What differs
 //!
 //! Absent: I/O threads and all that is named after them (`getIOPendingCount` to
-//! `handleClientsWithPendingReadsUsingThreads`), modules, TLS, Gopher, and the functions for C
+//! `handleClientsWithPendingReadsUsingThreads`), modules, TLS, and the functions for C
 //! strings and reference counts: `sdsZmallocSize`, `getStringObjectSdsUsedMemory`, `getStringObjectLen`, `dupClientReplyValue`,
 //! `freeClientReplyValue`, `listMatchObjects`, `addReplySds`, `addReplyBulkSds`,
 //! `setDeferredReplyBulkSds`, `addReplyErrorSds`, `deferredAfterErrorReply`, `freeClientArgv`. The
@@ -49,6 +49,7 @@ use crate::db::KeyHashHint;
 use crate::ds::adlist::*;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
 use crate::ds::rax::{raxNext, raxSeek, raxStart};
+use crate::gopher::processGopherRequest;
 use crate::keyspace::ValueRef;
 use crate::log::{LL_VERBOSE, LL_WARNING, get_log_level};
 use crate::lookahead::*;
@@ -2139,6 +2140,19 @@ fn process_input_with(
                 match processInlineBuffer(server, c, &qb) {
                     Ok(argv) => inline = argv,
                     Err(()) => break, // The line is not complete, or it was an error and the client will be closed.
+                }
+                // C: a newline of a replica or a master, which keeps the link alive, is one as well.
+                if server.gopher_enabled
+                    && matches!(inline.as_args().iter().next(), None | Some([b'/', ..]))
+                    && inline.as_args().len() <= 1
+                    && server[c].flags & (CLIENT_MASTER | CLIENT_SLAVE) == 0
+                {
+                    let input = &mut server.clients[c].input;
+                    input.qb_pos = input.qb_parsed;
+                    processGopherRequest(server, c, &inline.as_args());
+                    resetClient(server, c);
+                    server[c].flags |= CLIENT_CLOSE_AFTER_REPLY;
+                    break;
                 }
                 inline.as_args()
             } else {

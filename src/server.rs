@@ -2997,7 +2997,7 @@ const GIT_DIRTY: i32 = 0;
 
 /// Returns a number that differs between builds of different versions (`release.c`).
 fn redisBuildId() -> u64 {
-    let id = ["fidelis", env!("CARGO_PKG_VERSION"), REDIS_VERSION, GIT_SHA1].concat();
+    let id = ["fidelis", FIDELIS_VERSION, REDIS_VERSION, GIT_SHA1].concat();
     crate::crc64::crc64(0, id.as_bytes())
 }
 
@@ -3056,7 +3056,8 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              lru_clock:{}\r\n\
              executable:{}\r\n\
              config_file:{}\r\n\
-             io_threads_active:0\r\n",
+             io_threads_active:0\r\n\
+             fidelis_version:{}\r\n",
             REDIS_VERSION,
             GIT_SHA1,
             GIT_DIRTY,
@@ -3077,6 +3078,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             server.lruclock,
             B(server.executable.as_deref().unwrap_or_default()),
             B(server.configfile.as_deref().unwrap_or_default()),
+            FIDELIS_VERSION,
         );
     }
 
@@ -3672,13 +3674,14 @@ pub fn createPidFile(server: &mut Server) {
 /// Prints the version on standard output and exits with 0 (`--version`).
 pub fn version() -> ! {
     println!(
-        "Redis server v={} sha={}:{} malloc={} bits={} build={:x}",
+        "Redis server v={} sha={}:{} malloc={} bits={} build={:x} fidelis={}",
         REDIS_VERSION,
         GIT_SHA1,
         GIT_DIRTY,
         ZMALLOC_LIB,
         usize::BITS,
-        redisBuildId()
+        redisBuildId(),
+        FIDELIS_VERSION
     );
     std::process::exit(0);
 }

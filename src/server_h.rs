@@ -397,6 +397,8 @@ pub const CONFIG_DEFAULT_PROC_TITLE_TEMPLATE: &[u8] = b"{title} {listen-addr} {s
 
 /// The version of Redis that we behave as, in INFO, HELLO, LOLWUT and the RDB's AUX fields.
 pub const REDIS_VERSION: &str = "6.2.16";
+/// Our own version, in INFO, LOLWUT and `--version`.
+pub const FIDELIS_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// `REDIS_VERSION` as a number: 0x00MMmmpp.
 pub const REDIS_VERSION_NUM: i64 = 0x0006_0210;
 
@@ -943,6 +945,8 @@ pub struct Server {
     /// The end of the pause, in milliseconds as `steady_ms` counts them.
     pub client_pause_end_time: mstime_t,
     pub paused_clients: List<ClientId>,
+    /// Whether keys that begin with a slash are served by the Gopher protocol.
+    pub gopher_enabled: bool,
     pub protected_mode: bool,
     pub events_processed_while_blocked: i64,
     /// When an HTTP request was last logged (seconds).

@@ -281,12 +281,6 @@ fn configuration_errors() {
             "cluster-enabled yes",
             "this is not supported: the only value of 'cluster-enabled' is 'no'",
         ),
-        (
-            "gopher-enabled yes\n",
-            1,
-            "gopher-enabled yes",
-            "this is not supported: the only value of 'gopher-enabled' is 'no'",
-        ),
     ] {
         std::fs::write(dir.path("bad.conf"), conf).unwrap();
         let out = run(&dir.0, &["bad.conf"], "");
@@ -537,6 +531,7 @@ fn info_sections() {
     assert!(titles(&mut c, "all").contains(&"Commandstats".to_string()));
     for (field, want) in [
         ("redis_version", "6.2.16"),
+        ("fidelis_version", env!("CARGO_PKG_VERSION")),
         ("redis_mode", "standalone"),
         ("arch_bits", "64"),
         ("process_id", &server.pid().to_string()),
@@ -1307,10 +1302,7 @@ fn every_line_a_rewrite_writes() {
     }
 
     // What is asked for by hand, and would be believed to work, is refused.
-    for (set, why) in [
-        ("activedefrag yes", "Active defragmentation cannot be enabled"),
-        ("gopher-enabled yes", "'gopher-enabled' is 'no'"),
-    ] {
+    for (set, why) in [("activedefrag yes", "Active defragmentation cannot be enabled")] {
         let reply = c.ask(&format!("CONFIG SET {set}"));
         assert!(reply.starts_with("-ERR Invalid argument") && reply.contains(why), "{reply}");
     }
@@ -1389,4 +1381,101 @@ fn bounds_of_numbers() {
         c.ask("CONFIG GET active-defrag-ignore-bytes"),
         "[active-defrag-ignore-bytes 2097152]"
     );
+}
+
+/// Who we are, where programs look for who a Redis is: at the end of what they parse.
+#[test]
+fn our_own_version() {
+    let own = env!("CARGO_PKG_VERSION");
+    let out = Command::new(OURS).arg("--version").output().unwrap();
+    let out = String::from_utf8(out.stdout).unwrap();
+    assert!(out.starts_with("Redis server v=6.2.16 sha=00000000:0 malloc=jemalloc-"), "{out}");
+    assert!(out.ends_with(&format!(" fidelis={own}\n")), "{out}");
+    let server = TestServer::start(&[]);
+    for line in ["LOLWUT", "LOLWUT VERSION 5", "LOLWUT VERSION 99"] {
+        let text = server.conn().ask(line);
+        assert!(text.ends_with(&format!("Redis ver. 6.2.16, fidelis {own}\n")), "{line}: {text}");
+    }
+    let info = server.conn().ask("INFO server");
+    assert!(info.ends_with(&format!("\r\nfidelis_version:{own}\r\n")), "{info}");
+}
+
+/// Gopher: one line in, a text out, and the end; keys that begin with a slash. It can be had without
+/// a password, as in the C.
+#[test]
+fn gopher() {
+    let server = TestServer::start(&["--gopher-enabled", "yes"]);
+    let mut c = server.conn();
+    for line in ["SET / welcome", "SET /n 12", "RPUSH /list x"] {
+        c.ask(line);
+    }
+    let item = |text: &str| format!("i{text}\t(NULL)\t(NULL)\t0\r\n");
+    let error = |text: &str| item(text) + &item("Redis Gopher server");
+    let nothing = error("Error: no content at the specified key");
+    for (line, answer) in [
+        ("\r\n", "welcome"),
+        ("/\r\n/n\r\n", "welcome"),
+        ("/n\n", "12"),
+        ("/nosuch\r\n", &nothing),
+        ("/list\r\n", &error("Error: selected key type is invalid for Gopher output")),
+        // Anything else is an inline command.
+        ("GET /n\r\nPING\r\nQUIT\r\n", "$2\r\n12\r\n+PONG\r\n+OK\r\n"),
+    ] {
+        assert_eq!(to_the_end(server.port, line.as_bytes()), answer, "{line:?}");
+    }
+    assert_eq!(c.cmd(&["/n"]).text(), "-ERR unknown command `/n`, with args beginning with: ");
+    c.ask("CONFIG SET requirepass secret");
+    assert_eq!(to_the_end(server.port, b"/n\r\n"), "12");
+    c.ask("CONFIG SET gopher-enabled no");
+    assert_eq!(
+        to_the_end(server.port, b"/n\r\nQUIT\r\n"),
+        "-NOAUTH Authentication required.\r\n+OK\r\n"
+    );
+}
+
+/// With Gopher, an empty line of a replica is a sign of life, as without.
+#[test]
+fn gopher_and_replicas() {
+    let args = ["--gopher-enabled", "yes"];
+    let master = TestServer::start(&args);
+    let replica = TestServer::start(&args).replica_of(&master);
+    let mut link = master.conn();
+    link.ask("REPLCONF listening-port 1");
+    link.send(&["SYNC"]);
+    wait_for("it is a replica", || master.info("connected_slaves") == "2");
+    link.raw(b"\n").unwrap();
+    master.cmd(&["SET", "k", "v"]);
+    assert_same_data(&master, &replica);
+    assert_eq!(master.info("connected_slaves"), "2");
+    assert_eq!(master.info("sync_full"), "2");
+}
+
+/// DEBUG MALLCTL and MALLCTL-STR: what jemalloc tells, what it can be set to, and what would end the
+/// process.
+#[test]
+fn the_allocator_can_be_asked() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let page: i64 = c.ask("DEBUG MALLCTL arenas.page").parse().unwrap();
+    assert!(page >= 4096);
+    assert!(c.ask("DEBUG MALLCTL-STR version").starts_with("5."));
+    assert_eq!(c.ask("DEBUG MALLCTL background_thread 1"), "1");
+    assert_eq!(c.ask("DEBUG MALLCTL arenas.dirty_decay_ms 9999"), "10000");
+    assert_eq!(c.ask("DEBUG MALLCTL arenas.dirty_decay_ms"), "9999");
+    assert_eq!(c.ask("DEBUG MALLCTL-STR thread.tcache.flush VOID"), "OK");
+    assert_eq!(c.ask("DEBUG MALLCTL-STR arena.0.purge VOID"), "OK");
+    for (line, error) in [
+        ("MALLCTL nosuch", "No such file or directory"),
+        ("MALLCTL-STR nosuch", "No such file or directory"),
+        ("MALLCTL arenas.page x", "value is not an integer or out of range"),
+        ("MALLCTL arena.0.extent_hooks 1", "Operation not permitted"),
+        ("MALLCTL tcache.flush 1000000", "Operation not permitted"),
+        ("MALLCTL-STR stats.allocated", "Invalid argument"),
+        ("MALLCTL-STR arena.0.reset VOID", "Operation not permitted"),
+        ("MALLCTL-STR arena.0.destroy VOID", "Operation not permitted"),
+        ("MALLCTL-STR arena.0.dss primary", "Operation not permitted"),
+    ] {
+        assert_eq!(c.ask(&format!("DEBUG {line}")), format!("-ERR {error}"), "{line}");
+    }
+    assert_eq!(c.ask("PING"), "PONG");
 }

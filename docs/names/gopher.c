@@ -1,3 +1,3 @@
-# gopher.c, 2 functions. Not ported yet.
+# gopher.c, 2 functions. Here: src/gopher.rs
 addReplyGopherItem
 processGopherRequest

@@ -286,6 +286,118 @@ pub fn jemalloc_stats_text() -> Vec<u8> {
     text
 }
 
+/// Tells whether `name` is one of `known`, in which `<i>` stands for the number of an arena.
+fn is_one_of(name: &CStr, known: &[&str]) -> bool {
+    let part = |part: &str| match part {
+        number if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) => "<i>".into(),
+        word => word.to_string(),
+    };
+    let Ok(name) = name.to_str() else { return false };
+    let name = name.split('.').map(part).collect::<Vec<_>>().join(".");
+    known.contains(&&name[..])
+}
+
+/// Numbers that can be set without a danger to the process. Others of jemalloc's are pointers,
+/// functions, or places in arrays that it does not check.
+const WRITABLE: &[&str] = &[
+    "epoch",
+    "background_thread",
+    "max_background_threads",
+    "thread.tcache.enabled",
+    "arena.<i>.dirty_decay_ms",
+    "arena.<i>.muzzy_decay_ms",
+    "arenas.dirty_decay_ms",
+    "arenas.muzzy_decay_ms",
+];
+/// What does something, and has no value.
+const ACTIONS: &[&str] =
+    &["thread.tcache.flush", "thread.idle", "arena.<i>.purge", "arena.<i>.decay"];
+/// Texts.
+const TEXTS: &[&str] = &[
+    "version",
+    "config.malloc_conf",
+    "opt.dss",
+    "opt.junk",
+    "opt.metadata_thp",
+    "opt.percpu_arena",
+    "opt.thp",
+    "opt.stats_print_opts",
+    "opt.stats_interval_opts",
+    "opt.zero_realloc",
+    "arena.<i>.dss",
+];
+
+/// Reads a number of jemalloc's, and sets it if `val` is given. `Err` is the error number.
+///
+/// The size of the number is found by trying, from eight bytes down.
+pub fn mallctl_number(name: &CStr, val: Option<i64>) -> Result<i64, i32> {
+    if val.is_some() && !is_one_of(name, WRITABLE) {
+        // Whether there is such a name at all is said first.
+        return mallctl_number(name, None).and(Err(libc::EPERM));
+    }
+    let mut size = size_of::<i64>();
+    while size > 0 {
+        let mut old = [0u8; size_of::<i64>()];
+        let mut new = val.unwrap_or(0).to_ne_bytes();
+        if cfg!(target_endian = "big") {
+            new.rotate_left(size_of::<i64>() - size);
+        }
+        let mut oldlen = size;
+        let (newp, newlen) =
+            if val.is_some() { (new.as_mut_ptr(), size) } else { (ptr::null_mut(), 0) };
+        // SAFETY: the name is a C text; jemalloc writes `oldlen` bytes at most to `old`, and reads
+        // `newlen` bytes of `new`. What may be set was looked at above.
+        let rv = unsafe {
+            mallctl(name.as_ptr(), old.as_mut_ptr().cast(), &mut oldlen, newp.cast(), newlen)
+        };
+        match rv {
+            0 => {
+                if cfg!(target_endian = "big") {
+                    old.rotate_right(size_of::<i64>() - size);
+                }
+                return Ok(i64::from_ne_bytes(old));
+            }
+            libc::EINVAL => size /= 2,
+            error => return Err(error),
+        }
+    }
+    Err(libc::EINVAL)
+}
+
+/// Reads a text of jemalloc's. `Err` is the error number, `EINVAL` if it is no text, and `EPERM` if
+/// it cannot be read.
+pub fn mallctl_text(name: &CStr) -> Result<Vec<u8>, i32> {
+    if !is_one_of(name, TEXTS) {
+        return mallctl_number(name, None).and(Err(libc::EINVAL));
+    }
+    let mut text: *const libc::c_char = ptr::null();
+    let mut len = size_of_val(&text);
+    // SAFETY: the name is a C text; a value that is a text is a pointer, and there is room for one.
+    let rv = unsafe {
+        mallctl(name.as_ptr(), ptr::from_mut(&mut text).cast(), &mut len, ptr::null_mut(), 0)
+    };
+    match rv {
+        0 if text.is_null() => Ok(Vec::new()),
+        // SAFETY: these texts end with NUL, and nobody changes or frees them.
+        0 => Ok(unsafe { CStr::from_ptr(text) }.to_bytes().to_vec()),
+        error => Err(error),
+    }
+}
+
+/// Has jemalloc do something that has no value. `Err` is the error number, `EPERM` for anything
+/// else.
+pub fn mallctl_action(name: &CStr) -> Result<(), i32> {
+    if !is_one_of(name, ACTIONS) {
+        return Err(libc::EPERM);
+    }
+    let null = ptr::null_mut();
+    // SAFETY: the name is a C text, and these read and write no value.
+    match unsafe { mallctl(name.as_ptr(), null, null.cast(), null, 0) } {
+        0 => Ok(()),
+        error => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -366,6 +478,17 @@ mod tests {
         assert!(info.allocated > 0 && info.active >= info.allocated);
         assert!(info.mapped >= info.active && info.resident > 0);
         jemalloc_purge().unwrap();
+        assert!(mallctl_number(c"arenas.page", None).unwrap() >= 4096);
+        assert_eq!(mallctl_number(c"arenas.nothing", None), Err(libc::ENOENT));
+        assert_eq!(mallctl_number(c"arenas.nothing", Some(1)), Err(libc::ENOENT));
+        assert_eq!(mallctl_number(c"arenas.page", Some(1)), Err(libc::EPERM));
+        assert_eq!(mallctl_number(c"arena.0.extent_hooks", Some(1)), Err(libc::EPERM));
+        let decay = mallctl_number(c"arenas.muzzy_decay_ms", None).unwrap();
+        assert_eq!(mallctl_number(c"arenas.muzzy_decay_ms", Some(decay)), Ok(decay));
+        assert!(mallctl_text(c"version").unwrap().starts_with(b"5."));
+        assert_eq!(mallctl_text(c"arenas.page"), Err(libc::EINVAL));
+        assert_eq!(mallctl_action(c"thread.tcache.flush"), Ok(()));
+        assert_eq!(mallctl_action(c"arena.0.reset"), Err(libc::EPERM));
         let text = jemalloc_stats_text();
         assert!(text.windows(9).any(|w| w == b"Allocated"));
         // SAFETY: the name ends with NUL and the option is a text.
