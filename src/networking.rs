@@ -25,13 +25,13 @@
 //! # What differs
 //!
 //! Absent: I/O threads and all that is named after them (`getIOPendingCount` to
-//! `handleClientsWithPendingReadsUsingThreads`), modules, TLS, and the functions for C
-//! strings and reference counts: `sdsZmallocSize`, `getStringObjectSdsUsedMemory`, `getStringObjectLen`, `dupClientReplyValue`,
-//! `freeClientReplyValue`, `listMatchObjects`, `addReplySds`, `addReplyBulkSds`,
-//! `setDeferredReplyBulkSds`, `addReplyErrorSds`, `deferredAfterErrorReply`, `freeClientArgv`. The
-//! C makes a large argument the value itself, without a copy. Here it is read into a buffer of its
-//! size, in reads of up to 1 MB, and copied once, into the value. The list of clients with
-//! something to send is a vector that may hold ids of clients that are gone.
+//! `handleClientsWithPendingReadsUsingThreads`), modules, TLS, and the functions for C strings and
+//! reference counts: `sdsZmallocSize`, `getStringObjectSdsUsedMemory`, `getStringObjectLen`,
+//! `dupClientReplyValue`, `freeClientReplyValue`, `listMatchObjects`, `addReplySds`,
+//! `addReplyBulkSds`, `setDeferredReplyBulkSds`, `addReplyErrorSds`, `deferredAfterErrorReply`,
+//! `freeClientArgv`. The C makes a large argument the value itself, without a copy. Here it is read
+//! into a buffer of its size, in reads of up to 1 MB, and copied once, into the value. The list of
+//! clients with something to send is a vector that may hold ids of clients that are gone.
 
 use std::io::{self, IoSlice};
 use std::mem::{swap, take};
