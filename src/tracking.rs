@@ -215,6 +215,14 @@ pub fn enableBcastTrackingForPrefix(server: &mut Server, c: ClientId, prefix: &[
     }
 }
 
+/// Gives a client all of its reply buffer, which is a part of every client in the C, and grows
+/// elsewhere here. Were it to grow by the invalidations that an eviction causes, that would look
+/// like memory of the data, and evict more keys.
+fn reserve_reply_buffer(clients: &mut Clients, c: ClientId) {
+    let buf = &mut clients[c].buf;
+    buf.reserve_exact(PROTO_REPLY_CHUNK_BYTES - buf.len());
+}
+
 /// Begins the tracking of a client, or changes how it is done.
 ///
 /// - `redirect_to`: the number of the client that the invalidations go to, 0 for the client itself.
@@ -229,6 +237,10 @@ pub fn enableTracking(
     prefix: &[&[u8]],
 ) {
     server.tracking.get_or_insert_default();
+    reserve_reply_buffer(&mut server.clients, c);
+    if let Some(&redir) = server.clients.index.get(&redirect_to) {
+        reserve_reply_buffer(&mut server.clients, redir);
+    }
     let client = &mut server.clients[c];
     if client.flags & CLIENT_TRACKING == 0 {
         server.tracking_clients += 1;

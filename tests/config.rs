@@ -1429,7 +1429,7 @@ fn gopher() {
     c.ask("CONFIG SET gopher-enabled no");
     assert_eq!(
         to_the_end(server.port, b"/n\r\nQUIT\r\n"),
-        "-NOAUTH Authentication required.\r\n+OK\r\n"
+        "-ERR unknown command `/n`, with args beginning with: \r\n+OK\r\n"
     );
 }
 

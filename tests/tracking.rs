@@ -498,3 +498,30 @@ fn the_table_has_a_limit() {
     wait_for("the cron has given up all but one", || server.info("tracking_total_keys") == "1");
     assert_eq!(pushes(&mut a).len(), 5002);
 }
+
+/// The messages about evicted keys take memory themselves. They do not lead to more evictions.
+#[test]
+fn evictions_do_not_feed_on_their_own_messages() {
+    let server = TestServer::start(&["--maxmemory-policy", "allkeys-lru"]);
+    let mut clients: Vec<Conn> = (0..10).map(|_| tracker(&server, "on")).collect();
+    let mut receiver = server.conn();
+    receiver.ask("HELLO 3");
+    let mut redirecting = server.conn();
+    redirecting.ask(&format!("CLIENT TRACKING on REDIRECT {}", id(&mut receiver)));
+    clients.push(redirecting);
+    let keys: Vec<String> = (0..300).map(|n| format!("{n}{}", "x".repeat(1000))).collect();
+    for key in &keys {
+        server.cmd(&["SET", key, "x"]);
+        for c in &mut clients {
+            c.cmd(&["GET", key]);
+        }
+    }
+    let limit = server.info_i64("used_memory") - 40_000;
+    server.cmd(&["CONFIG", "SET", "maxmemory", &limit.to_string()]);
+    assert!(pushes(&mut receiver)[0].starts_with(">[invalidate ["));
+    for c in &mut clients[..10] {
+        assert!(pushes(c)[0].starts_with(">[invalidate ["));
+    }
+    let left = server.cmd(&["DBSIZE"]).int();
+    assert!((200..300).contains(&left), "{left} keys are left");
+}
