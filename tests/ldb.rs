@@ -199,6 +199,22 @@ fn a_session_has_one_client() {
     assert_eq!(session.reply(), "1");
 }
 
+/// The second script of a transaction goes on as the first was left: it was to continue.
+#[test]
+fn scripts_of_a_transaction() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    assert_eq!(c.ask("SCRIPT DEBUG SYNC"), "OK");
+    c.raw(&batch(&["MULTI", "EVAL return(1) 0", "EVAL return(2) 0", "EXEC"])).unwrap();
+    let mut session = Session { conn: c };
+    assert!(session.says().ends_with("-> 1   return(1)"));
+    assert_eq!(session.ask("c"), "<endsession>");
+    assert_eq!(session.says(), "<endsession>");
+    // The first has said that the connection is to be closed: its reply is the last.
+    let rest = String::from_utf8(session.conn.read_to_end()).unwrap();
+    assert_eq!(rest, "+OK\r\n+QUEUED\r\n+QUEUED\r\n*2\r\n:1\r\n");
+}
+
 /// Who asks for the debugger, and how.
 #[test]
 fn script_debug() {

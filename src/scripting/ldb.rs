@@ -56,6 +56,9 @@ const HOOK_COUNT: i32 = 100_000;
 /// `ldbState`: what a debugging session knows. There is one at a time in a process.
 #[derive(Default)]
 pub struct LdbState {
+    /// The client that this state is of: its breakpoints, and whether to stop, go over to its next
+    /// session, the next EVAL of a transaction.
+    owner: Option<ClientId>,
     /// The connection of the client that debugs.
     conn: Option<ConnId>,
     /// An EVAL is being debugged.
@@ -104,10 +107,20 @@ fn ldbFlushLog(ldb: &mut LdbState) {
 }
 
 /// SCRIPT DEBUG YES: the next EVAL of the client is debugged.
-///
-/// C: the state is made ready here, for whoever calls EVAL next. Here `ldbStartSession` does it.
 pub fn ldbEnable(server: &mut Server, c: ClientId) {
     server[c].flags |= CLIENT_LUA_DEBUG;
+    make_ready(&mut server.ldb, c);
+}
+
+/// Makes the state ready for the first session of a client.
+fn make_ready(ldb: &mut LdbState, c: ClientId) {
+    *ldb = LdbState {
+        owner: Some(c),
+        children: take(&mut ldb.children),
+        step: true,
+        maxlen: LDB_MAX_LEN_DEFAULT,
+        ..LdbState::default()
+    };
 }
 
 /// SCRIPT DEBUG NO: the scripts of the client run as usual. A session ends in `ldbEndSession`.
@@ -205,20 +218,21 @@ fn ldbStartSession(server: &mut Server, c: ClientId, script: &[u8]) -> bool {
 
     let _ = connBlock(&server.net, conn);
     let _ = connSendTimeout(&server.net, conn, 5000);
-    server.ldb = LdbState {
-        conn: Some(conn),
-        active: true,
-        forked: server.ldb.forked,
-        children: take(&mut server.ldb.children),
-        step: true,
-        maxlen: LDB_MAX_LEN_DEFAULT,
-        ..LdbState::default()
-    };
+    // C: there is one state, and it is that of the client that called SCRIPT DEBUG last.
+    if server.ldb.owner != Some(c) {
+        let forked = server.ldb.forked;
+        make_ready(&mut server.ldb, c);
+        server.ldb.forked = forked;
+    }
+    let ldb = &mut server.ldb;
+    ldb.conn = Some(conn);
+    ldb.active = true;
+    ldb.given_up = false;
 
     // The debugger speaks of lines.
     let end = script.iter().rposition(|c| !b"\r\n".contains(c)).map_or(0, |last| last + 1);
-    let ldb = &mut server.ldb;
     ldb.src = script[..end].to_vec();
+    ldb.lines.clear();
     if end != 0 {
         ldb.lines.push(0);
         ldb.lines.extend(memchr::memchr_iter(b'\n', &ldb.src).map(|at| at + 1));
