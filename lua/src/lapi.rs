@@ -826,7 +826,9 @@ pub fn lua_gc<H>(L: &mut lua_State<H>, host: &mut H, what: i32, data: i32) -> Lu
         LUA_GCCOLLECT => luaC_fullgc(L, host)?,
         LUA_GCCOUNT => return Ok((L.g.totalbytes >> 10) as i32),
         LUA_GCCOUNTB => return Ok((L.g.totalbytes & 0x3ff) as i32),
-        LUA_GCSTEP => return luaC_step(L, host, (data.max(0) as usize) << 10).map(i32::from),
+        LUA_GCSTEP => {
+            return luaC_step(L, host, (data.max(0) as usize) << 10, true).map(i32::from);
+        }
         LUA_GCSETPAUSE => return Ok(std::mem::replace(&mut L.g.gcpause, data)),
         LUA_GCSETSTEPMUL => return Ok(std::mem::replace(&mut L.g.gcstepmul, data)),
         _ => return Ok(-1),

@@ -7,6 +7,7 @@ use std::io::Write;
 use crate::cstd::{cstr, isspace, strtoul};
 use crate::lapi::*;
 use crate::lauxlib::*;
+use crate::lgc::luaC_step;
 use crate::lobject::ThreadRef;
 use crate::lstate::{LuaResult, lua_CFunction, lua_Debug, lua_State};
 
@@ -180,7 +181,10 @@ fn luaB_collectgarbage<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<i32> 
     ];
     let o = OPTSNUM[luaL_checkoption(L, 1, Some("collect"), &OPTS)?];
     let ex = luaL_optint(L, 2, 0)?;
-    let res = lua_gc(L, host, o, ex)?;
+    let res = match o {
+        LUA_GCSTEP => luaC_step(L, host, (ex.max(0) as usize) << 10, false)?.into(),
+        _ => lua_gc(L, host, o, ex)?,
+    };
     match o {
         LUA_GCCOUNT => {
             let b = lua_gc(L, host, LUA_GCCOUNTB, 0)?;

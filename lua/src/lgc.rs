@@ -590,14 +590,21 @@ pub fn luaC_fullgc<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {
 }
 
 /// A step of `size` bytes of work; true if it ended a cycle, that is, if there was a collection.
-pub fn luaC_step<H>(L: &mut lua_State<H>, host: &mut H, size: usize) -> LuaResult<bool> {
+///
+/// `lazy`: the steps are the host's own, from time to time; then a heap that has hardly grown is left alone.
+pub fn luaC_step<H>(
+    L: &mut lua_State<H>,
+    host: &mut H,
+    size: usize,
+    lazy: bool,
+) -> LuaResult<bool> {
     let work = size.max(GCSTEPSIZE) / 100 * L.g.gcstepmul.max(1) as usize;
     L.g.gcdept = L.g.gcdept.saturating_add(work);
     if L.g.gcdept < L.g.totalbytes - L.g.fixedbytes.min(L.g.totalbytes) {
         return Ok(false);
     }
     let growth = SMALL_GROWTH.max(L.g.traversed / 2);
-    if L.g.totalbytes < L.g.estimate + growth && size != 0 && L.g.tmudata.is_empty() {
+    if lazy && L.g.totalbytes < L.g.estimate + growth && L.g.tmudata.is_empty() {
         L.g.gcdept = 0;
         return Ok(true);
     }
