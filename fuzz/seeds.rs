@@ -135,6 +135,19 @@ fn main() {
     {
         seed("text", &i.to_string(), text.as_bytes());
     }
+    let rules = [
+        "on nopass ~* &* +@all",
+        "off >pass <pass resetchannels &c* ~k:* ~[ab]? -@all +@read -get +config|get +config|set",
+        "reset +@all -@dangerous allkeys resetkeys sanitize-payload skip-sanitize-payload",
+        "#7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed allchannels nocommands",
+    ];
+    let string = |rule: &str| [&[rule.len() as u8], rule.as_bytes()].concat();
+    for (i, line) in rules.iter().enumerate() {
+        let strings: Vec<u8> = line.split(' ').flat_map(string).collect();
+        seed("acl_rules", &i.to_string(), &strings);
+        let file = format!("user default on nopass ~* &* +@all\n\nuser u {line}\nuser v off\n");
+        seed("acl_file", &i.to_string(), file.as_bytes());
+    }
     for target in &lua::TARGETS {
         for (i, bytes) in target.seeds().iter().enumerate() {
             seed(target.name, &i.to_string(), bytes);

@@ -135,8 +135,8 @@ enum Rest {
     Prefix(usize),
     /// No special characters at all: the pattern matches itself.
     Literal,
-    /// Anything else.
-    Pattern,
+    /// Anything else, behind so many bytes without special characters.
+    Pattern(usize),
 }
 
 /// Returns the first eight bytes of a key as a word, with zeros behind a shorter one.
@@ -158,10 +158,10 @@ impl KeyPattern {
         let rest = match &text[plain..] {
             [] => Rest::Literal,
             // A star alone matches no empty key.
-            _ if plain == 0 => Rest::Pattern,
+            _ if plain == 0 => Rest::Pattern(0),
             [b'*'] if plain == compared => Rest::Anything,
             [b'*'] => Rest::Prefix(plain),
-            _ => Rest::Pattern,
+            _ => Rest::Pattern(plain),
         };
         KeyPattern {
             text: text.to_vec(),
@@ -180,7 +180,12 @@ impl KeyPattern {
                 Rest::Anything => true,
                 Rest::Prefix(plain) => key.starts_with(&self.text[..plain]),
                 Rest::Literal => key == self.text,
-                Rest::Pattern => stringmatchlen(&self.text, key, false),
+                // A key that ends where the special characters begin is left to `stringmatchlen`.
+                Rest::Pattern(plain) if key.len() > plain => {
+                    key.starts_with(&self.text[..plain])
+                        && stringmatchlen(&self.text[plain..], &key[plain..], false)
+                }
+                Rest::Pattern(_) => stringmatchlen(&self.text, key, false),
             }
     }
 }
@@ -645,7 +650,8 @@ fn ACLSetUser(
             Some(bar) => {
                 let id = ACLLookupCommand(commands, &name[..bar]).ok_or(libc::ENOENT)?;
                 let sub = &name[bar + 1..];
-                if sub.is_empty() {
+                // C: takes white space, and writes files with it that say something else.
+                if sub.is_empty() || ACLStringHasSpaces(sub) {
                     return Err(libc::EINVAL);
                 }
                 if !ACLGetUserCommandBit(u, id) {
@@ -773,6 +779,33 @@ pub fn ACLGetUserByName(server: &Server, name: &[u8]) -> Option<UserId> {
     server.users.find(name)
 }
 
+/// Tells whether one of the user's patterns matches a key.
+#[inline]
+fn matches_a_pattern(u: &User, key: &[u8]) -> bool {
+    let head = key_head(key);
+    u.patterns.iter().any(|pattern| pattern.matches(key, head))
+}
+
+/// Tells whether the client may touch all keys there are, so that none has to be asked about.
+pub fn may_touch_all_keys(server: &Server, c: ClientId) -> bool {
+    server[c].user.is_none_or(|u| server.users[u].flags & USER_FLAG_ALLKEYS != 0)
+}
+
+/// Tells whether the client may touch a key that its arguments do not name, but that a command
+/// finds by them. If not, that is logged, and an error was sent.
+pub fn may_touch_key_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> bool {
+    if server[c].user.is_none_or(|u| matches_a_pattern(&server.users[u], key)) {
+        return true;
+    }
+    log_denied(server, c, ACL_DENIED_KEY, key.to_vec(), None);
+    addReplyError(
+        server,
+        c,
+        b"-NOPERM this user has no permissions to access one of the keys used as arguments",
+    );
+    false
+}
+
 /// Tells whether the user may run this command with these arguments, as far as commands and keys
 /// go. `ACL_DENIED_CMD`: not the command, or not this subcommand of it. `ACL_DENIED_KEY`: it names
 /// a key that the user may not touch; `argpos` is the first of these.
@@ -791,11 +824,7 @@ fn ACLCheckCommandPerm(u: &User, cmd: &redisCommand, argv: &Args) -> Result<(), 
     if u.flags & USER_FLAG_ALLKEYS != 0 {
         return Ok(());
     }
-    let denied = |&pos: &usize| {
-        let key = argv.get(pos);
-        let head = key_head(key);
-        !u.patterns.iter().any(|pattern| pattern.matches(key, head))
-    };
+    let denied = |&pos: &usize| !matches_a_pattern(u, argv.get(pos));
     let first_denied = if cmd.getkeys_proc.is_some() {
         let mut keys = Vec::new();
         getKeysFromCommand(cmd, argv, &mut keys);
@@ -1187,6 +1216,18 @@ pub fn addACLLogEntry(
         ACL_DENIED_KEY | ACL_DENIED_CHANNEL => argv.get(denied.argpos).to_vec(),
         ACL_DENIED_AUTH => argv.get(0).to_vec(),
     };
+    log_denied(server, c, denied.reason, object, username);
+}
+
+/// The part of `addACLLogEntry` that knows what was denied: `object`.
+fn log_denied(
+    server: &mut Server,
+    c: ClientId,
+    reason: AclDenied,
+    object: Vec<u8>,
+    username: Option<&[u8]>,
+) {
+    let client = &server[c];
     let user = || client.user.and_then(|u| server.users.get(u)).map(|u| &u.name[..]);
     let username = username.or_else(user).unwrap_or_default().to_vec();
     let context = if client.flags & CLIENT_MULTI != 0 {
@@ -1202,7 +1243,6 @@ pub fn addACLLogEntry(
         _ => c,
     };
     let cinfo = catClientInfoString(server, realclient);
-    let reason = denied.reason;
     let le = ACLLogEntry { count: 1, reason, context, object, username, ctime: mstime(), cinfo };
 
     // A little work is done to find one that is like it.

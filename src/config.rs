@@ -908,7 +908,16 @@ fn rewriteConfigUserOption(server: &Server, state: &mut rewriteConfigState) {
     if server.acl_filename.is_empty() {
         for u in server.users.iter() {
             let descr = ACLDescribeUser(u, &server.commands);
-            let line = bformat!("user {} {}", B(&u.name), B(&descr));
+            let mut line = b"user".to_vec();
+            for word in [&u.name[..]].into_iter().chain(descr.split(|&b| b == b' ')) {
+                line.push(b' ');
+                // C: writes quotes as they are, and does not start with such a file.
+                if word.is_empty() || word.iter().any(|b| matches!(b, b'"' | b'\'')) {
+                    sdscatrepr(&mut line, word);
+                } else {
+                    line.extend_from_slice(word);
+                }
+            }
             rewriteConfigRewriteLine(state, "user", line, true);
         }
     }

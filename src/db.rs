@@ -1412,12 +1412,23 @@ pub fn sortGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) ->
 
 /// Collects the key positions of MIGRATE: the third argument, or, if that is empty, all that
 /// follows the word KEYS.
+// C: a name or a password that reads "keys" is taken for the word.
 pub fn migrateGetKeys(_cmd: &redisCommand, argv: &Args, result: &mut Vec<usize>) -> usize {
     result.clear();
-    let keys = |i: &usize| eq_ignore_case(&argv[*i], b"keys") && argv[3].is_empty();
-    match (6..argv.len()).find(keys) {
-        Some(i) => result.extend(i + 1..argv.len()),
-        None => result.push(3),
+    result.push(3);
+    let is = |i: usize, name: &[u8]| eq_ignore_case(&argv[i], name);
+    let mut i = 6;
+    while i < argv.len() {
+        if is(i, b"auth") {
+            i += 1;
+        } else if is(i, b"auth2") {
+            i += 2;
+        } else if is(i, b"keys") && argv[3].is_empty() {
+            result.clear();
+            result.extend(i + 1..argv.len());
+            break;
+        }
+        i += 1;
     }
     result.len()
 }

@@ -8,6 +8,7 @@
 
 use std::cmp::Ordering;
 
+use crate::acl::{may_touch_all_keys, may_touch_key_or_reply};
 use crate::args::Args;
 use crate::db::*;
 use crate::ds::dict::dictFind;
@@ -89,6 +90,15 @@ impl Found<'_> {
             },
         }
     }
+}
+
+/// Tells whether the client may touch the key that a pattern names for the element `subst`, if it
+/// names one; otherwise an error was sent.
+///
+/// C: looks at the keys among the arguments alone, so that a user can read all others with SORT.
+fn may_touch_or_reply(server: &mut Server, c: ClientId, pattern: &Pattern, subst: &[u8]) -> bool {
+    let Pattern::Key { prefix, postfix, .. } = *pattern else { return true };
+    may_touch_key_or_reply(server, c, &[prefix, subst, postfix].concat())
 }
 
 /// Looks up what the pattern of BY or GET names for the element `subst`: the string of a key, or a
@@ -462,8 +472,16 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     let mut name = Vec::new();
     let mut int_conversion_error = false;
+    let asks_for_keys = !may_touch_all_keys(server, c);
     if !dontsort {
         let by = sortby.map(Pattern::new);
+        if asks_for_keys && let Some(by) = &by {
+            for so in &vector {
+                if !may_touch_or_reply(server, c, by, so.obj.of(&texts)) {
+                    return;
+                }
+            }
+        }
         let mut digits;
         for so in &mut vector {
             // The text it is sorted by is the one at hand, or is put behind the elements.
@@ -527,6 +545,15 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let count = (end - start + 1).max(0);
     let outputlen = if operations.is_empty() { count } else { count * operations.len() as i64 };
     let output = if count > 0 { start as usize..end as usize + 1 } else { 0..0 };
+    if asks_for_keys {
+        for so in &vector[output.clone()] {
+            for pattern in &operations {
+                if !may_touch_or_reply(server, c, pattern, so.obj.of(&texts)) {
+                    return;
+                }
+            }
+        }
+    }
     let Some(storekey) = storekey else {
         addReplyArrayLen(server, c, outputlen);
         for so in &vector[output] {

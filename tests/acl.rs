@@ -82,6 +82,7 @@ fn rules() {
         ("%R~k", "Syntax error"),
         ("+config|", "Syntax error"),
         ("~a b", "Syntax error"),
+        ("+config|a b", "Syntax error"),
         ("+nosuch", "Unknown command or category name in ACL"),
         ("+", "Unknown command or category name in ACL"),
         ("-config|get", "Unknown command or category name in ACL"),
@@ -370,6 +371,10 @@ fn passwords_are_redacted() {
         "AUTH u secret",
         "AUTH u wrong",
         "HELLO 2 AUTH u secret SETNAME me",
+        "MULTI",
+        "AUTH u secret",
+        "ACL SETUSER u >secret <wrong",
+        "EXEC",
     ] {
         c.ask(line);
     }
@@ -629,18 +634,11 @@ fn users_of_the_config_file() {
 }
 
 /// A rewrite has a line for each user there is, in the places of the old lines, and none for those
-/// who are gone; with an ACL file it has none at all.
+/// who are gone; with an ACL file it has none at all. It makes the same users again.
 #[test]
 fn rewritten_users() {
-    for aclfile in [false, true] {
-        let dir = Folder::new();
-        let users = if aclfile {
-            "aclfile users.acl\n"
-        } else {
-            "user gone on nopass\nuser u on >one ~k*\n"
-        };
-        std::fs::write(dir.path("c"), format!("# users\n{users}save \"\"\n")).unwrap();
-        std::fs::write(dir.path("users.acl"), "").unwrap();
+    // Starts a server with the file `c`, gives `f` a connection, and stops it.
+    let with_server = |dir: &Folder, f: &mut dyn FnMut(&mut Conn)| {
         let port = free_port();
         let mut child = Command::new(OURS)
             .args(["c", "--port", &port.to_string(), "--logfile", "log"])
@@ -651,28 +649,60 @@ fn rewritten_users() {
             Conn::try_open(port)
                 .is_ok_and(|mut c| c.raw(b"PING\r\n").is_ok() && c.try_reply().is_ok())
         });
-        let mut c = Conn::open(port);
-        for line in [
-            "ACL DELUSER gone",
-            "ACL SETUSER new on nopass resetchannels +config|get +@set",
-            "CONFIG REWRITE",
-        ] {
-            assert!(!c.ask(line).starts_with('-'), "{line}");
-        }
-        let list: Vec<String> = c.cmd(&["ACL", "LIST"]).array().iter().map(Reply::text).collect();
+        f(&mut Conn::open(port));
         child.kill().unwrap();
         child.wait().unwrap();
+    };
+    let acl_list = |c: &mut Conn| -> Vec<String> {
+        c.cmd(&["ACL", "LIST"]).array().iter().map(Reply::text).collect()
+    };
+    for aclfile in [false, true] {
+        let dir = Folder::new();
+        let users = if aclfile {
+            "aclfile users.acl\n"
+        } else {
+            "user gone on nopass\nuser u on >one ~k*\n"
+        };
+        std::fs::write(dir.path("c"), format!("# users\n{users}save \"\"\n")).unwrap();
+        std::fs::write(dir.path("users.acl"), "").unwrap();
+        let mut list = vec![];
+        with_server(&dir, &mut |c| {
+            for line in [
+                "ACL DELUSER gone",
+                "ACL SETUSER a'b ~\"c +config|\"",
+                "ACL SETUSER new on nopass resetchannels +config|get +@set",
+                "CONFIG REWRITE",
+                "ACL SAVE",
+            ] {
+                let said = c.ask(line);
+                assert!(!said.starts_with('-') || line == "ACL SAVE", "{line}: {said}");
+            }
+            assert_eq!(c.cmd(&["ACL", "SETUSER", "", "on"]).text(), "OK");
+            assert_eq!(c.cmd(&["ACL", "DELUSER", ""]).int(), 1);
+            list = acl_list(c);
+        });
         let conf = std::fs::read_to_string(dir.path("c")).unwrap();
         let lines: Vec<&str> = conf.lines().filter(|l| l.starts_with("user ")).collect();
         if aclfile {
             assert!(lines.is_empty(), "{conf}");
         } else {
-            assert_eq!(lines, list);
+            // Words with quotes are quoted, all others are as ACL LIST has them.
+            let quoted = r#"user "a'b" off "~\"c" &* -@all "+config|\"""#;
+            assert_eq!(
+                (lines[0], &lines[1..]),
+                (quoted, &list.iter().map(|l| &l[..]).collect::<Vec<_>>()[1..])
+            );
             assert!(
-                conf.starts_with(&format!("# users\n{}\n{}\nsave", list[0], list[1])),
+                conf.starts_with(&format!("# users\n{}\n{}\nsave", lines[0], lines[1])),
                 "{conf}"
             );
         }
+        with_server(&dir, &mut |c| {
+            let without = |list: &[String]| -> Vec<String> {
+                list.iter().map(|l| l.replace(" sanitize-payload", "")).collect()
+            };
+            assert_eq!(without(&acl_list(c)), without(&list));
+        });
     }
 }
 
@@ -694,6 +724,27 @@ fn a_replica_has_a_user_of_its_own() {
     wait_for_offset(&master, &replica);
     assert_eq!(replica.cmd(&["DBSIZE"]).text(), "2");
     assert_eq!(replica.cmd(&["GET", "l"]).text(), NO_KEY);
+}
+
+/// What the append only file says was allowed once, and is loaded whoever may do what now.
+#[test]
+fn a_file_of_commands_is_loaded_by_nobody() {
+    let dir = Folder::new();
+    std::fs::write(dir.path("users.acl"), "").unwrap();
+    let args = ["--aclfile", "users.acl", "--appendonly", "yes", "--aof-use-rdb-preamble", "no"];
+    let mut s = TestServer::start_in(dir, OURS, &args);
+    let mut c = s.conn();
+    for line in ["MULTI", "SET a 1", "SET b 1", "EXEC", "SET c 1"] {
+        c.ask(line);
+    }
+    assert_eq!(c.cmd(&["EVAL", "return redis.call('SET', 'd', 1)", "0"]).text(), "OK");
+    assert_eq!(c.ask("ACL SETUSER admin on nopass +@all"), "OK");
+    assert_eq!(c.ask("ACL SETUSER default -@all resetkeys +dbsize"), "OK");
+    assert_eq!(login(&s, "admin").ask("ACL SAVE"), "OK");
+    s.signal("TERM");
+    s.wait_exit();
+    s.start_again();
+    assert_eq!([s.ask("DBSIZE"), s.ask("GET a")], ["4".into(), no_command("get")]);
 }
 
 /// Keys that a command writes are looked at wherever its arguments name them.
@@ -768,4 +819,50 @@ fn keys_in_odd_places() {
         assert!(!said.starts_with('-'), "{line}: {said}");
     }
     assert_eq!(admin.ask("TYPE secret"), "stream");
+}
+
+/// SORT names keys by patterns; a user gets at those of its own alone.
+#[test]
+fn keys_that_sort_finds() {
+    let s = TestServer::start(&[]);
+    let mut admin = s.conn();
+    for line in [
+        "RPUSH ok:l 1 2 3",
+        "MSET ok:1 c ok:2 b ok:3 a secret:1 x secret:2 y secret:3 z ok:w1 3 ok:w2 2 ok:w3 1",
+        "HSET ok:h1 f x",
+        "ACL SETUSER u on nopass ~ok:* ~secret:3 +sort +eval +multi +exec",
+    ] {
+        assert!(!admin.ask(line).starts_with('-'), "{line}");
+    }
+    let before = admin.ask("DEBUG DIGEST");
+    let mut u = login(&s, "u");
+    for line in [
+        "SORT ok:l BY secret:*",
+        "SORT ok:l BY secret:* ALPHA STORE ok:dst",
+        "SORT ok:l GET secret:*",
+        "SORT ok:l GET # GET ok:* GET secret:*->f",
+        "SORT ok:l BY ok:w* LIMIT 1 2 GET secret:*",
+        "SORT ok:l BY nosort GET secret:* STORE ok:dst",
+    ] {
+        assert_eq!(u.ask(line), NO_KEY, "{line}");
+    }
+    let in_script = u.cmd(&["EVAL", "return redis.pcall('SORT', 'ok:l', 'GET', 'secret:*')", "0"]);
+    assert_eq!(in_script.text(), NO_KEY);
+    assert_eq!(admin.ask("DEBUG DIGEST"), before);
+    for (line, reply) in [
+        ("SORT ok:l BY ok:w*", "[3 2 1]"),
+        ("SORT ok:l BY ok:* ALPHA GET # GET ok:*", "[3 a 2 b 1 c]"),
+        ("SORT ok:l BY secret", "[1 2 3]"),
+        ("SORT ok:l GET secret", "[(nil) (nil) (nil)]"),
+        // Of those that the result has, and no others.
+        ("SORT ok:l BY ok:w* LIMIT 0 1 GET secret:*", "[z]"),
+        ("SORT ok:l GET ok:h*->f STORE ok:dst", "3"),
+    ] {
+        assert_eq!(u.ask(line), reply, "{line}");
+    }
+    assert_eq!(
+        acl_log(&mut admin),
+        // What a script writes is a transaction.
+        ["1 key multi secret:1 u", "5 key toplevel secret:1 u", "1 key toplevel secret:2 u"]
+    );
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::mem::take;
 
-use fidelis::acl::ACLInit;
+use fidelis::acl::{ACLInit, Users};
 use fidelis::config::resetServerSaveParams;
 use fidelis::connection::connCreateSocket;
 use fidelis::ds::siphash::HashSeed;
@@ -141,6 +141,8 @@ impl InProcess {
             freeClient(&mut self.server, self.c);
         }
         unpauseClients(&mut self.server);
+        self.server.users = Users::default();
+        ACLInit(&mut self.server);
         self.c = InProcess::client(&mut self.server);
         self.line("FLUSHALL SYNC");
     }

@@ -207,6 +207,7 @@ fn step(s: &mut Session, g: &mut Gen, scripts: usize) -> Outcome {
             s.expire(&key)
         }
         50..=120 => transaction(s, g),
+        121..=160 => restricted(s, g),
         _ => {
             let argv = command(s, g);
             match nature(&argv) {
@@ -265,6 +266,37 @@ fn transaction(s: &mut Session, g: &mut Gen) -> Outcome {
         }
     }
     s.push(words(if g.rng.one_in(8) { "DISCARD" } else { "EXEC" }))
+}
+
+/// A few commands of a user who may not run all of them, nor touch all keys.
+fn restricted(s: &mut Session, g: &mut Gen) -> Outcome {
+    let mut user = words("ACL SETUSER tester on nopass resetkeys allchannels +@all");
+    for _ in 0..g.rng.below(4) {
+        user.push(
+            words(g.rng.pick::<&str>(&[
+                "~s*", "~[l-z]*", "~?0", "~?[1-3]", "~[^ex]*", "~z1", "~none", "~h?", "~*\\*", "~x",
+            ]))
+            .remove(0),
+        );
+    }
+    for _ in 0..g.rng.below(4) {
+        let denied = g.rng.pick::<&str>(&[
+            "-get", "-set", "-del", "-lpush", "-zadd", "-xadd", "-hset", "-sadd", "-ping",
+            "-expire",
+        ]);
+        user.push(denied.as_bytes().to_vec());
+    }
+    s.push(user)?;
+    s.push(words("AUTH tester x"))?;
+    for _ in 0..g.rng.below(12) {
+        let argv = command(s, g);
+        // What SORT finds by BY and GET is denied by ours, and by 7.0 in other words.
+        if matches!(nature(&argv), Nature::Plain) && !argv[0].eq_ignore_ascii_case(b"SORT") {
+            s.push(argv)?;
+        }
+    }
+    s.push(words("AUTH default x"))?;
+    s.acl_log()
 }
 
 /// A blocked client, and what wakes it.

@@ -372,6 +372,21 @@ impl Session {
         self.judge(&a, &ended.0, &ended.1)
     }
 
+    /// What was denied, to whom, and why; and who may do what.
+    pub fn acl_log(&mut self) -> Outcome {
+        let log = words("ACL LOG");
+        let (ours, theirs) = self.both(&log)?;
+        // The first five pairs. The others speak of times and addresses.
+        let said = |reply: &Reply| -> Vec<Vec<Reply>> {
+            let entry = |e: &Reply| e.items().iter().take(10).cloned().collect();
+            reply.items().iter().map(entry).collect()
+        };
+        if self.known.same_acl() && said(&ours) != said(&theirs) {
+            return Err(self.difference(&log, &ours.to_string(), &theirs.to_string()));
+        }
+        self.push(words("ACL LOG RESET"))
+    }
+
     /// A client subscribes, is told, and unsubscribes; it ends with ECHO of `end`.
     pub fn subscribe(&mut self, commands: &[Argv], end: &[u8]) -> Outcome {
         let mut said = [vec![], vec![]];

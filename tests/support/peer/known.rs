@@ -21,6 +21,8 @@ const REWORDED: &[(&str, &str)] = &[
     ("STORE option in GEORADIUS is not", "STORE option in GEORADIUS is not"),
     ("RANK can't be zero", "RANK can't be zero"),
     ("value is not an integer or out of range", "value is out of range, must be positive"),
+    // Without the subcommand.
+    ("no permissions to run the '", "no permissions to run the '"),
     // Sharded channels.
     ("only (P)SUBSCRIBE", "only (P|S)SUBSCRIBE"),
 ];
@@ -41,6 +43,11 @@ impl Known {
 
     /// Whether DUMP gives the same bytes: the format is another one since 7.0.
     pub fn same_dumps(&self) -> bool {
+        self.major == 6
+    }
+
+    /// Whether the log of what was denied is the same: 7.0 has subcommands in it.
+    pub fn same_acl(&self) -> bool {
         self.major == 6
     }
 
