@@ -3,6 +3,8 @@
 
 #[path = "support/ask.rs"]
 mod ask;
+#[path = "support/random.rs"]
+mod random;
 mod support;
 
 use std::os::unix::fs::PermissionsExt;
@@ -865,4 +867,355 @@ fn keys_that_sort_finds() {
         // What a script writes is a transaction.
         ["1 key multi secret:1 u", "5 key toplevel secret:1 u", "1 key toplevel secret:2 u"]
     );
+}
+
+/// The forms of all commands that have keys. `$` and a letter is a key of that type, `$?` one of
+/// any; `%` is any word, which may be the name of a key or of an option; `[a|b]` is one of these or
+/// nothing, `(a|b)` one of these; `#` nothing at all, `&` a script that exists, `@` a dump.
+const WITH_KEYS: &str = "
+    APPEND $s %
+    BITCOUNT $s [0 -1]
+    BITFIELD $s (GET u8 0|SET u8 0 1)
+    BITFIELD_RO $s GET u8 0
+    BITOP (AND|OR) $s $s $s
+    BITOP NOT $s $s
+    BITPOS $s 1 [0]
+    BLMOVE $l $l LEFT RIGHT 0.01
+    BLPOP $l [$l] 0.01
+    BRPOP $l [$l] 0.01
+    BRPOPLPUSH $l $l 0.01
+    BZPOPMAX $z [$z] 0.01
+    BZPOPMIN $z [$z] 0.01
+    COPY $? $? [REPLACE|DB 1] [REPLACE]
+    (DECR|INCR) $n
+    (DECRBY|INCRBY|INCRBYFLOAT) $n 2
+    (DEL|UNLINK|EXISTS|TOUCH|WATCH) $? [$?] [$?]
+    DUMP $?
+    EVAL return(1) 0 % %
+    EVAL return(1) 1 $? [%] [%]
+    EVAL return(1) 2 $? $? [%] [%]
+    EVALSHA & 2 $? $? [%]
+    (EXPIRE|PEXPIRE) $? 1000000
+    (EXPIREAT|PEXPIREAT) $? 99999999999
+    GEOADD $g 1 1 %
+    GEODIST $g m m2
+    GEOHASH $g %
+    GEOPOS $g %
+    GEORADIUS $g 1 1 100 km [COUNT 1] [WITHDIST]
+    GEORADIUS $g 1 1 100 km [COUNT 1] [DESC] (STORE|STOREDIST) $z [ASC]
+    GEORADIUS $g 1 1 100 km (STORE|STOREDIST) % (STORE|storedist) $z
+    GEORADIUSBYMEMBER $g m 100 km [COUNT 1] [WITHDIST]
+    GEORADIUSBYMEMBER $g m 100 km [COUNT 1] (STORE|STOREDIST) % [ASC] (STORE|STOREDIST) $z
+    GEORADIUS_RO $g 1 1 100 km [COUNT 1]
+    GEORADIUSBYMEMBER_RO $g m 100 km [COUNT 1]
+    GEOSEARCH $g FROMMEMBER m BYRADIUS 100 km [COUNT 1]
+    GEOSEARCHSTORE $z $g FROMMEMBER m BYRADIUS 100 km [COUNT 1] [STOREDIST]
+    (GET|GETDEL|STRLEN) $s
+    GETBIT $s 1
+    GETEX $s [PERSIST|EX 1000000]
+    (GETRANGE|SUBSTR) $s 0 -1
+    GETSET $s %
+    (HDEL|HEXISTS|HGET|HSTRLEN|HMGET) $h %
+    (HGETALL|HKEYS|HLEN|HVALS) $h
+    HINCRBY $h n 1
+    HINCRBYFLOAT $h n 1
+    (HMSET|HSET) $h % % [% %]
+    HSETNX $h % %
+    HRANDFIELD $h [1]
+    HSCAN $h 0 [MATCH %] [COUNT 5]
+    LINDEX $l 0
+    LINSERT $l (BEFORE|AFTER) % %
+    LLEN $l
+    LMOVE $l $l (LEFT|RIGHT) (LEFT|RIGHT)
+    (LPOP|RPOP) $l [1]
+    LPOS $l % [RANK 1] [COUNT 0]
+    (LPUSH|RPUSH|LPUSHX|RPUSHX) $l % [%]
+    LRANGE $l 0 -1
+    LREM $l 0 %
+    LSET $l 0 %
+    LTRIM $l 0 0
+    MEMORY USAGE $? [SAMPLES 5]
+    MGET $s [$s] [$?]
+    MIGRATE 127.0.0.1 1 $? 0 10 [COPY] [REPLACE] [AUTH %|AUTH2 % %]
+    MIGRATE 127.0.0.1 1 # 0 10 [COPY] [AUTH %|AUTH2 % %] (KEYS|keys) $? [$?]
+    MOVE $? 1
+    (MSET|MSETNX) $s % [$s %]
+    OBJECT (ENCODING|REFCOUNT|IDLETIME) $?
+    (PERSIST|PTTL|TTL|TYPE) $?
+    PFADD $p % [%]
+    PFCOUNT $p [$p]
+    PFDEBUG ENCODING $p
+    PFMERGE $p $p [$p]
+    PSETEX $s 1000000 %
+    SETEX $s 1000000 %
+    (RENAME|RENAMENX) $? $?
+    (RESTORE|RESTORE-ASKING) $? 0 @ REPLACE [IDLETIME 1]
+    RPOPLPUSH $l $l
+    SADD $e % [%]
+    (SCARD|SMEMBERS) $e
+    (SDIFF|SINTER|SUNION) $e [$e] [$e]
+    (SDIFFSTORE|SINTERSTORE|SUNIONSTORE) $e $e [$e]
+    SET $s % [EX 1000000|KEEPTTL] [GET]
+    SETBIT $s 1 1
+    SETNX $s %
+    SETRANGE $s 1 %
+    SISMEMBER $e %
+    SMISMEMBER $e % [%]
+    SMOVE $e $e %
+    SORT ($l|$e) [LIMIT 0 1] [ALPHA] [BY nosort|BY STORE|GET store|GET GET] [DESC] [STORE $l]
+    SORT $l BY nosort [BY nosort] STORE % GET # STORE % STORE $l [ASC]
+    SPOP $e [1]
+    SRANDMEMBER $e [1]
+    SREM $e % [%]
+    SSCAN $e 0 [MATCH %]
+    STRALGO LCS [LEN|IDX [MINMATCHLEN 1]] KEYS $s $s [WITHMATCHLEN]
+    STRALGO LCS STRINGS % % [IDX]
+    XACK $x g 1-1
+    XADD $x [MAXLEN 10] * % %
+    XAUTOCLAIM $x (g|STREAMS) % 0 - [COUNT 1]
+    XCLAIM $x (g|STREAMS) % 0 1-1 [JUSTID]
+    XDEL $x 1-1
+    XGROUP CREATE $x new 0 [MKSTREAM]
+    XGROUP DESTROY $x (g|STREAMS)
+    XGROUP SETID $x (g|STREAMS) $
+    XGROUP (CREATECONSUMER|DELCONSUMER) $x (g|STREAMS) %
+    XINFO (STREAM|GROUPS) $x
+    XLEN $x
+    XPENDING $x (g|STREAMS) [- + 10 [%]]
+    (XRANGE|XREVRANGE) $x - + [COUNT 1]
+    XREAD [COUNT 1] [BLOCK 1] STREAMS $x 0
+    XREAD [COUNT 1] [BLOCK 1] STREAMS $x $x 0 $
+    XREADGROUP GROUP (g|STREAMS) % [COUNT 1] [BLOCK 1] [NOACK] STREAMS $x (>|0)
+    XREADGROUP GROUP (g|STREAMS) % [NOACK] [COUNT 1] STREAMS $x $x > 0
+    XSETID $x 9-9
+    XTRIM $x MAXLEN 0
+    ZADD $z [NX|XX] [CH] 1 % [2 %]
+    ZCARD $z
+    (ZCOUNT|ZREMRANGEBYSCORE) $z -inf +inf
+    (ZDIFF|ZINTER|ZUNION) 1 $z [WITHSCORES]
+    (ZDIFF|ZINTER|ZUNION) 2 $z ($z|$e) [WITHSCORES]
+    (ZINTER|ZUNION) 3 $z $z $e [WEIGHTS 1 2 3] [AGGREGATE MAX]
+    ZDIFFSTORE $z 2 $z ($z|$e)
+    (ZINTERSTORE|ZUNIONSTORE) $z 1 $z [WEIGHTS 1]
+    (ZINTERSTORE|ZUNIONSTORE) $z 2 $z $e [WEIGHTS 1 2] [AGGREGATE MAX]
+    ZINCRBY $z 1 %
+    (ZLEXCOUNT|ZRANGEBYLEX|ZREMRANGEBYLEX) $z - +
+    ZREVRANGEBYLEX $z + -
+    (ZMSCORE|ZRANK|ZREVRANK|ZREM|ZSCORE) $z %
+    (ZPOPMAX|ZPOPMIN) $z [1]
+    ZRANDMEMBER $z [1]
+    ZRANGE $z 0 -1 [REV] [WITHSCORES]
+    ZRANGESTORE $z $z 0 -1 [REV]
+    (ZRANGEBYSCORE|ZREVRANGEBYSCORE) $z 0 1 [LIMIT 0 1]
+    ZREMRANGEBYRANK $z 0 0
+    ZREVRANGE $z 0 -1
+    ZSCAN $z 0 [MATCH %]
+";
+
+/// The commands without keys.
+const WITHOUT_KEYS: &str = "acl asking auth bgrewriteaof bgsave client cluster command config dbsize debug discard echo exec failover flushall flushdb hello host: info keys lastsave latency lolwut module monitor multi pfselftest ping post psubscribe psync publish pubsub punsubscribe randomkey readonly readwrite replconf replicaof replication reset role save scan script select shutdown slaveof slowlog subscribe swapdb sync time unsubscribe unwatch wait";
+
+/// The names of the keys of each type. Many are words that commands know.
+const NAMES: [(char, &[&str]); 9] = [
+    ('s', &["s1", "GET", "KEYS", "strings", "2"]),
+    ('n', &["n1", "EX"]),
+    ('l', &["l1", "STORE", "LIMIT", "by"]),
+    ('e', &["e1", "ASC", "LEFT"]),
+    ('h', &["h1", "MATCH", "1"]),
+    ('z', &["z1", "WEIGHTS", "STOREDIST", "0"]),
+    ('g', &["g1", "COUNT"]),
+    ('p', &["p1", "AUTH2"]),
+    ('x', &["x1", "STREAMS", "GROUP", "NOACK", "$"]),
+];
+
+/// One command: its arguments, and which names of keys are among them.
+#[derive(Default)]
+struct Instance {
+    argv: Vec<Vec<u8>>,
+    keys: Vec<&'static str>,
+}
+
+/// What the commands of a form are made with.
+struct Maker {
+    rng: random::Random,
+    /// All names of keys.
+    all: Vec<&'static str>,
+    sha: Vec<u8>,
+    payload: Vec<u8>,
+}
+
+impl Maker {
+    /// Appends the words of a form to a command, up to what ends a group; or passes over them.
+    fn write(&mut self, form: &mut &str, out: &mut Option<&mut Instance>) {
+        loop {
+            *form = form.trim_start();
+            let Some(first) = form.chars().next().filter(|c| !"])|".contains(*c)) else { return };
+            if "[(".contains(first) {
+                // The arms are passed over first, to know where they are.
+                let mut arms = vec![&form[1..]];
+                let mut left = arms[0];
+                loop {
+                    self.write(&mut left, &mut None);
+                    let separator = left.starts_with('|');
+                    left = &left[1..];
+                    if !separator {
+                        break;
+                    }
+                    arms.push(left);
+                }
+                *form = left;
+                let absent = first == '[' && self.rng.below(2) == 0;
+                let mut arm = arms[self.rng.below(arms.len())];
+                if !absent {
+                    self.write(&mut arm, out);
+                }
+                continue;
+            }
+            // Parentheses behind something belong to the word.
+            let is_script = form.starts_with("return(1)");
+            let end = if is_script { Some(9) } else { form.find([' ', '[', ']', '(', ')', '|']) };
+            let word = &form[..end.unwrap_or(form.len())];
+            *form = &form[word.len()..];
+            let Some(out) = out else { continue };
+            let class = word.strip_prefix('$').and_then(|class| class.chars().next());
+            out.argv.push(match (word, class) {
+                (_, Some(class)) => {
+                    let names = NAMES.iter().find(|(c, _)| *c == class);
+                    let names = names.map_or(&self.all[..], |(_, names)| names);
+                    let key = names[self.rng.below(names.len())];
+                    out.keys.push(key);
+                    key.into()
+                }
+                ("%", _) => self.all[self.rng.below(self.all.len())].into(),
+                ("#", _) => vec![],
+                ("&", _) => self.sha.clone(),
+                ("@", _) => self.payload.clone(),
+                _ => word.into(),
+            });
+        }
+    }
+}
+
+/// The keys that the ACL checks are those that a command touches: for every command, with random
+/// arguments, a user who may touch only the keys given can run it, and one who lacks any of them
+/// cannot, and changes nothing.
+#[test]
+fn keys_checked_are_keys_touched() {
+    let s = TestServer::start(&[]);
+    let mut admin = s.conn();
+    let forms: Vec<&str> = WITH_KEYS.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+
+    // Every command of the table is here, and those without keys have none.
+    let mut first_words: Vec<String> = forms
+        .iter()
+        .flat_map(|form| {
+            let names = form
+                .strip_prefix('(')
+                .map_or(form.split(' ').next().unwrap(), |names| names.split(')').next().unwrap());
+            names.split('|').map(str::to_ascii_lowercase).collect::<Vec<_>>()
+        })
+        .collect();
+    first_words.sort();
+    first_words.dedup();
+    let (mut with_keys, mut without_keys) = (vec![], vec![]);
+    for command in admin.cmd(&["COMMAND"]).array() {
+        let command = command.array();
+        let movable = command[2].array().iter().any(|flag| flag.text() == "movablekeys");
+        let list =
+            if movable || command[3].int() != 0 { &mut with_keys } else { &mut without_keys };
+        list.push(command[0].text());
+    }
+    with_keys.sort();
+    without_keys.sort();
+    assert_eq!(with_keys, first_words);
+    assert_eq!(without_keys, WITHOUT_KEYS.split(' ').collect::<Vec<_>>());
+
+    let mut fill: Vec<Vec<String>> = vec![vec!["FLUSHALL".into()]];
+    for (class, names) in NAMES {
+        for name in names {
+            let lines: &[&str] = match class {
+                's' => &["SET ! text"],
+                'n' => &["SET ! 10"],
+                'l' => &["RPUSH ! 1 2 3"],
+                'e' => &["SADD ! 1 2 3"],
+                'h' => &["HSET ! n 1 s1 x"],
+                'z' => &["ZADD ! 1 a 1 b"],
+                'g' => &["GEOADD ! 1 1 m 1.1 1.1 m2"],
+                'p' => &["PFADD ! a b"],
+                _ => &["XADD ! 1-1 f v", "XGROUP CREATE ! g 0", "XGROUP CREATE ! STREAMS 0"],
+            };
+            let words = |line: &&str| line.split(' ').map(|w| w.replace('!', name)).collect();
+            fill.extend(lines.iter().map(words));
+        }
+    }
+    let count = fill.len();
+    let fill: Vec<u8> = fill.iter().flat_map(|argv| Conn::encode(argv)).collect();
+    let refill = |admin: &mut Conn| {
+        admin.raw(&fill).unwrap();
+        for _ in 0..count {
+            let said = admin.reply();
+            assert!(!said.is_error(), "{said:?}");
+        }
+    };
+    refill(&mut admin);
+    let full = admin.ask("DEBUG DIGEST");
+
+    for user in ["only", "lacks"] {
+        assert_eq!(admin.ask(&format!("ACL SETUSER {user} on nopass +@all")), "OK");
+    }
+    let (mut only, mut lacks) = (login(&s, "only"), login(&s, "lacks"));
+    let mut maker = Maker {
+        rng: random::Random::seeded(),
+        all: NAMES.iter().flat_map(|(_, names)| names.iter().copied()).collect(),
+        sha: admin.ask("SCRIPT LOAD return(1)").into(),
+        payload: admin.cmd(&["DUMP", "s1"]).bytes().to_vec(),
+    };
+    let set_keys = |admin: &mut Conn, user: &str, keys: &[&str]| {
+        let mut argv: Vec<String> = ["ACL", "SETUSER", user, "resetkeys"].map(String::from).into();
+        argv.extend(keys.iter().map(|key| format!("~{key}")));
+        assert_eq!(admin.cmd(&argv).text(), "OK");
+    };
+    for _ in 0..if random::long() { 300 } else { 6 } {
+        for form in &forms {
+            let mut made = Instance::default();
+            maker.write(&mut &form[..], &mut Some(&mut made));
+            let Instance { argv, mut keys } = made;
+            keys.sort();
+            keys.dedup();
+            let shown: Vec<_> = argv.iter().map(|a| String::from_utf8_lossy(a)).collect();
+            let shown = shown.join(" ");
+            for key in &keys {
+                let others: Vec<&str> =
+                    maker.all.iter().copied().filter(|name| name != key).collect();
+                set_keys(&mut admin, "lacks", &others);
+                assert_eq!(lacks.cmd(&argv).text(), NO_KEY, "{shown}, without {key}");
+                if maker.rng.below(4) == 0 {
+                    assert_eq!(lacks.ask("MULTI"), "OK");
+                    assert_eq!(lacks.cmd(&argv).text(), NO_KEY, "{shown}, without {key}");
+                    assert!(lacks.ask("EXEC").starts_with("-EXECABORT"));
+                }
+                if maker.rng.below(4) == 0 {
+                    let script = ["EVAL", "return redis.call(unpack(ARGV))", "0"];
+                    let mut in_script: Vec<Vec<u8>> = script.map(Into::into).into();
+                    in_script.extend(argv.iter().cloned());
+                    let said = lacks.cmd(&in_script).text();
+                    assert!(
+                        said.contains("can't access at least one of the keys")
+                            || said.contains("This Redis command is not allowed from scripts"),
+                        "{shown}, without {key}: {said}"
+                    );
+                }
+                assert_eq!(admin.ask("DEBUG DIGEST"), full, "{shown}, without {key}");
+            }
+            set_keys(&mut admin, "only", &keys);
+            let said = only.cmd(&argv);
+            assert!(
+                !said.is_error()
+                    || said.text().starts_with("-IOERR")
+                    || said.text() == "-ERR source and destination objects are the same",
+                "{shown}, with {keys:?}: {said:?}"
+            );
+            refill(&mut admin);
+        }
+    }
 }
