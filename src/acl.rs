@@ -901,7 +901,7 @@ fn ACLCheckPubsubPerm(
 
 /// Tells whether the client may run this command with these arguments: command, keys, channels. A
 /// client without a user may run anything.
-#[inline]
+#[inline(always)]
 pub fn ACLCheckAllPerm(
     server: &Server,
     c: ClientId,
@@ -909,11 +909,21 @@ pub fn ACLCheckAllPerm(
     argv: &Args,
 ) -> Result<(), Denied> {
     const EVERYTHING: u64 = USER_FLAG_ALLKEYS | USER_FLAG_ALLCHANNELS | USER_FLAG_ALLCOMMANDS;
-    let Some(u) = server.clients[c].user else { return Ok(()) };
-    let u = &server.users[u];
-    if u.flags & EVERYTHING == EVERYTHING {
-        return Ok(());
+    match server.clients[c].user {
+        Some(u) if server.users[u].flags & EVERYTHING != EVERYTHING => {
+            check_restricted_user(server, &server.users[u], cmd, argv)
+        }
+        _ => Ok(()),
     }
+}
+
+/// Does what `ACLCheckAllPerm` says for a user who may not do everything.
+fn check_restricted_user(
+    server: &Server,
+    u: &User,
+    cmd: CommandId,
+    argv: &Args,
+) -> Result<(), Denied> {
     let command = &server.commands[cmd];
     ACLCheckCommandPerm(u, command, argv)?;
     if command.flags & CMD_PUBSUB == 0 {

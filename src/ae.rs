@@ -121,11 +121,13 @@ impl<S> aeFileEvent<S> {
     };
 
     /// Returns the ready bits as a handler sees them.
+    #[inline(always)]
     fn fired(&self) -> u8 {
-        if self.ready & PREREAD != 0 { self.ready & RW | READABLE } else { self.ready & RW }
+        (self.ready | ((self.ready & PREREAD) / (PREREAD / READABLE))) & RW
     }
 
     /// Tells whether the descriptor is ready for something that its mask wants.
+    #[inline(always)]
     fn wants_turn(&self) -> bool {
         self.fired() & self.mask != 0
     }
@@ -672,33 +674,50 @@ fn process_file_event<S: AeState>(state: &mut S, fd: RawFd) -> i32 {
     let el = state.el();
     let i = fd as usize;
     let fe = el.events[i];
-    if !fe.wants_turn() {
+    let due = fe.fired();
+    if due & fe.mask == 0 {
         return 0;
     }
     // This is the turn it was read ahead for.
     el.events[i].ready &= !PREREAD;
-    let preread = if fe.ready & PREREAD != 0 { READABLE } else { 0 };
     el.dispatching.push(fd);
-
-    // Each handler may change, remove or close anything. So what the next one needs is read anew,
-    // and is nothing if the number now means another file.
-    let refresh = |state: &mut S| {
-        let now = state.el().events[i];
-        let mask = if now.generation == fe.generation { now.fired() | preread } else { 0 };
-        (now, mask)
-    };
 
     // Reading comes first, so that the reply to what is read may leave at once; with AE_BARRIER it
     // comes last.
     let invert = fe.mask & BARRIER != 0;
     let mut fired = false;
     if !invert
-        && fe.mask & fe.fired() & READABLE != 0
+        && fe.mask & due & READABLE != 0
         && let Some(rfileProc) = fe.rfileProc
     {
-        rfileProc(state, fd, fe.clientData, fe.fired().into());
+        rfileProc(state, fd, fe.clientData, due.into());
         fired = true;
     }
+
+    // A handler may change, remove or close anything. So what the next one needs is read anew, and
+    // is nothing if the number now means another file.
+    if state.el().events[i].mask & WRITABLE != 0 || invert {
+        call_write_handler(state, fd, &fe, fired);
+    }
+
+    let el = state.el();
+    el.dispatching.pop();
+    el.enqueue_if_wanted(fd);
+    1
+}
+
+/// Calls the write handler of `fd`, and behind it, with AE_BARRIER, the read handler, as far as they
+/// are due. `fe` is what the descriptor was when its turn began, and `fired` tells whether the read
+/// handler was called.
+fn call_write_handler<S: AeState>(state: &mut S, fd: RawFd, fe: &aeFileEvent<S>, mut fired: bool) {
+    let i = fd as usize;
+    let invert = fe.mask & BARRIER != 0;
+    let preread = if fe.ready & PREREAD != 0 { READABLE } else { 0 };
+    let refresh = |state: &mut S| {
+        let now = state.el().events[i];
+        let mask = if now.generation == fe.generation { now.fired() | preread } else { 0 };
+        (now, mask)
+    };
 
     let same = |fe: &aeFileEvent<S>| match (fe.rfileProc, fe.wfileProc) {
         (Some(r), Some(w)) => fn_addr_eq(r, w),
@@ -722,11 +741,6 @@ fn process_file_event<S: AeState>(state: &mut S, fd: RawFd) -> i32 {
             rfileProc(state, fd, now.clientData, mask.into());
         }
     }
-
-    let el = state.el();
-    el.dispatching.pop();
-    el.enqueue_if_wanted(fd);
-    1
 }
 
 /// Waits up to `milliseconds` (negative: as long as it takes) until `fd` is ready for `mask`,

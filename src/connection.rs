@@ -14,6 +14,7 @@
 //! I/O it looks anew (`recheck`).
 
 use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
 use std::os::fd::RawFd;
 use std::ptr::fn_addr_eq;
 
@@ -46,24 +47,33 @@ const CONN_FLAG_WRITE_BARRIER: u8 = 1 << 1;
 /// A handler of a connection.
 pub type ConnectionCallbackFunc = fn(&mut Server, ConnId);
 
-/// The id of a connection: the C's `connection *`.
+/// The id of a connection: the C's `connection *`. In it are the connection's place in the slab and
+/// the place's generation, which is never 0; so an `Option` of an id is as small as an id.
 #[derive(Copy, Clone, PartialEq, Eq, Hash, Debug)]
-pub struct ConnId {
-    index: u32,
-    generation: u32,
-}
+pub struct ConnId(NonZeroU64);
 
 impl ConnId {
-    /// Packs the id into the word that the reactor carries.
-    #[inline]
-    pub fn to_u64(self) -> u64 {
-        u64::from(self.generation) << 32 | u64::from(self.index)
+    #[inline(always)]
+    fn index(self) -> usize {
+        self.0.get() as u32 as usize
     }
 
-    /// Unpacks an id from a word that `to_u64` made.
+    /// Returns the id of the next connection in the same place.
+    fn next(self) -> ConnId {
+        let generation = ((self.0.get() >> 32) as u32).wrapping_add(1).max(1);
+        ConnId::from_u64(u64::from(generation) << 32 | self.index() as u64)
+    }
+
+    /// Returns the id as the word that the reactor carries.
+    #[inline]
+    pub fn to_u64(self) -> u64 {
+        self.0.get()
+    }
+
+    /// Returns the id of a word that `to_u64` made. For 0 it is an id that no connection has.
     #[inline]
     pub fn from_u64(word: u64) -> ConnId {
-        ConnId { index: word as u32, generation: (word >> 32) as u32 }
+        ConnId(NonZeroU64::new(word).unwrap_or(NonZeroU64::MAX))
     }
 }
 
@@ -81,10 +91,10 @@ struct Connection {
     fd: RawFd,
 }
 
-/// A place of the slab. Its generation counts the connections that lived in it.
-#[derive(Default)]
+/// A place of the slab: the connection in it, and the id of that connection, or else of the next
+/// one.
 struct Slot {
-    generation: u32,
+    id: ConnId,
     conn: Option<Connection>,
 }
 
@@ -117,18 +127,14 @@ impl Net {
     /// Tells whether the connection is still there.
     #[inline]
     pub fn contains(&self, conn: ConnId) -> bool {
-        self.slots
-            .get(conn.index as usize)
-            .is_some_and(|s| s.generation == conn.generation && s.conn.is_some())
+        self.slots.get(conn.index()).is_some_and(|s| s.id == conn && s.conn.is_some())
     }
 
     #[inline]
     #[track_caller]
     fn get(&self, conn: ConnId) -> &Connection {
-        match self.slots.get(conn.index as usize) {
-            Some(Slot { generation, conn: Some(connection) }) if *generation == conn.generation => {
-                connection
-            }
+        match self.slots.get(conn.index()) {
+            Some(Slot { id, conn: Some(connection) }) if *id == conn => connection,
             _ => stale(),
         }
     }
@@ -136,10 +142,8 @@ impl Net {
     #[inline]
     #[track_caller]
     fn get_mut(&mut self, conn: ConnId) -> &mut Connection {
-        match self.slots.get_mut(conn.index as usize) {
-            Some(Slot { generation, conn: Some(connection) }) if *generation == conn.generation => {
-                connection
-            }
+        match self.slots.get_mut(conn.index()) {
+            Some(Slot { id, conn: Some(connection) }) if *id == conn => connection,
             _ => stale(),
         }
     }
@@ -170,8 +174,9 @@ fn stale() -> ! {
 /// Returns a connection without a socket, for `connConnect`.
 pub fn connCreateSocket(net: &mut Net) -> ConnId {
     let index = net.free.pop().unwrap_or_else(|| {
-        net.slots.push(Slot::default());
-        (net.slots.len() - 1) as u32
+        let index = net.slots.len() as u32;
+        net.slots.push(Slot { id: ConnId::from_u64(1 << 32 | u64::from(index)), conn: None });
+        index
     });
     let slot = &mut net.slots[index as usize];
     slot.conn = Some(Connection {
@@ -185,7 +190,7 @@ pub fn connCreateSocket(net: &mut Net) -> ConnId {
         read_handler: None,
         fd: -1,
     });
-    ConnId { index, generation: slot.generation }
+    slot.id
 }
 
 /// Returns a connection for a socket that accept(2) returned. It is ready for I/O when `connAccept`
@@ -306,10 +311,8 @@ pub fn connClose(net: &mut Net, conn: ConnId) {
         connection.flags |= CONN_FLAG_CLOSE_SCHEDULED;
         return;
     }
-    let slot = &mut net.slots[conn.index as usize];
-    slot.conn = None;
-    slot.generation = slot.generation.wrapping_add(1);
-    net.free.push(conn.index);
+    net.slots[conn.index()] = Slot { id: conn.next(), conn: None };
+    net.free.push(conn.index() as u32);
 }
 
 /// Writes to the socket: write(2). A short write is normal. On an error other than `WouldBlock` the
@@ -464,6 +467,7 @@ pub fn connGetLastError(net: &Net, conn: ConnId) -> Vec<u8> {
 
 /// Calls a handler of the connection, if it is set. False: the connection was closed meanwhile, and
 /// unless it is in use further up the stack, the id is stale now.
+#[inline]
 fn callHandler(server: &mut Server, conn: ConnId, handler: Option<ConnectionCallbackFunc>) -> bool {
     server.net.get_mut(conn).refs += 1;
     if let Some(handler) = handler {
@@ -754,7 +758,7 @@ mod tests {
         assert!(!server.net.contains(conn));
         // The place is used again under another id.
         let again = connCreateSocket(&mut server.net);
-        assert!(again.index == conn.index && again != conn);
+        assert!(again.index() == conn.index() && again != conn);
         socket::close(theirs);
     }
 

@@ -33,7 +33,7 @@ use crate::ds::dict::dictGetHash;
 use crate::ds::siphash::siphash;
 use crate::keyspace::{AggregateRef, Entry, Keyspace, ValueRef};
 use crate::networking::*;
-use crate::server::lookupCommand;
+use crate::server::CommandTable;
 use crate::server_h::*;
 use crate::sys::mem::prefetch_bytes;
 use crate::types::t_hash::HashRef;
@@ -63,10 +63,26 @@ const HAVE_MEMBERS: u64 =
 pub(crate) struct InputScratch {
     /// Empty buffers to read into.
     pub(crate) read_bufs: Vec<Vec<u8>>,
-    /// Empty room for the arguments of [`Lookahead`].
-    args: Vec<ArgRange>,
-    /// Empty room for the commands of [`Lookahead`].
-    batch: Vec<ParsedCommand>,
+    /// The look-ahead of the last `processInputBuffer`, empty.
+    lookahead: Option<Box<Lookahead>>,
+    /// The command that was looked up last.
+    last_command: NamedCommand,
+}
+
+/// A command that was looked up by its name. Names are given at startup, so what was found stays
+/// true.
+#[derive(Copy, Clone, Default)]
+struct NamedCommand {
+    /// The first eight bytes of the name, as a word, and the length of the name.
+    word: u64,
+    name_len: usize,
+    cmd: Option<CommandId>,
+    /// Its first argument is a key.
+    has_key: bool,
+    /// It is EVAL or EVALSHA, whose first key, if there is one, is the third argument.
+    is_script: bool,
+    /// It is about a value with members.
+    has_members: bool,
 }
 
 // ANCHOR: ParsedCommand
@@ -89,7 +105,7 @@ struct ParsedCommand {
 
 /// The limits under which commands were parsed ahead. If they have changed, parsing again may give
 /// another result.
-#[derive(Copy, Clone, PartialEq, Eq)]
+#[derive(Copy, Clone, Default, PartialEq, Eq)]
 struct ParseLimits {
     multibulklen: usize,
     bulklen: usize,
@@ -117,6 +133,7 @@ impl ParseLimits {
 
 /// The commands found ahead in the query buffer of one client, for the time of one
 /// `processInputBuffer`.
+#[derive(Default)]
 pub(crate) struct Lookahead {
     /// The ranges of the arguments in the query buffer, those of one command behind those of
     /// another.
@@ -136,30 +153,28 @@ pub(crate) struct Lookahead {
 impl Lookahead {
     /// Begins without any command found, but with the arguments of a command of which a part was
     /// parsed in an earlier call.
-    pub(crate) fn begin(server: &mut Server, c: ClientId) -> Lookahead {
-        let scratch = &mut server.input_scratch;
-        let (mut args, batch) = (take(&mut scratch.args), take(&mut scratch.batch));
+    pub(crate) fn begin(server: &mut Server, c: ClientId) -> Box<Lookahead> {
+        let mut lookahead = server.input_scratch.lookahead.take().unwrap_or_default();
         let client = &mut server.clients[c];
         if client.multibulklen > 0 {
-            swap(&mut args, &mut client.input.qb_args);
+            swap(&mut lookahead.args, &mut client.input.qb_args);
         }
-        let known = take(&mut client.input.prefetch);
-        let limits = ParseLimits { multibulklen: 0, bulklen: 0 };
-        Lookahead { args, batch, next: 0, limits, stopped_at: usize::MAX, known }
+        lookahead.known = take(&mut client.input.prefetch);
+        lookahead.next = 0;
+        lookahead.stopped_at = usize::MAX;
+        lookahead
     }
 
     /// Gives the work space back to the server.
-    pub(crate) fn end(self, server: &mut Server) {
-        let Lookahead { mut args, mut batch, .. } = self;
+    pub(crate) fn end(mut self: Box<Self>, server: &mut Server) {
         // A command of a hundred thousand arguments is rare; its work space is not kept for it to
         // come again.
-        if args.capacity() > KEPT_ARGS {
-            args = Vec::new();
+        if self.args.capacity() > KEPT_ARGS {
+            self.args = Vec::new();
         }
-        args.clear();
-        batch.clear();
-        server.input_scratch.args = args;
-        server.input_scratch.batch = batch;
+        self.args.clear();
+        self.batch.clear();
+        server.input_scratch.lookahead = Some(self);
     }
 
     /// Returns the ranges of arguments, for the C's parser, which handles what the look-ahead
@@ -172,7 +187,7 @@ impl Lookahead {
     /// ahead. It searches when all that it had found are executed, or may not be executed as they
     /// were parsed.
     #[inline(always)]
-    pub(crate) fn has_next(&mut self, server: &Server, c: ClientId, qb: &[u8]) -> bool {
+    pub(crate) fn has_next(&mut self, server: &mut Server, c: ClientId, qb: &[u8]) -> bool {
         let client = &server.clients[c];
         let limits = ParseLimits::of(server, client);
         if self.next < self.batch.len() && self.limits == limits {
@@ -210,65 +225,99 @@ impl Lookahead {
 
     /// Finds the next commands in `qb`, up to `PARSE_AHEAD`, and asks for the memory they will
     /// want. Nothing is decided by this, and nothing changes but the work space.
+    fn search(&mut self, server: &mut Server, c: ClientId, qb: &[u8]) {
+        let client = &server.clients[c];
+        self.parse_batch(qb, client.input.qb_pos);
+        let Server { commands, db, input_scratch, .. } = server;
+        let dict = &db[client.db].dict;
+        let have_members = self.look_up_batch(commands, dict, &mut input_scratch.last_command, qb);
+        if self.batch.len() > 1 {
+            self.prefetch_batch(commands, dict, qb, have_members);
+        }
+    }
+
+    /// Finds the commands from `pos` on.
     #[inline(never)]
-    fn search(&mut self, server: &Server, c: ClientId, qb: &[u8]) {
-        let Lookahead { args: ranges, batch, next, limits, stopped_at, known } = self;
+    fn parse_batch(&mut self, qb: &[u8], mut pos: usize) {
+        let Lookahead { args: ranges, batch, next, limits, stopped_at, .. } = self;
         ranges.clear();
         *next = 0;
-        let known = take(known);
-        let db = server[c].db;
-        let dict = &server.db[db].dict;
-        let mut last = LastLookup::default();
-        let mut have_members = false;
-        let mut pos = server[c].input.qb_pos;
         while batch.len() < PARSE_AHEAD {
             let first = ranges.len();
             let Some((end, argv_len_sum)) = parse_command(qb, pos, limits, ranges) else {
                 *stopped_at = pos;
                 break;
             };
-            let args = &ranges[first..];
-            let prefetch = if pos == 0 && known.cmd.is_some() {
-                known
-            } else {
-                prefetch_command(server, dict, qb, args, &mut last)
-            };
-            have_members |= last.has_members;
-            let argc = args.len();
+            let argc = ranges.len() - first;
+            let prefetch = CommandPrefetch::default();
             batch.push(ParsedCommand { start: pos, end, first, argc, argv_len_sum, prefetch });
             pos = end;
         }
+    }
 
-        // Each stage reads the memory that the one before has prefetched, so each goes over all
-        // commands before the next stage begins. Commands about the same key follow each other, and
-        // share what was found for the first.
-        if batch.len() > 1 {
-            for x in &**batch {
-                if let Some(hash) = x.prefetch.key_hash {
-                    dict.prefetch_bucket(hash);
+    /// Looks up the commands that were found, and hashes their keys. Returns whether one of them is
+    /// about a value with members. `last` is the command looked up last, before and after.
+    #[inline(never)]
+    fn look_up_batch(
+        &mut self,
+        commands: &CommandTable,
+        dict: &Keyspace,
+        last: &mut NamedCommand,
+        qb: &[u8],
+    ) -> bool {
+        let known = take(&mut self.known);
+        let mut have_members = false;
+        let mut last = LastLookup { command: last, key: b"", hash: 0 };
+        for x in &mut self.batch {
+            x.prefetch = if x.start == 0 && known.cmd.is_some() {
+                known
+            } else {
+                let args = &self.args[x.first..x.first + x.argc];
+                prefetch_command(commands, dict, qb, args, &mut last)
+            };
+            have_members |= last.command.has_members;
+        }
+        have_members
+    }
+
+    /// Prefetches the memory that the commands will want.
+    ///
+    /// Each stage reads the memory that the one before has prefetched, so each goes over all
+    /// commands before the next stage begins. Commands about the same key follow each other, and
+    /// share what was found for the first.
+    #[inline(never)]
+    fn prefetch_batch(
+        &self,
+        commands: &CommandTable,
+        dict: &Keyspace,
+        qb: &[u8],
+        have_members: bool,
+    ) {
+        for x in &self.batch {
+            if let Some(hash) = x.prefetch.key_hash {
+                dict.prefetch_bucket(hash);
+            }
+        }
+        let mut entries = [None; PARSE_AHEAD];
+        let (mut last_hash, mut last_entry) = (None, None);
+        for (entry, x) in entries.iter_mut().zip(&self.batch) {
+            if x.prefetch.key_hash != last_hash {
+                last_hash = x.prefetch.key_hash;
+                last_entry = last_hash.and_then(|hash| dict.prefetch_entry(hash));
+            }
+            *entry = last_entry;
+        }
+        let mut last_entry = None;
+        for entry in &entries[..self.batch.len()] {
+            if *entry != last_entry {
+                last_entry = *entry;
+                if let Some(entry) = entry {
+                    entry.prefetch_value();
                 }
             }
-            let mut entries = [None; PARSE_AHEAD];
-            let mut last = (None, None);
-            for (entry, x) in entries.iter_mut().zip(&**batch) {
-                if x.prefetch.key_hash != last.0 {
-                    last.0 = x.prefetch.key_hash;
-                    last.1 = x.prefetch.key_hash.and_then(|hash| dict.prefetch_entry(hash));
-                }
-                *entry = last.1;
-            }
-            let mut last = None;
-            for entry in &entries[..batch.len()] {
-                if *entry != last {
-                    last = *entry;
-                    if let Some(entry) = entry {
-                        entry.prefetch_value();
-                    }
-                }
-            }
-            if have_members {
-                prefetch_members(server, qb, ranges, batch, &entries);
-            }
+        }
+        if have_members {
+            prefetch_members(commands, qb, &self.args, &self.batch, &entries);
         }
     }
 }
@@ -366,18 +415,8 @@ fn parse_command(
 
 /// The lookup of the previous command in a batch, since the commands of a batch are mostly of one
 /// kind, and often about one key.
-#[derive(Default)]
 struct LastLookup<'a> {
-    /// The first eight bytes of the command's name, as a word, and the name's length.
-    word: u64,
-    name_len: usize,
-    cmd: Option<CommandId>,
-    /// Its first argument is a key.
-    has_key: bool,
-    /// It is EVAL or EVALSHA, whose first key, if there is one, is the third argument.
-    is_script: bool,
-    /// It is about a value with members.
-    has_members: bool,
+    command: &'a mut NamedCommand,
     key: &'a [u8],
     hash: u64,
 }
@@ -386,7 +425,7 @@ struct LastLookup<'a> {
 /// of a script.
 #[inline(always)]
 fn prefetch_command<'a>(
-    server: &Server,
+    commands: &CommandTable,
     dict: &Keyspace,
     qb: &'a [u8],
     args: &[ArgRange],
@@ -397,19 +436,19 @@ fn prefetch_command<'a>(
     // the buffer, since there is another argument.
     let word = qb[name.start..].first_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
     let word = word & u64::MAX >> (64 - 8 * name.len.clamp(1, 8));
-    if (word, name.len) != (last.word, last.name_len) || name.len > 8 {
-        (last.word, last.name_len) = (word, name.len);
-        find_command(server, last, &qb[name.start..name.start + name.len]);
+    if (word, name.len) != (last.command.word, last.command.name_len) || name.len > 8 {
+        *last.command = find_command(commands, word, &qb[name.start..name.start + name.len]);
     }
-    let (key, key_arg) = if last.has_key {
+    let cmd = last.command.cmd;
+    let (key, key_arg) = if last.command.has_key {
         (key, 1)
-    } else if last.is_script
+    } else if last.command.is_script
         && let [_, _, numkeys, key, ..] = args
         && qb[numkeys.start..numkeys.start + numkeys.len] != *b"0"
     {
         (key, 3)
     } else {
-        return CommandPrefetch { cmd: last.cmd, ..CommandPrefetch::default() };
+        return CommandPrefetch { cmd, ..CommandPrefetch::default() };
     };
     let key = &qb[key.start..key.start + key.len];
     // Keys that differ mostly differ in their last bytes.
@@ -417,21 +456,22 @@ fn prefetch_command<'a>(
     {
         (last.key, last.hash) = (key, dict.hash(key));
     }
-    CommandPrefetch { cmd: last.cmd, key_hash: Some(last.hash), key_arg }
+    CommandPrefetch { cmd, key_hash: Some(last.hash), key_arg }
 }
 
-/// Looks up the command with this name, and puts what is found into `last`.
+/// Looks up the command with this name, whose first bytes are in `word`.
 #[inline(never)]
-fn find_command(server: &Server, last: &mut LastLookup, name: &[u8]) {
+fn find_command(commands: &CommandTable, word: u64, name: &[u8]) -> NamedCommand {
     // A command that was renamed to QUIT can't be reached by that name: `processCommand` asks for
     // QUIT first where nothing was found ahead.
     let quit = name.len() == 4 && eq_ignore_case(name, b"quit");
-    last.cmd = if quit { None } else { lookupCommand(server, name) };
-    let command = last.cmd.map(|cmd| &server.commands[cmd]);
-    last.has_key = command.is_some_and(|command| command.firstkey == 1);
-    let (eval, evalsha) = (server.commands.evalCommand, server.commands.evalShaCommand);
-    last.is_script = last.cmd.is_some_and(|cmd| cmd == eval || cmd == evalsha);
-    last.has_members = last.has_key && command.is_some_and(|x| x.flags & HAVE_MEMBERS != 0);
+    let cmd = if quit { None } else { commands.lookup(name) };
+    let command = cmd.map(|cmd| &commands[cmd]);
+    let has_key = command.is_some_and(|command| command.firstkey == 1);
+    let is_script =
+        cmd.is_some_and(|cmd| cmd == commands.evalCommand || cmd == commands.evalShaCommand);
+    let has_members = has_key && command.is_some_and(|x| x.flags & HAVE_MEMBERS != 0);
+    NamedCommand { word, name_len: name.len(), cmd, has_key, is_script, has_members }
 }
 
 /// Prefetches the memory that the commands will touch within lists, sets, hashes and sorted sets.
@@ -439,7 +479,7 @@ fn find_command(server: &Server, last: &mut LastLookup, name: &[u8]) {
 /// then the member. For lists it is the ends, and for small values all that a search passes.
 /// `entries` are those that the commands' keys may have.
 fn prefetch_members(
-    server: &Server,
+    commands: &CommandTable,
     qb: &[u8],
     ranges: &[ArgRange],
     batch: &[ParsedCommand],
@@ -452,7 +492,7 @@ fn prefetch_members(
         let args = &ranges[x.first..x.first + x.argc];
         if *entry != last_entry {
             last_entry = *entry;
-            value = entry.and_then(|entry| aggregate_of(server, entry, qb, args, x.prefetch.cmd));
+            value = entry.and_then(|entry| aggregate_of(commands, entry, qb, args, x.prefetch.cmd));
             match value {
                 Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                 Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
@@ -480,14 +520,14 @@ fn prefetch_members(
 /// Returns the value that a command is about, if it is a command on values with members and
 /// `entry`, which its key may have, is the key's.
 fn aggregate_of<'a>(
-    server: &Server,
+    commands: &CommandTable,
     entry: Entry<'a>,
     qb: &[u8],
     args: &[ArgRange],
     cmd: Option<CommandId>,
 ) -> Option<AggregateRef<'a>> {
     let key = args.get(1)?;
-    if server.commands[cmd?].flags & HAVE_MEMBERS == 0
+    if commands[cmd?].flags & HAVE_MEMBERS == 0
         || !short_eq(entry.key(), &qb[key.start..key.start + key.len])
     {
         return None;
@@ -537,6 +577,7 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
     let mut nkeys = 0;
     let mut nread = 0;
     let mut at = 0;
+    let mut last = server.input_scratch.last_command;
     while nread < READ_AHEAD - 1 {
         let Some((fd, word)) = server.net.el.next_fired(&mut at, connSocketEventHandler) else {
             break;
@@ -562,7 +603,7 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             Ok(n) if n > 0 => {
                 server.stat_total_reads_processed += 1;
                 server.net.el.mark_preread(fd);
-                let prefetch = prefetch_first_command(server, other, &querybuf);
+                let prefetch = prefetch_first_command(server, other, &querybuf, &mut last);
                 let client = &mut server.clients[other];
                 if let Some(hash) = prefetch.key_hash {
                     keys[nkeys] = (client.db, hash);
@@ -581,7 +622,7 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
     if nkeys > 0 {
         let client = &server.clients[c];
         if client.reqtype == 0 && client.flags & CLIENT_MASTER == 0 {
-            let prefetch = prefetch_first_command(server, c, &client.querybuf);
+            let prefetch = prefetch_first_command(server, c, &client.querybuf, &mut last);
             if let Some(hash) = prefetch.key_hash {
                 keys[nkeys] = (client.db, hash);
                 nkeys += 1;
@@ -590,11 +631,17 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
         }
         prefetch_keys(server, &keys[..nkeys]);
     }
+    server.input_scratch.last_command = last;
 }
 
 /// Returns what can be known of the first command in `qb`, the client's query buffer, if it is a
-/// plain command with a key.
-fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPrefetch {
+/// plain command with a key. `last` is the command looked up last, before and after.
+fn prefetch_first_command(
+    server: &Server,
+    c: ClientId,
+    qb: &[u8],
+    last: &mut NamedCommand,
+) -> CommandPrefetch {
     let arg = |pos| {
         let (len, start) = parse_header(qb, pos, b'$')?;
         let range = ArgRange { start, len };
@@ -606,7 +653,8 @@ fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPre
     let mut args = [ArgRange::default(); 4];
     let mut found = 0;
     if let Some((argc, mut pos)) = parse_header(qb, 0, b'*') {
-        for place in args.iter_mut().take(argc) {
+        let wanted = if last.is_script { 4 } else { 2 };
+        for place in args.iter_mut().take(argc.min(wanted)) {
             let Some(range) = arg(pos) else { break };
             *place = range;
             pos = range.start + range.len + 2;
@@ -614,7 +662,8 @@ fn prefetch_first_command(server: &Server, c: ClientId, qb: &[u8]) -> CommandPre
         }
     }
     let dict = &server.db[server[c].db].dict;
-    prefetch_command(server, dict, qb, &args[..found], &mut LastLookup::default())
+    let mut last = LastLookup { command: last, key: b"", hash: 0 };
+    prefetch_command(&server.commands, dict, qb, &args[..found], &mut last)
 }
 
 #[cfg(test)]

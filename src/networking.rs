@@ -2204,7 +2204,12 @@ fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<Vec<u8>> {
 
 /// Gives the client the query buffer back that `lend_querybuf` took, trimmed to what
 /// was not executed. With nothing left, the client goes without a buffer until its next read.
-fn return_querybuf(server: &mut Server, c: ClientId, mut qb: Vec<u8>, mut lookahead: Lookahead) {
+fn return_querybuf(
+    server: &mut Server,
+    c: ClientId,
+    mut qb: Vec<u8>,
+    mut lookahead: Box<Lookahead>,
+) {
     let client = &mut server.clients[c];
     let pos = take(&mut client.input.qb_pos);
     client.input.querybuf_lent_len = 0;

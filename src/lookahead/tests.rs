@@ -31,10 +31,12 @@ fn members_are_looked_for_ahead_in_tables_only() {
         let qb = argv.as_args().raw().unwrap().to_vec();
         let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
         parse_command(&qb, 0, &limits, &mut ranges).unwrap();
-        let (dict, mut last) = (&server.db[0].dict, LastLookup::default());
-        let found = prefetch_command(server, dict, &qb, &ranges, &mut last);
+        let (commands, dict) = (&server.commands, &server.db[0].dict);
+        let mut command = NamedCommand::default();
+        let mut last = LastLookup { command: &mut command, key: b"", hash: 0 };
+        let found = prefetch_command(commands, dict, &qb, &ranges, &mut last);
         let entry = dict.prefetch_entry(found.key_hash?)?;
-        let value = aggregate_of(server, entry, &qb, &ranges, found.cmd)?;
+        let value = aggregate_of(commands, entry, &qb, &ranges, found.cmd)?;
         let (_, hash) = prefetch_member_bucket(value, &qb, &ranges)?;
         let mut candidates = 0;
         let count = |_| candidates += 1;
