@@ -403,14 +403,10 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
     {
         rows.insert(name, ops(vec![fill(set, keys)], load(set, pipeline, requests, keys)));
     }
-    rows.insert(
-        "set-p16-2-replicas",
-        Row::Ops {
-            prepare: vec![fill(set, keys)],
-            load: load(set, 16, 1_000_000, keys),
-            replicas: 2,
-        },
-    );
+    for (name, replicas) in [("set-p16-2-replicas", 2), ("set-p16-10-replicas", 10)] {
+        let (prepare, load) = (vec![fill(set, keys)], load(set, 16, 1_000_000, keys));
+        rows.insert(name, Row::Ops { prepare, load, replicas });
+    }
     rows.insert("incr-p16", ops(vec![], load("INCR ctr:############", 16, 1_000_000, keys)));
     rows.insert("lpush-p16", ops(vec![], load("LPUSH list xxxxxxxxxxxxxxxx", 16, 1_000_000, 1)));
     rows.insert(

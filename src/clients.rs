@@ -14,6 +14,7 @@ use std::num::NonZeroU64;
 use std::ops::{Index, IndexMut};
 
 use crate::ds::adlist::List;
+use crate::replication::stream::ReplStream;
 use crate::server_h::{CLIENT_TYPE_OBUF_COUNT, Client, clientBufferLimitsConfig};
 
 // ANCHOR: ClientId
@@ -65,6 +66,8 @@ pub struct Clients {
     pub index: HashMap<u64, ClientId>,
     /// The number of the next client.
     pub next_client_id: u64,
+    /// The end of the replication stream, from which replicas are sent what they lack.
+    pub repl: ReplStream,
     /// Clients that have something to send and no write handler yet. May hold stale ids.
     pub clients_pending_write: Vec<ClientId>,
     /// Clients to free when nobody is in the middle of using them.

@@ -187,7 +187,8 @@ pub fn freeMemoryGetNotCountedMemory(server: &Server) -> usize {
         AOF_OFF => 0,
         _ => server.aof_buf.capacity() + aofRewriteBufferSize(server),
     };
-    slaves + aof
+    // What replicas share with each other and not with the backlog.
+    slaves + server.clients.repl.excess() + aof
 }
 
 /// Returns the memory that a client's output really takes, in bytes.

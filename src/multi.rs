@@ -215,7 +215,7 @@ pub fn execCommand(server: &mut Server, c: ClientId, _argv: &Args) {
         // A REPLICAOF in the transaction has made this server a replica. The MULTI is in the
         // backlog, and what followed was not added to it. Add the EXEC, so that the backlog has no
         // unfinished transaction.
-        if server.repl_backlog.is_some() && was_master && !is_master {
+        if server.repl_backlog && was_master && !is_master {
             feedReplicationBacklog(server, b"*1\r\n$4\r\nEXEC\r\n");
         }
         afterPropagateExec(server);

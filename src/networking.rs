@@ -63,7 +63,7 @@ use crate::replication::newer_masters::{after_command, note_error};
 use crate::replication::{
     close_master_link, rdbPipeWriteHandlerConnRemoved, refreshGoodSlavesCount,
     replicationCacheMaster, replicationFeedSlavesFromMasterStream, replicationGetSlaveName,
-    replicationHandleMasterDisconnection, showLatestBacklog,
+    replicationHandleMasterDisconnection, showLatestBacklog, trim_stream,
 };
 use crate::sds::{sdscatrepr, sdssplitargs, sdstrim};
 use crate::server::{
@@ -282,7 +282,7 @@ pub fn clientInstallWriteHandler(clients: &mut impl AsMut<Clients>, c: ClientId)
 /// The flags that may keep a reply from being sent; a client with none of them needs no further
 /// look.
 const NOT_EVERYTHING_IS_SENT: u64 =
-    CLIENT_CLOSE_ASAP | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_MASTER;
+    CLIENT_CLOSE_ASAP | CLIENT_REPLY_OFF | CLIENT_REPLY_SKIP | CLIENT_MASTER | CLIENT_SLAVE;
 
 /// Decides whether a client gets what is about to be added to its output buffer, and if so sees to
 /// it that it will be written. To be called before anything is added.
@@ -307,7 +307,10 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
         if client.flags & CLIENT_MASTER != 0 && client.flags & CLIENT_MASTER_FORCE_REPLY == 0 {
             return C_ERR;
         }
+        // A reply to a replica comes behind what the stream has for it.
+        take_stream(clients, c);
     }
+    let client = &clients[c];
     if client.conn.is_none() {
         // What is queued for the client of scripts is taken from it after each command.
         return if client.flags & CLIENT_LUA != 0 { C_OK } else { C_ERR };
@@ -317,6 +320,18 @@ pub fn prepareClientToWrite(clients: &mut Clients, c: ClientId) -> CResult {
         clientInstallWriteHandler(clients, c);
     }
     C_OK
+}
+
+/// Copies what the stream has for a replica into its output buffer, where something that is no part
+/// of the stream is to come behind it.
+#[cold]
+pub fn take_stream(clients: &mut Clients, c: ClientId) {
+    let Some(pos) = clients[c].repl_pos.filter(|&pos| clients.repl.len_from(pos) > 0) else {
+        return;
+    };
+    clients[c].repl_pos = Some(clients.repl.end());
+    let missed = clients.repl.from(pos).collect::<Vec<_>>().concat();
+    _addReplyProtoToList(clients, c, &missed);
 }
 
 /// Tells whether nothing more that is queued for a client will be sent: it is about to be closed,
@@ -506,10 +521,7 @@ pub fn afterErrorReply(server: &mut Server, c: ClientId, s: &[u8]) {
             B(s),
             cmdname
         );
-        if ctype == CLIENT_TYPE_MASTER
-            && server.repl_backlog.is_some()
-            && server.repl_backlog_histlen > 0
-        {
+        if ctype == CLIENT_TYPE_MASTER && server.repl_backlog && server.repl_backlog_histlen > 0 {
             showLatestBacklog(server);
         }
         server.stat_unexpected_error_replies += 1;
@@ -1085,6 +1097,7 @@ pub fn AddReplyFromClient(server: &mut Server, dst: ClientId, src: ClientId) {
 pub fn copyClientOutputBuffer(clients: &mut impl AsMut<Clients>, dst: ClientId, src: ClientId) {
     let clients = clients.as_mut();
     let from = &clients[src];
+    let repl_pos = from.repl_pos;
     let buf = from.buf.clone();
     let reply: std::collections::VecDeque<ReplyNode> = from
         .reply
@@ -1105,6 +1118,8 @@ pub fn copyClientOutputBuffer(clients: &mut impl AsMut<Clients>, dst: ClientId, 
     // output buffer limit of replicas.
     to.reply_bytes = reply.iter().map(reply_block_size).sum();
     to.reply = reply;
+    // The writes themselves are not copied: both are sent them from the stream.
+    to.repl_pos = repl_pos;
 }
 
 /// Returns the bytes that a node adds to `reply_bytes`.
@@ -1119,6 +1134,14 @@ fn reply_block_size(node: &ReplyNode) -> usize {
 #[inline]
 pub fn clientHasPendingReplies(client: &Client) -> bool {
     !client.buf.is_empty() || !client.reply.is_empty()
+}
+
+/// Tells whether the client has output that was not sent yet, be it its own, or, as a replica, a part
+/// of the stream.
+pub fn has_pending_output(clients: &Clients, c: ClientId) -> bool {
+    let client = &clients[c];
+    clientHasPendingReplies(client)
+        || client.repl_pos.is_some_and(|pos| clients.repl.len_from(pos) > 0)
 }
 
 /// Completes the accept of a client when its connection is established. In protected mode it may
@@ -1458,6 +1481,7 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
         };
         let node = listSearchKey(l, c).expect("a replica is in the list of them");
         listDelNode(l, node);
+        trim_stream(server);
         // Remember since when there are no replicas: after some time the backlog is freed.
         if getClientType(&server[c]) == CLIENT_TYPE_SLAVE && listLength(&server.slaves) == 0 {
             server.repl_no_slaves_since = server.steady_time;
@@ -1531,7 +1555,8 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
     let mut failed = false;
     loop {
         let client = &server.clients[c];
-        let result = if client.reply.is_empty() {
+        let lacks_stream = client.repl_pos.filter(|&pos| server.clients.repl.len_from(pos) > 0);
+        let result = if client.reply.is_empty() && lacks_stream.is_none() {
             if client.buf.is_empty() {
                 break;
             }
@@ -1548,7 +1573,11 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
                 ReplyNode::Block(block) => Some(block),
                 ReplyNode::Deferred(_) => None,
             });
-            for part in std::iter::once(&client.buf).chain(blocks).filter(|part| !part.is_empty()) {
+            let own = std::iter::once(&client.buf).chain(blocks).map(Vec::as_slice);
+            let whole = !client.reply.iter().any(|node| matches!(node, ReplyNode::Deferred(_)));
+            let stream = lacks_stream.filter(|_| whole).map(|pos| server.clients.repl.from(pos));
+            let parts = own.chain(stream.into_iter().flatten());
+            for part in parts.filter(|part| !part.is_empty()) {
                 let part = &part[take(&mut skip)..];
                 iov[count] = IoSlice::new(part);
                 count += 1;
@@ -1572,7 +1601,11 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
             }
         };
         totwritten += nwritten;
-        drop_sent_reply(&mut server.clients[c], nwritten);
+        let client = &mut server.clients[c];
+        let of_stream = drop_sent_reply(client, nwritten);
+        if let Some(pos) = &mut client.repl_pos {
+            *pos += of_stream as i64;
+        }
 
         // Do not send more than NET_MAX_WRITES_PER_EVENT at a time: a single thread has other
         // clients to serve, even if this one has a large reply and a link that takes it as fast as
@@ -1606,9 +1639,11 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
     if totwritten > 0 && client.flags & CLIENT_MASTER == 0 {
         client.lastinteraction = steady_time;
     }
-    if !clientHasPendingReplies(client) {
-        client.sentlen = 0;
-        let flags = client.flags;
+    let flags = client.flags;
+    // It has to be queued again when the stream goes on.
+    server.clients.repl.queued &= flags & CLIENT_SLAVE == 0;
+    if !has_pending_output(&server.clients, c) {
+        server.clients[c].sentlen = 0;
         if handler_installed {
             let _ = connSetWriteHandler(&mut server.net, conn, None);
         }
@@ -1622,14 +1657,14 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
     C_OK
 }
 
-/// Removes `nwritten` bytes from the front of a client's output, and the blocks that are empty
-/// then.
-fn drop_sent_reply(client: &mut Client, mut nwritten: usize) {
+/// Removes `nwritten` bytes from the front of a client's own output, and the blocks that are empty
+/// then. Returns how many bytes are left over: those of the stream.
+fn drop_sent_reply(client: &mut Client, mut nwritten: usize) -> usize {
     if !client.buf.is_empty() {
         let left = client.buf.len() - client.sentlen;
         if nwritten < left {
             client.sentlen += nwritten;
-            return;
+            return 0;
         }
         nwritten -= left;
         client.buf.clear();
@@ -1641,7 +1676,7 @@ fn drop_sent_reply(client: &mut Client, mut nwritten: usize) {
         let left = block.len() - client.sentlen;
         if nwritten < left {
             client.sentlen += nwritten;
-            return;
+            return 0;
         }
         nwritten -= left;
         client.reply_bytes -= block.capacity();
@@ -1649,6 +1684,7 @@ fn drop_sent_reply(client: &mut Client, mut nwritten: usize) {
         client.reply.pop_front();
     }
     debug_assert!(!client.reply.is_empty() || client.reply_bytes == 0);
+    nwritten
 }
 
 /// Writes to a client whose socket can be written to again: its write handler.
@@ -1663,6 +1699,7 @@ pub fn sendReplyToClient(server: &mut Server, conn: ConnId) {
 /// number of clients in the queue.
 pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
     let mut pending = take(&mut server.clients.clients_pending_write);
+    server.clients.repl.queued = false;
     let processed = pending.len();
     // The C keeps the list newest first.
     for &c in pending.iter().rev() {
@@ -1685,7 +1722,7 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
         if writeToClient(server, c, false).is_err() {
             continue;
         }
-        if clientHasPendingReplies(&server[c])
+        if has_pending_output(&server.clients, c)
             && let Some(conn) = server[c].conn
         {
             // With `appendfsync always`, a descriptor must not be served for reading and writing in
@@ -1758,7 +1795,7 @@ pub fn unprotectClient(server: &mut Server, c: ClientId) {
     server[c].flags &= !CLIENT_PROTECTED;
     if let Some(conn) = server[c].conn {
         let _ = connSetReadHandler(&mut server.net, conn, Some(readQueryFromClient));
-        if clientHasPendingReplies(&server[c]) {
+        if has_pending_output(&server.clients, c) {
             clientInstallWriteHandler(server, c);
         }
     }
@@ -2463,7 +2500,12 @@ pub fn catClientInfoString(server: &mut Server, c: ClientId) -> Vec<u8> {
         }
     }
 
-    let obufmem = getClientOutputBufferMemoryUsage(client);
+    let obufmem = getClientOutputBufferMemoryUsage(&server.clients, c);
+    let stream = &server.clients.repl;
+    let stream_blocks = client
+        .repl_pos
+        .filter(|&pos| stream.len_from(pos) > 0)
+        .map_or(0, |pos| stream.blocks_from(pos));
     let qbuf = querybuf_len(client);
     let qbuf_free =
         client.input.querybuf_lent_free + client.querybuf.capacity() - client.querybuf.len();
@@ -2498,7 +2540,7 @@ pub fn catClientInfoString(server: &mut Server, c: ClientId) -> Vec<u8> {
         qbuf_free,
         client.argv_len_sum,
         client.buf.len(),
-        client.reply.len(),
+        client.reply.len() + stream_blocks,
         obufmem,
         total_mem,
         events,
@@ -3212,7 +3254,15 @@ pub fn rewriteClientCommandArgument(
 
 /// Returns the bytes used for replies that the client has not read yet, without its fixed buffer:
 /// what the output buffer limits are about. It is cheap enough to be called for each reply.
-pub fn getClientOutputBufferMemoryUsage(client: &Client) -> usize {
+///
+/// For a replica what the stream has for it counts as well, although others share it.
+pub fn getClientOutputBufferMemoryUsage(clients: &Clients, c: ClientId) -> usize {
+    let client = &clients[c];
+    own_output_memory(client) + client.repl_pos.map_or(0, |pos| clients.repl.len_from(pos))
+}
+
+/// Returns the bytes of a client's output that it shares with nobody.
+pub fn own_output_memory(client: &Client) -> usize {
     client.reply_bytes + REPLY_NODE_OVERHEAD * client.reply.len()
 }
 
@@ -3267,8 +3317,8 @@ pub fn getClientTypeName(class: usize) -> &'static str {
 /// C: 6.2.16 has the same limit for every client. Here one that still has to authenticate may leave
 /// no more than a kilobyte unread in its list.
 pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool {
+    let used_mem = getClientOutputBufferMemoryUsage(clients, c);
     let client = &clients[c];
-    let used_mem = getClientOutputBufferMemoryUsage(client);
     if used_mem > REPLY_BUFFER_SIZE_UNAUTHENTICATED_CLIENT
         && client.auth_required
         && !client.authenticated
@@ -3307,7 +3357,8 @@ pub fn checkClientOutputBufferLimits(clients: &mut Clients, c: ClientId) -> bool
 /// connection never is.
 fn is_over_output_buffer_limit(clients: &mut Clients, c: ClientId) -> bool {
     let client = &clients[c];
-    if client.conn.is_none() || client.reply_bytes == 0 || client.flags & CLIENT_CLOSE_ASAP != 0 {
+    let nothing = client.reply_bytes == 0 && client.repl_pos.is_none();
+    if client.conn.is_none() || nothing || client.flags & CLIENT_CLOSE_ASAP != 0 {
         return false;
     }
     checkClientOutputBufferLimits(clients, c)
@@ -3337,7 +3388,10 @@ pub fn closeClientOnOutputBufferLimitReached(
 /// Schedules a client that has reached its output buffer limit to be closed, where only `Clients`
 /// is at hand: in the functions that add output. The line for the log, which takes more than that,
 /// is written when the client is freed, before the loop sleeps.
-fn close_client_on_output_buffer_limit_reached_async(clients: &mut Clients, c: ClientId) -> bool {
+pub fn close_client_on_output_buffer_limit_reached_async(
+    clients: &mut Clients,
+    c: ClientId,
+) -> bool {
     if !is_over_output_buffer_limit(clients, c) {
         return false;
     }
@@ -3367,7 +3421,7 @@ fn log_output_buffer_limit_reached(server: &mut Server, c: ClientId) {
 /// Has REPLICATION HISTORY remember a replica that is closed for its output buffer limit.
 fn tell_doctor_of_limit(server: &mut Server, c: ClientId) {
     if getClientType(&server[c]) == CLIENT_TYPE_SLAVE {
-        let held = getClientOutputBufferMemoryUsage(&server[c]);
+        let held = getClientOutputBufferMemoryUsage(&server.clients, c);
         note_output_limit(server, c, held);
     }
 }
@@ -3392,7 +3446,7 @@ pub fn flushSlavesOutputBuffers(server: &mut Server) {
         if client.replstate == SLAVE_STATE_ONLINE
             && can_receive_writes
             && !client.repl_put_online_on_ack
-            && clientHasPendingReplies(client)
+            && has_pending_output(&server.clients, slave)
         {
             let _ = writeToClient(server, slave, false);
         }

@@ -290,10 +290,11 @@ pub fn getMemoryOverheadData(server: &Server) -> redisMemOverhead {
         allocator_rss_bytes: excess(cron.allocator_resident, cron.allocator_active),
         rss_extra: ratio(cron.process_rss, cron.allocator_resident),
         rss_extra_bytes: excess(cron.process_rss, cron.allocator_resident),
-        repl_backlog: server.repl_backlog.as_ref().map_or(0, |backlog| backlog.len()),
+        repl_backlog: if server.repl_backlog { server.repl_backlog_size as usize } else { 0 },
         // The sums that `clientsCronTrackClientsMemUsage` keeps: to add up all clients here would
         // take long.
-        clients_slaves: server.stat_clients_type_memory[CLIENT_TYPE_SLAVE],
+        clients_slaves: server.stat_clients_type_memory[CLIENT_TYPE_SLAVE]
+            + server.clients.repl.excess(),
         clients_normal: server.stat_clients_type_memory[CLIENT_TYPE_MASTER]
             + server.stat_clients_type_memory[CLIENT_TYPE_PUBSUB]
             + server.stat_clients_type_memory[CLIENT_TYPE_NORMAL],

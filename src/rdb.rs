@@ -3563,7 +3563,7 @@ pub fn rdbPopulateSaveInfo(server: &Server) -> Option<rdbSaveInfo> {
 
     // A master without a backlog has no replicas. When one connects it gets a full
     // resynchronization, and a new replication ID, so that the present one is of no use.
-    if server.masterhost.is_none() && server.repl_backlog.is_some() {
+    if server.masterhost.is_none() && server.repl_backlog {
         // After a full resynchronization no db is selected until the first write. Any number is
         // correct then, since that write is preceded by a SELECT.
         return with_db(if server.slaveseldb == -1 { 0 } else { server.slaveseldb });

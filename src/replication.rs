@@ -3,11 +3,11 @@
 //! # How it works
 //!
 //! A master numbers the bytes of its write stream: `master_repl_offset` is the number of the last
-//! one. It keeps the most recent of them in a ring, the *backlog*, and sends all of them to its
-//! replicas. A replica that was cut off says which history it follows (a *replication id*) and
-//! which byte it wants next. If the master has that history and the ring still has that byte, the
-//! replica gets the rest of the ring (a *partial* resync). Otherwise it gets an RDB file and then
-//! what was written since the file's snapshot (a *full* one).
+//! one. It keeps the most recent of them, the *backlog*, and sends all of them to its replicas. A
+//! replica that was cut off says which history it follows (a *replication id*) and which byte it
+//! wants next. If the master has that history and the backlog still has that byte, the replica gets
+//! the rest of it (a *partial* resync). Otherwise it gets an RDB file and then what was written
+//! since the file's snapshot (a *full* one).
 //!
 //! ```text
 //! replica                                        master
@@ -39,9 +39,9 @@
 //! # Differs
 //!
 //! The lists of clients are fields of `server`, so they are not passed. A command is copied to the
-//! backlog and to the replicas as it was received, not put together again. What the C keeps in
-//! static variables is in `ReplicationStatics`. Where a peer's bytes would break the C, they are
-//! refused; each place says so.
+//! stream as it was received, not put together again, and the backlog and all replicas share that.
+//! What the C keeps in static variables is in `ReplicationStatics`. Where a peer's bytes would break
+//! the C, they are refused; each place says so.
 
 pub mod newer_masters;
 
@@ -73,9 +73,11 @@ use crate::networking::{
     addReply, addReplyArrayLen, addReplyBulkCBuffer, addReplyBulkCString, addReplyBulkLongLong,
     addReplyDeferredLen, addReplyError, addReplyErrorObject, addReplyLongLong, addReplyProto,
     catClientInfoString, checkClientPauseTimeoutAndReturnIfPaused, clientHasPendingReplies,
+    clientInstallWriteHandler, close_client_on_output_buffer_limit_reached_async,
     copyClientOutputBuffer, createClient, disconnectSlaves, freeClient, freeClientAsync,
-    getClientPeerId, linkClient, pauseClients, readQueryFromClient, resetClient, sendReplyToClient,
-    setDeferredArrayLen, shared, unlinkClient, unpauseClients,
+    getClientPeerId, has_pending_output, linkClient, pauseClients, prepareClientToWrite,
+    readQueryFromClient, resetClient, sendReplyToClient, setDeferredArrayLen, shared, take_stream,
+    unlinkClient, unpauseClients,
 };
 use crate::object::{
     getLongFromObjectOrReply, getLongLongFromObjectOrReply, getRangeLongFromObjectOrReply,
@@ -106,6 +108,7 @@ use crate::{addReplyErrorFormat, bformat, sdscatprintf, serverLog};
 pub mod backoff;
 pub mod doctor;
 pub mod guard;
+pub mod stream;
 
 use backoff::{
     backoff_cron, backoff_is_over, backoff_reset, link_established, link_lost, replication_backoff,
@@ -191,19 +194,20 @@ pub fn bg_unlink(server: &Server, filename: &[u8]) -> io::Result<()> {
 
 /// Creates the replication backlog, of `server.repl_backlog_size` bytes. There must be none.
 pub fn createReplicationBacklog(server: &mut Server) {
-    assert!(server.repl_backlog.is_none());
+    assert!(!server.repl_backlog);
     allocate_backlog(server);
 }
 
-/// Allocates an empty ring for the backlog. It holds no byte yet, so the first byte that it can
-/// serve, `repl_backlog_off`, is the next one of the stream.
+/// Begins an empty backlog. It holds no byte yet, so the first byte that it can serve,
+/// `repl_backlog_off`, is the next one of the stream.
 fn allocate_backlog(server: &mut Server) {
     let size =
         usize::try_from(server.repl_backlog_size).expect("the size of the backlog is above 0");
-    server.repl_backlog = Some(vec![0; size].into_boxed_slice());
+    let next = server.master_repl_offset.wrapping_add(1);
+    server.clients.repl.start(next, size);
+    server.repl_backlog = true;
     server.repl_backlog_histlen = 0;
-    server.repl_backlog_idx = 0;
-    server.repl_backlog_off = server.master_repl_offset.wrapping_add(1);
+    server.repl_backlog_off = next;
 }
 
 /// Goes on with the history that our RDB names, as a master that was restarted: called when it is
@@ -218,6 +222,7 @@ pub fn replication_go_on_from_rdb(server: &mut Server, rsi: &rdbSaveInfo) {
     server.replid2.clone_from(&rsi.repl_id);
     server.second_replid_offset = rsi.repl_offset + 1;
     server.master_repl_offset += rsi.repl_offset;
+    server.clients.repl.rebase(rsi.repl_offset);
     server.repl_backlog_off = server.master_repl_offset - server.repl_backlog_histlen + 1;
     history_begins(server);
     // The backlog lives for `repl-backlog-ttl` seconds from now, if no replica comes.
@@ -227,66 +232,65 @@ pub fn replication_go_on_from_rdb(server: &mut Server, rsi: &rdbSaveInfo) {
 /// Changes the size of the backlog, in bytes, when the operator does (CONFIG SET
 /// repl-backlog-size); at least `CONFIG_REPL_BACKLOG_MIN_SIZE`. A backlog that exists is emptied.
 ///
-/// The contents could be kept. But copying gigabytes adds latency, and worse, both rings would have
-/// to be in memory at the same time. An empty backlog fills again with what is written next.
+/// The contents could be kept, but the C frees them. An empty backlog fills again with what is
+/// written next.
 pub fn resizeReplicationBacklog(server: &mut Server, newsize: i64) {
     let newsize = newsize.max(CONFIG_REPL_BACKLOG_MIN_SIZE as i64);
     if server.repl_backlog_size == newsize {
         return;
     }
     server.repl_backlog_size = newsize;
-    if server.repl_backlog.is_some() {
-        // The old ring goes first, so that its memory can be used for the new one.
-        server.repl_backlog = None;
-        allocate_backlog(server);
+    if server.repl_backlog {
+        server.repl_backlog_histlen = 0;
+        server.repl_backlog_off = server.master_repl_offset.wrapping_add(1);
+        // What replicas have not been sent stays.
+        trim_stream(server);
+        server.clients.repl.set_size(newsize as usize);
     }
 }
 
 /// Frees the backlog. There must be no replicas: with replicas attached there is always a backlog.
 pub fn freeReplicationBacklog(server: &mut Server) {
     assert_eq!(listLength(&server.slaves), 0);
-    server.repl_backlog = None;
+    server.repl_backlog = false;
+    server.clients.repl.clear();
 }
 
 /// Appends bytes of the stream to the backlog, which must exist, and moves `master_repl_offset` by
-/// as many.
+/// as many. Replicas are sent them from there.
 ///
 /// The two belong together, so this is the one place that moves the offset: there is no case in
 /// which bytes are numbered and not kept, or kept and not numbered.
 #[inline]
 pub fn feedReplicationBacklog(server: &mut Server, p: &[u8]) {
-    let ring = server.repl_backlog.as_mut().expect("there is a backlog to feed");
+    assert!(server.repl_backlog, "there is a backlog to feed");
+    let added = server.clients.repl.append(p);
 
-    // The ring is circular: write as much as fits before its end, then go on at its start, as often
-    // as it takes.
-    let mut idx = server.repl_backlog_idx as usize;
-    let mut rest = p;
-    while !rest.is_empty() {
-        let (now, later) = rest.split_at(rest.len().min(ring.len() - idx));
-        ring[idx..idx + now.len()].copy_from_slice(now);
-        idx += now.len();
-        if idx == ring.len() {
-            idx = 0;
-        }
-        rest = later;
-    }
-    server.repl_backlog_idx = idx as i64;
-    server.repl_backlog_histlen =
-        (server.repl_backlog_histlen + p.len() as i64).min(ring.len() as i64);
-
-    // The offset may come from a peer or a file, so its sum may leave the range. It wraps, as it
-    // does in the C.
-    server.master_repl_offset = server.master_repl_offset.wrapping_add(p.len() as i64);
+    let len = p.len() as i64;
+    server.master_repl_offset = server.master_repl_offset.wrapping_add(len);
+    server.repl_backlog_histlen = (server.repl_backlog_histlen + len).min(server.repl_backlog_size);
     server.repl_backlog_off =
         server.master_repl_offset.wrapping_sub(server.repl_backlog_histlen).wrapping_add(1);
+    if added {
+        stream_has_grown(server);
+    }
 }
 
-/// Returns the last `len` bytes of a ring whose next byte goes to `idx`, oldest first. They may run
-/// across the end of the ring, so they come in two pieces, of which the second may be empty.
-fn backlog_tail(ring: &[u8], idx: usize, len: usize) -> (&[u8], &[u8]) {
-    let start = (idx + (ring.len() - len)) % ring.len();
-    let first = len.min(ring.len() - start);
-    (&ring[start..start + first], &ring[..len - first])
+/// Looks for replicas that have too much to be sent, and for blocks that nobody needs, each time
+/// that the stream has a new block.
+#[cold]
+fn stream_has_grown(server: &mut Server) {
+    for &slave in &server.slaves {
+        close_client_on_output_buffer_limit_reached_async(&mut server.clients, slave);
+    }
+    trim_stream(server);
+}
+
+/// Drops the part of the stream that neither the backlog nor a replica needs.
+pub fn trim_stream(server: &mut Server) {
+    let places = server.slaves.iter().filter_map(|&slave| server.clients[slave].repl_pos);
+    let first = places.fold(server.repl_backlog_off, i64::min);
+    server.clients.repl.trim(first);
 }
 
 /// Tells whether a replica gets the stream of writes. Two kinds do not: a replica that only wants
@@ -323,7 +327,7 @@ pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
     if server.masterhost.is_some() {
         return;
     }
-    if server.repl_backlog.is_none() {
+    if !server.repl_backlog {
         // No replicas, and no backlog from which one could be served later. (With replicas there is
         // always a backlog.)
         assert!(server.slaves.is_empty(), "there are no replicas without a backlog");
@@ -362,17 +366,33 @@ pub fn replicationFeedSlaves(server: &mut Server, dictid: i32, argv: &Args) {
     }
 }
 
-/// Appends bytes of the stream to the backlog and to the output buffer of every replica that gets
-/// the stream. Replicas that are still waiting for their RDB, or receiving it, collect the bytes
-/// there until the RDB is sent.
+/// Appends bytes of the stream to the backlog, from which every replica that gets the stream is sent
+/// them. For replicas that are still waiting for their RDB, or receiving it, they gather there until
+/// the RDB is sent.
+// C: copies them into the output buffer of each replica.
 #[inline]
 fn feed_backlog_and_replicas(server: &mut Server, buf: &[u8]) {
-    if server.repl_backlog.is_some() {
+    if server.repl_backlog {
+        if !server.clients.repl.queued {
+            queue_replicas(server);
+        }
         feedReplicationBacklog(server, buf);
     }
+}
+
+/// Queues all replicas for writing that have nothing to send at present, before the stream goes on.
+/// It need not be done again before one of them has been written to.
+#[cold]
+fn queue_replicas(server: &mut Server) {
+    server.clients.repl.queued = true;
     for &slave in &server.slaves {
-        if canFeedReplicaReplBuffer(&server.clients[slave]) {
-            addReplyProto(&mut server.clients, slave, buf);
+        let client = &server.clients[slave];
+        if client.repl_pos.is_some()
+            && canFeedReplicaReplBuffer(client)
+            && client.flags & CLIENT_CLOSE_ASAP == 0
+            && !has_pending_output(&server.clients, slave)
+        {
+            clientInstallWriteHandler(&mut server.clients, slave);
         }
     }
 }
@@ -380,14 +400,14 @@ fn feed_backlog_and_replicas(server: &mut Server, buf: &[u8]) {
 /// Logs the last 256 bytes of the backlog. Called when a replica reports an error or a protocol
 /// error in what we sent: these bytes are then the best evidence of what went wrong.
 pub fn showLatestBacklog(server: &Server) {
-    let Some(ring) = &server.repl_backlog else { return };
-    let dumplen = server.repl_backlog_histlen.min(256) as usize;
-    let (first, second) = backlog_tail(ring, server.repl_backlog_idx as usize, dumplen);
+    if !server.repl_backlog {
+        return;
+    }
+    let dumplen = server.repl_backlog_histlen.min(256);
+    let from = server.clients.repl.end() - dumplen;
     let mut dump = Vec::new();
-    for piece in [first, second] {
-        if !piece.is_empty() {
-            sdscatrepr(&mut dump, piece);
-        }
+    for piece in server.clients.repl.from(from).filter(|piece| !piece.is_empty()) {
+        sdscatrepr(&mut dump, piece);
     }
     serverLog!(LL_WARNING, "Latest backlog is: '{}'", B(&dump));
 }
@@ -429,41 +449,32 @@ pub fn replicationFeedMonitors(server: &mut Server, c: ClientId, dictid: usize, 
     }
 }
 
-/// Appends the backlog from byte `offset` on to a replica's output buffer, and returns how many
-/// bytes that is. The byte must be in the backlog, or be the next one of the stream (then there are
-/// none to send).
+/// Lets a replica be sent the stream from byte `offset` on, and returns how many bytes there are.
+/// The byte must be in the backlog, or be the next one of the stream (then there are none to send).
+// C: copies them into its output buffer.
 pub fn addReplyReplicationBacklog(server: &mut Server, c: ClientId, offset: i64) -> i64 {
     serverLog!(LL_DEBUG, "[PSYNC] Replica request offset: {}", offset);
-
-    let Some(ring) = server.repl_backlog.as_ref().filter(|_| server.repl_backlog_histlen != 0)
-    else {
-        serverLog!(LL_DEBUG, "[PSYNC] Backlog history len is zero");
-        return 0;
-    };
     serverLog!(LL_DEBUG, "[PSYNC] Backlog size: {}", server.repl_backlog_size);
     serverLog!(LL_DEBUG, "[PSYNC] First byte: {}", server.repl_backlog_off);
     serverLog!(LL_DEBUG, "[PSYNC] History len: {}", server.repl_backlog_histlen);
-    serverLog!(LL_DEBUG, "[PSYNC] Current index: {}", server.repl_backlog_idx);
 
     let skip = offset.wrapping_sub(server.repl_backlog_off);
     serverLog!(LL_DEBUG, "[PSYNC] Skipping: {}", skip);
-    let idx = server.repl_backlog_idx as usize;
-    let histlen = server.repl_backlog_histlen as usize;
-    serverLog!(
-        LL_DEBUG,
-        "[PSYNC] Index of first byte: {}",
-        (idx + (ring.len() - histlen)) % ring.len()
-    );
     let len = server.repl_backlog_histlen - skip;
     serverLog!(LL_DEBUG, "[PSYNC] Reply total length: {}", len);
 
-    let (first, second) = backlog_tail(ring, idx, len as usize);
-    for piece in [first, second] {
-        if !piece.is_empty() {
-            serverLog!(LL_DEBUG, "[PSYNC] addReply() length: {}", piece.len());
-            addReplyProto(&mut server.clients, c, piece);
-        }
+    let clients = &mut server.clients;
+    if len > 0 && prepareClientToWrite(clients, c).is_err() {
+        return len;
     }
+    clients[c].repl_pos = Some(clients.repl.end() - len);
+    clients.repl.queued = false;
+    // It gets what was missed, and no more.
+    if clients[c].flags & CLIENT_REPL_RDBONLY != 0 {
+        take_stream(clients, c);
+        clients[c].repl_pos = None;
+    }
+    close_client_on_output_buffer_limit_reached_async(clients, c);
     len
 }
 
@@ -491,6 +502,10 @@ pub fn replicationSetupSlaveForFullResync(
     offset: i64,
 ) -> CResult {
     server[slave].psync_initial_offset = offset;
+    // One that is attached to a BGSAVE in progress has the place of another one already.
+    if server[slave].flags & CLIENT_REPL_RDBONLY == 0 && server[slave].repl_pos.is_none() {
+        server[slave].repl_pos = Some(offset.wrapping_add(1));
+    }
     server[slave].replstate = SLAVE_STATE_WAIT_BGSAVE_END;
     server.slaveseldb = -1;
 
@@ -567,7 +582,7 @@ pub fn masterTryPartialResynchronization(
 
     // Do we still have the data that it asks for? The offset after the last byte is fine, too: then
     // it missed nothing.
-    if server.repl_backlog.is_none()
+    if !server.repl_backlog
         || psync_offset < server.repl_backlog_off
         || psync_offset > server.repl_backlog_off.wrapping_add(server.repl_backlog_histlen)
     {
@@ -750,7 +765,7 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
     // The output buffer must be empty. From the start of the BGSAVE on it registers the difference
     // between the RDB and the data set, and nothing else may be in it: it is copied to replicas
     // that are attached to the same BGSAVE.
-    if clientHasPendingReplies(&server[c]) {
+    if has_pending_output(&server.clients, c) {
         addReplyError(server, c, b"SYNC and PSYNC are invalid with pending output");
         return;
     }
@@ -808,7 +823,7 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     // The first replica: create the backlog. As long as there was none, writes did not move the
     // offset, so no past history of ours has valid offsets. Hence a new id, and no second one.
-    if listLength(&server.slaves) == 1 && server.repl_backlog.is_none() {
+    if listLength(&server.slaves) == 1 && !server.repl_backlog {
         changeReplicationId(server);
         clearReplicationId2(server);
         createReplicationBacklog(server);
@@ -1927,7 +1942,7 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
 
     // A replica accumulates a backlog whether it has replicas or not: after a failover it may be
     // the master of others, who will ask for the bytes that they missed.
-    if server.repl_backlog.is_none() {
+    if !server.repl_backlog {
         createReplicationBacklog(server);
     }
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Finished with success");
@@ -2283,7 +2298,7 @@ pub fn slaveTryPartialResynchronization(
 
         // If the server was restarted, and the cached master was made from the RDB file, there is
         // no backlog yet.
-        if server.repl_backlog.is_none() {
+        if !server.repl_backlog {
             createReplicationBacklog(server);
         }
         return PSYNC_CONTINUE;
@@ -3386,7 +3401,7 @@ pub fn replicationCron(server: &mut Server) {
     // the memory. A replica keeps accumulating its own: it has to serve PSYNCs if it is promoted.
     if server.slaves.is_empty()
         && server.repl_backlog_time_limit != 0
-        && server.repl_backlog.is_some()
+        && server.repl_backlog
         && server.masterhost.is_none()
     {
         let idle = server.steady_time - server.repl_no_slaves_since;
@@ -3420,6 +3435,11 @@ pub fn replicationCron(server: &mut Server) {
     replicationStartPendingFork(server);
 
     removeRDBUsedToSyncReplicas(server);
+
+    // What replicas have taken meanwhile.
+    if server.repl_backlog {
+        trim_stream(server);
+    }
 
     // The count of good replicas changes by the passing of time, too.
     refreshGoodSlavesCount(server);

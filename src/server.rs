@@ -672,7 +672,7 @@ fn get_client_input_memory_usage(client: &Client) -> usize {
 /// recent peak is the maximum of all slots.
 pub fn clientsCronTrackExpansiveClients(server: &mut Server, c: ClientId, time_idx: usize) {
     let in_usage = get_client_input_memory_usage(&server[c]);
-    let out_usage = getClientOutputBufferMemoryUsage(&server[c]);
+    let out_usage = getClientOutputBufferMemoryUsage(&server.clients, c);
     let input = &mut server.ClientsPeakMemInput[time_idx];
     *input = in_usage.max(*input);
     let output = &mut server.ClientsPeakMemOutput[time_idx];
@@ -685,9 +685,8 @@ pub fn clientsCronTrackExpansiveClients(server: &mut Server, c: ClientId, time_i
 pub fn clientsCronTrackClientsMemUsage(server: &mut Server, c: ClientId) {
     let type_ = getClientType(&server[c]);
     let client = &mut server.clients[c];
-    let mem = getClientOutputBufferMemoryUsage(client)
-        + get_client_input_memory_usage(client)
-        + size_of::<Client>();
+    let mem =
+        own_output_memory(client) + get_client_input_memory_usage(client) + size_of::<Client>();
 
     // First take out what was added the last time, which may have been to another class.
     let last = &mut server.stat_clients_type_memory[client.client_cron_last_memory_type];
@@ -2793,7 +2792,7 @@ fn lags(server: &Server, slave: ClientId) -> bool {
     client.replstate == SLAVE_STATE_ONLINE
         && !client.repl_put_online_on_ack
         && client.flags & CLIENT_CLOSE_ASAP == 0
-        && (clientHasPendingReplies(client)
+        && (has_pending_output(&server.clients, slave)
             || unsent_bytes(conn_fd(&server.net, conn)).is_ok_and(|bytes| bytes > 0))
 }
 
@@ -3605,7 +3604,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
         B(&server.replid2),
         server.master_repl_offset,
         server.second_replid_offset,
-        i32::from(server.repl_backlog.is_some()),
+        i32::from(server.repl_backlog),
         server.repl_backlog_size,
         server.repl_backlog_off,
         server.repl_backlog_histlen,

@@ -704,6 +704,9 @@ pub struct Client {
     /// The write handler is installed at the first REPLCONF ACK: until then nothing may follow the
     /// mark at the end of a streamed RDB.
     pub repl_put_online_on_ack: bool,
+    /// The offset of the byte of the stream that it is sent next, behind what is in its own output
+    /// buffer; `None` if it gets no stream.
+    pub repl_pos: Option<i64>,
     /// The RDB file being sent.
     pub repldbfd: Option<RawFd>,
     /// How much of the file is sent; of a streamed RDB, how much of what `rdb_pipe_buff` holds.
@@ -1158,15 +1161,13 @@ pub struct Server {
     /// The db the replication stream has selected; -1 makes the next command say it.
     pub slaveseldb: i32,
     pub repl_ping_slave_period: i32,
-    /// The ring of what was last sent to replicas.
-    pub repl_backlog: Option<Box<[u8]>>,
+    /// Whether there is a backlog: the last bytes of `clients.repl`.
+    pub repl_backlog: bool,
     pub repl_backlog_size: i64,
     pub repl_backlog_histlen: i64,
-    /// Where in the ring the next byte goes.
-    pub repl_backlog_idx: i64,
-    /// The replication offset of the oldest byte in the ring.
+    /// The replication offset of the oldest byte in the backlog.
     pub repl_backlog_off: i64,
-    /// Seconds without replicas after which the ring is freed; 0 is never.
+    /// Seconds without replicas after which the backlog is freed; 0 is never.
     pub repl_backlog_time_limit: i64,
     /// Stream RDBs to replicas instead of making a file, after so many seconds in which others may
     /// join.

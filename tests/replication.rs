@@ -622,3 +622,70 @@ fn refused_psyncs_say_why() {
         master.wait_for_log(&line);
     }
 }
+
+/// Replicas that are slow share what they were not sent: ten of them take little more memory than
+/// one, and each has all of it in its output buffer. What comes in between has its place: a replica
+/// that asks for something gets the answer behind the stream.
+#[test]
+fn slow_replicas_share_the_stream() {
+    let limit = ["--client-output-buffer-limit", "replica", "0", "0", "0"];
+    let quiet = ["--repl-ping-replica-period", "3600", "--repl-timeout", "3600"];
+    let master = TestServer::start(&[&limit[..], &quiet].concat());
+    let attach = || {
+        let mut c = master.conn();
+        c.send(&["PSYNC", "?", "-1"]);
+        c
+    };
+    let mut replicas: Vec<Conn> = (0..10).map(|_| attach()).collect();
+    wait_for("all to be online", || {
+        (0..10).all(|i| master.info(&format!("slave{i}")).contains("state=online"))
+    });
+    let before = master.info_i64("used_memory");
+    let value = vec![b'x'; 1 << 20];
+    let mut m = master.conn();
+    for _ in 0..40 {
+        m.cmd(&[&b"SET"[..], b"k", &value]);
+    }
+    let used = master.info_i64("used_memory") - before;
+    assert!((20 << 20..60 << 20).contains(&used), "{used} bytes for 40 MB to ten replicas");
+    let shared = master.info_i64("mem_clients_slaves");
+    assert!((20 << 20..60 << 20).contains(&shared), "{shared} bytes in mem_clients_slaves");
+    assert!(master.info_i64("mem_not_counted_for_evict") > 20 << 20);
+    let list = master.cmd(&["CLIENT", "LIST", "TYPE", "replica"]).text();
+    let omem = list.lines().map(|line| {
+        let omem = line.split_once(" omem=").unwrap().1;
+        omem.split(' ').next().unwrap().parse::<i64>().unwrap()
+    });
+    assert!(omem.clone().all(|omem| omem > 20 << 20) && omem.count() == 10, "{list}");
+
+    // One goes: nothing changes. All others get each byte.
+    drop(replicas.pop());
+    wait_for("one less", || master.info("connected_slaves") == "9");
+    replicas[0].send(&["PING"]);
+    wait_for("the PING", || {
+        let list = master.cmd(&["CLIENT", "LIST", "TYPE", "replica"]).text();
+        list.lines().any(|line| line.contains("cmd=ping"))
+    });
+    m.cmd(&["SET", "last", "1"]);
+    for (i, c) in replicas.iter_mut().enumerate() {
+        assert!(c.line().unwrap().starts_with(b"+FULLRESYNC"));
+        // Newlines keep the link alive until the file is there.
+        let header = loop {
+            let line = String::from_utf8(c.line().unwrap()).unwrap();
+            if let Some(len) = line.trim().strip_prefix('$') {
+                break len.to_string();
+            }
+        };
+        let len: usize = header.parse().expect(&header);
+        c.take(len).unwrap();
+        assert_eq!(c.reply().array()[0].text(), "SELECT");
+        for _ in 0..40 {
+            assert!(c.reply().array()[2].bytes() == value);
+        }
+        if i == 0 {
+            assert_eq!(c.reply().text(), "PONG");
+        }
+        assert_eq!(c.reply().array()[1].text(), "last");
+    }
+    wait_for("the memory to be free", || master.info_i64("mem_clients_slaves") < 2 << 20);
+}

@@ -1097,7 +1097,7 @@ fn there_and_back() {
 fn what_to_tell_of_replication() {
     let mut server = new_server();
     assert!(rdbPopulateSaveInfo(&server).is_none());
-    server.repl_backlog = Some(Box::new([0; 16]));
+    server.repl_backlog = true;
     server.slaveseldb = -1;
     assert_eq!(rdbPopulateSaveInfo(&server).unwrap().repl_stream_db, 0);
     server.slaveseldb = 2;

@@ -176,7 +176,7 @@ pub fn write_rate(server: &Server) -> f64 {
 /// rate. -1: there is no backlog, or nothing is written.
 pub fn repl_backlog_seconds(server: &Server) -> i64 {
     let rate = write_rate(server);
-    if server.repl_backlog.is_none() || rate == 0.0 {
+    if !server.repl_backlog || rate == 0.0 {
         return -1;
     }
     (server.repl_backlog_size as f64 / rate) as i64
@@ -249,7 +249,7 @@ fn push(server: &mut Server, event: Event) {
 
 fn window(server: &Server) -> (i64, i64) {
     let (off, histlen) = (server.repl_backlog_off, server.repl_backlog_histlen);
-    if server.repl_backlog.is_some() { (off, off.saturating_add(histlen - 1)) } else { (0, -1) }
+    if server.repl_backlog { (off, off.saturating_add(histlen - 1)) } else { (0, -1) }
 }
 
 /// Returns for how many seconds a replica has been away, if its last link is remembered.

@@ -25,7 +25,6 @@
 use std::collections::VecDeque;
 use std::io;
 
-use super::backlog_tail;
 use super::replicationCreateMasterClient;
 use crate::db::dbTotalServerKeyCount;
 use crate::log::{LL_NOTICE, LL_WARNING};
@@ -345,7 +344,7 @@ pub fn warn_lost_writes_dir(server: &Server) {
 pub fn note_demotion(server: &mut Server) {
     let last = server.master_repl_offset;
     let first = guard(server).acked + 1;
-    guard(server).unacked = (server.repl_backlog.is_some() && first <= last).then(|| Unacked {
+    guard(server).unacked = (server.repl_backlog && first <= last).then(|| Unacked {
         replid: server.replid.clone(),
         first,
         last,
@@ -454,13 +453,13 @@ pub fn save_lost_writes(server: &mut Server) -> Result<(), ()> {
         return Ok(());
     };
     let (replid, first, last) = (replid.clone(), *first, *last);
-    let Some(ring) = &server.repl_backlog else { return Ok(()) };
+    if !server.repl_backlog {
+        return Ok(());
+    }
 
     // The backlog ends where our history does. It may not reach back to the first byte.
     let from = first.max(server.repl_backlog_off);
-    let len = usize::try_from(last - from + 1).unwrap_or(0);
-    let (one, two) = backlog_tail(ring, server.repl_backlog_idx as usize, len);
-    let bytes = [one, two].concat();
+    let bytes = server.clients.repl.from(from).collect::<Vec<_>>().concat();
     let selected = &server.repl_statics.guard.selected;
     let db_at = |offset| selected.iter().rev().find(|&&(at, _)| at <= offset).map(|&(_, db)| db);
     let lost = lost_writes_text(&bytes, from, db_at);

@@ -204,10 +204,9 @@ fn run(server: &mut Server, c: ClientId, argv: &[&str], proc_: Option<redisComma
 
 /// What was propagated since the last call, a command a line.
 fn stream(server: &mut Server) -> String {
-    let len = take(&mut server.repl_backlog_histlen) as usize;
-    let ring = server.repl_backlog.as_ref().unwrap();
-    let from = server.repl_backlog_idx as usize - len;
-    let text = String::from_utf8(ring[from..from + len].to_vec()).unwrap();
+    let from = server.clients.repl.end() - take(&mut server.repl_backlog_histlen);
+    let bytes = server.clients.repl.from(from).collect::<Vec<_>>().concat();
+    let text = String::from_utf8(bytes).unwrap();
     let words = text.split("\r\n").filter(|w| !w.starts_with('$'));
     words
         .map(|w| if w.starts_with('*') { "\n" } else { w })

@@ -1274,7 +1274,7 @@ pub fn createObjectFromStreamID(id: &streamID) -> StreamIDText {
 /// its arguments need not be made. A transaction counts, because it has to learn that something was
 /// propagated.
 fn needs_propagation(server: &Server) -> bool {
-    server.repl_backlog.is_some() || server.aof_state != AOF_OFF || server.in_exec
+    server.repl_backlog || server.aof_state != AOF_OFF || server.in_exec
 }
 
 /// Propagates the delivery or the claim of a message as an XCLAIM that creates or changes the
