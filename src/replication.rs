@@ -86,7 +86,7 @@ use crate::rdb::{
     killRDBChild, rdb_is_loadable, rdbLoad, rdbLoadRio, rdbPopulateSaveInfo, rdbSaveBackground,
     rdbSaveToSlavesSockets, startLoading, stopLoading,
 };
-use crate::rio::{Rio, rioInitWithConn, rioRead};
+use crate::rio::{Rio, rioGetReadError, rioInitWithConn, rioRead};
 use crate::scripting::ScriptSha;
 use crate::sds::sdscatrepr;
 use crate::server::{
@@ -1709,7 +1709,8 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
     // or not.
     let use_diskless_load = server.repl_transfer_fd.is_none();
     let to = if use_diskless_load { "to parser" } else { "to disk" };
-    let reason: Vec<u8> = 'error: {
+    // Why it failed, but for a link that was cut: that is tried again at once.
+    let reason: Option<Vec<u8>> = 'error: {
         // Still to come is the line that tells the size of the payload.
         if server.repl_transfer_size == -1 {
             let timeout = syncio_timeout(server);
@@ -1721,14 +1722,17 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                         "I/O error reading bulk count from MASTER: {}",
                         error_text(&e)
                     );
-                    break 'error b"the connection was lost before the RDB came".to_vec();
+                    break 'error None;
                 }
             };
             let buf = c_str(&line);
             match parse_bulk_header(buf) {
                 BulkHeader::Error(text) => {
                     serverLog!(LL_WARNING, "MASTER aborted replication with an error: {}", B(text));
-                    break 'error bformat!("the master aborted it with an error: {}", B(text));
+                    break 'error Some(bformat!(
+                        "the master aborted it with an error: {}",
+                        B(text)
+                    ));
                 }
                 BulkHeader::KeepAlive => server.repl_transfer_lastio = server.steady_time,
                 BulkHeader::Bad => {
@@ -1737,7 +1741,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                         "Bad protocol from MASTER, the first byte is not '$' (we received '{}'), are you sure the host and port are right?",
                         B(buf)
                     );
-                    break 'error b"the master speaks another protocol".to_vec();
+                    break 'error Some(b"the master speaks another protocol".to_vec());
                 }
                 BulkHeader::Mark(mark) => {
                     server.repl_statics.eofmark = Some(EofMark::new(mark));
@@ -1764,7 +1768,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                             LL_WARNING,
                             "Bad protocol from MASTER, the payload has a negative length"
                         );
-                        break 'error b"the master speaks another protocol".to_vec();
+                        break 'error Some(b"the master speaks another protocol".to_vec());
                     }
                     server.repl_transfer_size = size;
                 }
@@ -1802,7 +1806,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                     "I/O error trying to sync with MASTER: {}",
                     failed.map_or_else(|e| error_text(&e), |_| "connection lost".into())
                 );
-                break 'error b"the connection was lost while the RDB was received".to_vec();
+                break 'error None;
             }
         };
         server.stat_net_input_bytes += buf.len() as i64;
@@ -1821,7 +1825,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                 "Write error or short write writing to the DB dump file needed for MASTER <-> REPLICA synchronization: {}",
                 nwritten.map_or_else(|e| error_text(&e), |_| "short write".into())
             );
-            break 'error b"the RDB could not be written to the disk".to_vec();
+            break 'error Some(b"the RDB could not be written to the disk".to_vec());
         }
         server.repl_transfer_read += buf.len() as i64;
 
@@ -1833,7 +1837,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                     "Error truncating the RDB file received from the master for SYNC: {}",
                     error_text(&e)
                 );
-                break 'error b"the RDB could not be written to the disk".to_vec();
+                break 'error Some(b"the RDB could not be written to the disk".to_vec());
             }
         }
 
@@ -1857,7 +1861,9 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
     };
 
     // error:
-    replication_backoff(server, &reason);
+    if let Some(reason) = reason {
+        replication_backoff(server, &reason);
+    }
     cancelReplicationHandshake(server, true);
 }
 
@@ -1920,7 +1926,10 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     if loaded.is_err() {
         // The append only file is not restarted: there would be no data to log. It will be when a
         // later sync succeeds, or when this replica is promoted.
-        replication_backoff(server, b"the RDB could not be loaded");
+        let was_cut = rdb.as_ref().is_some_and(rioGetReadError);
+        if !was_cut {
+            replication_backoff(server, b"the RDB could not be loaded");
+        }
         cancelReplicationHandshake(server, true);
         return;
     }

@@ -151,7 +151,7 @@ fn a_link_that_does_not_last() {
     let replica = TestServer::start(&["--repl-backoff-max", "3600"]);
     replica.replicaof_port(fake.port);
     for _ in 0..4 {
-        drop(fake.full_sync(EMPTY_RDB));
+        fake.full_sync(EMPTY_RDB).acknowledged().unwrap();
     }
     wait_for("the delay", || replica.info_i64("master_link_retry_in_seconds") > 0);
     assert_eq!(replica.info("master_link_failures"), "4");
@@ -163,12 +163,12 @@ fn a_link_that_does_not_last() {
     let again = replica.cmd(&["REPLICAOF", "127.0.0.1", &port]).text();
     assert_eq!(again, "OK Already connected to specified master");
     assert_eq!(replica.info("master_link_failures"), "");
-    drop(fake.full_sync(EMPTY_RDB));
-    drop(fake.full_sync(EMPTY_RDB));
+    fake.full_sync(EMPTY_RDB).acknowledged().unwrap();
+    fake.full_sync(EMPTY_RDB).acknowledged().unwrap();
     wait_for("the failures", || replica.info("master_link_failures") == "2");
     replica.cmd(&["CONFIG", "SET", "repl-backoff-max", "0"]);
     for _ in 0..4 {
-        drop(fake.full_sync(EMPTY_RDB));
+        fake.full_sync(EMPTY_RDB).acknowledged().unwrap();
     }
     fake.full_sync(EMPTY_RDB).acknowledged().unwrap();
 }
