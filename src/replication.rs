@@ -111,7 +111,8 @@ pub mod guard;
 pub mod stream;
 
 use backoff::{
-    backoff_cron, backoff_is_over, backoff_reset, link_established, link_lost, replication_backoff,
+    attempt_begins, backoff_cron, backoff_is_over, backoff_reset, link_established, link_lost,
+    replication_backoff,
 };
 use doctor::{
     Why, count_streamed, note_answer, note_backlog_freed, note_online, note_partial, note_question,
@@ -2699,6 +2700,7 @@ pub fn connectWithMaster(server: &mut Server) -> CResult {
 
     server.repl_transfer_lastio = server.steady_time;
     server.repl_state = REPL_STATE_CONNECTING;
+    attempt_begins(server);
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync started");
     C_OK
 }

@@ -7,11 +7,18 @@
 //!
 //! So an attempt that fails is counted, unless there is a plain reason to try again at once. The
 //! first failure costs nothing: the next attempt is made at once, as in the C. From the second on
-//! there is a delay of 1, 2, 4 ... seconds, up to `repl-backoff-max`, and the log says once why. A
-//! link that has lasted for [`LINK_LASTS`] seconds ends the row, and so does REPLICAOF, and CONFIG
-//! SET, which may be the remedy.
+//! there is a delay, and the log says once why:
 //!
-//! Read first: [`replication_backoff`].
+//! - What the master says or sends can't be used. That will hardly be another time soon: 1, 2, 4 ...
+//!   seconds, up to `repl-backoff-max`.
+//! - The master closes a link that was just established, and does not say why. It may be gone for a
+//!   moment, or have a limit that closes each: twice as long as the attempt took. So a full resync
+//!   in a loop takes a third of both sides' time at most, and a short one is tried again soon.
+//!
+//! A link that has lasted for [`LINK_LASTS`] milliseconds ends the row, and so does REPLICAOF, and
+//! CONFIG SET, which may be the remedy.
+//!
+//! Read first: [`replication_backoff`], [`link_lost`].
 
 use super::guard::guard_holds;
 use crate::log::LL_WARNING;
@@ -20,30 +27,31 @@ use crate::sys::clock::steady_ms;
 use crate::util::B;
 use crate::{sdscatprintf, serverLog};
 
-/// A link that was established for so many seconds was not closed "right after" that.
-const LINK_LASTS: i64 = 10;
+/// A link that was established for so many milliseconds was not closed "right after" that.
+const LINK_LASTS: i64 = 10_000;
+/// The least that an attempt is taken to last, in milliseconds.
+const SHORTEST_ATTEMPT: i64 = 100;
 
 /// The attempts to follow our master that failed in a row.
 #[derive(Default)]
 pub struct Backoff {
     failures: u32,
-    /// The next attempt begins in this second or later.
+    /// The next attempt begins then or later; this and the following times are in milliseconds.
     not_before: i64,
     /// Why the last one failed.
     reason: Vec<u8>,
     /// The log has said so.
     logged: bool,
-    /// When the link was established, in seconds; 0 if it is not.
+    /// When the last attempt began.
+    attempt_since: i64,
+    /// When the link was established; 0 if it is not.
     linked_since: i64,
     /// The link is closed because the operator wants that (CLIENT KILL).
     on_purpose: bool,
 }
 
-fn now() -> i64 {
-    steady_ms() / 1000
-}
-
-/// Returns how many seconds pass before the next attempt after so many failures in a row.
+/// Returns how many seconds pass before the next attempt after so many failures in a row, of which
+/// the last one has a reason that lasts.
 pub fn backoff_delay(failures: u32, max: i64) -> i64 {
     match failures {
         0 | 1 => 0,
@@ -51,21 +59,28 @@ pub fn backoff_delay(failures: u32, max: i64) -> i64 {
     }
 }
 
-/// Notes that an attempt to follow our master failed, or that the link did not last, for `reason`:
-/// sets the time before which there is no other attempt. To be called before one is made.
+/// Notes that an attempt to follow our master failed for `reason`, which may last: sets the time
+/// before which there is no other attempt. To be called before one is made.
 pub fn replication_backoff(server: &mut Server, reason: &[u8]) {
     let max = i64::from(server.repl_backoff_max);
+    note_failure(server, reason, |failures| backoff_delay(failures, max) * 1000);
+}
+
+/// Counts a failure, and sets the time of the next attempt by what `delay` says of so many failures,
+/// in milliseconds.
+fn note_failure(server: &mut Server, reason: &[u8], delay: impl FnOnce(u32) -> i64) {
+    let max = server.repl_backoff_max;
     let backoff = &mut server.repl_statics.backoff;
     backoff.failures = backoff.failures.saturating_add(1);
     // The reason may be what a master said; it is shown in one line.
     backoff.reason = reason.iter().map(|&c| if c < b' ' { b' ' } else { c }).collect();
-    let delay = backoff_delay(backoff.failures, max);
-    backoff.not_before = now() + delay;
+    let delay = delay(backoff.failures);
+    backoff.not_before = steady_ms() + delay;
     if delay > 0 && !backoff.logged {
         backoff.logged = true;
         serverLog!(
             LL_WARNING,
-            "The link to the master does not last: {} attempts in a row have failed, the last one: {}. The next ones are made after 1, 2, 4 ... up to {} seconds ('repl-backoff-max'), or at once after REPLICAOF or CONFIG SET. INFO replication counts them.",
+            "The link to the master does not last: {} attempts in a row have failed, the last one: {}. There are delays of up to {} seconds between the next ones ('repl-backoff-max'), until REPLICAOF or CONFIG SET. INFO replication counts them.",
             backoff.failures,
             B(&backoff.reason),
             max
@@ -75,7 +90,7 @@ pub fn replication_backoff(server: &mut Server, reason: &[u8]) {
 
 /// Tells whether the next attempt to connect to our master may begin.
 pub fn backoff_is_over(server: &Server) -> bool {
-    now() >= server.repl_statics.backoff.not_before && !guard_holds(server)
+    steady_ms() >= server.repl_statics.backoff.not_before && !guard_holds(server)
 }
 
 /// Forgets the failures: something has changed.
@@ -84,10 +99,15 @@ pub fn backoff_reset(server: &mut Server) {
     server.repl_statics.backoff = Backoff { linked_since, ..Backoff::default() };
 }
 
+/// Notes that an attempt to follow our master begins.
+pub fn attempt_begins(server: &mut Server) {
+    server.repl_statics.backoff.attempt_since = steady_ms();
+}
+
 /// Notes that the link to our master is established.
 pub fn link_established(server: &mut Server) {
     let backoff = &mut server.repl_statics.backoff;
-    backoff.linked_since = now();
+    backoff.linked_since = steady_ms();
     backoff.on_purpose = false;
 }
 
@@ -98,18 +118,21 @@ pub fn link_closed_on_purpose(server: &mut Server) {
 
 /// Notes that the link to our master is lost: a failure, if it was established just now.
 pub fn link_lost(server: &mut Server) {
+    let max = i64::from(server.repl_backoff_max) * 1000;
     let backoff = &mut server.repl_statics.backoff;
-    let lasted = now() - std::mem::take(&mut backoff.linked_since);
+    let linked_since = std::mem::take(&mut backoff.linked_since);
+    let lasted = steady_ms() - linked_since;
     let on_purpose = std::mem::take(&mut backoff.on_purpose);
     if server.masterhost.is_none() || lasted >= LINK_LASTS {
         backoff_reset(server);
-    } else if !on_purpose {
-        let why: &[u8] = if server.repl_reconnect_later {
-            b"what the master sent can't be applied"
-        } else {
-            b"the link broke right after it was established"
-        };
-        replication_backoff(server, why);
+    } else if on_purpose {
+        // The operator knows.
+    } else if server.repl_reconnect_later {
+        replication_backoff(server, b"what the master sent can't be applied");
+    } else {
+        let took = (linked_since - backoff.attempt_since).max(SHORTEST_ATTEMPT);
+        let delay = |failures| if failures < 2 { 0 } else { (2 * took).min(max) };
+        note_failure(server, b"the link broke right after it was established", delay);
     }
 }
 
@@ -118,7 +141,7 @@ pub fn backoff_cron(server: &mut Server) {
     let backoff = &server.repl_statics.backoff;
     if backoff.failures > 0
         && backoff.linked_since != 0
-        && now() - backoff.linked_since >= LINK_LASTS
+        && steady_ms() - backoff.linked_since >= LINK_LASTS
     {
         backoff_reset(server);
     }
@@ -144,7 +167,7 @@ pub fn backoff_info(server: &Server, info: &mut Vec<u8>) {
         backoff.failures,
         B(&backoff.reason),
         if server.repl_state == REPL_STATE_CONNECT {
-            (backoff.not_before - now()).max(0)
+            ((backoff.not_before - steady_ms()).max(0) + 999) / 1000
         } else {
             0
         }
