@@ -433,9 +433,10 @@ fn prefetch_command<'a>(
 ) -> CommandPrefetch {
     let [name, key, ..] = args else { return CommandPrefetch::default() };
     // A name of up to eight bytes is compared as a word, case and all. The bytes behind it are in
-    // the buffer, since there is another argument.
-    let word = qb[name.start..].first_chunk::<8>().map_or(0, |word| u64::from_le_bytes(*word));
-    let word = word & u64::MAX >> (64 - 8 * name.len.clamp(1, 8));
+    // the buffer, since there is another argument; if the line end of an empty one is still to
+    // come, there may be too few, and nothing is known ahead.
+    let Some(word) = qb[name.start..].first_chunk::<8>() else { return CommandPrefetch::default() };
+    let word = u64::from_le_bytes(*word) & u64::MAX >> (64 - 8 * name.len.clamp(1, 8));
     if (word, name.len) != (last.command.word, last.command.name_len) || name.len > 8 {
         *last.command = find_command(commands, word, &qb[name.start..name.start + name.len]);
     }

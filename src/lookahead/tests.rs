@@ -92,3 +92,20 @@ fn members_are_looked_for_ahead_in_tables_only() {
     }
     assert_eq!((found, server[c].input.qb_pos), (6, qb.len()));
 }
+
+/// A command's name is not taken for another one where the buffer ends soon behind it.
+#[test]
+fn names_near_the_end_of_the_buffer() {
+    let mut f = Fixture::new();
+    let (server, c) = (&mut f.server, f.c);
+    crate::server::populateCommandTable(&mut server.commands);
+    server.commands.rename(b"set", b"s").unwrap();
+    server.commands.rename(b"get", b"g").unwrap();
+    let mut last = NamedCommand::default();
+    for name in ["s", "g"] {
+        let qb = format!("*2\r\n$1\r\n{name}\r\n$0\r\n");
+        let found = prefetch_first_command(server, c, qb.as_bytes(), &mut last).cmd;
+        let named = server.commands.lookup(name.as_bytes());
+        assert!(found.is_none() || found == named, "{name}");
+    }
+}
