@@ -765,6 +765,7 @@ pub fn aeWait(fd: RawFd, mask: i32, milliseconds: i64) -> io::Result<i32> {
     Ok(retmask)
 }
 
+// ANCHOR: aeMain
 /// Runs the loop until a handler calls [`aeStop`].
 pub fn aeMain<S: AeState>(state: &mut S) {
     state.el().stop = false;
@@ -772,6 +773,7 @@ pub fn aeMain<S: AeState>(state: &mut S) {
         aeProcessEvents(state, AE_ALL_EVENTS | AE_CALL_BEFORE_SLEEP | AE_CALL_AFTER_SLEEP);
     }
 }
+// ANCHOR_END: aeMain
 
 /// Returns the name of the kernel's interface, for INFO (`multiplexing_api`).
 pub fn aeGetApiName() -> &'static str {

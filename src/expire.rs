@@ -42,6 +42,7 @@ pub struct ActiveExpire {
     lastSlaveKey: Vec<u8>,
 }
 
+// ANCHOR: activeExpireCycleTryExpire
 /// Deletes a key if its expiration time is before `now` (milliseconds), and propagates that.
 /// Returns whether it did.
 fn activeExpireCycleTryExpire(server: &mut Server, db: usize, o: KeyRef, now: i64) -> bool {
@@ -53,6 +54,7 @@ fn activeExpireCycleTryExpire(server: &mut Server, db: usize, o: KeyRef, now: i6
     deleteExpiredKeyAndPropagate(server, db, &key);
     true
 }
+// ANCHOR_END: activeExpireCycleTryExpire
 
 /// The number of keys to examine per round and db.
 const ACTIVE_EXPIRE_CYCLE_KEYS_PER_LOOP: u64 = 20;

@@ -345,6 +345,7 @@ pub fn gets_no_replies(clients: &mut Clients, c: ClientId) -> bool {
 // Low level functions to add more data to output buffers
 // -----------------------------------------------------------------------------
 
+// ANCHOR: _addReplyToBuffer
 /// Tries to add bytes to the client's fixed buffer. `C_ERR`: they do not fit, or there is something
 /// in the reply list, and they have to go behind it.
 #[inline]
@@ -358,6 +359,7 @@ fn _addReplyToBuffer(client: &mut Client, s: &[u8]) -> CResult {
     client.buf.extend_from_slice(s);
     C_OK
 }
+// ANCHOR_END: _addReplyToBuffer
 
 /// Adds bytes to the reply list: to its last block as far as that has room, and the rest to a new
 /// block. A placeholder of `addReplyDeferredLen` at the end is not a block, and is not written to.

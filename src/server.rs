@@ -1214,6 +1214,7 @@ pub fn beforeSleep(server: &mut Server) {
     // Tell the clients that follow prefixes (BCAST) which keys were modified.
     trackingBroadcastInvalidationMessages(server);
 
+    // ANCHOR: before_replies
     // Write the append only file, before any client is sent the reply that its write was executed.
     if server.aof_state == AOF_ON {
         flushAppendOnlyFile(server, false);
@@ -1223,6 +1224,7 @@ pub fn beforeSleep(server: &mut Server) {
     handleClientsWithPendingWrites(server);
 
     freeClientsInAsyncFreeQueue(server);
+    // ANCHOR_END: before_replies
 
     // Serve clients blocked on keys that became ready outside of any command.
     handleClientsBlockedOnKeys(server);

@@ -945,12 +945,14 @@ impl RawDict {
         if self.len() == 0 {
             return 0;
         }
+        // ANCHOR: advance
         /// Adds 1 to the cursor read backwards. The bits above the mask are set first, so that the
         /// carry passes them and comes to the highest bit of the mask; when all are set it
         /// overflows to 0, the end.
         fn advance(v: u64, mask: u64) -> u64 {
             (v | !mask).reverse_bits().wrapping_add(1).reverse_bits()
         }
+        // ANCHOR_END: advance
         let mut emit = |t: usize, v: u64| {
             // SAFETY: the index is within the table, and `f` can't reach the table: it is borrowed.
             unsafe { each(self.table[t].add(v as usize & self.mask[t]), &mut f) }

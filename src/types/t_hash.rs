@@ -148,6 +148,7 @@ pub fn createHashObject() -> Hash {
     Hash::Ziplist(ziplistNew())
 }
 
+// ANCHOR: hashTypeTryConversion
 /// Makes the hash a table if one of these arguments, fields and values that will be set, is too
 /// long for a ziplist, or all together are too much for one.
 pub fn hashTypeTryConversion<'a>(
@@ -167,6 +168,7 @@ pub fn hashTypeTryConversion<'a>(
         hashTypeConvert(o);
     }
 }
+// ANCHOR_END: hashTypeTryConversion
 
 /// Returns where a field is in a ziplist.
 #[inline]
