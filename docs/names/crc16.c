@@ -1,2 +1,2 @@
-# crc16.c, 1 functions. Not ported yet.
+# crc16.c, 1 functions. Not ported: only a cluster asks for the slot of a key.
 crc16

@@ -1,4 +1,4 @@
-# endianconv.c, 6 functions. Not ported.
+# endianconv.c, 6 functions. Not ported: the integers of Rust have methods for each order of bytes.
 memrev16
 memrev32
 memrev64

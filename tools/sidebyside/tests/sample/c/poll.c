@@ -1,0 +1,6 @@
+/* Nothing of this is in the sample's port. */
+
+/* Waits for something. */
+int pollWait(int timeout) {
+    return timeout;
+}

@@ -1,0 +1,1 @@
+#define REDIS_VERSION "0.0.1"

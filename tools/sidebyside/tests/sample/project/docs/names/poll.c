@@ -1,0 +1,2 @@
+# poll.c, 1 functions. Not ported: nobody waits.
+pollWait
