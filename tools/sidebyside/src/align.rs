@@ -17,7 +17,9 @@ pub struct Row {
 }
 
 struct Statement {
+    /// Where it begins, with the comment above it, and where its code does.
     line: usize,
+    code: usize,
     /// Indexes into the table of words, sorted, each once.
     words: Vec<usize>,
 }
@@ -57,13 +59,17 @@ fn statements(
     let mut found: Vec<Statement> = Vec::new();
     for at in lines {
         if source.starts[at] || found.is_empty() {
-            found.push(Statement { line: at, words: Vec::new() });
+            found.push(Statement { line: at, code: at, words: Vec::new() });
         }
+        let Some(statement) = found.last_mut() else { continue };
         // What a comment says is said in other words on the other side.
         if source.comments[at] {
+            if statement.words.is_empty() {
+                statement.code = at + 1;
+            }
             continue;
         }
-        if let Some(statement) = found.last_mut() {
+        {
             for word in words(source.line(at)) {
                 let next = table.len();
                 statement.words.push(*table.entry(word).or_insert(next));
@@ -102,12 +108,19 @@ pub fn rows(
     if heads.is_some() && (c_from, rust_from) != cuts[0] {
         cuts.push((c_from, rust_from));
     }
-    for (c_at, rust_at) in pairs(&theirs, &ours, table.len()) {
+    let mut cut = |at: (usize, usize)| {
         let last = cuts[cuts.len() - 1];
-        let (c_at, rust_at) = (theirs[c_at].line, ours[rust_at].line);
-        if c_at > last.0 && rust_at > last.1 {
-            cuts.push((c_at, rust_at));
+        if at.0 > last.0 && at.1 > last.1 && at.0 < c_lines.end && at.1 < rust_lines.end {
+            cuts.push(at);
         }
+    };
+    for (c_at, rust_at) in pairs(&theirs, &ours, table.len()) {
+        let (their, our) = (&theirs[c_at], &ours[rust_at]);
+        // Comments beside each other, and the code below them, too, however long they are.
+        if their.code > their.line && our.code > our.line {
+            cut((their.line, our.line));
+        }
+        cut((their.code, our.code));
     }
     cuts.push((c_lines.end, rust_lines.end));
     let row = |pair: &[(usize, usize)]| Row { c: pair[0].0..pair[1].0, rust: pair[0].1..pair[1].1 };
@@ -164,6 +177,21 @@ fn pairs(theirs: &[Statement], ours: &[Statement], words: usize) -> Vec<(usize, 
         }
     }
     found.reverse();
+    // A condition and what it guards are one statement here and two there: the first of the two
+    // stands beside the one.
+    let within = |a: &Statement, b: &Statement| {
+        !a.words.is_empty() && a.words.iter().all(|w| b.words.binary_search(w).is_ok())
+    };
+    let mut last = (0, 0);
+    for (i, j) in &mut found {
+        while *j > last.1 && within(&ours[*j - 1], &theirs[*i]) {
+            *j -= 1;
+        }
+        while *i > last.0 && within(&theirs[*i - 1], &ours[*j]) {
+            *i -= 1;
+        }
+        last = (*i + 1, *j + 1);
+    }
     found
 }
 

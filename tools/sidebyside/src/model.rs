@@ -194,7 +194,8 @@ impl Model {
         }
         for c in &mut self.c {
             let here = &c.here;
-            c.whole.sort_by_key(|at| here.iter().position(|h| h == at));
+            let named = |at: &usize| stem(&self.rust[*at].path) == stem(&c.source.path);
+            c.whole.sort_by_key(|at| (!named(at), here.iter().position(|h| h == at)));
         }
     }
 

@@ -492,6 +492,19 @@ impl Source {
                 }
                 continue;
             }
+            // A comment may have one blank line below it, unless it is a heading.
+            let blank = item.first > next + 1 && self.is_blank(item.first - 1);
+            if blank && self.side == Side::C && self.belongs_below(item.first - 2) {
+                let mut above = item.first - 1;
+                while above > next && self.belongs_below(above - 1) {
+                    above -= 1;
+                }
+                let ruled =
+                    |at: usize| ["---", "===", "***"].iter().any(|r| self.line(at).contains(r));
+                if above > 0 && !(above..item.first).any(ruled) {
+                    item.first = above;
+                }
+            }
             while item.first > next && self.belongs_below(item.first - 1) {
                 item.first -= 1;
             }

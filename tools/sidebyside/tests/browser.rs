@@ -44,8 +44,7 @@ fn the_project_beside_the_c_reads_well_in_a_browser() {
         return;
     };
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("browser-c");
-    let options =
-        Options { project: here("../.."), out, c: Some(PathBuf::from(c)), compare: None };
+    let options = Options { project: here("../.."), out, c: Some(PathBuf::from(c)), compare: None };
     read_in_browser(
         &options,
         "replication.c.html",
