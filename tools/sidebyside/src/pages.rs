@@ -1,5 +1,6 @@
 //! Writes the pages: what each of them shows, as values for the templates.
 
+use std::collections::hash_map::Entry::Vacant;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
 use std::fs;
@@ -235,9 +236,9 @@ impl<'a> Writer<'a> {
             let c_html = self.colours.lines(&c.source, &links)?;
             let mut rust_html: HashMap<usize, Vec<String>> = HashMap::new();
             for rust in c.sections.iter().filter_map(|s| s.rust) {
-                if !rust_html.contains_key(&rust.0) {
+                if let Vacant(entry) = rust_html.entry(rust.0) {
                     let links = self.places.rust_links(model, rust.0, &page);
-                    rust_html.insert(rust.0, self.colours.lines(&model.rust[rust.0], &links)?);
+                    entry.insert(self.colours.lines(&model.rust[rust.0], &links)?);
                 }
             }
             let c_ids = self.things(&c.source, "c", &page);
@@ -752,7 +753,7 @@ impl Writer<'_> {
                 missing: count.missing.len(),
                 order: (count.in_order * 100).checked_div(count.paired).unwrap_or(100),
                 share: (count.paired * 100).checked_div(count.listed).unwrap_or(0),
-                c_lines: c.has_text.then(|| c.source.lines.len()),
+                c_lines: c.has_text.then_some(c.source.lines.len()),
                 rust_lines,
                 c_comments: c.has_text.then(|| c.source.comment_share()),
                 rust_comments: weighed.checked_div(rust_lines).unwrap_or(0),
@@ -1037,9 +1038,9 @@ impl Writer<'_> {
             }
             let mut right = String::new();
             if let Some(rust) = rust {
-                if !rust_html.contains_key(&rust.0) {
+                if let Vacant(entry) = rust_html.entry(rust.0) {
                     let links = self.places.rust_links(model, rust.0, &page);
-                    rust_html.insert(rust.0, self.colours.lines(&model.rust[rust.0], &links)?);
+                    entry.insert(self.colours.lines(&model.rust[rust.0], &links)?);
                 }
                 let item = &model.rust[rust.0].items[rust.1];
                 let lines = item.first..item.last + 1;

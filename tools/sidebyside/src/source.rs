@@ -570,7 +570,7 @@ impl Source {
         let shown = self.shown_lines();
         let filled = shown.iter().filter(|at| !self.is_blank(**at)).count();
         let comments = shown.iter().filter(|at| self.comments[**at]).count();
-        if filled == 0 { 0 } else { comments * 100 / filled }
+        (comments * 100).checked_div(filled).unwrap_or(0)
     }
 
     /// All lines but those of unit tests.
