@@ -775,6 +775,25 @@ mod tests {
         socket::close(theirs);
     }
 
+    /// The kernel reports new bytes once. A handler that leaves some of them is called again.
+    #[test]
+    fn what_a_handler_leaves_is_there_in_the_next_turn() {
+        fn reads_four(server: &mut Server, conn: ConnId) {
+            let nread = connRead(&mut server.net, conn, &mut [0; 4]).unwrap();
+            server.dirty += nread as i64;
+        }
+        let (mut server, conn, theirs) = server_with_connection();
+        connAccept(&mut server, conn, |_, _| ()).unwrap();
+        connSetReadHandler(&mut server.net, conn, Some(reads_four)).unwrap();
+        socket::write(theirs, b"ten bytes.").unwrap();
+        for read in [4, 8, 10, 10] {
+            turn(&mut server);
+            assert_eq!(server.dirty, read, "bytes read so far");
+        }
+        connClose(&mut server.net, conn);
+        socket::close(theirs);
+    }
+
     #[test]
     fn reading_tells_data_nothing_and_the_end_apart() {
         let _closes = crate::testing::closes();

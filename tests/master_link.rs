@@ -197,6 +197,29 @@ fn unknown_commands_from_a_master() {
     assert_eq!(log.matches("string exceeds maximum allowed size").count(), 2, "{log}");
 }
 
+/// Within a transaction the offset stands still: a replica whose link is cut between MULTI and EXEC
+/// has executed none of it, and has to get all of it again.
+#[test]
+fn a_transaction_that_is_cut_is_asked_for_as_a_whole() {
+    let master = FakeMaster::start();
+    let replica = TestServer::start(&["--repl-backoff-max", "0"]);
+    replica.replicaof_port(master.port);
+    let mut link = master.full_sync(EMPTY_RDB);
+    let before = batch(&["SELECT 0", "SET from 100", "SET to 0"]);
+    link.send(&before).unwrap();
+    link.send(&batch(&["MULTI", "DECRBY from 100"])).unwrap();
+    drop(link);
+
+    let asking = master.handshake().unwrap();
+    assert_eq!(asking.replid, REPLID);
+    assert_eq!(asking.offset, 1 + before.len() as i64, "the byte that MULTI begins with");
+    let mut link = asking.go_on().unwrap();
+    link.send(&batch(&["MULTI", "DECRBY from 100", "INCRBY to 100", "EXEC"])).unwrap();
+    link.acknowledged().unwrap();
+    let mut c = replica.conn();
+    assert_eq!([c.ask("GET from"), c.ask("GET to")], ["0", "100"]);
+}
+
 /// A db that is not here is no reason to write to another: the link is closed before it, each time,
 /// until there are as many dbs. So is one on which something else than the protocol is spoken, and
 /// then nothing of it is believed any more.

@@ -360,6 +360,24 @@ fn histories_that_are_lost() {
     assert!(doctor(&master).contains("SHUTDOWN SAVE"));
 }
 
+/// Without a backlog the offset does not tell of writes. So a master that freed its backlog may not
+/// ask for a partial resync by its old id: the new master would take it for one that has just its
+/// data.
+#[test]
+fn a_master_without_a_backlog_has_no_history() {
+    let old = TestServer::start(&["--repl-backlog-ttl", "1"]);
+    let new = TestServer::start(&[]).replica_of(&old);
+    old.cmd(&["SET", "k", "v"]);
+    wait_for_offset(&old, &new);
+    new.cmd(&["REPLICAOF", "NO", "ONE"]);
+    old.wait_for_log("Replication backlog freed");
+    old.cmd(&["SET", "only here", "v"]);
+    old.replicaof_port(new.port);
+    old.wait_for_link();
+    assert_same_data(&new, &old);
+    assert_eq!(new.cmd(&["DBSIZE"]).int(), 1);
+}
+
 /// The forms of the command.
 #[test]
 fn replication_subcommands() {

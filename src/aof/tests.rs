@@ -78,7 +78,9 @@ fn a_time_to_live_becomes_a_point_in_time() {
     feed(&mut server, 0, "PEXPIREAT k 7");
     let lines = fed(&mut server);
     for (line, command) in lines.iter().zip(["PEXPIREAT k ", "PEXPIREAT k ", "SET k v PXAT "]) {
-        let at: i64 = line.strip_prefix(command).unwrap().parse().unwrap();
+        let at = line.strip_prefix(command);
+        let at = at.unwrap_or_else(|| panic!("{line:?} should begin with {command}"));
+        let at: i64 = at.parse().unwrap();
         assert!((before + 100_000..=mstime() + 100_000).contains(&at), "{line}");
     }
     assert_eq!(lines[3..], ["PEXPIREAT k 7000", "SET k v KEEPTTL", "PEXPIREAT k 7"]);
@@ -173,6 +175,33 @@ fn multibulk(lines: &[&str]) -> Vec<u8> {
         catAppendOnlyGenericCommand(&mut out, argv.into_iter());
     }
     out
+}
+
+/// What the parent has answered counts: from its `!` on the child reads nothing more, and what is
+/// written after that is the parent's to append.
+#[test]
+fn after_the_answer_nothing_is_sent_to_the_child() {
+    let mut server = new_server();
+    server.child_type = CHILD_TYPE_AOF;
+    aofCreatePipes(&mut server).unwrap();
+    let pipes = server.aof_pipes.unwrap();
+    let mut buf = [0; 100];
+
+    feed(&mut server, 0, "SET k 1");
+    aofChildWriteDiffData(&mut server, pipes.write_data_to_child, 0, 0);
+    let sent = read(pipes.read_data_from_parent, &mut buf).unwrap();
+    assert!(buf[..sent].ends_with(b"k\r\n$1\r\n1\r\n"));
+    assert_eq!(aofRewriteBufferSize(&server), 0);
+
+    write(pipes.write_ack_to_parent, b"!").unwrap();
+    aofChildPipeReadable(&mut server, pipes.read_ack_from_child, 0, 0);
+    assert_eq!(read(pipes.read_ack_from_parent, &mut buf).unwrap(), 1);
+    assert_eq!(buf[0], b'!');
+    feed(&mut server, 0, "SET k 2");
+    aofChildWriteDiffData(&mut server, pipes.write_data_to_child, 0, 0);
+    assert_eq!(aofRewriteBufferSize(&server), 27, "bytes that are left for the parent to append");
+    assert!(read(pipes.read_data_from_parent, &mut buf).is_err(), "nothing in the pipe");
+    aofClosePipes(&mut server);
 }
 
 #[test]

@@ -1,4 +1,6 @@
 use super::*;
+use crate::multi::{touchWatchedKey, watchForKey};
+use crate::pubsub::{pubsubPublishMessage, pubsubSubscribeChannel};
 use crate::sys::clock::pass_time;
 use crate::sys::socket;
 use crate::testing::Rng;
@@ -617,6 +619,23 @@ fn buffers_are_copied_and_moved() {
 // ---- the rest
 
 /// CVE-2025-48367.
+/// Who is told of a change, or of a message, is found by its id: no list may keep that of a client
+/// that is gone.
+#[test]
+fn a_client_that_is_gone_is_told_nothing() {
+    let mut f = Fixture::new();
+    watchForKey(&mut f.server, f.c, b"key");
+    pubsubSubscribeChannel(&mut f.server, f.c, b"channel");
+    touchWatchedKey(&mut f.server, 0, b"key");
+    assert_ne!(f.server[f.c].flags & CLIENT_DIRTY_CAS, 0);
+    assert_eq!(pubsubPublishMessage(&mut f.server, b"channel", b"message"), 1);
+
+    freeClient(&mut f.server, f.c);
+    touchWatchedKey(&mut f.server, 0, b"key");
+    assert_eq!(pubsubPublishMessage(&mut f.server, b"channel", b"message"), 0);
+    assert!(f.server.db[0].watched_keys.is_empty() && f.server.pubsub_channels.is_empty());
+}
+
 #[test]
 fn errors_of_accept_that_are_about_one_connection() {
     for errno in [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN, libc::EHOSTUNREACH] {

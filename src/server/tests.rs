@@ -348,6 +348,30 @@ fn what_is_refused_and_counted() {
     refused(server, &["echo", "k"], "NOAUTH");
 }
 
+/// A table that grows moves every key's slot, and each page of slots that is written is copied while
+/// a child has it too: whatever the child is for.
+#[test]
+fn tables_stand_still_while_a_child_lives() {
+    let add = |server: &mut Server, keys: std::ops::Range<u32>| {
+        for n in keys {
+            server.db[0].dict.add(&n.to_le_bytes(), 1);
+        }
+        server.db[0].dict.rehash_ms(1, || 0);
+        server.db[0].dict.dict().slots()
+    };
+    for child in [CHILD_TYPE_RDB, CHILD_TYPE_AOF, CHILD_TYPE_LDB, CHILD_TYPE_MODULE] {
+        let (mut server, _) = master();
+        let full = add(&mut server, 0..96);
+        assert_eq!(full, 96);
+        (server.child_pid, server.child_type) = (1, child);
+        updateDictResizePolicy(&mut server);
+        assert_eq!(add(&mut server, 96..192), full, "slots, with a child of type {child}");
+        (server.child_pid, server.child_type) = (-1, CHILD_TYPE_NONE);
+        updateDictResizePolicy(&mut server);
+        assert!(add(&mut server, 192..193) > full);
+    }
+}
+
 #[test]
 fn a_metric_is_the_mean_of_its_samples() {
     let mut server = Server::default();
