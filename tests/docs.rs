@@ -357,3 +357,41 @@ fn listings_come_from_the_source() {
     assert!(used.len() >= 5, "only {} listings", used.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+/// A lab is a patch, a page in the book, and a test that its patch names; `docs/labs/run --check`
+/// looks at what they do.
+#[test]
+fn labs_are_whole() {
+    let project = project();
+    let summary = read(&root().join("docs/src/SUMMARY.md"));
+    let overview = read(&root().join("docs/src/labs.md"));
+    let mut wrong = Vec::new();
+    let patches = project.files.iter().filter_map(|f| {
+        f.strip_prefix("docs/labs/").and_then(|f| f.strip_suffix(".patch")).map(str::to_string)
+    });
+    let mut found = 0;
+    for name in patches {
+        found += 1;
+        let page = format!("labs/{name}.md");
+        if !summary.contains(&page) || !overview.contains(&page) {
+            wrong.push(format!("{page} is not in SUMMARY.md and labs.md"));
+        }
+        let patch = read(&root().join(format!("docs/labs/{name}.patch")));
+        let test = patch.lines().find_map(|l| l.strip_prefix("test: ")).unwrap_or_default();
+        let function = test.rsplit([':', ' ']).next().unwrap_or_default();
+        if !project.words.contains(function) {
+            wrong.push(format!("{name}: there is no test {function}"));
+        }
+        let text = read(&root().join("docs/src").join(&page));
+        for part in ["What to look at", "## Questions", "Hint 1", "Hint 2", "<summary>Solution"] {
+            if !text.contains(part) {
+                wrong.push(format!("{page} has no {part:?}"));
+            }
+        }
+        if text.matches("<details>").count() != text.matches("</details>").count() {
+            wrong.push(format!("{page}: what is folded is not closed"));
+        }
+    }
+    assert!(found >= 10, "only {found} labs");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
