@@ -59,7 +59,7 @@ use crate::types::t_set::{SetRef, setTypeSize};
 use crate::types::t_stream::*;
 use crate::types::t_zset::{ZsetRef, zsetLength, zzlGetScore};
 use crate::util::{B, atoi, c_str, eq_ignore_case, ll2string, strtoll};
-use crate::{bformat, serverLog};
+use crate::{bformat, serverLog, trace};
 
 // -----------------------------------------------------------------------------
 // AOF rewrite buffer implementation.
@@ -214,6 +214,7 @@ pub fn killAppendOnlyChild(server: &mut Server) {
         return;
     }
     serverLog!(LL_NOTICE, "Killing running AOF rewrite child: {}", server.child_pid);
+    trace!(server, "child_killed", "child": server.child_pid, "type": "AOF");
     if kill(server.child_pid, libc::SIGUSR1).is_ok() {
         // The pid can't belong to another process: it is free only when its end was waited for.
         let _ = wait_for_child(server.child_pid);
@@ -241,6 +242,7 @@ pub fn stopAppendOnly(server: &mut Server) {
     }
     server.aof_selected_db = -1;
     server.aof_state = AOF_OFF;
+    trace!(server, "aof_state", "to": "AOF_OFF");
     server.aof_rewrite_scheduled = false;
     killAppendOnlyChild(server);
     server.aof_buf = Vec::new();
@@ -303,6 +305,7 @@ pub fn startAppendOnly(server: &mut Server) -> CResult {
         }
     }
     server.aof_state = AOF_WAIT_REWRITE;
+    trace!(server, "aof_state", "to": "AOF_WAIT_REWRITE");
     server.aof_last_fsync = server.steady_time;
     server.aof_fd = Some(newfd);
 
@@ -1435,6 +1438,12 @@ pub fn aofChildPipeReadable(server: &mut Server, fd: RawFd, _clientData: u64, _m
     if read(fd, &mut byte).is_ok_and(|nread| nread == 1) && byte == *b"!" {
         serverLog!(LL_NOTICE, "AOF rewrite child asks to stop sending diffs.");
         server.aof_stop_sending_diff = true;
+        trace!(
+            server,
+            "aof_pipe",
+            "what": "the child asks for no more",
+            "buffered": aofRewriteBufferSize(server),
+        );
         let acked = match server.aof_pipes {
             Some(pipes) => write(pipes.write_ack_to_child, b"!"),
             None => Ok(0),
@@ -1481,6 +1490,7 @@ fn aofCreatePipes(server: &mut Server) -> CResult {
         write_ack_to_child: fds[5],
     });
     server.aof_stop_sending_diff = false;
+    trace!(server, "aof_pipe", "what": "open");
     C_OK
 }
 
@@ -1500,6 +1510,7 @@ fn aofClosePipes(server: &mut Server) {
         pipes.read_ack_from_parent,
     ];
     fds.into_iter().for_each(close);
+    trace!(server, "aof_pipe", "what": "closed");
 }
 
 // -----------------------------------------------------------------------------
@@ -1531,6 +1542,7 @@ pub fn rewriteAppendOnlyFileBackground(server: &mut Server) -> CResult {
         return C_ERR;
     }
     aofCreatePipes(server)?;
+    trace!(server, "rewrite", "what": "begin");
     match redisFork(server, CHILD_TYPE_AOF) {
         Ok(Fork::Child) => {
             let _ = redisSetProcTitle(server, Some(b"redis-aof-rewrite"));
@@ -1732,8 +1744,10 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
 
             server.aof_lastbgrewrite_status = CStatus::Ok;
             serverLog!(LL_NOTICE, "Background AOF rewrite finished successfully");
+            trace!(server, "rewrite", "what": "done", "bytes": server.aof_current_size);
             if server.aof_state == AOF_WAIT_REWRITE {
                 server.aof_state = AOF_ON;
+                trace!(server, "aof_state", "to": "AOF_ON");
             }
             if let Some(oldfd) = oldfd {
                 server.bio.bioCreateCloseJob(oldfd);
@@ -1755,6 +1769,7 @@ pub fn backgroundRewriteDoneHandler(server: &mut Server, exitcode: i32, bysignal
         }
     }
 
+    trace!(server, "rewrite", "what": "end");
     aofClosePipes(server);
     aofRewriteBufferReset(server);
     aofRemoveTempFile(server, server.child_pid);

@@ -9,13 +9,13 @@
 use crate::anet::anetNonBlock;
 use crate::log::{LL_NOTICE, LL_VERBOSE, LL_WARNING};
 use crate::server_h::*;
-use crate::serverLog;
 use crate::sys::clock::getMonotonicUs;
 use crate::sys::errno::error_text;
 use crate::sys::fork::exitFromChild;
 use crate::sys::pipe::pipe;
 use crate::sys::proc::zmalloc_get_private_dirty;
 use crate::sys::socket::{close, read, write};
+use crate::{serverLog, trace};
 
 /// Length of a message in bytes: four numbers.
 const CHILD_INFO_LEN: usize = 4 * 8;
@@ -42,6 +42,7 @@ pub fn openChildInfoPipe(server: &mut Server) {
         closeChildInfoPipe(server);
     } else {
         server.child_info_nread = 0;
+        trace!(server, "child_info_pipe", "what": "open");
     }
 }
 
@@ -51,6 +52,7 @@ pub fn closeChildInfoPipe(server: &mut Server) {
         close(reader);
         close(writer);
         server.child_info_nread = 0;
+        trace!(server, "child_info_pipe", "what": "closed");
     }
 }
 
@@ -92,7 +94,9 @@ pub fn sendChildInfoGeneric(
         }
     }
 
-    let message = [info_type as u64, keys as u64, info.cow as u64, info.cow_updated];
+    let (cow, cow_updated) = (info.cow, info.cow_updated);
+    trace!(server, "child_reports", "type": pname, "keys": keys, "cow": cow);
+    let message = [info_type as u64, keys as u64, cow as u64, cow_updated];
     let mut bytes = [0; CHILD_INFO_LEN];
     for (place, number) in bytes.chunks_exact_mut(8).zip(message) {
         place.copy_from_slice(&number.to_ne_bytes());
@@ -150,6 +154,7 @@ pub fn readChildInfo(server: &mut Server) -> Option<[u64; 4]> {
 pub fn receiveChildInfo(server: &mut Server) {
     while let Some([information_type, keys, cow, cow_updated]) = readChildInfo(server) {
         updateChildInfo(server, information_type, cow as usize, cow_updated, keys as usize);
+        trace!(server, "child_info", "child": server.child_pid, "keys": keys, "cow": cow);
     }
 }
 

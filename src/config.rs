@@ -34,6 +34,7 @@ use crate::server::*;
 use crate::server_h::*;
 use crate::sys::alloc::{set_jemalloc_bg_thread, zmalloc_used_memory};
 use crate::sys::errno::error_text;
+use crate::trace::set_trace_file;
 use crate::util::{B, atoi, c_str, ll2string, memtoll, pathIsBaseName, string2ll, yesnotoi};
 use crate::{addReplyErrorFormat, bformat, serverLog};
 
@@ -1657,6 +1658,7 @@ pub const configs: &[standardConfig] = &[
     opt_string_config!("unixsocket", None, IMMUTABLE_CONFIG, unixsocket, None),
     opt_string_config!("pidfile", None, IMMUTABLE_CONFIG, pidfile, None),
     opt_string_config!("replica-announce-ip", Some("slave-announce-ip"), MODIFIABLE_CONFIG, slave_announce_ip, None),
+    opt_string_config!("trace-file", None, MODIFIABLE_CONFIG, trace_file, Some(set_trace_file)),
     opt_string_config!("repl-lost-writes-dir", None, MODIFIABLE_CONFIG, repl_lost_writes_dir, Some(set_lost_writes_dir)),
     opt_string_config!("masteruser", None, SENSITIVE_CONFIG, masteruser, None),
     standardConfig {

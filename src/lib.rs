@@ -169,6 +169,9 @@ pub mod replication;
 /// `debug.c`: DEBUG, digests, the crash report.
 pub mod debug;
 
+/// The trace: a file with a line for each change of state. Ours.
+pub mod trace;
+
 /// `memtest.c`: the test of the machine's memory.
 pub mod memtest;
 

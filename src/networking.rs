@@ -58,7 +58,7 @@ use crate::object::getLongLongFromObjectOrReply;
 use crate::pubsub::{pubsubUnsubscribeAllChannels, pubsubUnsubscribeAllPatterns};
 use crate::rdb::killRDBChild;
 use crate::replication::backoff::link_closed_on_purpose;
-use crate::replication::doctor::{note_gone, note_output_limit};
+use crate::replication::doctor::{newest_decision, note_gone, note_output_limit};
 use crate::replication::newer_masters::{after_command, note_error};
 use crate::replication::{
     close_master_link, rdbPipeWriteHandlerConnRemoved, refreshGoodSlavesCount,
@@ -75,9 +75,10 @@ use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
 use crate::sys::mem::append_framed;
 use crate::timeout::getTimeoutFromObjectOrReply;
+use crate::trace::trace_client_gone;
 use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
 use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll};
-use crate::{bformat, serverLog};
+use crate::{bformat, serverLog, trace};
 
 /// `createSharedObjects`: replies that never change, by the C's names.
 pub mod shared {
@@ -1421,6 +1422,7 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
     // is not one from which to go on.
     if server.master.is_some() && server[c].flags & CLIENT_MASTER != 0 {
         serverLog!(LL_WARNING, "Connection with master lost.");
+        trace_client_gone(server, c);
         if server[c].flags & (CLIENT_PROTOCOL_ERROR | CLIENT_BLOCKED) == 0 {
             // These are about the connection that broke. The cached client lives on, and must not
             // be closed as soon as it has a new one.
@@ -1437,6 +1439,7 @@ pub fn freeClient(server: &mut Server, c: ClientId) {
             B(&replicationGetSlaveName(server, c))
         );
         note_gone(server, c);
+        trace_client_gone(server, c);
     }
 
     // This has to come before it is unlinked: a key's list of waiting clients holds the client's
@@ -3425,6 +3428,7 @@ fn tell_doctor_of_limit(server: &mut Server, c: ClientId) {
     if getClientType(&server[c]) == CLIENT_TYPE_SLAVE {
         let held = getClientOutputBufferMemoryUsage(&server.clients, c);
         note_output_limit(server, c, held);
+        trace!(server, "link_closed", ..newest_decision(server));
     }
 }
 

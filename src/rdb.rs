@@ -116,7 +116,7 @@ use crate::types::t_zset::*;
 use crate::util::{
     B, atoi, c_str, eq_ignore_case, format_17g, ll2string, string2ll, strtod, strtoll,
 };
-use crate::{bformat, serverLog};
+use crate::{bformat, serverLog, trace, trace_replstate};
 
 /// The version of the format that this server writes.
 pub const RDB_VERSION: i32 = 9;
@@ -1295,6 +1295,7 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
 
     let mut rdb = rioInitWithFile(fd, 0);
     startSaving(RDBFLAGS_NONE);
+    trace!(server, "save", "what": "begin", "file": filename);
     // Sync every few megabytes instead of all at the end: one large fsync would saturate the disk,
     // and delay those of the AOF in the parent.
     if server.rdb_save_incremental_fsync {
@@ -1309,6 +1310,7 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
     close(fd);
     if let Err(e) = saved {
         serverLog!(LL_WARNING, "Write error saving DB on disk: {}", error_text(&e));
+        trace!(server, "save", "what": "failed", "file": filename);
         let _ = unlink(&tmpfile);
         stopSaving(false);
         return C_ERR;
@@ -1329,6 +1331,7 @@ pub fn rdbSave(server: &mut Server, filename: &[u8], rsi: Option<&rdbSaveInfo>) 
     }
 
     serverLog!(LL_NOTICE, "DB saved on disk");
+    trace!(server, "save", "what": "done", "file": filename);
     server.dirty = 0;
     server.lastsave = time();
     server.lastsave_steady = steady_ms() / 1000;
@@ -2571,6 +2574,7 @@ pub fn startLoading(server: &mut Server, size: i64, _rdbflags: i32) {
     server.loading_loaded_bytes = 0;
     server.loading_total_bytes = size;
     server.loading_rdb_used_mem = 0;
+    trace!(server, "load", "what": "begin", "bytes": size);
     blockingOperationStarts(server);
 }
 
@@ -2590,8 +2594,9 @@ pub fn loadingProgress(server: &mut Server, pos: i64) {
 }
 
 /// Ends the state that [`startLoading`] has set.
-pub fn stopLoading(server: &mut Server, _success: bool) {
+pub fn stopLoading(server: &mut Server, success: bool) {
     server.loading = false;
+    trace!(server, "load", "what": if success { "done" } else { "failed" });
     signal::set_loading_flag(false, b"");
     blockingOperationEnds(server);
     server.rdbFileBeingLoaded = None;
@@ -3399,6 +3404,7 @@ pub fn backgroundSaveDoneHandler(server: &mut Server, exitcode: i32, bysignal: i
 /// child has exited.
 pub fn killRDBChild(server: &mut Server) {
     let _ = kill(server.child_pid, libc::SIGUSR1);
+    trace!(server, "child_killed", "child": server.child_pid, "type": "RDB");
 }
 
 /// Streams an RDB to all replicas in the state WAIT_BGSAVE_START, without a file: a child writes it
@@ -3424,6 +3430,7 @@ pub fn rdbSaveToSlavesSockets(server: &mut Server, rsi: Option<&rdbSaveInfo>) ->
         close(rdb_pipe_read);
         return C_ERR;
     };
+    trace!(server, "rdb_pipe", "what": "open");
     server.rdb_pipe_read = Some(rdb_pipe_read);
     server.rdb_child_exit_pipe = Some(rdb_child_exit_pipe);
 
@@ -3471,6 +3478,9 @@ pub fn rdbSaveToSlavesSockets(server: &mut Server, rsi: Option<&rdbSaveInfo>) ->
                 if slave.replstate == SLAVE_STATE_WAIT_BGSAVE_END {
                     slave.replstate = SLAVE_STATE_WAIT_BGSAVE_START;
                 }
+            }
+            for slave in server.slaves.iter().copied().collect::<Vec<_>>() {
+                trace_replstate!(server, slave);
             }
             close(safe_to_exit_pipe);
             close(rdb_pipe_write);

@@ -102,8 +102,12 @@ use crate::sys::file::{
 use crate::sys::random::getRandomHexChars;
 use crate::sys::socket::{close, read, read_append, write};
 use crate::timeout::getTimeoutFromObjectOrReply;
+use crate::trace::{master_of, trace_offset};
 use crate::util::{B, c_str, eq_ignore_case, ll2string, string2ll, strtoll};
-use crate::{addReplyErrorFormat, bformat, sdscatprintf, serverLog};
+use crate::{
+    addReplyErrorFormat, bformat, sdscatprintf, serverLog, trace, trace_backlog, trace_cached,
+    trace_failover, trace_ids, trace_repl_state, trace_replstate, trace_wait,
+};
 
 pub mod backoff;
 pub mod doctor;
@@ -115,8 +119,9 @@ use backoff::{
     replication_backoff,
 };
 use doctor::{
-    Why, count_streamed, note_answer, note_backlog_freed, note_online, note_partial, note_question,
-    note_rdb_size, note_refused, note_silence, note_sync_end, sample_write_rate, streamed_bytes,
+    Why, count_streamed, newest_decision, note_answer, note_backlog_freed, note_online,
+    note_partial, note_question, note_rdb_size, note_refused, note_silence, note_sync_end,
+    sample_write_rate, streamed_bytes,
 };
 
 use guard::{
@@ -209,6 +214,7 @@ fn allocate_backlog(server: &mut Server) {
     server.repl_backlog = true;
     server.repl_backlog_histlen = 0;
     server.repl_backlog_off = next;
+    trace_backlog!(server, "created");
 }
 
 /// Goes on with the history that our RDB names, as a master that was restarted: called when it is
@@ -226,6 +232,7 @@ pub fn replication_go_on_from_rdb(server: &mut Server, rsi: &rdbSaveInfo) {
     server.clients.repl.rebase(rsi.repl_offset);
     server.repl_backlog_off = server.master_repl_offset - server.repl_backlog_histlen + 1;
     history_begins(server);
+    trace_ids!(server);
     // The backlog lives for `repl-backlog-ttl` seconds from now, if no replica comes.
     server.repl_no_slaves_since = steady_ms() / 1000;
 }
@@ -247,6 +254,7 @@ pub fn resizeReplicationBacklog(server: &mut Server, newsize: i64) {
         // What replicas have not been sent stays.
         trim_stream(server);
         server.clients.repl.set_size(newsize as usize);
+        trace_backlog!(server, "resized");
     }
 }
 
@@ -255,6 +263,7 @@ pub fn freeReplicationBacklog(server: &mut Server) {
     assert_eq!(listLength(&server.slaves), 0);
     server.repl_backlog = false;
     server.clients.repl.clear();
+    trace_backlog!(server, "freed");
 }
 
 /// Appends bytes of the stream to the backlog, which must exist, and moves `master_repl_offset` by
@@ -508,6 +517,7 @@ pub fn replicationSetupSlaveForFullResync(
         server[slave].repl_pos = Some(offset.wrapping_add(1));
     }
     server[slave].replstate = SLAVE_STATE_WAIT_BGSAVE_END;
+    trace_replstate!(server, slave);
     server.slaveseldb = -1;
 
     // SYNC, the command from before PSYNC, has no such reply.
@@ -578,6 +588,7 @@ pub fn masterTryPartialResynchronization(
             Why::BeyondSecondId
         };
         note_refused(server, c, master_replid, psync_offset, why);
+        trace!(server, "decision", ..newest_decision(server));
         return C_ERR;
     }
 
@@ -604,6 +615,7 @@ pub fn masterTryPartialResynchronization(
         }
         let why = if ahead { Why::AheadOfUs } else { Why::LackOfBacklog };
         note_refused(server, c, master_replid, psync_offset, why);
+        trace!(server, "decision", ..newest_decision(server));
         return C_ERR;
     }
 
@@ -620,6 +632,7 @@ pub fn masterTryPartialResynchronization(
     client.repl_put_online_on_ack = false;
     let psync2 = client.slave_capa & SLAVE_CAPA_PSYNC2 != 0;
     listAddNodeTail(&mut server.slaves, c);
+    trace_replstate!(server, c);
 
     // A replica that knows PSYNC2 is told the id that it follows from here on, since it may have
     // asked by our second one. The line bypasses the output buffer, where new commands gather
@@ -644,6 +657,7 @@ pub fn masterTryPartialResynchronization(
         psync_offset
     );
     note_partial(server, c, master_replid, psync_offset, psync_len);
+    trace!(server, "decision", ..newest_decision(server));
 
     // The next command needs no SELECT in front of it (`slaveseldb` stays): the replica knows the
     // db of the stream from its last connection.
@@ -664,6 +678,7 @@ pub fn startBgsaveForReplication(server: &mut Server, mincapa: i32) -> CResult {
         "Starting BGSAVE for SYNC with target: {}",
         if socket_target { "replicas sockets" } else { "disk" }
     );
+    trace!(server, "bgsave_for_sync", "target": if socket_target { "sockets" } else { "disk" });
 
     // The file has to say in which db the stream is, or the replica would apply it to the wrong
     // one.
@@ -698,6 +713,7 @@ pub fn startBgsaveForReplication(server: &mut Server, mincapa: i32) -> CResult {
                 continue;
             }
             server[slave].replstate = REPL_STATE_NONE as i32;
+            trace_replstate!(server, slave);
             server[slave].flags &= !CLIENT_SLAVE;
             let node = li.node().expect("listNext returned what this node holds");
             listDelNode(&mut server.slaves, node);
@@ -806,12 +822,14 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         // REPLCONF ACK is to be expected from it, so it must not be timed out for the lack of them.
         server[c].flags |= CLIENT_PRE_PSYNC;
         note_refused(server, c, b"?", -1, Why::NoHistory);
+        trace!(server, "decision", ..newest_decision(server));
     }
 
     // A full resync. The replica waits for a BGSAVE to start; what follows may find that one is in
     // progress already, and changes the state.
     server.stat_sync_full += 1;
     server[c].replstate = SLAVE_STATE_WAIT_BGSAVE_START;
+    trace_replstate!(server, c);
     if server.repl_disable_tcp_nodelay {
         if let Some(conn) = server[c].conn {
             // If it fails, the replica still works, with smaller packets.
@@ -863,6 +881,7 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
                 // do.
                 let _ = replicationSetupSlaveForFullResync(server, c, offset);
                 serverLog!(LL_NOTICE, "Waiting for end of BGSAVE for SYNC");
+                trace_wait!(server, c, "it is attached to the BGSAVE in progress");
             }
             None => {
                 // Nobody has registered the differences: it has to wait for the next BGSAVE.
@@ -870,12 +889,14 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
                     LL_NOTICE,
                     "Can't attach the replica to the current BGSAVE. Waiting for next BGSAVE for SYNC"
                 );
+                trace_wait!(server, c, "nobody registers the differences since the BGSAVE began");
             }
         }
     } else if saving {
         // CASE 2: BGSAVE is in progress, with socket target. It began without this replica, which
         // has to wait for the next one.
         serverLog!(LL_NOTICE, "Current BGSAVE has socket target. Waiting for next BGSAVE for SYNC");
+        trace_wait!(server, c, "the BGSAVE in progress is streamed to others");
     } else if server.repl_diskless_sync
         && server[c].slave_capa & SLAVE_CAPA_EOF != 0
         && server.repl_diskless_sync_delay != 0
@@ -883,6 +904,7 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
         // CASE 3: no BGSAVE is in progress. A streamed one can't be joined once it has begun, so it
         // is the cron that starts it, some seconds later: more replicas may arrive meanwhile.
         serverLog!(LL_NOTICE, "Delay next BGSAVE for diskless SYNC");
+        trace_wait!(server, c, "more replicas may arrive (repl-diskless-sync-delay)");
     } else if hasActiveChildProcess(server) {
         // CASE 3 as well. But another child is active, and there is only one at a time: the BGSAVE
         // is started when that has ended.
@@ -890,6 +912,7 @@ pub fn syncCommand(server: &mut Server, c: ClientId, argv: &Args) {
             LL_NOTICE,
             "No BGSAVE in progress, but another BG operation is active. BGSAVE for replication delayed"
         );
+        trace_wait!(server, c, "another child is active");
     } else {
         // CASE 3: start one. Its target depends on what the replica knows. If that fails, the
         // replica was sent an error.
@@ -993,6 +1016,7 @@ pub fn replconfCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// May free the replica.
 pub fn putSlaveOnline(server: &mut Server, slave: ClientId) {
     server[slave].replstate = SLAVE_STATE_ONLINE;
+    trace_replstate!(server, slave);
     server[slave].repl_put_online_on_ack = false;
     // It had nothing to acknowledge so far. Without this it would time out at once if the RDB took
     // long.
@@ -1217,6 +1241,7 @@ pub fn rdbPipeReadHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mas
                 if let Some(exit_pipe) = server.rdb_child_exit_pipe.take() {
                     close(exit_pipe);
                 }
+                trace!(server, "rdb_pipe", "what": "end", "bytes": streamed_bytes(server));
                 return;
             }
             Ok(_) => {}
@@ -1263,6 +1288,13 @@ pub fn rdbPipeReadHandler(server: &mut Server, fd: RawFd, _clientData: u64, _mas
             killRDBChild(server);
         }
         if server.rdb_pipe_numconns_writing != 0 || still_alive == 0 {
+            trace!(
+                server,
+                "rdb_pipe",
+                "what": if still_alive == 0 { "nobody is left" } else { "waits for replicas" },
+                "waits_for": server.rdb_pipe_numconns_writing,
+                "bytes": streamed_bytes(server),
+            );
             aeDeleteFileEvent(&mut server.net.el, fd, AE_READABLE);
             return;
         }
@@ -1311,6 +1343,7 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult, type_:
             client.replstate = SLAVE_STATE_ONLINE;
             client.repl_put_online_on_ack = true;
             client.repl_ack_time = now; // It would time out at once otherwise.
+            trace_replstate!(server, slave);
             note_rdb_size(server, slave, streamed_bytes(server));
             continue;
         }
@@ -1341,6 +1374,7 @@ pub fn updateSlavesWaitingBgsave(server: &mut Server, bgsaveerr: CResult, type_:
         client.replpreamble = Some(bformat!("${}\r\n", size));
 
         let conn = client.conn.expect("a replica has a connection");
+        trace_replstate!(server, slave);
         let _ = connSetWriteHandler(&mut server.net, conn, None);
         if connSetWriteHandler(&mut server.net, conn, Some(sendBulkToSlave)).is_err() {
             freeClientAsync(server, slave);
@@ -1355,6 +1389,7 @@ pub fn changeReplicationId(server: &mut Server) {
     server.replid = vec![0; CONFIG_RUN_ID_SIZE];
     getRandomHexChars(&mut server.replid);
     history_begins(server);
+    trace_ids!(server);
 }
 
 /// Invalidates the second replication id: for whenever a new history starts, as after a full
@@ -1362,6 +1397,7 @@ pub fn changeReplicationId(server: &mut Server) {
 pub fn clearReplicationId2(server: &mut Server) {
     server.replid2 = vec![b'0'; CONFIG_RUN_ID_SIZE];
     server.second_replid_offset = -1;
+    trace_ids!(server);
 }
 
 /// Makes the current replication id and offset the second ones, and starts a new history under a
@@ -1753,6 +1789,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                         "MASTER <-> REPLICA sync: receiving streamed RDB from master with EOF {}",
                         to
                     );
+                    trace!(server, "payload", "bytes": None::<i64>, "load": to);
                 }
                 BulkHeader::Length(size) => {
                     server.repl_statics.eofmark = None;
@@ -1762,6 +1799,7 @@ pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
                         size,
                         to
                     );
+                    trace!(server, "payload", "bytes": size, "load": to);
                     // C: -1 makes it wait for another header, and a smaller number becomes a read
                     // of enormous length.
                     if size < 0 {
@@ -1898,6 +1936,7 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     };
     if refused {
         guard_refused(server);
+        trace!(server, "master_refused", "reason": "it has no keys, and a history that is not ours");
         cancelReplicationHandshake(server, true);
         return;
     }
@@ -1939,6 +1978,7 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     let conn = server.repl_transfer_s.take();
     replicationCreateMasterClient(server, conn, rsi.repl_stream_db);
     server.repl_state = REPL_STATE_CONNECTED;
+    trace_repl_state!(server);
     server.repl_down_since = 0;
     link_established(server);
     guard_reset(server);
@@ -1957,6 +1997,12 @@ fn load_sync_bulk_payload(server: &mut Server, conn: ConnId) {
     }
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync: Finished with success");
     note_sync_end(server, true, server.repl_transfer_read);
+    trace!(
+        server,
+        "synchronized",
+        "bytes": server.repl_transfer_read,
+        "offset": server.master_repl_offset,
+    );
 
     if server.supervised_mode == SUPERVISED_SYSTEMD {
         redisCommunicateSystemd(
@@ -2235,6 +2281,14 @@ pub fn slaveTryPartialResynchronization(
 
         let offset = string2ll(&psync_offset).unwrap_or(-1);
         note_question(server, &psync_replid, offset);
+        trace!(
+            server,
+            "psync",
+            "master": master_of(server),
+            "replid": &psync_replid,
+            "offset": offset,
+            "failover": server.failover_state == FAILOVER_IN_PROGRESS,
+        );
 
         // In a failover the new master is a replica until it is told to be one.
         let mut args: Vec<&[u8]> = vec![b"PSYNC", &psync_replid, &psync_offset];
@@ -2276,6 +2330,7 @@ pub fn slaveTryPartialResynchronization(
             }
         }
         note_answer(server, false);
+        trace!(server, "answer", ..newest_decision(server));
         remember_cached_master(server);
         replicationDiscardCachedMaster(server);
         return PSYNC_FULLRESYNC;
@@ -2286,6 +2341,7 @@ pub fn slaveTryPartialResynchronization(
     if let Some(cached_master) = server.cached_master.filter(|_| reply.starts_with(b"+CONTINUE")) {
         serverLog!(LL_NOTICE, "Successful partial resynchronization with master.");
         note_answer(server, true);
+        trace!(server, "answer", ..newest_decision(server));
         forget_unacked(server);
 
         // Did the master change its id, because it was promoted, say? Then the new one is ours,
@@ -2299,6 +2355,7 @@ pub fn slaveTryPartialResynchronization(
 
                 server.replid = new.to_vec();
                 server[cached_master].replid = new.to_vec();
+                trace_ids!(server);
 
                 // Disconnect our replicas, so that they reconnect and learn the new id.
                 disconnectSlaves(server);
@@ -2323,8 +2380,10 @@ pub fn slaveTryPartialResynchronization(
             "Master is currently unable to PSYNC but should be in the future: {}",
             B(&reply)
         );
+        trace!(server, "answer", "event": "try later", "reply": &reply);
         return PSYNC_TRY_LATER;
     }
+    trace!(server, "answer", "event": "not supported", "reply": &reply);
     if reply.starts_with(b"-ERR") {
         serverLog!(
             LL_NOTICE,
@@ -2380,6 +2439,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                         let _ = connSetReadHandler(&mut server.net, conn, Some(syncWithMaster));
                         let _ = connSetWriteHandler(&mut server.net, conn, None);
                         server.repl_state = REPL_STATE_RECEIVE_PING_REPLY;
+                        trace_repl_state!(server);
                         // Send a PING first: a connection can be established with a server that
                         // does not answer, because its process is stopped, say.
                         if let Err(err) = sendCommand(server, conn, [b"PING"]) {
@@ -2412,6 +2472,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                             "Master replied to PING, replication can continue..."
                         );
                         server.repl_state = REPL_STATE_SEND_HANDSHAKE;
+                        trace_repl_state!(server);
                     }
 
                     REPL_STATE_SEND_HANDSHAKE => {
@@ -2419,11 +2480,13 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                             break 'write_error err;
                         }
                         server.repl_state = REPL_STATE_RECEIVE_AUTH_REPLY;
+                        trace_repl_state!(server);
                         return;
                     }
 
                     REPL_STATE_RECEIVE_AUTH_REPLY => {
                         server.repl_state = REPL_STATE_RECEIVE_PORT_REPLY;
+                        trace_repl_state!(server);
                         // AUTH was sent only if there is a password. Without one the next reply is
                         // that to the port.
                         if server.masterauth.is_some() {
@@ -2441,11 +2504,13 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     REPL_STATE_RECEIVE_PORT_REPLY => {
                         receive_replconf_reply(server, conn, "listening-port");
                         server.repl_state = REPL_STATE_RECEIVE_IP_REPLY;
+                        trace_repl_state!(server);
                         return;
                     }
 
                     REPL_STATE_RECEIVE_IP_REPLY => {
                         server.repl_state = REPL_STATE_RECEIVE_CAPA_REPLY;
+                        trace_repl_state!(server);
                         // The address was sent only if one is configured.
                         if server.slave_announce_ip.is_some() {
                             receive_replconf_reply(server, conn, "ip-address");
@@ -2456,6 +2521,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                     REPL_STATE_RECEIVE_CAPA_REPLY => {
                         receive_replconf_reply(server, conn, "capa");
                         server.repl_state = REPL_STATE_SEND_PSYNC;
+                        trace_repl_state!(server);
                     }
 
                     REPL_STATE_SEND_PSYNC => {
@@ -2466,6 +2532,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
                             break 'write_error b"Write error sending the PSYNC command.".to_vec();
                         }
                         server.repl_state = REPL_STATE_RECEIVE_PSYNC_REPLY;
+                        trace_repl_state!(server);
                         return;
                     }
 
@@ -2567,6 +2634,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
             }
 
             server.repl_state = REPL_STATE_TRANSFER;
+            trace_repl_state!(server);
             server.repl_transfer_size = -1;
             server.repl_transfer_read = 0;
             server.repl_transfer_last_fsync_off = 0;
@@ -2595,6 +2663,7 @@ pub fn syncWithMaster(server: &mut Server, conn: ConnId) {
     }
     server.repl_transfer_tmpfile = None;
     server.repl_state = REPL_STATE_CONNECT;
+    trace_repl_state!(server);
 }
 
 /// Tells whether an error in place of a PONG is one for which `replication_backoff` lets us wait.
@@ -2700,6 +2769,7 @@ pub fn connectWithMaster(server: &mut Server) -> CResult {
 
     server.repl_transfer_lastio = server.steady_time;
     server.repl_state = REPL_STATE_CONNECTING;
+    trace_repl_state!(server);
     attempt_begins(server);
     serverLog!(LL_NOTICE, "MASTER <-> REPLICA sync started");
     C_OK
@@ -2709,6 +2779,7 @@ pub fn connectWithMaster(server: &mut Server) -> CResult {
 /// `cancelReplicationHandshake`.
 fn undoConnectWithMaster(server: &mut Server) {
     note_sync_end(server, false, server.repl_transfer_read);
+    trace!(server, "attempt_ends", "bytes": server.repl_transfer_read);
     if let Some(conn) = server.repl_transfer_s.take() {
         connClose(&mut server.net, conn);
     }
@@ -2738,6 +2809,7 @@ pub fn cancelReplicationHandshake(server: &mut Server, reconnect: bool) -> bool 
         REPL_STATE_TRANSFER => {
             replicationAbortSyncTransfer(server);
             server.repl_state = REPL_STATE_CONNECT;
+            trace_repl_state!(server);
         }
         REPL_STATE_CONNECTING
         | REPL_STATE_RECEIVE_PING_REPLY
@@ -2750,6 +2822,7 @@ pub fn cancelReplicationHandshake(server: &mut Server, reconnect: bool) -> bool 
         | REPL_STATE_RECEIVE_PSYNC_REPLY => {
             undoConnectWithMaster(server);
             server.repl_state = REPL_STATE_CONNECT;
+            trace_repl_state!(server);
         }
         REPL_STATE_NONE | REPL_STATE_CONNECT | REPL_STATE_CONNECTED => return false,
     }
@@ -2781,6 +2854,7 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     disconnectAllBlockedClients(server); // Clients blocked on a master: a replica could not serve them.
     server.masterhost = Some(c_str(ip).to_vec());
     server.masterport = port;
+    trace!(server, "role", "to": "replica", "master": master_of(server));
     backoff_reset(server);
     guard_reset(server);
     server.repl_function_seen = false;
@@ -2801,6 +2875,7 @@ pub fn replicationSetMaster(server: &mut Server, ip: &[u8], port: i32) {
     }
 
     server.repl_state = REPL_STATE_CONNECT;
+    trace_repl_state!(server);
     serverLog!(LL_NOTICE, "Connecting to MASTER {}:{}", B(c_str(ip)), server.masterport);
     // If it fails, the cron tries again.
     let _ = connectWithMaster(server);
@@ -2814,6 +2889,7 @@ pub fn replicationUnsetMaster(server: &mut Server) {
 
     // As in `replicationSetMaster`: with an address left, `freeClient` would reconnect.
     server.masterhost = None;
+    trace!(server, "role", "to": "master", "offset": server.master_repl_offset);
     if let Some(master) = server.master {
         freeClient(server, master);
     }
@@ -2832,6 +2908,7 @@ pub fn replicationUnsetMaster(server: &mut Server) {
     // with a partial resync, so this is short.
     disconnectSlaves(server);
     server.repl_state = REPL_STATE_NONE;
+    trace_repl_state!(server);
 
     // The stream of a new master has to start with a SELECT. A full resync sees to that, but with
     // PSYNC2 there is none after a switch of masters.
@@ -2857,6 +2934,7 @@ pub fn replicationUnsetMaster(server: &mut Server) {
 pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     server.master = None;
     server.repl_state = REPL_STATE_CONNECT;
+    trace_repl_state!(server);
     server.repl_down_since = server.steady_time;
     link_lost(server);
 
@@ -3030,6 +3108,7 @@ pub fn replicationCacheMaster(server: &mut Server, c: ClientId) {
     resetClient(server, c);
 
     server.cached_master = server.master;
+    trace_cached!(server, c, "cached");
 
     // The addresses are those of the old connection.
     server[c].peerid = None;
@@ -3058,12 +3137,14 @@ pub fn replicationCacheMasterUsingMyself(server: &mut Server) {
     server[master].replid = server.replid.clone();
     unlinkClient(server, master);
     server.cached_master = Some(master);
+    trace_cached!(server, master, "made of ourselves");
 }
 
 /// Frees the cached master, if there is one.
 pub fn replicationDiscardCachedMaster(server: &mut Server) {
     let Some(cached_master) = server.cached_master else { return };
     serverLog!(LL_NOTICE, "Discarding previously cached master state.");
+    trace_cached!(server, cached_master, "discarded");
     server[cached_master].flags &= !CLIENT_MASTER; // With the flag, `freeClient` would cache it again.
     freeClient(server, cached_master);
     server.cached_master = None;
@@ -3082,7 +3163,9 @@ pub fn replicationResurrectCachedMaster(server: &mut Server, conn: ConnId) {
     client.flags &= !(CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP);
     client.authenticated = true;
     client.lastinteraction = now;
+    trace_cached!(server, master, "resurrected");
     server.repl_state = REPL_STATE_CONNECTED;
+    trace_repl_state!(server);
     server.repl_down_since = 0;
     link_established(server);
 
@@ -3285,6 +3368,7 @@ pub fn replicationCron(server: &mut Server) {
     updateFailoverStatus(server);
 
     sample_write_rate(server);
+    trace_offset(server);
 
     let now = steady_ms() / 1000;
     let repl_timeout = i64::from(server.repl_timeout);
@@ -3296,6 +3380,7 @@ pub fn replicationCron(server: &mut Server) {
         && silence > repl_timeout
     {
         serverLog!(LL_WARNING, "Timeout connecting to the MASTER...");
+        trace!(server, "timeout", "what": "the handshake", "seconds": silence);
         cancelReplicationHandshake(server, true);
     }
 
@@ -3309,6 +3394,7 @@ pub fn replicationCron(server: &mut Server) {
             LL_WARNING,
             "Timeout receiving bulk data from MASTER... If the problem persists try to set the 'repl-timeout' parameter in redis.conf to a larger value."
         );
+        trace!(server, "timeout", "what": "the RDB", "seconds": silence);
         cancelReplicationHandshake(server, true);
     }
 
@@ -3321,6 +3407,7 @@ pub fn replicationCron(server: &mut Server) {
         {
             serverLog!(LL_WARNING, "MASTER timeout: no data nor PING received...");
             note_silence(server, None, now - server[master].lastinteraction);
+            trace!(server, "link_closed", ..newest_decision(server));
             freeClient(server, master);
         }
     }
@@ -3404,6 +3491,7 @@ pub fn replicationCron(server: &mut Server) {
                 B(&replicationGetSlaveName(server, slave))
             );
             note_silence(server, Some(slave), server.steady_time - since);
+            trace!(server, "link_closed", ..newest_decision(server));
             freeClient(server, slave);
         }
     }
@@ -3505,6 +3593,7 @@ pub fn clearFailoverState(server: &mut Server) {
     server.target_replica_host = None;
     server.target_replica_port = 0;
     server.failover_state = NO_FAILOVER;
+    trace_failover!(server, None::<&str>);
     unpauseClients(server);
 }
 
@@ -3524,6 +3613,7 @@ pub fn abortFailover(server: &mut Server, err: &str) {
         ),
         None => serverLog!(LL_NOTICE, "FAILOVER to any replica aborted: {}", err),
     }
+    trace!(server, "failover_aborted", "reason": err);
     if server.failover_state == FAILOVER_IN_PROGRESS {
         replicationUnsetMaster(server);
     }
@@ -3626,6 +3716,7 @@ pub fn failoverCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     server.force_failover = force_flag;
     server.failover_state = FAILOVER_WAIT_FOR_SYNC;
+    trace_failover!(server, "FAILOVER");
     // The end of the failover ends the pause.
     pauseClients(server, mstime_t::MAX, CLIENT_PAUSE_WRITE);
     addReply(server, c, shared::ok);
@@ -3653,6 +3744,7 @@ pub fn updateFailoverStatus(server: &mut Server) {
                     port
                 );
                 server.failover_state = FAILOVER_IN_PROGRESS;
+                trace_failover!(server, "the time is over, and it is forced");
                 replicationSetMaster(server, &host, port);
             }
             None => abortFailover(server, "Replica never caught up before timeout"),
@@ -3675,6 +3767,7 @@ pub fn updateFailoverStatus(server: &mut Server) {
     serverLog!(LL_NOTICE, "Failover target {}:{} is synced, failing over.", B(&host), port);
     server.target_replica_host = Some(host.clone());
     server.target_replica_port = port;
+    trace_failover!(server, "the replica has all of the stream");
     replicationSetMaster(server, &host, port);
 }
 

@@ -101,9 +101,10 @@ use crate::sys::random::getRandomHexChars;
 use crate::sys::signal::{self, SignalHooks, watchdogScheduleSignal};
 use crate::sys::socket::{close, close_from, set_cloexec, unsent_bytes};
 use crate::timeout::{clientsCronHandleTimeout, handleBlockedClientsTimeout};
+use crate::trace::start_trace;
 use crate::tracking::*;
 use crate::util::{B, atoi, c_str, eq_ignore_case, getAbsolutePath, memmapchars};
-use crate::{addReplyErrorFormat, sdscatprintf, serverLog};
+use crate::{addReplyErrorFormat, sdscatprintf, serverLog, trace, trace_ids};
 
 // ================================ The command table ================================
 
@@ -838,6 +839,14 @@ pub fn checkChildrenDone(server: &mut Server) {
                 bysignal = libc::SIGUSR1;
                 exitcode = 1;
             }
+            trace!(
+                server,
+                "child_end",
+                "child": ended.pid,
+                "type": strChildType(server.child_type),
+                "exit": exitcode,
+                "signal": bysignal,
+            );
             match server.child_type {
                 CHILD_TYPE_RDB => backgroundSaveDoneHandler(server, exitcode, bysignal),
                 CHILD_TYPE_AOF => backgroundRewriteDoneHandler(server, exitcode, bysignal),
@@ -2749,6 +2758,7 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
     // Close the listening sockets, so that a server that is started next can bind at once.
     closeListeningSockets(server, true);
     serverLog!(LL_WARNING, "Redis is now ready to exit, bye bye...");
+    trace!(server, "shutdown", "offset": server.master_repl_offset);
     C_OK
 }
 
@@ -3866,6 +3876,13 @@ pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
                 server.stat_current_save_keys_processed = 0;
                 server.stat_current_save_keys_total = dbTotalServerKeyCount(server);
             }
+            trace!(
+                server,
+                "fork",
+                "child": childpid,
+                "type": strChildType(purpose),
+                "us": server.stat_fork_time,
+            );
             updateDictResizePolicy(server);
         }
         Ok(Fork::Child) => {}
@@ -3936,6 +3953,7 @@ pub fn loadDataFromDisk(server: &mut Server) {
             } else if rsi_is_valid {
                 server.replid = rsi.repl_id;
                 server.master_repl_offset = rsi.repl_offset;
+                trace_ids!(server);
                 // A cached master made of that: the partial resynchronization starts from it.
                 replicationCacheMasterUsingMyself(server);
                 if let Some(cached_master) = server.cached_master {
@@ -4233,6 +4251,7 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     warn_lost_writes_dir(server);
     ACLLoadUsersAtStartup(server);
     InitServerLast(server);
+    start_trace(server);
     loadDataFromDisk(server);
     if !server.ipfd.is_empty() {
         serverLog!(LL_NOTICE, "Ready to accept connections");

@@ -1213,6 +1213,9 @@ pub struct Server {
     pub repl_empty_master_guard: bool,
     /// Where writes are saved that our new master lacks.
     pub repl_lost_writes_dir: Option<Vec<u8>>,
+    /// The file that changes of state are traced to (ours, trace.rs).
+    pub trace_file: Option<Vec<u8>>,
+    pub trace: crate::trace::Trace,
     /// How many seconds pass at most before a link that does not last is tried again.
     pub repl_backoff_max: i32,
     /// The version of the RDB format of the server whose commands the stream of our master has; 0 if

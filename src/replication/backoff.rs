@@ -25,7 +25,7 @@ use crate::log::LL_WARNING;
 use crate::server_h::*;
 use crate::sys::clock::steady_ms;
 use crate::util::B;
-use crate::{sdscatprintf, serverLog};
+use crate::{sdscatprintf, serverLog, trace};
 
 /// A link that was established for so many milliseconds was not closed "right after" that.
 const LINK_LASTS: i64 = 10_000;
@@ -76,6 +76,14 @@ fn note_failure(server: &mut Server, reason: &[u8], delay: impl FnOnce(u32) -> i
     backoff.reason = reason.iter().map(|&c| if c < b' ' { b' ' } else { c }).collect();
     let delay = delay(backoff.failures);
     backoff.not_before = steady_ms() + delay;
+    trace!(
+        server,
+        "attempt_failed",
+        "reason": &server.repl_statics.backoff.reason,
+        "failures": server.repl_statics.backoff.failures,
+        "wait_ms": delay,
+    );
+    let backoff = &mut server.repl_statics.backoff;
     if delay > 0 && !backoff.logged {
         backoff.logged = true;
         serverLog!(

@@ -20,6 +20,7 @@ use crate::networking::{
 use crate::replication::replicationGetSlaveName;
 use crate::server_h::*;
 use crate::sys::clock::{mstime, steady_ms};
+use crate::trace::{Fields, Value};
 use crate::util::{B, eq_ignore_case, string2ll};
 use crate::{bformat, sdscatprintf, serverLog};
 
@@ -124,6 +125,20 @@ struct Event {
     bytes: i64,
     /// The setting that would have made it cheaper, or another reason.
     remedy: Vec<u8>,
+}
+
+impl Event {
+    fn side_text(&self) -> &'static str {
+        if self.side == Side::Master { "master" } else { "replica" }
+    }
+
+    fn kind_text(&self) -> &'static str {
+        match self.kind {
+            Partial => "partial",
+            Full => "full",
+            Closed => "closed",
+        }
+    }
 }
 
 /// What the doctor knows.
@@ -245,6 +260,26 @@ fn push(server: &mut Server, event: Event) {
         history.pop_front();
     }
     history.push_back(event);
+}
+
+/// Returns what the trace has of the newest decision.
+pub fn newest_decision(server: &Server) -> Fields<'_> {
+    let Some(event) = server.repl_statics.doctor.history.back() else { return Vec::new() };
+    vec![
+        ("side", event.side_text().into()),
+        ("event", event.kind_text().into()),
+        ("peer", Value::from(&event.peer)),
+        ("client", event.client.into()),
+        ("reason", event.why.text().into()),
+        ("remedy", (!event.remedy.is_empty()).then_some(&event.remedy).into()),
+        ("replid", Value::from(&event.replid)),
+        ("offset", event.offset.into()),
+        ("backlog_first", event.window.0.into()),
+        ("backlog_last", event.window.1.into()),
+        ("missed", event.missed.into()),
+        ("outage", event.outage.into()),
+        ("bytes", event.bytes.into()),
+    ]
 }
 
 fn window(server: &Server) -> (i64, i64) {
@@ -589,15 +624,8 @@ fn reply_with_history(server: &mut Server, c: ClientId, count: usize) {
     addReplyArrayLen(clients, c, count);
     for event in history.iter().rev().take(count) {
         let texts: [(&str, &[u8]); 7] = [
-            ("side", if event.side == Side::Master { b"master" } else { b"replica" }),
-            (
-                "event",
-                match event.kind {
-                    Partial => b"partial",
-                    Full => b"full",
-                    Closed => b"closed",
-                },
-            ),
+            ("side", event.side_text().as_bytes()),
+            ("event", event.kind_text().as_bytes()),
             (
                 "state",
                 match event.state {
