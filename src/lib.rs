@@ -150,6 +150,9 @@ pub mod redis_check_rdb;
 /// `redis-check-aof.c`: checks an append only file, and cuts off its damaged end.
 pub mod redis_check_aof;
 
+/// What each byte of an RDB, an append only file or a PSYNC means: `--explain`. Ours.
+pub mod explain;
+
 /// `cluster.c`, as far as it is about values on their way to other servers: DUMP, RESTORE, MIGRATE.
 pub mod cluster;
 

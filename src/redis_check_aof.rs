@@ -11,6 +11,7 @@
 use std::io::{BufRead, Write};
 
 use crate::bformat;
+use crate::explain::{Kind, explain_main};
 use crate::redis_check_rdb::redis_check_rdb_open;
 use crate::rio::*;
 use crate::server_h::Server;
@@ -163,6 +164,10 @@ fn process(check: &mut AofCheck) -> u64 {
 ///
 /// The server is used up by it: it only gives the configuration.
 pub fn redis_check_aof_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
+    // C: there is no such option.
+    if let Some(code) = explain_main(Kind::Aof, argv) {
+        return code;
+    }
     let (filename, fix) = match argv {
         [program] => {
             print(&bformat!("Usage: {} [--fix] <file.aof>\n", B(program)));

@@ -15,6 +15,7 @@
 use std::io::Write;
 use std::os::fd::RawFd;
 
+use crate::explain::{Kind, explain_main};
 use crate::keyspace::Value;
 use crate::log::LL_WARNING;
 use crate::rdb::*;
@@ -289,6 +290,10 @@ fn check_rdb_stream(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
 ///
 /// The server is used up by it: it only gives the configuration.
 pub fn redis_check_rdb_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
+    // C: there is no such option.
+    if let Some(code) = explain_main(Kind::Rdb, argv) {
+        return code;
+    }
     let [_, rdbfilename] = argv else {
         let program = argv.first().map_or(&b""[..], |name| name);
         let usage = bformat!("Usage: {} <rdb-file-name>\n", B(program));

@@ -40,6 +40,7 @@ const REFERENCE: &[(&str, &str)] = &[
     ("speed.md", "its measurements are its experiment"),
     ("trace.md", "its pictures come from real runs"),
     ("step.md", "the description of a command"),
+    ("explain.md", "the description of a tool; tests/explain.rs executes it"),
     ("glossary.md", "a table"),
     ("fork.md", "short"),
     ("aof.md", "short"),

@@ -499,7 +499,7 @@ mod tests {
             }
         }
         listEmpty(&mut list);
-        assert_eq!(values(&list), []);
+        assert!(values(&list).is_empty());
         assert_eq!(listIndex(&list, i64::MIN), None);
     }
 
