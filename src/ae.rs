@@ -458,6 +458,31 @@ impl<S> EventLoop<S> {
         None
     }
 
+    /// Returns the descriptors that have their turn now, with what they are ready for and want.
+    pub fn due_in_turn(&self) -> Vec<(RawFd, i32)> {
+        let count = usize::try_from(self.turnEnd.saturating_sub(self.head)).unwrap_or(usize::MAX);
+        let due = self.queue.iter().take(count).map(|&fd| {
+            let fe = &self.events[fd as usize];
+            (fd, i32::from(fe.fired() & fe.mask))
+        });
+        due.filter(|&(_, mask)| mask != 0).collect()
+    }
+
+    /// Returns the handlers of the time events that are due.
+    pub fn due_timers(&self) -> Vec<aeTimeProc<S>> {
+        let now = getMonotonicUs();
+        self.timeEvents.iter().filter(|te| te.when <= now).map(|te| te.timeProc).collect()
+    }
+
+    /// Puts the time handler `to` in the place of `from`.
+    pub fn swap_time_proc(&mut self, from: aeTimeProc<S>, to: aeTimeProc<S>) {
+        for te in &mut self.timeEvents {
+            if fn_addr_eq(te.timeProc, from) {
+                te.timeProc = to;
+            }
+        }
+    }
+
     /// Notes that `fd`, got from [`EventLoop::next_fired`], was read ahead of its turn: it counts
     /// as readable until that turn has come, even when drained. If its handler is taken away
     /// before, then until it has one again.

@@ -580,6 +580,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
             "    Enables or disables checksum checks for RDB files and RESTORE's payload.",
             "SLEEP <seconds>",
             "    Stop the server for <seconds>. Decimals allowed.",
+            "STEP <ON|OFF|NEXT [<count>]>",
+            "    Let each turn of the event loop tell on the server's terminal what is ready,",
+            "    and wait for NEXT, or Return there.",
             "STRINGMATCH-TEST",
             "    Run a fuzz tester against the stringmatchlen() function.",
             "STRUCTSIZE",
@@ -753,6 +756,8 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         mallctl_int(server, c, argv);
     } else if is("mallctl-str") && argc >= 3 {
         mallctl_string(server, c, argv);
+    } else if is("step") && argc >= 3 {
+        crate::step::step_command(server, c, argv);
     } else if is("pause-cron") && argc == 3 {
         server.pause_cron = atoi(&argv[2]) != 0;
         addReply(server, c, shared::ok);

@@ -175,6 +175,9 @@ pub mod debug;
 /// The trace: a file with a line for each change of state. Ours.
 pub mod trace;
 
+/// DEBUG STEP: the event loop in slow motion. Ours.
+pub mod step;
+
 /// `memtest.c`: the test of the machine's memory.
 pub mod memtest;
 

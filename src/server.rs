@@ -84,6 +84,7 @@ use crate::scripting::{ldbKillForkedSessions, ldbPendingChildren, ldbRemoveChild
 use crate::sds::{sdscatrepr, sdsmapchars, sdssplitargs, sdstemplate, sdstrim};
 use crate::server_h::*;
 use crate::slowlog::{slowlog_would_push, slowlogPushEntryIfNeeded};
+use crate::step::{step_note, step_say};
 use crate::sys::alloc::{
     ZMALLOC_LIB, has_allocated_since, register_thread, set_jemalloc_bg_thread,
     zmalloc_get_allocator_info, zmalloc_used_memory,
@@ -1079,7 +1080,9 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
     // replicas. During a failover it runs more often, so that the handshake makes progress.
     let failing_over = server.failover_state != NO_FAILOVER;
     if run_with_period(server, if failing_over { 100 } else { 1000 }) {
+        let before = step_note(server);
         replicationCron(server);
+        step_say(server, "replicationCron", before);
     }
 
     // Close connections of MIGRATE that have not been used for a while.

@@ -1216,6 +1216,8 @@ pub struct Server {
     /// The file that changes of state are traced to (ours, trace.rs).
     pub trace_file: Option<Vec<u8>>,
     pub trace: crate::trace::Trace,
+    /// DEBUG STEP (ours, step.rs).
+    pub step: crate::step::Step,
     /// How many seconds pass at most before a link that does not last is tried again.
     pub repl_backoff_max: i32,
     /// The version of the RDB format of the server whose commands the stream of our master has; 0 if

@@ -99,6 +99,13 @@ pub fn isatty(fd: RawFd) -> bool {
     unsafe { libc::isatty(fd) == 1 }
 }
 
+/// Tells whether standard input is a terminal from which this process may read: in the background it
+/// would be stopped.
+pub fn has_terminal() -> bool {
+    // SAFETY: no pointers.
+    isatty(0) && unsafe { libc::tcgetpgrp(0) == libc::getpgrp() }
+}
+
 /// Gives a file another name, at once and for all: who opens it finds the old file or the new one.
 pub fn rename(old: &[u8], new: &[u8]) -> io::Result<()> {
     fs::rename(as_path(old), as_path(new))

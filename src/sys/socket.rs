@@ -375,6 +375,16 @@ pub fn poll_one_fd(fd: RawFd, events: i16, milliseconds: i64) -> io::Result<i16>
     Ok(if n == 0 { 0 } else { pfd.revents })
 }
 
+/// Waits up to `milliseconds` until one of the descriptors can be read without waiting, and returns
+/// those that can. EINTR is an error.
+pub fn poll_readable(fds: &[RawFd], milliseconds: i32) -> io::Result<Vec<RawFd>> {
+    let mut pfds: Vec<libc::pollfd> =
+        fds.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
+    // SAFETY: the entries are valid, and the count is theirs.
+    cvt(unsafe { libc::poll(pfds.as_mut_ptr(), pfds.len() as libc::nfds_t, milliseconds) })?;
+    Ok(pfds.iter().filter(|pfd| pfd.revents != 0).map(|pfd| pfd.fd).collect())
+}
+
 /// The reason why a name has no address. [`ResolveError::text`] is libc's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResolveError(i32);
