@@ -1438,12 +1438,6 @@ pub fn aofChildPipeReadable(server: &mut Server, fd: RawFd, _clientData: u64, _m
     if read(fd, &mut byte).is_ok_and(|nread| nread == 1) && byte == *b"!" {
         serverLog!(LL_NOTICE, "AOF rewrite child asks to stop sending diffs.");
         server.aof_stop_sending_diff = true;
-        trace!(
-            server,
-            "aof_pipe",
-            "what": "the child asks for no more",
-            "buffered": aofRewriteBufferSize(server),
-        );
         let acked = match server.aof_pipes {
             Some(pipes) => write(pipes.write_ack_to_child, b"!"),
             None => Ok(0),
@@ -1456,6 +1450,12 @@ pub fn aofChildPipeReadable(server: &mut Server, fd: RawFd, _clientData: u64, _m
                 acked.map_or_else(|e| error_text(&e), |_| "short write".to_string())
             );
         }
+        trace!(
+            server,
+            "aof_pipe",
+            "what": "the child asks for no more",
+            "buffered": aofRewriteBufferSize(server),
+        );
     }
     // The child asks once.
     aeDeleteFileEvent(&mut server.net.el, fd, AE_READABLE);
