@@ -15,7 +15,8 @@
 
   const startsWord = (name, at) => {
     const here = name[at], before = name[at - 1];
-    return at === 0 || before === "_" || (/[A-Z]/.test(here) && !/[A-Z]/.test(before)) || (/[0-9]/.test(here) && !/[0-9]/.test(before));
+    if (at === 0 || before === "_" || before === ":") return true;
+    return (/[A-Z]/.test(here) && !/[A-Z]/.test(before)) || /[0-9]/.test(here) !== /[0-9]/.test(before);
   };
 
   // Where the letters of a query are in a name, if each goes on where the last was or begins a word.
@@ -31,18 +32,18 @@
 
   const kinds = { function: 0, macro: 1, type: 2, field: 3, constant: 4 };
 
-  // The less the better; null: no match.
+  // How well a name fits, the less the better, and which of its letters do if they are not together; null: not at all.
   const rank = (query, entry) => {
     const name = entry[0];
     const lower = entry.lower ??= name.toLowerCase();
     const last = kinds[entry[1]] / 10 + name.length / 1000;
-    if (lower === query) return [0 + last, [0, query.length]];
-    if (lower.startsWith(query)) return [1 + last, [0, query.length]];
+    if (lower === query) return [last];
+    if (lower.startsWith(query)) return [1 + last];
+    const method = lower.lastIndexOf("::") + 2;
+    if (method > 1 && lower.startsWith(query, method)) return [(lower.length - method === query.length ? 0.9 : 1.9) + last];
     const places = byWords(query, name, lower, 0, 0);
     if (places) return [(places[0] === 0 ? 2 : 3) + last, places];
-    const inside = lower.indexOf(query);
-    if (inside >= 0) return [4 + last, [inside, query.length]];
-    return null;
+    return lower.includes(query) ? [4 + last] : null;
   };
 
   const search = (text, most = 30) => {
@@ -73,22 +74,23 @@
       input.setAttribute("aria-activedescendant", li.id);
     }
   };
-  const marked = (name, query) => {
+  const marked = (name, query, places) => {
     const b = document.createElement("b");
-    const at = name.toLowerCase().indexOf(query);
-    if (at < 0) {
-      b.textContent = name;
-      return b;
+    const from = name.toLowerCase().indexOf(query);
+    const fits = (i) => (from >= 0 ? i >= from && i < from + query.length : places?.includes(i));
+    for (let i = 0; i < name.length; ) {
+      const is = fits(i), piece = is ? document.createElement("u") : document.createTextNode("");
+      const start = i;
+      while (i < name.length && fits(i) === is) i++;
+      piece.textContent = name.slice(start, i);
+      b.append(piece);
     }
-    const u = document.createElement("u");
-    u.textContent = name.slice(at, at + query.length);
-    b.append(name.slice(0, at), u, name.slice(at + query.length));
     return b;
   };
   const show = () => {
     const query = input.value.trim().toLowerCase();
     shown = search(query);
-    found.replaceChildren(...shown.map(({ entry: [name, kind, c, rust] }, i) => {
+    found.replaceChildren(...shown.map(({ entry: [name, kind, c, rust], places }, i) => {
       const li = document.createElement("li");
       li.id = `found-${i}`;
       li.setAttribute("role", "option");
@@ -96,7 +98,7 @@
       what.textContent = kind === "function" && c && !rust ? "not here" : kind === "function" && !c ? "ours" : kind;
       const where = document.createElement("span");
       where.textContent = [c, rust].filter(Boolean).map((spot) => spot[1]).join("  ·  ");
-      li.append(marked(name, query), what, where);
+      li.append(marked(name, query, places), what, where);
       li.addEventListener("pointerdown", (e) => { e.preventDefault(); open(i); });
       return li;
     }));

@@ -244,7 +244,7 @@ mod tests {
             rows.iter().any(|r| r.c.start == c_line && r.rust.start == rust_line)
         };
         assert!(beside(1, 4), "the condition: {rows:?}");
-        assert!(beside(6, 8), "a statement with the comment above it: {rows:?}");
+        assert!(beside(7, 8), "a statement below a comment that the other has not: {rows:?}");
         assert_eq!(rows.iter().map(|r| r.c.len()).sum::<usize>(), 10, "no line is lost");
         assert_eq!(rows.iter().map(|r| r.rust.len()).sum::<usize>(), 11);
     }

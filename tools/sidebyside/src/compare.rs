@@ -67,7 +67,10 @@ impl Comparison {
             if !c.has_text || !path.exists() {
                 continue;
             }
-            let other = c_source(&path, &c.source.path, &c.listed)?;
+            let mut other = c_source(&path, &c.source.path, &c.listed)?;
+            // What is a function on this side, macros included, is one on the other.
+            let ours = functions(&c.source);
+            other.split_macros(&|name| ours.contains_key(name));
             let changes = changes(c, &other);
             if !changes.is_empty() {
                 files.push(FileChanges { file, other, changes });

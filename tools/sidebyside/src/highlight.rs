@@ -165,6 +165,10 @@ impl Lines<'_> {
 
     fn piece(&mut self, piece: &str, class: Option<&str>) {
         let Some(line) = self.lines.last_mut() else { return };
+        // The grammar of Rust takes every capital for that of a type.
+        let capitals = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
+        let constant = class == Some("t") && piece.len() > 1 && piece.chars().all(capitals);
+        let class = if constant && self.source.side == Side::Rust { Some("n") } else { class };
         match class {
             Some(class) if !piece.trim().is_empty() => {
                 let _ = write!(line, "<i class={class}>");

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::align::in_order;
+use crate::align::{self, Row, in_order};
 use crate::names::{Names, read};
 use crate::source::{Item, Kind, Side, Source};
 use crate::{Fail, Options};
@@ -34,6 +34,14 @@ pub struct Section {
     pub c: Option<usize>,
     pub rust: Option<RustItem>,
     pub beside: Beside,
+    /// Lines of both files instead of items: a header has too few functions to go by.
+    pub rows: Vec<Row>,
+}
+
+impl Section {
+    fn of(c: Option<usize>, rust: Option<RustItem>, beside: Beside) -> Section {
+        Section { c, rust, beside, rows: Vec::new() }
+    }
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -67,6 +75,16 @@ pub struct Model {
     pub partner: HashMap<RustItem, (usize, usize)>,
     /// For each Rust file the C file on whose page its whole text stands.
     pub home: Vec<Option<usize>>,
+}
+
+/// Lines of a section of a header, which is drawn at once.
+const SECTION: usize = 80;
+
+impl CFile {
+    /// A header that has a file of ours beside it, with few functions to go by.
+    pub fn is_header_of_ours(&self) -> bool {
+        self.listed.is_empty() && !self.whole.is_empty()
+    }
 }
 
 /// How far a C file is here.
@@ -204,6 +222,10 @@ impl Model {
     fn keep_macros_that_are_functions(&mut self) {
         let ours: HashSet<String> = self.functions().map(|(_, item)| item.name.clone()).collect();
         for c in &mut self.c {
+            if c.is_header_of_ours() {
+                c.source.join();
+                continue;
+            }
             c.source.split_macros(&|name| ours.contains(name));
         }
     }
@@ -262,8 +284,31 @@ impl Model {
             self.partner.entry(rust).or_insert(c);
         }
         for file in 0..self.c.len() {
-            self.c[file].sections = self.sections(file, pairs);
+            self.c[file].sections = match self.c[file].is_header_of_ours() {
+                true => self.header(file),
+                false => self.sections(file, pairs),
+            };
         }
+    }
+
+    /// Lays out a header beside the file of ours that has what it declares.
+    fn header(&self, file: usize) -> Vec<Section> {
+        let (c, rust) = (&self.c[file].source, &self.rust[self.c[file].whole[0]]);
+        let end = rust.shown_lines().last().map_or(0, |last| last + 1);
+        let rows = align::rows(c, 0..c.lines.len(), rust, 0..end, None);
+        let mut sections: Vec<Section> = Vec::new();
+        let mut height = usize::MAX;
+        for row in rows {
+            if height > SECTION {
+                sections.push(Section::of(None, None, Beside::Both));
+                height = 0;
+            }
+            height += row.c.len().max(row.rust.len());
+            if let Some(section) = sections.last_mut() {
+                section.rows.push(row);
+            }
+        }
+        sections
     }
 
     /// Lays out the page of a C file: its items in their order, and the items of each Rust file
@@ -295,7 +340,7 @@ impl Model {
             self.fill(file, std::mem::take(&mut gap), ours, pairs, &mut shown, &mut sections);
             next.insert(rust.0, rust.1 + 1);
             shown.insert(*rust);
-            sections.push(Section { c: Some(at), rust: Some(*rust), beside: Beside::Both });
+            sections.push(Section::of(Some(at), Some(*rust), Beside::Both));
         }
         let mut rest = Vec::new();
         for rust in &c.whole {
@@ -339,7 +384,7 @@ impl Model {
                 }
                 (Kind::Function, None) => self.why_not(file, &item.name),
             };
-            left.push(Section { c: Some(at), rust, beside });
+            left.push(Section::of(Some(at), rust, beside));
         }
         let mut right: Vec<Section> = Vec::new();
         for rust in ours {
@@ -349,7 +394,7 @@ impl Model {
                 (Kind::Function, None) => Beside::Ours,
                 _ => Beside::Both,
             };
-            right.push(Section { c: None, rust: Some(rust), beside });
+            right.push(Section::of(None, Some(rust), beside));
         }
         // What stands between functions on both sides goes beside each other: at the top of the
         // gap, and at its end, above the next pair.
@@ -358,8 +403,7 @@ impl Model {
             (Some(_), _) => between(s),
             _ => false,
         };
-        let join =
-            |l: &Section, r: &Section| Section { c: l.c, rust: r.rust, beside: Beside::Both };
+        let join = |l: &Section, r: &Section| Section::of(l.c, r.rust, Beside::Both);
         let mut top = None;
         let mut end = None;
         if left.first().is_some_and(is_between) && right.first().is_some_and(is_between) {

@@ -235,16 +235,21 @@ impl<'a> Writer<'a> {
             let links = self.places.c_links(model, file, &c.source);
             let c_html = self.colours.lines(&c.source, &links)?;
             let mut rust_html: HashMap<usize, Vec<String>> = HashMap::new();
-            for rust in c.sections.iter().filter_map(|s| s.rust) {
-                if let Vacant(entry) = rust_html.entry(rust.0) {
-                    let links = self.places.rust_links(model, rust.0, &page);
-                    entry.insert(self.colours.lines(&model.rust[rust.0], &links)?);
+            let shown = c.sections.iter().filter_map(|s| s.rust.map(|r| r.0));
+            for rust in shown.chain(c.whole.iter().copied()) {
+                if let Vacant(entry) = rust_html.entry(rust) {
+                    let links = self.places.rust_links(model, rust, &page);
+                    entry.insert(self.colours.lines(&model.rust[rust], &links)?);
                 }
             }
             let c_ids = self.things(&c.source, "c", &page);
             let mut rust_ids = HashMap::new();
             for rust in &c.whole {
-                rust_ids.insert(*rust, self.things(&model.rust[*rust], "r", &page));
+                let mut ids = self.things(&model.rust[*rust], "r", &page);
+                if c.is_header_of_ours() {
+                    self.functions_as_lines(*rust, &page, &mut ids);
+                }
+                rust_ids.insert(*rust, ids);
             }
             let mut sections = Vec::new();
             for section in &c.sections {
@@ -309,7 +314,7 @@ impl<'a> Writer<'a> {
                     None if item.kind == Kind::Function => Beside::Ours,
                     None => Beside::Both,
                 };
-                let section = Section { c: None, rust: Some((at, item_at)), beside };
+                let section = Section { c: None, rust: Some((at, item_at)), beside, rows: vec![] };
                 sections.push(self.section(
                     usize::MAX,
                     &section,
@@ -371,6 +376,18 @@ impl<'a> Writer<'a> {
         ids
     }
 
+    /// Gives the functions of a file anchors at their lines, where it is not shown by functions.
+    fn functions_as_lines(&mut self, file: usize, page: &str, ids: &mut HashMap<usize, String>) {
+        let items = &self.model.rust[file].items;
+        for (at, item) in items.iter().enumerate().filter(|(_, i)| i.kind == Kind::Function) {
+            let place = self.places.rust.get(&(file, at)).filter(|p| p.page == page);
+            if let Some(anchor) = place.map(|p| p.anchor.clone()) {
+                ids.insert(item.signature, anchor);
+                self.enter(None, Some((file, at)));
+            }
+        }
+    }
+
     fn c_end(&self, file: usize, at: usize) -> End {
         let c = &self.model.c[file];
         let item = &c.source.items[at];
@@ -417,11 +434,11 @@ impl<'a> Writer<'a> {
             Some(Spot(place.href(""), format!("{}:{line}", short(&source.path))))
         });
         let name = match (c, rust) {
-            (Some((file, at)), _) => &self.model.c[file].source.items[at].name,
-            (None, Some(rust)) => &self.model.rust[rust.0].items[rust.1].name,
+            (Some((file, at)), _) => self.model.c[file].source.items[at].name.clone(),
+            (None, Some(rust)) => self.rust_end(rust, "").name,
             (None, None) => return,
         };
-        self.index.push(Entry(name.clone(), "function", c_spot, rust_spot));
+        self.index.push(Entry(name, "function", c_spot, rust_spot));
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -441,6 +458,16 @@ impl<'a> Writer<'a> {
             (c, &c.source.items[at])
         });
         let rust_item: Option<&Item> = section.rust.map(|r| &model.rust[r.0].items[r.1]);
+        if !section.rows.is_empty() {
+            let rust = model.c[file].whole[0];
+            return self.lines_of_both(
+                file,
+                rust,
+                &section.rows,
+                (c_html, c_ids),
+                (&rust_html[&rust], &rust_ids[&rust]),
+            );
+        }
         let mut view = SectionView::default();
         let is_function = |item: Option<&Item>| item.is_some_and(|i| i.kind == Kind::Function);
         view.function = is_function(c_item.map(|c| c.1)) || is_function(rust_item);
@@ -574,6 +601,32 @@ impl<'a> Writer<'a> {
             })
             .collect();
         view
+    }
+
+    /// A part of a header and of the file beside it.
+    fn lines_of_both(
+        &self,
+        file: usize,
+        rust: usize,
+        rows: &[align::Row],
+        (c_html, c_ids): (&[String], &HashMap<usize, String>),
+        (rust_html, rust_ids): (&[String], &HashMap<usize, String>),
+    ) -> SectionView {
+        let (c, rust) = (&self.model.c[file].source, &self.model.rust[rust]);
+        SectionView {
+            kind: "between",
+            height: rows.iter().map(|row| row.c.len().max(row.rust.len())).sum(),
+            rows: rows
+                .iter()
+                .map(|row| RowView {
+                    c_before: row.c.start,
+                    rust_before: row.rust.start,
+                    c: block(c, c_html, row.c.clone(), c_ids),
+                    rust: block(rust, rust_html, row.rust.clone(), rust_ids),
+                })
+                .collect(),
+            ..SectionView::default()
+        }
     }
 
     /// What the other tag did to a function, and where it is shown.
@@ -807,7 +860,7 @@ impl Writer<'_> {
     fn absent_of(&self, file: usize) -> Option<AbsentFile> {
         let model = self.model;
         let c = &model.c[file];
-        let listed: HashSet<&String> = c.listed.iter().collect();
+        let mut listed: HashSet<&String> = c.listed.iter().collect();
         let mut reasons: BTreeMap<String, AbsentReason> = BTreeMap::new();
         let mut count = 0;
         let page = c_page(&c.source.path);
@@ -829,7 +882,8 @@ impl Writer<'_> {
                 }
                 _ => continue,
             };
-            if !listed.contains(name) {
+            // A function that several platforms have is told of once.
+            if !listed.remove(name) {
                 continue;
             }
             count += 1;

@@ -146,6 +146,12 @@ impl Source {
         }
     }
 
+    /// Makes one item of the whole file, in which nothing is a function.
+    pub fn join(&mut self) {
+        self.items.clear();
+        self.cut(Vec::new());
+    }
+
     /// Finds functions that the grammar did not see, because macros around them are no C: a line
     /// that begins with a word, has the name before a bracket, and opens a body that a bracket in
     /// the first column closes.
@@ -356,7 +362,7 @@ impl Source {
         let is = |field: &str| parent.child_by_field_name(field) == Some(node);
         let how = match (self.side, parent.kind()) {
             (Side::C, "field_expression") => return,
-            (Side::C, "function_declarator" | "init_declarator" | "pointer_declarator") => return,
+            (Side::C, _) if is("declarator") => return,
             (Side::C, _) if node.kind() == "field_identifier" => return,
             (Side::Rust, "field_expression") if is("field") => {
                 // Only a method that is called, not a field.
@@ -515,8 +521,8 @@ impl Source {
         self.between(next, self.lines.len(), &mut items);
         self.items = items;
         for at in 0..self.comments.len() {
-            if self.comments[at] && (at == 0 || !self.comments[at - 1]) {
-                self.starts[at] = true;
+            if self.comments[at] {
+                self.starts[at] = at == 0 || !self.comments[at - 1];
             }
         }
         // A statement below its comment begins with it.

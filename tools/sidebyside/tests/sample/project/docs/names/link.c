@@ -1,4 +1,4 @@
-# link.c, 3 functions. Here: src/link.rs, src/log.rs
+# link.c, 3 functions. Here: src/link.rs
 linkCreate
 linkContinue
 linkDebugPrint
