@@ -611,6 +611,7 @@ pub fn feedAppendOnlyFile(server: &mut Server, cmd: CommandId, dictid: i32, argv
         }
     }
 
+    // ANCHOR: to_both
     if server.child_type == CHILD_TYPE_AOF {
         let buf = take(&mut server.aof_buf);
         aofRewriteBufferAppend(server, &buf[start..]);
@@ -621,6 +622,7 @@ pub fn feedAppendOnlyFile(server: &mut Server, cmd: CommandId, dictid: i32, argv
     if server.aof_state != AOF_ON {
         server.aof_buf.truncate(start);
     }
+    // ANCHOR_END: to_both
 }
 
 // -----------------------------------------------------------------------------

@@ -496,6 +496,7 @@ pub fn rdbLoadMillisecondTime(server: &mut Server, rdb: &mut Rio) -> Option<i64>
     rdb_load_raw(server, rdb).map(i64::from_le_bytes)
 }
 
+// ANCHOR: rdbSaveLen
 /// Writes a length in the shortest encoding that holds it (`RDB_6BITLEN` and the following).
 #[inline]
 pub fn rdbSaveLen(rdb: &mut Rio, len: u64) -> CResult {
@@ -512,6 +513,7 @@ pub fn rdbSaveLen(rdb: &mut Rio, len: u64) -> CResult {
         rdbWriteRaw(rdb, &len.to_be_bytes())
     }
 }
+// ANCHOR_END: rdbSaveLen
 
 /// Reads a length. Returns it with `false`, or, with `true`, the special encoding (`RDB_ENC_*`) of
 /// the string that follows instead. Returns `None` if bytes are missing, or if the encoding of the

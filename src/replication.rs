@@ -488,12 +488,14 @@ pub fn addReplyReplicationBacklog(server: &mut Server, c: ClientId, offset: i64)
     len
 }
 
+// ANCHOR: psync_initial_offset
 /// Returns the offset that belongs to an RDB whose child was forked just now. It is right only
 /// between the fork and the next command of any client: what is written from then on is not in the
 /// RDB, but in the stream after this offset.
 pub fn getPsyncInitialOffset(server: &Server) -> i64 {
     server.master_repl_offset
 }
+// ANCHOR_END: psync_initial_offset
 
 /// Sends a replica +FULLRESYNC with our id and `offset`, the offset of the RDB that is being saved,
 /// and sets it up for the full resync. To be called right after the BGSAVE was started, or when the
@@ -592,11 +594,13 @@ pub fn masterTryPartialResynchronization(
         return C_ERR;
     }
 
+    // ANCHOR: in_the_backlog
     // Do we still have the data that it asks for? The offset after the last byte is fine, too: then
     // it missed nothing.
     if !server.repl_backlog
         || psync_offset < server.repl_backlog_off
         || psync_offset > server.repl_backlog_off.wrapping_add(server.repl_backlog_histlen)
+    // ANCHOR_END: in_the_backlog
     {
         let name = replicationGetSlaveName(server, c);
         serverLog!(
@@ -1400,6 +1404,7 @@ pub fn clearReplicationId2(server: &mut Server) {
     trace_ids!(server);
 }
 
+// ANCHOR: shiftReplicationId
 /// Makes the current replication id and offset the second ones, and starts a new history under a
 /// new id: for a replica that becomes a master, which can then serve PSYNCs of the other replicas
 /// of its former master by the id that they know.
@@ -1419,6 +1424,7 @@ pub fn shiftReplicationId(server: &mut Server) {
         B(&server.replid)
     );
 }
+// ANCHOR_END: shiftReplicationId
 
 // -----------------------------------------------------------------------------
 // SLAVE

@@ -1400,6 +1400,7 @@ fn evalGenericCommand(server: &mut Server, c: ClientId, argv: &Args, evalsha: bo
         sha1hex(&argv[1])
     };
 
+    // ANCHOR: interpreter_taken
     // C: nobody can be here while a script runs. Should somebody: there is no second interpreter.
     let Some(mut lua) = server.lua.take() else {
         addReplyErrorObject(server, c, shared::slowscripterr);
@@ -1410,6 +1411,7 @@ fn evalGenericCommand(server: &mut Server, c: ClientId, argv: &Args, evalsha: bo
     if !ran {
         return;
     }
+    // ANCHOR_END: interpreter_taken
 
     // The commands were sent; with them, if there were any, goes the end of their transaction.
     if server.lua_replicate_commands {

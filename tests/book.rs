@@ -42,11 +42,6 @@ const REFERENCE: &[(&str, &str)] = &[
     ("step.md", "the description of a command"),
     ("explain.md", "the description of a tool; tests/explain.rs executes it"),
     ("glossary.md", "a table"),
-    ("fork.md", "short"),
-    ("aof.md", "short"),
-    ("handshake.md", "short"),
-    ("psync.md", "short"),
-    ("scripts.md", "its experiment is in tests/scripting.rs"),
     ("hints.md", "for the exercises of the others"),
 ];
 
@@ -119,13 +114,14 @@ fn prompt(line: &str) -> Option<(u16, &str)> {
     Some((before[..digits].parse().ok()?, command))
 }
 
-fn steps(text: &str) -> Vec<Step> {
+/// The commands in the blocks of a text with this fence.
+fn steps(text: &str, fence: &str) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     let mut inside = false;
     let mut continues = false;
     for (at, line) in text.lines().enumerate() {
         if line.starts_with("```") {
-            inside = line == "```console";
+            inside = line.strip_prefix("```") == Some(fence);
             continues = false;
             continue;
         }
@@ -201,12 +197,13 @@ struct Session {
 const MARK: &str = "--- end of this command ---";
 
 impl Session {
-    fn new() -> Session {
+    /// Begins a chapter, with the server that `server` is.
+    fn new(server: &Path) -> Session {
         let dir = Folder::new();
         let bin = dir.path(".bin");
         fs::create_dir(&bin).unwrap();
         for name in ["redis-server", "redis-check-rdb", "redis-check-aof"] {
-            std::os::unix::fs::symlink(OURS, bin.join(name)).unwrap();
+            std::os::unix::fs::symlink(server, bin.join(name)).unwrap();
         }
         let path = format!("{}:{}", bin.display(), env::var("PATH").unwrap_or_default());
         let mut bash = Command::new("bash")
@@ -278,6 +275,8 @@ impl Session {
         loop {
             let line = self.output.recv_timeout(PATIENCE).map_err(|e| format!("{e}: {lines:?}"))?;
             match line.strip_suffix(MARK) {
+                // The shell tells of a server that ended otherwise than by itself, now or later.
+                None if line.starts_with("bash: line ") && line.contains("redis-server ") => {}
                 None => lines.push(line),
                 Some(last) => {
                     // What was printed did not end with a line.
@@ -307,6 +306,10 @@ impl Session {
                 && !reply.text().starts_with("-LOADING")
             {
                 return Ok(());
+            }
+            let said = self.shell("kill -0 $! || cat *.log")?;
+            if !said.is_empty() {
+                return Err(format!("the server has ended: {}", said.join("\n")));
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -406,9 +409,9 @@ fn only_looks(step: &Step) -> bool {
 }
 
 /// Executes the experiments of a chapter; what is wrong, if something is.
-fn experiment(name: &str, text: &str, verbose: bool) -> Result<(), String> {
-    let mut session = Session::new();
-    for step in steps(text) {
+fn experiment(name: &str, steps: Vec<Step>, server: &Path, verbose: bool) -> Result<(), String> {
+    let mut session = Session::new(server);
+    for step in steps {
         let start = Instant::now();
         let at = format!("docs/src/{name}:{}: {}", step.line, step.command);
         loop {
@@ -437,7 +440,9 @@ fn experiments_give_what_the_book_shows() {
         if only.as_ref().is_some_and(|only| name.strip_suffix(".md") != Some(only)) {
             continue;
         }
-        if let Err(what) = experiment(&name, &read(&name), only.is_some()) {
+        if let Err(what) =
+            experiment(&name, steps(&read(&name), "console"), Path::new(OURS), only.is_some())
+        {
             wrong.push(what);
         }
     }
@@ -450,7 +455,7 @@ fn each_chapter_has_a_drawing_an_experiment_and_exercises() {
     let mut wrong = Vec::new();
     for (name, text) in stories() {
         let mut lacks = |what: &str| wrong.push(format!("docs/src/{name} has no {what}"));
-        if steps(&text).iter().all(|step| step.expected.is_empty()) {
+        if steps(&text, "console").iter().all(|step| step.expected.is_empty()) {
             lacks("experiment");
         }
         if !text.contains("{{#include img/") {
@@ -468,6 +473,40 @@ fn each_chapter_has_a_drawing_an_experiment_and_exercises() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The patch that adds a command applies. With `FIDELIS_LONG` the server is built with it in a copy
+/// of the project, which takes minutes, and does what the chapter shows.
+#[test]
+fn the_command_of_the_book_can_be_added() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let patch = root.join("docs/own-command.patch");
+    let apply = |dir: &Path, more: &[&str]| {
+        let git = Command::new("git").arg("apply").args(more).arg(&patch).current_dir(dir).status();
+        assert!(git.expect("git").success(), "docs/own-command.patch does not apply");
+    };
+    apply(root, &["--check"]);
+    if env::var_os("FIDELIS_LONG").is_none() {
+        return;
+    }
+
+    let copy = Folder::new();
+    for entry in fs::read_dir(root).unwrap() {
+        let name = entry.unwrap().file_name();
+        if name != "target" && name != ".git" {
+            let cp = Command::new("cp").arg("-r").arg(root.join(&name)).arg(&copy.0).status();
+            assert!(cp.unwrap().success());
+        }
+    }
+    apply(&copy.0, &[]);
+    let cargo = Command::new("cargo")
+        .args(["build", "--locked", "--bin", "redis-server"])
+        .current_dir(&copy.0)
+        .env("CARGO_TARGET_DIR", copy.path("target"))
+        .status();
+    assert!(cargo.unwrap().success(), "the server with the new command does not build");
+    let steps = steps(&read("own-command.md"), "console,patched");
+    experiment("own-command.md", steps, &copy.path("target/debug/redis-server"), false).unwrap();
 }
 
 /// A drawing is part of the page: it takes its colours, says in words what it shows, and its ids

@@ -53,6 +53,7 @@ fn to_payload(e: ManuallyDrop<KeyEntry>) -> u64 {
     e.p.as_ptr().expose_provenance() as u64
 }
 
+// ANCHOR: entry_at
 /// Returns the entry that a payload stands for, not to be dropped.
 ///
 /// # Safety
@@ -64,6 +65,7 @@ unsafe fn entry_at<'a>(payload: u64) -> Entry<'a> {
     // SAFETY: payloads are addresses of blocks, never null.
     Entry { p: unsafe { NonNull::new_unchecked(p) }, life: PhantomData }
 }
+// ANCHOR_END: entry_at
 
 /// Returns the function by which a table learns the hash of an entry that it moves.
 #[inline(always)]
