@@ -43,7 +43,11 @@
     if (method > 1 && lower.startsWith(query, method)) return [(lower.length - method === query.length ? 0.9 : 1.9) + last];
     const places = byWords(query, name, lower, 0, 0);
     if (places) return [(places[0] === 0 ? 2 : 3) + last, places];
-    return lower.includes(query) ? [4 + last] : null;
+    if (lower.includes(query)) return [4 + last];
+    // All of its letters, in their order.
+    const anywhere = [];
+    for (let i = 0; i < lower.length && anywhere.length < query.length; i++) if (lower[i] === query[anywhere.length]) anywhere.push(i);
+    return query.length > 3 && anywhere.length === query.length ? [5 + last, anywhere] : null;
   };
 
   const search = (text, most = 30) => {

@@ -63,8 +63,12 @@ for (const entry of window.NAMES.filter((e) => e[1] === 'function')) {
   for (let n = 4; n <= 7; n++) tries.push(name.slice(-n));
   const last = name.lastIndexOf(parts.at(-1));
   tries.push('_' + first.slice(0, 6), name.slice(Math.max(0, last - 4), last + 2), name.slice(Math.max(0, last - 5), last + 1));
-  const near = (query) => { const at = find(query).indexOf(entry); return at >= 0 && 1 + query.length + at + 1 < 10; };
-  if (!tries.some(near)) far.push(entry[0]);
+  const near = (query) => { const at = find(query).findIndex((e) => e[0] === entry[0]); return at >= 0 && 1 + query.length + at + 1 < 10; };
+  if (tries.some(near)) continue;
+  // Its beginning, and any letters that set it apart.
+  const apart = [];
+  for (let n = 3; n <= 4; n++) for (let i = n; i + 3 <= name.length; i++) apart.push(name.slice(0, n) + name.slice(i, i + 3));
+  if (!apart.some(near)) far.push(entry[0]);
 }
 return [window.NAMES.length, far];
 """
