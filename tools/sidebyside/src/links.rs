@@ -199,10 +199,9 @@ impl Places {
         self.rust.get(at)
     }
 
-    /// The links of a C file's page.
-    pub fn c_links(&self, model: &Model, file: usize, source: &Source) -> Vec<Link> {
-        let page = c_page(&source.path);
-        links(source, |name, _| Some(self.c_function(model, Some(file), name)?.href(&page)))
+    /// The links of a C file, as they are on a page.
+    pub fn c_links(&self, model: &Model, file: usize, source: &Source, page: &str) -> Vec<Link> {
+        links(source, |name, _| Some(self.c_function(model, Some(file), name)?.href(page)))
     }
 
     /// The links of a Rust file, as they are on a page.

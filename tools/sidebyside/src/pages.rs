@@ -232,7 +232,7 @@ impl<'a> Writer<'a> {
         let model = self.model;
         for (file, c) in model.c.iter().enumerate() {
             let page = c_page(&c.source.path);
-            let links = self.places.c_links(model, file, &c.source);
+            let links = self.places.c_links(model, file, &c.source, &page);
             let c_html = self.colours.lines(&c.source, &links)?;
             let mut rust_html: HashMap<usize, Vec<String>> = HashMap::new();
             let shown = c.sections.iter().filter_map(|s| s.rust.map(|r| r.0));
@@ -1066,9 +1066,10 @@ impl Writer<'_> {
         let model = self.model;
         let c = &model.c[changes.file];
         let page = compare_page(&c.source.path);
-        let before =
-            self.colours.lines(&c.source, &self.places.c_links(model, changes.file, &c.source))?;
-        let links = self.places.c_links(model, changes.file, &changes.other);
+        let before = self
+            .colours
+            .lines(&c.source, &self.places.c_links(model, changes.file, &c.source, &page))?;
+        let links = self.places.c_links(model, changes.file, &changes.other, &page);
         let after = self.colours.lines(&changes.other, &links)?;
         let mut rust_html: HashMap<usize, Vec<String>> = HashMap::new();
         let mut sections = Vec::new();

@@ -1,6 +1,7 @@
 //! The pages of a small project of the tests' own, of this project without the C, and of this
 //! project with the C, if there is one.
 
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,41 @@ fn read(out: &Path, page: &str) -> String {
     fs::read_to_string(out.join(page)).unwrap_or_else(|e| panic!("{page}: {e}"))
 }
 
+/// The values of an attribute on a page, quoted or not.
+fn values<'a>(page: &'a str, attribute: &str) -> Vec<&'a str> {
+    let starts = page.match_indices(attribute).map(|(at, _)| &page[at + attribute.len()..]);
+    let value = |rest: &'a str| match rest.strip_prefix('"') {
+        Some(rest) => rest.split('"').next(),
+        None => rest.split([' ', '>']).next(),
+    };
+    starts.filter_map(value).collect()
+}
+
+/// Each link of each page leads to something.
+fn assert_links(out: &Path) {
+    let mut pages = HashMap::new();
+    for entry in fs::read_dir(out).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let text = fs::read_to_string(out.join(&name)).unwrap();
+        pages.insert(name, text);
+    }
+    let html: Vec<_> = pages.iter().filter(|(name, _)| name.ends_with(".html")).collect();
+    let ids: HashMap<&str, HashSet<&str>> = html
+        .iter()
+        .map(|(name, text)| (name.as_str(), values(text, " id=").into_iter().collect()))
+        .collect();
+    for (name, text) in &html {
+        for href in values(text, "href=").iter().filter(|href| !href.starts_with("data:")) {
+            let href = href.replace("&#x2f;", "/");
+            let (page, anchor) = href.split_once('#').unwrap_or((&href, ""));
+            let page = if page.is_empty() { name } else { page };
+            assert!(pages.contains_key(page), "{name}: {href}: no such page");
+            let known = anchor.is_empty() || ids[page].contains(anchor);
+            assert!(known, "{name}: {href}: no such place");
+        }
+    }
+}
+
 /// The section of a page that has an anchor.
 fn section<'a>(page: &'a str, anchor: &str) -> &'a str {
     let at = page.find(&format!("id=\"{anchor}\"")).unwrap_or_else(|| panic!("no {anchor}"));
@@ -63,6 +99,7 @@ fn each_function_stands_beside_its_partner_or_the_reason() {
     assert!(
         section(&read(&out, "poll.c.html"), "c-pollWait").contains("Not ported: nobody waits.")
     );
+    assert_links(&out);
     let header = read(&out, "ring.h.html");
     assert!(section(&header, "c-ringLength").contains("fn"), "a macro beside our function");
 }
@@ -89,6 +126,7 @@ fn without_the_c_there_are_names_and_ours() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         assert!(!text.contains("malloc") && !text.contains("memcpy"), "the C's text");
     }
+    assert_links(&out);
     let ring = read(&out, "ring.c.html");
     assert!(section(&ring, "c-ringFeed").contains("copy_from_slice"));
     assert!(section(&ring, "c-ringFree").contains("ownership does it"));
@@ -108,6 +146,7 @@ fn another_tag_says_what_a_backport_would_touch() {
     }
     let (out, report) = sample("compared", true, Some(other));
     assert_eq!(report.changed, Some(1), "a comment is no change");
+    assert_links(&out);
     let list = read(&out, "compare.html");
     assert!(list.contains("compare-link.c.html#d-linkContinue"));
     assert!(list.contains("href=\"link.c.html#r-linkContinue\">link.rs:"), "{list}");
@@ -115,7 +154,6 @@ fn another_tag_says_what_a_backport_would_touch() {
     let page = read(&out, "compare-link.c.html");
     let change = section(&page, "d-linkContinue");
     assert!(change.contains(" ins\"") && change.contains(" del\""));
-    assert!(change.contains("backlog: &amp;") || change.contains("linkContinue"));
     assert!(section(&read(&out, "link.c.html"), "c-linkContinue").contains("changed in 0.0.2"));
 }
 
@@ -123,7 +161,10 @@ fn another_tag_says_what_a_backport_would_touch() {
 #[test]
 fn without_the_c_each_function_of_the_project_is_here_or_explained() {
     let out = folder("project");
-    let report = build(&Options { project: here("../.."), out, c: None, compare: None }).unwrap();
+    let report =
+        build(&Options { project: here("../.."), out: out.clone(), c: None, compare: None })
+            .unwrap();
+    assert_links(&out);
     assert!(report.missing.is_empty(), "{:?}", report.missing);
     assert_eq!(report.listed, report.paired + report.explained);
 }
@@ -138,7 +179,9 @@ fn each_function_of_the_c_is_shown_paired_or_explained() {
     };
     let out = folder("c");
     let c = Some(PathBuf::from(c));
-    let report = build(&Options { project: here("../.."), out, c, compare: None }).unwrap();
+    let report =
+        build(&Options { project: here("../.."), out: out.clone(), c, compare: None }).unwrap();
+    assert_links(&out);
     assert_eq!(report.version.as_deref(), Some("6.2.16"), "another tag of the C");
     assert!(report.not_found.is_empty(), "not found in the C: {:?}", report.not_found);
     assert!(report.missing.is_empty(), "neither paired nor explained: {:?}", report.missing);
