@@ -2577,6 +2577,11 @@ pub fn startLoading(server: &mut Server, size: i64, _rdbflags: i32) {
     server.loading_total_bytes = size;
     server.loading_rdb_used_mem = 0;
     trace!(server, "load", "what": "begin", "bytes": size);
+    // A command may have found no memory for a larger table. Now nobody asks, and a table that may
+    // not grow would have all keys in a few chains.
+    for db in &mut server.db {
+        db.dict.set_expand_allowed(true);
+    }
     blockingOperationStarts(server);
 }
 

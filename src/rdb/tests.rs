@@ -1105,3 +1105,17 @@ fn what_to_tell_of_replication() {
     server.masterhost = Some(b"master".to_vec());
     assert!(rdbPopulateSaveInfo(&server).is_none());
 }
+
+/// That a table was not allowed to grow, because the memory was full, does not hold for what is
+/// loaded then.
+#[test]
+fn tables_grow_during_a_load() {
+    let mut server = new_server();
+    server.db[1].dict.set_expand_allowed(false);
+    startLoading(&mut server, 0, RDBFLAGS_NONE);
+    for i in 0..10_000 {
+        server.db[1].dict.add(format!("key:{i}").as_bytes(), i);
+    }
+    stopLoading(&mut server, true);
+    assert!(server.db[1].dict.dict().slots() >= 10_000);
+}
