@@ -33,6 +33,7 @@ use crate::sds::{sdscatrepr, sdssplitargs, sdssplitlen, sdstrim};
 use crate::server::*;
 use crate::server_h::*;
 use crate::sys::alloc::{set_jemalloc_bg_thread, zmalloc_used_memory};
+use crate::sys::defrag::have_defrag;
 use crate::sys::errno::error_text;
 use crate::trace::set_trace_file;
 use crate::util::{B, atoi, c_str, ll2string, memtoll, pathIsBaseName, string2ll, yesnotoi};
@@ -1268,11 +1269,12 @@ fn numericBoundaryCheck(
     if inside { Ok(()) } else { Err(text) }
 }
 
-/// Refuses active defragmentation in CONFIG SET. In a config file it is accepted and has no effect,
-/// because it would only save memory.
+/// Refuses active defragmentation in CONFIG SET where the allocator cannot tell what is worth
+/// moving, which is so under AddressSanitizer. In a config file it is accepted then and has no
+/// effect, because it would only save memory.
 // C: a server without it does not start with this directive.
 fn isValidActiveDefrag(val: bool, update: bool) -> Result<(), ConfigError> {
-    if val && update {
+    if val && update && !have_defrag() {
         return Err(b"Active defragmentation cannot be enabled: it requires a Redis server compiled with a modified Jemalloc like the one shipped by default with the Redis source distribution".to_vec());
     }
     Ok(())
@@ -1460,11 +1462,13 @@ fn is_valid_cluster_enabled(val: bool, _update: bool) -> Result<(), ConfigError>
 
 /// Logs a warning for each configured feature that is absent and would only save time or memory.
 pub fn warn_absent_configs(server: &Server) {
-    for (name, default, why) in [
-        ("io-threads", 1, "there are no I/O threads: one thread does it all"),
-        ("activedefrag", 0, "there is no active defragmentation"),
+    let threads = absent_number(server, "io-threads", 1) != 1;
+    let defrag = server.active_defrag_enabled && !have_defrag();
+    for (asked, name, why) in [
+        (threads, "io-threads", "there are no I/O threads: one thread does it all"),
+        (defrag, "activedefrag", "its allocator does not support active defragmentation"),
     ] {
-        if absent_number(server, name, default) != default {
+        if asked {
             serverLog!(LL_WARNING, "WARNING: '{}' has no effect in this server: {}", name, why);
         }
     }
@@ -1642,7 +1646,7 @@ pub const configs: &[standardConfig] = &[
     bool_config!("replica-read-only", Some("slave-read-only"), MODIFIABLE_CONFIG, repl_slave_ro, true, None, None),
     bool_config!("replica-ignore-maxmemory", Some("slave-ignore-maxmemory"), MODIFIABLE_CONFIG, repl_slave_ignore_maxmemory, true, None, None),
     bool_config!("jemalloc-bg-thread", None, MODIFIABLE_CONFIG, jemalloc_bg_thread, true, None, Some(updateJemallocBgThread)),
-    absent_bool!("activedefrag", None, MODIFIABLE_CONFIG, false, Some(isValidActiveDefrag)),
+    bool_config!("activedefrag", None, MODIFIABLE_CONFIG, active_defrag_enabled, false, Some(isValidActiveDefrag), None),
     bool_config!("syslog-enabled", None, IMMUTABLE_CONFIG, syslog_enabled, false, None, None),
     absent_bool!("cluster-enabled", None, IMMUTABLE_CONFIG, false, Some(is_valid_cluster_enabled)),
     bool_config!("appendonly", None, MODIFIABLE_CONFIG, aof_enabled, false, None, Some(updateAppendonly)),
@@ -1705,10 +1709,10 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("list-max-ziplist-size", None, MODIFIABLE_CONFIG, INT_MIN, INT_MAX, list_max_ziplist_size, -2, INTEGER_CONFIG, false, None),
     numeric_config!("tcp-keepalive", None, MODIFIABLE_CONFIG, 0, INT_MAX, tcpkeepalive, 300, INTEGER_CONFIG, false, None),
     absent_numeric!("cluster-migration-barrier", None, MODIFIABLE_CONFIG, 0, INT_MAX, 1, INTEGER_CONFIG, false),
-    absent_numeric!("active-defrag-cycle-min", None, MODIFIABLE_CONFIG, 1, 99, 1, INTEGER_CONFIG, false),
-    absent_numeric!("active-defrag-cycle-max", None, MODIFIABLE_CONFIG, 1, 99, 25, INTEGER_CONFIG, false),
-    absent_numeric!("active-defrag-threshold-lower", None, MODIFIABLE_CONFIG, 0, 1000, 10, INTEGER_CONFIG, false),
-    absent_numeric!("active-defrag-threshold-upper", None, MODIFIABLE_CONFIG, 0, 1000, 100, INTEGER_CONFIG, false),
+    numeric_config!("active-defrag-cycle-min", None, MODIFIABLE_CONFIG, 1, 99, active_defrag_cycle_min, 1, INTEGER_CONFIG, false, None),
+    numeric_config!("active-defrag-cycle-max", None, MODIFIABLE_CONFIG, 1, 99, active_defrag_cycle_max, 25, INTEGER_CONFIG, false, None),
+    numeric_config!("active-defrag-threshold-lower", None, MODIFIABLE_CONFIG, 0, 1000, active_defrag_threshold_lower, 10, INTEGER_CONFIG, false, None),
+    numeric_config!("active-defrag-threshold-upper", None, MODIFIABLE_CONFIG, 0, 1000, active_defrag_threshold_upper, 100, INTEGER_CONFIG, false, None),
     numeric_config!("lfu-log-factor", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_log_factor, 10, INTEGER_CONFIG, false, None),
     numeric_config!("lfu-decay-time", None, MODIFIABLE_CONFIG, 0, INT_MAX, lfu_decay_time, 1, INTEGER_CONFIG, false, None),
     numeric_config!("replica-priority", Some("slave-priority"), MODIFIABLE_CONFIG, 0, INT_MAX, slave_priority, 100, INTEGER_CONFIG, false, None),
@@ -1733,7 +1737,7 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("min-replicas-to-write", Some("min-slaves-to-write"), MODIFIABLE_CONFIG, 0, INT_MAX, repl_min_slaves_to_write, 0, INTEGER_CONFIG, false, Some(updateGoodSlaves)),
     numeric_config!("min-replicas-max-lag", Some("min-slaves-max-lag"), MODIFIABLE_CONFIG, 0, INT_MAX, repl_min_slaves_max_lag, 10, INTEGER_CONFIG, false, Some(updateGoodSlaves)),
     numeric_config!("maxclients", None, MODIFIABLE_CONFIG, 1, UINT_MAX, maxclients, 10000, INTEGER_CONFIG, true, Some(updateMaxclients)),
-    absent_numeric!("active-defrag-max-scan-fields", None, MODIFIABLE_CONFIG, 1, LONG_MAX, 1000, INTEGER_CONFIG, false),
+    numeric_config!("active-defrag-max-scan-fields", None, MODIFIABLE_CONFIG, 1, LONG_MAX, active_defrag_max_scan_fields, 1000, INTEGER_CONFIG, false, None),
     numeric_config!("slowlog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, slowlog_max_len, 128, INTEGER_CONFIG, false, None),
     numeric_config!("acllog-max-len", None, MODIFIABLE_CONFIG, 0, LONG_MAX, acllog_max_len, 128, INTEGER_CONFIG, false, None),
     numeric_config!("lua-time-limit", None, MODIFIABLE_CONFIG, 0, LONG_MAX, lua_time_limit, 5000, INTEGER_CONFIG, false, None),
@@ -1749,7 +1753,7 @@ pub const configs: &[standardConfig] = &[
     numeric_config!("hash-max-ziplist-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hash_max_ziplist_entries, 512, INTEGER_CONFIG, true, None),
     numeric_config!("set-max-intset-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, set_max_intset_entries, 512, INTEGER_CONFIG, true, None),
     numeric_config!("zset-max-ziplist-entries", None, MODIFIABLE_CONFIG, 0, LONG_MAX, zset_max_ziplist_entries, 128, INTEGER_CONFIG, true, None),
-    absent_numeric!("active-defrag-ignore-bytes", None, MODIFIABLE_CONFIG, 1, LONG_MAX, 100 << 20, MEMORY_CONFIG, true),
+    numeric_config!("active-defrag-ignore-bytes", None, MODIFIABLE_CONFIG, 1, LONG_MAX, active_defrag_ignore_bytes, 100 << 20, MEMORY_CONFIG, true, None),
     numeric_config!("hash-max-ziplist-value", None, MODIFIABLE_CONFIG, 0, LONG_MAX, hash_max_ziplist_value, 64, MEMORY_CONFIG, true, None),
     numeric_config!("stream-node-max-bytes", None, MODIFIABLE_CONFIG, 0, LONG_MAX, stream_node_max_bytes, 4096, MEMORY_CONFIG, true, None),
     numeric_config!("zset-max-ziplist-value", None, MODIFIABLE_CONFIG, 0, LONG_MAX, zset_max_ziplist_value, 64, MEMORY_CONFIG, true, None),

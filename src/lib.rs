@@ -102,6 +102,9 @@ pub mod evict;
 /// `lazyfree.c`: freeing large values in another thread.
 pub mod lazyfree;
 
+/// `defrag.c`: active defragmentation.
+pub mod defrag;
+
 /// `notify.c`: keyspace events.
 pub mod notify;
 

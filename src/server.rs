@@ -4,9 +4,8 @@
 //! `serverCron` and `beforeSleep` (everything that no client asked for), then `initServer` and
 //! `main`.
 //!
-//! Absent, with the parts they belong to: cluster, modules, sentinel, TLS, I/O threads,
-//! client-side caching, ACL users, defragmentation. INFO keeps the lines of those parts, with the
-//! values of a server that does not use them.
+//! Absent, with the parts they belong to: cluster, modules, sentinel, TLS, I/O threads. INFO keeps
+//! the lines of those parts, with the values of a server that does not use them.
 //!
 //! Differs: the command table is an array with a small hash index (`CommandTable`), and a pointer
 //! to a command is a number in it. `createSharedObjects` is `networking::shared`, the log is
@@ -45,6 +44,7 @@ use crate::connection::{conn_fd, connPeerToString};
 use crate::db::{
     dbTotalServerKeyCount, evalGetKeys, getKeysFromCommand, lcsGetKeys, memoryGetKeys, selectDb,
 };
+use crate::defrag::activeDefragCycle;
 use crate::ds::adlist::{
     listAddNodeTail, listFirst, listLength, listNodeValue, listRotateTailToHead,
 };
@@ -761,6 +761,9 @@ pub fn databasesCron(server: &mut Server) {
         }
     }
 
+    // Move allocations to where they free pages.
+    activeDefragCycle(server);
+
     // Without `maxmemory` nothing keeps a table from growing. There may have been a limit before.
     if server.maxmemory == 0 {
         for db in &mut server.db {
@@ -903,7 +906,7 @@ pub fn cronUpdateMemoryStats(server: &mut Server) {
 }
 
 /// Tells whether what is to be done every `ms` milliseconds is to be done in this call of the cron.
-fn run_with_period(server: &Server, ms: i64) -> bool {
+pub fn run_with_period(server: &Server, ms: i64) -> bool {
     let tick = i64::from(1000 / server.hz);
     ms <= tick || server.cronloops % (ms / tick) == 0
 }
@@ -1147,6 +1150,7 @@ pub fn whileBlockedCron(server: &mut Server) {
     // it was missed.
     let hz_ms = i64::from(1000 / server.hz);
     while server.blocked_last_cron < server.steady_mstime {
+        activeDefragCycle(server);
         server.blocked_last_cron += hz_ms;
         server.cronloops += 1;
     }
@@ -1576,6 +1580,11 @@ pub fn resetServerStats(server: &mut Server) {
     server.stat_evictedkeys = 0;
     server.stat_keyspace_misses = 0;
     server.stat_keyspace_hits = 0;
+    server.stat_active_defrag_hits = 0;
+    server.stat_active_defrag_misses = 0;
+    server.stat_active_defrag_key_hits = 0;
+    server.stat_active_defrag_key_misses = 0;
+    server.stat_active_defrag_scanned = 0;
     server.stat_fork_time = 0;
     server.stat_fork_rate = 0.0;
     server.stat_total_forks = 0;
@@ -3173,7 +3182,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              mem_clients_normal:{}\r\n\
              mem_aof_buffer:{}\r\n\
              mem_allocator:{}\r\n\
-             active_defrag_running:0\r\n\
+             active_defrag_running:{}\r\n\
              lazyfree_pending_objects:{}\r\n\
              lazyfreed_objects:{}\r\n",
             zmalloc_used,
@@ -3214,6 +3223,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             mh.clients_normal,
             mh.aof_buffer,
             ZMALLOC_LIB,
+            server.active_defrag_running,
             lazyfreeGetPendingObjectsCount(server),
             lazyfreeGetFreedObjectsCount(server),
         );
@@ -3372,10 +3382,10 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
              total_forks:{}\r\n\
              migrate_cached_sockets:{}\r\n\
              slave_expires_tracked_keys:{}\r\n\
-             active_defrag_hits:0\r\n\
-             active_defrag_misses:0\r\n\
-             active_defrag_key_hits:0\r\n\
-             active_defrag_key_misses:0\r\n\
+             active_defrag_hits:{}\r\n\
+             active_defrag_misses:{}\r\n\
+             active_defrag_key_hits:{}\r\n\
+             active_defrag_key_misses:{}\r\n\
              tracking_total_keys:{}\r\n\
              tracking_total_items:{}\r\n\
              tracking_total_prefixes:{}\r\n\
@@ -3411,6 +3421,10 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
             server.stat_total_forks,
             server.migrate_cached_sockets.len(),
             getSlaveKeyWithExpireCount(server),
+            server.stat_active_defrag_hits,
+            server.stat_active_defrag_misses,
+            server.stat_active_defrag_key_hits,
+            server.stat_active_defrag_key_misses,
             trackingGetTotalKeys(server),
             trackingGetTotalItems(server),
             trackingGetTotalPrefixes(server),

@@ -485,6 +485,8 @@ pub struct RedisDb {
     pub avg_ttl: i64,
     /// The cursor at which the active expire cycle goes on.
     pub expires_cursor: u64,
+    /// Keys with many elements that active defragmentation has put off, in order.
+    pub defrag_later: VecDeque<Box<[u8]>>,
 }
 
 impl RedisDb {
@@ -996,6 +998,13 @@ pub struct Server {
     pub cron_malloc_stats: malloc_stats,
     pub stat_net_input_bytes: i64,
     pub stat_net_output_bytes: i64,
+    /// Active defragmentation: allocations moved, and looked at without being moved; the same of
+    /// keys; and elements come by.
+    pub stat_active_defrag_hits: i64,
+    pub stat_active_defrag_misses: i64,
+    pub stat_active_defrag_key_hits: i64,
+    pub stat_active_defrag_key_misses: i64,
+    pub stat_active_defrag_scanned: i64,
     pub stat_current_cow_bytes: usize,
     pub stat_current_cow_updated: u64,
     pub stat_current_save_keys_processed: usize,
@@ -1026,6 +1035,20 @@ pub struct Server {
     pub active_expire_enabled: bool,
     pub active_expire_effort: i32,
     pub active_expire: crate::expire::ActiveExpire,
+    pub active_defrag_enabled: bool,
+    /// The least number of bytes lost to fragmentation for which a scan starts.
+    pub active_defrag_ignore_bytes: usize,
+    /// Per cent of fragmentation at which a scan starts, and at which it takes all it may.
+    pub active_defrag_threshold_lower: i32,
+    pub active_defrag_threshold_upper: i32,
+    /// Per cent of the time that a scan takes at least and at most.
+    pub active_defrag_cycle_min: i32,
+    pub active_defrag_cycle_max: i32,
+    /// Keys with more elements than this are not moved within the scan, but bit by bit.
+    pub active_defrag_max_scan_fields: u64,
+    /// Per cent of the time that the scan takes that runs; 0 if none does.
+    pub active_defrag_running: i32,
+    pub defrag: crate::defrag::DefragState,
     pub sanitize_dump_payload: i32,
     pub skip_checksum_validation: bool,
     /// Connections that MIGRATE keeps for a while, by `host:port`.

@@ -1285,7 +1285,7 @@ fn every_line_a_rewrite_writes() {
     for (name, value) in names.zip(values) {
         assert!(!name.text().starts_with("tls-") && !value.is_error(), "{name:?}");
     }
-    for name in ["io-threads", "activedefrag", "latency-tracking-info-percentiles"] {
+    for name in ["io-threads", "latency-tracking-info-percentiles"] {
         let warnings = server
             .out()
             .matches(&format!("WARNING: '{name}' has no effect in this server"))
@@ -1302,9 +1302,6 @@ fn every_line_a_rewrite_writes() {
     }
 
     // What is asked for by hand, and would be believed to work, is refused.
-    let reply = c.ask("CONFIG SET activedefrag yes");
-    let why = "Active defragmentation cannot be enabled";
-    assert!(reply.starts_with("-ERR Invalid argument") && reply.contains(why), "{reply}");
     for immutable in [
         "io-threads 2",
         "io-threads-do-reads yes",

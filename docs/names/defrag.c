@@ -1,4 +1,4 @@
-# defrag.c, 43 functions. Not ported yet.
+# defrag.c, 43 functions. Here: src/defrag.rs, src/sys/defrag.rs
 activeDefragAlloc
 activeDefragSds
 activeDefragStringOb

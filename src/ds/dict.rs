@@ -26,6 +26,7 @@
 
 use super::siphash::{HashSeed, siphash};
 use crate::sys::alloc::zmalloc_oom;
+use crate::sys::defrag::Defrag;
 use crate::sys::mem;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -941,7 +942,15 @@ impl RawDict {
         self.scan_slots(v, |s| f(unsafe { load(s) }))
     }
 
-    fn scan_slots(&self, mut v: u64, mut f: impl FnMut(Slot)) -> u64 {
+    #[inline(always)]
+    fn scan_slots(&self, v: u64, mut f: impl FnMut(Slot)) -> u64 {
+        // SAFETY: buckets of a table are live, and `f` can't reach the table: it is borrowed.
+        self.scan_buckets(v, |b| unsafe { each(b, &mut f) })
+    }
+
+    /// Calls `f` for the first buckets of the chains at cursor `v`, as [`scan`](Self::scan) does for
+    /// their payloads.
+    fn scan_buckets(&self, mut v: u64, mut f: impl FnMut(*mut Bucket)) -> u64 {
         if self.len() == 0 {
             return 0;
         }
@@ -954,8 +963,8 @@ impl RawDict {
         }
         // ANCHOR_END: advance
         let mut emit = |t: usize, v: u64| {
-            // SAFETY: the index is within the table, and `f` can't reach the table: it is borrowed.
-            unsafe { each(self.table[t].add(v as usize & self.mask[t]), &mut f) }
+            // SAFETY: the index is within the table.
+            f(unsafe { self.table[t].add(v as usize & self.mask[t]) })
         };
         if !self.is_rehashing() {
             emit(0, v);
@@ -972,6 +981,64 @@ impl RawDict {
                 return v;
             }
         }
+    }
+
+    /// Moves the arrays of the tables where that is worth it (`dictDefragTables`). Mapped ones stay:
+    /// they share their pages with nobody.
+    pub fn defrag_tables(&mut self, moves: &mut Defrag) {
+        for t in 0..2 {
+            let layout = mem::array_layout(self.buckets(t) * BUCKET);
+            if let (Some(p), Some(layout)) = (NonNull::new(self.table[t]), layout) {
+                // SAFETY: an array that is not mapped was allocated with this layout, and the only
+                // pointer to it is replaced.
+                if let Some(p) = unsafe { moves.activeDefragAlloc(p.cast(), layout) } {
+                    self.table[t] = p.cast().as_ptr();
+                }
+            }
+        }
+    }
+
+    /// Moves the buckets that are chained at cursor `v` where that is worth it, then calls `f` for
+    /// the payloads there, and returns the next cursor: as [`scan`](Self::scan).
+    pub fn defrag_scan(
+        &mut self,
+        v: u64,
+        moves: &mut Defrag,
+        mut f: impl FnMut(u64, &mut Defrag),
+    ) -> u64 {
+        // SAFETY: defrag_slots passes used slots.
+        self.defrag_slots(v, moves, |s, moves| f(unsafe { load(s) }, moves))
+    }
+
+    /// Does what [`defrag_scan`](Self::defrag_scan) does, with slots, in which `f` may put another
+    /// payload of the same hash.
+    fn defrag_slots(
+        &mut self,
+        v: u64,
+        moves: &mut Defrag,
+        mut f: impl FnMut(*mut *mut u8, &mut Defrag),
+    ) -> u64 {
+        self.scan_buckets(v, |head| {
+            // SAFETY: the bucket is live, and the table is borrowed exclusively; `f` can't reach it,
+            // and gets slots in use. `each` has read which slots these are before it calls `f`.
+            unsafe {
+                defragDictBucketCallback(head, moves);
+                each(head, |s| f(s.cast_mut(), moves));
+            }
+        })
+    }
+
+    /// Moves the buckets that are chained at cursor `v` where that is worth it.
+    pub fn defrag_buckets(&mut self, v: u64, moves: &mut Defrag) {
+        // SAFETY: the buckets are live, and the table is borrowed exclusively.
+        self.scan_buckets(v, |head| unsafe { defragDictBucketCallback(head, moves) });
+    }
+
+    /// Tells whether a scan of a larger table is, at its cursor `v`, where it comes by a bucket of
+    /// this one for the first time. (The cursor counts its highest bits first.)
+    pub fn is_first_visit(&self, v: u64) -> bool {
+        let both = if self.is_rehashing() { self.mask[0].min(self.mask[1]) } else { self.mask[0] };
+        v & !(both as u64) == 0
     }
 
     /// Returns all payloads, in the order of memory, prefetching ahead.
@@ -1684,6 +1751,44 @@ pub fn dictScan<'a, E: DictEntry>(d: &'a Dict<E>, v: u64, mut f: impl FnMut(&'a 
     d.raw.scan_slots(v, |s| f(unsafe { Dict::at(s) }))
 }
 
+/// Moves the arrays of a table where that is worth it; see [`RawDict::defrag_tables`].
+pub fn dictDefragTables<E: DictEntry>(d: &mut Dict<E>, moves: &mut Defrag) {
+    d.raw.defrag_tables(moves);
+}
+
+/// Calls `f` for the entries at cursor `v`, to be moved, and returns the next one; see
+/// [`RawDict::defrag_scan`].
+pub fn dict_defrag_scan<E: DictEntry>(
+    d: &mut Dict<E>,
+    v: u64,
+    moves: &mut Defrag,
+    mut f: impl FnMut(&mut E, &mut Defrag),
+) -> u64 {
+    // SAFETY: the slot is in use and holds an E, and the table is borrowed exclusively. The key stays
+    // as it is, and with it the hash.
+    d.raw.defrag_slots(v, moves, |s, moves| f(unsafe { &mut *s.cast::<E>() }, moves))
+}
+
+/// Moves the buckets that are chained behind `head` where that is worth it.
+///
+/// # Safety
+/// `head` is a live bucket of a well-formed table, which nobody else has a pointer into.
+// C: an entry is chained by itself; here a bucket is.
+unsafe fn defragDictBucketCallback(head: *mut Bucket, moves: &mut Defrag) {
+    let mut b = head;
+    // SAFETY: while a bucket is chained, its last slot is the address of a live bucket, which was
+    // allocated with this layout, and which only this slot knows.
+    unsafe {
+        while let Some(next) = NonNull::new(next_in_chain(b)) {
+            let moved = moves.activeDefragAlloc(next.cast(), Layout::new::<Bucket>());
+            if let Some(p) = moved {
+                (*b).slots[SLOTS - 1] = p.as_ptr();
+            }
+            b = next_in_chain(b);
+        }
+    }
+}
+
 /// Frees all entries. `callback` is called once every 65536 entries.
 pub fn dictEmpty<E: DictEntry>(d: &mut Dict<E>, mut callback: impl FnMut()) {
     // The table is emptied first, and its payloads freed from what was it: should a destructor
@@ -1716,9 +1821,14 @@ pub fn dictGetStats<E: DictEntry>(d: &Dict<E>) -> Vec<u8> {
 // ==================================================================================== entries of
 // hashes and sets
 
+/// Returns the layout of an entry of `size` bytes.
+fn bytes_layout(size: usize) -> Layout {
+    Layout::from_size_align(size, 1).expect("an entry's size fits")
+}
+
 /// Allocates `size` bytes, which is not 0.
 fn alloc_bytes(size: usize) -> NonNull<u8> {
-    let layout = Layout::from_size_align(size, 1).expect("an entry's size fits");
+    let layout = bytes_layout(size);
     // SAFETY: callers ask for at least a header.
     NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
@@ -1789,6 +1899,14 @@ impl SdsEntry {
             let n = read_len(self.0.as_ptr());
             std::slice::from_raw_parts(self.0.as_ptr().add(len_size(n)), n)
         }
+    }
+
+    /// Moves the member where that is worth it.
+    pub fn defrag(&mut self, moves: &mut Defrag) {
+        let n = self.as_slice().len();
+        // SAFETY: this is the size that `new` asked for, and the pointer is the only one.
+        let moved = unsafe { moves.activeDefragAlloc(self.0, bytes_layout(len_size(n) + n)) };
+        self.0 = moved.unwrap_or(self.0);
     }
 }
 
@@ -1932,6 +2050,21 @@ impl PairEntry {
             return;
         }
         *self = PairEntry::new(self.field(), value);
+    }
+
+    /// Moves field and value where that is worth it.
+    pub fn defrag(&mut self, moves: &mut Defrag) {
+        // SAFETY: this is the size that the block was allocated with, and the pointer is the only
+        // one. A value outside came from a Box, and its place is written again with what it is now.
+        unsafe {
+            let moved = moves.activeDefragAlloc(self.0, bytes_layout(self.size()));
+            self.0 = moved.unwrap_or(self.0);
+            if let Some(value) = self.outside() {
+                let mut value = Box::from_raw(value);
+                moves.activeDefragSds(&mut value);
+                Self::write_outside(self.0.as_ptr().add(self.value_at()), value);
+            }
+        }
     }
 
     /// Returns the bytes of the entry's own block.

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sys::bytes::{SelfSized, ThinBytes};
+use crate::sys::defrag::Defrag;
 use std::ops::Deref;
 
 const INTSET_ENC_INT16: u32 = 2;
@@ -43,6 +44,11 @@ impl Intset {
     /// Returns the bytes, as they are saved.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0.to_vec()
+    }
+
+    /// Moves the allocation where that is worth it.
+    pub fn defrag(&mut self, moves: &mut Defrag) {
+        self.0.defrag(moves);
     }
 
     /// Returns a copy of an intset's bytes.

@@ -26,6 +26,7 @@
 
 use super::bytes::resize;
 use super::redisassert::assert_some;
+use crate::sys::defrag::Defrag;
 use std::ops::Deref;
 
 /// Size of the buffer in which `lp_get_string` spells integers.
@@ -69,6 +70,11 @@ impl Listpack {
     /// Returns the bytes, as they are saved.
     pub fn into_bytes(self) -> Vec<u8> {
         self.0
+    }
+
+    /// Moves the allocation where that is worth it.
+    pub fn defrag(&mut self, moves: &mut Defrag) {
+        moves.vec(&mut self.0);
     }
 
     /// Returns the bytes there is memory for.

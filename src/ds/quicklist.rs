@@ -7,7 +7,8 @@
 //! A list has the same nodes as in the C after the same calls, with the same bytes in them: RDB
 //! files and DUMP show them.
 //!
-//! Not here: bookmarks, which serve active defragmentation.
+//! Not here: bookmarks. Active defragmentation walks the arena of nodes by their numbers, which are
+//! a place to go on from as it is ([`activeDefragQuickListNode`]).
 //!
 //! Differs: nodes live in an arena and are linked by index; a list that never had more than one
 //! node is that node's ziplist alone. An entry tells where a value is, and [`Quicklist::value`]
@@ -20,6 +21,7 @@ use super::redisassert::assert_some;
 use super::slab::{ChunkedVec, NIL};
 use super::ziplist::*;
 use crate::sys::bytes::ThinBytes;
+use crate::sys::defrag::Defrag;
 use crate::sys::mem::{prefetch_bytes, size_class};
 
 /// Both ends, as [`quicklistPush`] and [`quicklistPop`] take them.
@@ -161,6 +163,28 @@ impl Linked {
 #[derive(Debug)]
 pub struct Quicklist(Nodes);
 
+/// Moves the ziplist of node `id` of the arena, compressed or not, where that is worth it. The nodes
+/// are numbered from 0 on, in any order; `false`: there is no such node, nor any after it.
+pub fn activeDefragQuickListNode(ql: &mut Quicklist, id: u32, moves: &mut Defrag) -> bool {
+    match &mut ql.0 {
+        Nodes::One { zl, .. } if id == 0 => zl.defrag(moves),
+        Nodes::Many(many) if id < many.nodes.len() => match &mut many.nodes[id].zl {
+            Content::Raw(zl, _) => zl.defrag(moves),
+            Content::Lzf(lzf) => lzf.defrag(moves),
+        },
+        _ => return false,
+    }
+    true
+}
+
+/// Moves the ziplists of all nodes where that is worth it.
+pub fn activeDefragQuickListNodes(ql: &mut Quicklist, moves: &mut Defrag) {
+    let mut id = 0;
+    while activeDefragQuickListNode(ql, id, moves) {
+        id += 1;
+    }
+}
+
 /// The place of a value. It is valid until the list changes.
 #[derive(Debug, Clone, Copy)]
 pub struct QuicklistEntry {
@@ -250,6 +274,14 @@ impl Quicklist {
         }
         let held = (held as u128 * self.len() as u128).checked_div(samples).unwrap_or(0) as usize;
         size_of::<Self>() + nodes + held
+    }
+
+    /// Moves what holds the nodes where that is worth it.
+    pub fn defrag_arena(&mut self, moves: &mut Defrag) {
+        if let Nodes::Many(many) = &mut self.0 {
+            moves.boxed(many);
+            many.nodes.defrag(moves);
+        }
     }
 
     /// Lends the compressor's table to a list that may have nodes to compress, which is one of

@@ -7,7 +7,8 @@
 //! shows their number.
 //!
 //! Not here: `raxShow` and `raxTouch`, which only serve debugging, and the node callback of
-//! iterators, which serves active defragmentation. A tree is freed by dropping it.
+//! iterators: active defragmentation walks the arena of nodes instead ([`defragRaxNode`]). A tree is
+//! freed by dropping it.
 //!
 //! Differs: nodes live in an arena and are linked by index. An iterator does not point into the
 //! tree: it holds a key, a path and the tree's epoch, and finds its place again by the key when the
@@ -16,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 use super::slab::{ChunkedVec, NIL};
+use crate::sys::defrag::Defrag;
 use std::ops::Deref;
 
 /// The longest string one node holds.
@@ -178,6 +180,12 @@ impl<V> Rax<V> {
         let mut it = raxStart();
         raxSeek(&mut it, self, "^", b"");
         std::iter::from_fn(move || if raxNext(&mut it, self) { it.data(self) } else { None })
+    }
+
+    /// Moves the arena of nodes where that is worth it.
+    pub fn defrag_arena(&mut self, moves: &mut Defrag) {
+        self.nodes.defrag(moves);
+        self.free.defrag(moves);
     }
 
     fn raxNewNode(&mut self, data: Data, value: Option<V>) -> u32 {
@@ -355,6 +363,28 @@ impl<V> Rax<V> {
         let node = &self.nodes[n];
         node.value.is_none() && (node.iscompr() || node.size() == 1)
     }
+}
+
+/// Moves what node `id` of the arena has outside of it, where that is worth it, and calls `value`
+/// for its value. The nodes are numbered from 0 on; `false`: there is no such node, nor any after
+/// it.
+pub fn defragRaxNode<V>(
+    rax: &mut Rax<V>,
+    id: u32,
+    moves: &mut Defrag,
+    mut value: impl FnMut(&mut V, &mut Defrag),
+) -> bool {
+    if id >= rax.nodes.len() {
+        return false;
+    }
+    let node = &mut rax.nodes[id];
+    if let Data::Heap(bytes) = &mut node.data {
+        moves.activeDefragSds(bytes);
+    }
+    if let Some(v) = &mut node.value {
+        value(v, moves);
+    }
+    true
 }
 
 impl<V> Default for Rax<V> {

@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 use super::slab::{ChunkedVec, NIL};
+use crate::sys::defrag::Defrag;
 use crate::sys::mem;
 use std::cmp::Ordering;
 
@@ -188,6 +189,12 @@ impl Zskiplist {
             Member::Inline { .. } => 0,
             Member::Heap(bytes) => bytes.len(),
         }
+    }
+
+    /// Moves the arenas of nodes and towers where that is worth it.
+    pub fn defrag_arenas(&mut self, moves: &mut Defrag) {
+        self.nodes.defrag(moves);
+        self.towers.defrag(moves);
     }
 
     #[inline]
@@ -684,6 +691,14 @@ pub fn zslGetElementByRank(zsl: &Zskiplist, rank: usize) -> Option<u32> {
         return None;
     }
     some(zsl.descend_by_rank(rank - 1).next)
+}
+
+/// Moves what node `idx` has outside of the arena, where that is worth it: a long member.
+// C: finds the node by score and member, and moves the node too.
+pub fn zslDefrag(zsl: &mut Zskiplist, idx: u32, moves: &mut Defrag) {
+    if let Member::Heap(bytes) = &mut zsl.nodes[idx].ele {
+        moves.activeDefragSds(bytes);
+    }
 }
 
 // ----- Lexicographic ranges -----

@@ -6,6 +6,7 @@
 //! grows; here no growth copies more than one chunk.
 #![forbid(unsafe_code)]
 
+use crate::sys::defrag::Defrag;
 use std::ops::{Index, IndexMut};
 
 /// The index that stands for the C's NULL.
@@ -43,6 +44,15 @@ impl<T> ChunkedVec<T> {
         let slots: usize =
             self.first.capacity() + self.rest.iter().map(Vec::capacity).sum::<usize>();
         slots * size_of::<T>() + self.rest.capacity() * size_of::<Vec<T>>()
+    }
+
+    /// Moves the chunks where that is worth it.
+    pub fn defrag(&mut self, moves: &mut Defrag) {
+        moves.vec(&mut self.first);
+        moves.vec(&mut self.rest);
+        for chunk in &mut self.rest {
+            moves.vec(chunk);
+        }
     }
 
     /// Appends an element and returns its index.

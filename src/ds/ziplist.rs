@@ -26,6 +26,7 @@
 use super::listpack::lpStringToInt64;
 use super::redisassert::assert_some;
 use crate::sys::bytes::SelfSized;
+use crate::sys::defrag::Defrag;
 use std::io::Write;
 use std::ops::Deref;
 
@@ -100,6 +101,11 @@ impl Ziplist {
     #[inline(always)]
     pub fn prefetch(&self) {
         self.0.prefetch();
+    }
+
+    /// Moves the allocation where that is worth it.
+    pub fn defrag(&mut self, moves: &mut Defrag) {
+        self.0.defrag(moves);
     }
 
     /// Returns the bytes as they are owned.

@@ -6,6 +6,7 @@ use super::value::*;
 use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::siphash::{HashSeed, siphash};
+use crate::sys::defrag::Defrag;
 use crate::sys::mem::{prefetch, prefetch_bytes};
 use crate::types::t_hash::{Hash, HashRef};
 use crate::types::t_set::{Set, SetRef};
@@ -623,6 +624,49 @@ impl Keyspace {
         }
         self.epoch = self.epoch.wrapping_add(1);
         self.make_ref(payload, k.hash)
+    }
+
+    // ------------------------------------------------------------------------------------------- active defragmentation
+
+    /// Moves a key's block, and a string outside of it, where that is worth it
+    /// (`activeDefragStringOb`, and what moves the key). An aggregate stays where it is.
+    #[track_caller]
+    pub fn activeDefragStringOb(&mut self, k: KeyRef, moves: &mut Defrag) -> KeyRef {
+        let e = self.entry(k);
+        let layout = e.layout();
+        // SAFETY: the block was allocated with the layout of its shape. Whoever has its address, the
+        // two tables and the list of those to be packed, gets the new one; references find out.
+        let k = match unsafe { moves.activeDefragAlloc(e.p, layout.alloc_layout()) } {
+            Some(p) => self.moved(k, ManuallyDrop::new(KeyEntry { p }), layout.expire),
+            None => k,
+        };
+        if layout.location == ValueLocation::Outside {
+            // SAFETY: the place says that there is a Vec; the keyspace is borrowed exclusively.
+            moves.vec(unsafe { &mut *self.entry(k).value_ptr().cast::<Vec<u8>>() });
+        }
+        k
+    }
+
+    /// Returns an aggregate that is outside of its key's block, to be moved; `None` if it lies in
+    /// it. Panics if it is of another type.
+    #[track_caller]
+    pub fn outside_mut<T: AggregateType>(&mut self, k: KeyRef) -> Option<AggregateGuard<'_, T>> {
+        (self.entry(k).location() == ValueLocation::Pointer).then(|| self.change(k))
+    }
+
+    /// Moves what both tables have chained at a cursor of [`scan`](Self::scan), where that is worth
+    /// it.
+    pub fn defrag_buckets(&mut self, cursor: u64, moves: &mut Defrag) {
+        self.dict.defrag_buckets(cursor, moves);
+        if self.expires.is_first_visit(cursor) {
+            self.expires.defrag_buckets(cursor, moves);
+        }
+    }
+
+    /// Moves the arrays of both tables where that is worth it.
+    pub fn defrag_tables(&mut self, moves: &mut Defrag) {
+        self.dict.defrag_tables(moves);
+        self.expires.defrag_tables(moves);
     }
 
     // --------------------------------------------------------------------------------------- walking and sampling

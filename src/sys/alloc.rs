@@ -20,7 +20,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering::Relaxed};
 use tikv_jemalloc_ctl::{background_thread, epoch, raw, stats};
 use tikv_jemalloc_sys::{
-    MALLOCX_ALIGN, MALLOCX_ZERO, mallctl, malloc_stats_print, mallocx, nallocx, rallocx, sdallocx,
+    MALLOCX_ALIGN, MALLOCX_TCACHE_NONE, MALLOCX_ZERO, mallctl, malloc_stats_print, mallocx,
+    nallocx, rallocx, sdallocx,
 };
 
 #[cfg_attr(not(fidelis_asan), global_allocator)]
@@ -112,6 +113,34 @@ fn or_oom(ptr: *mut u8, size: usize) -> *mut u8 {
 
 /// The allocator's name and version, for INFO (`mem_allocator`) and `--version`.
 pub const ZMALLOC_LIB: &str = "jemalloc-5.3.0";
+
+/// Allocates what the global allocator may free, but not from what this thread keeps in reserve.
+///
+/// # Safety
+/// The layout has a size.
+pub(super) unsafe fn zmalloc_no_tcache(layout: Layout) -> *mut u8 {
+    if cfg!(fidelis_asan) {
+        // SAFETY: by contract.
+        return or_oom(unsafe { std::alloc::alloc(layout) }, layout.size());
+    }
+    let flags = jemalloc_flags(layout) | MALLOCX_TCACHE_NONE;
+    // SAFETY: by contract the size is not 0.
+    or_oom(unsafe { mallocx(layout.size(), flags).cast() }, layout.size())
+}
+
+/// Frees what the global allocator has allocated, without keeping it in reserve.
+///
+/// # Safety
+/// As for `GlobalAlloc::dealloc`.
+pub(super) unsafe fn zfree_no_tcache(ptr: *mut u8, layout: Layout) {
+    if cfg!(fidelis_asan) {
+        // SAFETY: by contract.
+        return unsafe { std::alloc::dealloc(ptr, layout) };
+    }
+    let flags = jemalloc_flags(layout) | MALLOCX_TCACHE_NONE;
+    // SAFETY: by contract `ptr` was allocated with this layout.
+    unsafe { sdallocx(ptr.cast(), layout.size(), flags) }
+}
 
 /// Where one thread's two sums are: bytes it ever allocated, and bytes it ever released.
 struct Counters {

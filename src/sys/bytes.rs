@@ -6,6 +6,7 @@
 //! exact size at every change.
 #![allow(unsafe_code)] // a length and bytes in one allocation are laid out by hand
 
+use crate::sys::defrag::Defrag;
 use crate::sys::mem::{prefetch, size_class};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
@@ -72,6 +73,17 @@ impl SelfSized {
     #[inline(always)]
     pub fn prefetch(&self) {
         prefetch(self.p.addr().get());
+    }
+
+    /// Moves the allocation, gap and all, where that is worth it.
+    pub fn defrag(&mut self, moves: &mut Defrag) {
+        let len = self.len();
+        if len > HEADER {
+            // SAFETY: what is not EMPTY is an allocation of its length's layout, and ours alone.
+            if let Some(p) = unsafe { moves.activeDefragAlloc(self.p.cast(), layout(len)) } {
+                self.p = p.cast();
+            }
+        }
     }
 
     /// Returns the size of the gap in front of the bytes.
@@ -349,6 +361,11 @@ impl ThinBytes {
     /// Makes an empty `ThinBytes`, without an allocation.
     pub fn new() -> ThinBytes {
         ThinBytes(SelfSized::new())
+    }
+
+    /// Moves the allocation where that is worth it.
+    pub fn defrag(&mut self, moves: &mut Defrag) {
+        self.0.defrag(moves);
     }
 
     /// Returns the bytes with their length.

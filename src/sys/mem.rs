@@ -67,6 +67,11 @@ pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
     NonNull::new(p.cast())
 }
 
+/// Returns the layout of an array that comes from the allocator; `None` if it is mapped, or nothing.
+pub fn array_layout(bytes: usize) -> Option<Layout> {
+    if bytes == 0 || is_mapped(bytes) { None } else { Layout::from_size_align(bytes, ALIGN).ok() }
+}
+
 /// Gives the pages of `[offset, offset + RELEASE_CHUNK)` of a mapped array back to the kernel; they
 /// read as zeros from now on.
 ///

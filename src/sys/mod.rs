@@ -3,6 +3,7 @@
 pub mod alloc;
 pub mod bytes;
 pub mod clock;
+pub mod defrag;
 pub mod errno;
 pub mod file;
 pub mod fork;

@@ -207,6 +207,14 @@ impl Consumers {
         self.names.values().filter_map(|&id| self.get(id))
     }
 
+    /// Returns what the consumers are kept in: the tree of names, the places, and the list of free
+    /// places; for active defragmentation.
+    pub fn parts_mut(
+        &mut self,
+    ) -> (&mut Rax<ConsumerId>, &mut Vec<Option<streamConsumer>>, &mut Vec<u32>) {
+        (&mut self.names, &mut self.slots, &mut self.free)
+    }
+
     /// Adds a consumer with no pending entries, last seen at `seen_time`. Returns `None` if there
     /// is one of that name.
     pub fn add(&mut self, name: &[u8], seen_time: mstime_t) -> Option<ConsumerId> {

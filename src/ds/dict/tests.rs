@@ -446,3 +446,104 @@ fn large_table_is_dropped() {
     dictEmpty(&mut d, || calls += 1);
     assert_eq!((calls, dictSize(&d)), (5, 0));
 }
+
+/// Tables and chained buckets move, whole tables and such as are being rehashed, and all is found
+/// and scanned as before.
+#[test]
+fn what_a_table_is_made_of_moves() {
+    use crate::sys::defrag::tests::moving_always;
+    let mut r = Rng::new();
+    for _ in 0..40 {
+        // Few different hashes make long chains.
+        let (n, hashes) = (r.below(300), 1 + r.below(200) as u64);
+        let hash = |x: u64| mix(x % hashes);
+        let mut d = RawDict::new();
+        (0..n).for_each(|x| d.insert(hash(x), x, hash));
+        if r.below(2) == 0 {
+            d.try_expand(n as usize * 8);
+            d.rehash_steps(r.below(9), hash);
+        }
+        let mut moves = moving_always(Defrag::new);
+        let chained = (d.chains[0] + d.chains[1]) as i64;
+        d.defrag_tables(&mut moves);
+        let tables = 1 + d.is_rehashing() as i64;
+        assert_eq!((moves.hits, moves.misses), (if n == 0 { 0 } else { tables }, 0));
+        let (mut v, mut seen) = (0, HashSet::new());
+        loop {
+            v = d.defrag_scan(v, &mut moves, |x, _| _ = seen.insert(x));
+            if v == 0 {
+                break;
+            }
+        }
+        check(&d);
+        assert_eq!(seen.len(), n as usize);
+        assert!((0..n).all(|x| d.find(hash(x), |p| p == x).is_some()));
+        assert_eq!(moves.hits, if n == 0 { 0 } else { tables + chained }, "each once");
+
+        // A scan of a larger table, at whose cursors the buckets of this one are moved, comes by
+        // each of them once.
+        let mut large = RawDict::new();
+        (0..n * 16 + 100).for_each(|x| insert(&mut large, x));
+        let mut moves = moving_always(Defrag::new);
+        let mut v = 0;
+        loop {
+            if d.is_first_visit(v) {
+                d.defrag_buckets(v, &mut moves);
+            }
+            v = large.scan(v, |_| ());
+            if v == 0 {
+                break;
+            }
+        }
+        if !large.is_rehashing() && !d.is_rehashing() {
+            assert_eq!(moves.hits, chained);
+        }
+        check(&d);
+    }
+}
+
+/// Members and pairs move, values outside of their pair too, and are what they were.
+#[test]
+fn entries_move() {
+    use crate::sys::defrag::tests::moving_always;
+    let mut r = Rng::new();
+    let (mut pairs, mut members) = (Dict::<PairEntry>::default(), Dict::<SdsEntry>::default());
+    let mut model = HashMap::new();
+    for i in 0..500 {
+        let field = [format!("{i}-").as_bytes(), &bytes(&mut r)].concat();
+        let len = [0, 9, 64, 65, 400][r.below(5)];
+        let value = r.bytes(len);
+        dictAdd(&mut pairs, PairEntry::new(&field, &value)).ok().unwrap();
+        dictAdd(&mut members, SdsEntry::new(&field)).ok().unwrap();
+        model.insert(field, value);
+    }
+    let outside = model.values().filter(|v| v.len() > PAIR_INLINE_MAX).count() as i64;
+    for _ in 0..2 {
+        let mut moves = moving_always(Defrag::new);
+        let mut n = 0;
+        let mut v = 0;
+        loop {
+            v = dict_defrag_scan(&mut pairs, v, &mut moves, |e, _| {
+                let mut own = moving_always(Defrag::new);
+                e.defrag(&mut own);
+                n += own.hits;
+            });
+            if v == 0 {
+                break;
+            }
+        }
+        loop {
+            v = dict_defrag_scan(&mut members, v, &mut moves, |e, moves| e.defrag(moves));
+            if v == 0 {
+                break;
+            }
+        }
+        dictDefragTables(&mut pairs, &mut moves);
+        assert_eq!(n, 500 + outside, "nobody is moved twice");
+        assert!(moves.hits >= 500);
+        for (field, value) in &model {
+            assert_eq!(dictFind(&pairs, field).unwrap().value(), &value[..]);
+            assert!(dictFind(&members, field).is_some());
+        }
+    }
+}
