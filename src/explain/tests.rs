@@ -175,7 +175,7 @@ fn all_types(version: &str) -> Vec<u8> {
             b"\xf3\0\0\0\x01",
             b"\xf4\0\0\0\0\0\0\0\x01",
         ];
-        file.extend(b"\xf4\x01\x02\x03\xf5\x0b#!lua name=a");
+        file.extend(b"\xf4\x01\x02\x03\xf5\x0c#!lua name=a");
         file.extend(b"\xf6\x01a\x03lua\x01\x01d\x01c");
         add(&mut file, 16, &listpack(&[b"\x81f", b"\x81v"]));
         add(&mut file, 17, &listpack(&[b"\x81a", b"\x01"]));
