@@ -908,8 +908,19 @@ pub fn ACLCheckAllPerm(
     cmd: CommandId,
     argv: &Args,
 ) -> Result<(), Denied> {
+    check_user_perm(server, server.clients[c].user, cmd, argv)
+}
+
+/// Does what `ACLCheckAllPerm` says for the user of a client.
+#[inline(always)]
+pub fn check_user_perm(
+    server: &Server,
+    user: Option<UserId>,
+    cmd: CommandId,
+    argv: &Args,
+) -> Result<(), Denied> {
     const EVERYTHING: u64 = USER_FLAG_ALLKEYS | USER_FLAG_ALLCHANNELS | USER_FLAG_ALLCOMMANDS;
-    match server.clients[c].user {
+    match user {
         Some(u) if server.users[u].flags & EVERYTHING != EVERYTHING => {
             check_restricted_user(server, &server.users[u], cmd, argv)
         }
@@ -918,6 +929,7 @@ pub fn ACLCheckAllPerm(
 }
 
 /// Does what `ACLCheckAllPerm` says for a user who may not do everything.
+#[inline(never)]
 fn check_restricted_user(
     server: &Server,
     u: &User,

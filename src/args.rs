@@ -8,6 +8,7 @@
 
 use std::ops::Index;
 
+use crate::keyspace::KeyGuess;
 use crate::server_h::CommandId;
 
 /// The position of an argument in the buffer that holds the command, in bytes.
@@ -22,34 +23,37 @@ pub struct ArgRange {
 pub struct Args<'a> {
     buf: &'a [u8],
     ranges: &'a [ArgRange],
-    raw: Option<&'a [u8]>,
-    prefetch: CommandPrefetch,
+    /// Where in `buf` the whole command lies, if that is exactly the bytes that it would be
+    /// propagated as. Two equal positions: it is not.
+    raw: (usize, usize),
+    known: Option<&'a CommandPrefetch>,
 }
 
-/// The command and the hash of its key, looked up before the command's turn. Nothing that runs in
-/// between can make it untrue: commands get their names at startup, and all dbs hash with one seed.
+/// What was found out of a command before its turn. Nothing that runs in between can make it
+/// untrue: commands get their names at startup, all dbs hash with one seed, and a guess is one.
 #[derive(Copy, Clone, Default)]
 pub struct CommandPrefetch {
     /// The command that `argv[0]` names.
     pub cmd: Option<CommandId>,
-    /// The keyspace hash of the first key.
-    pub key_hash: Option<u64>,
-    /// Which argument the first key is.
-    pub key_arg: u8,
+    /// Which argument the first key is; 0 if nothing is known of it.
+    pub key_arg: usize,
+    /// The hash of the first key, and where its entry may be.
+    pub key: KeyGuess,
 }
 
 impl<'a> Args<'a> {
-    /// Makes arguments that lie at `ranges` in `buf`. `raw` is the whole command as received, if
-    /// that is exactly the bytes the command would be propagated as.
+    /// Makes arguments that lie at `ranges` in `buf`. `raw` tells where the whole command as
+    /// received lies, from one position to another, if that is exactly the bytes the command would
+    /// be propagated as.
     #[inline]
-    pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<&'a [u8]>) -> Self {
-        Args { buf, ranges, raw, prefetch: CommandPrefetch::default() }
+    pub fn new(buf: &'a [u8], ranges: &'a [ArgRange], raw: Option<(usize, usize)>) -> Self {
+        Args { buf, ranges, raw: raw.unwrap_or_default(), known: None }
     }
 
-    /// Returns these arguments with what was looked up before their command's turn.
+    /// Returns these arguments with what was found out before their command's turn.
     #[inline]
-    pub fn with_prefetch(self, prefetch: CommandPrefetch) -> Self {
-        Args { prefetch, ..self }
+    pub fn with_prefetch(self, known: &'a CommandPrefetch) -> Self {
+        Args { known: Some(known), ..self }
     }
 
     /// Returns the number of arguments, with the name (`argc`).
@@ -82,28 +86,34 @@ impl<'a> Args<'a> {
     /// Returns the command in the multibulk form of the protocol, if it arrived in just that form.
     #[inline]
     pub fn raw(&self) -> Option<&'a [u8]> {
-        self.raw
+        let (start, end) = self.raw;
+        if start == end { None } else { Some(&self.buf[start..end]) }
     }
 
     /// Returns the command that `argv[0]` names, where it was looked up ahead.
     #[inline]
     pub fn cmd(&self) -> Option<CommandId> {
-        self.prefetch.cmd
+        self.known?.cmd
     }
 
-    /// Returns the first key and its hash, where that was computed ahead.
+    /// Returns the address of the first key, its length and its hash, where that was computed
+    /// ahead.
     #[inline]
-    pub fn hashed_key(&self) -> Option<(&'a [u8], u64)> {
-        let hash = self.prefetch.key_hash?;
-        Some((self.get(usize::from(self.prefetch.key_arg)), hash))
+    pub fn hashed_key(&self) -> Option<(usize, usize, KeyGuess)> {
+        let known = self.known?;
+        if known.key_arg == 0 {
+            return None;
+        }
+        let r = self.ranges[known.key_arg];
+        Some((self.buf.as_ptr().addr() + r.start, r.len, known.key))
     }
 
     /// Returns an owned copy.
     pub fn to_argv(&self) -> Argv {
-        match self.raw {
+        match self.raw() {
             // The ranges point into `buf`; in the copy they point into the raw bytes.
             Some(raw) => {
-                let base = raw.as_ptr().addr() - self.buf.as_ptr().addr();
+                let base = self.raw.0;
                 let ranges = self
                     .ranges
                     .iter()
@@ -164,7 +174,7 @@ impl Argv {
     /// Borrows the arguments as those of a command.
     #[inline]
     pub fn as_args(&self) -> Args<'_> {
-        Args::new(&self.buf, &self.ranges, Some(&self.buf))
+        Args::new(&self.buf, &self.ranges, Some((0, self.buf.len())))
     }
 
     /// Returns the memory that the arguments take, in bytes, without the structure itself.
@@ -239,7 +249,7 @@ mod tests {
     fn a_copy_of_borrowed_arguments_stands_alone() {
         let buf = b"junk*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n".to_vec();
         let ranges = [ArgRange { start: 12, len: 4 }, ArgRange { start: 22, len: 2 }];
-        let args = Args::new(&buf, &ranges, Some(&buf[4..]));
+        let args = Args::new(&buf, &ranges, Some((4, buf.len())));
         let owned = args.to_argv();
         assert_eq!((&owned[0], &owned[1]), (&b"ECHO"[..], &b"hi"[..]));
         assert_eq!(owned, Args::new(&buf, &ranges, None).to_argv());

@@ -38,20 +38,27 @@ use crate::util::{atoi, c_str, eq_ignore_case, format_17g, ll2string, ull2string
 // C-level DB API
 // -----------------------------------------------------------------------------
 
-/// A key whose hash is known: where it lies in the arguments of the running command, and the hash.
-/// The parser leaves it here for the first key of a command, and takes it away after the command.
+/// A key of which something is known: where it lies in the arguments of the running command, its
+/// hash, and perhaps its entry. The parser leaves it here for the first key of a command, and takes
+/// it away after the command.
 #[derive(Copy, Clone, Default)]
 pub struct KeyHashHint {
     address: usize,
     len: usize,
-    hash: u64,
+    guess: KeyGuess,
 }
 
 impl KeyHashHint {
     /// Makes the hint for a key in the arguments of the command that is about to run.
     #[inline]
-    pub fn new(key: &[u8], hash: u64) -> KeyHashHint {
-        KeyHashHint { address: key.as_ptr().addr(), len: key.len(), hash }
+    pub fn new(address: usize, len: usize, guess: KeyGuess) -> KeyHashHint {
+        KeyHashHint { address, len, guess }
+    }
+
+    /// Tells whether it is about these very bytes.
+    #[inline(always)]
+    fn is_about(&self, key: &[u8]) -> bool {
+        self.address == key.as_ptr().addr() && self.len == key.len()
     }
 }
 
@@ -59,16 +66,20 @@ impl KeyHashHint {
 #[inline(always)]
 pub fn hash_key(server: &Server, db: usize, key: &[u8]) -> u64 {
     let hint = &server.key_hash_hint;
-    if hint.address == key.as_ptr().addr() && hint.len == key.len() {
-        return hint.hash;
-    }
-    server.db[db].dict.hash(key)
+    if hint.is_about(key) { hint.guess.hash() } else { server.db[db].dict.hash(key) }
 }
 
 /// Finds a key's entry, whether it is expired or not, and touches nothing.
 #[inline(always)]
 pub fn find_key(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
-    server.db[db].dict.find_hashed(key, hash_key(server, db, key))
+    let (hint, dict) = (&server.key_hash_hint, &server.db[db].dict);
+    if hint.is_about(key) { dict.find_guessed(key, &hint.guess) } else { find_unknown(dict, key) }
+}
+
+/// Finds a key of which nothing is known.
+#[inline(never)]
+fn find_unknown(dict: &Keyspace, key: &[u8]) -> Option<KeyRef> {
+    dict.find(key)
 }
 
 /// Returns the LFU field of a value that is accessed now: the counter first decays for the time it
@@ -76,6 +87,13 @@ pub fn find_key(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
 fn updateLFU(server: &Server, lru: u32) -> u32 {
     let counter = LFULogIncr(server, LFUDecrAndReturn(server, lru));
     LFUGetTimeInMinutes(server) << 8 | counter
+}
+
+/// Counts an access in the LFU field of a value.
+#[inline(never)]
+fn touch_lfu(server: &mut Server, db: usize, o: KeyRef) {
+    let lfu = updateLFU(server, server.db[db].dict.lru(o));
+    server.db[db].dict.set_lru(o, lfu);
 }
 
 /// Touches a value that was found: its LRU or LFU field, unless a child lives. A child shares our
@@ -86,8 +104,7 @@ fn update_access_time(server: &mut Server, db: usize, o: KeyRef, flags: i32) {
         return;
     }
     if server.maxmemory_policy & MAXMEMORY_FLAG_LFU != 0 {
-        let lfu = updateLFU(server, server.db[db].dict.lru(o));
-        server.db[db].dict.set_lru(o, lfu);
+        touch_lfu(server, db, o);
     } else {
         server.db[db].dict.set_lru(o, server.lruclock);
     }
@@ -115,7 +132,7 @@ pub fn lookupKey(server: &mut Server, db: usize, key: &[u8], flags: i32) -> Opti
 /// On a replica a key that is logically expired counts as missing, although it still exists:
 /// deleting it is up to the master, and a reader should not depend on how far the master's DEL is
 /// behind.
-#[inline]
+#[inline(always)]
 pub fn lookupKeyReadWithFlags(
     server: &mut Server,
     db: usize,
@@ -129,15 +146,22 @@ pub fn lookupKeyReadWithFlags(
         server.stat_keyspace_hits += 1;
         return Some(o);
     }
+    missed(server, db, key, flags);
+    None
+}
+
+/// Counts a lookup that found nothing, and tells of it.
+#[inline(never)]
+fn missed(server: &mut Server, db: usize, key: &[u8], flags: i32) {
     if flags & LOOKUP_NONOTIFY == 0 {
         notifyKeyspaceEvent(server, NOTIFY_KEY_MISS, "keymiss", key, db);
     }
     server.stat_keyspace_misses += 1;
-    None
 }
 
 /// Tells whether a key with a time of expiry is to be treated as missing by a read; if we are a
 /// master it is then gone.
+#[inline(never)]
 fn expired_for_read(server: &mut Server, db: usize, key: &[u8]) -> bool {
     if !expireIfNeeded(server, db, key) {
         return false;
@@ -174,7 +198,7 @@ pub fn lookupKeyRead(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyRe
 /// Looks a key up for a command that may change it; `None` if it is missing. An expired key is
 /// deleted first, on a master; on a replica it is returned, since the master has not deleted it yet
 /// and what it sends refers to it.
-#[inline]
+#[inline(always)]
 pub fn lookupKeyWriteWithFlags(
     server: &mut Server,
     db: usize,
@@ -183,11 +207,17 @@ pub fn lookupKeyWriteWithFlags(
 ) -> Option<KeyRef> {
     let mut o = find_key(server, db, key)?;
     if server.db[db].dict.expire(o).is_some() {
-        expireIfNeeded(server, db, key);
-        o = find_key(server, db, key)?;
+        o = find_unexpired(server, db, key)?;
     }
     update_access_time(server, db, o, flags);
     Some(o)
+}
+
+/// Finds a key once more, behind `expireIfNeeded`, which may have deleted it.
+#[inline(never)]
+fn find_unexpired(server: &mut Server, db: usize, key: &[u8]) -> Option<KeyRef> {
+    expireIfNeeded(server, db, key);
+    find_key(server, db, key)
 }
 
 /// Looks a key up for a command that may change it, and updates its last access time.

@@ -19,8 +19,8 @@
 //!   inline command and each error are left to `processMultibulkBuffer` and `processInlineBuffer`,
 //!   which have the C's shape;
 //! - before each command `processInputBuffer` asks for the client's flags, and
-//!   [`Lookahead::has_next`] whether the limits are the same as when the command was parsed. If
-//!   not, the rest is forgotten, and simply found again;
+//!   [`Lookahead::next`] whether the limits are the same as when the command was parsed. If not,
+//!   the rest is forgotten, and simply found again;
 //! - what is known of a command (a [`CommandPrefetch`]) can't become untrue; and a prefetch for a
 //!   key in a db that is no longer the client's, or of a value that is gone, costs time and nothing
 //!   else.
@@ -31,7 +31,7 @@ use crate::args::{ArgRange, Args, CommandPrefetch};
 use crate::connection::*;
 use crate::ds::dict::dictGetHash;
 use crate::ds::siphash::siphash;
-use crate::keyspace::{AggregateRef, Entry, Keyspace, ValueRef};
+use crate::keyspace::{AggregateRef, Entry, KeyGuess, Keyspace, ValueRef};
 use crate::networking::*;
 use crate::server::CommandTable;
 use crate::server_h::*;
@@ -63,8 +63,10 @@ const HAVE_MEMBERS: u64 =
 pub(crate) struct InputScratch {
     /// Empty buffers to read into.
     pub(crate) read_bufs: Vec<Vec<u8>>,
-    /// The look-ahead of the last `processInputBuffer`, empty.
-    lookahead: Option<Box<Lookahead>>,
+    /// Empty look-aheads.
+    lookaheads: Vec<Box<Lookahead>>,
+    /// The clients that are being read ahead, their dbs, and what was found.
+    ahead: Vec<(ClientId, usize, Box<Lookahead>)>,
     /// The command that was looked up last.
     last_command: NamedCommand,
 }
@@ -73,16 +75,30 @@ pub(crate) struct InputScratch {
 /// true.
 #[derive(Copy, Clone, Default)]
 struct NamedCommand {
-    /// The first eight bytes of the name, as a word, and the length of the name.
+    /// The first eight bytes of the name, as a word, and which of its bits are of the name.
     word: u64,
+    mask: u64,
+    /// The length of the name; `TOO_LONG` if `word` does not hold it, and it is looked up each time.
     name_len: usize,
     cmd: Option<CommandId>,
-    /// Its first argument is a key.
-    has_key: bool,
-    /// It is EVAL or EVALSHA, whose first key, if there is one, is the third argument.
-    is_script: bool,
+    key: FirstKey,
     /// It is about a value with members.
     has_members: bool,
+}
+
+/// A length that no name has.
+const TOO_LONG: usize = usize::MAX;
+
+/// Where the first key of a command is.
+#[derive(Copy, Clone, Default, PartialEq, Eq)]
+enum FirstKey {
+    /// There is none, or it is somewhere else.
+    #[default]
+    Unknown,
+    /// It is the first argument.
+    First,
+    /// The command is EVAL or EVALSHA: it is the third argument, if there are keys.
+    OfScript,
 }
 
 // ANCHOR: ParsedCommand
@@ -99,7 +115,7 @@ struct ParsedCommand {
     argc: usize,
     /// The sum of the lengths of its arguments.
     argv_len_sum: usize,
-    prefetch: CommandPrefetch,
+    known: CommandPrefetch,
 }
 // ANCHOR_END: ParsedCommand
 
@@ -113,12 +129,9 @@ struct ParseLimits {
 
 impl ParseLimits {
     /// Returns the limits that hold for a client now.
-    #[inline(always)]
+    #[inline(never)]
     fn of(server: &Server, client: &Client) -> ParseLimits {
-        let mut limits = ParseLimits {
-            multibulklen: MAX_MULTIBULK_LEN as usize,
-            bulklen: server.proto_max_bulk_len as usize,
-        };
+        let mut limits = ParseLimits::of_anyone(server.proto_max_bulk_len);
         // A master has accepted the argument under its own limit, as `processMultibulkBuffer` says.
         if client.flags & CLIENT_MASTER != 0 {
             limits.bulklen = usize::MAX;
@@ -129,39 +142,52 @@ impl ParseLimits {
         }
         limits
     }
+
+    /// Returns the limits that hold for a client that is authenticated and no master.
+    #[inline(always)]
+    fn of_anyone(proto_max_bulk_len: i64) -> ParseLimits {
+        ParseLimits {
+            multibulklen: MAX_MULTIBULK_LEN as usize,
+            bulklen: proto_max_bulk_len as usize,
+        }
+    }
 }
 
 /// The commands found ahead in the query buffer of one client, for the time of one
-/// `processInputBuffer`.
+/// `processInputBuffer`, or, if the client was read ahead of its turn, from then on.
 #[derive(Default)]
 pub(crate) struct Lookahead {
-    /// The ranges of the arguments in the query buffer, those of one command behind those of
-    /// another.
-    args: Vec<ArgRange>,
     /// The commands of which the next ones to be executed are `batch[next..]`.
     batch: Vec<ParsedCommand>,
     next: usize,
+    /// The ranges of the arguments in the query buffer, those of one command behind those of
+    /// another: the first `used` are in use.
+    args: Vec<ArgRange>,
+    used: usize,
     /// The limits under which the batch was parsed.
     limits: ParseLimits,
-    /// The position at which the last search found something that is no plain, whole command. There
-    /// it need not search again.
-    stopped_at: usize,
-    /// The prefetch of the first command in the buffer, from before the client's turn.
-    known: CommandPrefetch,
+    /// The position behind that at which the last search found something that is no plain, whole
+    /// command, where it need not search again; or 0.
+    stopped_behind: usize,
+    /// One of the commands is about a value with members.
+    have_members: bool,
+    /// The arguments of the C's parser, which handles what the look-ahead leaves.
+    parsing: Vec<ArgRange>,
 }
 
 impl Lookahead {
-    /// Begins without any command found, but with the arguments of a command of which a part was
-    /// parsed in an earlier call.
+    /// Begins with the command that was found when the client was read, if that was ahead of its
+    /// turn, and with the arguments of a command of which a part was parsed in an earlier call.
+    #[inline]
     pub(crate) fn begin(server: &mut Server, c: ClientId) -> Box<Lookahead> {
-        let mut lookahead = server.input_scratch.lookahead.take().unwrap_or_default();
         let client = &mut server.clients[c];
+        let mut lookahead = match client.input.lookahead.take() {
+            Some(lookahead) => lookahead,
+            None => server.input_scratch.lookaheads.pop().unwrap_or_default(),
+        };
         if client.multibulklen > 0 {
-            swap(&mut lookahead.args, &mut client.input.qb_args);
+            swap(&mut lookahead.parsing, &mut client.input.qb_args);
         }
-        lookahead.known = take(&mut client.input.prefetch);
-        lookahead.next = 0;
-        lookahead.stopped_at = usize::MAX;
         lookahead
     }
 
@@ -169,187 +195,179 @@ impl Lookahead {
     pub(crate) fn end(mut self: Box<Self>, server: &mut Server) {
         // A command of a hundred thousand arguments is rare; its work space is not kept for it to
         // come again.
-        if self.args.capacity() > KEPT_ARGS {
+        if self.args.len() > KEPT_ARGS {
             self.args = Vec::new();
         }
-        self.args.clear();
+        if self.parsing.capacity() > KEPT_ARGS {
+            self.parsing = Vec::new();
+        }
+        self.parsing.clear();
+        self.forget();
+        self.stopped_behind = 0;
+        server.input_scratch.lookaheads.push(self);
+    }
+
+    /// Forgets the commands that were found.
+    #[inline(always)]
+    fn forget(&mut self) {
         self.batch.clear();
-        server.input_scratch.lookahead = Some(self);
+        (self.next, self.used) = (0, 0);
+        self.have_members = false;
     }
 
     /// Returns the ranges of arguments, for the C's parser, which handles what the look-ahead
     /// leaves.
     pub(crate) fn args_mut(&mut self) -> &mut Vec<ArgRange> {
-        &mut self.args
+        &mut self.parsing
     }
 
-    /// Tells whether the next command in `qb`, the client's query buffer, is one that was found
-    /// ahead. It searches when all that it had found are executed, or may not be executed as they
-    /// were parsed.
+    /// Returns the next command in `qb`, the client's query buffer, if it was found ahead, and the
+    /// limits are what they were then. The client is past it.
     #[inline(always)]
-    pub(crate) fn has_next(&mut self, server: &mut Server, c: ClientId, qb: &[u8]) -> bool {
-        let client = &server.clients[c];
-        let limits = ParseLimits::of(server, client);
-        if self.next < self.batch.len() && self.limits == limits {
-            return true;
-        }
-        self.batch.clear();
-        let pos = client.input.qb_pos;
-        // A command of which a part was parsed belongs to the C's parser until it is complete: its
-        // arguments so far are in `args`, which a search would clear.
-        if client.reqtype != 0 || qb[pos] != b'*' || pos == self.stopped_at {
-            return false;
-        }
-        self.limits = limits;
-        self.search(server, c, qb);
-        !self.batch.is_empty()
-    }
-
-    /// Returns the next command of those that were found, after `has_next` has said that there is
-    /// one.
-    #[inline(always)]
-    pub(crate) fn take_next<'a>(
+    pub(crate) fn next<'a>(
         &'a mut self,
         server: &mut Server,
         c: ClientId,
         qb: &'a [u8],
-    ) -> Args<'a> {
-        let x = &self.batch[self.next];
-        self.next += 1;
+    ) -> Option<Args<'a>> {
+        let x = self.batch.get(self.next)?;
+        let client = &server.clients[c];
+        let anyone = client.authenticated
+            && client.flags & CLIENT_MASTER == 0
+            && self.limits == ParseLimits::of_anyone(server.proto_max_bulk_len);
+        if !anyone && self.limits != ParseLimits::of(server, client) {
+            return None;
+        }
         let client = &mut server.clients[c];
         client.input.qb_pos = x.end;
         client.argv_len_sum = x.argv_len_sum;
-        let args = &self.args[x.first..x.first + x.argc];
-        Args::new(qb, args, Some(&qb[x.start..x.end])).with_prefetch(x.prefetch)
+        self.next += 1;
+        let args = &self.args[x.first..][..x.argc];
+        Some(Args::new(qb, args, Some((x.start, x.end))).with_prefetch(&x.known))
     }
 
-    /// Finds the next commands in `qb`, up to `PARSE_AHEAD`, and asks for the memory they will
-    /// want. Nothing is decided by this, and nothing changes but the work space.
-    fn search(&mut self, server: &mut Server, c: ClientId, qb: &[u8]) {
+    /// Finds the next commands in `qb`, the client's query buffer, up to `PARSE_AHEAD`, and asks
+    /// for the memory they will want. Returns whether there are any; else the next one is left to
+    /// the C's parsers. Nothing is decided by this, and nothing changes but the work space.
+    #[inline(never)]
+    pub(crate) fn search(&mut self, server: &mut Server, c: ClientId, qb: &[u8]) -> bool {
+        self.forget();
         let client = &server.clients[c];
-        self.parse_batch(qb, client.input.qb_pos);
-        let Server { commands, db, input_scratch, .. } = server;
-        let dict = &db[client.db].dict;
-        let have_members = self.look_up_batch(commands, dict, &mut input_scratch.last_command, qb);
+        let pos = client.input.qb_pos;
+        // A command of which a part was parsed belongs to the C's parser until it is complete.
+        if client.reqtype != 0 || qb[pos] != b'*' || pos + 1 == self.stopped_behind {
+            return false;
+        }
+        self.limits = ParseLimits::of(server, client);
+        let dict = &server.db[client.db].dict;
+        let last = &mut server.input_scratch.last_command;
+        self.find_commands(&server.commands, dict, last, qb, pos, PARSE_AHEAD);
         if self.batch.len() > 1 {
-            self.prefetch_batch(commands, dict, qb, have_members);
+            self.prefetch_entries(dict);
+            self.prefetch_values(dict);
+            if self.have_members {
+                prefetch_members(&server.commands, dict, qb, &self.args, &self.batch);
+            }
         }
+        !self.batch.is_empty()
     }
 
-    /// Finds the commands from `pos` on.
+    /// Finds up to `max` commands from `pos` on, looks them up, hashes their keys, and prefetches
+    /// the buckets of the keys. `last` is the command looked up last, before and after.
     #[inline(never)]
-    fn parse_batch(&mut self, qb: &[u8], mut pos: usize) {
-        let Lookahead { args: ranges, batch, next, limits, stopped_at, .. } = self;
-        ranges.clear();
-        *next = 0;
-        while batch.len() < PARSE_AHEAD {
-            let first = ranges.len();
-            let Some((end, argv_len_sum)) = parse_command(qb, pos, limits, ranges) else {
-                *stopped_at = pos;
-                break;
-            };
-            let argc = ranges.len() - first;
-            let prefetch = CommandPrefetch::default();
-            batch.push(ParsedCommand { start: pos, end, first, argc, argv_len_sum, prefetch });
-            pos = end;
-        }
-    }
-
-    /// Looks up the commands that were found, and hashes their keys. Returns whether one of them is
-    /// about a value with members. `last` is the command looked up last, before and after.
-    #[inline(never)]
-    fn look_up_batch(
+    fn find_commands(
         &mut self,
         commands: &CommandTable,
         dict: &Keyspace,
         last: &mut NamedCommand,
         qb: &[u8],
-    ) -> bool {
-        let known = take(&mut self.known);
-        let mut have_members = false;
+        mut pos: usize,
+        max: usize,
+    ) {
+        let limits = self.limits;
         let mut last = LastLookup { command: last, key: b"", hash: 0 };
-        for x in &mut self.batch {
-            x.prefetch = if x.start == 0 && known.cmd.is_some() {
-                known
-            } else {
-                let args = &self.args[x.first..x.first + x.argc];
-                prefetch_command(commands, dict, qb, args, &mut last)
+        while self.batch.len() < max {
+            let first = self.used;
+            let Some((argc, end, argv_len_sum)) =
+                parse_command(qb, pos, &limits, &mut self.args, first)
+            else {
+                self.stopped_behind = pos + 1;
+                break;
             };
-            have_members |= last.command.has_members;
+            self.used = first + argc;
+            let known =
+                prefetch_command(commands, dict, qb, &self.args[first..][..argc], &mut last);
+            self.have_members |= last.command.has_members;
+            self.batch.push(ParsedCommand { start: pos, end, first, argc, argv_len_sum, known });
+            pos = end;
         }
-        have_members
     }
 
-    /// Prefetches the memory that the commands will want.
-    ///
-    /// Each stage reads the memory that the one before has prefetched, so each goes over all
-    /// commands before the next stage begins. Commands about the same key follow each other, and
-    /// share what was found for the first.
+    // Each stage of prefetching reads the memory that the one before has asked for, so each goes
+    // over all commands before the next stage begins. Commands about the same key follow each
+    // other, and share what was found for the first.
+
+    /// Prefetches the entries of the commands' keys.
     #[inline(never)]
-    fn prefetch_batch(
-        &self,
-        commands: &CommandTable,
-        dict: &Keyspace,
-        qb: &[u8],
-        have_members: bool,
-    ) {
+    fn prefetch_entries(&mut self, dict: &Keyspace) {
+        let mut last = KeyGuess::default();
+        for x in &mut self.batch {
+            if x.known.key_arg == 0 {
+                continue;
+            }
+            if x.known.key.hash() != last.hash() {
+                dict.prefetch_entry(&mut x.known.key);
+                last = x.known.key;
+            }
+            x.known.key = last;
+        }
+    }
+
+    /// Prefetches the values of the commands' keys.
+    #[inline(never)]
+    fn prefetch_values(&self, dict: &Keyspace) {
+        let mut last = None;
         for x in &self.batch {
-            if let Some(hash) = x.prefetch.key_hash {
-                dict.prefetch_bucket(hash);
-            }
-        }
-        let mut entries = [None; PARSE_AHEAD];
-        let (mut last_hash, mut last_entry) = (None, None);
-        for (entry, x) in entries.iter_mut().zip(&self.batch) {
-            if x.prefetch.key_hash != last_hash {
-                last_hash = x.prefetch.key_hash;
-                last_entry = last_hash.and_then(|hash| dict.prefetch_entry(hash));
-            }
-            *entry = last_entry;
-        }
-        let mut last_entry = None;
-        for entry in &entries[..self.batch.len()] {
-            if *entry != last_entry {
-                last_entry = *entry;
+            let entry = dict.guessed(&x.known.key);
+            if entry != last {
+                last = entry;
                 if let Some(entry) = entry {
                     entry.prefetch_value();
                 }
             }
         }
-        if have_members {
-            prefetch_members(commands, qb, &self.args, &self.batch, &entries);
-        }
     }
 }
 
-/// Returns the number in a header line at `pos`, and where the next line begins. `None`: the line
-/// is not complete, or not exactly as we would write it.
+/// Returns the number in the header line that `rest` begins with, and what is behind the line.
+/// `None`: the line is not complete, or not exactly as we would write it.
 #[inline(always)]
-fn parse_header(qb: &[u8], pos: usize, prefix: u8) -> Option<(usize, usize)> {
-    let rest = qb.get(pos..)?;
-    // Nearly every number here has one digit or two, the first of two being no zero. One load
-    // brings the whole line.
-    if let Some(line) = rest.first_chunk::<8>() {
-        const CRLF: u16 = u16::from_le_bytes(*b"\r\n");
-        let line = u64::from_le_bytes(*line);
-        if line as u8 == prefix {
-            let first = ((line >> 8) as u8).wrapping_sub(b'0');
-            if (line >> 16) as u16 == CRLF && first <= 9 {
-                return Some((usize::from(first), pos + 4));
-            }
-            let second = ((line >> 16) as u8).wrapping_sub(b'0');
-            if (line >> 24) as u16 == CRLF && first.wrapping_sub(1) <= 8 && second <= 9 {
-                return Some((usize::from(first) * 10 + usize::from(second), pos + 5));
-            }
+fn parse_header(rest: &[u8], prefix: u8) -> Option<(usize, &[u8])> {
+    // Nearly every number here has one digit or two, the first of two being no zero. A line that is
+    // as it should be differs from the line of zeros in the values of its digits, and in nothing
+    // else; turned round, that of one digit is the number.
+    if let Some((line, behind)) = rest.split_first_chunk::<4>() {
+        const ZERO: u32 = u32::from_le_bytes(*b"\x000\r\n");
+        let x = (u32::from_le_bytes(*line) ^ ZERO ^ u32::from(prefix)).rotate_right(8);
+        if x <= 9 {
+            return Some((x as usize, behind));
         }
     }
-    parse_long_header(rest, prefix).map(|(n, len)| (n, pos + len))
+    if let Some(line) = rest.first_chunk::<8>() {
+        const ZERO: u64 = u64::from_le_bytes(*b"\x0000\r\n\0\0\0");
+        const DIGITS: u64 = u64::from_le_bytes(*b"\0\xff\xff\0\0\xff\xff\xff");
+        let x = u64::from_le_bytes(*line) ^ ZERO ^ u64::from(prefix);
+        let (tens, ones) = ((x >> 8) as u8, (x >> 16) as u8);
+        if x & !DIGITS == 0 && tens.wrapping_sub(1) <= 8 && ones <= 9 {
+            return Some((usize::from(tens) * 10 + usize::from(ones), &rest[5..]));
+        }
+    }
+    parse_long_header(rest, prefix)
 }
 
-/// Returns the number in the header line that `rest` begins with, and the line's length. `None` as
-/// [`parse_header`] says.
+/// Does what [`parse_header`] does, for a number of any length.
 #[inline(never)]
-fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(usize, usize)> {
+fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(usize, &[u8])> {
     let mut digits = rest.iter();
     if *digits.next()? != prefix {
         return None;
@@ -365,7 +383,7 @@ fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(usize, usize)> {
             if byte != b'\r' || *digits.next()? != b'\n' {
                 return None;
             }
-            return Some((n, rest.len() - digits.len()));
+            return Some((n, digits.as_slice()));
         }
         // No zero in front, and nothing near an overflow.
         if n == 0 || n > 999_999_999 {
@@ -375,42 +393,51 @@ fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(usize, usize)> {
     }
 }
 
-/// Parses one plain and complete multibulk command at `pos`, and adds its arguments to `args`.
-/// Returns where it ends and the sum of the lengths of its arguments. `None`: there is no such
-/// thing here; `args` is as before.
+/// Parses one plain and complete multibulk command at `pos`, and puts its arguments into `args`,
+/// from place `first` on. Returns their number, where the command ends, and the sum of the lengths
+/// of its arguments. `None`: there is no such thing here.
 #[inline(always)]
 fn parse_command(
     qb: &[u8],
     pos: usize,
     limits: &ParseLimits,
     args: &mut Vec<ArgRange>,
-) -> Option<(usize, usize)> {
-    let before = args.len();
-    let parsed = (|| {
-        let (argc, mut pos) = parse_header(qb, pos, b'*')?;
-        if argc == 0 || argc > limits.multibulklen {
+    first: usize,
+) -> Option<(usize, usize, usize)> {
+    let (argc, mut rest) = parse_header(qb.get(pos..)?, b'*')?;
+    if argc == 0 || argc > limits.multibulklen {
+        return None;
+    }
+    if args.len() - first < argc {
+        make_room(args, first, argc, rest)?;
+    }
+    let mut argv_len_sum = 0;
+    for place in &mut args[first..][..argc] {
+        let (len, arg) = parse_header(rest, b'$')?;
+        if len > limits.bulklen {
             return None;
         }
-        let mut argv_len_sum = 0;
-        for _ in 0..argc {
-            let (len, start) = parse_header(qb, pos, b'$')?;
-            if len > limits.bulklen {
-                return None;
-            }
-            let end = start + len;
-            if qb.get(end..)?.first_chunk() != Some(b"\r\n") {
-                return None;
-            }
-            pos = end + 2;
-            args.push(ArgRange { start, len });
-            argv_len_sum += len;
+        let (bytes, behind) = arg.split_at_checked(len + 2)?;
+        if bytes[len..] != *b"\r\n" {
+            return None;
         }
-        Some((pos, argv_len_sum))
-    })();
-    if parsed.is_none() {
-        args.truncate(before);
+        *place = ArgRange { start: qb.len() - arg.len(), len };
+        argv_len_sum += len;
+        rest = behind;
     }
-    parsed
+    Some((argc, qb.len() - rest.len(), argv_len_sum))
+}
+
+/// Makes room for `argc` arguments from place `first` on. `None`: what is left of the buffer can't
+/// hold as many.
+#[cold]
+fn make_room(args: &mut Vec<ArgRange>, first: usize, argc: usize, rest: &[u8]) -> Option<()> {
+    const SHORTEST: usize = b"$0\r\n\r\n".len();
+    if rest.len() / SHORTEST < argc {
+        return None;
+    }
+    args.resize((first + argc).max(4 * PARSE_AHEAD), ArgRange::default());
+    Some(())
 }
 
 /// The lookup of the previous command in a batch, since the commands of a batch are mostly of one
@@ -421,8 +448,8 @@ struct LastLookup<'a> {
     hash: u64,
 }
 
-/// Looks up a command, and hashes its first key: its first argument, if that is one, or the first key
-/// of a script.
+/// Looks up a command, hashes its first key (its first argument, if that is one, or the first key
+/// of a script), and prefetches the key's bucket.
 #[inline(always)]
 fn prefetch_command<'a>(
     commands: &CommandTable,
@@ -431,38 +458,44 @@ fn prefetch_command<'a>(
     args: &[ArgRange],
     last: &mut LastLookup<'a>,
 ) -> CommandPrefetch {
-    let [name, key, ..] = args else { return CommandPrefetch::default() };
-    // A name of up to eight bytes is compared as a word, case and all. The bytes behind it are in
-    // the buffer, since there is another argument; if the line end of an empty one is still to
-    // come, there may be too few, and nothing is known ahead.
-    let Some(word) = qb[name.start..].first_chunk::<8>() else { return CommandPrefetch::default() };
-    let word = u64::from_le_bytes(*word) & u64::MAX >> (64 - 8 * name.len.clamp(1, 8));
-    if (word, name.len) != (last.command.word, last.command.name_len) || name.len > 8 {
-        *last.command = find_command(commands, word, &qb[name.start..name.start + name.len]);
+    // A name of up to eight bytes is compared as a word, case and all. If there are fewer bytes from
+    // there on, they are the last ones of the buffer.
+    let name = args[0];
+    let from_name = &qb[name.start..];
+    let word = match (from_name.first_chunk::<8>(), qb.last_chunk::<8>()) {
+        (Some(word), _) => u64::from_le_bytes(*word),
+        (None, Some(last)) => {
+            u64::from_le_bytes(*last).unbounded_shr(64 - 8 * from_name.len() as u32)
+        }
+        (None, None) => 0,
+    };
+    if word & last.command.mask != last.command.word || name.len != last.command.name_len {
+        *last.command = find_command(commands, &from_name[..name.len]);
     }
     let cmd = last.command.cmd;
-    let (key, key_arg) = if last.command.has_key {
-        (key, 1)
-    } else if last.command.is_script
-        && let [_, _, numkeys, key, ..] = args
-        && qb[numkeys.start..numkeys.start + numkeys.len] != *b"0"
-    {
-        (key, 3)
-    } else {
-        return CommandPrefetch { cmd, ..CommandPrefetch::default() };
+    let unknown = CommandPrefetch { cmd, ..CommandPrefetch::default() };
+    let key_arg = match last.command.key {
+        FirstKey::First => 1,
+        FirstKey::OfScript => match args {
+            [_, _, numkeys, ..] if qb[numkeys.start..][..numkeys.len] != *b"0" => 3,
+            _ => return unknown,
+        },
+        FirstKey::Unknown => return unknown,
     };
-    let key = &qb[key.start..key.start + key.len];
+    let Some(key) = args.get(key_arg) else { return unknown };
+    let key = &qb[key.start..][..key.len];
     // Keys that differ mostly differ in their last bytes.
     if key.is_empty() || key.last_chunk::<8>() != last.key.last_chunk() || !short_eq(last.key, key)
     {
         (last.key, last.hash) = (key, dict.hash(key));
+        dict.prefetch_bucket(last.hash);
     }
-    CommandPrefetch { cmd, key_hash: Some(last.hash), key_arg }
+    CommandPrefetch { cmd, key_arg, key: KeyGuess::new(last.hash) }
 }
 
-/// Looks up the command with this name, whose first bytes are in `word`.
+/// Looks up the command with this name.
 #[inline(never)]
-fn find_command(commands: &CommandTable, word: u64, name: &[u8]) -> NamedCommand {
+fn find_command(commands: &CommandTable, name: &[u8]) -> NamedCommand {
     // A command that was renamed to QUIT can't be reached by that name: `processCommand` asks for
     // QUIT first where nothing was found ahead.
     let quit = name.len() == 4 && eq_ignore_case(name, b"quit");
@@ -471,29 +504,43 @@ fn find_command(commands: &CommandTable, word: u64, name: &[u8]) -> NamedCommand
     let has_key = command.is_some_and(|command| command.firstkey == 1);
     let is_script =
         cmd.is_some_and(|cmd| cmd == commands.evalCommand || cmd == commands.evalShaCommand);
+    let key = match (has_key, is_script) {
+        (true, _) => FirstKey::First,
+        (false, true) => FirstKey::OfScript,
+        (false, false) => FirstKey::Unknown,
+    };
     let has_members = has_key && command.is_some_and(|x| x.flags & HAVE_MEMBERS != 0);
-    NamedCommand { word, name_len: name.len(), cmd, has_key, is_script, has_members }
+    let mut found = NamedCommand { word: 0, mask: 0, name_len: TOO_LONG, cmd, key, has_members };
+    if (1..=8).contains(&name.len()) {
+        let mut word = [0; 8];
+        word[..name.len()].copy_from_slice(name);
+        found.word = u64::from_le_bytes(word);
+        found.mask = u64::MAX >> (64 - 8 * name.len());
+        found.name_len = name.len();
+    }
+    found
 }
 
 /// Prefetches the memory that the commands will touch within lists, sets, hashes and sorted sets.
 /// Large ones but for lists are tables themselves: the bucket of the member each command names,
 /// then the member. For lists it is the ends, and for small values all that a search passes.
-/// `entries` are those that the commands' keys may have.
+#[inline(never)]
 fn prefetch_members(
     commands: &CommandTable,
+    dict: &Keyspace,
     qb: &[u8],
     ranges: &[ArgRange],
     batch: &[ParsedCommand],
-    entries: &[Option<Entry>; PARSE_AHEAD],
 ) {
     let mut members = [None; PARSE_AHEAD];
     // Commands of a batch are often about one value.
     let (mut last_entry, mut value) = (None, None);
-    for ((member, x), entry) in members.iter_mut().zip(batch).zip(entries) {
-        let args = &ranges[x.first..x.first + x.argc];
-        if *entry != last_entry {
-            last_entry = *entry;
-            value = entry.and_then(|entry| aggregate_of(commands, entry, qb, args, x.prefetch.cmd));
+    for (member, x) in members.iter_mut().zip(batch) {
+        let args = &ranges[x.first..][..x.argc];
+        let entry = dict.guessed(&x.known.key);
+        if entry != last_entry {
+            last_entry = entry;
+            value = entry.and_then(|entry| aggregate_of(commands, entry, qb, args, x.known.cmd));
             match value {
                 Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                 Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
@@ -558,27 +605,12 @@ fn prefetch_member_bucket<'a>(
     Some((value, hash))
 }
 
-/// Prefetches the memory that looking up these keys (db, hash) will touch.
-fn prefetch_keys(server: &Server, keys: &[(usize, u64)]) {
-    for &(db, hash) in keys {
-        server.db[db].dict.prefetch_bucket(hash);
-    }
-    let mut entries = [None; READ_AHEAD];
-    for (entry, &(db, hash)) in entries.iter_mut().zip(keys) {
-        *entry = server.db[db].dict.prefetch_entry(hash);
-    }
-    entries.iter().flatten().for_each(Entry::prefetch_value);
-}
-
-/// Reads other clients that have their turn after this one's, and prefetches the memory that the
-/// first command of each will want, and that of client `c`. Their turn comes as it would have, and
-/// finds the bytes in the buffer.
+/// Reads other clients that have their turn after this one's, finds the first command of each, and
+/// prefetches the memory that it will want, and that of client `c`. Their turn comes as it would
+/// have, and finds the bytes in the buffer.
 pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
-    let mut keys = [(0, 0); READ_AHEAD];
-    let mut nkeys = 0;
     let mut nread = 0;
     let mut at = 0;
-    let mut last = server.input_scratch.last_command;
     while nread < READ_AHEAD - 1 {
         let Some((fd, word)) = server.net.el.next_fired(&mut at, connSocketEventHandler) else {
             break;
@@ -604,15 +636,10 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             Ok(n) if n > 0 => {
                 server.stat_total_reads_processed += 1;
                 server.net.el.mark_preread(fd);
-                let prefetch = prefetch_first_command(server, other, &querybuf, &mut last);
+                find_first_command(server, other, &querybuf);
                 let client = &mut server.clients[other];
-                if let Some(hash) = prefetch.key_hash {
-                    keys[nkeys] = (client.db, hash);
-                    nkeys += 1;
-                }
                 client.querybuf = querybuf;
                 client.input.read_ahead = n;
-                client.input.prefetch = prefetch;
                 nread += 1;
             }
             // The end of the stream, or an error: the client's own turn will meet it again, and
@@ -620,51 +647,46 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             _ => release_read_buffer(server, querybuf),
         }
     }
-    if nkeys > 0 {
-        let client = &server.clients[c];
-        if client.reqtype == 0 && client.flags & CLIENT_MASTER == 0 {
-            let prefetch = prefetch_first_command(server, c, &client.querybuf, &mut last);
-            if let Some(hash) = prefetch.key_hash {
-                keys[nkeys] = (client.db, hash);
-                nkeys += 1;
-            }
-            server[c].input.prefetch = prefetch;
-        }
-        prefetch_keys(server, &keys[..nkeys]);
+    if nread > 0 {
+        prefetch_first_commands(server, c);
     }
-    server.input_scratch.last_command = last;
 }
 
-/// Returns what can be known of the first command in `qb`, the client's query buffer, if it is a
-/// plain command with a key. `last` is the command looked up last, before and after.
-fn prefetch_first_command(
-    server: &Server,
-    c: ClientId,
-    qb: &[u8],
-    last: &mut NamedCommand,
-) -> CommandPrefetch {
-    let arg = |pos| {
-        let (len, start) = parse_header(qb, pos, b'$')?;
-        let range = ArgRange { start, len };
-        qb.get(start..start + range.len)?;
-        Some(range)
-    };
-    // The name and the key are enough: a command may come with megabytes of further arguments. The
-    // key of a script is the fourth.
-    let mut args = [ArgRange::default(); 4];
-    let mut found = 0;
-    if let Some((argc, mut pos)) = parse_header(qb, 0, b'*') {
-        let wanted = if last.is_script { 4 } else { 2 };
-        for place in args.iter_mut().take(argc.min(wanted)) {
-            let Some(range) = arg(pos) else { break };
-            *place = range;
-            pos = range.start + range.len + 2;
-            found += 1;
-        }
+/// Prefetches the memory that the first commands of the clients that were read ahead will want, and
+/// that of client `c`, whose turn it is.
+#[inline(never)]
+fn prefetch_first_commands(server: &mut Server, c: ClientId) {
+    let client = &mut server.clients[c];
+    if client.reqtype == 0 && client.flags & CLIENT_MASTER == 0 {
+        let querybuf = take(&mut client.querybuf);
+        find_first_command(server, c, &querybuf);
+        server.clients[c].querybuf = querybuf;
     }
-    let dict = &server.db[server[c].db].dict;
-    let mut last = LastLookup { command: last, key: b"", hash: 0 };
-    prefetch_command(&server.commands, dict, qb, &args[..found], &mut last)
+    let mut ahead = take(&mut server.input_scratch.ahead);
+    for (_, db, lookahead) in &mut ahead {
+        lookahead.prefetch_entries(&server.db[*db].dict);
+    }
+    for (_, db, lookahead) in &ahead {
+        lookahead.prefetch_values(&server.db[*db].dict);
+    }
+    for (client, _, lookahead) in ahead.drain(..) {
+        server.clients[client].input.lookahead = Some(lookahead);
+    }
+    server.input_scratch.ahead = ahead;
+}
+
+/// Finds the first command in `qb`, the client's query buffer, if it is a plain and whole one, and
+/// notes the client among those that are being read ahead.
+#[inline(never)]
+fn find_first_command(server: &mut Server, c: ClientId, qb: &[u8]) {
+    let limits = ParseLimits::of(server, &server.clients[c]);
+    let Server { clients, commands, db, input_scratch, .. } = server;
+    let mut lookahead = input_scratch.lookaheads.pop().unwrap_or_default();
+    let client = &clients[c];
+    lookahead.limits = limits;
+    let (commands, dict) = (&*commands, &db[client.db].dict);
+    lookahead.find_commands(commands, dict, &mut input_scratch.last_command, qb, 0, 1);
+    input_scratch.ahead.push((c, client.db, lookahead));
 }
 
 #[cfg(test)]

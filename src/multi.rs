@@ -98,14 +98,14 @@ const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 /// Propagates a MULTI, to the AOF and the replicas, before the first write of a transaction.
 pub fn execCommandPropagateMulti(server: &mut Server, dbid: i32) {
     beforePropagateMulti(server);
-    let argv = Args::new(MULTI, &[ArgRange { start: 8, len: 5 }], Some(MULTI));
+    let argv = Args::new(MULTI, &[ArgRange { start: 8, len: 5 }], Some((0, MULTI.len())));
     let cmd = server.commands.multiCommand;
     propagate(server, cmd, dbid, &argv, PROPAGATE_AOF | PROPAGATE_REPL);
 }
 
 /// Propagates the EXEC that ends the transaction which `execCommandPropagateMulti` began.
 pub fn execCommandPropagateExec(server: &mut Server, dbid: i32) {
-    let argv = Args::new(EXEC, &[ArgRange { start: 8, len: 4 }], Some(EXEC));
+    let argv = Args::new(EXEC, &[ArgRange { start: 8, len: 4 }], Some((0, EXEC.len())));
     let cmd = server.commands.execCommand;
     propagate(server, cmd, dbid, &argv, PROPAGATE_AOF | PROPAGATE_REPL);
     afterPropagateExec(server);

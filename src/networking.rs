@@ -1382,6 +1382,7 @@ pub fn unlinkClient(server: &mut Server, c: ClientId) {
     client.input.qb_pos = 0;
     client.pending_pos = 0;
     client.input.read_ahead = 0;
+    client.input.lookahead = None;
 
     // It was unblocked in this turn, and waits for `processUnblockedClients` to look at its buffer:
     // the list must not keep an id of a client that is gone.
@@ -1756,11 +1757,10 @@ pub fn resetClient(server: &mut Server, c: ClientId) {
 
 #[inline(always)]
 fn reset_for_next_command(client: &mut Client, client_command: CommandId) {
-    // CLIENT CACHING is about the command or transaction that follows it.
-    if client.flags & (CLIENT_TRACKING_CACHING | CLIENT_MULTI) == CLIENT_TRACKING_CACHING
-        && client.cmd != Some(client_command)
-    {
-        client.flags &= !CLIENT_TRACKING_CACHING;
+    const ABOUT_COMMANDS: u64 =
+        CLIENT_TRACKING_CACHING | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT;
+    if client.flags & ABOUT_COMMANDS != 0 {
+        reset_flags_about_commands(client, client_command);
     }
     client.argv = None;
     client.cmd = None;
@@ -1768,6 +1768,17 @@ fn reset_for_next_command(client: &mut Client, client_command: CommandId) {
     client.reqtype = 0;
     client.multibulklen = 0;
     client.bulklen = -1;
+}
+
+/// Resets the flags that are about the command that follows.
+#[cold]
+fn reset_flags_about_commands(client: &mut Client, client_command: CommandId) {
+    // CLIENT CACHING is about the command or transaction that follows it.
+    if client.flags & (CLIENT_TRACKING_CACHING | CLIENT_MULTI) == CLIENT_TRACKING_CACHING
+        && client.cmd != Some(client_command)
+    {
+        client.flags &= !CLIENT_TRACKING_CACHING;
+    }
 
     // CLIENT REPLY SKIP is about the command that follows it. So the flag is removed after each
     // command, and set if the command just executed was CLIENT REPLY SKIP itself.
@@ -2088,8 +2099,8 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
 /// eviction that flushes the output of replicas.
 pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     let old_client = server.current_client.replace(c);
-    if let Some((key, hash)) = argv.hashed_key() {
-        server.key_hash_hint = KeyHashHint::new(key, hash);
+    if let Some((address, len, guess)) = argv.hashed_key() {
+        server.key_hash_hint = KeyHashHint::new(address, len, guess);
     }
     let mut processed = processCommand(server, c, argv);
     // C: an error that a command of the master has caused is logged, and that is all.
@@ -2098,13 +2109,18 @@ pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Arg
     }
     if processed.is_ok() && server.current_client.is_some() {
         let client = &mut server.clients[c];
-        if client.flags & CLIENT_BLOCKED != 0 && client.argv.is_none() {
-            // The client waits, but the query buffer that the arguments borrow will be given back.
-            // They are copied: a paused command is executed later, and a command that blocks is
-            // needed for the slow log.
-            client.argv = Some(argv.to_argv());
+        if client.flags & (CLIENT_BLOCKED | CLIENT_MASTER) == 0 {
+            // What `commandProcessed` does for a client that neither waits nor is our master.
+            reset_for_next_command(client, server.commands.clientCommand);
+        } else {
+            if client.flags & CLIENT_BLOCKED != 0 && client.argv.is_none() {
+                // The client waits, but the query buffer that the arguments borrow will be given
+                // back. They are copied: a paused command is executed later, and a command that
+                // blocks is needed for the slow log.
+                client.argv = Some(argv.to_argv());
+            }
+            commandProcessed(server, c);
         }
-        commandProcessed(server, c);
     }
     // `unlinkClient` clears the current client if it is the one. The former one is put back: the
     // event loop may have been entered from within its command, which would otherwise take itself
@@ -2142,8 +2158,7 @@ fn process_input_with(
     let mut lookahead = Lookahead::begin(server, c);
 
     // Keep processing while there is something in the input buffer.
-    while server.clients[c].input.qb_pos < qb.len() {
-        let client = &server.clients[c];
+    loop {
         // CLIENT_BLOCKED: the client waits (BLPOP, a pause), and what it sent behind the command
         // that waits is to be executed after it.
         //
@@ -2153,13 +2168,13 @@ fn process_input_with(
         // CLIENT_CLOSE_AFTER_REPLY: the connection is closed once the replies queued so far are
         // sent, and no more may be added to them. With CLIENT_CLOSE_ASAP nobody will read another
         // reply.
-        if client.flags & CLIENT_STOPS_INPUT != 0 {
-            break;
-        }
-
-        // A script is slow, and its commands are not to mix with the master's. It goes on when the
-        // script has ended.
-        if client.flags & CLIENT_MASTER != 0 && server.lua_timedout {
+        //
+        // CLIENT_MASTER: a script is slow, and its commands are not to mix with the master's. It
+        // goes on when the script has ended.
+        let flags = server.clients[c].flags;
+        if flags & (CLIENT_STOPS_INPUT | CLIENT_MASTER) != 0
+            && (flags & CLIENT_STOPS_INPUT != 0 || server.lua_timedout)
+        {
             break;
         }
 
@@ -2167,9 +2182,15 @@ fn process_input_with(
         // only what is left goes to the C's parsers: inline commands, errors, and a command of
         // which a part is still to come.
         let inline;
-        let argv = if lookahead.has_next(server, c, &qb) {
-            lookahead.take_next(server, c, &qb)
+        let argv = if let Some(argv) = lookahead.next(server, c, &qb) {
+            argv
         } else {
+            if server.clients[c].input.qb_pos >= qb.len() {
+                break;
+            }
+            if lookahead.search(server, c, &qb) {
+                continue;
+            }
             // Determine the request's type when it is unknown.
             let client = &mut server.clients[c];
             let pos = client.input.qb_pos;
@@ -2203,19 +2224,20 @@ fn process_input_with(
                     break; // Not complete: to be continued with the next read, or it was an error.
                 }
                 let input = &server.clients[c].input;
-                let raw = &qb[pos..input.qb_parsed];
-                Args::new(&qb, args, input.qb_canonical.then_some(raw))
+                Args::new(&qb, args, input.qb_canonical.then_some((pos, input.qb_parsed)))
             };
             let input = &mut server.clients[c].input;
             input.qb_pos = input.qb_parsed;
+            // A multibulk may have no arguments, or a negative number of them; an empty line has
+            // none either.
+            if argv.len() == 0 {
+                resetClient(server, c);
+                continue;
+            }
             argv
         };
 
-        // A multibulk may have no arguments, or a negative number of them; an empty line has none
-        // either.
-        if argv.len() == 0 {
-            resetClient(server, c);
-        } else if execute(server, c, &argv).is_err() {
+        if execute(server, c, &argv).is_err() {
             // There is no client any more whose buffer could be trimmed and given back.
             server.key_hash_hint = KeyHashHint::default();
             lookahead.end(server);

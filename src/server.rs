@@ -20,8 +20,8 @@ use std::ops::{Index, IndexMut};
 use std::os::fd::RawFd;
 
 use crate::acl::{
-    ACLCheckAllPerm, ACLGetCommandCategoryFlagByName, ACLInit, ACLLoadUsersAtStartup,
-    ACLUpdateDefaultUserPassword, addACLLogEntry, addReplyCommandCategories,
+    ACLGetCommandCategoryFlagByName, ACLInit, ACLLoadUsersAtStartup, ACLUpdateDefaultUserPassword,
+    addACLLogEntry, addReplyCommandCategories, check_user_perm,
 };
 use crate::ae::*;
 use crate::anet::*;
@@ -2027,12 +2027,30 @@ fn command_start_time(server: &mut Server) -> ustime_t {
 ///    received.
 /// 3. What it scheduled with `alsoPropagate` follows, prevented or not; more than one command is
 ///    wrapped in MULTI and EXEC, unless they are in a transaction already.
-pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
+pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
+    let client = &server.clients[c];
+    let cmd = client.cmd.expect("a command is called after it was looked up");
+    call_in_line(server, c, argv, (cmd, client.flags), flags, false);
+}
+
+/// The body of `call`, which `processCommand` has in line, since nearly all commands come by it.
+/// `found` is the client's command and its flags; `for_client`: the command is what the client has
+/// sent, and not a part of that.
+///
+/// What most commands need nothing of is in functions of its own: [`after_call`] says what.
+#[inline(always)]
+fn call_in_line(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    (real_cmd, client_old_flags): (CommandId, u64),
+    mut flags: i32,
+    for_client: bool,
+) {
     const PROPAGATION: u64 = CLIENT_FORCE_AOF | CLIENT_FORCE_REPL | CLIENT_PREVENT_PROP;
-    let client = &mut server.clients[c];
-    let client_old_flags = client.flags;
-    let real_cmd = client.cmd.expect("a command is called after it was looked up");
-    client.flags &= !PROPAGATION;
+    if client_old_flags & PROPAGATION != 0 {
+        server.clients[c].flags &= !PROPAGATION;
+    }
     // Calls may nest. What is scheduled already belongs to the outer one, and is put aside.
     let first_op = server.also_propagate.len();
 
@@ -2053,21 +2071,20 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     server.command_clock = now;
     let duration = now - call_timer;
     let dirty = (server.dirty - dirty).max(0);
-    let client = &mut server.clients[c];
+    let propagated = dirty != 0 && changes_are_propagated(server);
+    let mut client = &mut server.clients[c];
     client.duration = duration;
     server.db[client.db].dict.repack_small();
 
-    // prev_err_count moves with every nested call too: an error is counted for the command it
-    // belongs to, not again for the EXEC around it.
-    let failed = server.stat_total_error_replies > server.prev_err_count;
     // The command that was executed. The client's may be another by now, if it was rewritten.
     let command = &mut server.commands[real_cmd];
-    if failed {
+    // prev_err_count moves with every nested call too: an error is counted for the command it
+    // belongs to, not again for the EXEC around it.
+    if server.stat_total_error_replies > server.prev_err_count {
         command.failed_calls += 1;
     }
     // What a script in the append only file called is not what this server was asked for.
-    let from_script = client.flags & CLIENT_LUA != 0;
-    if from_script && server.loading {
+    if client.flags & CLIENT_LUA != 0 && server.loading {
         flags &= !(CMD_CALL_SLOWLOG | CMD_CALL_STATS);
     }
     // Statistics for INFO commandstats.
@@ -2077,15 +2094,96 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     }
     let real_cmd_flags = command.flags;
 
+    // What becomes of the command, apart from its reply. One that changed nothing, and was what was
+    // asked for, has nothing to be sent on.
+    const SAY_MORE: u64 = CLIENT_LUA
+        | CLIENT_CLOSE_AFTER_COMMAND
+        | CLIENT_FORCE_AOF
+        | CLIENT_FORCE_REPL
+        | CLIENT_BLOCKED;
+    if client.flags & SAY_MORE != 0
+        || client.argv.is_some()
+        || client.original_argv.is_some()
+        || listLength(&server.monitors) != 0
+        || server.also_propagate.len() > first_op
+        || server.latency_monitor_threshold != 0
+        || server.slowlog_log_slower_than >= 0
+            && (duration >= server.slowlog_log_slower_than
+                || server.slowlog.len() > server.slowlog_max_len)
+        || propagated
+    {
+        after_call(server, c, (real_cmd, real_cmd_flags), argv, flags, duration, dirty, first_op);
+        client = &mut server.clients[c];
+    }
+    // Restore the flags that the outer call had.
+    client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
+    if for_client {
+        client.woff = server.master_repl_offset;
+    }
+
+    // A CLIENT PAUSE within a transaction takes effect when all of the transaction was propagated.
+    if server.client_pause_in_transaction && !server.in_exec {
+        server.client_pause_in_transaction = false;
+    }
+
+    // A client that tracks keys is to be told when what the command has read changes.
+    if server.tracking_clients != 0 && real_cmd_flags & CMD_READONLY != 0 {
+        remember_keys_read(server, c, argv);
+    }
+
+    server.fixed_time_expire -= 1;
+    server.stat_numcommands += 1;
+    server.prev_err_count = server.stat_total_error_replies;
+
+    // Record the peak of memory here, before the next command evicts keys. If nothing was allocated
+    // there is no new peak.
+    if has_allocated_since(&mut server.stat_peak_mark) {
+        let zmalloc_used = zmalloc_used_memory();
+        if zmalloc_used > server.stat_peak_memory {
+            server.stat_peak_memory = zmalloc_used;
+        }
+    }
+
+    afterCommand(server);
+}
+
+/// Tells whether `propagate` has anything to do, if only to check, for a command that changed data.
+#[inline(always)]
+fn changes_are_propagated(server: &Server) -> bool {
+    server.aof_state != AOF_OFF
+        || server.repl_backlog
+        || server.in_exec
+        || server.client_pause_type != CLIENT_PAUSE_OFF
+}
+
+/// Does what follows some commands: the client is closed, a script is told that it is to be
+/// propagated, there is an entry in the slow log or the latency monitor, and the command is sent on
+/// (`send_on`). `cmd` is the command that `call` has executed, and its flags.
+///
+/// C: a part of `call`. Here it is apart because most commands need none of it.
+#[inline(never)]
+fn after_call(
+    server: &mut Server,
+    c: ClientId,
+    (real_cmd, real_cmd_flags): (CommandId, u64),
+    argv: &Args,
+    flags: i32,
+    duration: ustime_t,
+    dirty: i64,
+    first_op: usize,
+) {
     // After the command has replied, honour the flag by which it asked to close its own client
     // (CLIENT KILL, ACL LOAD).
+    let client = &mut server.clients[c];
     if client.flags & CLIENT_CLOSE_AFTER_COMMAND != 0 {
         client.flags &= !CLIENT_CLOSE_AFTER_COMMAND;
         client.flags |= CLIENT_CLOSE_AFTER_REPLY;
     }
     let blocked = client.flags & CLIENT_BLOCKED != 0;
     // A command that forces its propagation forces that of the script that called it.
-    if from_script && let Some(caller) = server.lua_caller {
+    if client.flags & CLIENT_LUA != 0
+        && let Some(caller) = server.lua_caller
+    {
         let forced = client.flags & (CLIENT_FORCE_REPL | CLIENT_FORCE_AOF);
         server.clients[caller].flags |= forced;
     }
@@ -2103,7 +2201,6 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
         }
     }
 
-    // A command that changed nothing, and was what was asked for, has nothing to be sent on.
     let client = &mut server.clients[c];
     let sent_on = dirty != 0
         || client.flags & (CLIENT_FORCE_AOF | CLIENT_FORCE_REPL | CLIENT_BLOCKED) != 0
@@ -2114,43 +2211,23 @@ pub fn call(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     if sent_on {
         send_on(server, c, real_cmd, argv, flags, dirty, first_op);
     }
-    // Restore the flags that the outer call had.
-    let client = &mut server.clients[c];
-    client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
+}
 
-    // A CLIENT PAUSE within a transaction takes effect when all of the transaction was propagated.
-    if !server.in_exec && server.client_pause_in_transaction {
-        server.client_pause_in_transaction = false;
-    }
-
-    // A client that tracks keys is to be told when what the command has read changes.
-    if server.tracking_clients != 0 && real_cmd_flags & CMD_READONLY != 0 {
-        let caller = if from_script { server.lua_caller.unwrap_or(c) } else { c };
-        let tracks = CLIENT_TRACKING | CLIENT_TRACKING_BCAST;
-        if server.clients[caller].flags & tracks == CLIENT_TRACKING {
-            let script = server.lua_caller_argv.take();
-            match &script {
-                Some(script) => trackingRememberKeys(server, caller, &script.as_args()),
-                None => trackingRememberKeys(server, caller, argv),
-            }
-            server.lua_caller_argv = script;
+/// Remembers the keys that a command has read, if its client tracks keys, or that of the script
+/// that called it.
+#[cold]
+fn remember_keys_read(server: &mut Server, c: ClientId, argv: &Args) {
+    let from_script = server.clients[c].flags & CLIENT_LUA != 0;
+    let caller = if from_script { server.lua_caller.unwrap_or(c) } else { c };
+    let tracks = CLIENT_TRACKING | CLIENT_TRACKING_BCAST;
+    if server.clients[caller].flags & tracks == CLIENT_TRACKING {
+        let script = server.lua_caller_argv.take();
+        match &script {
+            Some(script) => trackingRememberKeys(server, caller, &script.as_args()),
+            None => trackingRememberKeys(server, caller, argv),
         }
+        server.lua_caller_argv = script;
     }
-
-    server.fixed_time_expire -= 1;
-    server.stat_numcommands += 1;
-    server.prev_err_count = server.stat_total_error_replies;
-
-    // Record the peak of memory here, before the next command evicts keys. If nothing was allocated
-    // there is no new peak.
-    if has_allocated_since(&mut server.stat_peak_mark) {
-        let zmalloc_used = zmalloc_used_memory();
-        if zmalloc_used > server.stat_peak_memory {
-            server.stat_peak_memory = zmalloc_used;
-        }
-    }
-
-    afterCommand(server);
 }
 
 /// Sends the command that `call` has executed, in the role of `real_cmd`, to the clients in MONITOR,
@@ -2325,8 +2402,8 @@ fn reject_denied_command(server: &mut Server, c: ClientId, argv: &Args, denied: 
 /// Tells whether `refuse_command` may have something against a command, or something to do before
 /// it. It asks for no more than whether there is a reason to look.
 #[inline(always)]
-fn may_be_refused(server: &Server, cmd: CommandId, client_flags: u64) -> bool {
-    let writes = server.commands[cmd].flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
+fn may_be_refused(server: &Server, cmd: CommandId, cmd_flags: u64, client_flags: u64) -> bool {
+    let writes = cmd_flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
     server.maxmemory != 0
         || server.masterhost.is_some()
         || server.loading
@@ -2547,6 +2624,7 @@ fn refuse_command(
 /// `C_ERR`: the client is gone or about to go (QUIT, the link to our master), and the caller reads
 /// no more of its commands. A command that was rejected got its reply, and is no reason to stop:
 /// `C_OK`.
+#[inline(always)]
 pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     // EXEC and EVAL execute by `call`. So nobody is here from within one, but clients that a slow
     // script lets be served.
@@ -2557,8 +2635,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
 
     // What our master may send is not what a client may send, and a newer master sends more than we
     // know.
-    let client_flags = server.clients[c].flags;
-    if client_flags & CLIENT_MASTER != 0 {
+    if server.clients[c].flags & CLIENT_MASTER != 0 {
         if let Some(processed) = process_newer_command(server, c, argv) {
             return processed;
         }
@@ -2588,26 +2665,12 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     let client = &mut server.clients[c];
     client.cmd = found;
     client.lastcmd = found;
+    let (mut client_flags, user) = (client.flags, client.user);
     let Some(cmd) = found else {
-        let mut args = Vec::new();
-        for arg in argv.iter().skip(1) {
-            if args.len() >= 128 {
-                break;
-            }
-            let arg = c_str(arg);
-            let shown = &arg[..arg.len().min(128 - args.len())];
-            sdscatprintf!(args, "`{}`, ", B(shown));
-        }
-        let text = bformat!(
-            "unknown command `{}`, with args beginning with: {}",
-            B(c_str(argv.get(0))),
-            B(&args)
-        );
-        rejectCommandFormat(server, c, argv, text);
+        reject_unknown_command(server, c, argv);
         return C_OK;
     };
-    let commands = &server.commands;
-    let command = &commands[cmd];
+    let command = &server.commands[cmd];
     let argc = argv.len() as i64;
     let arity = i64::from(command.arity);
     if (arity > 0 && arity != argc) || argc < -arity {
@@ -2624,7 +2687,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     }
 
     // Reject what the user may not do.
-    if let Err(denied) = ACLCheckAllPerm(server, c, cmd, argv) {
+    let cmd_flags = command.flags;
+    if let Err(denied) = check_user_perm(server, user, cmd, argv) {
         reject_denied_command(server, c, argv, denied);
         return C_OK;
     }
@@ -2632,10 +2696,11 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     // The checks whose reasons are rare stand in a function of their own, which is called if there
     // is such a reason: most commands pass by on a few words of the server and the client.
     let is_exec = cmd == server.commands.execCommand;
-    if (may_be_refused(server, cmd, client_flags) || is_exec)
-        && let Some(result) = refuse_command(server, c, argv, cmd, client_flags)
-    {
-        return result;
+    if may_be_refused(server, cmd, cmd_flags, client_flags) || is_exec {
+        if let Some(result) = refuse_command(server, c, argv, cmd, client_flags) {
+            return result;
+        }
+        client_flags = server.clients[c].flags;
     }
 
     // Execute it, or queue it.
@@ -2650,16 +2715,32 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         queueMultiCommand(server, c, argv);
         addReply(server, c, shared::queued);
     } else {
-        call(server, c, argv, CMD_CALL_FULL);
-        // The command may have ended the client.
-        if let Some(client) = server.clients.get_mut(c) {
-            client.woff = server.master_repl_offset;
-        }
+        call_in_line(server, c, argv, (cmd, client_flags), CMD_CALL_FULL, true);
         if !server.ready_keys.is_empty() {
             handleClientsBlockedOnKeys(server);
         }
     }
     C_OK
+}
+
+/// Rejects a command that there is not.
+#[cold]
+fn reject_unknown_command(server: &mut Server, c: ClientId, argv: &Args) {
+    let mut args = Vec::new();
+    for arg in argv.iter().skip(1) {
+        if args.len() >= 128 {
+            break;
+        }
+        let arg = c_str(arg);
+        let shown = &arg[..arg.len().min(128 - args.len())];
+        sdscatprintf!(args, "`{}`, ", B(shown));
+    }
+    let text = bformat!(
+        "unknown command `{}`, with args beginning with: {}",
+        B(c_str(argv.get(0))),
+        B(&args)
+    );
+    rejectCommandFormat(server, c, argv, text);
 }
 
 // ====================== Error lookup and execution =====================

@@ -13,7 +13,7 @@ use std::os::fd::RawFd;
 
 use crate::acl::{ACLLogEntry, KeyPattern, Users};
 use crate::ae::{AeState, EventLoop};
-use crate::args::{ArgRange, Args, Argv, CommandPrefetch};
+use crate::args::{ArgRange, Args, Argv};
 pub use crate::clients::{ClientId, Clients};
 use crate::connection::{ConnId, Net};
 use crate::ds::adlist::{List, ListNode};
@@ -491,6 +491,7 @@ pub struct RedisDb {
 
 impl RedisDb {
     /// Returns the value behind a handle. Panics with the caller's place if the handle is stale.
+    #[inline(always)]
     #[track_caller]
     pub fn get(&self, o: KeyRef) -> ValueRef<'_> {
         self.dict.get(o)
@@ -636,9 +637,8 @@ pub struct InputState {
     /// Bytes in `querybuf` that were read before the client's turn in the event loop came, and not
     /// accounted for yet.
     pub read_ahead: usize,
-    /// The command at the start of `querybuf` and the hash of its key, as far as they are known
-    /// already.
-    pub prefetch: CommandPrefetch,
+    /// The command at the start of `querybuf`, if it was looked for before the client's turn.
+    pub(crate) lookahead: Option<Box<crate::lookahead::Lookahead>>,
 }
 
 /// `client`: a connection, or one of the clients without one (the cached master, a loader's).

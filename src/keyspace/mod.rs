@@ -86,7 +86,7 @@ mod table;
 mod value;
 
 pub use block::{AggregateType, Entry, KeyEntry};
-pub use table::{AggregateGuard, KeyRef, Keyspace, KeyspaceIter};
+pub use table::{AggregateGuard, KeyGuess, KeyRef, Keyspace, KeyspaceIter};
 pub use value::*;
 
 #[cfg(test)]

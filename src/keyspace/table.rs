@@ -35,6 +35,31 @@ pub struct KeyRef {
 }
 // ANCHOR_END: KeyRef
 
+/// What is known of a key before it is looked up: its hash, and, behind the second stage of
+/// prefetching, the entry that may be its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KeyGuess {
+    hash: u64,
+    /// The entry; 0 for none.
+    payload: u64,
+    /// The keyspace's count of removals and moves when the entry was found.
+    epoch: u64,
+}
+
+impl KeyGuess {
+    /// Makes the guess of which no more than the key's hash is known.
+    #[inline]
+    pub fn new(hash: u64) -> KeyGuess {
+        KeyGuess { hash, payload: 0, epoch: 0 }
+    }
+
+    /// Returns the key's hash.
+    #[inline]
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
 /// The keys of one database: `db->dict` and `db->expires`.
 ///
 /// `expires` is a second table over the same entries: those that have a time of expiry.
@@ -167,16 +192,44 @@ impl Keyspace {
         self.dict.prefetch_bucket(hash);
     }
 
-    /// Prefetches the entry that may be the key's, and returns it: the second stage, when the bucket
-    /// has come. The third is [`Entry::prefetch_value`]. `None`: there is no such key, or one whose
-    /// bucket has not been looked at.
+    /// Prefetches the entry that may be the key's, and notes it in the guess: the second stage, when
+    /// the bucket has come. The third is [`Entry::prefetch_value`]. It notes none if there is no such
+    /// key, or one whose bucket has not been looked at.
     #[inline(always)]
-    pub fn prefetch_entry(&self, hash: u64) -> Option<Entry<'_>> {
-        let payload = self.dict.candidate(hash)?;
+    pub fn prefetch_entry(&self, guess: &mut KeyGuess) {
+        let Some(payload) = self.dict.candidate(guess.hash) else { return };
         prefetch(payload as usize);
         prefetch(payload as usize + 32);
-        // SAFETY: the payload is in the table, which is borrowed for as long as the entry.
-        Some(unsafe { entry_at(payload) })
+        (guess.payload, guess.epoch) = (payload, self.epoch);
+    }
+
+    /// Returns the entry that may be the key's, if one was noted, and nothing was removed or moved
+    /// since.
+    #[inline(always)]
+    pub fn guessed(&self, guess: &KeyGuess) -> Option<Entry<'_>> {
+        if guess.epoch != self.epoch || guess.payload == 0 {
+            return None;
+        }
+        // SAFETY: the payload was in our table when the guess noted it, and nothing has left the
+        // table since. The entry can't leave while `self` is borrowed.
+        Some(unsafe { entry_at(guess.payload) })
+    }
+
+    /// Finds a key of which something is known. A right guess saves the search.
+    #[inline(always)]
+    pub fn find_guessed(&self, key: &[u8], guess: &KeyGuess) -> Option<KeyRef> {
+        match self.guessed(guess) {
+            Some(entry) if short_eq(entry.key(), key) => {
+                Some(KeyRef { payload: guess.payload, hash: guess.hash, epoch: self.epoch })
+            }
+            _ => self.search(key, guess.hash),
+        }
+    }
+
+    /// Does what [`find_hashed`](Self::find_hashed) does, for callers that mostly need no search.
+    #[inline(never)]
+    fn search(&self, key: &[u8], hash: u64) -> Option<KeyRef> {
+        self.find_hashed(key, hash)
     }
 
     /// Returns the key.

@@ -473,8 +473,53 @@ fn samples_are_keys() {
     for n in 0..1200u32 {
         let h = ks.hash(&n.to_be_bytes());
         ks.prefetch_bucket(h);
-        if let Some(entry) = ks.prefetch_entry(h) {
+        let mut guess = KeyGuess::new(h);
+        ks.prefetch_entry(&mut guess);
+        if let Some(entry) = ks.guessed(&guess) {
             entry.prefetch_value();
         }
     }
+}
+
+/// A guess saves the search where it is right, and never finds what a search would not.
+#[test]
+fn guesses_find_what_a_search_finds() {
+    let mut ks = Keyspace::new(HashSeed::random());
+    let mut guesses = Vec::new();
+    for n in 0..300u32 {
+        let key = n.to_be_bytes();
+        if n % 3 != 0 {
+            ks.add(&key, Value::Int(n as i64));
+        }
+    }
+    for n in 0..300u32 {
+        let mut guess = KeyGuess::new(ks.hash(&n.to_be_bytes()));
+        ks.prefetch_entry(&mut guess);
+        guesses.push((n.to_be_bytes(), guess));
+    }
+    // Only the first buckets of chains are looked at.
+    let right = guesses
+        .iter()
+        .filter(|(key, guess)| ks.guessed(guess).is_some_and(|entry| entry.key() == key));
+    assert!(right.count() > 150);
+    let check = |ks: &Keyspace, guesses: &[([u8; 4], KeyGuess)]| {
+        for (key, guess) in guesses {
+            let (found, searched) = (ks.find_guessed(key, guess), ks.find(key));
+            assert_eq!(found.map(|k| ks.key(k)), searched.map(|k| ks.key(k)));
+            // With a guess about another key.
+            assert_eq!(ks.find_guessed(b"none of them", guess).map(|k| ks.key(k)), None);
+        }
+    };
+    check(&ks, &guesses);
+    // Removed and moved entries: the guesses are of no use any more.
+    let k = ks.find(&1u32.to_be_bytes()).unwrap();
+    drop(ks.remove(k));
+    assert!(guesses.iter().all(|(_, guess)| ks.guessed(guess).is_none()));
+    check(&ks, &guesses);
+    let k = ks.find(&2u32.to_be_bytes()).unwrap();
+    ks.set_value(k, &[b'x'; 1000][..]);
+    check(&ks, &guesses);
+    // Another keyspace takes them for nothing.
+    let other = Keyspace::new(HashSeed::random());
+    assert!(guesses.iter().all(|(key, guess)| other.find_guessed(key, guess).is_none()));
 }

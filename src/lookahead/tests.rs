@@ -30,12 +30,14 @@ fn members_are_looked_for_ahead_in_tables_only() {
         let argv = Argv::new(command);
         let qb = argv.as_args().raw().unwrap().to_vec();
         let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
-        parse_command(&qb, 0, &limits, &mut ranges).unwrap();
+        let (argc, ..) = parse_command(&qb, 0, &limits, &mut ranges, 0).unwrap();
+        ranges.truncate(argc);
         let (commands, dict) = (&server.commands, &server.db[0].dict);
         let mut command = NamedCommand::default();
         let mut last = LastLookup { command: &mut command, key: b"", hash: 0 };
-        let found = prefetch_command(commands, dict, &qb, &ranges, &mut last);
-        let entry = dict.prefetch_entry(found.key_hash?)?;
+        let mut found = prefetch_command(commands, dict, &qb, &ranges, &mut last);
+        dict.prefetch_entry(&mut found.key);
+        let entry = dict.guessed(&found.key)?;
         let value = aggregate_of(commands, entry, &qb, &ranges, found.cmd)?;
         let (_, hash) = prefetch_member_bucket(value, &qb, &ranges)?;
         let mut candidates = 0;
@@ -86,14 +88,15 @@ fn members_are_looked_for_ahead_in_tables_only() {
     }
     let mut lookahead = Lookahead::begin(server, c);
     let mut found = 0;
-    while server[c].input.qb_pos < qb.len() && lookahead.has_next(server, c, &qb) {
-        lookahead.take_next(server, c, &qb);
+    assert!(lookahead.search(server, c, &qb));
+    while lookahead.next(server, c, &qb).is_some() {
         found += 1;
     }
     assert_eq!((found, server[c].input.qb_pos), (6, qb.len()));
 }
 
-/// A command's name is not taken for another one where the buffer ends soon behind it.
+/// A command's name is not taken for another one where the buffer ends soon behind it, and neither
+/// is an empty or a long one.
 #[test]
 fn names_near_the_end_of_the_buffer() {
     let mut f = Fixture::new();
@@ -101,11 +104,49 @@ fn names_near_the_end_of_the_buffer() {
     crate::server::populateCommandTable(&mut server.commands);
     server.commands.rename(b"set", b"s").unwrap();
     server.commands.rename(b"get", b"g").unwrap();
-    let mut last = NamedCommand::default();
-    for name in ["s", "g"] {
-        let qb = format!("*2\r\n$1\r\n{name}\r\n$0\r\n");
-        let found = prefetch_first_command(server, c, qb.as_bytes(), &mut last).cmd;
-        let named = server.commands.lookup(name.as_bytes());
-        assert!(found.is_none() || found == named, "{name}");
+    let names = ["s", "g", "", "ping", "PING", "pin", "zrangebyscore", "", "zrangebylex", "x"];
+    for (name, key) in names.into_iter().flat_map(|name| [(name, ""), (name, "$0\r\n\r\n")]) {
+        let argc = if key.is_empty() { 1 } else { 2 };
+        let qb = format!("*{argc}\r\n${}\r\n{name}\r\n{key}", name.len());
+        find_first_command(server, c, qb.as_bytes());
+        let (_, _, lookahead) = server.input_scratch.ahead.pop().unwrap();
+        let [found] = &lookahead.batch[..] else { panic!("{name} is a whole command") };
+        assert_eq!(found.known.cmd, server.commands.lookup(name.as_bytes()), "{name}");
+    }
+}
+
+/// What is no plain and whole command is left to the C's parsers, wherever it is cut.
+#[test]
+fn headers_that_are_not_as_we_would_write_them() {
+    for (line, n) in [
+        ("$0\r\n", Some(0)),
+        ("$9\r\n", Some(9)),
+        ("$10\r\n", Some(10)),
+        ("$99\r\nx", Some(99)),
+        ("$100\r\n", Some(100)),
+        ("$16384\r\nxxxxx", Some(16384)),
+        ("$1234567890\r\n", Some(1_234_567_890)),
+        ("*1\r\n", None),
+        ("$00\r\nxx", None),
+        ("$01\r\nxx", None),
+        ("$-1\r\nxx", None),
+        ("$:\r\nxxx", None),
+        ("$1:\r\nxx", None),
+        ("$:1\r\nxx", None),
+        ("$/\r\nxxx", None),
+        ("$1\n\nxxx", None),
+        ("$1\r\rxxx", None),
+        ("$10\n\nxx", None),
+        ("$10\r\rxx", None),
+        ("$\r\nxxxx", None),
+        ("$12345678901\r\n", None),
+    ] {
+        let parsed = parse_header(line.as_bytes(), b'$');
+        let end_of_line = line.rfind('\n').unwrap_or(line.len() - 1);
+        let behind = &line[end_of_line + 1..];
+        assert_eq!(parsed, n.map(|n| (n, behind.as_bytes())), "{line:?}");
+        for end in 0..end_of_line {
+            assert_eq!(parse_header(&line.as_bytes()[..end], b'$'), None, "{line:?} up to {end}");
+        }
     }
 }

@@ -246,11 +246,12 @@ pub fn psetexCommand(server: &mut Server, c: ClientId, argv: &Args) {
 // ANCHOR: getGenericCommand
 /// Replies with the value of the first argument. `C_ERR`: it is no string, and the reply was that.
 fn getGenericCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
+    let db = server[c].db;
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return C_OK };
-    if checkType(server, c, o, OBJ_STRING) {
+    if server.db[db].dict.type_of(o) != OBJ_STRING {
+        checkType(server, c, o, OBJ_STRING);
         return C_ERR;
     }
-    let db = server[c].db;
     addReplyBulk(&mut server.clients, c, server.db[db].get(o));
     C_OK
 }
