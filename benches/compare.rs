@@ -8,6 +8,10 @@
 //! good as it. A server runs on CPU 0 and the load on CPU 1, where there are two. CPU time is the
 //! scheduler's own (`/proc/PID/schedstat`), so that a client that is slow does not count. Absolute
 //! figures mean little on a shared machine; ratios within one run do.
+//!
+//! The rows `instructions-...` count the instructions that a server executes for a command, outside
+//! of the kernel, under callgrind. They are nearly the same on every machine and in every run, but
+//! know nothing of waiting for memory. They need valgrind, and take a minute for each server.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
@@ -27,24 +31,22 @@ struct Server {
 
 impl Server {
     fn start(binary: &str, dir: &Path, args: &[&str]) -> Server {
+        Server::start_under(&[], binary, dir, args)
+    }
+
+    /// Starts a server by the program and the arguments in `under`. What is written to the standard
+    /// error goes to the file `stderr` in its folder.
+    fn start_under(under: &[&str], binary: &str, dir: &Path, args: &[&str]) -> Server {
         std::fs::create_dir_all(dir).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let child = Command::new("taskset")
-            .args([
-                "-c",
-                "0",
-                binary,
-                "--port",
-                &port.to_string(),
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ])
+            .args(["-c", "0"])
+            .args(under)
+            .args([binary, "--port", &port.to_string(), "--save", "", "--appendonly", "no"])
             .args(args)
             .current_dir(dir)
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(std::fs::File::create(dir.join("stderr")).unwrap())
             .spawn()
             .expect("taskset and the server");
         let server = Server { port, dir: dir.to_path_buf(), child };
@@ -123,6 +125,11 @@ const NUMBER: &str = "############";
 impl Load {
     /// Runs it; the server's CPU time per operation in nanoseconds.
     fn run(&self, server: &Server) -> f64 {
+        self.run_some(server, self.requests)
+    }
+
+    /// Runs it with another number of requests.
+    fn run_some(&self, server: &Server, requests: usize) -> f64 {
         let mut conns: Vec<(TcpStream, Vec<u8>)> = (0..self.conns)
             .map(|_| {
                 let s = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
@@ -157,7 +164,7 @@ impl Load {
         let before = server.cpu_ns();
         let mut done = 0;
         let mut buf = vec![0; 1 << 18];
-        while done < self.requests {
+        while done < requests {
             // All connections ask, then all are answered: the server always finds many of them
             // ready.
             for (sock, request) in &mut conns {
@@ -331,6 +338,38 @@ enum Row {
     Restart(Data),
     /// Wall time from REPLICAOF to a replica in sync.
     FullSync(Data),
+    /// Instructions per operation, after a preparation.
+    Instructions {
+        prepare: Vec<Load>,
+        load: Load,
+    },
+}
+
+/// Tells whether rows of instructions can be measured.
+fn has_valgrind() -> bool {
+    Command::new("valgrind").arg("--version").stdout(Stdio::null()).status().is_ok()
+}
+
+/// Returns the number of instructions that a server executes from its start to its end, if it is
+/// sent a load of so many requests.
+fn count_instructions(
+    binary: &str,
+    dir: &Path,
+    prepare: &[Load],
+    load: &Load,
+    requests: usize,
+) -> f64 {
+    let out = format!("--callgrind-out-file={}", dir.join("callgrind.out").display());
+    let mut server = Server::start_under(&["valgrind", "--tool=callgrind", &out], binary, dir, &[]);
+    for load in prepare {
+        load.run(&server);
+    }
+    load.run_some(&server, requests);
+    server.call(&["SHUTDOWN", "NOSAVE"]);
+    server.child.wait().unwrap();
+    let text = std::fs::read_to_string(dir.join("stderr")).unwrap();
+    let total = text.lines().find_map(|l| l.split_once("Collected :")).expect("callgrind's total");
+    total.1.trim().parse().unwrap()
 }
 
 /// Keys of ten elements.
@@ -406,6 +445,23 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
     for (name, replicas) in [("set-p16-2-replicas", 2), ("set-p16-10-replicas", 10)] {
         let (prepare, load) = (vec![fill(set, keys)], load(set, 16, 1_000_000, keys));
         rows.insert(name, Row::Ops { prepare, load, replicas });
+    }
+    // Two such loads are run, and the difference counts: starting and filling don't.
+    let few = 100_000 / scale as u64;
+    for (name, pipeline, command, filled) in [
+        ("instructions-ping-p1", 1, "PING", None),
+        ("instructions-get-p1", 1, "GET key:############", Some(set)),
+        ("instructions-get-p16", 16, "GET key:############", Some(set)),
+        ("instructions-set-p16", 16, set, Some(set)),
+        ("instructions-incr-p16", 16, "INCR ctr:############", None),
+        ("instructions-hset-p16", 16, "HSET hash f:############ xxxxxxxxxxxxxxxx", None),
+        ("instructions-sadd-p16", 16, "SADD set m:############", None),
+        ("instructions-zadd-p16", 16, "ZADD zset ############ m:############", None),
+        ("instructions-lpush-p16", 16, "LPUSH list xxxxxxxxxxxxxxxx", None),
+    ] {
+        let prepare = filled.into_iter().map(|command| fill(command, few)).collect();
+        let load = Load { requests: few as usize, ..load(command, pipeline, 0, few) };
+        rows.insert(name, Row::Instructions { prepare, load });
     }
     rows.insert("incr-p16", ops(vec![], load("INCR ctr:############", 16, 1_000_000, keys)));
     rows.insert("lpush-p16", ops(vec![], load("LPUSH list xxxxxxxxxxxxxxxx", 16, 1_000_000, 1)));
@@ -584,6 +640,13 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
             let _replica = replica_of(&server, binary, &dir.join("replica"));
             start.elapsed().as_secs_f64() * 1e3
         }
+        Row::Instructions { prepare, load } => {
+            let count = |name: &str, requests| {
+                count_instructions(binary, &dir.join(name), prepare, load, requests)
+            };
+            let (few, many) = (load.requests / 5, load.requests + load.requests / 5);
+            (count("many", many) - count("few", few)) / load.requests as f64
+        }
     }
 }
 
@@ -638,8 +701,14 @@ fn main() {
         .iter()
         .filter(|(name, _)| wanted.is_empty() || wanted.iter().any(|w| w == *name))
     {
+        let counted = matches!(row, Row::Instructions { .. });
+        if counted && !has_valgrind() {
+            println!("{name:20}  skipped: there is no valgrind");
+            continue;
+        }
         let mut results = vec![Vec::new(); servers.len()];
-        for rep in 0..reps {
+        // Counting again would give nearly the same.
+        for rep in 0..if counted { 1 } else { reps } {
             let order: Vec<usize> = if rep % 2 == 0 {
                 (0..servers.len()).collect()
             } else {
@@ -658,6 +727,7 @@ fn main() {
             Row::Memory { .. } => "bytes each",
             Row::Save(_) | Row::Restart(_) => "cpu ms",
             Row::FullSync(_) => "ms",
+            Row::Instructions { .. } => "instructions",
         };
         print!("{name:20}");
         for (i, (server, _)) in servers.iter().enumerate() {

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use crate::args::Args;
 use crate::db::{getKeysFromCommand, keys_in_command_table};
 use crate::ds::adlist::{listNext, listRewind};
-use crate::ds::glob::stringmatchlen;
+use crate::ds::glob::{Glob, stringmatchlen};
 use crate::log::*;
 use crate::networking::*;
 use crate::object::getLongFromObjectOrReply;
@@ -127,7 +127,7 @@ pub struct KeyPattern {
 }
 
 /// What is left of a pattern when its first bytes were compared.
-#[derive(Copy, Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 enum Rest {
     /// Nothing: one star follows the bytes that were compared.
     Anything,
@@ -135,8 +135,10 @@ enum Rest {
     Prefix(usize),
     /// No special characters at all: the pattern matches itself.
     Literal,
-    /// Anything else, behind so many bytes without special characters.
-    Pattern(usize),
+    /// Anything else, taken apart.
+    Glob(Glob),
+    /// A pattern that can't be taken apart.
+    Pattern,
 }
 
 /// Returns the first eight bytes of a key as a word, with zeros behind a shorter one.
@@ -158,10 +160,9 @@ impl KeyPattern {
         let rest = match &text[plain..] {
             [] => Rest::Literal,
             // A star alone matches no empty key.
-            _ if plain == 0 => Rest::Pattern(0),
-            [b'*'] if plain == compared => Rest::Anything,
-            [b'*'] => Rest::Prefix(plain),
-            _ => Rest::Pattern(plain),
+            [b'*'] if plain > 0 && plain == compared => Rest::Anything,
+            [b'*'] if plain > 0 => Rest::Prefix(plain),
+            _ => Glob::new(text).map_or(Rest::Pattern, Rest::Glob),
         };
         KeyPattern {
             text: text.to_vec(),
@@ -176,16 +177,12 @@ impl KeyPattern {
     #[inline]
     fn matches(&self, key: &[u8], head: u64) -> bool {
         head & self.mask == self.head
-            && match self.rest {
+            && match &self.rest {
                 Rest::Anything => true,
-                Rest::Prefix(plain) => key.starts_with(&self.text[..plain]),
+                Rest::Prefix(plain) => key.starts_with(&self.text[..*plain]),
                 Rest::Literal => key == self.text,
-                // A key that ends where the special characters begin is left to `stringmatchlen`.
-                Rest::Pattern(plain) if key.len() > plain => {
-                    key.starts_with(&self.text[..plain])
-                        && stringmatchlen(&self.text[plain..], &key[plain..], false)
-                }
-                Rest::Pattern(_) => stringmatchlen(&self.text, key, false),
+                Rest::Glob(glob) => glob.matches(key),
+                Rest::Pattern => stringmatchlen(&self.text, key, false),
             }
     }
 }
@@ -1775,9 +1772,13 @@ mod tests {
             (0..rng.below(max)).map(|_| chars[rng.below(chars.len() as u64) as usize]).collect()
         };
         let mut matched = 0;
-        for _ in 0..200_000 {
-            let mut pattern = text(b"aaab\xff", 14);
-            pattern.extend(text(b"a*?[]\\^-\0", 3));
+        for i in 0..300_000 {
+            let (chars, specials) = match i % 3 {
+                0 => (&b"aab*"[..], &b"*"[..]),
+                _ => (&b"aaab\xff"[..], &b"a*?[]\\^-\0"[..]),
+            };
+            let mut pattern = text(chars, 14);
+            pattern.extend(text(specials, 3));
             let mut key = text(b"aaaaab\0\xff", 14);
             if pattern.len() > 6 && key.first() == Some(&b'b') {
                 key = [&pattern, &key[..]].concat();

@@ -8,6 +8,7 @@
 
 use std::ops::Index;
 
+use crate::ds::siphash::HashSeed;
 use crate::keyspace::KeyGuess;
 use crate::server_h::CommandId;
 
@@ -39,6 +40,18 @@ pub struct CommandPrefetch {
     pub key_arg: usize,
     /// The hash of the first key, and where its entry may be.
     pub key: KeyGuess,
+    /// A member that the command names, if the key's value is a table.
+    pub member: Option<MemberHash>,
+}
+
+/// The hash of an argument that is a member of a table.
+#[derive(Copy, Clone)]
+pub struct MemberHash {
+    /// Which argument it is.
+    pub arg: usize,
+    /// The seed of the table.
+    pub seed: HashSeed,
+    pub hash: u64,
 }
 
 impl<'a> Args<'a> {
@@ -106,6 +119,13 @@ impl<'a> Args<'a> {
         }
         let r = self.ranges[known.key_arg];
         Some((self.buf.as_ptr().addr() + r.start, r.len, known.key))
+    }
+
+    /// Returns the hash of argument `i` under a table's seed, where it was computed ahead.
+    #[inline(always)]
+    pub fn member_hash(&self, i: usize, seed: &HashSeed) -> Option<u64> {
+        let member = self.known?.member.as_ref()?;
+        if member.arg == i && member.seed == *seed { Some(member.hash) } else { None }
     }
 
     /// Returns an owned copy.

@@ -102,6 +102,18 @@ impl Clients {
         client
     }
 
+    /// Returns the client to change, and the queue of those that have something to send.
+    #[inline(always)]
+    #[track_caller]
+    pub fn with_pending_write(&mut self, c: ClientId) -> (&mut Client, &mut Vec<ClientId>) {
+        match self.slots.get_mut(c.index()) {
+            Some(Slot { id, client: Some(client) }) if *id == c => {
+                (client, &mut self.clients_pending_write)
+            }
+            _ => stale(),
+        }
+    }
+
     /// Tells whether the client still exists.
     #[inline]
     pub fn contains(&self, c: ClientId) -> bool {

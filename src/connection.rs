@@ -351,6 +351,7 @@ pub fn connRead(net: &mut Net, conn: ConnId, buf: &mut [u8]) -> io::Result<usize
 }
 
 /// Reads up to `max` bytes to the end of `buf`, as `connRead` does.
+#[inline]
 pub fn conn_read_append(
     net: &mut Net,
     conn: ConnId,
@@ -455,9 +456,23 @@ fn same_handler(a: Option<ConnectionCallbackFunc>, b: Option<ConnectionCallbackF
     }
 }
 
-/// Tells whether `func` is the read handler.
-pub(crate) fn read_handler_is(net: &Net, conn: ConnId, func: ConnectionCallbackFunc) -> bool {
-    net.contains(conn) && same_handler(Some(func), net.get(conn).read_handler)
+/// Returns the private data of a connection that is connected, and whose read handler is `func`.
+#[inline]
+pub(crate) fn connected_reader(
+    net: &Net,
+    conn: ConnId,
+    func: ConnectionCallbackFunc,
+) -> Option<u64> {
+    match net.slots.get(conn.index()) {
+        Some(Slot { id, conn: Some(connection) })
+            if *id == conn
+                && connection.state == CONN_STATE_CONNECTED
+                && same_handler(Some(func), connection.read_handler) =>
+        {
+            Some(connection.private_data)
+        }
+        _ => None,
+    }
 }
 
 /// Returns the last error, in words.

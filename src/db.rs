@@ -55,6 +55,12 @@ impl KeyHashHint {
         KeyHashHint { address, len, guess }
     }
 
+    /// Makes it be about nothing: no key is at address 0.
+    #[inline]
+    pub fn forget(&mut self) {
+        self.address = 0;
+    }
+
     /// Tells whether it is about these very bytes.
     #[inline(always)]
     fn is_about(&self, key: &[u8]) -> bool {
@@ -73,13 +79,10 @@ pub fn hash_key(server: &Server, db: usize, key: &[u8]) -> u64 {
 #[inline(always)]
 pub fn find_key(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     let (hint, dict) = (&server.key_hash_hint, &server.db[db].dict);
-    if hint.is_about(key) { dict.find_guessed(key, &hint.guess) } else { find_unknown(dict, key) }
-}
-
-/// Finds a key of which nothing is known.
-#[inline(never)]
-fn find_unknown(dict: &Keyspace, key: &[u8]) -> Option<KeyRef> {
-    dict.find(key)
+    if hint.is_about(key) {
+        return dict.find_guessed(key, &hint.guess);
+    }
+    dict.find_guessed(key, &KeyGuess::new(dict.hash(key)))
 }
 
 /// Returns the LFU field of a value that is accessed now: the counter first decays for the time it
@@ -311,12 +314,27 @@ pub fn dbOverwrite<'a>(
 }
 
 /// Replaces the value of an entry that was looked up already: `dbOverwrite` without the search.
+#[inline(always)]
 pub fn overwrite_value<'a>(
     server: &mut Server,
     db: usize,
     o: KeyRef,
     val: impl Into<Value<'a>>,
 ) -> KeyRef {
+    let val = val.into();
+    // The common case: a short string that was as long before.
+    if let Value::Str(v) = val
+        && server.maxmemory_policy & MAXMEMORY_FLAG_LFU == 0
+        && server.db[db].dict.set_in_place(o, v, server.lruclock)
+    {
+        return o;
+    }
+    overwrite_any_value(server, db, o, val)
+}
+
+/// Does what [`overwrite_value`] does, for any value.
+#[inline(never)]
+fn overwrite_any_value(server: &mut Server, db: usize, o: KeyRef, val: Value) -> KeyRef {
     // The new value counts as accessed now. With an LFU policy it inherits the old value's
     // frequency: it is the key that is popular, and a counter set back by each SET would make the
     // most written keys the first to be evicted.
@@ -341,6 +359,7 @@ pub fn overwrite_value<'a>(
 /// 2. The key becomes persistent, unless `keepttl`.
 ///
 /// `c` is the client whose command sets the key, `None` if it is not a client's command.
+#[inline(always)]
 pub fn genericSetKey<'a>(
     server: &mut Server,
     c: Option<ClientId>,

@@ -27,9 +27,9 @@
 
 use std::mem::{swap, take};
 
-use crate::args::{ArgRange, Args, CommandPrefetch};
+use crate::args::{ArgRange, Args, CommandPrefetch, MemberHash};
 use crate::connection::*;
-use crate::ds::dict::dictGetHash;
+use crate::ds::dict::dict_seed;
 use crate::ds::siphash::siphash;
 use crate::keyspace::{AggregateRef, Entry, KeyGuess, Keyspace, ValueRef};
 use crate::networking::*;
@@ -129,8 +129,17 @@ struct ParseLimits {
 
 impl ParseLimits {
     /// Returns the limits that hold for a client now.
-    #[inline(never)]
+    #[inline(always)]
     fn of(server: &Server, client: &Client) -> ParseLimits {
+        if client.authenticated && client.flags & CLIENT_MASTER == 0 {
+            return ParseLimits::of_anyone(server.proto_max_bulk_len);
+        }
+        ParseLimits::of_master_or_stranger(server, client)
+    }
+
+    /// Returns the limits that hold for our master, or for a client that is not authenticated.
+    #[inline(never)]
+    fn of_master_or_stranger(server: &Server, client: &Client) -> ParseLimits {
         let mut limits = ParseLimits::of_anyone(server.proto_max_bulk_len);
         // A master has accepted the argument under its own limit, as `processMultibulkBuffer` says.
         if client.flags & CLIENT_MASTER != 0 {
@@ -178,12 +187,11 @@ pub(crate) struct Lookahead {
 impl Lookahead {
     /// Begins with the command that was found when the client was read, if that was ahead of its
     /// turn, and with the arguments of a command of which a part was parsed in an earlier call.
-    #[inline]
-    pub(crate) fn begin(server: &mut Server, c: ClientId) -> Box<Lookahead> {
-        let client = &mut server.clients[c];
+    #[inline(always)]
+    pub(crate) fn begin(client: &mut Client, scratch: &mut InputScratch) -> Box<Lookahead> {
         let mut lookahead = match client.input.lookahead.take() {
             Some(lookahead) => lookahead,
-            None => server.input_scratch.lookaheads.pop().unwrap_or_default(),
+            None => scratch.lookaheads.pop().unwrap_or_default(),
         };
         if client.multibulklen > 0 {
             swap(&mut lookahead.parsing, &mut client.input.qb_args);
@@ -231,11 +239,7 @@ impl Lookahead {
         qb: &'a [u8],
     ) -> Option<Args<'a>> {
         let x = self.batch.get(self.next)?;
-        let client = &server.clients[c];
-        let anyone = client.authenticated
-            && client.flags & CLIENT_MASTER == 0
-            && self.limits == ParseLimits::of_anyone(server.proto_max_bulk_len);
-        if !anyone && self.limits != ParseLimits::of(server, client) {
+        if self.limits != ParseLimits::of(server, &server.clients[c]) {
             return None;
         }
         let client = &mut server.clients[c];
@@ -266,7 +270,7 @@ impl Lookahead {
             self.prefetch_entries(dict);
             self.prefetch_values(dict);
             if self.have_members {
-                prefetch_members(&server.commands, dict, qb, &self.args, &self.batch);
+                prefetch_members(&server.commands, dict, qb, &self.args, &mut self.batch);
             }
         }
         !self.batch.is_empty()
@@ -312,14 +316,12 @@ impl Lookahead {
     fn prefetch_entries(&mut self, dict: &Keyspace) {
         let mut last = KeyGuess::default();
         for x in &mut self.batch {
-            if x.known.key_arg == 0 {
-                continue;
-            }
             if x.known.key.hash() != last.hash() {
-                dict.prefetch_entry(&mut x.known.key);
+                x.prefetch_entry(dict);
                 last = x.known.key;
+            } else {
+                x.known.key = last;
             }
-            x.known.key = last;
         }
     }
 
@@ -335,6 +337,16 @@ impl Lookahead {
                     entry.prefetch_value();
                 }
             }
+        }
+    }
+}
+
+impl ParsedCommand {
+    /// Prefetches the entry of the command's key.
+    #[inline(always)]
+    fn prefetch_entry(&mut self, dict: &Keyspace) {
+        if self.known.key_arg != 0 {
+            dict.prefetch_entry(&mut self.known.key);
         }
     }
 }
@@ -490,7 +502,7 @@ fn prefetch_command<'a>(
         (last.key, last.hash) = (key, dict.hash(key));
         dict.prefetch_bucket(last.hash);
     }
-    CommandPrefetch { cmd, key_arg, key: KeyGuess::new(last.hash) }
+    CommandPrefetch { cmd, key_arg, key: KeyGuess::new(last.hash), member: None }
 }
 
 /// Looks up the command with this name.
@@ -530,12 +542,12 @@ fn prefetch_members(
     dict: &Keyspace,
     qb: &[u8],
     ranges: &[ArgRange],
-    batch: &[ParsedCommand],
+    batch: &mut [ParsedCommand],
 ) {
     let mut members = [None; PARSE_AHEAD];
     // Commands of a batch are often about one value.
     let (mut last_entry, mut value) = (None, None);
-    for (member, x) in members.iter_mut().zip(batch) {
+    for (member, x) in members.iter_mut().zip(batch.iter_mut()) {
         let args = &ranges[x.first..][..x.argc];
         let entry = dict.guessed(&x.known.key);
         if entry != last_entry {
@@ -552,7 +564,10 @@ fn prefetch_members(
                 _ => {}
             }
         }
-        *member = value.and_then(|value| prefetch_member_bucket(value, qb, args));
+        if let Some(value) = value {
+            x.known.member = prefetch_member_bucket(value, qb, args);
+            *member = x.known.member.map(|member| (value, member.hash));
+        }
     }
     for (value, hash) in members.into_iter().flatten() {
         match value {
@@ -585,24 +600,27 @@ fn aggregate_of<'a>(
         _ => None,
     }
 }
-/// Prefetches the bucket of the member that a command names, and returns the value with the
-/// member's hash. `None`: the value is no table, or no member is named.
-fn prefetch_member_bucket<'a>(
-    value: AggregateRef<'a>,
+/// Prefetches the bucket of the member that a command names, and returns the member's hash. `None`:
+/// the value is no table, or no member is named.
+fn prefetch_member_bucket(
+    value: AggregateRef<'_>,
     qb: &[u8],
     args: &[ArgRange],
-) -> Option<(AggregateRef<'a>, u64)> {
-    let ([_, _, first, ..], Some(last)) = (args, args.last()) else { return None };
-    let arg = |r: &ArgRange| &qb[r.start..r.start + r.len];
-    let (table, hash) = match value {
-        AggregateRef::Set(SetRef::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
-        AggregateRef::Hash(HashRef::Ht(ht)) => (ht.raw(), dictGetHash(ht, arg(first))),
+) -> Option<MemberHash> {
+    let (first, last) = (2, args.len() - 1);
+    if last < first {
+        return None;
+    }
+    let (table, seed, arg) = match value {
+        AggregateRef::Set(SetRef::Ht(ht)) => (ht.raw(), dict_seed(ht), first),
+        AggregateRef::Hash(HashRef::Ht(ht)) => (ht.raw(), dict_seed(ht), first),
         // Its score stands before the member.
-        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => (&zs.dict, siphash(arg(last), &zs.seed)),
+        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => (&zs.dict, &zs.seed, last),
         _ => return None,
     };
+    let hash = siphash(&qb[args[arg].start..][..args[arg].len], seed);
     table.prefetch_bucket(hash);
-    Some((value, hash))
+    Some(MemberHash { arg, seed: *seed, hash })
 }
 
 /// Reads other clients that have their turn after this one's, finds the first command of each, and
@@ -616,13 +634,11 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             break;
         };
         let conn = ConnId::from_u64(word);
-        if !read_handler_is(&server.net, conn, readQueryFromClient)
-            || connGetState(&server.net, conn) != CONN_STATE_CONNECTED
-        {
-            continue;
-        }
         // Only clients with no request in progress, so that the bytes read begin a command.
-        let other = ClientId::from_u64(connGetPrivateData(&server.net, conn));
+        let Some(other) = connected_reader(&server.net, conn, readQueryFromClient) else {
+            continue;
+        };
+        let other = ClientId::from_u64(other);
         let Some(client) = server.clients.get(other) else { continue };
         if client.flags & (CLIENT_MASTER | CLIENT_SLAVE | CLIENT_STOPS_INPUT) != 0
             || client.querybuf.capacity() != 0
@@ -664,10 +680,16 @@ fn prefetch_first_commands(server: &mut Server, c: ClientId) {
     }
     let mut ahead = take(&mut server.input_scratch.ahead);
     for (_, db, lookahead) in &mut ahead {
-        lookahead.prefetch_entries(&server.db[*db].dict);
+        if let [x] = &mut lookahead.batch[..] {
+            x.prefetch_entry(&server.db[*db].dict);
+        }
     }
     for (_, db, lookahead) in &ahead {
-        lookahead.prefetch_values(&server.db[*db].dict);
+        if let [x] = &lookahead.batch[..]
+            && let Some(entry) = server.db[*db].dict.guessed(&x.known.key)
+        {
+            entry.prefetch_value();
+        }
     }
     for (client, _, lookahead) in ahead.drain(..) {
         server.clients[client].input.lookahead = Some(lookahead);
@@ -679,14 +701,14 @@ fn prefetch_first_commands(server: &mut Server, c: ClientId) {
 /// notes the client among those that are being read ahead.
 #[inline(never)]
 fn find_first_command(server: &mut Server, c: ClientId, qb: &[u8]) {
-    let limits = ParseLimits::of(server, &server.clients[c]);
-    let Server { clients, commands, db, input_scratch, .. } = server;
+    let client = &server.clients[c];
+    let (db, limits) = (client.db, ParseLimits::of(server, client));
+    let Server { commands, db: dbs, input_scratch, .. } = server;
     let mut lookahead = input_scratch.lookaheads.pop().unwrap_or_default();
-    let client = &clients[c];
     lookahead.limits = limits;
-    let (commands, dict) = (&*commands, &db[client.db].dict);
-    lookahead.find_commands(commands, dict, &mut input_scratch.last_command, qb, 0, 1);
-    input_scratch.ahead.push((c, client.db, lookahead));
+    let last = &mut input_scratch.last_command;
+    lookahead.find_commands(commands, &dbs[db].dict, last, qb, 0, 1);
+    input_scratch.ahead.push((c, db, lookahead));
 }
 
 #[cfg(test)]

@@ -258,11 +258,16 @@ pub fn isWatchedKeyExpired(server: &Server, c: ClientId) -> bool {
 }
 
 /// Touches a key: the next EXEC of each client that watches it will fail.
-#[inline]
+#[inline(always)]
 pub fn touchWatchedKey(server: &mut Server, db: usize, key: &[u8]) {
-    if server.db[db].watched_keys.is_empty() {
-        return;
+    if !server.db[db].watched_keys.is_empty() {
+        touch_if_watched(server, db, key);
     }
+}
+
+/// Touches a key of a db in which keys are watched.
+#[inline(never)]
+fn touch_if_watched(server: &mut Server, db: usize, key: &[u8]) {
     let Some(clients) = server.db[db].watched_keys.get(key) else { return };
     for &c in clients {
         server.clients[c].flags |= CLIENT_DIRTY_CAS;

@@ -73,7 +73,7 @@ use crate::server::{
 use crate::server_h::*;
 use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
-use crate::sys::mem::append_framed;
+use crate::sys::mem::{append_framed, append_short};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::trace::trace_client_gone;
 use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
@@ -408,8 +408,12 @@ fn add_reply_to_obuf(clients: &mut Clients, c: ClientId, s: &[u8]) {
 #[inline]
 pub fn addReply(clients: &mut impl AsMut<Clients>, c: ClientId, obj: Shared) {
     let clients = clients.as_mut();
-    let resp = clients[c].resp;
-    add_reply_raw(clients, c, obj.bytes(resp));
+    let (client, pending_write) = clients.with_pending_write(c);
+    let s = obj.bytes(client.resp);
+    match ready_reply_buffer((client, pending_write), c, s.len()) {
+        Some(queued) => append_short(queued, s),
+        None => add_first_reply(clients, c, s),
+    }
 }
 
 /// Adds bytes that are in the form of the protocol already.
@@ -433,27 +437,42 @@ fn reply_buffer_room(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
 }
 
 /// Returns where `len` more bytes go if it is known without a further look that they may be added:
-/// replies are pending already, so the client is queued for writing, and there is room for them.
-/// Nearly all replies of a pipeline but the first are such. `None`: `prepareClientToWrite` has to
-/// decide.
+/// nothing stands against a reply, there is room for it, and the client is queued for writing, or
+/// can be. Nearly all replies are such. `None`: `prepareClientToWrite` has to decide.
 #[inline(always)]
-fn ready_reply_buffer(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
-    let ready = client.flags & NOT_EVERYTHING_IS_SENT == 0
-        && client.conn.is_some()
-        && clientHasPendingReplies(client);
-    if ready { reply_buffer_room(client, len) } else { None }
+fn ready_reply_buffer<'a>(
+    (client, pending_write): (&'a mut Client, &mut Vec<ClientId>),
+    c: ClientId,
+    len: usize,
+) -> Option<&'a mut Vec<u8>> {
+    if client.flags & NOT_EVERYTHING_IS_SENT != 0 || client.conn.is_none() {
+        return None;
+    }
+    if !clientHasPendingReplies(client) && client.flags & CLIENT_PENDING_WRITE == 0 {
+        // What `clientInstallWriteHandler` does for one that is no replica.
+        if client.replstate != 0 {
+            return None;
+        }
+        client.flags |= CLIENT_PENDING_WRITE;
+        pending_write.push(c);
+    }
+    reply_buffer_room(client, len)
 }
 
 /// Queues bytes that are in the form of the protocol already.
 #[inline]
 fn add_reply_raw(clients: &mut Clients, c: ClientId, s: &[u8]) {
-    match ready_reply_buffer(&mut clients[c], s.len()) {
-        Some(queued) => queued.extend_from_slice(s),
-        None => {
-            if prepareClientToWrite(clients, c).is_ok() {
-                add_reply_to_obuf(clients, c, s);
-            }
-        }
+    match ready_reply_buffer(clients.with_pending_write(c), c, s.len()) {
+        Some(queued) => append_short(queued, s),
+        None => add_first_reply(clients, c, s),
+    }
+}
+
+/// Queues bytes where `ready_reply_buffer` doesn't know a place for them.
+#[inline(never)]
+fn add_first_reply(clients: &mut Clients, c: ClientId, s: &[u8]) {
+    if prepareClientToWrite(clients, c).is_ok() {
+        add_reply_to_obuf(clients, c, s);
     }
 }
 
@@ -977,7 +996,7 @@ pub fn addReplyBulkCBuffer(clients: &mut impl AsMut<Clients>, c: ClientId, p: &[
 
 #[inline]
 fn add_reply_bulk_bytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
-    match ready_reply_buffer(&mut clients[c], LONGEST_HEADER + p.len() + 2) {
+    match ready_reply_buffer(clients.with_pending_write(c), c, LONGEST_HEADER + p.len() + 2) {
         Some(queued) => append_bulk(queued, p),
         None => add_first_reply_bulk(clients, c, p),
     }
@@ -1555,14 +1574,49 @@ pub fn lookupClientByID(server: &Server, id: u64) -> Option<ClientId> {
 /// C: a system call for each block. Here one takes several.
 pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) -> CResult {
     server.stat_total_writes_processed += 1;
-    let Some(conn) = server[c].conn else { return C_ERR };
+    let client = &mut server.clients[c];
+    let Some(conn) = client.conn else { return C_ERR };
 
+    // Most clients have nothing but a short reply, which goes out at once, and then there is no more
+    // to do than this.
+    const MORE_TO_DO: u64 = CLIENT_MASTER | CLIENT_SLAVE | CLIENT_CLOSE_AFTER_REPLY;
+    let mut result = None;
+    if client.reply.is_empty()
+        && client.repl_pos.is_none()
+        && client.sentlen == 0
+        && client.flags & MORE_TO_DO == 0
+        && !handler_installed
+        && !client.buf.is_empty()
+    {
+        let written = connWrite(&mut server.net, conn, &client.buf);
+        if written.as_ref().is_ok_and(|&n| n == client.buf.len()) {
+            server.stat_net_output_bytes += client.buf.len() as i64;
+            client.lastinteraction = server.steady_time;
+            client.buf.clear();
+            return C_OK;
+        }
+        result = Some(written);
+    }
+    write_rest_to_client(server, c, conn, handler_installed, result)
+}
+
+/// Does what `writeToClient` does for a client that has more to be sent than one reply, or gets
+/// more than that. `first` is the result of a write of the client's buffer, if there was one.
+fn write_rest_to_client(
+    server: &mut Server,
+    c: ClientId,
+    conn: ConnId,
+    handler_installed: bool,
+    mut first: Option<io::Result<usize>>,
+) -> CResult {
     let mut totwritten = 0;
     let mut failed = false;
     loop {
         let client = &server.clients[c];
         let lacks_stream = client.repl_pos.filter(|&pos| server.clients.repl.len_from(pos) > 0);
-        let result = if client.reply.is_empty() && lacks_stream.is_none() {
+        let result = if let Some(result) = first.take() {
+            result
+        } else if client.reply.is_empty() && lacks_stream.is_none() {
             if client.buf.is_empty() {
                 break;
             }
@@ -2154,8 +2208,7 @@ fn process_input_with(
     c: ClientId,
     mut execute: impl FnMut(&mut Server, ClientId, &Args) -> CResult,
 ) {
-    let Some(qb) = lend_querybuf(server, c) else { return };
-    let mut lookahead = Lookahead::begin(server, c);
+    let Some((qb, mut lookahead)) = lend_querybuf(server, c) else { return };
 
     // Keep processing while there is something in the input buffer.
     loop {
@@ -2239,7 +2292,7 @@ fn process_input_with(
 
         if execute(server, c, &argv).is_err() {
             // There is no client any more whose buffer could be trimmed and given back.
-            server.key_hash_hint = KeyHashHint::default();
+            server.key_hash_hint.forget();
             lookahead.end(server);
             free_querybuf(server, qb);
             return;
@@ -2247,13 +2300,14 @@ fn process_input_with(
     }
 
     // From here on there may be other bytes where the key was.
-    server.key_hash_hint = KeyHashHint::default();
+    server.key_hash_hint.forget();
     return_querybuf(server, c, qb, lookahead);
 }
 
-/// Takes the query buffer out of the client, since the arguments of its commands will borrow it.
-/// `None`: it is empty.
-fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<Vec<u8>> {
+/// Takes the query buffer out of the client, since the arguments of its commands will borrow it,
+/// and begins a look-ahead. `None`: it is empty.
+#[inline(always)]
+fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<(Vec<u8>, Box<Lookahead>)> {
     let auth_required = authRequired(server, c);
     let client = &mut server.clients[c];
     if client.querybuf.is_empty() {
@@ -2263,7 +2317,7 @@ fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<Vec<u8>> {
     client.input.querybuf_lent_len = qb.len();
     client.input.querybuf_lent_free = qb.capacity() - qb.len();
     client.auth_required = auth_required;
-    Some(qb)
+    Some((qb, Lookahead::begin(client, &mut server.input_scratch)))
 }
 
 /// Gives the client the query buffer back that `lend_querybuf` took, trimmed to what

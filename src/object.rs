@@ -14,6 +14,7 @@ use crate::ds::longdouble::{LongDouble, string2ld};
 use crate::evict::{LFUDecrAndReturn, LFUGetTimeInMinutes, estimateObjectIdleTime};
 use crate::keyspace::*;
 use crate::networking::*;
+use crate::server::sample_memory_stats;
 use crate::server_h::*;
 use crate::sys::alloc::{ZMALLOC_LIB, jemalloc_purge, jemalloc_stats_text, zmalloc_used_memory};
 use crate::util::{ll2string, sdigits10, string2d, string2ll};
@@ -26,14 +27,20 @@ const OBJ_SHARED_REFCOUNT: i64 = i32::MAX as i64;
 
 /// Tells whether the value of a key of the client's db is not of type `type_`; if so, the error was
 /// sent then.
-#[inline]
+#[inline(always)]
 pub fn checkType(server: &mut Server, c: ClientId, o: KeyRef, type_: u8) -> bool {
     let db = server[c].db;
     if server.db[db].dict.type_of(o) == type_ {
         return false;
     }
-    addReplyErrorObject(server, c, shared::wrongtypeerr);
+    reply_wrong_type(server, c);
     true
+}
+
+/// Tells a client that a key's value is of another type.
+#[cold]
+fn reply_wrong_type(server: &mut Server, c: ClientId) {
+    addReplyErrorObject(server, c, shared::wrongtypeerr);
 }
 
 /// Returns the best form to store a string in: a number, if it is the canonical text of one, else
@@ -510,6 +517,7 @@ fn memory_usage_command(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// MEMORY STATS
 fn memory_stats_command(server: &mut Server, c: ClientId) {
+    sample_memory_stats(server);
     let mh = getMemoryOverheadData(server);
     let cron = server.cron_malloc_stats;
     let integer = |server: &mut Server, name: &str, n: i64| {
@@ -578,6 +586,7 @@ pub fn memoryCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else if is("malloc-stats") && argv.len() == 2 {
         addReplyVerbatim(server, c, &jemalloc_stats_text(), "txt");
     } else if is("doctor") && argv.len() == 2 {
+        sample_memory_stats(server);
         let report = getMemoryDoctorReport(server);
         addReplyVerbatim(server, c, &report, "txt");
     } else if is("purge") && argv.len() == 2 {

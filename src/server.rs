@@ -872,37 +872,46 @@ pub fn checkChildrenDone(server: &mut Server) {
     replicationStartPendingFork(server);
 }
 
-/// Samples the memory figures that are slow to get: resident size and figures of the allocator.
-/// Called by `serverCron`, and by `whileBlockedCron` while loading.
+/// Keeps the peak of used memory. Called by `serverCron`, and by `whileBlockedCron` while loading.
+///
+/// C: also samples the figures that are slow to get, ten times a second; here
+/// `sample_memory_stats` does that for those who ask for them.
 pub fn cronUpdateMemoryStats(server: &mut Server) {
     let zmalloc_used = zmalloc_used_memory();
     if zmalloc_used > server.stat_peak_memory {
         server.stat_peak_memory = zmalloc_used;
     }
+}
 
-    if run_with_period(server, 100) {
-        // Used memory belongs to the same moment as the RSS: their ratio is the fragmentation.
-        let (process_rss, zmalloc_used) = (zmalloc_get_rss(), zmalloc_used_memory());
-        let info = zmalloc_get_allocator_info();
-        let mut stats = malloc_stats {
-            process_rss,
-            zmalloc_used,
-            allocator_allocated: info.allocated,
-            allocator_active: info.active,
-            allocator_resident: info.resident,
-        };
-        // An allocator that says nothing: figures that are near enough.
-        if stats.allocator_resident == 0 {
-            stats.allocator_resident = stats.process_rss;
-        }
-        if stats.allocator_active == 0 {
-            stats.allocator_active = stats.allocator_resident;
-        }
-        if stats.allocator_allocated == 0 {
-            stats.allocator_allocated = stats.zmalloc_used;
-        }
-        server.cron_malloc_stats = stats;
+/// Samples the memory figures that are slow to get, resident size and figures of the allocator,
+/// unless that was done less than 100 milliseconds ago. To be called before they are shown.
+pub fn sample_memory_stats(server: &mut Server) {
+    let now = steady_ms();
+    if now - server.cron_malloc_stats.sampled < 100 && server.cron_malloc_stats.sampled != 0 {
+        return;
     }
+    // Used memory belongs to the same moment as the RSS: their ratio is the fragmentation.
+    let (process_rss, zmalloc_used) = (zmalloc_get_rss(), zmalloc_used_memory());
+    let info = zmalloc_get_allocator_info();
+    let mut stats = malloc_stats {
+        sampled: now,
+        process_rss,
+        zmalloc_used,
+        allocator_allocated: info.allocated,
+        allocator_active: info.active,
+        allocator_resident: info.resident,
+    };
+    // An allocator that says nothing: figures that are near enough.
+    if stats.allocator_resident == 0 {
+        stats.allocator_resident = stats.process_rss;
+    }
+    if stats.allocator_active == 0 {
+        stats.allocator_active = stats.allocator_resident;
+    }
+    if stats.allocator_allocated == 0 {
+        stats.allocator_allocated = stats.zmalloc_used;
+    }
+    server.cron_malloc_stats = stats;
 }
 
 /// Tells whether what is to be done every `ms` milliseconds is to be done in this call of the cron.
@@ -2084,7 +2093,7 @@ fn call_in_line(
         command.failed_calls += 1;
     }
     // What a script in the append only file called is not what this server was asked for.
-    if client.flags & CLIENT_LUA != 0 && server.loading {
+    if !for_client && client.flags & CLIENT_LUA != 0 && server.loading {
         flags &= !(CMD_CALL_SLOWLOG | CMD_CALL_STATS);
     }
     // Statistics for INFO commandstats.
@@ -2633,47 +2642,28 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
             || !(server.propagate_in_transaction || server.in_exec || server.in_eval)
     );
 
-    // What our master may send is not what a client may send, and a newer master sends more than we
-    // know.
-    if server.clients[c].flags & CLIENT_MASTER != 0 {
-        if let Some(processed) = process_newer_command(server, c, argv) {
-            return processed;
-        }
-        match command_from_master(server, c, argv) {
-            FromMaster::Execute => {}
-            FromMaster::Ignore => return C_OK,
-            FromMaster::HangUp => return C_ERR,
-        }
-    }
-
-    // Look the command up, unless the look-ahead has done that, and check the number of its
-    // arguments.
-    let found = match argv.cmd() {
-        Some(cmd) => Some(cmd),
-        None => {
-            // QUIT is handled apart from the other commands, so that none of the checks below can
-            // reject it.
-            let name = argv.get(0);
-            if name.len() == 4 && eq_ignore_case(name, b"quit") {
-                addReply(server, c, shared::ok);
-                server[c].flags |= CLIENT_CLOSE_AFTER_REPLY;
-                return C_ERR;
-            }
-            server.commands.lookup(name)
-        }
-    };
+    // Look the command up, unless the look-ahead has done that.
     let client = &mut server.clients[c];
-    client.cmd = found;
-    client.lastcmd = found;
-    let (mut client_flags, user) = (client.flags, client.user);
-    let Some(cmd) = found else {
-        reject_unknown_command(server, c, argv);
-        return C_OK;
+    let (cmd, mut client_flags, user, authenticated) = match argv.cmd() {
+        Some(cmd) if client.flags & CLIENT_MASTER == 0 => {
+            client.cmd = Some(cmd);
+            client.lastcmd = Some(cmd);
+            (cmd, client.flags, client.user, client.authenticated)
+        }
+        _ => {
+            let cmd = match look_up(server, c, argv) {
+                Ok(cmd) => cmd,
+                Err(result) => return result,
+            };
+            let client = &server.clients[c];
+            (cmd, client.flags, client.user, client.authenticated)
+        }
     };
+    // Check the number of its arguments.
     let command = &server.commands[cmd];
     let argc = argv.len() as i64;
     let arity = i64::from(command.arity);
-    if (arity > 0 && arity != argc) || argc < -arity {
+    if arity != argc && (arity > 0 || argc < -arity) {
         let text = bformat!("wrong number of arguments for '{}' command", command.name);
         rejectCommandFormat(server, c, argv, text);
         return C_OK;
@@ -2681,7 +2671,7 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
 
     // A client that is not authenticated may only run commands flagged `no-auth`, such as AUTH and
     // HELLO.
-    if !client.authenticated && command.flags & CMD_NO_AUTH == 0 && authRequired(server, c) {
+    if !authenticated && command.flags & CMD_NO_AUTH == 0 && authRequired(server, c) {
         rejectCommand(server, c, argv, shared::noautherr);
         return C_OK;
     }
@@ -2721,6 +2711,45 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         }
     }
     C_OK
+}
+
+/// Looks a command up, and notes it in the client. `Err`: there is none to execute, and this is
+/// what `processCommand` is to return.
+#[inline(never)]
+fn look_up(server: &mut Server, c: ClientId, argv: &Args) -> Result<CommandId, CResult> {
+    // What our master may send is not what a client may send, and a newer master sends more than we
+    // know.
+    if server.clients[c].flags & CLIENT_MASTER != 0 {
+        if let Some(processed) = process_newer_command(server, c, argv) {
+            return Err(processed);
+        }
+        match command_from_master(server, c, argv) {
+            FromMaster::Execute => {}
+            FromMaster::Ignore => return Err(C_OK),
+            FromMaster::HangUp => return Err(C_ERR),
+        }
+    }
+    let found = match argv.cmd() {
+        Some(cmd) => Some(cmd),
+        None => {
+            // QUIT is handled apart from the other commands, so that none of the checks of
+            // `processCommand` can reject it.
+            let name = argv.get(0);
+            if name.len() == 4 && eq_ignore_case(name, b"quit") {
+                addReply(server, c, shared::ok);
+                server[c].flags |= CLIENT_CLOSE_AFTER_REPLY;
+                return Err(C_ERR);
+            }
+            server.commands.lookup(name)
+        }
+    };
+    let client = &mut server.clients[c];
+    client.cmd = found;
+    client.lastcmd = found;
+    found.ok_or_else(|| {
+        reject_unknown_command(server, c, argv);
+        C_OK
+    })
 }
 
 /// Rejects a command that there is not.
@@ -3215,6 +3244,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
         if zmalloc_used > server.stat_peak_memory {
             server.stat_peak_memory = zmalloc_used;
         }
+        sample_memory_stats(server);
         let mh = getMemoryOverheadData(server);
         let human = |n: usize| bytesToHuman(n as u64);
         let stats = &server.cron_malloc_stats;

@@ -840,9 +840,11 @@ pub struct saveparam {
     pub changes: i32,
 }
 
-/// Memory figures sampled by `serverCron`, in bytes.
+/// Memory figures that are slow to get, in bytes; see `sample_memory_stats`.
 #[derive(Copy, Clone, Default)]
 pub struct malloc_stats {
+    /// When they were sampled, as `steady_ms` counts; 0 is never.
+    pub sampled: mstime_t,
     pub zmalloc_used: usize,
     pub process_rss: usize,
     pub allocator_allocated: usize,

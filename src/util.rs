@@ -383,6 +383,16 @@ pub fn string2d(s: &[u8]) -> Option<f64> {
     if s.is_empty() || isspace(s[0]) {
         return None;
     }
+    // Each integer of up to 15 digits is a double, and most scores are such.
+    if s.len() <= 15 {
+        let digits = s.iter().try_fold(0u64, |n, &byte| {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 { None } else { Some(n * 10 + u64::from(digit)) }
+        });
+        if let Some(n) = digits {
+            return Some(n as f64);
+        }
+    }
     let number = strtod(s);
     if number.len != s.len()
         || (number.erange && (number.value.is_infinite() || number.value == 0.0))

@@ -1665,6 +1665,16 @@ pub fn dictAddOrFind<'a, E: DictEntry>(
     make: impl FnOnce() -> E,
 ) -> (&'a mut E, bool) {
     let hash = dictGetHash(d, key);
+    dict_add_or_find_hashed(d, key, hash, make)
+}
+
+/// Does what [`dictAddOrFind`] does for a key whose hash is known.
+pub fn dict_add_or_find_hashed<'a, E: DictEntry>(
+    d: &'a mut Dict<E>,
+    key: &[u8],
+    hash: u64,
+    make: impl FnOnce() -> E,
+) -> (&'a mut E, bool) {
     let (slot, added) = match d.slot_of(key, hash) {
         Some(slot) => (slot, false),
         None => {
@@ -1702,7 +1712,13 @@ pub fn dictUnlink<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> Option<E> {
 /// Returns the entry of a key.
 #[inline]
 pub fn dictFind<'a, E: DictEntry>(d: &'a Dict<E>, key: &[u8]) -> Option<&'a E> {
-    let slot = d.slot_of(key, dictGetHash(d, key))?;
+    dict_find_hashed(d, key, dictGetHash(d, key))
+}
+
+/// Returns the entry of a key whose hash is known.
+#[inline]
+pub fn dict_find_hashed<'a, E: DictEntry>(d: &'a Dict<E>, key: &[u8], hash: u64) -> Option<&'a E> {
+    let slot = d.slot_of(key, hash)?;
     // SAFETY: the slot is in use, and the table is borrowed for 'a.
     Some(unsafe { Dict::at(slot.as_ptr()) })
 }
@@ -1811,6 +1827,12 @@ pub fn dictEmpty<E: DictEntry>(d: &mut Dict<E>, mut callback: impl FnMut()) {
 #[inline]
 pub fn dictGetHash<E: DictEntry>(d: &Dict<E>, key: &[u8]) -> u64 {
     siphash(key, &d.seed)
+}
+
+/// Returns the seed with which the keys are hashed.
+#[inline]
+pub fn dict_seed<E: DictEntry>(d: &Dict<E>) -> &HashSeed {
+    &d.seed
 }
 
 /// Returns the text of DEBUG HTSTATS.

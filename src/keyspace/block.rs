@@ -15,7 +15,7 @@ use crate::types::t_stream::Stream;
 use crate::types::t_zset::{Zset, ZsetRef, zset};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
-use std::mem::ManuallyDrop;
+use std::mem::{ManuallyDrop, offset_of};
 use std::ptr::{NonNull, copy_nonoverlapping};
 
 /// Strings up to this length lie in their key's block.
@@ -610,6 +610,20 @@ impl Drop for KeyEntry {
 pub(super) fn lru_bytes(lru: u32) -> [u8; 3] {
     let [a, b, c, _] = lru.to_le_bytes();
     [a, b, c]
+}
+
+/// Returns the first byte of the header of a string of this length that lies in its key's block.
+#[inline(always)]
+pub(super) fn inline_string_type(len: usize) -> u8 {
+    OBJ_STRING | string_encoding(len) << 4
+}
+
+/// Returns a header, as a word, with another access clock or frequency.
+#[inline(always)]
+pub(super) fn with_lru(header: u64, lru: u32) -> u64 {
+    const SHIFT: u32 = 8 * offset_of!(Header, lru) as u32;
+    const MASK: u64 = 0xff_ffff << SHIFT;
+    (u64::from_le(header) & !MASK | u64::from(lru) << SHIFT & MASK).to_le()
 }
 
 /// A key with all that belongs to it, to look at, as the iterator of a keyspace lends it.

@@ -7,7 +7,7 @@ use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::siphash::{HashSeed, siphash};
 use crate::sys::defrag::Defrag;
-use crate::sys::mem::{prefetch, prefetch_bytes};
+use crate::sys::mem::{copy_short, prefetch, prefetch_bytes};
 use crate::types::t_hash::{Hash, HashRef};
 use crate::types::t_set::{Set, SetRef};
 use crate::types::t_stream::Stream;
@@ -16,6 +16,7 @@ use crate::util::short_eq;
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::num::NonZeroU64;
 use std::ops::{Deref, DerefMut};
 use std::ptr::{NonNull, copy, copy_nonoverlapping};
 
@@ -218,18 +219,17 @@ impl Keyspace {
     /// Finds a key of which something is known. A right guess saves the search.
     #[inline(always)]
     pub fn find_guessed(&self, key: &[u8], guess: &KeyGuess) -> Option<KeyRef> {
-        match self.guessed(guess) {
-            Some(entry) if short_eq(entry.key(), key) => {
-                Some(KeyRef { payload: guess.payload, hash: guess.hash, epoch: self.epoch })
-            }
-            _ => self.search(key, guess.hash),
-        }
+        let payload = match self.guessed(guess) {
+            Some(entry) if short_eq(entry.key(), key) => guess.payload,
+            _ => self.search(key, guess.hash)?.get(),
+        };
+        Some(self.make_ref(payload, guess.hash))
     }
 
     /// Does what [`find_hashed`](Self::find_hashed) does, for callers that mostly need no search.
     #[inline(never)]
-    fn search(&self, key: &[u8], hash: u64) -> Option<KeyRef> {
-        self.find_hashed(key, hash)
+    fn search(&self, key: &[u8], hash: u64) -> Option<NonZeroU64> {
+        NonZeroU64::new(self.find_hashed(key, hash)?.payload)
     }
 
     /// Returns the key.
@@ -392,10 +392,16 @@ impl Keyspace {
     #[track_caller]
     pub fn set_lru(&mut self, k: KeyRef, lru: u32) {
         let e = self.entry(k);
-        // Memory that is not written need not be written back: mostly the clock is the same.
-        if e.lru() != lru & 0xff_ffff {
-            // SAFETY: the block is live and starts with a header; we hold it exclusively.
-            unsafe { (*e.p.cast::<Header>().as_ptr()).lru = lru_bytes(lru) };
+        // SAFETY: the block is live, aligned to eight bytes, and starts with a header of eight; we
+        // hold it exclusively. What is written differs in the bytes of `lru` alone.
+        unsafe {
+            let p = e.p.cast::<u64>().as_ptr();
+            let header = p.read();
+            let new = with_lru(header, lru);
+            // Memory that is not written need not be written back: mostly the clock is the same.
+            if new != header {
+                p.write(new);
+            }
         }
     }
 
@@ -448,6 +454,27 @@ impl Keyspace {
         }
         self.epoch = self.epoch.wrapping_add(1);
         KeyEntry { p }
+    }
+
+    /// Puts a string in the place of one that is as long, and lies in the key's block, and sets the
+    /// access clock. False, and nothing is changed: the key's value is no such string.
+    #[inline(always)]
+    #[track_caller]
+    pub fn set_in_place(&mut self, k: KeyRef, v: &[u8], lru: u32) -> bool {
+        let e = self.entry(k);
+        if e.location() != ValueLocation::Inline || e.header().vlen as usize != v.len() {
+            return false;
+        }
+        // SAFETY: the value lies behind the key, in a block that is ours exclusively, and has just
+        // this length; the header stands at the start of the block, aligned to eight bytes. The
+        // bytes of `v` are no part of the keyspace, which is borrowed exclusively.
+        unsafe {
+            copy_short(v, e.inline_ptr());
+            e.p.write(inline_string_type(v.len()));
+            let p = e.p.cast::<u64>().as_ptr();
+            p.write(with_lru(p.read(), lru));
+        }
+        true
     }
 
     /// Puts a value in the place of a key's value, which is freed. Time of expiry and access clock
@@ -549,12 +576,15 @@ impl Keyspace {
     }
 
     /// Removes the time of expiry, if there is one.
-    #[inline]
+    #[inline(always)]
     #[track_caller]
     pub fn remove_expire(&mut self, k: KeyRef) -> KeyRef {
-        if self.entry(k).expire().is_none() {
-            return k;
-        }
+        if self.entry(k).expire().is_none() { k } else { self.make_persistent(k) }
+    }
+
+    /// Removes the time of expiry of a key that has one.
+    #[inline(never)]
+    fn make_persistent(&mut self, k: KeyRef) -> KeyRef {
         self.expires.remove(k.hash, |p| p == k.payload, rehash(self.seed));
         self.resize_for_expire(k, false)
     }

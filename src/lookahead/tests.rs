@@ -39,7 +39,7 @@ fn members_are_looked_for_ahead_in_tables_only() {
         dict.prefetch_entry(&mut found.key);
         let entry = dict.guessed(&found.key)?;
         let value = aggregate_of(commands, entry, &qb, &ranges, found.cmd)?;
-        let (_, hash) = prefetch_member_bucket(value, &qb, &ranges)?;
+        let hash = prefetch_member_bucket(value, &qb, &ranges)?.hash;
         let mut candidates = 0;
         let count = |_| candidates += 1;
         match value {
@@ -86,7 +86,7 @@ fn members_are_looked_for_ahead_in_tables_only() {
     {
         qb.extend_from_slice(Argv::new(&command).as_args().raw().unwrap());
     }
-    let mut lookahead = Lookahead::begin(server, c);
+    let mut lookahead = Lookahead::begin(&mut server.clients[c], &mut server.input_scratch);
     let mut found = 0;
     assert!(lookahead.search(server, c, &qb));
     while lookahead.next(server, c, &qb).is_some() {

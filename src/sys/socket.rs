@@ -300,13 +300,16 @@ pub fn read(fd: RawFd, buf: &mut [u8]) -> io::Result<usize> {
 /// Appends up to `max` bytes to `buf`, in the spare room it has (which is made if there is less). 0
 /// is the end of the stream. On an error `buf` is as before.
 ///
-/// No byte is zeroed first and none is copied.
+/// No byte is zeroed first and none is copied. The kernel is called directly, as in [`write`]: in a
+/// process with threads the C library's function is a point at which a thread could be cancelled,
+/// and preparing for that takes longer than all the rest of it.
 #[inline]
 pub fn read_append(fd: RawFd, buf: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     buf.reserve(max);
     let spare = &mut buf.spare_capacity_mut()[..max];
     // SAFETY: the kernel writes at most `max` bytes to the spare room, which is ours alone.
-    let n = cvt_size(unsafe { libc::read(fd, spare.as_mut_ptr().cast(), max) })?;
+    let n =
+        cvt_size(unsafe { libc::syscall(libc::SYS_read, fd, spare.as_mut_ptr(), max) as isize })?;
     // SAFETY: the kernel has written the first `n` bytes of the spare room, and `n <= max`.
     unsafe { buf.set_len(buf.len() + n) };
     Ok(n)
@@ -316,7 +319,7 @@ pub fn read_append(fd: RawFd, buf: &mut Vec<u8>, max: usize) -> io::Result<usize
 #[inline]
 pub fn write(fd: RawFd, buf: &[u8]) -> io::Result<usize> {
     // SAFETY: the kernel reads `len` bytes of the buffer.
-    cvt_size(unsafe { libc::write(fd, buf.as_ptr().cast(), buf.len()) })
+    cvt_size(unsafe { libc::syscall(libc::SYS_write, fd, buf.as_ptr(), buf.len()) as isize })
 }
 
 /// Writes some of the buffers' bytes, in order. At most 1024 buffers go into one call.

@@ -25,7 +25,7 @@ use crate::object::*;
 use crate::server::{CommandSpec, command};
 use crate::server_h::*;
 use crate::types::t_set::{
-    DRAW_STEPS, Random, rehash_table_step, table_mem_usage, value_resize_policy,
+    DRAW_STEPS, Random, hash_of_arg, rehash_table_step, table_mem_usage, value_resize_policy,
 };
 use crate::util::{ll2string, sdigits10, string2ll};
 
@@ -229,6 +229,18 @@ pub fn hashTypeExists(o: HashRef, field: &[u8]) -> bool {
 /// a table.
 #[inline]
 pub fn hashTypeSet(o: &mut Hash, field: &[u8], value: &[u8], limits: HashLimits) -> bool {
+    hash_type_set_hashed(o, field, value, limits, |ht| dictGetHash(ht, field))
+}
+
+/// Does what `hashTypeSet` does; `hash` returns the field's hash in a table.
+#[inline]
+fn hash_type_set_hashed(
+    o: &mut Hash,
+    field: &[u8],
+    value: &[u8],
+    limits: HashLimits,
+    hash: impl FnOnce(&Dict<PairEntry>) -> u64,
+) -> bool {
     match o {
         Hash::Ziplist(zl) => {
             let place = hash_ziplist_find(zl, field).map(|p| assert_some!(ziplistNext(zl, p)));
@@ -246,7 +258,9 @@ pub fn hashTypeSet(o: &mut Hash, field: &[u8], value: &[u8], limits: HashLimits)
         }
         Hash::Ht(ht) => {
             ht.set_resize_enabled(limits.resize);
-            let (pair, added) = dictAddOrFind(ht, field, || PairEntry::new(field, value));
+            let hash = hash(ht);
+            let make = || PairEntry::new(field, value);
+            let (pair, added) = dict_add_or_find_hashed(ht, field, hash, make);
             if !added {
                 pair.set_value(value);
             }
@@ -291,7 +305,8 @@ pub fn hashTypeLength(o: HashRef) -> usize {
 #[inline]
 fn hash_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
-    if let HashRef::Ht(_) = server.db[db].dict.hash_value(o)
+    if let HashRef::Ht(ht) = server.db[db].dict.hash_value(o)
+        && dictIsRehashing(ht)
         && let Hash::Ht(ht) = &mut *server.db[db].dict.hash_value_mut(o)
     {
         rehash_table_step(ht, steps, resize);
@@ -463,7 +478,9 @@ pub fn hsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     hashTypeTryConversion(&mut hash, argv.iter().skip(2), limits);
     let mut created = 0;
     for i in (2..argv.len()).step_by(2) {
-        created += i64::from(!hashTypeSet(&mut hash, &argv[i], &argv[i + 1], limits));
+        let field_hash = |ht: &Dict<PairEntry>| hash_of_arg(argv, i, ht);
+        let (field, value) = (argv.get(i), argv.get(i + 1));
+        created += i64::from(!hash_type_set_hashed(&mut hash, field, value, limits, field_hash));
     }
     drop(hash);
 
@@ -566,7 +583,15 @@ pub fn hgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     hash_type_rehash(server, c, o, 1);
     let db = server[c].db;
-    addHashFieldToReply(&mut server.clients, c, Some(server.db[db].dict.hash_value(o)), &argv[2]);
+    let value = match server.db[db].dict.hash_value(o) {
+        HashRef::Ht(ht) => dict_find_hashed(ht, &argv[2], hash_of_arg(argv, 2, ht))
+            .map(|pair| ZiplistEntry::Str(pair.value())),
+        zl => hashTypeGetValue(zl, &argv[2]),
+    };
+    match value {
+        Some(value) => hashReplyFromZiplistEntry(&mut server.clients, c, value),
+        None => addReplyNull(&mut server.clients, c),
+    }
 }
 
 /// HMGET key field [field ...]

@@ -245,6 +245,17 @@ pub fn setTypeCreate(value: &[u8]) -> Set {
 /// Adds a member; true if it was not there.
 #[inline]
 pub fn setTypeAdd(subject: &mut Set, value: &[u8], limits: SetLimits) -> bool {
+    set_type_add_hashed(subject, value, limits, |ht| dictGetHash(ht, value))
+}
+
+/// Does what `setTypeAdd` does; `hash` returns the member's hash in a table.
+#[inline]
+fn set_type_add_hashed(
+    subject: &mut Set,
+    value: &[u8],
+    limits: SetLimits,
+    hash: impl FnOnce(&Dict<SdsEntry>) -> u64,
+) -> bool {
     if let Set::Intset(_) = subject {
         match string2ll(value) {
             Some(llval) => return set_type_add_integer(subject, llval, limits),
@@ -254,7 +265,8 @@ pub fn setTypeAdd(subject: &mut Set, value: &[u8], limits: SetLimits) -> bool {
     }
     let Set::Ht(ht) = subject else { unreachable!("it is a table now") };
     ht.set_resize_enabled(limits.resize);
-    dictAddOrFind(ht, value, || SdsEntry::new(value)).1
+    let hash = hash(ht);
+    dict_add_or_find_hashed(ht, value, hash, || SdsEntry::new(value)).1
 }
 
 /// Adds a number (`setTypeAdd`).
@@ -324,11 +336,18 @@ pub fn rehash_table_step<E: DictEntry>(ht: &mut Dict<E>, steps: usize, resize: d
     }
 }
 
+/// Returns the hash of argument `i` in a table, which may have been computed ahead.
+#[inline]
+pub fn hash_of_arg<E: DictEntry>(argv: &Args, i: usize, ht: &Dict<E>) -> u64 {
+    argv.member_hash(i, dict_seed(ht)).unwrap_or_else(|| dictGetHash(ht, &argv[i]))
+}
+
 /// Calls `rehash_table_step` for a set in the client's db.
 #[inline]
 fn set_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
-    if let SetRef::Ht(_) = server.db[db].dict.set(o)
+    if let SetRef::Ht(ht) = server.db[db].dict.set(o)
+        && dictIsRehashing(ht)
         && let Set::Ht(ht) = &mut *server.db[db].dict.set_mut(o)
     {
         rehash_table_step(ht, steps, resize);
@@ -430,8 +449,9 @@ pub fn saddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let limits = SetLimits::of(server);
     let mut set = server.db[db].dict.set_mut(o);
     let mut added = 0;
-    for value in argv.iter().skip(2) {
-        added += i64::from(setTypeAdd(&mut set, value, limits));
+    for (i, value) in argv.iter().enumerate().skip(2) {
+        let hash = |ht: &Dict<SdsEntry>| hash_of_arg(argv, i, ht);
+        added += i64::from(set_type_add_hashed(&mut set, value, limits, hash));
     }
     drop(set);
     if added > 0 {

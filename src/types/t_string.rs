@@ -77,6 +77,7 @@ fn get_expire_milliseconds_or_reply(
 /// Implements SET, SETEX, PSETEX and SETNX: sets `key` to `val` as `flags` say, with the time of
 /// expiry `expire` in `unit`. The replies are `ok_reply`, or `abort_reply` where NX or XX prevent
 /// it.
+#[inline(always)]
 fn setGenericCommand(
     server: &mut Server,
     c: ClientId,
@@ -198,15 +199,14 @@ fn parseExtendedStringArgumentsOrReply<'a>(
 pub fn setCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (key, val, replies) = (argv.get(1), argv.get(2), (shared::ok, shared::null));
     // The common case has no options to look at.
-    let (flags, unit, expire) = if argv.len() == 3 {
-        (OBJ_NO_FLAGS, UNIT_SECONDS, None)
-    } else {
-        match parseExtendedStringArgumentsOrReply(server, c, argv, CommandType::Set) {
-            Ok(parsed) => parsed,
-            Err(()) => return,
-        }
-    };
-    setGenericCommand(server, c, argv, flags, (key, val), (expire, unit), replies);
+    if argv.len() == 3 {
+        setGenericCommand(server, c, argv, OBJ_NO_FLAGS, (key, val), (None, UNIT_SECONDS), replies);
+        return;
+    }
+    let parsed = parseExtendedStringArgumentsOrReply(server, c, argv, CommandType::Set);
+    if let Ok((flags, unit, expire)) = parsed {
+        setGenericCommand(server, c, argv, flags, (key, val), (expire, unit), replies);
+    }
 }
 
 /// SETNX key value

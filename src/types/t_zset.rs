@@ -920,6 +920,19 @@ pub fn zsetAdd(
     in_flags: i32,
     limits: &ZsetLimits,
 ) -> Result<(i32, f64), ()> {
+    zset_add_hashed(zobj, score, ele, in_flags, limits, |seed| siphash(ele, seed))
+}
+
+/// Does what `zsetAdd` does; `hash` returns the member's hash in a table with this seed.
+#[inline]
+fn zset_add_hashed(
+    zobj: &mut Zset,
+    score: f64,
+    ele: &[u8],
+    in_flags: i32,
+    limits: &ZsetLimits,
+    hash: impl FnOnce(&HashSeed) -> u64,
+) -> Result<(i32, f64), ()> {
     if score.is_nan() {
         return Err(());
     }
@@ -953,7 +966,7 @@ pub fn zsetAdd(
     let Zset::Skiplist(zs) = zobj else {
         unreachable!("a sorted set that is no ziplist is a skip list")
     };
-    let hash = siphash(ele, &zs.seed);
+    let hash = hash(&zs.seed);
     if let Some(node) = zs.find_hashed(hash, ele) {
         let curscore = zs.zsl.score(node);
         let Some(score) = zadd_new_score(curscore, score, in_flags)? else {
@@ -1165,7 +1178,11 @@ fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: 
     if let Some(o) = zobj {
         let mut zobj = server.db[db].dict.zset_mut(o);
         for (j, given) in scores.iter().enumerate() {
-            match zsetAdd(&mut zobj, *given, &argv[scoreidx + 1 + j * 2], flags, &limits) {
+            let i = scoreidx + 1 + j * 2;
+            let ele = argv.get(i);
+            let hash =
+                |seed: &HashSeed| argv.member_hash(i, seed).unwrap_or_else(|| siphash(ele, seed));
+            match zset_add_hashed(&mut zobj, *given, ele, flags, &limits, hash) {
                 Ok((retflags, newscore)) => {
                     added += i64::from(retflags & ZADD_OUT_ADDED != 0);
                     updated += i64::from(retflags & ZADD_OUT_UPDATED != 0);
