@@ -64,6 +64,7 @@ pub(crate) struct InputScratch {
     /// Empty buffers to read into.
     pub(crate) read_bufs: Vec<Vec<u8>>,
     /// Empty look-aheads.
+    #[allow(clippy::vec_box)] // In its box one goes to a client and comes back.
     lookaheads: Vec<Box<Lookahead>>,
     /// The clients that are being read ahead, their dbs, and what was found.
     ahead: Vec<(ClientId, usize, Box<Lookahead>)>,
@@ -225,7 +226,7 @@ impl Lookahead {
 
     /// Returns the ranges of arguments, for the C's parser, which handles what the look-ahead
     /// leaves.
-    pub(crate) fn args_mut(&mut self) -> &mut Vec<ArgRange> {
+    pub(crate) fn parsing_mut(&mut self) -> &mut Vec<ArgRange> {
         &mut self.parsing
     }
 

@@ -2272,7 +2272,7 @@ fn process_input_with(
                 }
                 inline.as_args()
             } else {
-                let args = lookahead.args_mut();
+                let args = lookahead.parsing_mut();
                 if processMultibulkBuffer(server, c, &qb, args).is_err() {
                     break; // Not complete: to be continued with the next read, or it was an error.
                 }
@@ -2335,7 +2335,7 @@ fn return_querybuf(
     if client.multibulklen > 0 {
         // Its arguments so far move with the bytes.
         client.input.qb_parsed -= pos;
-        let args = lookahead.args_mut();
+        let args = lookahead.parsing_mut();
         if pos > 0 {
             args.iter_mut().for_each(|r| r.start -= pos);
         }

@@ -176,7 +176,7 @@ impl Glob {
                 (b'[', _) => {
                     // The set ends where `stringmatchlen` finds its end, whatever the byte is.
                     let end = set_end(behind);
-                    let whole = &[&[b'['], &behind[..end]].concat()[..];
+                    let whole = &[&b"["[..], &behind[..end]].concat()[..];
                     let mut set = [0; 4];
                     for c in 0..=u8::MAX {
                         let bit = u64::from(stringmatchlen(whole, &[c], false));
