@@ -62,6 +62,7 @@ use std::os::fd::RawFd;
 use crate::anet::anetNonBlock;
 use crate::aof::aofReadDiffFromParent;
 use crate::args::{Args, Argv};
+use crate::blocked::queueClientForReprocessing;
 use crate::debug::debugDelay;
 use crate::ds::adlist::{listNext, listRewind};
 use crate::ds::dict::{
@@ -211,6 +212,8 @@ pub const RDB_TYPE_HASH_LISTPACK_EX: u8 = 25;
 // In the versions of Valkey, 80 and on.
 /// The number of fields, and each as two strings with its expiration time, -1 for none.
 pub const RDB_TYPE_HASH_2: u8 = 22;
+/// Paths with fields and values below each, from version 81 on, which is not loaded.
+pub const RDB_TYPE_PATH_HASH: u8 = 23;
 
 /// The names of the value types by number, as error messages and redis-check-rdb show them:
 /// [`rdb_type_name`].
@@ -246,13 +249,20 @@ const RDB_TYPE_NAMES: [&str; 26] = [
 /// Returns the name of a value type in version `rdbver` of the format, `None` for an unknown one.
 pub fn rdb_type_name(t: u8, rdbver: i32) -> Option<&'static str> {
     if rdbver >= *RDB_VERSION_VALKEY.start() && t >= RDB_TYPE_HASH_2 {
-        return (t == RDB_TYPE_HASH_2).then_some("hash-volatile-items");
+        return match t {
+            RDB_TYPE_HASH_2 => Some("hash-volatile-items"),
+            RDB_TYPE_PATH_HASH if rdbver >= 81 => Some("path-hash"),
+            _ => None,
+        };
     }
     RDB_TYPE_NAMES.get(usize::from(t)).copied()
 }
 
 // Opcodes, which stand where a value type could stand, and count down from 255 so that the two do
-// not meet. 243 is new in version 80, 244 in version 12, 245 and 246 in version 10.
+// not meet. 242 is new in version 81, 243 in version 80, 244 in version 12, 245 and 246 in version 10.
+/// A command that the master has executed since the save began, in the form of the protocol: where
+/// it saves without a fork, the values behind this one may be those of before or after it.
+pub const RDB_OPCODE_UPDATE: u8 = 242;
 /// Slots that a node of a cluster is receiving: the name of the job, and a number of pairs of slots.
 pub const RDB_OPCODE_SLOT_IMPORT: u8 = 243;
 /// A cluster's slot, and the sizes of its tables: three lengths.
@@ -319,6 +329,7 @@ pub fn rdbIsObjectType(t: u8, rdbver: i32) -> bool {
         16..=19 => rdbver >= 10,
         20..=21 => rdbver >= 11,
         RDB_TYPE_HASH_2 if rdbver >= *RDB_VERSION_VALKEY.start() => true,
+        RDB_TYPE_PATH_HASH if rdbver >= 81 => true,
         22..=25 => (12..*RDB_VERSION_VALKEY.start()).contains(&rdbver),
         _ => false,
     }
@@ -2547,6 +2558,17 @@ fn rdb_refuse_type(
         rdbReportCorruptRDB!(server, "{}", B(&reason));
         return RdbLoadErr::OTHER;
     }
+    rdb_refuse(server, rdb, &reason);
+    RdbLoadErr::NO_6_2_FORM
+}
+
+/// The reason why an RDB with [`RDB_OPCODE_UPDATE`] in it is refused: to execute these commands
+/// while keys are being loaded is what nothing here expects.
+pub const UPDATE_IN_RDB: &str = "it holds commands that were executed while it was made, as a master does that saves without a fork: let it save by a fork";
+
+/// Reports what can't be loaded although it is whole.
+#[cold]
+fn rdb_refuse(server: &mut Server, rdb: &Rio, reason: &[u8]) {
     let from_socket =
         server.loading && server.rdbFileBeingLoaded.is_none() && server.rdb_check.is_none();
     if from_socket {
@@ -2554,13 +2576,12 @@ fn rdb_refuse_type(
             LL_WARNING,
             "Can't load what the master sends, before offset {} of the RDB: {}",
             rioTell(rdb),
-            B(&reason)
+            B(reason)
         );
     } else {
         // C: there is no such error.
-        rdbReportCorruptRDB!(server, "{}", B(&reason));
+        rdbReportCorruptRDB!(server, "{}", B(reason));
     }
-    RdbLoadErr::NO_6_2_FORM
 }
 
 /// Sets the state of loading `size` bytes: clients get `-LOADING`, and INFO shows the progress from
@@ -2607,6 +2628,10 @@ pub fn stopLoading(server: &mut Server, success: bool) {
     signal::set_loading_flag(false, b"");
     blockingOperationEnds(server);
     server.rdbFileBeingLoaded = None;
+    // What it has sent meanwhile was read, and not processed.
+    if let Some(master) = server.master {
+        queueClientForReprocessing(server, master);
+    }
 }
 
 /// Does nothing: the C fires an event for modules when a save starts.
@@ -2792,6 +2817,11 @@ fn rdb_skim(server: &mut Server, rdb: &mut Rio, rdbver: i32) -> Result<(), Vec<u
             rdb_type_name(rdbtype, rdbver).unwrap_or("new"),
             rdbver
         ),
+        SkimStop::Update => bformat!(
+            "The RDB of the master can't be loaded, and is left: before offset {}, {}",
+            offset,
+            UPDATE_IN_RDB
+        ),
         SkimStop::Damaged => bformat!(
             "The RDB of the master is damaged before offset {}, and is left",
             offset
@@ -2803,6 +2833,8 @@ fn rdb_skim(server: &mut Server, rdb: &mut Rio, rdbver: i32) -> Result<(), Vec<u
 enum SkimStop {
     /// A value of this type, which has no form of Redis 6.2.
     NoForm(u8),
+    /// [`RDB_OPCODE_UPDATE`].
+    Update,
     /// Bytes are missing, or make no sense.
     Damaged,
 }
@@ -2832,6 +2864,7 @@ fn rdb_skim_values(
             RDB_OPCODE_SLOT_IMPORT if RDB_VERSION_VALKEY.contains(&rdbver) => {
                 rdb_skip_slot_import(server, rdb).ok_or(Damaged)?;
             }
+            RDB_OPCODE_UPDATE if rdbver >= 81 => return Err(Update),
             RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA => {
                 rdb_skip_function(server, rdb, type_).ok_or(Damaged)?;
             }
@@ -3117,6 +3150,10 @@ fn rdb_load_rio_inner(
                     "The RDB was made while slots of a cluster were being imported: their keys are loaded as far as they had come."
                 );
                 continue;
+            }
+            RDB_OPCODE_UPDATE if rdbver >= 81 => {
+                rdb_refuse(server, rdb, UPDATE_IN_RDB.as_bytes());
+                return Err(LoadStop::Reported(libc::ENOTSUP));
             }
             RDB_OPCODE_FUNCTION2 | RDB_OPCODE_FUNCTION_PRE_GA if rdbver >= 10 => {
                 let name = rdb_skip_function(server, rdb, type_).ok_or(EOF)?;

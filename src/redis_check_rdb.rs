@@ -245,6 +245,9 @@ fn check_rdb_stream(server: &mut Server, rdb: &mut Rio) -> Result<(), Stop> {
                 rdbCheckInfo(rioTell(rdb), &msg);
                 continue;
             }
+            RDB_OPCODE_UPDATE if rdbver >= 81 => {
+                return Err(Stop::Error(UPDATE_IN_RDB.as_bytes().to_vec()));
+            }
             _ if !rdbIsObjectType(type_, rdbver) => {
                 return Err(Stop::Error(bformat!("Invalid object type: {}", type_)));
             }

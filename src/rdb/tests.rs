@@ -334,6 +334,32 @@ fn versions() {
     }
 }
 
+/// What version 81 has and 80 has not: a type without a form of 6.2, and commands between the values.
+/// Both are named, and found before anything is loaded. The rest of the version is that of 80.
+#[test]
+fn version_81() {
+    let plain = b"\x00\x01k\x01v";
+    let mut server = new_server();
+    load(&mut server, &file(81, &[plain, b"\xf4\x01\x02\x00"]), 0).unwrap();
+    assert_eq!(get(&server, 0, b"k").unwrap(), b"v");
+    let update = b"\xf2*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nw\r\n";
+    for (bytes, says) in [
+        (&b"\x17\x04path\x01\x01v"[..], "key 'path' has a value of type 23 (path-hash), from RDB"),
+        (update, "commands that were executed while it was made"),
+    ] {
+        let error = load(&mut new_server(), &file(81, &[plain, bytes]), 0).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::ENOTSUP), "{says}");
+        let said = skim(&file(81, &[plain, bytes])).unwrap_err();
+        assert!(said.contains(says), "{said}");
+        // Before, they were nothing.
+        let said = skim(&file(80, &[plain, bytes])).unwrap_err();
+        assert!(!said.contains(says), "{said}");
+    }
+    let mut payload = rioInitWithBuffer(b"\x01\x01v".to_vec());
+    let value = rdbLoadObject(&mut new_server(), RDB_TYPE_PATH_HASH, &mut payload, b"k", 81);
+    assert_eq!(value.err(), Some(RdbLoadErr::NO_6_2_FORM));
+}
+
 /// What `rdb_is_loadable` says of a file of a newer version.
 fn skim(file: &[u8]) -> Result<(), String> {
     let rdbver = rdb_version_of(file.first_chunk().unwrap()).unwrap();
