@@ -255,8 +255,21 @@ fn stringmatchlen_fuzz_test() -> usize {
     total_matches
 }
 
+/// Refuses what loads while something is being loaded: the server serves clients meanwhile.
+// C: loads in the middle of the load, and then goes on with the first one, as a server that does not
+// load any more.
+fn refuse_in_load(server: &mut Server, c: ClientId) -> bool {
+    if server.loading {
+        addReplyErrorObject(server, c, shared::loadingerr);
+    }
+    server.loading
+}
+
 /// DEBUG RELOAD [MERGE] [NOFLUSH] [NOSAVE]: saves the data, forgets it, and loads it again.
 fn debug_reload_command(server: &mut Server, c: ClientId, argv: &Args) {
+    if refuse_in_load(server, c) {
+        return;
+    }
     let (mut flush, mut save) = (true, true);
     let mut flags = RDBFLAGS_NONE;
     for opt in argv.iter().skip(2) {
@@ -629,6 +642,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
     } else if is("reload") {
         debug_reload_command(server, c, argv);
     } else if is("loadaof") {
+        if refuse_in_load(server, c) {
+            return;
+        }
         if server.aof_state != AOF_OFF {
             flushAppendOnlyFile(server, true);
         }

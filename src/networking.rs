@@ -2224,9 +2224,12 @@ fn process_input_with(
         //
         // CLIENT_MASTER: a script is slow, and its commands are not to mix with the master's. It
         // goes on when the script has ended.
+        //
+        // C: DEBUG RELOAD and DEBUG LOADAOF of a replica answer what the master sends meanwhile
+        // with -LOADING, and it is lost. Here it waits for the end of the load as well.
         let flags = server.clients[c].flags;
         if flags & (CLIENT_STOPS_INPUT | CLIENT_MASTER) != 0
-            && (flags & CLIENT_STOPS_INPUT != 0 || server.lua_timedout)
+            && (flags & CLIENT_STOPS_INPUT != 0 || server.lua_timedout || server.loading)
         {
             break;
         }

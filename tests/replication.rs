@@ -167,6 +167,80 @@ fn chain_of_three() {
     wait_for_offset(&a, &c);
 }
 
+/// A chain of four under load, of which the second becomes the master, then the third: all go on where
+/// they were, the old masters too, and the streams are the same byte for byte.
+#[test]
+fn chain_of_four() {
+    let args = ["--repl-backlog-size", "10mb"];
+    let a = TestServer::start(&args);
+    let b = TestServer::start(&args).replica_of(&a);
+    let c = TestServer::start(&args).replica_of(&b);
+    let d = TestServer::start(&args).replica_of(&c);
+    let full = |s: &TestServer| s.info_i64("sync_full");
+    for (old, new, others) in [(&a, &b, [&c, &d]), (&b, &c, [&d, &a])] {
+        let load = WriteLoad::start(old.port);
+        wait_for("some writes", || load.writes() > 1000);
+        load.stop();
+        // What the last one has all have.
+        for s in [new, others[0], others[1]] {
+            wait_for_offset(old, s);
+        }
+        assert_eq!(new.cmd(&["REPLICAOF", "NO", "ONE"]).text(), "OK");
+        let load = WriteLoad::start(new.port);
+        wait_for("writes to the new master", || load.writes() > 500);
+        old.replicaof_port(new.port);
+        old.wait_for_link();
+        let before = load.writes();
+        wait_for("more writes", || load.writes() > before + 500);
+        load.stop();
+        for s in [old, others[0], others[1]] {
+            s.wait_for_link();
+            assert_same_data(new, s);
+            assert_eq!(s.info("master_replid"), new.info("master_replid"));
+        }
+    }
+    assert_eq!(
+        [&a, &b, &c, &d].map(full),
+        [1, 1, 1, 0],
+        "but for the first ones, all were partial"
+    );
+}
+
+/// A replica that reloads its data by DEBUG serves its clients meanwhile, but takes what its master
+/// sends only when it is done. Another reload has to wait for the end of the first.
+#[test]
+fn reload_of_a_replica_loses_nothing() {
+    let master = TestServer::start(&["--repl-backlog-size", "10mb"]);
+    let mut c = master.conn();
+    for i in 0..1000 {
+        c.cmd(&["SETRANGE", &format!("big:{i}"), "10000", "x"]);
+    }
+    // Events are processed each time 2 MB were loaded.
+    let args = ["--appendonly", "yes", "--rdbcompression", "no"];
+    let replica = TestServer::start(&args).replica_of(&master);
+    for how in ["RELOAD", "LOADAOF"] {
+        wait_for("the end of the rewrite", || {
+            replica.info("aof_rewrite_in_progress") == "0"
+                && replica.info("aof_rewrite_scheduled") == "0"
+        });
+        replica.cmd(&["CONFIG", "SET", "key-load-delay", "2000"]);
+        let load = WriteLoad::start(master.port);
+        let mut reloading = replica.conn();
+        reloading.send(&["DEBUG", how]);
+        let mut other = replica.conn();
+        wait_for("the load", || other.cmd(&["GET", "a"]).text().starts_with("-LOADING"));
+        let before = load.writes();
+        wait_for("more writes", || load.writes() > before + 500);
+        assert!(other.cmd(&["DEBUG", "RELOAD"]).text().starts_with("-LOADING"));
+        assert!(other.cmd(&["DEBUG", "LOADAOF"]).text().starts_with("-LOADING"));
+        replica.cmd(&["CONFIG", "SET", "key-load-delay", "0"]);
+        assert_eq!(reloading.reply().text(), "OK");
+        load.stop();
+        assert_same_data(&master, &replica);
+    }
+    assert_eq!(replica.log_count("is sending an error to its master"), 0);
+}
+
 /// A replica that is restarted goes on from the offset in its RDB file.
 #[test]
 fn restart_with_partial_resync() {
