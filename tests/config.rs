@@ -717,18 +717,21 @@ fn cpu_lists() {
         let pid = server.pid();
         assert_eq!(&allowed(&pid.to_string()), expected(&["server_cpulist"]), "{directive}");
 
-        let mut threads = 0;
-        for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-            let task = task.unwrap().file_name().into_string().unwrap();
-            let task = format!("{pid}/task/{task}");
-            let name = std::fs::read_to_string(format!("/proc/{task}/comm")).unwrap();
-            if name.starts_with("bio_") {
-                threads += 1;
-                let expected = expected(&["bio_cpulist"]);
-                wait_for("the thread's processors", || &allowed(&task) == expected);
-            }
+        // A thread gives itself its name, after the server has begun to answer perhaps.
+        let threads = || -> Vec<String> {
+            let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+            let tasks = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+            let tasks = tasks.map(|task| format!("{pid}/task/{task}"));
+            let name = |task: &String| {
+                std::fs::read_to_string(format!("/proc/{task}/comm")).unwrap_or_default()
+            };
+            tasks.filter(|task| name(task).starts_with("bio_")).collect()
+        };
+        wait_for("three threads", || threads().len() == 3);
+        for task in threads() {
+            let expected = expected(&["bio_cpulist"]);
+            wait_for("the thread's processors", || &allowed(&task) == expected);
         }
-        assert_eq!(threads, 3);
 
         for (command, own) in
             [("BGSAVE", "bgsave_cpulist"), ("BGREWRITEAOF", "aof_rewrite_cpulist")]
