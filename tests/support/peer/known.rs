@@ -6,6 +6,7 @@ use super::wire::{Argv, Reply};
 /// What stands between us and a peer of this version.
 pub struct Known {
     major: u32,
+    minor: u32,
 }
 
 /// 7.0 says the same in other words: when our error holds the first text and the peer's the second.
@@ -38,7 +39,9 @@ const CONTAINERS: &[&[u8]] = &[
 impl Known {
     /// For a peer that says it is version `version`.
     pub fn new(version: &str) -> Known {
-        Known { major: version.split('.').next().and_then(|n| n.parse().ok()).unwrap_or(0) }
+        let mut numbers = version.split('.').map(|n| n.parse().unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        Known { major: next(), minor: next() }
     }
 
     /// Whether DUMP gives the same bytes: the format is another one since 7.0.
@@ -65,6 +68,10 @@ impl Known {
         self.major == 6
     }
 
+    fn loses_auth_errors(&self) -> bool {
+        matches!((self.major, self.minor), (7, 2..) | (8, _))
+    }
+
     /// Whether a command may not be queued in a transaction.
     pub fn avoids_in_transaction(&self, argv: &Argv) -> bool {
         self.major > 6 && CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..])
@@ -88,6 +95,9 @@ impl Known {
         match (&upper[0][..], second) {
             // The help texts grew.
             (_, b"HELP") => true,
+            // From 7.2 to 8.x a wrong password has no reply if that of another command waits to be sent.
+            (b"AUTH", _) => self.loses_auth_errors(),
+            (b"HELLO", _) => has(b"AUTH") && self.loses_auth_errors(),
             // LCS took its place.
             (b"STRALGO", _) => true,
             // Key specifications and subcommands were added.
