@@ -336,8 +336,12 @@ enum Row {
     /// CPU time of SAVE, and of loading the file at start.
     Save(Data),
     Restart(Data),
-    /// Wall time from REPLICAOF to a replica in sync.
-    FullSync(Data),
+    /// Wall time from REPLICAOF to a replica in sync: by files, or streamed and loaded from the
+    /// socket, beside the old data.
+    FullSync {
+        data: Data,
+        diskless: bool,
+    },
     /// Instructions per operation, after a preparation.
     Instructions {
         prepare: Vec<Load>,
@@ -570,7 +574,9 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
     rows.insert("memory-10m", Row::Memory { data: Data::Strings(many), per: many });
     rows.insert("save-10m", Row::Save(Data::Strings(many)));
     rows.insert("load-10m", Row::Restart(Data::Strings(many)));
-    rows.insert("full-sync-10m", Row::FullSync(Data::Strings(many)));
+    for (name, diskless) in [("full-sync-5m", false), ("full-sync-5m-diskless", true)] {
+        rows.insert(name, Row::FullSync { data: Data::Strings(many / 2), diskless });
+    }
 
     // A million small values of ten elements each, and one value of a million elements.
     for (name, command) in SMALL {
@@ -633,11 +639,16 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
             }
             server.cpu_ns() / 1e6
         }
-        Row::FullSync(data) => {
-            let server = Server::start(binary, dir, &[]);
+        Row::FullSync { data, diskless } => {
+            // The defaults are not the same in all versions.
+            let (sync, load) = if *diskless { ("yes", "swapdb") } else { ("no", "disabled") };
+            let args = ["--repl-diskless-sync", sync, "--repl-diskless-sync-delay", "0"];
+            let server = Server::start(binary, dir, &args);
             data.fill(&server);
+            let load = ["--repl-diskless-load", load];
+            let replica = Server::start(binary, &dir.join("replica"), &load);
             let start = Instant::now();
-            let _replica = replica_of(&server, binary, &dir.join("replica"));
+            follow(&replica, &server);
             start.elapsed().as_secs_f64() * 1e3
         }
         Row::Instructions { prepare, load } => {
@@ -652,11 +663,16 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
 
 fn replica_of(master: &Server, binary: &str, dir: &Path) -> Server {
     let replica = Server::start(binary, dir, &[]);
+    follow(&replica, master);
+    replica
+}
+
+/// Returns when the replica is in sync.
+fn follow(replica: &Server, master: &Server) {
     replica.call(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
     while replica.info("master_link_status") != "up" {
         std::thread::sleep(Duration::from_millis(5));
     }
-    replica
 }
 
 fn median(mut v: Vec<f64>) -> f64 {
@@ -726,7 +742,7 @@ fn main() {
             Row::Ops { .. } => "cpu ns/op",
             Row::Memory { .. } => "bytes each",
             Row::Save(_) | Row::Restart(_) => "cpu ms",
-            Row::FullSync(_) => "ms",
+            Row::FullSync { .. } => "ms",
             Row::Instructions { .. } => "instructions",
         };
         print!("{name:20}");
