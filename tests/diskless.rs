@@ -3,7 +3,11 @@
 
 #[path = "support/link.rs"]
 mod link;
+#[path = "support/random.rs"]
+mod random;
 mod support;
+#[path = "support/traffic.rs"]
+mod traffic;
 
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -78,15 +82,20 @@ fn ask_all(master: &TestServer, replicas: &[TestServer]) {
     }
 }
 
-/// Three replicas get one stream. One stands still, and the others wait for it; one is killed, and
-/// they go on. One that comes meanwhile gets the next.
+/// Three replicas get one stream, one of them by a slow network. One stands still, and the others
+/// wait for it; one is killed, and they go on. One that comes meanwhile gets the next.
 #[test]
 fn the_slowest_sets_the_pace() {
     let master =
         master(20_000_000, &["--repl-diskless-sync-delay", "3600", "--repl-timeout", "3600"]);
     let mut replicas: Vec<TestServer> =
         (0..3).map(|_| TestServer::start(&["--repl-timeout", "3600"])).collect();
-    ask_all(&master, &replicas);
+    let network = Proxy::start(master.port);
+    network.slow.store(true, Relaxed);
+    for (i, port) in [network.port, master.port, master.port].into_iter().enumerate() {
+        replicas[i].replicaof_port(port);
+        wait_for("it to ask", || has_replica(&master, i, "wait_bgsave"));
+    }
     // From here on it takes what the sockets hold, and no more.
     replicas[2].signal("STOP");
     master.cmd(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
@@ -165,20 +174,55 @@ fn the_child_is_killed() {
     assert_same_data(&master, &replica);
 }
 
-/// A link that is cut anywhere in the payload leads to another synchronization.
+/// A link that is cut anywhere in the payload leads to another synchronization, in every mode, and
+/// the data are whole after it. With `FIDELIS_LONG` at every 1000th byte.
 #[test]
-fn cut_in_the_middle() {
-    let master = master(300_000, &[]);
+fn cut_anywhere_in_the_payload() {
+    let master = master(60_000, &[]);
+    let mut c = master.conn();
+    for line in traffic::making() {
+        c.cmd(&line.split(' ').collect::<Vec<_>>());
+    }
+    let step = if random::long() { 1000 } else { 17_000 };
     let proxy = Proxy::start(master.port);
-    for limit in (150..310_000).step_by(30_011) {
-        proxy.limit.store(limit, Relaxed);
-        let replica = TestServer::start(&[]);
-        let before = proxy.connections.load(Relaxed);
-        replica.replicaof_port(proxy.port);
-        wait_for("a second attempt", || proxy.connections.load(Relaxed) > before + 1);
-        proxy.limit.store(u64::MAX, Relaxed);
-        replica.wait_for_link();
-        assert_same_data(&master, &replica);
+    for (sync, load) in [
+        ("yes", "disabled"),
+        ("yes", "on-empty-db"),
+        ("yes", "swapdb"),
+        ("no", "disabled"),
+        ("no", "on-empty-db"),
+        ("no", "swapdb"),
+    ] {
+        master.cmd(&["CONFIG", "SET", "repl-diskless-sync", sync]);
+        let replica = TestServer::start(&["--repl-diskless-load", load]);
+        // The answers of the handshake are about 100 bytes, the mark or the length included.
+        let mut cut = 150;
+        loop {
+            // A history of its own, so that it can't go on with the master's.
+            replica.cmd(&["REPLICAOF", "NO", "ONE"]);
+            if load == "on-empty-db" {
+                replica.cmd(&["FLUSHALL"]);
+            }
+            let before = proxy.connections.load(Relaxed);
+            let syncs = master.info_i64("sync_full");
+            proxy.cut_next(cut);
+            replica.replicaof_port(proxy.port);
+            // The link may seem to be up before a cut behind the payload.
+            wait_for("it to get all", || {
+                replica.info("master_link_status") == "up"
+                    && replica.info("master_repl_offset") == master.info("master_repl_offset")
+            });
+            assert_same_data(&master, &replica);
+            if proxy.connections.load(Relaxed) == before + 1 {
+                break;
+            }
+            assert_eq!(master.info_i64("sync_full"), syncs + 2, "{sync}, {load}, cut at {cut}");
+            cut += step;
+        }
+        assert!(cut > 60_000, "{sync}, {load}: the last cut was before byte {cut}");
+        let no_file = load != "disabled";
+        assert_eq!(replica.log_count("to parser") > 0, no_file);
+        assert_eq!(replica.log_count("to disk") == 0, no_file);
     }
 }
 

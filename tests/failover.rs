@@ -8,10 +8,10 @@ mod link;
 mod support;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use ask::{Ask, next};
-use link::Recorder;
+use link::{FakeMaster, Recorder};
 use support::*;
 
 /// Three servers, the first is the master of the others.
@@ -110,6 +110,101 @@ fn no_acknowledged_write_is_lost() {
     // The third one has stayed with the first, whatever that was.
     c.wait_for_link();
     assert_same_data(&a, &c);
+}
+
+/// Clients that wait for one replica after each write, on a tree whose master changes again and again,
+/// to a replica that is named and to any: what WAIT has confirmed is there at the end.
+#[test]
+fn what_wait_has_confirmed_is_kept() {
+    let servers = trio();
+    let stop = Arc::new(AtomicBool::new(false));
+    let confirmed = Arc::new(AtomicU64::new(0));
+    let ports = [0, 1, 2].map(|n| servers[n].port);
+    let writers: Vec<_> = (0..3)
+        .map(|who| {
+            let (stop, confirmed) = (stop.clone(), confirmed.clone());
+            std::thread::spawn(move || {
+                let mut kept = Vec::new();
+                let mut n = 0;
+                while !stop.load(Relaxed) {
+                    // One after the other, until one is a master.
+                    let mut conn = Conn::open(ports[n % 3]);
+                    n += 1;
+                    let key = |n: usize| format!("w:{who}:{n}");
+                    while !stop.load(Relaxed) {
+                        let set = Conn::encode(&["SET", &key(n), &n.to_string()]);
+                        let wait = Conn::encode(&["WAIT", "1", "0"]);
+                        // Blocked clients are disconnected when the roles change.
+                        if conn.raw(&[set, wait].concat()).is_err() {
+                            break;
+                        }
+                        let Ok(set) = conn.try_reply() else { break };
+                        let Ok(wait) = conn.try_reply() else { break };
+                        match (set, wait) {
+                            (Reply::Status(_), Reply::Int(replicas)) => {
+                                assert!(replicas >= 1);
+                                kept.push(n);
+                                confirmed.fetch_add(1, Relaxed);
+                                n += 3;
+                            }
+                            (Reply::Status(_), Reply::Error(e)) => {
+                                assert!(e.starts_with(b"UNBLOCKED") || e.starts_with(b"ERR WAIT"));
+                                break;
+                            }
+                            (Reply::Error(e), _) => {
+                                assert!(e.starts_with(b"READONLY"), "{}", e.escape_ascii());
+                                break;
+                            }
+                            other => panic!("{other:?}"),
+                        }
+                    }
+                }
+                kept
+            })
+        })
+        .collect();
+    let mut at = 0;
+    for round in 0..6 {
+        let before = confirmed.load(Relaxed);
+        wait_for("writes that are confirmed", || confirmed.load(Relaxed) > before + 50);
+        let old = &servers[at];
+        let to = servers[(at + 1) % 3].port.to_string();
+        let line: &[&str] = match round % 2 {
+            0 => &["FAILOVER", "TO", "127.0.0.1", &to],
+            _ => &["FAILOVER"],
+        };
+        wait_for("the replica to be online", || {
+            let reply = old.cmd(line).text();
+            reply == "OK" || !panic_unless_not_online(&reply)
+        });
+        wait_for_the_end(old);
+        assert_eq!(old.info("role"), "slave");
+        let new = old.info("master_port");
+        at = (0..3).find(|&n| servers[n].port.to_string() == new).expect("one of them");
+        wait_for("the other role", || servers[at].info("role") == "master");
+        for n in (0..3).filter(|&n| n != at) {
+            if servers[n].info("master_port") != new {
+                servers[n].replicaof_port(servers[at].port);
+            }
+        }
+        for n in (0..3).filter(|&n| n != at) {
+            servers[n].wait_for_link();
+        }
+    }
+    stop.store(true, Relaxed);
+    let kept: Vec<Vec<usize>> = writers.into_iter().map(|w| w.join().unwrap()).collect();
+    let mut c = servers[at].conn();
+    for (who, kept) in kept.iter().enumerate() {
+        for n in kept {
+            let value = c.cmd(&["GET", &format!("w:{who}:{n}")]).text();
+            assert_eq!(value, n.to_string(), "w:{who}:{n} was confirmed, and is lost");
+        }
+    }
+    for n in (0..3).filter(|&n| n != at) {
+        assert_same_data(&servers[at], &servers[n]);
+    }
+    let full: i64 = servers.iter().map(|s| s.info_i64("sync_full")).sum();
+    assert_eq!(full, 2, "but for the first two, all went on where they were");
 }
 
 /// Right after a change of roles the other one may not be connected yet.
@@ -222,4 +317,60 @@ fn the_target_refuses() {
     assert_eq!(a.info("role"), "master");
     assert_eq!(a.cmd(&["SET", "key", "again"]).text(), "OK");
     assert_eq!(other.info("role"), "master");
+}
+
+/// Given up at each step of the handshake with the target: the master is one again, with the history
+/// that it had, and a target that says yes later is not heard.
+#[test]
+fn aborted_at_each_step() {
+    let a = TestServer::start(&["--repl-timeout", "3600"]);
+    let other = TestServer::start(&[]).replica_of(&a);
+    let id = a.info("master_replid");
+    // The words of the handshake that the target still answers.
+    let all = ["PING", "REPLCONF", "REPLCONF", "PSYNC"];
+    for answered in 0..all.len() {
+        let target = FakeMaster::start();
+        // A replica by its words, which listens where the test does.
+        let mut fake = a.conn();
+        fake.cmd(&["REPLCONF", "listening-port", &target.port.to_string()]);
+        fake.send(&["PSYNC", "?", "-1"]);
+        let port = target.port.to_string();
+        wait_for("it to be online", || {
+            (0..2).any(|i| {
+                let replica = a.info(&format!("slave{i}"));
+                replica.contains(&format!("port={port},")) && replica.contains("state=online")
+            })
+        });
+        assert_eq!(a.cmd(&["FAILOVER", "TO", "127.0.0.1", &port]).text(), "OK");
+        // It may be known to have all.
+        let offset = a.info("master_repl_offset");
+        let _ = fake.raw(&Conn::encode(&["REPLCONF", "ACK", &offset]));
+        let mut asking = target.accept();
+        for word in &all[..answered] {
+            let request = asking.try_reply().unwrap();
+            assert_eq!(request.array()[0].text(), *word);
+            let pong = if *word == "PING" { &b"+PONG\r\n"[..] } else { b"+OK\r\n" };
+            asking.raw(pong).unwrap();
+        }
+        // This one is not answered.
+        let request = asking.try_reply().unwrap();
+        assert_eq!(request.array()[0].text(), all[answered]);
+        if all[answered] == "PSYNC" {
+            assert_eq!(request.array()[3].text(), "FAILOVER");
+        }
+        assert_eq!(a.info("master_failover_state"), "failover-in-progress");
+        assert_eq!(a.info("role"), "slave");
+        assert_eq!(a.cmd(&["FAILOVER", "ABORT"]).text(), "OK");
+        assert_eq!(a.info("master_failover_state"), "no-failover");
+        assert_eq!(a.info("role"), "master");
+        let _ = asking.raw(b"+CONTINUE\r\n");
+        assert!(asking.is_closed());
+        assert_eq!(a.cmd(&["SET", "key", &answered.to_string()]).text(), "OK");
+        assert_eq!(a.info("role"), "master");
+        other.wait_for_link();
+        assert_same_data(&a, &other);
+        assert_ne!(a.info("master_replid"), id, "a new history, which goes on with the old one");
+    }
+    let full = 1 + all.len();
+    assert_eq!(a.info_i64("sync_full"), full as i64, "the replica resynced partially");
 }

@@ -145,6 +145,52 @@ fn ends_otherwise() {
     );
 }
 
+/// CLIENT KILL, a failover, and the end of the server.
+#[test]
+fn ends_with_the_connection() {
+    let mut master = quiet_master();
+    let silent = Recorder::attach(master.port);
+    let mut killed = master.conn();
+    let id = killed.cmd(&["CLIENT", "ID"]).int();
+    write_and_wait(&master, &mut killed, 1);
+    assert_eq!(master.ask(&format!("CLIENT KILL ID {id}")), "1");
+    assert!(killed.is_closed());
+    assert_eq!(master.info("blocked_clients"), "0");
+
+    drop(silent);
+
+    // The master becomes a replica of the one that has all of its stream, while the client waits for
+    // two of them.
+    let replica = TestServer::start(&[]).replica_of(&master);
+    let mut c = master.conn();
+    write_and_wait(&master, &mut c, 2);
+    assert_eq!(master.ask(&format!("FAILOVER TO 127.0.0.1 {}", replica.port)), "OK");
+    assert_eq!(
+        next(&mut c),
+        "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)"
+    );
+    assert!(c.is_closed());
+    wait_for("the other role", || replica.info("role") == "master");
+    assert_eq!(replica.cmd(&["GET", "n"]).text(), "2");
+    wait_for("the end of the failover", || master.info("master_failover_state") == "no-failover");
+
+    // One that was confirmed before is not asked again, whoever goes.
+    let mut recorder = Recorder::attach(replica.port);
+    let mut c = replica.conn();
+    let offset = write_and_wait(&replica, &mut c, 2);
+    recorder.acknowledge(offset);
+    assert_eq!(next(&mut c), "2");
+    drop(recorder);
+    wait_for("it to be gone", || replica.info("connected_slaves") == "1");
+    assert_eq!(c.ask("WAIT 1 0"), "1");
+
+    master.signal("STOP");
+    write_and_wait(&replica, &mut c, 1);
+    replica.conn().send(&["SHUTDOWN", "NOSAVE"]);
+    assert!(c.is_closed());
+    master.signal("CONT");
+}
+
 /// In a transaction it does not block; nor with arguments that are none.
 #[test]
 fn does_not_block() {

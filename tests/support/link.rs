@@ -45,18 +45,24 @@ impl FakeMaster {
         FakeMaster { listener, port }
     }
 
-    /// Waits for a replica, and agrees to everything up to its PSYNC. An error: it hung up before
-    /// that.
+    /// Waits for a replica to connect.
     #[track_caller]
-    pub fn handshake(&self) -> io::Result<Asking> {
+    pub fn accept(&self) -> Conn {
         let mut sock = None;
         wait_for("the replica to connect", || {
             sock = self.listener.accept().ok();
             sock.is_some()
         });
         let (sock, _) = sock.expect("it came");
-        sock.set_nonblocking(false)?;
-        let mut conn = Conn::over(sock)?;
+        sock.set_nonblocking(false).unwrap();
+        Conn::over(sock).unwrap()
+    }
+
+    /// Waits for a replica, and agrees to everything up to its PSYNC. An error: it hung up before
+    /// that.
+    #[track_caller]
+    pub fn handshake(&self) -> io::Result<Asking> {
+        let mut conn = self.accept();
         loop {
             let request = conn.try_reply()?;
             let words: Vec<String> = request.array().iter().map(Reply::text).collect();

@@ -392,7 +392,7 @@ impl TestServer {
         // ends, and we try again.
         for _ in 0..5 {
             server.port = free_port();
-            server.spawn();
+            server.spawn(&[]);
             if server.wait_until_up() {
                 return server;
             }
@@ -400,7 +400,7 @@ impl TestServer {
         panic!("the server does not start:\n{}", server.log());
     }
 
-    fn spawn(&mut self) {
+    fn spawn(&mut self, more: &[&str]) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
@@ -409,6 +409,7 @@ impl TestServer {
         let child = Command::new(&self.binary)
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(&self.args)
+            .args(more)
             .current_dir(&self.dir.0)
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
@@ -568,10 +569,16 @@ impl TestServer {
     /// Starts it again after it ended.
     #[track_caller]
     pub fn start_again(&mut self) {
+        self.start_again_with(&[]);
+    }
+
+    /// The same, with further arguments for this time.
+    #[track_caller]
+    pub fn start_again_with(&mut self, more: &[&str]) {
         let taken = "Address already in use";
         wait_for("the server to start again", || {
             let before = self.log_count(taken);
-            self.spawn();
+            self.spawn(more);
             let up = self.wait_until_up();
             assert!(up || self.log_count(taken) > before, "it does not start:\n{}", self.log());
             up
@@ -693,6 +700,10 @@ pub struct Proxy {
     pub port: u16,
     /// Bytes to let through from the server to the client before the cut; `u64::MAX` never cuts.
     pub limit: Arc<AtomicU64>,
+    /// The same for the next connection alone.
+    next: Arc<AtomicU64>,
+    /// Lets no more than 16 KB through in a millisecond.
+    pub slow: Arc<AtomicBool>,
     pub connections: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
@@ -703,7 +714,10 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let limit = Arc::new(AtomicU64::new(u64::MAX));
         let (stop, connections) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let next = Arc::new(AtomicU64::new(u64::MAX));
+        let slow = Arc::new(AtomicBool::new(false));
         let (l, s, n) = (limit.clone(), stop.clone(), connections.clone());
+        let (x, w) = (next.clone(), slow.clone());
         thread::spawn(move || {
             for client in listener.incoming() {
                 if s.load(Ordering::Relaxed) {
@@ -713,14 +727,20 @@ impl Proxy {
                 else {
                     continue;
                 };
-                let limit = l.load(Ordering::Relaxed);
+                let limit = l.load(Ordering::Relaxed).min(x.swap(u64::MAX, Ordering::Relaxed));
                 n.fetch_add(1, Ordering::Relaxed);
                 let (c2, s2) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || pump(client, server, u64::MAX));
-                thread::spawn(move || pump(s2, c2, limit));
+                let (there, back) = (w.clone(), w.clone());
+                thread::spawn(move || pump(client, server, u64::MAX, &there));
+                thread::spawn(move || pump(s2, c2, limit, &back));
             }
         });
-        Proxy { port, limit, connections, stop }
+        Proxy { port, limit, next, slow, connections, stop }
+    }
+
+    /// Cuts the next connection after so many bytes from the server, and no other.
+    pub fn cut_next(&self, bytes: u64) {
+        self.next.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -732,9 +752,12 @@ impl Drop for Proxy {
 }
 
 /// Copies until the end or until `limit` bytes went through, then cuts both.
-fn pump(mut from: TcpStream, mut to: TcpStream, mut limit: u64) {
+fn pump(mut from: TcpStream, mut to: TcpStream, mut limit: u64, slow: &AtomicBool) {
     let mut buf = [0; 1 << 14];
     while limit > 0 {
+        if slow.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
         let want = (buf.len() as u64).min(limit) as usize;
         match from.read(&mut buf[..want]) {
             Ok(n) if n > 0 && to.write_all(&buf[..n]).is_ok() => limit -= n as u64,
