@@ -154,6 +154,7 @@ impl Explainer<'_> {
                 }
                 self.string("code", Holds::Text(by))?;
             }
+            RDB_OPCODE_UPDATE if version >= 81 => return damage(UPDATE_IN_RDB),
             type_ if rdbIsObjectType(type_, version) => {
                 let name = rdb_type_name(type_, version).unwrap_or("unknown");
                 let by = By("rdbSaveObjectType", "rdbLoadObject");
@@ -242,6 +243,7 @@ impl Explainer<'_> {
                     self.time("it expires at (-1: never)")?;
                 }
             }
+            RDB_TYPE_PATH_HASH if valkey => return damage("a path hash is not known here"),
             RDB_TYPE_HASH_METADATA | RDB_TYPE_HASH_METADATA_PRE_GA => {
                 if type_ == RDB_TYPE_HASH_METADATA {
                     self.time("the first field to expire, at")?;
