@@ -12,8 +12,10 @@
 //! - What the master says or sends can't be used. That will hardly be another time soon: 1, 2, 4 ...
 //!   seconds, up to `repl-backoff-max`.
 //! - The master closes a link that was just established, and does not say why. It may be gone for a
-//!   moment, or have a limit that closes each: twice as long as the attempt took. So a full resync
-//!   in a loop takes a third of both sides' time at most, and a short one is tried again soon.
+//!   moment, or have a limit that closes each: twice as long as the attempt took, less the time that
+//!   the link lasted. So a full resync in a loop takes a third of both sides' time at most, and a
+//!   short one is tried again soon: a replica that waits while masters change places may miss a
+//!   history, and has to sync in full.
 //!
 //! A link that has lasted for [`LINK_LASTS`] milliseconds ends the row, and so does REPLICAOF, and
 //! CONFIG SET, which may be the remedy.
@@ -57,6 +59,12 @@ pub fn backoff_delay(failures: u32, max: i64) -> i64 {
         0 | 1 => 0,
         n => (1i64 << (n - 2).min(30)).min(max),
     }
+}
+
+/// Returns for how many milliseconds to wait if a link took `took` of them to be established, and
+/// then lasted for `lasted`.
+fn link_delay(took: i64, lasted: i64, max: i64) -> i64 {
+    (2 * took.max(SHORTEST_ATTEMPT) - lasted).clamp(0, max)
 }
 
 /// Notes that an attempt to follow our master failed for `reason`, which may last: sets the time
@@ -138,8 +146,8 @@ pub fn link_lost(server: &mut Server) {
     } else if server.repl_reconnect_later {
         replication_backoff(server, b"what the master sent can't be applied");
     } else {
-        let took = (linked_since - backoff.attempt_since).max(SHORTEST_ATTEMPT);
-        let delay = |failures| if failures < 2 { 0 } else { (2 * took).min(max) };
+        let took = linked_since - backoff.attempt_since;
+        let delay = |failures| if failures < 2 { 0 } else { link_delay(took, lasted, max) };
         note_failure(server, b"the link broke right after it was established", delay);
     }
 }
@@ -185,6 +193,17 @@ pub fn backoff_info(server: &Server, info: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Attempts and waits take a third of the time at most, and a link that did its work is tried
+    /// again at once.
+    #[test]
+    fn delays_after_a_link() {
+        assert_eq!(link_delay(5, 0, 30_000), 200);
+        assert_eq!(link_delay(5, 1000, 30_000), 0);
+        assert_eq!(link_delay(5000, 1000, 30_000), 9000);
+        assert_eq!(link_delay(4000, 8000, 30_000), 0);
+        assert_eq!(link_delay(100_000, 0, 30_000), 30_000);
+    }
 
     /// The delay is none, then doubles, and stops at the configured one.
     #[test]
