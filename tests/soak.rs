@@ -116,15 +116,11 @@ impl Weather {
             }
             let done = if start == end {
                 let want = limit.min(buf.len() as u64) as usize;
-                from.read(&mut buf[..want]).map(|n| {
-                    (start, end) = (0, n);
-                    n
-                })
+                from.read(&mut buf[..want]).inspect(|&n| (start, end) = (0, n))
             } else {
-                to.write(&buf[start..end]).map(|n| {
+                to.write(&buf[start..end]).inspect(|&n| {
                     start += n;
                     limit -= n as u64;
-                    n
                 })
             };
             match done {
