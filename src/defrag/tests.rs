@@ -152,7 +152,8 @@ fn all_that_moves_stays_what_it_is() {
     assert!(stats.stat_active_defrag_key_hits >= 3 * before.len() as i64);
 
     // Whatever can be done with a value can be done with one that has moved.
-    for key in before.keys().filter(|key| key.len() < 100) {
+    let few = |key: &&Vec<u8>| key.len() < 100 && !key.starts_with(b"string:");
+    for key in before.keys().filter(few) {
         let key = String::from_utf8(key.clone()).unwrap();
         let type_ = it.line(&format!("TYPE {key}"));
         let type_ = String::from_utf8_lossy(&type_[1..type_.len() - 2]).into_owned();
