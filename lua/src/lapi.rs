@@ -56,16 +56,16 @@ pub const LUA_GCSETSTEPMUL: i32 = 7;
 /// The slot of the stack that a real index names.
 fn stack_slot<H>(L: &lua_State<H>, idx: i32) -> Option<StkId> {
     if idx > 0 {
-        let o = L.base + idx as usize - 1;
-        (o < L.top).then_some(o)
+        let o = L.th.base + idx as usize - 1;
+        (o < L.th.top).then_some(o)
     } else {
-        Some(L.top - idx.unsigned_abs() as usize)
+        Some(L.th.top - idx.unsigned_abs() as usize)
     }
 }
 
 /// The running function of the host, if one runs.
 fn curr_func<H>(L: &lua_State<H>) -> Option<CClosureRef> {
-    match L.stack[L.ci[L.ci.len() - 1].func] {
+    match L.th.stack[L.th.ci[L.th.ci.len() - 1].func] {
         CFunction(c) => Some(c),
         _ => None,
     }
@@ -75,11 +75,11 @@ fn curr_func<H>(L: &lua_State<H>) -> Option<CClosureRef> {
 #[inline(always)]
 pub fn index2adr<H>(L: &lua_State<H>, idx: i32) -> Option<TValue> {
     if idx > 0 {
-        let o = L.base + idx as usize - 1;
-        return if o < L.top { Some(L.stack[o]) } else { None };
+        let o = L.th.base + idx as usize - 1;
+        return if o < L.th.top { Some(L.th.stack[o]) } else { None };
     }
     if idx > LUA_REGISTRYINDEX {
-        return Some(L.stack[L.top - idx.unsigned_abs() as usize]);
+        return Some(L.th.stack[L.th.top - idx.unsigned_abs() as usize]);
     }
     pseudo_index(L, idx)
 }
@@ -89,7 +89,7 @@ fn pseudo_index<H>(L: &lua_State<H>, idx: i32) -> Option<TValue> {
     match idx {
         LUA_REGISTRYINDEX => Some(Tab(L.g.l_registry)),
         LUA_ENVIRONINDEX => Some(Tab(getcurrenv(L))),
-        LUA_GLOBALSINDEX => Some(Tab(L.l_gt)),
+        LUA_GLOBALSINDEX => Some(Tab(L.th.l_gt)),
         _ => {
             let c = L.g.cclosures.get(curr_func(L)?).as_ref()?;
             c.upvalue.get((LUA_GLOBALSINDEX - idx) as usize - 1).copied()
@@ -118,40 +118,41 @@ fn no_table(idx: i32) -> ! {
 }
 
 fn getcurrenv<H>(L: &lua_State<H>) -> TableRef {
-    match L.stack[L.ci[L.ci.len() - 1].func] {
+    match L.th.stack[L.th.ci[L.th.ci.len() - 1].func] {
         CFunction(c) => match L.g.cclosures.get(c) {
             Some(c) => c.env,
-            None => L.l_gt,
+            None => L.th.l_gt,
         },
         LFunction(f) => match L.g.lclosures.get(f) {
             Some(f) => f.env.get(),
-            None => L.l_gt,
+            None => L.th.l_gt,
         },
-        _ => L.l_gt,
+        _ => L.th.l_gt,
     }
 }
 
 /// `luaA_pushobject`: pushes a value.
 #[inline(always)]
 pub fn luaA_pushobject<H>(L: &mut lua_State<H>, o: TValue) {
-    if L.top >= L.stack.len() {
+    if L.th.top >= L.th.stack.len() {
         luaD_checkstack(L, LUA_MINSTACK);
     }
-    let top = L.top;
-    L.stack[top] = o;
-    L.top += 1;
+    let top = L.th.top;
+    L.th.stack[top] = o;
+    L.th.top += 1;
 }
 
 /// Makes room for `size` more values; false if that is more than a function may have.
 pub fn lua_checkstack<H>(L: &mut lua_State<H>, size: i32) -> bool {
-    if size > LUAI_MAXCSTACK as i32 || (L.top - L.base) as i64 + size as i64 > LUAI_MAXCSTACK as i64
+    if size > LUAI_MAXCSTACK as i32
+        || (L.th.top - L.th.base) as i64 + size as i64 > LUAI_MAXCSTACK as i64
     {
         return false;
     }
     if size > 0 {
         luaD_checkstack(L, size as usize);
-        let top = L.top + size as usize;
-        let ci = L.ci.last_mut().expect("a frame");
+        let top = L.th.top + size as usize;
+        let ci = L.th.ci.last_mut().expect("a frame");
         if ci.top < top {
             ci.top = top;
         }
@@ -164,9 +165,9 @@ pub fn lua_xmove_to<H>(L: &mut lua_State<H>, to: ThreadRef, n: i32) {
     if to == L.thread {
         return;
     }
-    L.top -= n as usize;
+    L.th.top -= n as usize;
     for i in 0..n as usize {
-        let v = L.stack[L.top + i];
+        let v = L.th.stack[L.th.top + i];
         let t = L.g.threads.get_mut(to).as_mut().expect("a thread");
         L.g.totalbytes += t.push(v);
     }
@@ -188,7 +189,7 @@ pub fn lua_xmove_from<H>(L: &mut lua_State<H>, from: ThreadRef, n: i32) {
 
 /// `lua_setlevel(L, to)`: `to` counts its calls of the host from where the running thread stands.
 pub fn lua_setlevel<H>(L: &mut lua_State<H>, to: ThreadRef) {
-    let n = L.nCcalls;
+    let n = L.th.nCcalls;
     if let Some(t) = L.g.threads.get_mut(to) {
         t.nCcalls = n;
     }
@@ -197,7 +198,7 @@ pub fn lua_setlevel<H>(L: &mut lua_State<H>, to: ThreadRef) {
 /// `lua_status` of a thread.
 pub fn lua_status<H>(L: &lua_State<H>, co: ThreadRef) -> i32 {
     if co == L.thread {
-        return L.status as i32;
+        return L.th.status as i32;
     }
     L.g.threads.get(co).as_ref().expect("a thread").status as i32
 }
@@ -214,7 +215,7 @@ pub fn lua_thread_gettop<H>(L: &lua_State<H>, co: ThreadRef) -> i32 {
 /// Has a thread more frames than its base? (`lua_getstack(co, 0, &ar) > 0`)
 pub fn lua_thread_active<H>(L: &lua_State<H>, co: ThreadRef) -> bool {
     if co == L.thread {
-        return L.ci.len() > 1;
+        return L.th.ci.len() > 1;
     }
     L.g.threads.get(co).as_ref().expect("a thread").ci.len() > 1
 }
@@ -240,21 +241,21 @@ pub fn lua_newthread<H>(L: &mut lua_State<H>) -> ThreadRef {
 }
 
 pub fn lua_gettop<H>(L: &lua_State<H>) -> i32 {
-    (L.top - L.base) as i32
+    (L.th.top - L.th.base) as i32
 }
 
 pub fn lua_settop<H>(L: &mut lua_State<H>, idx: i32) {
     if idx >= 0 {
-        let top = L.base + idx as usize;
-        if top > L.top {
-            let more = top - L.top;
+        let top = L.th.base + idx as usize;
+        if top > L.th.top {
+            let more = top - L.th.top;
             luaD_checkstack(L, more);
-            let from = L.top;
-            L.stack[from..top].fill(Nil);
+            let from = L.th.top;
+            L.th.stack[from..top].fill(Nil);
         }
-        L.top = top;
+        L.th.top = top;
     } else {
-        L.top -= (-(idx + 1)) as usize;
+        L.th.top -= (-(idx + 1)) as usize;
     }
 }
 
@@ -266,22 +267,22 @@ pub fn lua_pop<H>(L: &mut lua_State<H>, n: i32) {
 
 pub fn lua_remove<H>(L: &mut lua_State<H>, idx: i32) {
     if let Some(p) = stack_slot(L, idx) {
-        L.stack.copy_within(p + 1..L.top, p);
-        L.top -= 1;
+        L.th.stack.copy_within(p + 1..L.th.top, p);
+        L.th.top -= 1;
     }
 }
 
 pub fn lua_insert<H>(L: &mut lua_State<H>, idx: i32) {
     if let Some(p) = stack_slot(L, idx) {
-        let v = L.stack[L.top - 1];
-        L.stack.copy_within(p..L.top - 1, p + 1);
-        L.stack[p] = v;
+        let v = L.th.stack[L.th.top - 1];
+        L.th.stack.copy_within(p..L.th.top - 1, p + 1);
+        L.th.stack[p] = v;
     }
 }
 
 /// Pops a value and puts it at an index. Only the environment can be refused: when no function runs.
 pub fn lua_replace<H>(L: &mut lua_State<H>, idx: i32) -> LuaResult<()> {
-    let v = L.stack[L.top - 1];
+    let v = L.th.stack[L.th.top - 1];
     match idx {
         LUA_ENVIRONINDEX => {
             let Some(c) = curr_func(L) else {
@@ -293,7 +294,7 @@ pub fn lua_replace<H>(L: &mut lua_State<H>, idx: i32) -> LuaResult<()> {
         }
         LUA_GLOBALSINDEX => {
             if let Tab(t) = v {
-                L.l_gt = t;
+                L.th.l_gt = t;
             }
         }
         LUA_REGISTRYINDEX => {}
@@ -307,11 +308,11 @@ pub fn lua_replace<H>(L: &mut lua_State<H>, idx: i32) -> LuaResult<()> {
         }
         _ => {
             if let Some(p) = stack_slot(L, idx) {
-                L.stack[p] = v;
+                L.th.stack[p] = v;
             }
         }
     }
-    L.top -= 1;
+    L.th.top -= 1;
     Ok(())
 }
 
@@ -429,7 +430,7 @@ pub fn lua_toboolean<H>(L: &lua_State<H>, idx: i32) -> bool {
 fn set_at<H>(L: &mut lua_State<H>, idx: i32, v: TValue) {
     if idx > LUA_REGISTRYINDEX {
         if let Some(p) = stack_slot(L, idx) {
-            L.stack[p] = v;
+            L.th.stack[p] = v;
         }
     } else if idx < LUA_GLOBALSINDEX
         && let Some(c) = curr_func(L)
@@ -566,10 +567,10 @@ pub fn lua_pushluastr<H>(L: &mut lua_State<H>, s: &LuaStr) {
 pub fn lua_pushcclosure<H>(L: &mut lua_State<H>, f: lua_CFunction<H>, n: i32) {
     luaC_checkGC(L);
     let env = getcurrenv(L);
-    let from = L.top - n as usize;
-    let upvalue = L.stack[from..L.top].into();
+    let from = L.th.top - n as usize;
+    let upvalue = L.th.stack[from..L.th.top].into();
     let c = luaF_newCclosure(L, f, upvalue, env);
-    L.top = from;
+    L.th.top = from;
     luaA_pushobject(L, CFunction(c));
 }
 
@@ -593,10 +594,10 @@ pub fn lua_pushthread<H>(L: &mut lua_State<H>) -> bool {
 
 /// Replaces the key on the top by the value the table at `idx` has for it.
 pub fn lua_gettable<H>(L: &mut lua_State<H>, host: &mut H, idx: i32) -> LuaResult<()> {
-    let (t, key) = (value_at(L, idx), L.stack[L.top - 1]);
+    let (t, key) = (value_at(L, idx), L.th.stack[L.th.top - 1]);
     let v = luaV_gettable(L, host, t, key)?;
-    let top = L.top;
-    L.stack[top - 1] = v;
+    let top = L.th.top;
+    L.th.stack[top - 1] = v;
     Ok(())
 }
 
@@ -606,8 +607,8 @@ pub fn lua_getfield<H>(L: &mut lua_State<H>, host: &mut H, idx: i32, k: &str) ->
     // The key has to be seen by a collection in a metamethod.
     luaA_pushobject(L, key);
     let v = luaV_gettable(L, host, t, key)?;
-    let top = L.top;
-    L.stack[top - 1] = v;
+    let top = L.th.top;
+    L.th.stack[top - 1] = v;
     Ok(())
 }
 
@@ -617,8 +618,8 @@ pub fn lua_getglobal<H>(L: &mut lua_State<H>, host: &mut H, k: &str) -> LuaResul
 
 pub fn lua_rawget<H>(L: &mut lua_State<H>, idx: i32) {
     let t = table_at(L, idx);
-    let top = L.top;
-    L.stack[top - 1] = L.g.tables.get(t).get(L.stack[top - 1]);
+    let top = L.th.top;
+    L.th.stack[top - 1] = L.g.tables.get(t).get(L.th.stack[top - 1]);
 }
 
 pub fn lua_rawgeti<H>(L: &mut lua_State<H>, idx: i32, n: i32) {
@@ -654,7 +655,7 @@ pub fn lua_getfenv<H>(L: &mut lua_State<H>, idx: i32) {
         LFunction(f) => L.g.lclosures.get(f).as_ref().map(|f| f.env.get()),
         CFunction(f) => L.g.cclosures.get(f).as_ref().map(|f| f.env),
         Userdata(u) => L.g.udata.get(u).as_ref().map(|u| u.env),
-        Thread(t) if t == L.thread => Some(L.l_gt),
+        Thread(t) if t == L.thread => Some(L.th.l_gt),
         Thread(t) => L.g.threads.get(t).as_ref().map(|t| t.l_gt),
         _ => None,
     };
@@ -664,18 +665,18 @@ pub fn lua_getfenv<H>(L: &mut lua_State<H>, idx: i32) {
 /// Sets the key below the top to the value on the top, in the table at `idx`, and pops both.
 pub fn lua_settable<H>(L: &mut lua_State<H>, host: &mut H, idx: i32) -> LuaResult<()> {
     let t = value_at(L, idx);
-    luaV_settable(L, host, t, L.stack[L.top - 2], L.stack[L.top - 1])?;
-    L.top -= 2;
+    luaV_settable(L, host, t, L.th.stack[L.th.top - 2], L.th.stack[L.th.top - 1])?;
+    L.th.top -= 2;
     Ok(())
 }
 
 pub fn lua_setfield<H>(L: &mut lua_State<H>, host: &mut H, idx: i32, k: &str) -> LuaResult<()> {
     let t = value_at(L, idx);
     let key = Str(luaS_new(L, k));
-    let v = L.stack[L.top - 1];
+    let v = L.th.stack[L.th.top - 1];
     luaA_pushobject(L, key);
     luaV_settable(L, host, t, key, v)?;
-    L.top -= 2;
+    L.th.top -= 2;
     Ok(())
 }
 
@@ -688,7 +689,7 @@ pub const READONLY: &[u8] = b"Attempt to modify a readonly table";
 
 pub fn lua_rawset<H>(L: &mut lua_State<H>, idx: i32) -> LuaResult<()> {
     let t = table_at(L, idx);
-    let (key, val) = (L.stack[L.top - 2], L.stack[L.top - 1]);
+    let (key, val) = (L.th.stack[L.th.top - 2], L.th.stack[L.th.top - 1]);
     let h = L.g.tables.get_mut(t);
     if h.readonly {
         return luaG_runerror(L, READONLY);
@@ -701,7 +702,7 @@ pub fn lua_rawset<H>(L: &mut lua_State<H>, idx: i32) -> LuaResult<()> {
     } else {
         luaH_set(L, t, key, val)?;
     }
-    L.top -= 2;
+    L.th.top -= 2;
     Ok(())
 }
 
@@ -710,8 +711,8 @@ pub fn lua_rawseti<H>(L: &mut lua_State<H>, idx: i32, n: i32) -> LuaResult<()> {
     if L.g.tables.get(t).readonly {
         return luaG_runerror(L, READONLY);
     }
-    let v = L.stack[L.top - 1];
-    L.top -= 1;
+    let v = L.th.stack[L.th.top - 1];
+    L.th.top -= 1;
     if let Some(slot) = L.g.tables.get_mut(t).getarray_mut(n as f64) {
         *slot = v;
         return Ok(());
@@ -722,7 +723,7 @@ pub fn lua_rawseti<H>(L: &mut lua_State<H>, idx: i32, n: i32) -> LuaResult<()> {
 /// Pops a table, or nil, and makes it the metatable of the value at `objindex`.
 pub fn lua_setmetatable<H>(L: &mut lua_State<H>, objindex: i32) -> LuaResult<()> {
     let obj = value_at(L, objindex);
-    let mt = match L.stack[L.top - 1] {
+    let mt = match L.th.stack[L.th.top - 1] {
         Tab(t) => Some(t),
         _ => None,
     };
@@ -741,15 +742,15 @@ pub fn lua_setmetatable<H>(L: &mut lua_State<H>, objindex: i32) -> LuaResult<()>
         }
         _ => L.g.mt[obj.ttype() as usize] = mt,
     }
-    L.top -= 1;
+    L.th.top -= 1;
     Ok(())
 }
 
 /// Pops a table and makes it the environment of the value at `idx`; false if that cannot have one.
 pub fn lua_setfenv<H>(L: &mut lua_State<H>, idx: i32) -> bool {
     let o = value_at(L, idx);
-    L.top -= 1;
-    let Tab(env) = L.stack[L.top] else { return false };
+    L.th.top -= 1;
+    let Tab(env) = L.th.stack[L.th.top] else { return false };
     match o {
         LFunction(f) => luaC_setenv(L, f, env),
         CFunction(f) => {
@@ -762,7 +763,7 @@ pub fn lua_setfenv<H>(L: &mut lua_State<H>, idx: i32) -> bool {
                 u.env = env;
             }
         }
-        Thread(t) if t == L.thread => L.l_gt = env,
+        Thread(t) if t == L.thread => L.th.l_gt = env,
         Thread(t) => {
             if let Some(t) = L.g.threads.get_mut(t) {
                 t.l_gt = env;
@@ -774,8 +775,8 @@ pub fn lua_setfenv<H>(L: &mut lua_State<H>, idx: i32) -> bool {
 }
 
 fn adjustresults<H>(L: &mut lua_State<H>, nres: i32) {
-    let top = L.top;
-    let ci = L.ci.last_mut().expect("a frame");
+    let top = L.th.top;
+    let ci = L.th.ci.last_mut().expect("a frame");
     if nres == LUA_MULTRET && top >= ci.top {
         ci.top = top;
     }
@@ -783,7 +784,7 @@ fn adjustresults<H>(L: &mut lua_State<H>, nres: i32) {
 
 /// Calls the function below the `nargs` topmost values with them.
 pub fn lua_call<H>(L: &mut lua_State<H>, host: &mut H, nargs: i32, nresults: i32) -> LuaResult<()> {
-    let func = L.top - (nargs as usize + 1);
+    let func = L.th.top - (nargs as usize + 1);
     luaD_call(L, host, func, nresults)?;
     adjustresults(L, nresults);
     Ok(())
@@ -799,7 +800,7 @@ pub fn lua_pcall<H>(
     errfunc: i32,
 ) -> i32 {
     let ef = if errfunc == 0 { 0 } else { stack_slot(L, errfunc).unwrap_or(0) };
-    let func = L.top - (nargs as usize + 1);
+    let func = L.th.top - (nargs as usize + 1);
     let status = luaD_pcall(L, host, |L, host| luaD_call(L, host, func, nresults), func, ef);
     adjustresults(L, nresults);
     status
@@ -854,23 +855,23 @@ pub fn lua_setgcstress<H>(L: &mut lua_State<H>, on: bool) {
 
 /// Raises the value on the top.
 pub fn lua_error<H, T>(L: &mut lua_State<H>) -> LuaResult<T> {
-    L.top -= 1;
-    L.errorvalue = L.stack[L.top];
+    L.th.top -= 1;
+    L.errorvalue = L.th.stack[L.th.top];
     Err(LuaError(LUA_ERRRUN as u8))
 }
 
 /// Pops a key and pushes the next pair of the table at `idx`; false, and nothing pushed, at the end.
 pub fn lua_next<H>(L: &mut lua_State<H>, idx: i32) -> LuaResult<bool> {
     let t = table_at(L, idx);
-    let top = L.top;
-    match luaH_next(L, t, L.stack[top - 1])? {
+    let top = L.th.top;
+    match luaH_next(L, t, L.th.stack[top - 1])? {
         Some((k, v)) => {
-            L.stack[top - 1] = k;
+            L.th.stack[top - 1] = k;
             luaA_pushobject(L, v);
             Ok(true)
         }
         None => {
-            L.top -= 1;
+            L.th.top -= 1;
             Ok(false)
         }
     }
@@ -880,9 +881,9 @@ pub fn lua_next<H>(L: &mut lua_State<H>, idx: i32) -> LuaResult<bool> {
 pub fn lua_concat<H>(L: &mut lua_State<H>, host: &mut H, n: i32) -> LuaResult<()> {
     if n >= 2 {
         luaC_checkGC(L);
-        let last = L.top - L.base - 1;
+        let last = L.th.top - L.th.base - 1;
         luaV_concat(L, host, n as usize, last)?;
-        L.top -= n as usize - 1;
+        L.th.top -= n as usize - 1;
     } else if n == 0 {
         let s = luaS_newlstr(L, b"");
         luaA_pushobject(L, Str(s));
@@ -921,18 +922,18 @@ pub fn lua_getupvalue<H>(L: &mut lua_State<H>, funcindex: i32, n: i32) -> Option
 /// Pops a value into upvalue `n` of the function at `funcindex`; nothing is popped if there is none.
 pub fn lua_setupvalue<H>(L: &mut lua_State<H>, funcindex: i32, n: i32) -> Option<LuaStr> {
     let i = (n as usize).wrapping_sub(1);
-    let v = L.stack[L.top - 1];
+    let v = L.th.stack[L.th.top - 1];
     match value_at(L, funcindex) {
         CFunction(c) => {
             *L.g.cclosures.get_mut(c).as_mut()?.upvalue.get_mut(i)? = v;
-            L.top -= 1;
+            L.th.top -= 1;
             Some(LuaStr::default())
         }
         LFunction(f) => {
             let f = L.g.lclosures.get(f).clone()?;
             let name = L.g.strings.get(*f.p.upvalues.get(i)?).data.clone();
             crate::lfunc::upval_set(L, *f.upvals.get(i)?, v);
-            L.top -= 1;
+            L.th.top -= 1;
             Some(name)
         }
         _ => None,

@@ -29,7 +29,7 @@ const EXACT_COUNT: i32 = 1000;
 
 /// The Lua function of a frame, if it is one.
 fn ci_func<H>(L: &lua_State<H>, ci: usize) -> Option<&LClosure> {
-    match L.stack[L.ci[ci].func] {
+    match L.th.stack[L.th.ci[ci].func] {
         LFunction(r) => L.g.lclosures.get(r).as_deref(),
         _ => None,
     }
@@ -40,7 +40,7 @@ fn currentpc<H>(L: &lua_State<H>, ci: usize) -> i32 {
     if ci_func(L, ci).is_none() {
         return -1;
     }
-    let savedpc = if ci == L.ci.len() - 1 { L.savedpc } else { L.ci[ci].savedpc };
+    let savedpc = if ci == L.th.ci.len() - 1 { L.th.savedpc } else { L.th.ci[ci].savedpc };
     savedpc as i32 - 1
 }
 
@@ -54,45 +54,46 @@ fn currentline<H>(L: &lua_State<H>, ci: usize) -> i32 {
 
 /// Starts the count anew.
 pub fn resethookcount<H>(L: &mut lua_State<H>) {
-    L.hookcount = if L.hookmask & LUA_MASKCOUNT != 0 { L.basehookcount.max(1) } else { i32::MAX };
+    L.th.hookcount =
+        if L.th.hookmask & LUA_MASKCOUNT != 0 { L.th.basehookcount.max(1) } else { i32::MAX };
 }
 
 /// Sets the hook of the running thread: for the events of `mask`, and every `count` instructions. Counts of a
 /// thousand and more are not kept to the instruction.
 pub fn lua_sethook<H>(L: &mut lua_State<H>, func: Option<lua_Hook<H>>, mask: u8, count: i32) {
     let (func, mask) = if func.is_none() || mask == 0 { (None, 0) } else { (func, mask) };
-    L.hook = func;
-    L.basehookcount = count;
-    L.hookmask = mask;
+    L.th.hook = func;
+    L.th.basehookcount = count;
+    L.th.hookmask = mask;
     resethookcount(L);
     settrace(L);
 }
 
 /// Decides which loop of the interpreter the running thread needs.
 pub fn settrace<H>(L: &mut lua_State<H>) {
-    L.trace = L.hookmask & LUA_MASKLINE != 0
-        || L.hookmask & LUA_MASKCOUNT != 0 && L.basehookcount < EXACT_COUNT;
+    L.trace = L.th.hookmask & LUA_MASKLINE != 0
+        || L.th.hookmask & LUA_MASKCOUNT != 0 && L.th.basehookcount < EXACT_COUNT;
 }
 
 pub fn lua_gethook<H>(L: &lua_State<H>) -> Option<lua_Hook<H>> {
-    L.hook
+    L.th.hook
 }
 
 pub fn lua_gethookmask<H>(L: &lua_State<H>) -> u8 {
-    L.hookmask
+    L.th.hookmask
 }
 
 pub fn lua_gethookcount<H>(L: &lua_State<H>) -> i32 {
-    L.basehookcount
+    L.th.basehookcount
 }
 
 /// Finds the frame at a level, 0 being the running function; false if there are not so many.
 pub fn lua_getstack<H>(L: &lua_State<H>, mut level: i32, ar: &mut lua_Debug) -> bool {
-    let mut ci = L.ci.len() - 1;
+    let mut ci = L.th.ci.len() - 1;
     while level > 0 && ci > 0 {
         level -= 1;
         if ci_func(L, ci).is_some() {
-            level -= L.ci[ci].tailcalls;
+            level -= L.th.ci[ci].tailcalls;
         }
         ci -= 1;
     }
@@ -114,15 +115,15 @@ fn findlocal<H>(L: &lua_State<H>, ci: usize, n: i32) -> Option<LuaStr> {
     {
         return Some(L.g.strings.get(name).data.clone());
     }
-    let limit = if ci == L.ci.len() - 1 { L.top } else { L.ci[ci + 1].func };
-    let size = limit as i64 - L.ci[ci].base as i64;
+    let limit = if ci == L.th.ci.len() - 1 { L.th.top } else { L.th.ci[ci + 1].func };
+    let size = limit as i64 - L.th.ci[ci].base as i64;
     (n > 0 && size >= n as i64).then(|| LuaStr::new(b"(*temporary)"))
 }
 
 /// Pushes local variable `n` of a frame and tells its name; nothing is pushed if there is none.
 pub fn lua_getlocal<H>(L: &mut lua_State<H>, ar: &lua_Debug, n: i32) -> Option<LuaStr> {
     let name = findlocal(L, ar.i_ci, n)?;
-    let v = L.stack[L.ci[ar.i_ci].base + n as usize - 1];
+    let v = L.th.stack[L.th.ci[ar.i_ci].base + n as usize - 1];
     luaA_pushobject(L, v);
     Some(name)
 }
@@ -130,10 +131,10 @@ pub fn lua_getlocal<H>(L: &mut lua_State<H>, ar: &lua_Debug, n: i32) -> Option<L
 /// Pops a value into local variable `n` of a frame.
 pub fn lua_setlocal<H>(L: &mut lua_State<H>, ar: &lua_Debug, n: i32) -> Option<LuaStr> {
     let name = findlocal(L, ar.i_ci, n);
-    L.top -= 1;
+    L.th.top -= 1;
     if name.is_some() {
-        let slot = L.ci[ar.i_ci].base + n as usize - 1;
-        L.stack[slot] = L.stack[L.top];
+        let slot = L.th.ci[ar.i_ci].base + n as usize - 1;
+        L.th.stack[slot] = L.th.stack[L.th.top];
     }
     name
 }
@@ -179,14 +180,14 @@ pub fn lua_getinfo<H>(L: &mut lua_State<H>, what: &str, ar: &mut lua_Debug) -> b
     let mut ci = None;
     let what = match what.strip_prefix('>') {
         Some(rest) => {
-            L.top -= 1;
-            f = L.stack[L.top];
+            L.th.top -= 1;
+            f = L.th.stack[L.th.top];
             rest
         }
         None => {
             if ar.i_ci != 0 {
                 ci = Some(ar.i_ci);
-                f = L.stack[L.ci[ar.i_ci].func];
+                f = L.th.stack[L.th.ci[ar.i_ci].func];
             }
             what
         }
@@ -354,7 +355,7 @@ fn getobjname<H>(L: &lua_State<H>, ci: usize, stackpos: i32) -> Option<(&'static
 
 /// `getfuncname`: by what name a frame was called.
 fn getfuncname<H>(L: &lua_State<H>, ci: usize) -> Option<(&'static str, LuaStr)> {
-    if ci == 0 || ci_func(L, ci).is_some() && L.ci[ci].tailcalls > 0 {
+    if ci == 0 || ci_func(L, ci).is_some() && L.th.ci[ci].tailcalls > 0 {
         return None;
     }
     let ci = ci - 1;
@@ -375,9 +376,9 @@ pub fn luaG_typeerror<H, T>(
     op: &str,
 ) -> LuaResult<T> {
     let t = luaT_typenames[o.ttype() as usize];
-    let ci = L.ci.len() - 1;
-    let name = pos.filter(|&p| p >= L.ci[ci].base).and_then(|p| {
-        let reg = (p - L.ci[ci].base) as i32;
+    let ci = L.th.ci.len() - 1;
+    let name = pos.filter(|&p| p >= L.th.ci[ci].base).and_then(|p| {
+        let reg = (p - L.th.ci[ci].base) as i32;
         getobjname(L, ci, reg)
     });
     let msg = match name {
@@ -426,7 +427,7 @@ pub fn luaG_ordererror<H, T>(L: &mut lua_State<H>, p1: TValue, p2: TValue) -> Lu
 #[cold]
 #[inline(never)]
 pub fn luaG_runerror<H, T>(L: &mut lua_State<H>, msg: &[u8]) -> LuaResult<T> {
-    let ci = L.ci.len() - 1;
+    let ci = L.th.ci.len() - 1;
     let msg = match ci_func(L, ci) {
         Some(cl) => {
             let id = luaO_chunkid(&L.g.strings.get(cl.p.source).data, LUA_IDSIZE);

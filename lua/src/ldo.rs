@@ -36,20 +36,20 @@ fn luaD_seterrorobj<H>(L: &mut lua_State<H>, errcode: i32, oldtop: StkId) {
         _ => L.errorvalue,
     };
     L.errorvalue = Nil;
-    L.stack[oldtop] = v;
-    L.top = oldtop + 1;
+    L.th.stack[oldtop] = v;
+    L.th.top = oldtop + 1;
 }
 
 fn restore_stack_limit<H>(L: &mut lua_State<H>) {
-    if L.size_ci > LUAI_MAXCALLS && L.ci.len() < LUAI_MAXCALLS {
-        L.size_ci = LUAI_MAXCALLS;
+    if L.th.size_ci > LUAI_MAXCALLS && L.th.ci.len() < LUAI_MAXCALLS {
+        L.th.size_ci = LUAI_MAXCALLS;
     }
 }
 
 /// Makes room for `n` values above the top, and for the window of the interpreter above them.
 #[inline(always)]
 pub fn luaD_checkstack<H>(L: &mut lua_State<H>, n: usize) {
-    if L.top + n + WINDOW >= L.stack.len() {
+    if L.th.top + n + WINDOW >= L.th.stack.len() {
         luaD_growstack(L, n);
     }
 }
@@ -57,20 +57,20 @@ pub fn luaD_checkstack<H>(L: &mut lua_State<H>, n: usize) {
 #[cold]
 #[inline(never)]
 fn luaD_growstack<H>(L: &mut lua_State<H>, n: usize) {
-    let size = (L.stack.len() * 2).max(L.top + n + WINDOW + 1);
-    L.g.totalbytes += (size - L.stack.len()) * 16;
-    L.stack.resize(size, Nil);
+    let size = (L.th.stack.len() * 2).max(L.th.top + n + WINDOW + 1);
+    L.g.totalbytes += (size - L.th.stack.len()) * 16;
+    L.th.stack.resize(size, Nil);
 }
 
 /// `growCI`: the C doubles its frames, and a number beyond `LUAI_MAXCALLS` is an overflow.
 #[cold]
 #[inline(never)]
 fn growCI<H>(L: &mut lua_State<H>) -> LuaResult<()> {
-    if L.size_ci > LUAI_MAXCALLS {
+    if L.th.size_ci > LUAI_MAXCALLS {
         return luaD_throw(L, LUA_ERRERR);
     }
-    L.size_ci *= 2;
-    if L.size_ci > LUAI_MAXCALLS {
+    L.th.size_ci *= 2;
+    if L.th.size_ci > LUAI_MAXCALLS {
         return luaG_runerror(L, b"stack overflow");
     }
     Ok(())
@@ -79,10 +79,10 @@ fn growCI<H>(L: &mut lua_State<H>) -> LuaResult<()> {
 /// Enters a function.
 #[inline(always)]
 fn inc_ci<H>(L: &mut lua_State<H>, ci: CallInfo) -> LuaResult<()> {
-    if L.ci.len() == L.size_ci {
+    if L.th.ci.len() == L.th.size_ci {
         growCI(L)?;
     }
-    L.ci.push(ci);
+    L.th.ci.push(ci);
     Ok(())
 }
 
@@ -95,22 +95,22 @@ pub fn luaD_callhook<H>(
     event: i32,
     line: i32,
 ) -> LuaResult<()> {
-    let Some(hook) = L.hook else { return Ok(()) };
-    if !L.allowhook {
+    let Some(hook) = L.th.hook else { return Ok(()) };
+    if !L.th.allowhook {
         return Ok(());
     }
-    let top = L.top;
-    let n = L.ci.len() - 1;
-    let ci_top = L.ci[n].top;
+    let top = L.th.top;
+    let n = L.th.ci.len() - 1;
+    let ci_top = L.th.ci[n].top;
     let mut ar = lua_Debug { event, currentline: line, ..lua_Debug::default() };
     ar.i_ci = if event == LUA_HOOKTAILRET { 0 } else { n };
     luaD_checkstack(L, LUA_MINSTACK);
-    L.ci[n].top = L.top + LUA_MINSTACK;
-    L.allowhook = false;
+    L.th.ci[n].top = L.th.top + LUA_MINSTACK;
+    L.th.allowhook = false;
     hook(L, host, &mut ar)?;
-    L.allowhook = true;
-    L.ci[n].top = ci_top;
-    L.top = top;
+    L.th.allowhook = true;
+    L.th.ci[n].top = ci_top;
+    L.th.top = top;
     Ok(())
 }
 
@@ -118,9 +118,9 @@ pub fn luaD_callhook<H>(
 fn adjust_varargs<H>(L: &mut lua_State<H>, p: &Proto, mut actual: usize) -> LuaResult<StkId> {
     let nfixargs = p.numparams as usize;
     while actual < nfixargs {
-        let top = L.top;
-        L.stack[top] = Nil;
-        L.top += 1;
+        let top = L.th.top;
+        L.th.stack[top] = Nil;
+        L.th.top += 1;
         actual += 1;
     }
     let mut htab = None;
@@ -131,23 +131,23 @@ fn adjust_varargs<H>(L: &mut lua_State<H>, p: &Proto, mut actual: usize) -> LuaR
         luaD_checkstack(L, p.maxstacksize as usize);
         let t = luaH_new(L, nvar, 1);
         for i in 0..nvar {
-            luaH_set(L, t, Number((i + 1) as f64), L.stack[L.top - nvar + i])?;
+            luaH_set(L, t, Number((i + 1) as f64), L.th.stack[L.th.top - nvar + i])?;
         }
         let n = Str(luaS_new(L, "n"));
         luaH_set(L, t, n, Number(nvar as f64))?;
         htab = Some(t);
     }
-    let fixed = L.top - actual;
-    let base = L.top;
+    let fixed = L.th.top - actual;
+    let base = L.th.top;
     for i in 0..nfixargs {
-        L.stack[base + i] = L.stack[fixed + i];
-        L.stack[fixed + i] = Nil;
+        L.th.stack[base + i] = L.th.stack[fixed + i];
+        L.th.stack[fixed + i] = Nil;
     }
-    L.top = base + nfixargs;
+    L.th.top = base + nfixargs;
     if let Some(t) = htab {
-        let top = L.top;
-        L.stack[top] = Tab(t);
-        L.top += 1;
+        let top = L.th.top;
+        L.th.stack[top] = Tab(t);
+        L.th.top += 1;
     }
     Ok(base)
 }
@@ -156,14 +156,14 @@ fn adjust_varargs<H>(L: &mut lua_State<H>, p: &Proto, mut actual: usize) -> LuaR
 #[cold]
 #[inline(never)]
 pub fn tryfuncTM<H>(L: &mut lua_State<H>, func: StkId) -> LuaResult<()> {
-    let tm = luaT_gettmbyobj(L, L.stack[func], TM_CALL);
+    let tm = luaT_gettmbyobj(L, L.th.stack[func], TM_CALL);
     if !tm.is_function() {
-        return luaG_typeerror(L, L.stack[func], Some(func), "call");
+        return luaG_typeerror(L, L.th.stack[func], Some(func), "call");
     }
     luaD_checkstack(L, 1);
-    L.stack.copy_within(func..L.top, func + 1);
-    L.top += 1;
-    L.stack[func] = tm;
+    L.th.stack.copy_within(func..L.th.top, func + 1);
+    L.th.top += 1;
+    L.th.stack[func] = tm;
     Ok(())
 }
 
@@ -176,31 +176,31 @@ pub fn precall_lua<H>(
     func: StkId,
     nresults: i32,
 ) -> LuaResult<()> {
-    let n = L.ci.len() - 1;
-    L.ci[n].savedpc = L.savedpc;
+    let n = L.th.ci.len() - 1;
+    L.th.ci[n].savedpc = L.th.savedpc;
     luaD_checkstack(L, p.maxstacksize as usize + p.numparams as usize);
     let base;
     if p.is_vararg == 0 {
         base = func + 1;
-        L.top = L.top.min(base + p.numparams as usize);
+        L.th.top = L.th.top.min(base + p.numparams as usize);
     } else {
-        let nargs = L.top - func - 1;
+        let nargs = L.th.top - func - 1;
         base = adjust_varargs(L, p, nargs)?;
     }
     let top = base + p.maxstacksize as usize;
     inc_ci(L, CallInfo { base, func, top, savedpc: 0, nresults, tailcalls: 0 })?;
-    L.base = base;
-    L.savedpc = 0;
-    if let Some(fresh) = L.stack.get_mut(L.top..top) {
+    L.th.base = base;
+    L.th.savedpc = 0;
+    if let Some(fresh) = L.th.stack.get_mut(L.th.top..top) {
         for v in fresh {
             *v = Nil;
         }
     }
-    L.top = top;
-    if L.hookmask & LUA_MASKCALL != 0 {
-        L.savedpc += 1;
+    L.th.top = top;
+    if L.th.hookmask & LUA_MASKCALL != 0 {
+        L.th.savedpc += 1;
         luaD_callhook(L, host, LUA_HOOKCALL, -1)?;
-        L.savedpc -= 1;
+        L.th.savedpc -= 1;
     }
     Ok(())
 }
@@ -214,18 +214,18 @@ pub fn precall_c<H>(
     func: StkId,
     nresults: i32,
 ) -> LuaResult<()> {
-    let n = L.ci.len() - 1;
-    L.ci[n].savedpc = L.savedpc;
+    let n = L.th.ci.len() - 1;
+    L.th.ci[n].savedpc = L.th.savedpc;
     luaD_checkstack(L, LUA_MINSTACK);
     let base = func + 1;
-    let top = L.top + LUA_MINSTACK;
+    let top = L.th.top + LUA_MINSTACK;
     inc_ci(L, CallInfo { base, func, top, savedpc: 0, nresults, tailcalls: 0 })?;
-    L.base = base;
-    if L.hookmask & LUA_MASKCALL != 0 {
+    L.th.base = base;
+    if L.th.hookmask & LUA_MASKCALL != 0 {
         luaD_callhook(L, host, LUA_HOOKCALL, -1)?;
     }
     let n = f(L, host)?;
-    luaD_poscall(L, host, L.top - n as usize)?;
+    luaD_poscall(L, host, L.th.top - n as usize)?;
     Ok(())
 }
 
@@ -236,10 +236,10 @@ pub fn luaD_precall<H>(
     func: StkId,
     nresults: i32,
 ) -> LuaResult<bool> {
-    if !L.stack[func].is_function() {
+    if !L.th.stack[func].is_function() {
         tryfuncTM(L, func)?;
     }
-    match L.stack[func] {
+    match L.th.stack[func] {
         LFunction(r) => {
             let cl = L.g.lclosures.get(r).clone().expect("a function");
             precall_lua(L, host, &cl.p, func, nresults)?;
@@ -258,10 +258,10 @@ pub fn luaD_precall<H>(
 #[inline(never)]
 fn callrethooks<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {
     luaD_callhook(L, host, LUA_HOOKRET, -1)?;
-    let n = L.ci.len() - 1;
-    if matches!(L.stack[L.ci[n].func], LFunction(_)) {
-        while L.hookmask & LUA_MASKRET != 0 && L.ci[n].tailcalls > 0 {
-            L.ci[n].tailcalls -= 1;
+    let n = L.th.ci.len() - 1;
+    if matches!(L.th.stack[L.th.ci[n].func], LFunction(_)) {
+        while L.th.hookmask & LUA_MASKRET != 0 && L.th.ci[n].tailcalls > 0 {
+            L.th.ci[n].tailcalls -= 1;
             luaD_callhook(L, host, LUA_HOOKTAILRET, -1)?;
         }
     }
@@ -272,33 +272,33 @@ fn callrethooks<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {
 /// a fixed number of them.
 #[inline(always)]
 pub fn luaD_poscall<H>(L: &mut lua_State<H>, host: &mut H, first: StkId) -> LuaResult<bool> {
-    if L.hookmask & LUA_MASKRET != 0 {
+    if L.th.hookmask & LUA_MASKRET != 0 {
         callrethooks(L, host)?;
     }
-    let ci = L.ci.pop().expect("a frame");
-    let back = *L.ci.last().expect("a frame");
-    L.base = back.base;
-    L.savedpc = back.savedpc;
+    let ci = L.th.ci.pop().expect("a frame");
+    let back = *L.th.ci.last().expect("a frame");
+    L.th.base = back.base;
+    L.th.savedpc = back.savedpc;
     let mut res = ci.func;
     if ci.nresults == 1 {
-        L.stack[res] = if first < L.top { L.stack[first].copied() } else { Nil };
-        L.top = res + 1;
+        L.th.stack[res] = if first < L.th.top { L.th.stack[first].copied() } else { Nil };
+        L.th.top = res + 1;
         return Ok(true);
     }
     let mut wanted = ci.nresults;
     let mut from = first;
-    while wanted != 0 && from < L.top {
-        L.stack[res] = L.stack[from];
+    while wanted != 0 && from < L.th.top {
+        L.th.stack[res] = L.th.stack[from];
         res += 1;
         from += 1;
         wanted -= 1;
     }
     while wanted > 0 {
-        L.stack[res] = Nil;
+        L.th.stack[res] = Nil;
         res += 1;
         wanted -= 1;
     }
-    L.top = res;
+    L.th.top = res;
     Ok(ci.nresults != LUA_MULTRET)
 }
 
@@ -309,40 +309,40 @@ pub fn luaD_call<H>(
     func: StkId,
     nresults: i32,
 ) -> LuaResult<()> {
-    L.nCcalls += 1;
-    if L.nCcalls >= LUAI_MAXCCALLS {
-        if L.nCcalls == LUAI_MAXCCALLS {
+    L.th.nCcalls += 1;
+    if L.th.nCcalls >= LUAI_MAXCCALLS {
+        if L.th.nCcalls == LUAI_MAXCCALLS {
             return luaG_runerror(L, b"C stack overflow");
         }
-        if L.nCcalls >= LUAI_MAXCCALLS + (LUAI_MAXCCALLS >> 3) {
+        if L.th.nCcalls >= LUAI_MAXCCALLS + (LUAI_MAXCCALLS >> 3) {
             return luaD_throw(L, LUA_ERRERR);
         }
     }
     if luaD_precall(L, host, func, nresults)? {
         luaV_execute(L, host, 1)?;
     }
-    L.nCcalls -= 1;
+    L.th.nCcalls -= 1;
     luaC_checkGC_host(L, host)
 }
 
 fn resume<H>(L: &mut lua_State<H>, host: &mut H, first_arg: StkId) -> LuaResult<()> {
-    if L.status == 0 {
+    if L.th.status == 0 {
         if !luaD_precall(L, host, first_arg - 1, LUA_MULTRET)? {
             return Ok(());
         }
     } else {
-        L.status = 0;
-        let n = L.ci.len() - 1;
-        if !matches!(L.stack[L.ci[n].func], LFunction(_)) {
+        L.th.status = 0;
+        let n = L.th.ci.len() - 1;
+        if !matches!(L.th.stack[L.th.ci[n].func], LFunction(_)) {
             // Finishes the call that yielded.
             if luaD_poscall(L, host, first_arg)? {
-                L.top = L.ci[L.ci.len() - 1].top;
+                L.th.top = L.th.ci[L.th.ci.len() - 1].top;
             }
         } else {
-            L.base = L.ci[n].base;
+            L.th.base = L.th.ci[n].base;
         }
     }
-    let n = L.ci.len() - 1;
+    let n = L.th.ci.len() - 1;
     luaV_execute(L, host, n as i32)
 }
 
@@ -367,49 +367,49 @@ fn resume_error_running<H>(L: &mut lua_State<H>) -> i32 {
 }
 
 fn resume_error<H>(L: &mut lua_State<H>, msg: &str) -> i32 {
-    L.top = L.ci[L.ci.len() - 1].base;
+    L.th.top = L.th.ci[L.th.ci.len() - 1].base;
     let s = luaS_new(L, msg);
     crate::lapi::luaA_pushobject(L, Str(s));
     LUA_ERRRUN
 }
 
 fn resume_swapped<H>(L: &mut lua_State<H>, host: &mut H, nargs: i32) -> i32 {
-    if L.status != LUA_YIELD as u8 && (L.status != 0 || L.ci.len() != 1) {
+    if L.th.status != LUA_YIELD as u8 && (L.th.status != 0 || L.th.ci.len() != 1) {
         return resume_error(L, "cannot resume non-suspended coroutine");
     }
-    if L.nCcalls >= LUAI_MAXCCALLS {
+    if L.th.nCcalls >= LUAI_MAXCCALLS {
         return resume_error(L, "C stack overflow");
     }
-    L.nCcalls += 1;
-    L.baseCcalls = L.nCcalls;
-    let first_arg = L.top - nargs as usize;
+    L.th.nCcalls += 1;
+    L.th.baseCcalls = L.th.nCcalls;
+    let first_arg = L.th.top - nargs as usize;
     let status = match resume(L, host, first_arg) {
-        Ok(()) => L.status as i32,
+        Ok(()) => L.th.status as i32,
         Err(LuaError(e)) if e as i32 == LUA_YIELD => LUA_YIELD,
         Err(LuaError(e)) => {
             // The thread is dead; its frames stay for those who look at them.
-            L.status = e;
+            L.th.status = e;
             luaD_checkstack(L, 1);
-            luaD_seterrorobj(L, e as i32, L.top);
-            let top = L.top;
-            if let Some(ci) = L.ci.last_mut() {
+            luaD_seterrorobj(L, e as i32, L.th.top);
+            let top = L.th.top;
+            if let Some(ci) = L.th.ci.last_mut() {
                 ci.top = top;
             }
             e as i32
         }
     };
-    L.nCcalls -= 1;
+    L.th.nCcalls -= 1;
     status
 }
 
 /// `lua_yield`: `return lua_yield(L, n)` at the end of a function of the host stops its thread, with the `n`
 /// topmost values for the one who resumed it.
 pub fn lua_yield<H, T>(L: &mut lua_State<H>, nresults: i32) -> LuaResult<T> {
-    if L.nCcalls > L.baseCcalls {
+    if L.th.nCcalls > L.th.baseCcalls {
         return luaG_runerror(L, b"attempt to yield across metamethod/C-call boundary");
     }
-    L.base = L.top - nresults as usize;
-    L.status = LUA_YIELD as u8;
+    L.th.base = L.th.top - nresults as usize;
+    L.th.status = LUA_YIELD as u8;
     Err(LuaError(LUA_YIELD as u8))
 }
 
@@ -422,10 +422,10 @@ pub fn luaD_pcall<H>(
     old_top: StkId,
     ef: StkId,
 ) -> i32 {
-    let oldnCcalls = L.nCcalls;
-    let old_ci = L.ci.len();
-    let old_allowhooks = L.allowhook;
-    let old_errfunc = std::mem::replace(&mut L.errfunc, ef);
+    let oldnCcalls = L.th.nCcalls;
+    let old_ci = L.th.ci.len();
+    let old_allowhooks = L.th.allowhook;
+    let old_errfunc = std::mem::replace(&mut L.th.errfunc, ef);
     let mut status = LUA_OK;
     if let Err(LuaError(e)) = func(L, host) {
         status = e as i32;
@@ -434,15 +434,15 @@ pub fn luaD_pcall<H>(
         }
         luaF_close(L, old_top);
         luaD_seterrorobj(L, status, old_top);
-        L.nCcalls = oldnCcalls;
-        L.ci.truncate(old_ci);
-        let ci = L.ci[old_ci - 1];
-        L.base = ci.base;
-        L.savedpc = ci.savedpc;
-        L.allowhook = old_allowhooks;
+        L.th.nCcalls = oldnCcalls;
+        L.th.ci.truncate(old_ci);
+        let ci = L.th.ci[old_ci - 1];
+        L.th.base = ci.base;
+        L.th.savedpc = ci.savedpc;
+        L.th.allowhook = old_allowhooks;
         restore_stack_limit(L);
     }
-    L.errfunc = old_errfunc;
+    L.th.errfunc = old_errfunc;
     status
 }
 
@@ -451,18 +451,18 @@ pub fn luaD_pcall<H>(
 #[cold]
 fn call_handler<H>(L: &mut lua_State<H>, host: &mut H, ef: StkId) -> i32 {
     loop {
-        if !L.stack[ef].is_function() {
+        if !L.th.stack[ef].is_function() {
             return LUA_ERRERR;
         }
         luaD_checkstack(L, 2);
-        let top = L.top;
-        L.stack[top] = L.stack[ef];
-        L.stack[top + 1] = L.errorvalue;
-        L.top = top + 2;
+        let top = L.th.top;
+        L.th.stack[top] = L.th.stack[ef];
+        L.th.stack[top + 1] = L.errorvalue;
+        L.th.top = top + 2;
         match luaD_call(L, host, top, 1) {
             Ok(()) => {
-                L.top -= 1;
-                L.errorvalue = L.stack[L.top];
+                L.th.top -= 1;
+                L.errorvalue = L.th.stack[L.th.top];
                 return LUA_ERRRUN;
             }
             Err(LuaError(e)) if e as i32 == LUA_ERRRUN => {}
@@ -482,16 +482,16 @@ fn f_parser<H>(
     // What the compiler makes is kept alive by this table until the function is there.
     let anchor = luaH_new(L, 0, 0);
     luaD_checkstack(L, 2);
-    let top = L.top;
-    L.stack[top] = Tab(anchor);
-    L.top += 1;
+    let top = L.th.top;
+    L.th.stack[top] = Tab(anchor);
+    L.th.top += 1;
     let tf = luaY_parser(L, host, z, name)?;
     luaC_linkproto(L, &tf);
     let upvals = (0..tf.nups).map(|_| luaF_newupval(L)).collect();
-    let env = L.l_gt;
+    let env = L.th.l_gt;
     let cl = luaF_newLclosure(L, Rc::clone(&tf), upvals, env);
-    L.stack[top] = LFunction(cl);
-    L.top = top + 1;
+    L.th.stack[top] = LFunction(cl);
+    L.th.top = top + 1;
     Ok(())
 }
 
@@ -502,6 +502,6 @@ pub fn luaD_protectedparser<H>(
     z: &mut ZIO<'_, H>,
     name: &[u8],
 ) -> i32 {
-    let (top, ef) = (L.top, L.errfunc);
+    let (top, ef) = (L.th.top, L.th.errfunc);
     luaD_pcall(L, host, |L, host| f_parser(L, host, z, name), top, ef)
 }

@@ -54,9 +54,9 @@ fn level_of<H>(L: &lua_State<H>, u: UpValRef) -> StkId {
 /// `luaF_findupval`: the upvalue of a slot of the running thread.
 #[inline]
 pub fn luaF_findupval<H>(L: &mut lua_State<H>, level: StkId) -> UpValRef {
-    let mut i = L.openupval.len();
+    let mut i = L.th.openupval.len();
     while i > 0 {
-        let u = L.openupval[i - 1];
+        let u = L.th.openupval[i - 1];
         let at = level_of(L, u);
         if at == level {
             return u;
@@ -69,19 +69,19 @@ pub fn luaF_findupval<H>(L: &mut lua_State<H>, level: StkId) -> UpValRef {
     L.g.totalbytes += SIZE_UPVAL;
     let v = UpVal::Open { thread: L.thread, level: level as u32 };
     let u = L.g.upvals.alloc(v, L.g.currentwhite);
-    L.openupval.insert(i, u);
+    L.th.openupval.insert(i, u);
     u
 }
 
 /// `luaF_close`: the upvalues of slots from `level` on stand on their own from now on.
 pub fn luaF_close<H>(L: &mut lua_State<H>, level: StkId) {
-    while let Some(&u) = L.openupval.last() {
+    while let Some(&u) = L.th.openupval.last() {
         let at = level_of(L, u);
         if at < level {
             break;
         }
-        *L.g.upvals.get_mut(u) = UpVal::Closed(L.stack[at]);
-        L.openupval.pop();
+        *L.g.upvals.get_mut(u) = UpVal::Closed(L.th.stack[at]);
+        L.th.openupval.pop();
     }
 }
 
@@ -90,7 +90,7 @@ pub fn luaF_close<H>(L: &mut lua_State<H>, level: StkId) {
 pub fn upval_get<H>(L: &lua_State<H>, u: UpValRef) -> TValue {
     match *L.g.upvals.get(u) {
         UpVal::Closed(v) => v,
-        UpVal::Open { thread, level } if thread == L.thread => L.stack[level as usize],
+        UpVal::Open { thread, level } if thread == L.thread => L.th.stack[level as usize],
         UpVal::Open { thread, level } => upval_elsewhere(L, thread, level),
     }
 }
@@ -105,7 +105,7 @@ fn upval_elsewhere<H>(L: &lua_State<H>, thread: ThreadRef, level: u32) -> TValue
 pub fn upval_set<H>(L: &mut lua_State<H>, u: UpValRef, v: TValue) {
     match L.g.upvals.get_mut(u) {
         UpVal::Closed(o) => *o = v,
-        UpVal::Open { thread, level } if *thread == L.thread => L.stack[*level as usize] = v,
+        UpVal::Open { thread, level } if *thread == L.thread => L.th.stack[*level as usize] = v,
         UpVal::Open { thread, level } => {
             if let Some(t) = L.g.threads.get_mut(*thread) {
                 t.stack[*level as usize] = v;

@@ -358,11 +358,11 @@ pub fn luaC_collect<H>(L: &mut lua_State<H>) {
     };
     let mut g = Shared { strings, tables, lclosures, cclosures, upvals, udata, threads, freed: 0 };
     // The roots. The main thread is never collected, hence not found by its mark.
-    g.freed += traverse_stack(&mut m, &mut L.stack, L.top, &L.ci, &mut L.size_ci);
-    for &u in &L.openupval {
+    g.freed += traverse_stack(&mut m, &mut L.th.stack, L.th.top, &L.th.ci, &mut L.th.size_ci);
+    for &u in &L.th.openupval {
         white(m.upvals, u.idx(), current);
     }
-    m.mark(Tab(L.l_gt));
+    m.mark(Tab(L.th.l_gt));
     m.mark(Tab(L.g.l_registry));
     m.mark(L.errorvalue);
     m.mark(Thread(L.thread));
@@ -383,7 +383,7 @@ pub fn luaC_collect<H>(L: &mut lua_State<H>) {
     for &u in &L.g.tmudata {
         m.mark(Userdata(u));
     }
-    let running = Running { thread: L.thread, stack: &L.stack };
+    let running = Running { thread: L.thread, stack: &L.th.stack };
     propagate(&mut m, &mut g, running, mode_name);
     // Userdata that need a finalizer live on until it was called.
     let gc_name = L.g.tmname[TM_GC];
@@ -562,22 +562,22 @@ pub fn luaC_callGCTM<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {
             L.g.tmudata.pop_front();
             continue;
         };
-        let oldah = std::mem::replace(&mut L.allowhook, false);
+        let oldah = std::mem::replace(&mut L.th.allowhook, false);
         let oldt = L.g.GCthreshold;
         if !L.g.gcstress {
             L.g.GCthreshold = L.g.totalbytes.saturating_mul(2);
         }
         luaD_checkstack(L, 2);
-        let top = L.top;
-        L.stack[top] = tm;
-        L.stack[top + 1] = Userdata(u);
-        L.top += 2;
+        let top = L.th.top;
+        L.th.stack[top] = tm;
+        L.th.stack[top + 1] = Userdata(u);
+        L.th.top += 2;
         L.g.tmudata.pop_front();
         // An error leaves the threshold where it is now, as in the C, and the finalizers that are left
         // wait for the next collection. Were they called at the next chance, every script after
         // this one would get their errors.
         luaD_call(L, host, top, 0)?;
-        L.allowhook = oldah;
+        L.th.allowhook = oldah;
         L.g.GCthreshold = oldt;
     }
     Ok(())

@@ -419,8 +419,8 @@ fn adjust_assign<H>(
 }
 
 fn enterlevel<H>(ls: &mut LexState<'_, '_, H>) -> LuaResult<()> {
-    ls.L.nCcalls += 1;
-    if ls.L.nCcalls > LUAI_MAXCCALLS {
+    ls.L.th.nCcalls += 1;
+    if ls.L.th.nCcalls > LUAI_MAXCCALLS {
         return Err(luaX_lexerror(ls, b"chunk has too many syntax levels", 0));
     }
     Ok(())
@@ -428,7 +428,7 @@ fn enterlevel<H>(ls: &mut LexState<'_, '_, H>) -> LuaResult<()> {
 
 /// Leaves a level. After an error nobody does: who called the parser sets the count back.
 fn leavelevel<H>(ls: &mut LexState<'_, '_, H>) {
-    ls.L.nCcalls -= 1;
+    ls.L.th.nCcalls -= 1;
 }
 
 fn enterblock<H>(ls: &mut LexState<'_, '_, H>, isbreakable: bool) {
@@ -502,7 +502,7 @@ pub fn luaY_parser<H>(
     z: &mut ZIO<'_, H>,
     name: &[u8],
 ) -> LuaResult<Rc<Proto>> {
-    let Tab(h) = L.stack[L.top - 1] else { unreachable!("the caller pushed a table") };
+    let Tab(h) = L.th.stack[L.th.top - 1] else { unreachable!("the caller pushed a table") };
     let source = luaS_newlstr(L, name);
     let mut ls = luaX_setinput(L, host, z, h, source)?;
     open_func(&mut ls);
@@ -972,7 +972,7 @@ fn assignment<H>(ls: &mut LexState<'_, '_, H>, lh: &mut Vec<expdesc>) -> LuaResu
         if nv.k == VLOCAL {
             check_conflict(ls, lh, &nv)?;
         }
-        let limit = LUAI_MAXCCALLS as i32 - ls.L.nCcalls as i32;
+        let limit = LUAI_MAXCCALLS as i32 - ls.L.th.nCcalls as i32;
         luaY_checklimit(ls, nvars, limit, "variables in assignment")?;
         lh.push(nv);
         assignment(ls, lh)?;

@@ -129,7 +129,7 @@ pub struct Udata {
     pub finalized: Cell<bool>,
 }
 
-/// A thread that does not run.
+/// What a thread has of its own: that of the running one is in the state, the others wait in the arena.
 pub struct LuaThread<H> {
     pub stack: Vec<TValue>,
     pub base: StkId,
@@ -148,6 +148,7 @@ pub struct LuaThread<H> {
     pub basehookcount: i32,
     pub hookcount: i32,
     pub l_gt: TableRef,
+    /// The stack slot of the error handler; 0 is none.
     pub errfunc: StkId,
 }
 
@@ -375,25 +376,8 @@ pub struct global_State<H> {
 
 /// A state of Lua: the thread that runs, and what all threads share.
 pub struct lua_State<H> {
-    pub stack: Vec<TValue>,
-    pub base: StkId,
-    pub top: StkId,
-    pub savedpc: usize,
-    pub ci: Vec<CallInfo>,
-    /// How many frames there may be before the C would ask for more.
-    pub size_ci: usize,
-    pub openupval: Vec<UpValRef>,
-    pub nCcalls: u32,
-    pub baseCcalls: u32,
-    pub status: u8,
-    pub hook: Option<lua_Hook<H>>,
-    pub hookmask: u8,
-    pub allowhook: bool,
-    pub basehookcount: i32,
-    pub hookcount: i32,
-    pub l_gt: TableRef,
-    /// The stack slot of the error handler; 0 is none.
-    pub errfunc: StkId,
+    /// What belongs to the thread that runs.
+    pub th: LuaThread<H>,
     /// The interpreter has to look at hooks at every instruction.
     pub trace: bool,
     /// Which thread runs.
@@ -417,15 +401,32 @@ impl Default for UpVal {
     }
 }
 
-/// `stack_init`: an entry for the code that is outside of all functions.
-fn stack_init() -> (Vec<TValue>, Vec<CallInfo>) {
-    let stack = vec![Nil; BASIC_STACK_SIZE + WINDOW];
-    let mut ci = Vec::with_capacity(BASIC_CI_SIZE);
-    ci.push(CallInfo { base: 1, func: 0, top: 1 + LUA_MINSTACK, ..CallInfo::default() });
-    (stack, ci)
-}
-
 impl<H> LuaThread<H> {
+    /// A thread without a hook. `stack_init`: it has an entry for the code that is outside of all functions.
+    fn new(l_gt: TableRef) -> LuaThread<H> {
+        let mut ci = Vec::with_capacity(BASIC_CI_SIZE);
+        ci.push(CallInfo { base: 1, func: 0, top: 1 + LUA_MINSTACK, ..CallInfo::default() });
+        LuaThread {
+            stack: vec![Nil; BASIC_STACK_SIZE + WINDOW],
+            base: 1,
+            top: 1,
+            savedpc: 0,
+            ci,
+            size_ci: BASIC_CI_SIZE,
+            openupval: Vec::new(),
+            nCcalls: 0,
+            baseCcalls: 0,
+            status: 0,
+            hook: None,
+            hookmask: 0,
+            allowhook: true,
+            basehookcount: 0,
+            hookcount: i32::MAX,
+            l_gt,
+            errfunc: 0,
+        }
+    }
+
     /// Pushes a value on the stack of a thread that does not run; the bytes the stack grew by.
     pub fn push(&mut self, v: TValue) -> usize {
         let before = self.stack.len();
@@ -448,51 +449,20 @@ impl<H> LuaThread<H> {
 
 /// `luaE_newthread`: a thread that shares the globals and the hook of the running one.
 pub fn luaE_newthread<H>(L: &mut lua_State<H>) -> ThreadRef {
-    let (stack, ci) = stack_init();
-    let t = LuaThread {
-        stack,
-        base: 1,
-        top: 1,
-        savedpc: 0,
-        ci,
-        size_ci: BASIC_CI_SIZE,
-        openupval: Vec::new(),
-        nCcalls: 0,
-        baseCcalls: 0,
-        status: 0,
-        hook: L.hook,
-        hookmask: L.hookmask,
-        allowhook: true,
-        basehookcount: L.basehookcount,
-        hookcount: if L.hookmask & LUA_MASKCOUNT != 0 { L.basehookcount } else { i32::MAX },
-        l_gt: L.l_gt,
-        errfunc: 0,
-    };
+    let from = &L.th;
+    let mut t = LuaThread::new(from.l_gt);
+    (t.hook, t.hookmask, t.basehookcount) = (from.hook, from.hookmask, from.basehookcount);
+    if t.hookmask & LUA_MASKCOUNT != 0 {
+        t.hookcount = t.basehookcount;
+    }
     L.g.totalbytes += t.bytes();
     L.g.threads.alloc(Some(Box::new(t)), L.g.currentwhite)
 }
 
 /// Makes `to` the running thread. The one that ran waits in the arena.
 pub fn swap_thread<H>(L: &mut lua_State<H>, to: ThreadRef) {
-    use std::mem::swap;
     let mut t = L.g.threads.get_mut(to).take().expect("a thread that does not run");
-    swap(&mut L.stack, &mut t.stack);
-    swap(&mut L.base, &mut t.base);
-    swap(&mut L.top, &mut t.top);
-    swap(&mut L.savedpc, &mut t.savedpc);
-    swap(&mut L.ci, &mut t.ci);
-    swap(&mut L.size_ci, &mut t.size_ci);
-    swap(&mut L.openupval, &mut t.openupval);
-    swap(&mut L.nCcalls, &mut t.nCcalls);
-    swap(&mut L.baseCcalls, &mut t.baseCcalls);
-    swap(&mut L.status, &mut t.status);
-    swap(&mut L.hook, &mut t.hook);
-    swap(&mut L.hookmask, &mut t.hookmask);
-    swap(&mut L.allowhook, &mut t.allowhook);
-    swap(&mut L.basehookcount, &mut t.basehookcount);
-    swap(&mut L.hookcount, &mut t.hookcount);
-    swap(&mut L.l_gt, &mut t.l_gt);
-    swap(&mut L.errfunc, &mut t.errfunc);
+    std::mem::swap(&mut L.th, &mut *t);
     let from = std::mem::replace(&mut L.thread, to);
     *L.g.threads.get_mut(from) = Some(t);
     settrace(L);
@@ -500,30 +470,13 @@ pub fn swap_thread<H>(L: &mut lua_State<H>, to: ThreadRef) {
 
 /// A new state, without libraries.
 pub fn lua_newstate<H>() -> Box<lua_State<H>> {
-    let (stack, ci) = stack_init();
     let mut tables = Arena::new();
     let registry = tables.alloc(Table::default(), 1);
     let mut threads = Arena::new();
     let mainthread = threads.alloc(None, FIXED);
     let none = StrRef { hash: 0, idx: 0 };
     let mut L = Box::new(lua_State {
-        stack,
-        base: 1,
-        top: 1,
-        savedpc: 0,
-        ci,
-        size_ci: BASIC_CI_SIZE,
-        openupval: Vec::new(),
-        nCcalls: 0,
-        baseCcalls: 0,
-        status: 0,
-        hook: None,
-        hookmask: 0,
-        allowhook: true,
-        basehookcount: 0,
-        hookcount: i32::MAX,
-        l_gt: registry,
-        errfunc: 0,
+        th: LuaThread::new(registry),
         trace: false,
         thread: mainthread,
         callers: Vec::new(),
@@ -565,7 +518,7 @@ pub fn lua_newstate<H>() -> Box<lua_State<H>> {
         },
     });
     luaS_resize(&mut L, MINSTRTABSIZE);
-    L.l_gt = luaH_new(&mut L, 0, 2);
+    L.th.l_gt = luaH_new(&mut L, 0, 2);
     L.g.l_registry = luaH_new(&mut L, 0, 2);
     luaT_init(&mut L);
     crate::llex::luaX_init(&mut L);
@@ -584,13 +537,13 @@ pub fn lua_close<H>(mut L: Box<lua_State<H>>, host: &mut H) {
     }
     luaF_close(L, 0);
     luaC_separateudata(L);
-    L.errfunc = 0;
+    L.th.errfunc = 0;
     while !L.g.tmudata.is_empty() {
-        L.ci.truncate(1);
-        L.base = L.ci[0].base;
-        L.top = L.base;
-        L.nCcalls = 0;
-        L.baseCcalls = 0;
+        L.th.ci.truncate(1);
+        L.th.base = L.th.ci[0].base;
+        L.th.top = L.th.base;
+        L.th.nCcalls = 0;
+        L.th.baseCcalls = 0;
         lua_checkstack(L, LUA_MINSTACK as i32);
         // The one that failed is out of the list: the next turn goes on behind it.
         let _ = luaC_callGCTM(L, host);

@@ -47,16 +47,16 @@ pub fn luaV_tostring<H>(L: &mut lua_State<H>, v: TValue) -> Option<StrRef> {
 /// `traceexec`: calls the hooks that are due before the instruction at `pc - 1`.
 #[inline(never)]
 fn traceexec<H>(L: &mut lua_State<H>, host: &mut H, pc: usize) -> LuaResult<()> {
-    let mask = L.hookmask;
-    let oldpc = L.savedpc;
-    L.savedpc = pc;
-    if mask & LUA_MASKCOUNT != 0 && L.hookcount <= 0 {
+    let mask = L.th.hookmask;
+    let oldpc = L.th.savedpc;
+    L.th.savedpc = pc;
+    if mask & LUA_MASKCOUNT != 0 && L.th.hookcount <= 0 {
         resethookcount(L);
         luaD_callhook(L, host, LUA_HOOKCOUNT, -1)?;
     }
     if mask & LUA_MASKLINE != 0 {
-        let func = L.ci[L.ci.len() - 1].func;
-        let LFunction(r) = L.stack[func] else { return Ok(()) };
+        let func = L.th.ci[L.th.ci.len() - 1].func;
+        let LFunction(r) = L.th.stack[func] else { return Ok(()) };
         let Some(cl) = L.g.lclosures.get(r).clone() else { return Ok(()) };
         let npc = pc - 1;
         let newline = cl.p.lineinfo[npc];
@@ -73,7 +73,7 @@ fn traceexec<H>(L: &mut lua_State<H>, host: &mut H, pc: usize) -> LuaResult<()> 
 #[inline(never)]
 fn count_slow<H>(L: &mut lua_State<H>, host: &mut H) -> LuaResult<()> {
     resethookcount(L);
-    if L.hookmask & LUA_MASKCOUNT != 0 {
+    if L.th.hookmask & LUA_MASKCOUNT != 0 {
         luaD_callhook(L, host, LUA_HOOKCOUNT, -1)?;
     }
     Ok(())
@@ -88,14 +88,14 @@ fn callTMres<H>(
     p2: TValue,
 ) -> LuaResult<TValue> {
     luaD_checkstack(L, 3);
-    let top = L.top;
-    L.stack[top] = f;
-    L.stack[top + 1] = p1;
-    L.stack[top + 2] = p2;
-    L.top = top + 3;
+    let top = L.th.top;
+    L.th.stack[top] = f;
+    L.th.stack[top + 1] = p1;
+    L.th.stack[top + 2] = p2;
+    L.th.top = top + 3;
     luaD_call(L, host, top, 1)?;
-    L.top -= 1;
-    Ok(L.stack[L.top])
+    L.th.top -= 1;
+    Ok(L.th.stack[L.th.top])
 }
 
 /// `callTM`: calls a metamethod for no result.
@@ -108,12 +108,12 @@ fn callTM<H>(
     p3: TValue,
 ) -> LuaResult<()> {
     luaD_checkstack(L, 4);
-    let top = L.top;
-    L.stack[top] = f;
-    L.stack[top + 1] = p1;
-    L.stack[top + 2] = p2;
-    L.stack[top + 3] = p3;
-    L.top = top + 4;
+    let top = L.th.top;
+    L.th.stack[top] = f;
+    L.th.stack[top + 1] = p1;
+    L.th.stack[top + 2] = p2;
+    L.th.stack[top + 3] = p3;
+    L.th.top = top + 4;
     luaD_call(L, host, top, 0)
 }
 
@@ -349,21 +349,21 @@ pub fn luaV_concat<H>(
     mut last: usize,
 ) -> LuaResult<()> {
     loop {
-        let top = L.base + last + 1;
-        let (a, b) = (L.stack[top - 2], L.stack[top - 1]);
+        let top = L.th.base + last + 1;
+        let (a, b) = (L.th.stack[top - 2], L.th.stack[top - 1]);
         let mut n = 2;
         if !is_cvt2str(a) || !is_cvt2str(b) {
             match call_binTM(L, host, a, b, TM_CONCAT)? {
-                Some(v) => L.stack[top - 2] = v,
+                Some(v) => L.th.stack[top - 2] = v,
                 None => return luaG_concaterror(L, (a, top - 2), (b, top - 1)),
             }
         } else {
             // As many as are strings or numbers.
-            while n < total && is_cvt2str(L.stack[top - n - 1]) {
+            while n < total && is_cvt2str(L.th.stack[top - n - 1]) {
                 n += 1;
             }
             let mut len = 0usize;
-            for v in &L.stack[top - n..top] {
+            for v in &L.th.stack[top - n..top] {
                 if let Str(s) = *v {
                     len += L.g.strings.get(s).data.len();
                 } else {
@@ -375,7 +375,7 @@ pub fn luaV_concat<H>(
             }
             let mut buffer = std::mem::take(&mut L.g.buff);
             buffer.clear();
-            for v in &L.stack[top - n..top] {
+            for v in &L.th.stack[top - n..top] {
                 match *v {
                     Str(s) => buffer.extend_from_slice(&L.g.strings.get(s).data),
                     Number(x) => lua_number2str(x, &mut buffer),
@@ -386,7 +386,7 @@ pub fn luaV_concat<H>(
             if buffer.capacity() <= 1 << 16 {
                 L.g.buff = buffer;
             }
-            L.stack[top - n] = Str(s);
+            L.th.stack[top - n] = Str(s);
         }
         total -= n - 1;
         last -= n - 1;
@@ -483,8 +483,8 @@ pub fn luaV_execute<H>(L: &mut lua_State<H>, host: &mut H, mut nexeccalls: i32) 
 /// The Lua function of the topmost frame.
 #[inline(always)]
 fn frame_closure<H>(L: &lua_State<H>) -> Rc<LClosure> {
-    let func = L.ci[L.ci.len() - 1].func;
-    match L.stack[func] {
+    let func = L.th.ci[L.th.ci.len() - 1].func;
+    match L.th.stack[func] {
         LFunction(r) => L.g.lclosures.get(r).clone().expect("a function"),
         _ => unreachable!("a Lua function runs"),
     }
@@ -535,9 +535,9 @@ fn execute<H, const HOOKS: bool>(
         let cl = next_cl;
         let code: &[Instruction] = &cl.p.code;
         let k: &[TValue] = &cl.p.k;
-        let base = L.base;
-        let mut pc = L.savedpc;
-        let mut regs = window(&mut L.stack, base);
+        let base = L.th.base;
+        let mut pc = L.th.savedpc;
+        let mut regs = window(&mut L.th.stack, base);
 
         // Where an RK argument is, for errors.
         macro_rules! pos {
@@ -562,9 +562,9 @@ fn execute<H, const HOOKS: bool>(
         // What may raise an error, move the stack or call a hook.
         macro_rules! protect {
             ($e:expr) => {{
-                L.savedpc = pc;
+                L.th.savedpc = pc;
                 let v = $e?;
-                regs = window(&mut L.stack, base);
+                regs = window(&mut L.th.stack, base);
                 v
             }};
         }
@@ -586,15 +586,15 @@ fn execute<H, const HOOKS: bool>(
         macro_rules! count {
             ($n:expr) => {
                 if !HOOKS {
-                    L.hookcount = L.hookcount.wrapping_sub($n);
-                    if L.hookcount <= 0 {
-                        L.savedpc = pc.max(1);
+                    L.th.hookcount = L.th.hookcount.wrapping_sub($n);
+                    if L.th.hookcount <= 0 {
+                        L.th.savedpc = pc.max(1);
                         count_slow(L, host)?;
                         if L.trace {
-                            L.savedpc = pc;
+                            L.th.savedpc = pc;
                             return Ok(Exit::Switch);
                         }
-                        regs = window(&mut L.stack, base);
+                        regs = window(&mut L.th.stack, base);
                     }
                 }
             };
@@ -613,16 +613,16 @@ fn execute<H, const HOOKS: bool>(
             let i = code[pc];
             pc += 1;
             if HOOKS {
-                if L.hookmask & LUA_MASKCOUNT != 0 {
-                    L.hookcount -= 1;
+                if L.th.hookmask & LUA_MASKCOUNT != 0 {
+                    L.th.hookcount -= 1;
                 }
-                if L.hookcount <= 0 || L.hookmask & LUA_MASKLINE != 0 {
+                if L.th.hookcount <= 0 || L.th.hookmask & LUA_MASKLINE != 0 {
                     traceexec(L, host, pc)?;
                     if !L.trace {
-                        L.savedpc = pc - 1;
+                        L.th.savedpc = pc - 1;
                         return Ok(Exit::Switch);
                     }
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                 }
             }
             match GET_OPCODE(i) {
@@ -642,13 +642,13 @@ fn execute<H, const HOOKS: bool>(
                     regs[arg_a(i)] = match *L.g.upvals.get(u) {
                         UpVal::Closed(v) => v,
                         UpVal::Open { thread, level } if thread == L.thread => {
-                            let v = L.stack[level as usize];
-                            regs = window(&mut L.stack, base);
+                            let v = L.th.stack[level as usize];
+                            regs = window(&mut L.th.stack, base);
                             v
                         }
                         _ => {
                             let v = upval_get(L, u);
-                            regs = window(&mut L.stack, base);
+                            regs = window(&mut L.th.stack, base);
                             v
                         }
                     };
@@ -704,7 +704,7 @@ fn execute<H, const HOOKS: bool>(
                     let u = cl.upvals[arg_b(i)];
                     let v = regs[arg_a(i)];
                     upval_set(L, u, v);
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                 }
                 OP_SETTABLE => {
                     let ra = regs[arg_a(i)];
@@ -734,11 +734,11 @@ fn execute<H, const HOOKS: bool>(
                     let narray = luaO_fb2int(arg_b(i) as i32) as usize;
                     let nhash = luaO_fb2int(arg_c(i) as i32) as usize;
                     if narray + nhash > 1 << 16 {
-                        L.savedpc = pc;
+                        L.th.savedpc = pc;
                         luaM_checksize(L, narray * 16 + nhash * 40)?;
                     }
                     let t = luaH_new(L, narray, nhash);
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                     regs[arg_a(i)] = Tab(t);
                     protect!(luaC_checkGC_host(L, host));
                 }
@@ -858,14 +858,14 @@ fn execute<H, const HOOKS: bool>(
                     let b = arg_b(i);
                     let nresults = arg_c(i) as i32 - 1;
                     if b != 0 {
-                        L.top = func + b;
+                        L.th.top = func + b;
                     }
                     count!(CALL_COUNT);
-                    L.savedpc = pc;
-                    let mut f = L.stack[func];
+                    L.th.savedpc = pc;
+                    let mut f = L.th.stack[func];
                     if !f.is_function() {
                         tryfuncTM(L, func)?;
-                        f = L.stack[func];
+                        f = L.th.stack[func];
                     }
                     match f {
                         LFunction(r) => {
@@ -880,13 +880,13 @@ fn execute<H, const HOOKS: bool>(
                             let f = L.g.cclosures.get(r).as_ref().expect("a function").f;
                             precall_c(L, host, f, func, nresults)?;
                             if nresults >= 0 {
-                                L.top = L.ci[L.ci.len() - 1].top;
+                                L.th.top = L.th.ci[L.th.ci.len() - 1].top;
                             }
                             if L.trace != HOOKS {
-                                L.savedpc = pc;
+                                L.th.savedpc = pc;
                                 return Ok(Exit::Switch);
                             }
-                            regs = window(&mut L.stack, base);
+                            regs = window(&mut L.th.stack, base);
                         }
                         _ => unreachable!("tryfuncTM left a function"),
                     }
@@ -895,52 +895,52 @@ fn execute<H, const HOOKS: bool>(
                     let func = base + arg_a(i);
                     let b = arg_b(i);
                     if b != 0 {
-                        L.top = func + b;
+                        L.th.top = func + b;
                     }
                     count!(CALL_COUNT);
-                    L.savedpc = pc;
+                    L.th.savedpc = pc;
                     if luaD_precall(L, host, func, LUA_MULTRET)? {
                         // The new frame takes the place of this one.
-                        let new = L.ci.pop().expect("a frame");
-                        let n = L.ci.len() - 1;
-                        if !L.openupval.is_empty() {
-                            luaF_close(L, L.ci[n].base);
+                        let new = L.th.ci.pop().expect("a frame");
+                        let n = L.th.ci.len() - 1;
+                        if !L.th.openupval.is_empty() {
+                            luaF_close(L, L.th.ci[n].base);
                         }
-                        let ci = &mut L.ci[n];
+                        let ci = &mut L.th.ci[n];
                         let to = ci.func;
                         ci.base = to + (new.base - new.func);
-                        L.stack.copy_within(new.func..L.top, to);
-                        L.top = to + (L.top - new.func);
-                        ci.top = L.top;
-                        ci.savedpc = L.savedpc;
+                        L.th.stack.copy_within(new.func..L.th.top, to);
+                        L.th.top = to + (L.th.top - new.func);
+                        ci.top = L.th.top;
+                        ci.savedpc = L.th.savedpc;
                         ci.tailcalls += 1;
-                        L.base = ci.base;
+                        L.th.base = ci.base;
                         next_cl = frame_closure(L);
                         continue 'reentry;
                     }
                     if L.trace != HOOKS {
-                        L.savedpc = pc;
+                        L.th.savedpc = pc;
                         return Ok(Exit::Switch);
                     }
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                 }
                 OP_RETURN => {
                     let first = base + arg_a(i);
                     let b = arg_b(i);
                     if b != 0 {
-                        L.top = first + b - 1;
+                        L.th.top = first + b - 1;
                     }
-                    if !L.openupval.is_empty() {
+                    if !L.th.openupval.is_empty() {
                         luaF_close(L, base);
                     }
-                    L.savedpc = pc;
+                    L.th.savedpc = pc;
                     let fixed = luaD_poscall(L, host, first)?;
                     *nexeccalls -= 1;
                     if *nexeccalls == 0 {
                         return Ok(Exit::Done);
                     }
                     if fixed {
-                        L.top = L.ci[L.ci.len() - 1].top;
+                        L.th.top = L.th.ci[L.th.ci.len() - 1].top;
                     }
                     next_cl = match L.callers.len() > entry {
                         true => L.callers.pop().expect("a caller"),
@@ -965,17 +965,17 @@ fn execute<H, const HOOKS: bool>(
                 }
                 OP_FORPREP => {
                     let a = arg_a(i);
-                    L.savedpc = pc;
+                    L.th.savedpc = pc;
                     for (j, what) in ["initial value", "limit", "step"].into_iter().enumerate() {
-                        match luaV_tonumber(L, L.stack[base + a + j]) {
-                            Some(n) => L.stack[base + a + j] = Number(n),
+                        match luaV_tonumber(L, L.th.stack[base + a + j]) {
+                            Some(n) => L.th.stack[base + a + j] = Number(n),
                             None => {
                                 let msg = luaO_fmt!("'for' %s must be a number", what);
                                 return luaG_runerror(L, &msg);
                             }
                         }
                     }
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                     if let (Number(init), Number(step)) = (regs[a], regs[(a + 2) & 0xff]) {
                         regs[a] = Number(init - step);
                     }
@@ -983,22 +983,22 @@ fn execute<H, const HOOKS: bool>(
                 }
                 OP_TFORLOOP => {
                     let cb = base + arg_a(i) + 3;
-                    L.stack.copy_within(cb - 3..cb, cb);
-                    L.top = cb + 3;
-                    L.savedpc = pc;
+                    L.th.stack.copy_within(cb - 3..cb, cb);
+                    L.th.top = cb + 3;
+                    L.th.savedpc = pc;
                     luaD_call(L, host, cb, arg_c(i) as i32)?;
-                    L.top = L.ci[L.ci.len() - 1].top;
-                    let control = L.stack[cb];
+                    L.th.top = L.th.ci[L.th.ci.len() - 1].top;
+                    let control = L.th.stack[cb];
                     if !control.is_nil() {
-                        L.stack[cb - 1] = control;
-                        regs = window(&mut L.stack, base);
+                        L.th.stack[cb - 1] = control;
+                        regs = window(&mut L.th.stack, base);
                         dojump!(arg_sbx(code[pc]) + 1);
                     } else {
                         pc += 1;
-                        regs = window(&mut L.stack, base);
+                        regs = window(&mut L.th.stack, base);
                     }
                     if L.trace != HOOKS {
-                        L.savedpc = pc;
+                        L.th.savedpc = pc;
                         return Ok(Exit::Switch);
                     }
                 }
@@ -1007,20 +1007,20 @@ fn execute<H, const HOOKS: bool>(
                     let mut n = arg_b(i);
                     let mut c = arg_c(i);
                     if n == 0 {
-                        n = L.top - ra - 1;
-                        L.top = L.ci[L.ci.len() - 1].top;
+                        n = L.th.top - ra - 1;
+                        L.th.top = L.th.ci[L.th.ci.len() - 1].top;
                     }
                     if c == 0 {
                         c = code[pc] as usize;
                         pc += 1;
                     }
-                    L.savedpc = pc;
+                    L.th.savedpc = pc;
                     setlist(L, ra, n, c)?;
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                 }
                 OP_CLOSE => {
                     luaF_close(L, base + arg_a(i));
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                 }
                 OP_CLOSURE => {
                     let p = &cl.p.p[arg_bx(i)];
@@ -1037,24 +1037,24 @@ fn execute<H, const HOOKS: bool>(
                         .collect();
                     pc += nup;
                     let ncl = luaF_newLclosure(L, Rc::clone(p), upvals, cl.env.get());
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                     regs[arg_a(i)] = LFunction(ncl);
                     protect!(luaC_checkGC_host(L, host));
                 }
                 OP_VARARG => {
-                    let ci = L.ci[L.ci.len() - 1];
+                    let ci = L.th.ci[L.th.ci.len() - 1];
                     let n = (ci.base - ci.func - 1).saturating_sub(cl.p.numparams as usize);
                     let mut b = arg_b(i).wrapping_sub(1);
                     let ra = base + arg_a(i);
                     if arg_b(i) == 0 {
                         luaD_checkstack(L, n);
                         b = n;
-                        L.top = ra + n;
+                        L.th.top = ra + n;
                     }
                     for j in 0..b {
-                        L.stack[ra + j] = if j < n { L.stack[ci.base - n + j] } else { Nil };
+                        L.th.stack[ra + j] = if j < n { L.th.stack[ci.base - n + j] } else { Nil };
                     }
-                    regs = window(&mut L.stack, base);
+                    regs = window(&mut L.th.stack, base);
                 }
                 _ => unreachable!("there is no such instruction"),
             }
@@ -1065,7 +1065,7 @@ fn execute<H, const HOOKS: bool>(
 /// `OP_SETLIST`: `n` values above `ra` go into the table there, from item `(c - 1) * 50 + 1` on; the last one
 /// first, as in the C.
 fn setlist<H>(L: &mut lua_State<H>, ra: StkId, n: usize, c: usize) -> LuaResult<()> {
-    let Tab(t) = L.stack[ra] else { return Ok(()) };
+    let Tab(t) = L.th.stack[ra] else { return Ok(()) };
     let last = (c - 1) * LFIELDS_PER_FLUSH as usize + n;
     let h = L.g.tables.get_mut(t);
     let before = L.g.totalbytes;
@@ -1080,7 +1080,7 @@ fn setlist<H>(L: &mut lua_State<H>, ra: StkId, n: usize, c: usize) -> LuaResult<
     let first = last - n;
     for j in (1..=n).rev() {
         match h.array.get_mut(first + j - 1) {
-            Some(v) => *v = L.stack[ra + j],
+            Some(v) => *v = L.th.stack[ra + j],
             None => return table_error(L, TableError::Overflow),
         }
     }

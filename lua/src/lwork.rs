@@ -15,11 +15,11 @@ const STEPS: u32 = 1024;
 /// Counts `n` instructions; the count hook runs when it is due, and its error ends the function.
 #[inline(never)]
 pub fn luaW_charge<H>(L: &mut lua_State<H>, host: &mut H, n: i32) -> LuaResult<()> {
-    if L.hookmask & LUA_MASKCOUNT == 0 {
+    if L.th.hookmask & LUA_MASKCOUNT == 0 {
         return Ok(());
     }
-    L.hookcount -= n;
-    if L.hookcount <= 0 {
+    L.th.hookcount -= n;
+    if L.th.hookcount <= 0 {
         resethookcount(L);
         luaD_callhook(L, host, LUA_HOOKCOUNT, -1)?;
     }

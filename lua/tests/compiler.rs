@@ -65,9 +65,9 @@ fn dump_function(L: &lua_State<Output>, f: &Proto, main: bool, out: &mut Vec<u8>
 /// What becomes of a source: its bytecode, or the message.
 fn compile(L: &mut lua_State<Output>, source: &[u8]) -> Vec<u8> {
     // The peer's program is two calls deep when it compiles, and the depth of a source counts on from there.
-    L.nCcalls += 2;
+    L.th.nCcalls += 2;
     let status = luaL_loadbuffer(L, &mut Output::default(), source, b"@p.lua");
-    L.nCcalls -= 2;
+    L.th.nCcalls -= 2;
     let result = match lapi::index2adr(L, -1) {
         Some(TValue::LFunction(f)) if status == LUA_OK => {
             let p = L.g.lclosures.get(f).as_ref().expect("a closure").p.clone();

@@ -104,7 +104,7 @@ fn ours(programs: &[Vec<u8>], stress: bool) -> Vec<Vec<u8>> {
     lua_pushcfunction(&mut L, nextprogram);
     assert!(lua_setglobal(&mut L, &mut Output::default(), "nextprogram").is_ok());
     lua_setgcstress(&mut L, stress);
-    L.nCcalls += 1; // the peer's main program is one call
+    L.th.nCcalls += 1; // the peer's main program is one call
     // Messages can show the driver's own lines: they are named and numbered as in the peer.
     let source = format!("{}{DRIVER}", "\n".repeat(PEER.matches('\n').count()));
     let (out, error) = run(&mut L, source.as_bytes(), "=(command line)");

@@ -792,12 +792,12 @@ fn ldbEval(lua: &mut Lua, server: &mut Server, argv: &[Vec<u8>]) -> LuaResult<()
     }
 
     // Within a hook there are no hooks, but for this.
-    let allowhook = std::mem::replace(&mut lua.allowhook, true);
+    let allowhook = std::mem::replace(&mut lua.th.allowhook, true);
     lua_sethook(lua, Some(eval_hook), LUA_MASKCOUNT, HOOK_COUNT);
     server.ldb.eval_start = getMonotonicUs();
     let err = lua_pcall(lua, server, 0, 1, 0) != LUA_OK;
     set_line_hook(lua);
-    lua.allowhook = allowhook;
+    lua.th.allowhook = allowhook;
 
     if err {
         return log_error(lua, &mut server.ldb);
