@@ -186,6 +186,26 @@ impl Argv {
         self.buf.extend_from_slice(b"\r\n");
     }
 
+    /// Makes it empty, to be filled again by `push_bare`. The memory stays.
+    pub fn begin_bare(&mut self) {
+        self.buf.clear();
+        self.ranges.clear();
+    }
+
+    /// Adds an argument without the form of the protocol, for `bare_args`.
+    #[inline]
+    pub fn push_bare(&mut self, arg: &[u8]) {
+        self.ranges.push(ArgRange { start: self.buf.len(), len: arg.len() });
+        self.buf.extend_from_slice(arg);
+    }
+
+    /// Borrows the arguments that `push_bare` has added as those of a command. If it is propagated
+    /// nevertheless, it is written down then.
+    #[inline]
+    pub fn bare_args(&self) -> Args<'_> {
+        Args::new(&self.buf, &self.ranges, None)
+    }
+
     /// Returns the number of arguments.
     pub fn len(&self) -> usize {
         self.ranges.len()

@@ -10,8 +10,8 @@
 //! (an RDB that arrives, an event that is served) can touch the interpreter.
 //!
 //! The debugger is in scripting/ldb.rs.
-//! Differs: the arguments of `redis.call` are written into one buffer, in the form in which the
-//! command is propagated, where the C makes objects and keeps some for the next call. What a
+//! Differs: the arguments of `redis.call` are written into one buffer (for a command that is sent on,
+//! in the form in which it is), where the C makes objects and keeps some for the next call. What a
 //! command replies is parsed with its bounds checked. A script of which just the text is known (it
 //! came in an RDB while another script was running) is compiled when it is first called.
 
@@ -30,23 +30,25 @@ use fidelis_lua::lua_cjson::luaopen_cjson;
 use fidelis_lua::lua_cmsgpack::luaopen_cmsgpack;
 use fidelis_lua::lua_struct::luaopen_struct;
 use fidelis_lua::{
-    LUA_GCSTEP, LUA_GLOBALSINDEX, LUA_MASKCOUNT, LUA_MASKLINE, LUA_OK, LUA_REGISTRYINDEX,
-    LUA_TBOOLEAN, LUA_TNIL, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, LuaResult, lua_CFunction,
-    lua_Debug, lua_State, lua_call, lua_checkstack, lua_close, lua_createtable,
-    lua_enablereadonlytable, lua_error, lua_fixfunction, lua_gc, lua_gccount, lua_getglobal,
-    lua_getinfo, lua_getmetatable, lua_getstack, lua_gettop, lua_isnumber, lua_isreadonlytable,
-    lua_isstring, lua_istable, lua_newtable, lua_next, lua_number2integer, lua_pcall, lua_pop,
-    lua_pushboolean, lua_pushcfunction, lua_pushliteral, lua_pushlstring, lua_pushnil,
-    lua_pushnumber, lua_pushstring, lua_pushvalue, lua_rawget, lua_rawgeti, lua_rawset,
-    lua_rawseti, lua_setglobal, lua_sethook, lua_setmemorylimit, lua_setmetatable, lua_toboolean,
-    lua_tobytes, lua_tolstring, lua_tonumber, lua_type, luaL_argcheck, luaL_checkint, luaL_error,
-    luaL_loadbuffer, luaL_newstate, luaopen_debug,
+    FixedFunction, LUA_GCSTEP, LUA_GLOBALSINDEX, LUA_MASKCOUNT, LUA_MASKLINE, LUA_OK, LUA_TBOOLEAN,
+    LUA_TNIL, LUA_TNUMBER, LUA_TSTRING, LUA_TTABLE, LuaResult, lua_CFunction, lua_Debug, lua_State,
+    lua_call, lua_checkstack, lua_close, lua_createtable, lua_enablereadonlytable, lua_error,
+    lua_fixfunction, lua_gc, lua_gccount, lua_getglobal, lua_getinfo, lua_getmetatable,
+    lua_getstack, lua_gettop, lua_isnumber, lua_isreadonlytable, lua_isstring, lua_istable,
+    lua_newfield, lua_newstrings, lua_newtable, lua_next, lua_number2integer, lua_pcall, lua_pop,
+    lua_pushboolean, lua_pushcfunction, lua_pushfixed, lua_pushliteral, lua_pushlstring,
+    lua_pushnil, lua_pushnumber, lua_pushstring, lua_pushvalue, lua_rawgeti, lua_rawgetliteral,
+    lua_rawset, lua_rawsetglobal, lua_rawseti, lua_setglobal, lua_sethook, lua_setmemorylimit,
+    lua_setmetatable, lua_toboolean, lua_tobytes, lua_tolstring, lua_tonumber, lua_type,
+    luaL_argcheck, luaL_checkint, luaL_error, luaL_loadbuffer, luaL_newstate, luaopen_debug,
 };
 use sha1::{Digest, Sha1};
 
 use crate::acl::{ACLCheckAllPerm, addACLLogEntry};
 use crate::args::Args;
 use crate::blocked::queueClientForReprocessing;
+use crate::db::KeyHashHint;
+use crate::keyspace::KeyGuess;
 use crate::lazyfree::freeLuaScriptsAsync;
 use crate::log::{LL_DEBUG, LL_NOTICE, LL_VERBOSE, LL_WARNING, get_log_level, serverLogRaw};
 use crate::multi::{execCommandPropagateExec, execCommandPropagateMulti};
@@ -63,10 +65,10 @@ use crate::server::{
     writeCommandsDeniedByDiskError,
 };
 use crate::server_h::*;
-use crate::sys::clock::{elapsedMs, getMonotonicUs};
+use crate::sys::clock::elapsedMs;
 use crate::sys::errno::strerror;
 use crate::sys::random::random_u64;
-use crate::util::{B, c_str, format_17g, string2ll, strtod};
+use crate::util::{B, c_str, format_17g, short_eq, string2ll, strtod};
 use crate::{addReplyErrorFormat, bformat, serverLog};
 
 pub use ldb::{LdbState, ldbKillForkedSessions, ldbPendingChildren, ldbRemoveChild};
@@ -81,8 +83,8 @@ type Lua = lua_State<Server>;
 /// The name of a script: its SHA1 in hex.
 pub type ScriptSha = [u8; 40];
 
-/// Where the functions of scripts are in the registry, by the names of the scripts.
-pub type ScriptFunctions = HashMap<ScriptSha, i32, BuildHasherDefault<ShaHasher>>;
+/// The functions of scripts, by the names of the scripts.
+pub type ScriptFunctions = HashMap<ScriptSha, FixedFunction, BuildHasherDefault<ShaHasher>>;
 
 /// The hash of the name of a script. A SHA1 is a hash already: some of its digits will do.
 #[derive(Default)]
@@ -175,7 +177,32 @@ pub fn sha1hex(script: &[u8]) -> ScriptSha {
     digest
 }
 
+/// The key that scripts have named last, with its hash, which is the same in all dbs. A key that a
+/// script is called with is hashed before, to be prefetched, and mostly used more than once.
+#[derive(Default)]
+pub struct ScriptKey {
+    key: Vec<u8>,
+    /// `None`: there was no key yet.
+    hash: Option<u64>,
+}
+
+impl ScriptKey {
+    /// Remembers a key, unless it is a very long one.
+    fn set(&mut self, key: &[u8], hash: u64) {
+        if key.len() <= 256 {
+            self.key.clear();
+            self.key.extend_from_slice(key);
+            self.hash = Some(hash);
+        }
+    }
+
+    fn hash_of(&self, key: &[u8]) -> Option<u64> {
+        self.hash.filter(|_| short_eq(&self.key, key))
+    }
+}
+
 /// Pushes a string under which a value can be set, or got.
+#[inline]
 fn push_key(lua: &mut Lua, key: &'static str) {
     lua_pushliteral(lua, key);
 }
@@ -188,9 +215,9 @@ fn raw_set_field(lua: &mut Lua, key: &'static str) -> LuaResult<()> {
 }
 
 /// Pushes a field of the table on the top.
+#[inline]
 fn raw_get_field(lua: &mut Lua, key: &'static str) {
-    push_key(lua, key);
-    lua_rawget(lua, -2);
+    lua_rawgetliteral(lua, -1, key);
 }
 
 /// Pushes a table with room for `n` elements: as much as it would have after they were set, so
@@ -269,10 +296,11 @@ fn redisProtocolToLuaType_Bulk<'a>(lua: &mut Lua, reply: &'a [u8]) -> LuaResult<
 /// Pushes a table with one field, the rest of the line.
 fn push_line_table<'a>(lua: &mut Lua, reply: &'a [u8], field: &'static str) -> LuaResult<&'a [u8]> {
     let (line, rest) = reply_line(reply);
-    lua_newtable(lua);
-    push_key(lua, field);
-    lua_pushlstring(lua, line);
-    lua_rawset(lua, -3)?;
+    match line {
+        b"OK" => lua_pushliteral(lua, "OK"),
+        _ => lua_pushlstring(lua, line),
+    }
+    lua_newfield(lua, field)?;
     Ok(rest)
 }
 
@@ -351,10 +379,8 @@ fn redisProtocolToLuaType_Bool<'a>(
 
 fn redisProtocolToLuaType_Double<'a>(lua: &mut Lua, reply: &'a [u8]) -> LuaResult<&'a [u8]> {
     let (line, rest) = reply_line(reply);
-    lua_newtable(lua);
-    push_key(lua, "double");
     lua_pushnumber(lua, strtod(line).value);
-    lua_rawset(lua, -3)?;
+    lua_newfield(lua, "double")?;
     Ok(rest)
 }
 
@@ -367,15 +393,13 @@ fn luaPushError(lua: &mut Lua, server: &mut Server, error: &[u8]) -> LuaResult<(
         ldbLog(&mut server.ldb, bformat!("<error> {}", B(c_str(error))));
     }
     let mut dbg = lua_Debug::default();
-    lua_newtable(lua);
-    push_key(lua, "err");
     if lua_getstack(lua, 1, &mut dbg) && lua_getinfo(lua, "nSl", &mut dbg) {
         let msg = bformat!("{}: {}: {}", B(c_str(&dbg.source)), dbg.currentline, B(error));
         lua_pushlstring(lua, &msg);
     } else {
         lua_pushlstring(lua, error);
     }
-    lua_rawset(lua, -3)
+    lua_newfield(lua, "err")
 }
 
 /// Raises the error in the table on the top, where `redis.call` does not return it.
@@ -445,7 +469,9 @@ fn reply_with_table(server: &mut Server, c: ClientId, lua: &mut Lua) -> LuaResul
     raw_get_field(lua, "ok");
     if lua_type(lua, -1) == LUA_TSTRING {
         let ok = c_str(lua_tobytes(lua, -1).unwrap_or_default());
-        if memchr::memchr2(b'\r', b'\n', ok).is_none() {
+        if ok == b"OK" {
+            addReply(server, c, shared::ok);
+        } else if memchr::memchr2(b'\r', b'\n', ok).is_none() {
             addReplyStatus(server, c, ok);
         } else {
             let mut ok = ok.to_vec();
@@ -554,16 +580,26 @@ fn luaRedisGenericCommand(
 
     // The arguments. Numbers are written with more digits than Lua writes them with.
     let mut argv = take(&mut server.lua_argv);
-    argv.begin(argc as usize);
+    let cmd = match lua_tobytes(lua, 1) {
+        Some(name) => lookupCommand(server, name),
+        None => lookupCommand(server, &format_17g(lua_tonumber(lua, 1))),
+    };
+    let sent_on = is_sent_on(server, cmd);
+    if sent_on {
+        argv.begin(argc as usize);
+    } else {
+        argv.begin_bare();
+    }
+    let mut push = |arg: &[u8]| if sent_on { argv.push(arg) } else { argv.push_bare(arg) };
     let mut strings = true;
     for j in 1..=argc {
-        match lua_type(lua, j) {
-            LUA_TNUMBER => argv.push(&format_17g(lua_tonumber(lua, j))),
-            LUA_TSTRING => argv.push(lua_tobytes(lua, j).unwrap_or_default()),
-            _ => {
-                strings = false;
-                break;
-            }
+        if let Some(arg) = lua_tobytes(lua, j) {
+            push(arg);
+        } else if lua_type(lua, j) == LUA_TNUMBER {
+            push(&format_17g(lua_tonumber(lua, j)));
+        } else {
+            strings = false;
+            break;
         }
     }
     if !strings {
@@ -575,7 +611,8 @@ fn luaRedisGenericCommand(
     lua_pop(lua, argc);
 
     server.lua_used = lua_gccount(lua);
-    let pushed = execute_for_script(lua, server, &argv.as_args(), &mut raise_error);
+    let args = if sent_on { argv.as_args() } else { argv.bare_args() };
+    let pushed = execute_for_script(lua, server, cmd, &args, &mut raise_error);
     let c = lua_client(server);
     server[c].user = None;
     if argv.mem_usage() <= KEPT_BUFFER {
@@ -585,36 +622,44 @@ fn luaRedisGenericCommand(
     if raise_error { luaRaiseError(lua) } else { Ok(1) }
 }
 
+/// Tells whether a command may have to be written down for replicas or the append only file.
+fn is_sent_on(server: &Server, cmd: Option<CommandId>) -> bool {
+    (server.repl_backlog || server.aof_state != AOF_OFF)
+        && cmd.is_some_and(|cmd| server.commands[cmd].flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0)
+}
+
 /// The part of `luaRedisGenericCommand` that has the arguments: checks what a script may do,
 /// executes, pushes the reply. `raise_error` becomes false if that is no error.
 fn execute_for_script(
     lua: &mut Lua,
     server: &mut Server,
+    cmd: Option<CommandId>,
     argv: &Args,
     raise_error: &mut bool,
 ) -> LuaResult<()> {
     let (c, caller) = (lua_client(server), lua_caller(server));
-    server[c].user = server[caller].user;
+    let (caller_flags, caller_user) = (server[caller].flags, server[caller].user);
+    server[c].user = caller_user;
     if server.ldb.active && server.ldb.step {
         log_command(&mut server.ldb, argv);
     }
 
-    let cmd = lookupCommand(server, argv.get(0));
-    let argc = argv.len() as i64;
-    let cmd = match cmd.map(|cmd| (cmd, i64::from(server.commands[cmd].arity))) {
-        Some((cmd, arity)) if (arity <= 0 || arity == argc) && argc >= -arity => cmd,
-        Some(_) => {
-            return luaPushError(
-                lua,
-                server,
-                b"Wrong number of args calling Redis command From Lua script",
-            );
-        }
-        None => return luaPushError(lua, server, b"Unknown Redis command called from Lua script"),
+    let Some(cmd) = cmd else {
+        return luaPushError(lua, server, b"Unknown Redis command called from Lua script");
     };
-    server[c].cmd = Some(cmd);
-    server[c].lastcmd = Some(cmd);
-    let flags = server.commands[cmd].flags;
+    let command = &server.commands[cmd];
+    let (flags, firstkey) = (command.flags, command.firstkey);
+    let (argc, arity) = (argv.len() as i64, i64::from(command.arity));
+    if (arity > 0 && arity != argc) || argc < -arity {
+        return luaPushError(
+            lua,
+            server,
+            b"Wrong number of args calling Redis command From Lua script",
+        );
+    }
+    let client = &mut server.clients[c];
+    client.cmd = Some(cmd);
+    client.lastcmd = Some(cmd);
 
     if flags & CMD_NOSCRIPT != 0 {
         return luaPushError(lua, server, b"This Redis command is not allowed from scripts");
@@ -651,7 +696,7 @@ fn execute_for_script(
         if server.masterhost.is_some()
             && server.repl_slave_ro
             && !server.loading
-            && server[caller].flags & CLIENT_MASTER == 0
+            && caller_flags & CLIENT_MASTER == 0
         {
             return luaPushError(lua, server, shared::roslaveerr.bytes(2));
         }
@@ -696,7 +741,7 @@ fn execute_for_script(
     // Where it is the commands that are sent, they are sent as a transaction: a script is atomic.
     if server.lua_replicate_commands
         && !server.lua_multi_emitted
-        && server[caller].flags & CLIENT_MULTI == 0
+        && caller_flags & CLIENT_MULTI == 0
         && server.lua_write_dirty
         && server.lua_repl != PROPAGATE_NONE
     {
@@ -716,11 +761,17 @@ fn execute_for_script(
     }
     // What the script did since its last command is not this one's time.
     server.command_clock = 0;
+    // The hint is good for as long as the arguments stay where they are.
+    let hint = server.key_hash_hint;
+    if firstkey == 1 {
+        server.key_hash_hint = hash_hint(server, argv.get(1));
+    }
     call(server, c, argv, call_flags);
-    assert_eq!(server[c].flags & CLIENT_BLOCKED, 0);
+    server.key_hash_hint = hint;
 
     // The reply, as one piece.
     let client = &mut server.clients[c];
+    assert_eq!(client.flags & CLIENT_BLOCKED, 0);
     let mut reply = take(&mut client.buf);
     for node in client.reply.drain(..) {
         if let ReplyNode::Block(block) = node {
@@ -749,6 +800,16 @@ fn execute_for_script(
         luaSortArray(lua, server)?;
     }
     Ok(())
+}
+
+/// Returns a hint of the hash of a key, which is the one that scripts have named last from now on.
+fn hash_hint(server: &mut Server, key: &[u8]) -> KeyHashHint {
+    let hash = server.lua_key.hash_of(key).unwrap_or_else(|| {
+        let hash = server.db[0].dict.hash(key);
+        server.lua_key.set(key, hash);
+        hash
+    });
+    KeyHashHint::new(key.as_ptr().addr(), key.len(), KeyGuess::new(hash))
 }
 
 /// `redis.call()`
@@ -1069,6 +1130,9 @@ pub fn apply_memory_limit(server: &mut Server) {
     }
 }
 
+/// Where the handler of errors is on the stack.
+const ERR_HANDLER: i32 = 1;
+
 /// The chunk that defines the handler of errors, which puts the place in the script in front of the
 /// message. Where the error is one of a function of ours, the place is its caller's.
 ///
@@ -1141,6 +1205,9 @@ fn make_globals(lua: &mut Lua, server: &mut Server) -> LuaResult<()> {
         return lua_error(lua);
     }
 
+    // It stays at the bottom of the stack, at ERR_HANDLER.
+    lua_rawgetliteral(lua, LUA_GLOBALSINDEX, "__redis__err__handler");
+
     lua_pushvalue(lua, LUA_GLOBALSINDEX);
     luaSetErrorMetatable(lua)?;
     luaSetTableProtectionRecursively(lua)?;
@@ -1181,16 +1248,8 @@ fn luaSetGlobalArray<'a>(
     var: &'static str,
     elev: impl ExactSizeIterator<Item = &'a [u8]>,
 ) -> LuaResult<()> {
-    push_key(lua, var);
-    create_array(lua, elev.len());
-    for (j, element) in elev.enumerate() {
-        lua_pushlstring(lua, element);
-        lua_rawseti(lua, -2, j as i32 + 1)?;
-    }
-    lua_enablereadonlytable(lua, LUA_GLOBALSINDEX, false);
-    let set = lua_rawset(lua, LUA_GLOBALSINDEX);
-    lua_enablereadonlytable(lua, LUA_GLOBALSINDEX, true);
-    set
+    lua_newstrings(lua, elev);
+    lua_rawsetglobal(lua, var)
 }
 
 // -----------------------------------------------------------------------------
@@ -1239,28 +1298,38 @@ fn function_name(sha: &ScriptSha) -> [u8; 42] {
     funcname
 }
 
-/// Compiles a script and puts its function into the registry. `Err` is the message of the compiler.
+/// Returns the name of a script that an argument is, with the digits in lower case, and its
+/// function, if there is one. `None`: the argument has not as many characters as a name.
+fn find_function(server: &Server, arg: &[u8]) -> Option<(ScriptSha, Option<FixedFunction>)> {
+    let name: &ScriptSha = arg.try_into().ok()?;
+    // Mostly it is found as it stands.
+    if let Some(function) = server.lua_functions.get(name) {
+        return Some((*name, Some(*function)));
+    }
+    let mut sha = *name;
+    sha.make_ascii_lowercase();
+    Some((sha, server.lua_functions.get(&sha).copied()))
+}
+
+/// Compiles a script and keeps its function. `Err` is the message of the compiler.
 ///
-/// C: there the function has its name in the registry; here it has a number, and the name is looked
-/// up outside of the interpreter, which would have to make a string of it.
+/// C: there the function has its name in the registry; here it is looked up outside of the
+/// interpreter, which would have to make a string of the name.
 fn define_function(
     server: &mut Server,
     lua: &mut Lua,
     sha: &ScriptSha,
     body: &[u8],
-) -> Result<(), Vec<u8>> {
+) -> Result<FixedFunction, Vec<u8>> {
     if luaL_loadbuffer(lua, server, body, b"@user_script") != LUA_OK {
         let message = lua_tolstring(lua, -1).unwrap_or_default().to_vec();
         lua_pop(lua, 1);
         return Err(message);
     }
-    lua_fixfunction(lua, -1);
-    let number = server.lua_functions.len() as i32 + 1;
-    if lua_rawseti(lua, LUA_REGISTRYINDEX, number).is_err() {
-        panic!("the registry of Lua refuses a script");
-    }
-    server.lua_functions.insert(*sha, number);
-    Ok(())
+    let function = lua_fixfunction(lua, -1).expect("a chunk has no upvalues");
+    lua_pop(lua, 1);
+    server.lua_functions.insert(*sha, function);
+    Ok(function)
 }
 
 /// Makes a function of a script, unless it is one already, and keeps its text, which may have to be
@@ -1392,12 +1461,11 @@ fn evalGenericCommand(server: &mut Server, c: ClientId, argv: &Args, evalsha: bo
         return;
     };
 
-    let sha = if evalsha {
-        let mut sha: ScriptSha = argv[1].try_into().expect("evalShaCommand has looked at it");
-        sha.make_ascii_lowercase();
-        sha
+    let (sha, function) = if evalsha {
+        find_function(server, &argv[1]).expect("evalShaCommand has looked at it")
     } else {
-        sha1hex(&argv[1])
+        let sha = sha1hex(&argv[1]);
+        (sha, server.lua_functions.get(&sha).copied())
     };
 
     // ANCHOR: interpreter_taken
@@ -1406,7 +1474,7 @@ fn evalGenericCommand(server: &mut Server, c: ClientId, argv: &Args, evalsha: bo
         addReplyErrorObject(server, c, shared::slowscripterr);
         return;
     };
-    let ran = run_script(server, c, argv, &mut lua, &sha, numkeys, evalsha);
+    let ran = run_script(server, c, argv, &mut lua, &sha, function, numkeys, evalsha);
     give_back(server, lua);
     if !ran {
         return;
@@ -1451,33 +1519,29 @@ fn run_script(
     argv: &Args,
     lua: &mut Lua,
     sha: &ScriptSha,
+    function: Option<FixedFunction>,
     numkeys: usize,
     evalsha: bool,
 ) -> bool {
-    // The handler of errors, and the function.
-    push_key(lua, "__redis__err__handler");
-    lua_rawget(lua, LUA_GLOBALSINDEX);
-    if !server.lua_functions.contains_key(sha) {
-        let made = match server.lua_scripts.get(sha).cloned() {
-            Some(body) => define_function(server, lua, sha, &body).is_ok(),
-            None if evalsha => false,
+    let function = match function {
+        Some(function) => Some(function),
+        None => match server.lua_scripts.get(sha).cloned() {
+            Some(body) => define_function(server, lua, sha, &body).ok(),
+            None if evalsha => None,
             None => {
-                let made = luaCreateFunction(server, Some(c), Some(lua), &argv[1]).is_some();
-                if !made {
+                if luaCreateFunction(server, Some(c), Some(lua), &argv[1]).is_none() {
                     // The client got the message of the compiler.
-                    lua_pop(lua, 1);
                     return false;
                 }
-                made
+                server.lua_functions.get(sha).copied()
             }
-        };
-        if !made {
-            lua_pop(lua, 1);
-            addReplyErrorObject(server, c, shared::noscripterr);
-            return false;
-        }
-    }
-    lua_rawgeti(lua, LUA_REGISTRYINDEX, server.lua_functions[sha]);
+        },
+    };
+    let Some(function) = function else {
+        addReplyErrorObject(server, c, shared::noscripterr);
+        return false;
+    };
+    lua_pushfixed(lua, function);
 
     let keys = argv.range(3, 3 + numkeys).iter();
     let args = argv.range(3 + numkeys, argv.len()).iter();
@@ -1496,8 +1560,19 @@ fn run_script(
         server.lua_caller_argv = Some(argv.to_argv());
     }
     server.lua_cur_script = Some(*sha);
-    server.lua_time_start = getMonotonicUs();
-    server.lua_time_snapshot = server.tick_clock.now() / 1000;
+    server.lua_time_start = server.tick_clock.monotonic_us();
+    // The time that `call` has read just now; or, within a transaction, which has begun before,
+    // another one.
+    server.lua_time_snapshot =
+        if server.fixed_time_expire == 1 { server.mstime } else { server.tick_clock.now() / 1000 };
+    if numkeys > 0
+        && let Some((address, len, guess)) = argv.hashed_key()
+    {
+        let key = argv.get(3);
+        if (key.as_ptr().addr(), key.len()) == (address, len) {
+            server.lua_key.set(key, guess.hash());
+        }
+    }
     server.lua_kill = false;
     let delhook = server.lua_time_limit > 0 || server.ldb.active;
     if server.ldb.active {
@@ -1507,7 +1582,7 @@ fn run_script(
     }
     prepareLuaClient(server);
 
-    let err = lua_pcall(lua, server, 0, 1, -2) != LUA_OK;
+    let err = lua_pcall(lua, server, 0, 1, ERR_HANDLER) != LUA_OK;
 
     resetLuaClient(server);
     if delhook {
@@ -1549,12 +1624,9 @@ fn run_script(
             B(&function_name(sha)),
             B(c_str(&message))
         );
-        lua_pop(lua, 2);
-    } else {
-        if luaReplyToRedisReply(server, c, lua).is_err() {
-            panic!("a table changed while it was sent");
-        }
         lua_pop(lua, 1);
+    } else if luaReplyToRedisReply(server, c, lua).is_err() {
+        panic!("a table changed while it was sent");
     }
     true
 }
@@ -1572,7 +1644,9 @@ pub fn evalCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// EVALSHA sha1 numkeys key [key ...] arg [arg ...]
 pub fn evalShaCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    replicationFeedMonitors(server, c, server[c].db, argv);
+    if !server.monitors.is_empty() {
+        replicationFeedMonitors(server, c, server[c].db, argv);
+    }
     if argv[1].len() != size_of::<ScriptSha>() {
         addReplyErrorObject(server, c, shared::noscripterr);
         return;
@@ -1586,10 +1660,7 @@ pub fn evalShaCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
 /// The script that an argument names, if there is one.
 fn find_script(server: &Server, sha: &[u8]) -> bool {
-    ScriptSha::try_from(sha).is_ok_and(|mut sha| {
-        sha.make_ascii_lowercase();
-        server.lua_scripts.contains_key(&sha)
-    })
+    find_function(server, sha).is_some_and(|(sha, _)| server.lua_scripts.contains_key(&sha))
 }
 
 /// SCRIPT HELP | FLUSH [SYNC|ASYNC] | EXISTS sha1 [sha1 ...] | LOAD script | KILL | DEBUG

@@ -1936,7 +1936,8 @@ pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, fl
     if server.aof_state != AOF_OFF && flags & PROPAGATE_AOF != 0 {
         feedAppendOnlyFile(server, cmd, dbid, argv);
     }
-    if flags & PROPAGATE_REPL != 0 {
+    // Most servers have nobody to feed.
+    if flags & PROPAGATE_REPL != 0 && (server.repl_backlog || !server.slaves.is_empty()) {
         replicationFeedSlaves(server, dbid, argv);
     }
 }

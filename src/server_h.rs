@@ -1322,7 +1322,7 @@ pub struct Server {
     pub lua_cur_script: Option<crate::scripting::ScriptSha>,
     /// The texts of all scripts, by SHA1.
     pub lua_scripts: BTreeMap<crate::scripting::ScriptSha, std::sync::Arc<[u8]>>,
-    /// Where the functions of scripts are in the registry of the interpreter.
+    /// Their functions in the interpreter.
     pub lua_functions: crate::scripting::ScriptFunctions,
     /// The memory of the scripts, in bytes.
     pub lua_scripts_mem: usize,
@@ -1332,6 +1332,8 @@ pub struct Server {
     pub lua_gc_count: i32,
     /// The buffer of the arguments of `redis.call`.
     pub lua_argv: Argv,
+    /// The key that `redis.call` was about last.
+    pub lua_key: crate::scripting::ScriptKey,
     /// The numbers of `math.random`.
     pub lua_rand: crate::rand::Rand48,
     /// Milliseconds after which a script is slow; 0 is never.

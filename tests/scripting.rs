@@ -362,6 +362,58 @@ fn time_stands_still() {
     assert_eq!(c.ask("EXISTS x"), "0");
 }
 
+/// Keys of scripts are hashed once where they are named more than once. So: the key that a script is
+/// called with, others, none, the empty one, and one in the place where another was.
+#[test]
+fn keys_of_scripts() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    // The very first key.
+    assert_eq!(eval(&mut c, "return redis.call('set','','empty')"), "OK");
+    assert_eq!(c.cmd(&["GET", ""]).text(), "empty");
+    let script =
+        "for i, k in ipairs({KEYS[1], 'bb', '', KEYS[1], 'aa', KEYS[1], ('k'):rep(300)}) do
+            redis.call('rpush', k .. '!', i) redis.call('rpush', k .. '?', i)
+            redis.call('set', k, k) redis.call('incr', 'calls')
+            if redis.call('get', k) ~= k then return k end
+        end
+        return redis.call('mget', KEYS[1], 'bb', 'aa')";
+    let sha = c.cmd(&["SCRIPT", "LOAD", script]).text();
+    for _ in 0..3 {
+        // In a pipeline they are hashed ahead.
+        for key in ["cc", "", "aa"] {
+            c.send(&["EVALSHA", &sha, "1", key]);
+        }
+        for key in ["cc", "", "aa"] {
+            assert_eq!(flat(&c.reply()), format!("[{key} bb aa]"));
+        }
+    }
+    assert_eq!(c.ask("GET calls"), "63");
+    for key in ["bb", "aa", "cc", &"k".repeat(300)] {
+        assert_eq!(c.ask(&format!("GET {key}")), key);
+    }
+    assert_eq!(c.cmd(&["LLEN", "!"]).text(), "18");
+    assert_eq!(c.cmd(&["LLEN", "bb?"]).text(), "9");
+    assert_eq!(c.ask("DBSIZE"), "16");
+    // A key that is found is the one that is there, by whatever way.
+    assert_eq!(c.ask("DEBUG DIGEST"), {
+        c.ask("DEBUG RELOAD");
+        c.ask("DEBUG DIGEST")
+    });
+}
+
+/// A command can be called by a name that is a number, if it was given one.
+#[test]
+fn commands_with_numbers_for_names() {
+    let server = TestServer::start(&["--rename-command", "ECHO", "12.5"]);
+    let mut c = server.conn();
+    assert_eq!(eval(&mut c, "return redis.call(12.5, 'x')"), "x");
+    assert_eq!(
+        error_of(&mut c, "return redis.call(12, 'x')"),
+        "@user_script:1: @user_script: 1: Unknown Redis command called from Lua script"
+    );
+}
+
 /// The same numbers in every script, and other ones after `redis.replicate_commands`.
 #[test]
 fn random_numbers() {

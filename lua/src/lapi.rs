@@ -25,10 +25,11 @@ use crate::ldebug::luaG_runerror;
 use crate::ldo::{luaD_call, luaD_checkstack, luaD_pcall, luaD_protectedparser};
 use crate::lfunc::luaF_newCclosure;
 use crate::lgc::{luaC_checkGC, luaC_fullgc, luaC_setenv, luaC_step};
+use crate::lmem::luaM_checkmem;
 use crate::lobject::*;
 use crate::lstate::*;
 use crate::lstring::{luaS_new, luaS_newliteral, luaS_newlstr, luaS_newudata};
-use crate::ltable::{luaH_new, luaH_next, luaH_set};
+use crate::ltable::{luaH_new, luaH_newfield, luaH_next, luaH_set};
 use crate::ltm::luaT_typenames;
 use crate::lvm::{
     luaV_concat, luaV_equalobj, luaV_gettable, luaV_lessthan, luaV_settable, luaV_tonumber,
@@ -81,6 +82,9 @@ pub fn index2adr<H>(L: &lua_State<H>, idx: i32) -> Option<TValue> {
     if idx > LUA_REGISTRYINDEX {
         return Some(L.th.stack[L.th.top - idx.unsigned_abs() as usize]);
     }
+    if idx == LUA_GLOBALSINDEX {
+        return Some(Tab(L.th.l_gt));
+    }
     pseudo_index(L, idx)
 }
 
@@ -89,7 +93,6 @@ fn pseudo_index<H>(L: &lua_State<H>, idx: i32) -> Option<TValue> {
     match idx {
         LUA_REGISTRYINDEX => Some(Tab(L.g.l_registry)),
         LUA_ENVIRONINDEX => Some(Tab(getcurrenv(L))),
-        LUA_GLOBALSINDEX => Some(Tab(L.th.l_gt)),
         _ => {
             let c = L.g.cclosures.get(curr_func(L)?).as_ref()?;
             c.upvalue.get((LUA_GLOBALSINDEX - idx) as usize - 1).copied()
@@ -97,7 +100,7 @@ fn pseudo_index<H>(L: &lua_State<H>, idx: i32) -> Option<TValue> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn value_at<H>(L: &lua_State<H>, idx: i32) -> TValue {
     index2adr(L, idx).unwrap_or(Nil)
 }
@@ -143,6 +146,7 @@ pub fn luaA_pushobject<H>(L: &mut lua_State<H>, o: TValue) {
 }
 
 /// Makes room for `size` more values; false if that is more than a function may have.
+#[inline]
 pub fn lua_checkstack<H>(L: &mut lua_State<H>, size: i32) -> bool {
     if size > LUAI_MAXCSTACK as i32
         || (L.th.top - L.th.base) as i64 + size as i64 > LUAI_MAXCSTACK as i64
@@ -240,10 +244,12 @@ pub fn lua_newthread<H>(L: &mut lua_State<H>) -> ThreadRef {
     t
 }
 
+#[inline]
 pub fn lua_gettop<H>(L: &lua_State<H>) -> i32 {
     (L.th.top - L.th.base) as i32
 }
 
+#[inline]
 pub fn lua_settop<H>(L: &mut lua_State<H>, idx: i32) {
     if idx >= 0 {
         let top = L.th.base + idx as usize;
@@ -321,6 +327,7 @@ pub fn lua_pushvalue<H>(L: &mut lua_State<H>, idx: i32) {
     luaA_pushobject(L, v);
 }
 
+#[inline]
 pub fn lua_type<H>(L: &lua_State<H>, idx: i32) -> i32 {
     index2adr(L, idx).map_or(LUA_TNONE, TValue::ttype)
 }
@@ -408,8 +415,12 @@ pub fn lua_lessthan<H>(
 }
 
 /// The number at an index, or that a string there is; 0 if neither.
+#[inline]
 pub fn lua_tonumber<H>(L: &lua_State<H>, idx: i32) -> lua_Number {
-    luaV_tonumber(L, value_at(L, idx)).unwrap_or(0.0)
+    match value_at(L, idx) {
+        Number(n) => n,
+        v => luaV_tonumber(L, v).unwrap_or(0.0),
+    }
 }
 
 /// `lua_number2integer`: cuts the fraction off; what does not fit is the smallest integer, as on x86-64.
@@ -456,6 +467,7 @@ pub fn lua_tolstring<H>(L: &mut lua_State<H>, idx: i32) -> Option<LuaStr> {
 }
 
 /// The bytes of a string at an index; `None` for anything else, numbers included.
+#[inline]
 pub fn lua_tobytes<H>(L: &lua_State<H>, idx: i32) -> Option<&[u8]> {
     match value_at(L, idx) {
         Str(s) => Some(&L.g.strings.get(s).data),
@@ -550,7 +562,7 @@ pub fn lua_pushstring<H>(L: &mut lua_State<H>, s: &str) {
 }
 
 /// Pushes a string of the program, which is never collected: faster than [`lua_pushstring`].
-#[inline]
+#[inline(always)]
 pub fn lua_pushliteral<H>(L: &mut lua_State<H>, s: &'static str) {
     let s = luaS_newliteral(L, s);
     luaA_pushobject(L, Str(s));
@@ -622,6 +634,15 @@ pub fn lua_rawget<H>(L: &mut lua_State<H>, idx: i32) {
     L.th.stack[top - 1] = L.g.tables.get(t).get(L.th.stack[top - 1]);
 }
 
+/// Pushes the field `key` of the table at `idx`, without metamethods.
+#[inline]
+pub fn lua_rawgetliteral<H>(L: &mut lua_State<H>, idx: i32, key: &'static str) {
+    let t = table_at(L, idx);
+    let key = luaS_newliteral(L, key);
+    let v = L.g.tables.get(t).getstr(key);
+    luaA_pushobject(L, v);
+}
+
 pub fn lua_rawgeti<H>(L: &mut lua_State<H>, idx: i32, n: i32) {
     let t = table_at(L, idx);
     let v = L.g.tables.get(t).getnum(n);
@@ -632,6 +653,33 @@ pub fn lua_createtable<H>(L: &mut lua_State<H>, narray: i32, nrec: i32) {
     luaC_checkGC(L);
     let t = luaH_new(L, narray.max(0) as usize, nrec.max(0) as usize);
     luaA_pushobject(L, Tab(t));
+}
+
+/// Pushes a table with these strings as its items. It is as large as it would be if they had been set one
+/// after the other, so nobody can tell it from one that has grown.
+pub fn lua_newstrings<'a, H>(
+    L: &mut lua_State<H>,
+    strings: impl ExactSizeIterator<Item = &'a [u8]>,
+) {
+    luaC_checkGC(L);
+    let n = strings.len();
+    let t = luaH_new(L, if n == 0 { 0 } else { n.next_power_of_two() }, 0);
+    luaA_pushobject(L, Tab(t));
+    for (i, s) in strings.enumerate() {
+        luaC_checkGC(L);
+        let s = luaS_newlstr(L, s);
+        L.g.tables.get_mut(t).array[i] = Str(s);
+    }
+}
+
+/// Pops a value and pushes a table with it as its only field, as `lua_newtable` and `lua_rawset` make it.
+pub fn lua_newfield<H>(L: &mut lua_State<H>, key: &'static str) -> LuaResult<()> {
+    luaC_checkGC(L);
+    let key = Str(luaS_newliteral(L, key));
+    let slot = L.th.top - 1;
+    let t = luaH_newfield(L, key, L.th.stack[slot]);
+    L.th.stack[slot] = Tab(t);
+    luaM_checkmem(L)
 }
 
 pub fn lua_newtable<H>(L: &mut lua_State<H>) {
@@ -703,6 +751,22 @@ pub fn lua_rawset<H>(L: &mut lua_State<H>, idx: i32) -> LuaResult<()> {
         luaH_set(L, t, key, val)?;
     }
     L.th.top -= 2;
+    Ok(())
+}
+
+/// Pops a value and makes it a global variable, even where scripts may not write to the table of these.
+pub fn lua_rawsetglobal<H>(L: &mut lua_State<H>, name: &'static str) -> LuaResult<()> {
+    let key = luaS_newliteral(L, name);
+    let t = L.th.l_gt;
+    L.th.top -= 1;
+    let v = L.th.stack[L.th.top];
+    let h = L.g.tables.get_mut(t);
+    match h.getstr_mut(key) {
+        Some(slot) => *slot = v,
+        None => return luaH_set(L, t, Str(key), v),
+    }
+    // The absence of a metamethod that had this name is no longer known.
+    h.flags = 0;
     Ok(())
 }
 
@@ -951,10 +1015,20 @@ pub fn lua_isreadonlytable<H>(L: &lua_State<H>, objindex: i32) -> bool {
     L.g.tables.get(t).readonly
 }
 
+/// A function that is never collected, of the state that [`lua_fixfunction`] was called with.
+#[derive(Clone, Copy, Debug)]
+pub struct FixedFunction(LClosureRef);
+
 /// The function at `idx`, its prototypes and constants are never collected: a cached script, which costs a
 /// collection next to nothing from now on. What it refers to by its environment is still looked at.
-pub fn lua_fixfunction<H>(L: &mut lua_State<H>, idx: i32) {
-    if let LFunction(f) = value_at(L, idx) {
-        crate::lgc::luaC_fix(L, f);
-    }
+/// `None` if that is no chunk, but a function with upvalues, or no Lua function.
+pub fn lua_fixfunction<H>(L: &mut lua_State<H>, idx: i32) -> Option<FixedFunction> {
+    let LFunction(f) = value_at(L, idx) else { return None };
+    crate::lgc::luaC_fix(L, f).then_some(FixedFunction(f))
+}
+
+/// Pushes a function that is never collected.
+#[inline]
+pub fn lua_pushfixed<H>(L: &mut lua_State<H>, f: FixedFunction) {
+    luaA_pushobject(L, LFunction(f.0));
 }

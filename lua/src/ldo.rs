@@ -18,7 +18,7 @@ use crate::lstate::*;
 use crate::lstring::luaS_new;
 use crate::ltable::{luaH_new, luaH_set};
 use crate::ltm::{TM_CALL, luaT_gettmbyobj};
-use crate::lvm::luaV_execute;
+use crate::lvm::{frame_closure, luaV_execute};
 use crate::lzio::ZIO;
 
 /// `luaD_throw`: an error whose value, if it has one, is in `L.errorvalue` already.
@@ -229,13 +229,13 @@ pub fn precall_c<H>(
     Ok(())
 }
 
-/// Prepares a call: true if it is of a Lua function, whose frame is made; a function of the host was called.
+/// Prepares a call: a Lua function, whose frame is made, is returned; a function of the host was called.
 pub fn luaD_precall<H>(
     L: &mut lua_State<H>,
     host: &mut H,
     func: StkId,
     nresults: i32,
-) -> LuaResult<bool> {
+) -> LuaResult<Option<Rc<LClosure>>> {
     if !L.th.stack[func].is_function() {
         tryfuncTM(L, func)?;
     }
@@ -243,12 +243,12 @@ pub fn luaD_precall<H>(
         LFunction(r) => {
             let cl = L.g.lclosures.get(r).clone().expect("a function");
             precall_lua(L, host, &cl.p, func, nresults)?;
-            Ok(true)
+            Ok(Some(cl))
         }
         CFunction(r) => {
             let f = L.g.cclosures.get(r).as_ref().expect("a function").f;
             precall_c(L, host, f, func, nresults)?;
-            Ok(false)
+            Ok(None)
         }
         _ => unreachable!("tryfuncTM left a function"),
     }
@@ -318,8 +318,8 @@ pub fn luaD_call<H>(
             return luaD_throw(L, LUA_ERRERR);
         }
     }
-    if luaD_precall(L, host, func, nresults)? {
-        luaV_execute(L, host, 1)?;
+    if let Some(cl) = luaD_precall(L, host, func, nresults)? {
+        luaV_execute(L, host, cl, 1)?;
     }
     L.th.nCcalls -= 1;
     luaC_checkGC_host(L, host)
@@ -327,7 +327,7 @@ pub fn luaD_call<H>(
 
 fn resume<H>(L: &mut lua_State<H>, host: &mut H, first_arg: StkId) -> LuaResult<()> {
     if L.th.status == 0 {
-        if !luaD_precall(L, host, first_arg - 1, LUA_MULTRET)? {
+        if luaD_precall(L, host, first_arg - 1, LUA_MULTRET)?.is_none() {
             return Ok(());
         }
     } else {
@@ -343,7 +343,8 @@ fn resume<H>(L: &mut lua_State<H>, host: &mut H, first_arg: StkId) -> LuaResult<
         }
     }
     let n = L.th.ci.len() - 1;
-    luaV_execute(L, host, n as i32)
+    let cl = frame_closure(L);
+    luaV_execute(L, host, cl, n as i32)
 }
 
 /// `lua_resume`: runs a thread with the `nargs` topmost values of its stack; `LUA_OK` if it ended,

@@ -11,7 +11,7 @@ use crate::ldo::{luaD_call, luaD_checkstack};
 use crate::lfunc::{SIZE_CLOSURE, SIZE_UPVAL, proto_bytes};
 use crate::lobject::*;
 use crate::lstate::*;
-use crate::lstring::{NO_STRING, SIZE_TSTRING, SIZE_UDATA};
+use crate::lstring::{NO_STRING, SIZE_TSTRING, SIZE_UDATA, luaS_clearcache};
 use crate::ltable::{Table, dead_key};
 use crate::ltm::{TM_GC, TM_MODE, fasttm};
 
@@ -449,17 +449,25 @@ fn clear_tables<H>(m: &mut Marker<'_>, g: &mut Shared<'_, H>) {
     }
 }
 
-/// The slots of an arena that have the mark of what was not reached, the last one first: so the first ones
-/// are handed out first.
-fn dead_slots<T: Item, R: ObjRef>(a: &Arena<T, R>, old: u8) -> Vec<usize> {
-    memchr::memrchr_iter(old, a.marks()).collect()
+/// The last slot of those before `end` that has the mark of what was not reached. The last one first: so the
+/// first ones are handed out first.
+#[inline]
+fn last_dead<T: Item, R: ObjRef>(a: &Arena<T, R>, end: usize, old: u8) -> Option<usize> {
+    match &a.marks()[..end] {
+        // What was made one after the other mostly dies together.
+        [before @ .., last] if *last == old => Some(before.len()),
+        marks => memchr::memrchr(old, marks),
+    }
 }
 
 fn sweep<H>(L: &mut lua_State<H>, old: u8) {
     let g = &mut L.g;
     let mut freed = 0;
+    luaS_clearcache(g, old);
     // A thread that dies closes its upvalues; closures may still have them.
-    for i in dead_slots(&g.threads, old) {
+    let mut end = g.threads.slots();
+    while let Some(i) = last_dead(&g.threads, end, old) {
+        end = i;
         if let Some(t) = g.threads.slot_mut(i).take() {
             for &u in &t.openupval {
                 if g.upvals.slot_mark(u.idx() as usize) != old
@@ -473,11 +481,15 @@ fn sweep<H>(L: &mut lua_State<H>, old: u8) {
         g.threads.release(i);
     }
     // An open upvalue that nobody refers to any more is still in the list of its thread, where it is marked.
-    for i in dead_slots(&g.upvals, old) {
+    let mut end = g.upvals.slots();
+    while let Some(i) = last_dead(&g.upvals, end, old) {
+        end = i;
         g.upvals.release(i);
         freed += SIZE_UPVAL;
     }
-    for i in dead_slots(&g.strings, old) {
+    let mut end = g.strings.slots();
+    while let Some(i) = last_dead(&g.strings, end, old) {
+        end = i;
         let ts = g.strings.slot(i);
         freed += SIZE_TSTRING + ts.data.len() + 1;
         let (b, next) = (ts.hash as usize & (g.strt.len() - 1), ts.next);
@@ -497,17 +509,23 @@ fn sweep<H>(L: &mut lua_State<H>, old: u8) {
         g.nuse -= 1;
         g.strings.release(i);
     }
-    for i in dead_slots(&g.tables, old) {
+    let mut end = g.tables.slots();
+    while let Some(i) = last_dead(&g.tables, end, old) {
+        end = i;
         freed += g.tables.slot(i).bytes();
         g.tables.release(i);
     }
-    for i in dead_slots(&g.lclosures, old) {
+    let mut end = g.lclosures.slots();
+    while let Some(i) = last_dead(&g.lclosures, end, old) {
+        end = i;
         if let Some(c) = g.lclosures.slot(i) {
             freed += SIZE_CLOSURE + c.upvals.len() * 8;
         }
         g.lclosures.release(i);
     }
-    for i in dead_slots(&g.cclosures, old) {
+    let mut end = g.cclosures.slots();
+    while let Some(i) = last_dead(&g.cclosures, end, old) {
+        end = i;
         if let Some(c) = g.cclosures.slot(i) {
             freed += SIZE_CLOSURE + c.upvalue.len() * 16;
         }
@@ -515,7 +533,9 @@ fn sweep<H>(L: &mut lua_State<H>, old: u8) {
     }
     let udata = &g.udata;
     g.udatalist.retain(|u| udata.slot_mark(u.idx() as usize) != old);
-    for i in dead_slots(&g.udata, old) {
+    let mut end = g.udata.slots();
+    while let Some(i) = last_dead(&g.udata, end, old) {
+        end = i;
         if let Some(u) = g.udata.slot(i) {
             freed += SIZE_UDATA + u.len;
         }
@@ -612,14 +632,15 @@ pub fn luaC_step<H>(
     Ok(true)
 }
 
-/// Takes a function with its prototypes and constants out of collections.
-pub fn luaC_fix<H>(L: &mut lua_State<H>, f: LClosureRef) {
+/// Takes a function with its prototypes and constants out of collections; false if it has upvalues, which
+/// would have to be looked at.
+pub fn luaC_fix<H>(L: &mut lua_State<H>, f: LClosureRef) -> bool {
     if L.g.lclosures.mark_of(f) == FIXED {
-        return;
+        return true;
     }
-    let Some(cl) = L.g.lclosures.get(f).clone() else { return };
+    let Some(cl) = L.g.lclosures.get(f).clone() else { return false };
     if !cl.upvals.is_empty() {
-        return;
+        return false;
     }
     L.g.lclosures.set_mark(f, FIXED);
     if *L.g.fixedenv.get_or_insert(cl.env.get()) != cl.env.get() {
@@ -628,6 +649,7 @@ pub fn luaC_fix<H>(L: &mut lua_State<H>, f: LClosureRef) {
     L.g.fixedbytes += SIZE_CLOSURE;
     fix_proto(L, &cl.p);
     L.g.protos.retain(|p| p.marked.get() != FIXED);
+    true
 }
 
 /// Another environment for a Lua function.

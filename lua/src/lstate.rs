@@ -13,7 +13,9 @@ use crate::ldebug::{LUA_MASKCOUNT, settrace};
 use crate::lfunc::luaF_close;
 use crate::lgc::{luaC_callGCTM, luaC_separateudata};
 use crate::lobject::*;
-use crate::lstring::{LITERALS, Literal, MINSTRTABSIZE, luaS_fix, luaS_new, luaS_resize};
+use crate::lstring::{
+    LITERALS, Literal, MINSTRTABSIZE, NOT_CACHED, STRCACHE, luaS_fix, luaS_new, luaS_resize,
+};
 use crate::ltable::Table;
 use crate::ltable::luaH_new;
 use crate::ltm::{TM_N, luaT_init};
@@ -334,6 +336,8 @@ pub struct global_State<H> {
     pub buff: Vec<u8>,
     /// Literals of the host, so that they need not be hashed.
     pub literals: [Literal; LITERALS],
+    /// Strings that were asked for lately, so that they need not be hashed again.
+    pub strcache: [StrRef; STRCACHE],
     /// How many strings there are.
     pub nuse: usize,
     /// The mark of what is alive, and of new objects.
@@ -492,6 +496,7 @@ pub fn lua_newstate<H>() -> Box<lua_State<H>> {
             strt: Vec::new(),
             buff: Vec::new(),
             literals: [Literal::default(); LITERALS],
+            strcache: [NOT_CACHED; STRCACHE],
             nuse: 0,
             currentwhite: 1,
             totalbytes: SIZE_LG + BASIC_STACK_SIZE * 16 + BASIC_CI_SIZE * SIZE_CI,

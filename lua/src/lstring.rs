@@ -90,9 +90,49 @@ fn newlstr<H>(L: &mut lua_State<H>, data: LuaStr, hash: u32) -> StrRef {
     StrRef { hash, idx }
 }
 
+/// How many strings are remembered that were asked for lately.
+pub const STRCACHE: usize = 128;
+/// No string is remembered here.
+pub const NOT_CACHED: StrRef = StrRef { hash: 0, idx: NO_STRING };
+
+/// Where a string is remembered: the length, the first and the last eight bytes decide. `None` for those that
+/// are hashed as fast as they are found here, and those that nobody asks for twice.
+#[inline(always)]
+fn cache_slot(s: &[u8]) -> Option<usize> {
+    if s.len() > 64 {
+        return None;
+    }
+    let (first, last) = (s.first_chunk()?, s.last_chunk()?);
+    let word = u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29);
+    let word = (word ^ s.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    Some((word >> (u64::BITS - STRCACHE.ilog2())) as usize)
+}
+
+/// Forgets the strings that are about to be collected.
+pub fn luaS_clearcache<H>(g: &mut global_State<H>, dead: u8) {
+    for s in &mut g.strcache {
+        if s.idx != NO_STRING && g.strings.slot_mark(s.idx as usize) == dead {
+            *s = NOT_CACHED;
+        }
+    }
+}
+
 /// The string of these bytes.
 #[inline]
 pub fn luaS_newlstr<H>(L: &mut lua_State<H>, s: &[u8]) -> StrRef {
+    let Some(slot) = cache_slot(s) else { return intern(L, s) };
+    let known = L.g.strcache[slot];
+    if known.idx != NO_STRING && same_bytes(&L.g.strings.get(known).data, s) {
+        return known;
+    }
+    let ts = intern(L, s);
+    L.g.strcache[slot] = ts;
+    ts
+}
+
+/// The part of [`luaS_newlstr`] that hashes: finds the string in its bucket, or puts it there.
+#[inline(never)]
+fn intern<H>(L: &mut lua_State<H>, s: &[u8]) -> StrRef {
     let h = hash_bytes(s);
     if let Some(ts) = find(L, s, h) {
         return ts;

@@ -623,6 +623,18 @@ pub fn luaH_new<H>(L: &mut lua_State<H>, narray: usize, nhash: usize) -> TableRe
     r
 }
 
+/// A new table with one field, which is a string: what it would be after the field was set.
+#[inline]
+pub fn luaH_newfield<H>(L: &mut lua_State<H>, key: TValue, val: TValue) -> TableRef {
+    let (r, t) = L.g.tables.occupy(L.g.currentwhite);
+    t.flags = 0;
+    t.node.reserve_exact(1);
+    t.node.push(Node { i_key: key, i_val: val, ..EMPTY });
+    t.lastfree = 1;
+    L.g.totalbytes += t.bytes();
+    r
+}
+
 /// Raises what a table refused.
 #[cold]
 pub fn table_error<H, T>(L: &mut lua_State<H>, e: TableError) -> LuaResult<T> {

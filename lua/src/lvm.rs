@@ -464,25 +464,31 @@ enum Exit {
     Switch,
 }
 
-/// Runs the topmost frame, a Lua function, until `nexeccalls` frames have returned.
-pub fn luaV_execute<H>(L: &mut lua_State<H>, host: &mut H, mut nexeccalls: i32) -> LuaResult<()> {
+/// Runs the topmost frame, which is one of the Lua function `cl`, until `nexeccalls` frames have returned.
+pub fn luaV_execute<H>(
+    L: &mut lua_State<H>,
+    host: &mut H,
+    mut cl: Rc<LClosure>,
+    mut nexeccalls: i32,
+) -> LuaResult<()> {
     let entry = L.callers.len();
     loop {
         let exit = if L.trace {
-            execute::<H, true>(L, host, &mut nexeccalls)
+            execute::<H, true>(L, host, cl, &mut nexeccalls)
         } else {
-            execute::<H, false>(L, host, &mut nexeccalls)
+            execute::<H, false>(L, host, cl, &mut nexeccalls)
         };
         L.callers.truncate(entry);
         if exit? == Exit::Done {
             return Ok(());
         }
+        cl = frame_closure(L);
     }
 }
 
 /// The Lua function of the topmost frame.
 #[inline(always)]
-fn frame_closure<H>(L: &lua_State<H>) -> Rc<LClosure> {
+pub fn frame_closure<H>(L: &lua_State<H>) -> Rc<LClosure> {
     let func = L.th.ci[L.th.ci.len() - 1].func;
     match L.th.stack[func] {
         LFunction(r) => L.g.lclosures.get(r).clone().expect("a function"),
@@ -524,10 +530,10 @@ fn arg_sbx(i: Instruction) -> isize {
 fn execute<H, const HOOKS: bool>(
     L: &mut lua_State<H>,
     host: &mut H,
+    mut next_cl: Rc<LClosure>,
     nexeccalls: &mut i32,
 ) -> LuaResult<Exit> {
     let entry = L.callers.len();
-    let mut next_cl = frame_closure(L);
     'reentry: loop {
         if L.trace != HOOKS {
             return Ok(Exit::Switch);
@@ -899,7 +905,7 @@ fn execute<H, const HOOKS: bool>(
                     }
                     count!(CALL_COUNT);
                     L.th.savedpc = pc;
-                    if luaD_precall(L, host, func, LUA_MULTRET)? {
+                    if let Some(ncl) = luaD_precall(L, host, func, LUA_MULTRET)? {
                         // The new frame takes the place of this one.
                         let new = L.th.ci.pop().expect("a frame");
                         let n = L.th.ci.len() - 1;
@@ -915,7 +921,7 @@ fn execute<H, const HOOKS: bool>(
                         ci.savedpc = L.th.savedpc;
                         ci.tailcalls += 1;
                         L.th.base = ci.base;
-                        next_cl = frame_closure(L);
+                        next_cl = ncl;
                         continue 'reentry;
                     }
                     if L.trace != HOOKS {

@@ -368,10 +368,87 @@ fn fixed_functions() {
         let source =
             "local t = {} for i = 1, 10 do t[i] = 'a' .. i end return table.concat(t, 'constant')";
         assert_eq!(luaL_loadbuffer(L, host, source.as_bytes(), b"@test"), LUA_OK);
-        lua_fixfunction(L, -1);
+        let fixed = lua_fixfunction(L, -1).expect("a chunk");
         assert!(lua_setglobal(L, host, "f_1").is_ok());
         ok(L, host, "f = f_1 f_1 = nil collectgarbage() return #f()", "93");
         ok(L, host, "setfenv(f, {table = table}) collectgarbage() return #f()", "93");
+        ok(L, host, "f = nil collectgarbage() return f", "nil");
+        lua_pushfixed(L, fixed);
+        assert_eq!(lua_pcall(L, host, 0, 1, 0), LUA_OK);
+        assert_eq!(lua_tobytes(L, -1).map(<[u8]>::len), Some(93));
+        lua_pop(L, 1);
+        // What has upvalues cannot be taken out of collections, nor what is no function of Lua.
+        for source in ["local x = 1 return function() return x end", "return print", "return 1"] {
+            assert_eq!(luaL_loadbuffer(L, host, source.as_bytes(), b"@test"), LUA_OK);
+            assert_eq!(lua_pcall(L, host, 0, 1, 0), LUA_OK);
+            assert!(lua_fixfunction(L, -1).is_none(), "{source}");
+            lua_pop(L, 1);
+        }
+    });
+}
+
+/// A string that was asked for before it was collected is made anew, and equal strings are one.
+#[test]
+fn strings_that_were_collected_are_made_anew() {
+    both(|L, host| {
+        let source = "
+            local function make(i) return ('x'):rep(8) .. i .. ('y'):rep(8) end
+            for round = 1, 4 do
+                local t = {}
+                for i = 1, 300 do t[make(i)] = i end
+                for i = 1, 300 do assert(t[make(i)] == i and make(i) == make(i)) end
+                t = nil
+                collectgarbage()
+                -- What comes into their places is something else.
+                for i = 1, 300 do t = 'other string ' .. i .. round end
+            end
+            return make(7)";
+        ok(L, host, source, "xxxxxxxx7yyyyyyyy");
+    });
+}
+
+/// What a host makes at once is what it would make step by step: an array, a table with a field, a global.
+#[test]
+fn tables_made_at_once() {
+    both(|L, host| {
+        for n in [0, 1, 2, 3, 4, 5, 9, 100] {
+            let strings: Vec<Vec<u8>> = (0..n).map(|i| format!("item {i}").into_bytes()).collect();
+            lua_newstrings(L, strings.iter().map(|s| &s[..]));
+            assert!(lua_setglobal(L, host, "made").is_ok());
+            let source = format!(
+                "local t = {{}} for i = 1, {n} do t[i] = 'item ' .. i - 1 end
+                 local function see(t)
+                     local s = ''
+                     for k, v in pairs(t) do s = s .. k .. v .. ' ' end
+                     return s .. #t
+                 end
+                 assert(see(t) == see(made))
+                 -- They grow alike.
+                 t.x = 1 made.x = 1 t[{n} + 1] = 2 made[{n} + 1] = 2 t.y = 3 made.y = 3
+                 t[{n} + 3] = 4 made[{n} + 3] = 4
+                 assert(see(t) == see(made))
+                 return 'same'"
+            );
+            ok(L, host, &source, "same");
+        }
+        lua_pushstring(L, "a value");
+        assert!(lua_newfield(L, "field").is_ok());
+        assert!(lua_setglobal(L, host, "made").is_ok());
+        let source = "assert(next(made) == 'field' and next(made, 'field') == nil)
+            made.other = 1 made.field = made.field .. '!' return made.field .. made.other";
+        ok(L, host, source, "a value!1");
+        // Where scripts may not write, the host may.
+        lua_pushvalue(L, LUA_GLOBALSINDEX);
+        lua_enablereadonlytable(L, -1, true);
+        lua_pop(L, 1);
+        for value in ["one", "two"] {
+            lua_pushstring(L, value);
+            assert!(lua_rawsetglobal(L, "KEYS").is_ok());
+            ok(L, host, "return KEYS", value);
+        }
+        lua_rawgetliteral(L, LUA_GLOBALSINDEX, "KEYS");
+        assert_eq!(lua_tobytes(L, -1), Some(&b"two"[..]));
+        lua_pop(L, 1);
     });
 }
 

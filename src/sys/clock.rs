@@ -163,6 +163,19 @@ impl TickClock {
         }
         self.sync()
     }
+
+    /// Returns what [`getMonotonicUs`] does, counted on from when the rate was measured, if that was
+    /// lately.
+    #[inline]
+    pub fn monotonic_us(&self) -> monotime {
+        if let Some(ticks) = ticks() {
+            let gone = ticks.wrapping_sub(self.measured_ticks);
+            if gone < self.max_ticks * (2 * TickClock::MEASURE_US / TickClock::MAX_US) {
+                return self.measured_us + ((gone * self.rate) >> 32);
+            }
+        }
+        getMonotonicUs()
+    }
 }
 
 /// Returns the processor's counter, if there is one.
@@ -328,6 +341,21 @@ mod tests {
     /// the best of a few counts.
     fn microseconds_off(clock: &mut TickClock) -> i64 {
         (0..20).map(|_| (clock.now() - ustime()).abs()).min().unwrap()
+    }
+
+    #[test]
+    fn the_tick_clock_counts_on_the_clock_that_no_one_can_set() {
+        let mut clock = TickClock::new();
+        let off = |clock: &TickClock| {
+            (0..50).map(|_| getMonotonicUs().abs_diff(clock.monotonic_us())).min().unwrap()
+        };
+        // At first there is no rate, then it is measured, and after a while it is not relied upon.
+        for pause in [0, 120, 120, 1, 50, 300, 0] {
+            usleep(pause * 1000);
+            assert!(off(&clock) < 1000, "after {pause} ms");
+            clock.now();
+            assert!(off(&clock) < 1000, "after {pause} ms, and a reading");
+        }
     }
 
     #[test]
