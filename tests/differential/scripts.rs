@@ -424,8 +424,9 @@ impl Script<'_> {
         };
         // The id of an entry must not become a `*`, which is the time, nor the name of a group or
         // a consumer a number (see `is_harmful`). And what is known of a peer is known of these.
-        let fixed =
-            argv[0].to_ascii_uppercase().starts_with(b"X") || !self.known.same_script_errors();
+        let fixed = argv[0].to_ascii_uppercase().starts_with(b"X")
+            || gives_time_to_live(&argv)
+            || !self.known.same_script_errors();
         let mut out: Vec<String> = Vec::new();
         for arg in argv {
             out.push(match self.g.rng.below(60) {
@@ -454,6 +455,23 @@ fn is_apart(argv: &Argv) -> bool {
         b"EVAL", b"EVALSHA", b"SCRIPT", b"SORT",
     ];
     APART.contains(&&argv[0].to_ascii_uppercase()[..])
+}
+
+/// Whether a command may give a key a time to live. A short one, which a number in its place could
+/// be, would be over on one server before it is on the other.
+fn gives_time_to_live(argv: &Argv) -> bool {
+    const ALWAYS: &[&[u8]] = &[
+        b"EXPIRE",
+        b"PEXPIRE",
+        b"EXPIREAT",
+        b"PEXPIREAT",
+        b"SETEX",
+        b"PSETEX",
+        b"GETEX",
+        b"RESTORE",
+    ];
+    let name = &argv[0].to_ascii_uppercase()[..];
+    ALWAYS.contains(&name) || name == b"SET" && argv.len() > 3
 }
 
 /// Bytes as a literal of Lua.
