@@ -353,6 +353,10 @@ fn links_of_the_site_lead_somewhere() {
             if link.starts_with("api/") && !site.join("api").exists() {
                 continue;
             }
+            // The book alone may be built, without the pages of the code, to which drawings lead.
+            if link.starts_with("api/") && !site.join("api").exists() {
+                continue;
+            }
             looked_at += 1;
             let (file, place) = link.split_once('#').unwrap_or((link, ""));
             let file = file.split('?').next().unwrap_or("");
