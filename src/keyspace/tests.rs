@@ -519,6 +519,12 @@ fn guesses_find_what_a_search_finds() {
     let k = ks.find(&2u32.to_be_bytes()).unwrap();
     ks.set_value(k, &[b'x'; 1000][..]);
     check(&ks, &guesses);
+    // All keys are gone, as after a FLUSHALL in the middle of a pipeline.
+    let key = 4u32.to_be_bytes();
+    let mut guess = KeyGuess::new(ks.hash(&key));
+    ks.prefetch_entry(&mut guess);
+    ks.empty(|| ());
+    assert!(ks.guessed(&guess).is_none() && ks.find_guessed(&key, &guess).is_none());
     // Another keyspace takes them for nothing.
     let other = Keyspace::new(HashSeed::random());
     assert!(guesses.iter().all(|(key, guess)| other.find_guessed(key, guess).is_none()));
