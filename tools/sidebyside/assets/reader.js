@@ -279,21 +279,25 @@
     root.dataset.theme = dark() ? "light" : "dark";
     keep("theme", root.dataset.theme);
   };
-  const size = (by) => {
+  // What is under the bar stays there, whatever becomes of the text above it.
+  const inPlace = (change) => {
+    const of = visible(), at = of[current(of)];
+    const before = at?.getBoundingClientRect().top;
+    change();
+    if (at && at.offsetParent !== null) scrollBy(0, at.getBoundingClientRect().top - before);
+  };
+  const size = (by) => inPlace(() => {
     const now = parseFloat(getComputedStyle(document.querySelector("section") || document.body).fontSize);
     const next = Math.max(9, Math.min(26, Math.round(now) + by));
     root.style.setProperty("--size", `${next}px`);
     keep("size", next);
-  };
-  const view = () => {
-    const of = visible(), at = of[Math.max(0, current(of))];
+  });
+  const view = () => inPlace(() => {
     const next = { undefined: "c", c: "rust", rust: undefined }[root.dataset.view];
     if (next) root.dataset.view = next;
     else delete root.dataset.view;
     keep("view", next ?? null);
-    // What was under the bar stays there.
-    if (at && at.offsetParent !== null && current(of) >= 0) at.scrollIntoView({ block: "start" });
-  };
+  });
   const help = () => ($("keys").open ? $("keys").close() : $("keys").showModal());
   $("theme").addEventListener("click", theme);
   $("smaller").addEventListener("click", () => size(-1));
