@@ -244,6 +244,11 @@ fn all_types_of_all_versions() {
 /// what is there. A damaged file shows a problem, by its checksum at least.
 #[test]
 fn every_prefix_and_every_damaged_byte() {
+    let bits: &[u8] = if std::env::var_os("FIDELIS_LONG").is_some() {
+        &[0x01, 0x10, 0x80, 0xff]
+    } else {
+        &[0xff]
+    };
     for version in ["REDIS0009", "REDIS0012", "VALKEY080"] {
         let file = all_types(version);
         for len in 0..file.len() {
@@ -251,12 +256,14 @@ fn every_prefix_and_every_damaged_byte() {
             assert!(problems > 0, "{len} of {}", file.len());
         }
         for at in 0..file.len() {
-            for bit in [0x01, 0x80, 0xff] {
+            for &bit in bits {
                 let mut damaged = file.clone();
                 damaged[at] ^= bit;
                 let (problems, _) = check(Kind::Rdb, &damaged);
                 assert!(problems > 0, "byte {at}");
-                explained(Kind::Rdb, &damaged, Form::Text);
+                if at % 16 == 0 {
+                    explained(Kind::Rdb, &damaged, Form::Text);
+                }
             }
         }
     }
