@@ -95,6 +95,11 @@ fn no_acknowledged_write_is_lost() {
         wait_for("the other role", || new.info("role") == "master");
         wait_for_the_end(old);
         old.wait_for_link();
+        // A replica that misses a history has to sync in full.
+        wait_for("the third one to know the new history", || {
+            c.info("master_link_status") == "up"
+                && c.info("master_replid") == new.info("master_replid")
+        });
         let before = new.cmd(&["LLEN", "list"]).int();
         wait_for("writes at the new master", || new.cmd(&["LLEN", "list"]).int() > before);
         std::mem::swap(&mut old, &mut new);
