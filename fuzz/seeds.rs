@@ -30,7 +30,7 @@ fn value(name: &str, limits: u8, type_: u8, bytes: &[u8]) {
     seed("rdb_object", &name, &[&[limits, type_], bytes].concat());
     let (head, tail) = (b"REDIS0012\xfe\x00", [&[0xff][..], &[0; 8]].concat());
     seed("rdb_file", &name, &[&[limits][..], head, &[type_, 1, b'k'], bytes, &tail].concat());
-    seed("explain", &name, &[head, &[type_, 1, b'k'], bytes, &tail].concat());
+    seed("explain", &name, &[&head[..], &[type_, 1, b'k'], bytes, &tail].concat());
 }
 
 /// Bytes as a string in an RDB.
