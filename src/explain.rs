@@ -348,10 +348,7 @@ impl<'a> Explainer<'a> {
                 if !reader.is_empty() {
                     let _ = write!(line, ",\"read\":\"{reader}\"");
                 }
-                if let Some(inside) = inside {
-                    let _ = write!(line, ",\"inside\":{inside}");
-                }
-                line.push(b'}');
+                end_json(&mut line, inside);
             }
         }
         line.push(b'\n');
@@ -375,10 +372,7 @@ impl<'a> Explainer<'a> {
                 let _ = write!(line, "{{\"problem\":");
                 quote(&mut line, reason.as_bytes());
                 let _ = write!(line, ",\"offset\":{at}");
-                if let Some(inside) = inside {
-                    let _ = write!(line, ",\"inside\":{inside}");
-                }
-                line.push(b'}');
+                end_json(&mut line, inside);
             }
         }
         line.push(b'\n');
@@ -409,6 +403,14 @@ impl<'a> Explainer<'a> {
             Err(Stop::Damage(reason)) => Err(io::Error::other(reason)),
         }
     }
+}
+
+/// Ends an object of JSON; the place within a compressed string is its last field.
+fn end_json(line: &mut Vec<u8>, inside: Option<u64>) {
+    if let Some(inside) = inside {
+        let _ = write!(line, ",\"inside\":{inside}");
+    }
+    line.push(b'}');
 }
 
 /// Returns a text in quotes, cut if it has more than `PREVIEW` bytes, of which `first` are given.
