@@ -1,5 +1,5 @@
 //! Compares redis-server binaries: CPU time per operation, memory, RDB save and load, full
-//! synchronisation.
+//! synchronisation, instructions, the longest waits.
 //!
 //!     cargo bench --bench compare -- [--reps 3] [--quick] --server c=/usr/bin/redis-server --server ours=target/release/redis-server [ROW ...]
 //!
@@ -12,12 +12,17 @@
 //! The rows `instructions-...` count the instructions that a server executes for a command, outside
 //! of the kernel, under callgrind. They are nearly the same on every machine and in every run, but
 //! know nothing of waiting for memory. They need valgrind, and take a minute for each server.
+//!
+//! The rows `tail-...` show how long a client waits that reads a key each millisecond while others
+//! write, at the same pace for each server. What else the machine does is in them as in no other row.
 
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use sha1::{Digest, Sha1};
@@ -55,7 +60,7 @@ impl Server {
             || !server.call(&["PING"]).starts_with("+PONG")
         {
             assert!(start.elapsed() < Duration::from_secs(120), "{binary} does not come up");
-            std::thread::sleep(Duration::from_millis(20));
+            thread::sleep(Duration::from_millis(20));
         }
         server
     }
@@ -125,11 +130,11 @@ const NUMBER: &str = "############";
 impl Load {
     /// Runs it; the server's CPU time per operation in nanoseconds.
     fn run(&self, server: &Server) -> f64 {
-        self.run_some(server, self.requests)
+        self.run_some(server, self.requests, None)
     }
 
-    /// Runs it with another number of requests.
-    fn run_some(&self, server: &Server, requests: usize) -> f64 {
+    /// Runs it with another number of requests, and no more of them in a second than given.
+    fn run_some(&self, server: &Server, requests: usize, per_second: Option<u32>) -> f64 {
         let mut conns: Vec<(TcpStream, Vec<u8>)> = (0..self.conns)
             .map(|_| {
                 let s = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
@@ -161,10 +166,13 @@ impl Load {
                 ((u128::from(seed) * u128::from(self.keyspace)) >> 64) as u64
             }
         };
-        let before = server.cpu_ns();
+        let (before, start) = (server.cpu_ns(), Instant::now());
         let mut done = 0;
         let mut buf = vec![0; 1 << 18];
         while done < requests {
+            if let Some(per_second) = per_second {
+                sleep_until(start + Duration::from_secs_f64(done as f64 / f64::from(per_second)));
+            }
             // All connections ask, then all are answered: the server always finds many of them
             // ready.
             for (sock, request) in &mut conns {
@@ -189,6 +197,44 @@ impl Load {
         }
         (server.cpu_ns() - before) / done as f64
     }
+}
+
+fn sleep_until(time: Instant) {
+    thread::sleep(time.saturating_duration_since(Instant::now()));
+}
+
+/// Reads one of the first `keyspace` keys each millisecond, on a connection of its own, until it is
+/// told to stop. Returns how long each reply took, in microseconds.
+///
+/// While a reply is late no more can be sent. What should have been sent meanwhile waits from when
+/// it should have been: a server that stands still for a second makes a thousand requests wait.
+fn probe(port: u16, keyspace: u64, stop: &AtomicBool) -> Vec<f64> {
+    let mut sock = TcpStream::connect(("127.0.0.1", port)).unwrap();
+    sock.set_nodelay(true).unwrap();
+    let (mut waits, mut request, mut buf) = (Vec::new(), Vec::new(), [0; 1024]);
+    let (start, mut due) = (Instant::now(), Instant::now());
+    while !stop.load(Ordering::Relaxed) {
+        let asked = if due > Instant::now() {
+            sleep_until(due);
+            // Waking up late is not the server's doing.
+            Instant::now()
+        } else {
+            due
+        };
+        let key = format!("key:{:012}", waits.len() as u64 * 7919 % keyspace);
+        request.clear();
+        encode(&["GET", &key], &mut request);
+        sock.write_all(&request).unwrap();
+        let mut parser = Replies::default();
+        while parser.complete == 0 {
+            let n = sock.read(&mut buf).unwrap();
+            assert!(n > 0, "the server closed the connection");
+            parser.feed(&buf[..n]);
+        }
+        waits.push(asked.elapsed().as_secs_f64() * 1e6);
+        due = start + Duration::from_millis(waits.len() as u64);
+    }
+    waits
 }
 
 /// Counts whole replies in a stream: lines, bulks and (nested) arrays.
@@ -346,7 +392,37 @@ enum Row {
     Instructions {
         prepare: Vec<Load>,
         load: Load,
+        appendonly: bool,
+        replicas: usize,
     },
+    /// How long the replies to a probe take (`TAIL`) while a load runs at its pace, after a
+    /// preparation, and with a BGSAVE or without.
+    Tail {
+        prepare: Vec<Load>,
+        load: Load,
+        per_second: u32,
+        bgsave: bool,
+    },
+}
+
+/// The parts of all replies whose time is shown: the slowest of so many, of a thousand.
+const TAIL: [(&str, usize); 4] = [("p50", 500), ("p99", 990), ("p99.9", 999), ("max", 1000)];
+
+impl Row {
+    /// What each figure of it is.
+    fn units(&self) -> Vec<String> {
+        let unit = match self {
+            Row::Ops { .. } => "cpu ns/op",
+            Row::Memory { .. } => "bytes each",
+            Row::Save(_) | Row::Restart(_) => "cpu ms",
+            Row::FullSync { .. } => "ms",
+            Row::Instructions { .. } => "instructions",
+            Row::Tail { .. } => {
+                return TAIL.iter().map(|(name, _)| format!("us {name}")).collect();
+            }
+        };
+        vec![unit.to_string()]
+    }
 }
 
 /// Tells whether rows of instructions can be measured.
@@ -355,25 +431,60 @@ fn has_valgrind() -> bool {
 }
 
 /// Returns the number of instructions that a server executes from its start to its end, if it is
-/// sent a load of so many requests.
-fn count_instructions(
-    binary: &str,
-    dir: &Path,
-    prepare: &[Load],
-    load: &Load,
-    requests: usize,
-) -> f64 {
-    let out = format!("--callgrind-out-file={}", dir.join("callgrind.out").display());
-    let mut server = Server::start_under(&["valgrind", "--tool=callgrind", &out], binary, dir, &[]);
+/// sent a load of so many requests. Its replicas are not counted.
+fn count_instructions(row: &Row, binary: &str, dir: &Path, requests: usize) -> f64 {
+    let Row::Instructions { prepare, load, appendonly, replicas } = row else { unreachable!() };
+    // It stands under callgrind fifty times longer than otherwise, and neither a rewrite nor a
+    // timeout is of the command.
+    let append = ["no", "yes"][usize::from(*appendonly)];
+    let mut args = vec!["--appendonly", append, "--auto-aof-rewrite-percentage", "0"];
+    args.extend(["--repl-timeout", "600", "--repl-diskless-sync", "no"]);
+    let under = ["valgrind", "--tool=callgrind"];
+    let mut server = Server::start_under(&under, binary, dir, &args);
+    let attached: Vec<Server> = (0..*replicas)
+        .map(|i| replica_of(&server, binary, &dir.join(format!("r{i}")), &args[4..6]))
+        .collect();
     for load in prepare {
         load.run(&server);
     }
-    load.run_some(&server, requests);
+    load.run_some(&server, requests, None);
+    for replica in &attached {
+        assert_eq!(replica.info("master_link_status"), "up", "a replica was lost");
+    }
     server.call(&["SHUTDOWN", "NOSAVE"]);
     server.child.wait().unwrap();
+    // A child that it forked has told its own total.
     let text = std::fs::read_to_string(dir.join("stderr")).unwrap();
-    let total = text.lines().find_map(|l| l.split_once("Collected :")).expect("callgrind's total");
-    total.1.trim().parse().unwrap()
+    let own = format!("=={}==", server.child.id());
+    let total = text.lines().filter(|line| line.starts_with(&own));
+    let total = total.filter_map(|line| line.split_once("Collected :")).next_back();
+    total.expect("callgrind's total").1.trim().parse().unwrap()
+}
+
+/// How long a row with a BGSAVE takes, of which the BGSAVE is a part.
+const BGSAVE_SECONDS: usize = 20;
+
+/// Returns the figures of `TAIL`, in microseconds.
+fn measure_tail(server: &Server, load: &Load, per_second: u32, bgsave: bool) -> Vec<f64> {
+    let stop = AtomicBool::new(false);
+    let keyspace = load.keyspace.min(1000);
+    let mut waits = thread::scope(|scope| {
+        let waits = scope.spawn(|| probe(server.port, keyspace, &stop));
+        let requests = if bgsave { BGSAVE_SECONDS * per_second as usize } else { load.requests };
+        if bgsave {
+            let reply = server.call(&["BGSAVE"]);
+            assert!(reply.starts_with("+Background saving started"), "{reply}");
+        }
+        load.run_some(server, requests, Some(per_second));
+        stop.store(true, Ordering::Relaxed);
+        waits.join().unwrap()
+    });
+    if bgsave {
+        assert_eq!(server.info("rdb_last_bgsave_status"), "ok");
+        assert_eq!(server.info("rdb_bgsave_in_progress"), "0", "it takes too long to be measured");
+    }
+    waits.sort_by(f64::total_cmp);
+    TAIL.iter().map(|(_, part)| waits[(waits.len() * part).div_ceil(1000) - 1]).collect()
 }
 
 /// Keys of ten elements.
@@ -452,28 +563,47 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
     }
     // Two such loads are run, and the difference counts: starting and filling don't.
     let few = 100_000 / scale as u64;
+    let hset = "HSET hash f:############ xxxxxxxxxxxxxxxx";
     for (name, pipeline, command, filled) in [
         ("instructions-ping-p1", 1, "PING", None),
         ("instructions-get-p1", 1, "GET key:############", Some(set)),
         ("instructions-get-p16", 16, "GET key:############", Some(set)),
         ("instructions-set-p16", 16, set, Some(set)),
         ("instructions-incr-p16", 16, "INCR ctr:############", None),
-        ("instructions-hset-p16", 16, "HSET hash f:############ xxxxxxxxxxxxxxxx", None),
+        ("instructions-hget-p16", 16, "HGET hash f:############", Some(hset)),
+        ("instructions-hset-p16", 16, hset, None),
         ("instructions-sadd-p16", 16, "SADD set m:############", None),
         ("instructions-zadd-p16", 16, "ZADD zset ############ m:############", None),
         ("instructions-lpush-p16", 16, "LPUSH list xxxxxxxxxxxxxxxx", None),
     ] {
         let prepare = filled.into_iter().map(|command| fill(command, few)).collect();
         let load = Load { requests: few as usize, ..load(command, pipeline, 0, few) };
-        rows.insert(name, Row::Instructions { prepare, load });
+        rows.insert(name, Row::Instructions { prepare, load, appendonly: false, replicas: 0 });
     }
+    for (name, appendonly, replicas) in
+        [("instructions-set-p16-aof", true, 0), ("instructions-set-p16-2-replicas", false, 2)]
+    {
+        let load = Load { requests: few as usize, ..load(set, 16, 0, few) };
+        let prepare = vec![fill(set, few)];
+        rows.insert(name, Row::Instructions { prepare, load, appendonly, replicas });
+    }
+    // Few at once: a batch is ahead of the probe, and not the whole load.
+    let writes = |requests, keyspace| Load { conns: 10, ..load(set, 16, requests, keyspace) };
+    let tail = |filled, load, per_second, bgsave| {
+        let prepare = vec![fill(set, filled)];
+        Row::Tail { prepare, load, per_second, bgsave }
+    };
+    rows.insert("tail-writes", tail(keys, writes(2_000_000, keys), 100_000, false));
+    let large = 10 * keys;
+    rows.insert("tail-bgsave", tail(large, writes(0, large), 100_000, true));
+    let growth = Load { sequential: true, ..writes(20_000_000, 2 * large) };
+    rows.insert("tail-growth-20m", tail(1000, growth, 200_000, false));
     rows.insert("incr-p16", ops(vec![], load("INCR ctr:############", 16, 1_000_000, keys)));
     rows.insert("lpush-p16", ops(vec![], load("LPUSH list xxxxxxxxxxxxxxxx", 16, 1_000_000, 1)));
     rows.insert(
         "lrange100-p16",
         ops(vec![fill("RPUSH list ############", 1000)], load("LRANGE list 0 99", 16, 50_000, 1)),
     );
-    let hset = "HSET hash f:############ xxxxxxxxxxxxxxxx";
     rows.insert("hset-p16", ops(vec![], load(hset, 16, 1_000_000, 100_000)));
     rows.insert(
         "hget-p16",
@@ -600,17 +730,17 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
     rows
 }
 
-/// Measures a row on a server that is new for it.
-fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
+/// Measures a row on a server that is new for it. Returns its figures.
+fn measure(row: &Row, binary: &str, dir: &Path) -> Vec<f64> {
     let _ = std::fs::remove_dir_all(dir);
-    match row {
+    let figure = match row {
         Row::Ops { prepare, load, replicas } => {
             let server = Server::start(binary, dir, &[]);
             for load in prepare {
                 load.run(&server);
             }
             let _replicas: Vec<Server> = (0..*replicas)
-                .map(|i| replica_of(&server, binary, &dir.join(format!("r{i}"))))
+                .map(|i| replica_of(&server, binary, &dir.join(format!("r{i}")), &[]))
                 .collect();
             load.run(&server)
         }
@@ -635,7 +765,7 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
             drop(server);
             let server = Server::start(binary, &dir, &[]);
             while server.info("loading") == "1" {
-                std::thread::sleep(Duration::from_millis(20));
+                thread::sleep(Duration::from_millis(20));
             }
             server.cpu_ns() / 1e6
         }
@@ -651,18 +781,25 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> f64 {
             follow(&replica, &server);
             start.elapsed().as_secs_f64() * 1e3
         }
-        Row::Instructions { prepare, load } => {
-            let count = |name: &str, requests| {
-                count_instructions(binary, &dir.join(name), prepare, load, requests)
-            };
+        Row::Instructions { load, .. } => {
+            let count =
+                |name: &str, requests| count_instructions(row, binary, &dir.join(name), requests);
             let (few, many) = (load.requests / 5, load.requests + load.requests / 5);
             (count("many", many) - count("few", few)) / load.requests as f64
         }
-    }
+        Row::Tail { prepare, load, per_second, bgsave } => {
+            let server = Server::start(binary, dir, &[]);
+            for load in prepare {
+                load.run(&server);
+            }
+            return measure_tail(&server, load, *per_second, *bgsave);
+        }
+    };
+    vec![figure]
 }
 
-fn replica_of(master: &Server, binary: &str, dir: &Path) -> Server {
-    let replica = Server::start(binary, dir, &[]);
+fn replica_of(master: &Server, binary: &str, dir: &Path, args: &[&str]) -> Server {
+    let replica = Server::start(binary, dir, args);
     follow(&replica, master);
     replica
 }
@@ -671,7 +808,7 @@ fn replica_of(master: &Server, binary: &str, dir: &Path) -> Server {
 fn follow(replica: &Server, master: &Server) {
     replica.call(&["REPLICAOF", "127.0.0.1", &master.port.to_string()]);
     while replica.info("master_link_status") != "up" {
-        std::thread::sleep(Duration::from_millis(5));
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -738,19 +875,16 @@ fn main() {
                 ));
             }
         }
-        let unit = match row {
-            Row::Ops { .. } => "cpu ns/op",
-            Row::Memory { .. } => "bytes each",
-            Row::Save(_) | Row::Restart(_) => "cpu ms",
-            Row::FullSync { .. } => "ms",
-            Row::Instructions { .. } => "instructions",
-        };
-        print!("{name:20}");
-        for (i, (server, _)) in servers.iter().enumerate() {
-            let ratio = median(results[0].iter().zip(&results[i]).map(|(a, b)| a / b).collect());
-            print!("  {server} {:.0} {unit} x{ratio:.2}", median(results[i].clone()));
+        for (at, unit) in row.units().iter().enumerate() {
+            print!("{name:20}");
+            for (i, (server, _)) in servers.iter().enumerate() {
+                let figures = || results[i].iter().map(|figures| figures[at]);
+                let pairs = results[0].iter().zip(figures());
+                let ratio = median(pairs.map(|(a, b)| a[at] / b).collect());
+                print!("  {server} {:.0} {unit} x{ratio:.2}", median(figures().collect()));
+            }
+            println!();
         }
-        println!();
     }
     let _ = std::fs::remove_dir_all(&base);
 }

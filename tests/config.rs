@@ -667,6 +667,29 @@ fn process_title() {
     assert!(comm.starts_with("redis-server"), "{comm}");
 }
 
+/// Under valgrind the kernel speaks of valgrind's arguments, which are not ours to write a title
+/// over: it needs them when it forks with us.
+#[test]
+fn no_title_over_the_arguments_of_valgrind() {
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        println!("skipped: there is no valgrind");
+        return;
+    }
+    let dir = Folder::new();
+    let script = dir.path("under-valgrind");
+    let run = "exec valgrind --tool=callgrind --callgrind-out-file=callgrind.%p";
+    std::fs::write(&script, format!("#!/bin/sh\n{run} {OURS} \"$@\"\n")).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let server = TestServer::start_in(dir, &script, &[]);
+    let args = std::fs::read(format!("/proc/{}/cmdline", server.pid())).unwrap();
+    let args = String::from_utf8_lossy(&args).replace('\0', " ");
+    assert!(args.contains("--tool=callgrind"), "{args}");
+    server.cmd(&["SET", "key", "value"]);
+    server.cmd(&["BGSAVE"]);
+    wait_for("the child's end", || server.info("rdb_bgsave_in_progress") == "0");
+    assert_eq!(server.info("rdb_last_bgsave_status"), "ok", "{}", server.log());
+}
+
 /// The log's time follows daylight saving while the server runs.
 #[test]
 fn daylight_saving_begins() {

@@ -321,7 +321,8 @@ unsafe extern "C" {
 }
 
 /// Makes the room for a title: moves the environment elsewhere. `None`: the kernel does not say
-/// where the arguments are, and the title stays as it is.
+/// where the arguments are, or they are not those of this program but of one that runs it
+/// (valgrind), and the title stays as it is.
 ///
 /// To be called in `main`, before there are threads, and after `std::env::args_os` was read for the
 /// last time: from here on the arguments are overwritten.
@@ -335,10 +336,18 @@ pub fn spt_init() -> Option<ProcTitle> {
     let end = if env_start == arg_end { env_end } else { arg_end };
     let len = end.checked_sub(arg_start).filter(|&len| len > 0)?;
 
+    // libc's name of this program is the first of its arguments, where it lies. One that runs a
+    // program on a stack of its making has put it there, and what the kernel speaks of is its own.
+    // SAFETY: there is one thread, and libc has set it before `main`.
+    let name = unsafe { program_invocation_name }.addr();
+    if !(arg_start..arg_end).contains(&name) {
+        return None;
+    }
+
     // The first argument ends inside this room, or something is amiss.
     let base = std::ptr::with_exposed_provenance_mut::<u8>(arg_start);
     // SAFETY: the kernel has mapped these bytes, writable, at the top of the stack of this process,
-    // for its whole life.
+    // for its whole life, and this program's own arguments are among them.
     let room = unsafe { std::slice::from_raw_parts(base, len) };
     let nul = room.iter().position(|&b| b == 0)?;
 
