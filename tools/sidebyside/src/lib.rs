@@ -2,16 +2,18 @@
 //!
 //! In reading order: [`names`] is what the project says about the C; [`source`] cuts a file of
 //! either language into functions; [`model`] decides what stands beside what; [`align`] does so
-//! within a function; [`compare`] tells what another tag changed; [`links`] and [`highlight`] make
-//! HTML of source text, and [`pages`] the pages.
+//! within a function, and [`parts`] says which other functions of ours are read with it; [`compare`] tells what another tag changed; [`links`] and [`highlight`] make
+//! HTML of source text, [`pages`] the pages, and [`folder`] is where they go.
 
 pub mod align;
 pub mod compare;
+pub mod folder;
 pub mod highlight;
 pub mod links;
 pub mod model;
 pub mod names;
 pub mod pages;
+pub mod parts;
 pub mod source;
 
 use std::fmt;

@@ -162,7 +162,8 @@ impl Places {
         self.rust.get(found.iter().min_by_key(rank)?)
     }
 
-    fn rust_use(&self, model: &Model, file: usize, name: &str, how: &How) -> Option<&Place> {
+    /// The Rust function that a name in a Rust file means.
+    pub fn rust_item(&self, model: &Model, file: usize, name: &str, how: &How) -> Option<RustItem> {
         let found = self.rust_by_name.get(name)?;
         let item = |at: &RustItem| &model.rust[at.0].items[at.1];
         let stem = |at: &RustItem| {
@@ -196,7 +197,7 @@ impl Places {
                 if known && owned.len() == 1 { owned.first().copied() } else { None }
             }
         }?;
-        self.rust.get(at)
+        Some(*at)
     }
 
     /// The links of a C file, as they are on a page.
@@ -207,7 +208,8 @@ impl Places {
     /// The links of a Rust file, as they are on a page.
     pub fn rust_links(&self, model: &Model, file: usize, page: &str) -> Vec<Link> {
         links(&model.rust[file], |name, how| {
-            Some(self.rust_use(model, file, name, how)?.href(page))
+            let item = self.rust_item(model, file, name, how)?;
+            Some(self.rust.get(&item)?.href(page))
         })
     }
 }
@@ -224,6 +226,5 @@ fn links(source: &Source, href: impl Fn(&str, &How) -> Option<String>) -> Vec<Li
             links.push(Link { start: used.start, end: used.end, href });
         }
     }
-    links.sort_by_key(|link| link.start);
     links
 }

@@ -295,7 +295,8 @@ impl Model {
     fn header(&self, file: usize) -> Vec<Section> {
         let (c, rust) = (&self.c[file].source, &self.rust[self.c[file].whole[0]]);
         let end = rust.shown_lines().last().map_or(0, |last| last + 1);
-        let rows = align::rows(c, 0..c.lines.len(), rust, 0..end, None);
+        let part = |source, end| align::Part { source, lines: 0..end };
+        let rows = align::rows(&part(c, c.lines.len()), &[part(rust, end)], None);
         let mut sections: Vec<Section> = Vec::new();
         let mut height = usize::MAX;
         for row in rows {
@@ -303,7 +304,7 @@ impl Model {
                 sections.push(Section::of(None, None, Beside::Both));
                 height = 0;
             }
-            height += row.c.len().max(row.rust.len());
+            height += row.height();
             if let Some(section) = sections.last_mut() {
                 section.rows.push(row);
             }

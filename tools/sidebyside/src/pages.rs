@@ -3,7 +3,6 @@
 use std::collections::hash_map::Entry::Vacant;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Write;
-use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
@@ -14,10 +13,12 @@ use serde::Serialize;
 
 use crate::align;
 use crate::compare::{Comparison, FileChanges, Line, What};
+use crate::folder::Folder;
 use crate::highlight::{Colours, escape};
 use crate::links::{Place, Places, c_page, page_of, rust_page};
 use crate::model::{Beside, CFile, Count, Model, RustItem, Section};
 use crate::names::is_absent_row;
+use crate::parts::{Layout, layouts};
 use crate::source::{Item, Kind, Side, Source, Thing};
 use crate::{Fail, Report};
 
@@ -96,11 +97,15 @@ struct Writer<'a> {
     places: Places,
     colours: Colours,
     env: Environment<'a>,
-    out: &'a Path,
+    out: Folder,
     version: Option<String>,
     pages: usize,
     /// The entries of the search.
     index: Vec<Entry>,
+    /// By C file and item.
+    layouts: HashMap<(usize, usize), Layout>,
+    /// The C function within whose text one of our own is shown, too.
+    within: HashMap<RustItem, (usize, usize)>,
 }
 
 /// A name of the search: what it is, and where it is on either side.
@@ -112,7 +117,6 @@ struct Entry(String, &'static str, Option<Spot>, Option<Spot>);
 struct Spot(String, String);
 
 pub fn write(model: &Model, comparison: Option<&Comparison>, out: &Path) -> Result<Report, Fail> {
-    fs::create_dir_all(out).map_err(|e| format!("{}: {e}", out.display()))?;
     let mut env = Environment::new();
     env.set_syntax(SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build()?);
     env.add_template("base.html", include_str!("../templates/base.html"))?;
@@ -126,11 +130,23 @@ pub fn write(model: &Model, comparison: Option<&Comparison>, out: &Path) -> Resu
         places: Places::of(model),
         colours: Colours::new()?,
         env,
-        out,
+        out: Folder::open(out)?,
         version: model.version.clone(),
         pages: 0,
         index: Vec::new(),
+        layouts: HashMap::new(),
+        within: HashMap::new(),
     };
+    writer.layouts = layouts(model, &writer.places);
+    for (c, layout) in &writer.layouts {
+        for part in &layout.parts {
+            if !model.partner.contains_key(&part.of) {
+                // Of several C functions the first one is named.
+                let of = writer.within.entry(part.of).or_insert(*c);
+                *of = (*of).min(*c);
+            }
+        }
+    }
     let mut report = Report { version: model.version.clone(), ..Report::default() };
     for file in 0..model.c.len() {
         let count = model.count(file);
@@ -184,7 +200,12 @@ fn block(
     for at in lines {
         // A mark goes on as long as its comment does.
         marked = source.is_mark(at) || (marked && source.comments[at]);
-        push_line(&mut out, source, html, at, if marked { " mark" } else { "" }, ids.get(&at));
+        let class = match marked {
+            _ if source.is_anchor(at) => " anchor",
+            true => " mark",
+            false => "",
+        };
+        push_line(&mut out, source, html, at, class, ids.get(&at));
     }
     out
 }
@@ -235,8 +256,11 @@ impl<'a> Writer<'a> {
             let links = self.places.c_links(model, file, &c.source, &page);
             let c_html = self.colours.lines(&c.source, &links)?;
             let mut rust_html: HashMap<usize, Vec<String>> = HashMap::new();
-            let shown = c.sections.iter().filter_map(|s| s.rust.map(|r| r.0));
-            for rust in shown.chain(c.whole.iter().copied()) {
+            let parts = |at: usize| self.layouts.get(&(file, at)).map(|l| &l.parts);
+            let shown = c.sections.iter().filter_map(|s| parts(s.c?)).flatten();
+            let beside = c.sections.iter().filter_map(|s| s.rust);
+            let shown: Vec<usize> = shown.map(|p| p.of).chain(beside).map(|r| r.0).collect();
+            for rust in shown.into_iter().chain(c.whole.iter().copied()) {
                 if let Vacant(entry) = rust_html.entry(rust) {
                     let links = self.places.rust_links(model, rust, &page);
                     entry.insert(self.colours.lines(&model.rust[rust], &links)?);
@@ -288,8 +312,7 @@ impl<'a> Writer<'a> {
     /// Writes a page.
     fn save(&self, name: &str, template: &str, view: &impl Serialize) -> Result<(), Fail> {
         let html = self.env.get_template(template)?.render(context! { view => Serde(view) })?;
-        fs::write(self.out.join(name), html)?;
-        Ok(())
+        self.out.write(name, &html)
     }
 
     fn file_link(&self, rust: usize) -> FileLink {
@@ -534,7 +557,15 @@ impl<'a> Writer<'a> {
             }
             Beside::Ours => {
                 view.kind = "ours";
-                view.left = Some("ours".to_string());
+                let within = section.rust.and_then(|rust| self.within.get(&rust));
+                view.left = Some(match within.map(|c| (c, self.places.c.get(c))) {
+                    Some((c, Some(place))) => format!(
+                        "ours, and a part of <a href=\"{}\"><code>{}</code></a>",
+                        escape(&place.href(page)),
+                        escape(&model.c[c.0].source.items[c.1].name)
+                    ),
+                    _ => "ours".to_string(),
+                });
             }
         }
         if let Some((_, item)) = c_item
@@ -580,27 +611,86 @@ impl<'a> Writer<'a> {
             None => String::new(),
         };
         let range = |item: &Item| item.first..item.last + 1;
-        let rows = match (shown_c, shown_rust.zip(rust_item)) {
-            (Some((c, c_item)), Some((r, rust_item))) => {
-                let heads = view.function.then_some((c_item.signature, rust_item.signature));
-                let rust = &model.rust[r.0];
-                align::rows(&c.source, range(c_item), rust, range(rust_item), heads)
-            }
-            (Some((_, item)), None) => vec![align::Row { c: range(item), rust: 0..0 }],
-            (None, Some((_, item))) => vec![align::Row { c: 0..0, rust: range(item) }],
-            (None, None) => Vec::new(),
+        let layout = section.c.and_then(|at| self.layouts.get(&(file, at)));
+        if let (Some(layout), Some(main), true) = (layout, section.rust, show_rust) {
+            view.height = layout.rows.iter().map(align::Row::height).sum();
+            let pieces = |row: &align::Row| {
+                let piece = |(part, lines): &(usize, Range<usize>)| {
+                    let of = layout.parts[*part].of;
+                    let html = match of == main {
+                        true => right(lines.clone()),
+                        false => {
+                            block(&model.rust[of.0], &rust_html[&of.0], lines.clone(), &no_ids)
+                        }
+                    };
+                    let begins = lines.start == layout.parts[*part].lines.start;
+                    let again = layout.parts[..*part].iter().any(|p| p.of == of);
+                    let word = match (begins, again) {
+                        (true, true) => Some("back in"),
+                        (true, false) if of != main => Some("called here:"),
+                        _ => None,
+                    };
+                    self.piece(of, &html, of != main, word, lines.start, page)
+                };
+                row.rust.iter().map(piece).collect::<String>()
+            };
+            let several = layout.parts.len() > 1;
+            view.rows = layout
+                .rows
+                .iter()
+                .map(|row| RowView {
+                    c_before: row.c.start,
+                    rust_before: row.rust.first().map_or(0, |(_, lines)| lines.start),
+                    c: left(row.c.clone()),
+                    rust: match row.rust.first() {
+                        Some((_, lines)) if !several => right(lines.clone()),
+                        _ => pieces(row),
+                    },
+                })
+                .collect();
+            return view;
+        }
+        let (c, rust) = match (shown_c, shown_rust.zip(rust_item)) {
+            (Some((_, item)), None) => (range(item), 0..0),
+            (None, Some((_, item))) => (0..0, range(item)),
+            _ => return view,
         };
-        view.height = rows.iter().map(|row| row.c.len().max(row.rust.len())).sum();
-        view.rows = rows
-            .into_iter()
-            .map(|row| RowView {
-                c_before: row.c.start,
-                rust_before: row.rust.start,
-                c: left(row.c),
-                rust: right(row.rust),
-            })
-            .collect();
+        view.height = c.len().max(rust.len());
+        view.rows = vec![RowView {
+            c_before: c.start,
+            rust_before: rust.start,
+            c: left(c),
+            rust: right(rust),
+        }];
         view
+    }
+
+    /// Lines of one of the functions that are read in one go. `own`: it is one that is called here;
+    /// `word`: what is said of it above these lines.
+    fn piece(
+        &self,
+        of: RustItem,
+        html: &str,
+        own: bool,
+        word: Option<&str>,
+        before: usize,
+        page: &str,
+    ) -> String {
+        let mut out = format!("<div class=\"g{}\"", if own { " own" } else { "" });
+        let _ = write!(out, " style=\"--n:{before}\">");
+        if let Some(word) = word {
+            let name = &self.model.rust[of.0].items[of.1].name;
+            let href = self.places.rust.get(&of).map_or(String::new(), |p| p.href(page));
+            let _ = write!(
+                out,
+                "<div class=\"called\">{word} <a href=\"{}\">{}</a></div>",
+                escape(&href),
+                escape(name)
+            );
+        }
+        out.push_str(html);
+        out.push_str("</div>");
+        out
     }
 
     /// A part of a header and of the file beside it.
@@ -615,14 +705,15 @@ impl<'a> Writer<'a> {
         let (c, rust) = (&self.model.c[file].source, &self.model.rust[rust]);
         SectionView {
             kind: "between",
-            height: rows.iter().map(|row| row.c.len().max(row.rust.len())).sum(),
+            height: rows.iter().map(align::Row::height).sum(),
             rows: rows
                 .iter()
-                .map(|row| RowView {
-                    c_before: row.c.start,
-                    rust_before: row.rust.start,
-                    c: block(c, c_html, row.c.clone(), c_ids),
-                    rust: block(rust, rust_html, row.rust.clone(), rust_ids),
+                .map(|row| (row.c.clone(), row.rust.first().map_or(0..0, |r| r.1.clone())))
+                .map(|(c_lines, rust_lines)| RowView {
+                    c_before: c_lines.start,
+                    rust_before: rust_lines.start,
+                    c: block(c, c_html, c_lines, c_ids),
+                    rust: block(rust, rust_html, rust_lines, rust_ids),
                 })
                 .collect(),
             ..SectionView::default()
@@ -1171,12 +1262,11 @@ impl Writer<'_> {
         for indent in 1..=MOST_INDENT {
             let _ = write!(css, ".i{indent}{{--i:{indent}ch}}");
         }
-        fs::write(self.out.join("style.css"), css)?;
-        fs::write(self.out.join("reader.js"), include_str!("../assets/reader.js"))?;
+        self.out.write("style.css", &css)?;
+        self.out.write("reader.js", include_str!("../assets/reader.js"))?;
         self.index.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
         let index = serde_json::to_string(&self.index)?;
-        fs::write(self.out.join("names.js"), format!("window.NAMES={index};\n"))?;
-        Ok(())
+        self.out.write("names.js", &format!("window.NAMES={index};\n"))
     }
 }
 

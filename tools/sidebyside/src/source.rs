@@ -1,7 +1,8 @@
 //! A source file cut into what a reader sees: functions with the comments above them, and what
 //! stands between.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use tree_sitter::{Node, Parser};
 
@@ -67,6 +68,11 @@ pub struct Source {
     pub things: Vec<(Thing, String, usize)>,
     /// Identifiers that may be a call or the name of a function.
     pub uses: Vec<Use>,
+    /// The literals that say something, and their lines: letters and digits, without what stands
+    /// for a value.
+    pub texts: Vec<(usize, String)>,
+    /// For the line of a condition, a loop or an arm the last line of what it guards.
+    pub blocks: HashMap<usize, usize>,
 }
 
 /// A place where a function is called or mentioned.
@@ -113,9 +119,13 @@ impl Source {
             macros: Vec::new(),
             things: Vec::new(),
             uses: Vec::new(),
+            texts: Vec::new(),
+            blocks: HashMap::new(),
         };
         let mut found = Vec::new();
         source.walk(tree.root_node(), None, &mut found);
+        source.uses.sort_by_key(|used| used.start);
+        source.texts.sort();
         source.cut(found);
         Ok(source)
     }
@@ -143,6 +153,8 @@ impl Source {
             macros: Vec::new(),
             things: Vec::new(),
             uses: Vec::new(),
+            texts: Vec::new(),
+            blocks: HashMap::new(),
         }
     }
 
@@ -254,6 +266,24 @@ impl Source {
         self.text[start..end].trim_end_matches(['\n', '\r'])
     }
 
+    /// The line of a place in the text.
+    pub fn line_of(&self, at: usize) -> usize {
+        self.lines.partition_point(|start| *start <= at) - 1
+    }
+
+    /// The literals of some lines.
+    pub fn texts_in(&self, lines: &Range<usize>) -> &[(usize, String)] {
+        let before = |line: usize| self.texts.partition_point(|text| text.0 < line);
+        &self.texts[before(lines.start)..before(lines.end)]
+    }
+
+    /// The names of functions on some lines.
+    pub fn uses_in(&self, lines: &Range<usize>) -> &[Use] {
+        let place = |line: usize| self.lines.get(line).copied().unwrap_or(self.text.len());
+        let before = |line: usize| self.uses.partition_point(|used| used.start < place(line));
+        &self.uses[before(lines.start)..before(lines.end)]
+    }
+
     fn is_blank(&self, at: usize) -> bool {
         self.line(at).trim().is_empty()
     }
@@ -301,6 +331,14 @@ impl Source {
                 });
                 return;
             }
+            (Side::C, "concatenated_string" | "string_literal")
+            | (Side::Rust, "string_literal" | "raw_string_literal") => {
+                let text = plain(&self.text[node.byte_range()]);
+                if text.len() >= LEAST_TEXT {
+                    self.texts.push((row, text));
+                }
+                return;
+            }
             (Side::C, "identifier" | "field_identifier")
             | (Side::Rust, "identifier" | "field_identifier") => {
                 self.mention(node);
@@ -309,6 +347,17 @@ impl Source {
             _ => {}
         }
         self.thing(node);
+        let guarded = ["consequence", "body", "value"].iter().find_map(|field| match node.kind() {
+            "function_definition" | "function_item" => None,
+            "match_arm" => node.child_by_field_name("value"),
+            kind if kind.ends_with("_statement") || kind.ends_with("_expression") => {
+                node.child_by_field_name(field).filter(|_| *field != "value")
+            }
+            _ => None,
+        });
+        if let Some(last) = guarded.map(|block| block.end_position().row).filter(|l| *l > row) {
+            self.blocks.entry(row).or_insert(last);
+        }
         let body = matches!(
             node.kind(),
             "compound_statement"
@@ -586,10 +635,41 @@ impl Source {
         (0..self.lines.len()).filter(|at| !is_test(at)).collect()
     }
 
+    /// The comments by which the book finds what it shows, which say nothing to a reader.
+    pub fn is_anchor(&self, at: usize) -> bool {
+        self.side == Side::Rust && self.line(at).trim_start().starts_with("// ANCHOR")
+    }
+
     /// The comments that say that something is done otherwise than in the C.
     pub fn is_mark(&self, at: usize) -> bool {
         self.side == Side::Rust && self.line(at).trim_start().starts_with("// C:")
     }
+}
+
+/// Shorter literals say too little to go by.
+const LEAST_TEXT: usize = 4;
+
+/// A literal as both languages have it: `"%s is up\r\n"` is `"{} is up\r\n"`.
+fn plain(literal: &str) -> String {
+    let mut out = String::new();
+    let mut letters = literal.chars().peekable();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => {
+                letters.next();
+            }
+            '%' => {
+                while letters.next_if(|c| matches!(c, '0'..='9' | '.' | '*' | '-' | 'l')).is_some()
+                {
+                }
+                letters.next_if(|c| c.is_ascii_alphabetic() || *c == '%');
+            }
+            '{' => while letters.next().is_some_and(|c| c != '}') {},
+            c if c.is_ascii_alphanumeric() => out.push(c.to_ascii_lowercase()),
+            _ => {}
+        }
+    }
+    out
 }
 
 /// The name of a C function: the innermost declarator.
@@ -630,6 +710,13 @@ mod tests {
         assert_eq!(lines, [(0, 0), (2, 6), (8, 8)]);
         let uses: Vec<_> = source.uses.iter().map(|u| &source.text[u.start..u.end]).collect();
         assert_eq!(uses, ["g", "a"]);
+    }
+
+    #[test]
+    fn a_literal_is_the_same_on_both_sides() {
+        assert_eq!(plain("\"+FULLRESYNC %s %lld\\r\\n\""), "fullresync");
+        assert_eq!(plain("\"+FULLRESYNC {} {}\\r\\n\""), "fullresync");
+        assert_eq!(plain("\"not \" \n  \"accepted: %.2f%%\""), plain("\"not accepted: {:.2}%\""));
     }
 
     #[test]

@@ -11,6 +11,7 @@ fn here(path: &str) -> PathBuf {
 
 /// Writes pages, and reads them in the browser.
 fn read_in_browser(options: &Options, page: &str, caller: &str, callee: &str) {
+    let _ = std::fs::remove_dir_all(&options.out);
     build(options).unwrap();
     let run = Command::new("/usr/bin/python3")
         .arg(here("tests/browser.py"))

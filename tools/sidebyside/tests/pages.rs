@@ -5,6 +5,9 @@ use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use sidebyside::links::Places;
+use sidebyside::model::Model;
+use sidebyside::parts::layouts;
 use sidebyside::{Options, Report, build};
 
 fn here(path: &str) -> PathBuf {
@@ -79,7 +82,7 @@ fn section<'a>(page: &'a str, anchor: &str) -> &'a str {
 #[test]
 fn each_function_stands_beside_its_partner_or_the_reason() {
     let (out, report) = sample("pairs", true, None);
-    assert_eq!((report.listed, report.paired, report.explained), (10, 7, 3));
+    assert_eq!((report.listed, report.paired, report.explained), (11, 8, 3));
     assert_eq!((report.missing.len(), report.not_found.len()), (0, 0));
     let ring = read(&out, "ring.c.html");
     let feed = section(&ring, "c-ringFeed");
@@ -121,7 +124,7 @@ fn each_row_of_the_differences_leads_to_both_sides() {
 #[test]
 fn without_the_c_there_are_names_and_ours() {
     let (out, report) = sample("without", false, None);
-    assert_eq!((report.listed, report.paired, report.explained), (10, 7, 3));
+    assert_eq!((report.listed, report.paired, report.explained), (11, 8, 3));
     for entry in fs::read_dir(&out).unwrap() {
         let text = fs::read_to_string(entry.unwrap().path()).unwrap();
         assert!(!text.contains("malloc") && !text.contains("memcpy"), "the C's text");
@@ -157,6 +160,34 @@ fn another_tag_says_what_a_backport_would_touch() {
     assert!(section(&read(&out, "link.c.html"), "c-linkContinue").contains("changed in 0.0.2"));
 }
 
+#[test]
+fn writing_again_takes_out_what_was_written_and_nothing_else() {
+    let (out, _) = sample("again", true, None);
+    let stale = out.join("gone.c.html");
+    fs::rename(out.join("ring.c.html"), &stale).unwrap();
+    let list = out.join(".sidebyside");
+    let listed = fs::read_to_string(&list).unwrap();
+    fs::write(&list, listed.replace("ring.c.html", "gone.c.html") + "../again-other\n").unwrap();
+    let other = out.with_file_name("again-other");
+    fs::write(&other, "another folder's").unwrap();
+    fs::write(out.join("notes.txt"), "mine").unwrap();
+    let options = Options {
+        project: here("tests/sample/project"),
+        out: out.clone(),
+        c: Some(here("tests/sample/c")),
+        compare: None,
+    };
+    build(&options).unwrap();
+    assert!(!stale.exists(), "a page of the last time");
+    assert!(out.join("ring.c.html").exists());
+    assert_eq!(read(&out, "notes.txt"), "mine");
+    assert!(other.exists(), "a name that leads out of the folder");
+    fs::remove_file(list).unwrap();
+    let refused = build(&options).unwrap_err().to_string();
+    assert!(refused.contains("not from here"), "{refused}");
+    assert_eq!(read(&out, "notes.txt"), "mine");
+}
+
 /// The project as it is: what docs/names and docs/differences.md say is whole.
 #[test]
 fn without_the_c_each_function_of_the_project_is_here_or_explained() {
@@ -187,4 +218,176 @@ fn each_function_of_the_c_is_shown_paired_or_explained() {
     assert!(report.missing.is_empty(), "neither paired nor explained: {:?}", report.missing);
     assert_eq!(report.listed, report.paired + report.explained);
     println!("{report}");
+}
+
+/// The rows of a section: the first lines of both sides, without markup.
+fn first_lines(section: &str) -> Vec<(String, String)> {
+    let plain = |cell: &str| {
+        let line =
+            cell.split("<div class=\"l").skip(1).find(|line| !line.starts_with(" anchor"))?;
+        let text = line.split_once('>')?.1.split("</div>").next()?;
+        let text: String = text.split('<').map(|t| t.split_once('>').map_or(t, |p| p.1)).collect();
+        Some(
+            text.replace("&quot;", "\"")
+                .replace("&lt;", "<")
+                .replace("&gt;", ">")
+                .replace("&amp;", "&"),
+        )
+    };
+    let rows = section.split("<div class=\"r\">").skip(1);
+    let cells = rows.filter_map(|row| row.split_once("<div class=\"p x\""));
+    cells.filter_map(|(c, rust)| Some((plain(c)?, plain(rust)?))).collect()
+}
+
+fn assert_beside(page: &str, name: &str, pairs: &[(&str, &str)]) {
+    let rows = first_lines(section(page, &format!("c-{name}")));
+    for (c, rust) in pairs {
+        let is = |(left, right): &(String, String)| {
+            left.trim_start().starts_with(c) && right.trim_start().starts_with(rust)
+        };
+        assert!(rows.iter().any(is), "{name}: {c} is not beside {rust}: {rows:#?}");
+    }
+}
+
+#[test]
+fn a_function_of_ours_is_read_where_it_is_called() {
+    let (out, _) = sample("parts", true, None);
+    let link = read(&out, "link.c.html");
+    assert_beside(
+        &link,
+        "linkGreet",
+        &[
+            ("void linkGreet", "pub fn linkGreet"),
+            ("/* A link that", "// One that"),
+            ("if (l->flags", "if l.flags"),
+            ("linkWrite(l,\"HELLO", "linkWrite(l,"),
+            ("linkWrite(l,\"BYE", "linkWrite(l,"),
+        ],
+    );
+    let greet = section(&link, "c-linkGreet");
+    assert!(greet.contains("called here: <a href=\"#r-say_hello\">say_hello</a>"), "{greet}");
+    assert!(greet.contains("back in <a href=\"#r-linkGreet\">linkGreet</a>"));
+    let own = section(&link, "r-say_hello");
+    assert!(own.contains("ours, and a part of <a href=\"#c-linkGreet\">"), "{own}");
+}
+
+/// With the C at hand: what has to stand beside what, in functions that are built alike, in one of
+/// which ours has its own functions, and in one with branches in another order.
+#[test]
+fn blocks_of_the_c_stand_beside_ours() {
+    let Some(c) = std::env::var_os("FIDELIS_C_SOURCE") else {
+        eprintln!("skipped: FIDELIS_C_SOURCE does not say where the C is");
+        return;
+    };
+    let out = folder("blocks");
+    let c = Some(PathBuf::from(c));
+    let options = Options { project: here("../.."), out: out.clone(), c, compare: None };
+    build(&options).unwrap();
+    let replication = read(&out, "replication.c.html");
+    assert_beside(
+        &replication,
+        "replicationSetupSlaveForFullResync",
+        &[
+            ("slave->psync_initial_offset", "server[slave].psync_initial_offset"),
+            ("slave->replstate", "server[slave].replstate"),
+            ("server.slaveseldb", "server.slaveseldb"),
+            ("/* Don't send this reply", "// SYNC, the command"),
+            ("if (!(slave->flags & CLIENT_PRE_PSYNC", "if server[slave].flags & CLIENT_PRE_PSYNC"),
+            ("buflen = snprintf", "let buf = bformat!(\"+FULLRESYNC"),
+            ("if (connWrite", "if !write_bypassing_obuf"),
+            ("return C_OK", "C_OK"),
+        ],
+    );
+    assert_beside(
+        &replication,
+        "masterTryPartialResynchronization",
+        &[
+            ("/* Is the replication ID", "// Does the replica follow"),
+            ("/* If we reached this point", "// A partial resync it is"),
+            ("c->flags |= CLIENT_SLAVE", "client.flags |= CLIENT_SLAVE"),
+            (
+                "psync_len = addReplyReplicationBacklog",
+                "let psync_len = addReplyReplicationBacklog",
+            ),
+        ],
+    );
+    assert_beside(
+        &replication,
+        "syncWithMaster",
+        &[
+            ("if (server.repl_state == REPL_STATE_CONNECTING)", "REPL_STATE_CONNECTING =>"),
+            ("if (server.repl_state == REPL_STATE_SEND_HANDSHAKE)", "REPL_STATE_SEND_HANDSHAKE =>"),
+            ("if (server.repl_state == REPL_STATE_SEND_PSYNC)", "REPL_STATE_SEND_PSYNC =>"),
+        ],
+    );
+    assert_beside(
+        &read(&out, "rdb.c.html"),
+        "rdbSaveRio",
+        &[
+            ("snprintf(magic", "rdbWriteRaw(rdb, &bformat!(\"REDIS"),
+            ("for (j = 0; j < server.dbnum", "for j in 0..server.db.len()"),
+            ("if (rdbSaveType(rdb,RDB_OPCODE_RESIZEDB)", "rdbSaveType(rdb, RDB_OPCODE_RESIZEDB)"),
+            ("sendChildInfo(CHILD_INFO_TYPE_CURRENT_INFO", "sendChildInfo(server"),
+            ("if (rdbSaveType(rdb,RDB_OPCODE_EOF)", "rdbSaveType(rdb, RDB_OPCODE_EOF)"),
+            ("if (rioWrite(rdb,&cksum", "rioWrite(rdb, &cksum"),
+        ],
+    );
+    assert_beside(
+        &read(&out, "server.c.html"),
+        "processCommand",
+        &[
+            ("} else if ((c->cmd->arity > 0", "if arity != argc"),
+            (
+                "rejectCommand(c, shared.roslaveerr)",
+                "rejectCommand(server, c, argv, shared::roslaveerr)",
+            ),
+            (
+                "rejectCommand(c, shared.loadingerr)",
+                "rejectCommand(server, c, argv, shared::loadingerr)",
+            ),
+            ("/* Exec the command */", "// Execute it"),
+            ("queueMultiCommand(c)", "queueMultiCommand(server"),
+        ],
+    );
+}
+
+/// With the C at hand: a text that one function of each side has once (a log line, an error) has
+/// them beside each other. Where ours has its branches in another order it cannot be so.
+#[test]
+fn texts_that_both_sides_have_stand_beside_each_other() {
+    let Some(c) = std::env::var_os("FIDELIS_C_SOURCE") else {
+        eprintln!("skipped: FIDELIS_C_SOURCE does not say where the C is");
+        return;
+    };
+    let c = Some(PathBuf::from(c));
+    let options = Options { project: here("../.."), out: folder("texts"), c, compare: None };
+    let model = Model::read(&options).unwrap();
+    let (mut both, mut beside) = (0, 0);
+    for ((file, at), layout) in layouts(&model, &Places::of(&model)) {
+        let c = &model.c[file].source;
+        let mut places: HashMap<&str, (Vec<usize>, Vec<usize>)> = HashMap::new();
+        for (row_at, row) in layout.rows.iter().enumerate() {
+            for (_, text) in c.texts_in(&row.c) {
+                places.entry(text).or_default().0.push(row_at);
+            }
+            for (part, lines) in &row.rust {
+                for (_, text) in model.rust[layout.parts[*part].of.0].texts_in(lines) {
+                    places.entry(text).or_default().1.push(row_at);
+                }
+            }
+        }
+        let once = places
+            .iter()
+            .filter(|(text, (c, rust))| text.len() >= 12 && c.len() == 1 && rust.len() == 1);
+        for (text, (left, right)) in once {
+            both += 1;
+            beside += usize::from(left == right);
+            if left != right {
+                println!("{}, {}: {text}", c.path, c.items[at].name);
+            }
+        }
+    }
+    println!("{beside} of {both} texts stand beside each other");
+    assert!(both > 500, "only {both} texts");
+    assert!(beside * 100 >= both * 95, "{beside} of {both}");
 }

@@ -35,6 +35,17 @@ int linkContinue(link *l, unsigned char *out) {
     return 0;
 }
 
+/* Greets the other side, whatever the link's state is. */
+void linkGreet(link *l) {
+    /* A link that is up says who it is, and where it stands. */
+    if (l->flags & LINK_UP) {
+        linkWrite(l,"HELLO reader");
+        linkWrite(l,"OFFSET follows");
+        linkFlush(l);
+    }
+    linkWrite(l,"BYE for now");
+}
+
 /* Prints a link, for debugging. */
 void linkDebugPrint(link *l) {
     printf("%lld %d\n", l->offset, l->flags);

@@ -32,3 +32,19 @@ pub fn linkContinue(l: &mut Link, backlog: &Ring) -> Option<Vec<u8>> {
     l.offset += read.len();
     Some(read)
 }
+
+/// Greets the other side, whatever the link's state is.
+pub fn linkGreet(l: &mut Link) {
+    say_hello(l);
+    linkWrite(l, "BYE for now");
+}
+
+/// Says who the reader is.
+fn say_hello(l: &mut Link) {
+    // One that is up has an offset, too.
+    if l.flags & LINK_UP != 0 {
+        linkWrite(l, "HELLO reader");
+        linkWrite(l, "OFFSET follows");
+        linkFlush(l);
+    }
+}

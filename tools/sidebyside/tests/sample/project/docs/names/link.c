@@ -1,4 +1,5 @@
-# link.c, 3 functions. Here: src/link.rs
+# link.c, 4 functions. Here: src/link.rs
 linkCreate
 linkContinue
+linkGreet
 linkDebugPrint
