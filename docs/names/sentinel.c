@@ -1,4 +1,4 @@
-# sentinel.c, 121 functions. Not ported yet.
+# sentinel.c, 121 functions. Not ported: Sentinel is not part of this port, see docs/differences.md, "Parts that are not here".
 redisAeReadEvent
 redisAeWriteEvent
 redisAeAddRead

@@ -1,4 +1,4 @@
-# tls.c, 35 functions. Not ported yet.
+# tls.c, 35 functions. Not ported: TLS is not part of this port, see docs/differences.md, "Parts that are not here".
 parseProtocolsConfig
 sslLockingCallback
 initCryptoLocks

@@ -36,6 +36,15 @@ const CONTAINERS: &[&[u8]] = &[
     b"SLOWLOG", b"XGROUP", b"XINFO", b"XSETID",
 ];
 
+/// Whether this is an XREAD or XREADGROUP whose streams and ids do not come in pairs. 6.2 finds no
+/// keys in it, so the command itself says what is wrong; 7.0 has the keys of the first half, and
+/// answers a user who may not read them before it looks at the syntax.
+fn reads_half_a_stream(argv: &Argv) -> bool {
+    let is = |arg: &Vec<u8>, word: &[u8]| arg.eq_ignore_ascii_case(word);
+    (is(&argv[0], b"XREAD") || is(&argv[0], b"XREADGROUP"))
+        && argv.iter().position(|a| is(a, b"STREAMS")).is_some_and(|at| (argv.len() - at) % 2 == 0)
+}
+
 impl Known {
     /// For a peer that says it is version `version`.
     pub fn new(version: &str) -> Known {
@@ -74,7 +83,8 @@ impl Known {
 
     /// Whether a command may not be queued in a transaction.
     pub fn avoids_in_transaction(&self, argv: &Argv) -> bool {
-        self.major > 6 && CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..])
+        self.major > 6
+            && (CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..]) || reads_half_a_stream(argv))
     }
 
     /// Whether a command is not sent: the peer's answer has another form, or the command would
@@ -172,6 +182,7 @@ impl Known {
             && ours.is_error()
             && theirs.is_error()
             && (is_script
+                || reads_half_a_stream(argv) && theirs.bytes().starts_with(b"NOPERM")
                 || CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..])
                 || REWORDED.iter().any(|(a, b)| holds(ours, a) && holds(theirs, b)))
     }

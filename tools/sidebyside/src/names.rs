@@ -13,7 +13,7 @@ pub struct CNames {
     pub file: String,
     /// The Rust files that have them, the main one first: `src/ae.rs`.
     pub here: Vec<String>,
-    /// What the first line says instead of naming Rust files: "Not ported yet."
+    /// What the first line says instead of naming Rust files: "Not ported: nobody waits."
     pub head: Option<String>,
     pub functions: Vec<String>,
 }
