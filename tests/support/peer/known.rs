@@ -84,7 +84,8 @@ impl Known {
     /// Whether a command may not be queued in a transaction.
     pub fn avoids_in_transaction(&self, argv: &Argv) -> bool {
         self.major > 6
-            && (CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..]) || reads_half_a_stream(argv))
+            && (CONTAINERS.contains(&&argv[0].to_ascii_uppercase()[..])
+                || reads_half_a_stream(argv))
     }
 
     /// Whether a command is not sent: the peer's answer has another form, or the command would
