@@ -18,6 +18,7 @@
 mod model;
 mod svg;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs, io, process, thread};
@@ -121,7 +122,11 @@ fn run() -> Result<(), String> {
                     write(out, &drawing, options.follow)
                         .map_err(|e| format!("{}: {e}", out.display()))?;
                 }
-                None => print!("{drawing}"),
+                // Who has seen enough closes the pipe.
+                None => match io::stdout().write_all(drawing.as_bytes()) {
+                    Err(e) if e.kind() != io::ErrorKind::BrokenPipe => return Err(e.to_string()),
+                    _ => {}
+                },
             }
             sizes = now;
         }

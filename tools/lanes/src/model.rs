@@ -83,11 +83,15 @@ pub struct Model {
     names: Vec<String>,
 }
 
+/// The latest time that is believed, in microseconds, so that sums and differences of two of them
+/// are numbers, whatever a trace says.
+const LATEST: i64 = 1 << 60;
+
 fn parse(text: &str) -> Option<Line> {
     let fields: Value = serde_json::from_str(text).ok()?;
     let get = |name: &str| fields[name].as_str().map(str::to_string);
     Some(Line {
-        t: fields["t"].as_i64()?,
+        t: fields["t"].as_i64().filter(is_a_time)?,
         event: get("ev")?,
         function: get("fn")?,
         at: get("at")?,
@@ -95,6 +99,10 @@ fn parse(text: &str) -> Option<Line> {
         carried: false,
         fields,
     })
+}
+
+fn is_a_time(t: &i64) -> bool {
+    (0..=LATEST).contains(t)
 }
 
 impl Model {
@@ -112,7 +120,7 @@ impl Model {
             // Each start tells how the clocks are to each other from there on.
             let mut ahead = 0;
             for line in &mut lines {
-                if let Some(wall) = line.int("wall") {
+                if let Some(wall) = line.int("wall").filter(is_a_time) {
                     ahead = wall - line.t;
                 }
                 line.t += ahead;
@@ -391,6 +399,32 @@ mod tests {
         let model = model(true);
         assert_eq!(model.lines[0].t, 1000);
         assert_eq!(model.lines.last().unwrap().t, 2050);
+    }
+
+    /// Lines that no server has written are left out, or drawn for what they are.
+    #[test]
+    fn any_lines() {
+        let mut model = Model::default();
+        let numbers = ["-1", "0", "9223372036854775807", "-9223372036854775808", "1e300", "null"];
+        let mut text = "[]\n1\n\"t\"\n{}\nnull\n\n".to_string();
+        for t in numbers {
+            for wall in numbers {
+                for event in ["start", "psync", "decision", "answer", "replstate", "fork", "\u{1}"]
+                {
+                    text += &format!(
+                        "{{\"t\":{t},\"ev\":{event:?},\"fn\":\"\",\"at\":\"\",\"wall\":{wall},\"client\":{t},\"to\":{wall},\"offset\":{wall}}}\n"
+                    );
+                }
+            }
+        }
+        for wall in [false, true] {
+            model.add("a", &text, wall);
+            model.add("b", &text, wall);
+            assert!(!model.servers().is_empty() && model.lines.iter().all(|line| line.t >= 0));
+            model.arrows();
+        }
+        model.cut_before("psync");
+        assert!(crate::svg::draw(&model, "", "", "").ends_with("</svg>\n"));
     }
 
     /// What was before the cut is there as states alone.

@@ -84,15 +84,16 @@ fn room_for_marks(server: &Server) -> f64 {
 /// Returns where each line of the traces is: as far to the right as time and labels ask for.
 fn places(model: &Model, servers: &[Server]) -> Vec<f64> {
     // A bar must be as wide as its label, and a mark stand clear of the one before it.
-    let mut needs: Vec<(usize, usize, f64)> = Vec::new();
+    // By the line that they end at: from which line on, and how much.
+    let mut needs: Vec<Vec<(usize, f64)>> = vec![Vec::new(); model.lines.len()];
     for server in servers {
         for bar in server.lanes.iter().flat_map(|lane| &lane.bars) {
             if let Some(to) = bar.to {
-                needs.push((bar.from, to, width_of(&bar.label)));
+                needs[to].push((bar.from, width_of(&bar.label)));
             }
         }
         for pair in server.marks.windows(2) {
-            needs.push((pair[0].0, pair[1].0, MARK_STEP));
+            needs[pair[1].0].push((pair[0].0, MARK_STEP));
         }
     }
     let mut places: Vec<f64> = Vec::with_capacity(model.lines.len());
@@ -102,7 +103,7 @@ fn places(model: &Model, servers: &[Server]) -> Vec<f64> {
             let gap = (line.t - model.lines[before].t).max(0) as f64;
             x = places[before] + 7.0 * (1.0 + gap / 100.0).log10();
         }
-        for &(from, _, width) in needs.iter().filter(|&&(_, to, _)| to == i) {
+        for &(from, width) in &needs[i] {
             x = x.max(places[from] + width);
         }
         places.push(x);
@@ -158,6 +159,7 @@ fn open_link(out: &mut String, line: &Line, start: i64, what: &str, template: &s
 pub fn draw(model: &Model, title: &str, template: &str, id: &str) -> String {
     let servers = model.servers();
     let places = places(model, &servers);
+    let id = &escape(id);
     let start = model.lines.first().map_or(0, |line| line.t);
     let end = model.lines.last().map_or(0, |line| line.t);
 
