@@ -21,7 +21,7 @@ mod psync;
 mod rdb;
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufWriter, Read, Write};
 
 use crate::bformat;
 use crate::crc64::Crc64;
@@ -69,6 +69,48 @@ struct Span {
     end: u64,
 }
 
+/// So many bytes can be looked at before they are read.
+const AHEAD: usize = 64;
+
+/// The input, and what of it was taken from the kernel and not yet read.
+struct Input<'a> {
+    source: &'a mut dyn Read,
+    buf: Vec<u8>,
+    /// The bytes from here to the end of `buf` are not yet read.
+    pos: usize,
+}
+
+impl<'a> Input<'a> {
+    /// As much as this is taken from the kernel at once.
+    const SIZE: usize = 1 << 16;
+
+    fn new(source: &'a mut dyn Read) -> Self {
+        Input { source, buf: Vec::new(), pos: 0 }
+    }
+
+    /// Returns the bytes that are next: at least `n`, if there are so many.
+    fn next(&mut self, n: usize) -> io::Result<&[u8]> {
+        if self.buf.len() - self.pos < n {
+            self.buf.drain(..self.pos);
+            self.pos = 0;
+            while self.buf.len() < n {
+                let room = (Self::SIZE - self.buf.len()) as u64;
+                let before = self.buf.len();
+                (&mut *self.source).take(room).read_to_end(&mut self.buf)?;
+                if self.buf.len() == before {
+                    break;
+                }
+            }
+        }
+        Ok(&self.buf[self.pos..])
+    }
+
+    /// Counts `n` of the next bytes as read.
+    fn consume(&mut self, n: usize) {
+        self.pos += n;
+    }
+}
+
 /// The form of the output.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Form {
@@ -79,7 +121,7 @@ pub enum Form {
 
 /// Reads a file and prints its ranges.
 pub struct Explainer<'a> {
-    input: BufReader<&'a mut dyn Read>,
+    input: Input<'a>,
     out: &'a mut dyn Write,
     form: Form,
     /// The place in the file. Its end is that of the file, or of a part of known length.
@@ -102,7 +144,7 @@ impl<'a> Explainer<'a> {
     /// Returns an explainer for `size` bytes of `input`.
     pub fn new(input: &'a mut dyn Read, size: u64, out: &'a mut dyn Write, form: Form) -> Self {
         Explainer {
-            input: BufReader::with_capacity(1 << 16, input),
+            input: Input::new(input),
             out,
             form,
             file: Span { start: 0, at: 0, end: size },
@@ -135,11 +177,13 @@ impl<'a> Explainer<'a> {
         if self.file.at == self.file.end {
             return damage("the bytes end here");
         }
-        let mut byte = [0];
-        self.input.read_exact(&mut byte).map_err(Stop::Io)?;
-        self.crc.update(&byte);
+        let Some(&byte) = self.input.next(1).map_err(Stop::Io)?.first() else {
+            return Err(Stop::Io(io::ErrorKind::UnexpectedEof.into()));
+        };
+        self.input.consume(1);
+        self.crc.update(&[byte]);
         self.file.at += 1;
-        Ok(byte[0])
+        Ok(byte)
     }
 
     /// Reads the next byte.
@@ -172,11 +216,11 @@ impl<'a> Explainer<'a> {
         Ok(bytes)
     }
 
-    /// Returns the next bytes without reading them: as many as there are, up to 64.
+    /// Returns the next bytes without reading them: as many as there are, up to `AHEAD`.
     fn peek(&mut self) -> Explained<&[u8]> {
         let left = usize::try_from(self.file.end - self.file.at).unwrap_or(usize::MAX);
-        let buf = self.input.fill_buf().map_err(Stop::Io)?;
-        Ok(&buf[..buf.len().min(left).min(64)])
+        let next = self.input.next(AHEAD).map_err(Stop::Io)?;
+        Ok(&next[..next.len().min(left).min(AHEAD)])
     }
 
     /// Reads `len` bytes, and returns the first of them.
@@ -197,7 +241,7 @@ impl<'a> Explainer<'a> {
                 left -= 1;
                 continue;
             }
-            let buf = self.input.fill_buf().map_err(Stop::Io)?;
+            let buf = self.input.next(1).map_err(Stop::Io)?;
             if buf.is_empty() {
                 return Err(Stop::Io(io::ErrorKind::UnexpectedEof.into()));
             }

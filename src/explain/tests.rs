@@ -335,6 +335,11 @@ fn transcripts() {
     assert!(text.contains("stream, from byte 115 on: command, 3 arguments"));
     let text = check(Kind::Psync, &replica).1.join("\n");
     assert!(text.contains("acknowledgement, 3 arguments") && text.contains("the question"));
+    // What a command is can be seen wherever it lies in what is read from the file at once.
+    let acks = b"*3\r\n$8\r\nREPLCONF\r\n$3\r\nACK\r\n$3\r\n128\r\n".repeat(4000);
+    let (_, meanings) = check(Kind::Psync, &acks);
+    let known = meanings.iter().filter(|m| m.starts_with("acknowledgement")).count();
+    assert!(acks.len() > 2 * Input::SIZE && known == 4000, "{known}");
     // A file that ends before its length, and a wrong mark.
     let short = [format!("{hello}${}\r\n", rdb.len() + 5).as_bytes(), &rdb, b"xxxxx"].concat();
     assert_eq!(check(Kind::Psync, &short).0, 1);
