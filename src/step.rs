@@ -274,7 +274,7 @@ fn read_terminal(server: &mut Server) {
     match read(0, &mut buf) {
         Ok(n) if n > 0 => {
             let returns = buf[..n].iter().filter(|&&c| c == b'\n').count();
-            server.step.allowed += returns as u64;
+            server.step.allowed = server.step.allowed.saturating_add(returns as u64);
         }
         // It is gone.
         _ => server.step.terminal = false,
