@@ -1276,14 +1276,8 @@ pub fn deleteExpiredKeyAndPropagate(server: &mut Server, db: usize, key: &[u8]) 
 /// stays consistent even if there are writes to a key at the time it expires.
 pub fn propagateExpire(server: &mut Server, db: usize, key: &[u8], lazy: bool) {
     let argv = Argv::new(&[if lazy { b"UNLINK" as &[u8] } else { b"DEL" }, key]);
-
-    // The command that came across the key may itself not be allowed to propagate (a script that
-    // has switched effects off), but the expiration has to be propagated all the same.
-    let prev_replication_allowed = server.replication_allowed;
-    server.replication_allowed = true;
     let del = server.commands.delCommand;
     propagate(server, del, db as i32, &argv.as_args(), PROPAGATE_AOF | PROPAGATE_REPL);
-    server.replication_allowed = prev_replication_allowed;
 }
 
 /// Returns the time against which expires are compared, in milliseconds since the epoch; `None`

@@ -636,6 +636,8 @@ pub fn clientsCronResizeQueryBuffer(server: &mut Server, c: ClientId) {
     let client = &mut server[c];
     let querybuf_size = client.querybuf.capacity();
     let idletime = steady_time - client.lastinteraction;
+    // A buffer of ordinary size stays as it is. A large one is shrunk if it is more than twice the
+    // latest peak, or if the client is idle.
     if querybuf_size > PROTO_MBULK_BIG_ARG
         && (querybuf_size / (client.querybuf_peak + 1) > 2 || idletime > 2)
     {
@@ -651,6 +653,7 @@ pub fn clientsCronResizeQueryBuffer(server: &mut Server, c: ClientId) {
     // applied yet. It has to be resized as well: after a huge value it would stay huge.
     if client.flags & CLIENT_MASTER != 0 {
         let pending_querybuf_size = client.pending_querybuf.capacity();
+        // The same with other bounds: large, and less than half of it in use.
         if pending_querybuf_size > LIMIT_PENDING_QUERYBUF
             && client.pending_querybuf.len() < pending_querybuf_size / 2
         {
@@ -761,7 +764,7 @@ pub fn databasesCron(server: &mut Server) {
         }
     }
 
-    // Move allocations to where they free pages.
+    // Move allocations to where they free pages, gradually.
     activeDefragCycle(server);
 
     // Without `maxmemory` nothing keeps a table from growing. There may have been a limit before.
@@ -809,8 +812,12 @@ fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustim
     }
 }
 
-/// Updates the cached times. Many places need the time and no accuracy, and reading a field is much
-/// faster than reading a clock.
+/// Updates the cached times. Many places need the time and no accuracy (each access to a key notes
+/// it, for LRU), and reading a field is much faster than reading a clock.
+///
+/// `update_daylight_info`: find out whether daylight saving time is in effect, too, for the times in
+/// the log. That is slow, so only the cron does it. `call`, which updates the times before each
+/// command, does not.
 pub fn updateCachedTime(server: &mut Server, update_daylight_info: bool) {
     server.steady_mstime = steady_ms();
     server.steady_time = server.steady_mstime / 1000;
@@ -962,6 +969,7 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
         return next;
     }
 
+    // Sample what INFO shows as rates per second.
     if run_with_period(server, 100) {
         trackInstantaneousMetric(server, STATS_METRIC_COMMAND, server.stat_numcommands);
         trackInstantaneousMetric(server, STATS_METRIC_NET_INPUT, server.stat_net_input_bytes);
@@ -983,6 +991,8 @@ pub fn serverCron(server: &mut Server, _id: i64, _clientData: u64) -> i64 {
         if prepareForShutdown(server, SHUTDOWN_NOFLAGS) == C_OK {
             std::process::exit(0);
         }
+        // The data could not be saved. To go on is better than to lose them, and the next signal
+        // tries it again.
         serverLog!(
             LL_WARNING,
             "SIGTERM received but errors trying to shut down the server, check the logs for more information"
@@ -1149,14 +1159,16 @@ pub fn whileBlockedCron(server: &mut Server) {
     // Only to be called during such an operation.
     assert!(server.blocked_last_cron != 0);
 
-    // Too soon.
+    // Called too soon. Leaving at once means that what follows the loop needs no condition of its
+    // own, and that the latency monitor is not started for nothing.
     if server.blocked_last_cron >= server.steady_mstime {
         return;
     }
     let mut latency = latencyStartMonitor(server);
 
     // Calls may be far apart. What relies on being done every few milliseconds is done as often as
-    // it was missed.
+    // it was missed: defragmentation that may use a quarter of the time takes 2.5 of every 10
+    // milliseconds, and after half a second without a call it is fifty times late.
     let hz_ms = i64::from(1000 / server.hz);
     while server.blocked_last_cron < server.steady_mstime {
         activeDefragCycle(server);
@@ -1187,6 +1199,8 @@ pub fn beforeSleep(server: &mut Server) {
     // The log shows our role in each line.
     set_log_role(if server.masterhost.is_some() { b'S' } else { b'M' });
 
+    // The caller wants to know how much was done here: `processEventsWhileBlocked` stops as soon as
+    // a turn of the loop has found nothing to do.
     // C: a flag of its own says so; it is set exactly while a blocking operation lets events
     // through.
     if server.blocking_op_nesting != 0 {
@@ -1200,7 +1214,7 @@ pub fn beforeSleep(server: &mut Server) {
     // milliseconds.
     handleBlockedClientsTimeout(server);
 
-    // Run a fast expire cycle, which returns at once if it is not needed.
+    // Run a fast expire cycle, which returns at once if the slow one of the cron can keep up alone.
     if server.active_expire_enabled && server.masterhost.is_none() {
         activeExpireCycle(server, ACTIVE_EXPIRE_CYCLE_FAST);
     }
@@ -1248,6 +1262,8 @@ pub fn beforeSleep(server: &mut Server) {
     // Send replies: mostly all that there is goes out here, without a write handler.
     handleClientsWithPendingWrites(server);
 
+    // Close the clients that could not be closed where that was decided, because something was still
+    // working on them.
     freeClientsInAsyncFreeQueue(server);
     // ANCHOR_END: before_replies
 
@@ -1277,6 +1293,7 @@ pub fn initServerConfig(server: &mut Server) {
     server.arch_bits = usize::BITS as i32;
     server.active_expire_enabled = true;
     server.clients.next_client_id = 1;
+    // While loading, events are served each time so many bytes were read.
     server.loading_process_events_interval_bytes = 1024 * 1024 * 2;
     server.lruclock = getLRUClock();
     server.child_pid = -1;
@@ -1286,6 +1303,7 @@ pub fn initServerConfig(server: &mut Server) {
     server.aof_last_fsync = steady_ms() / 1000;
     server.aof_rewrite_time_last = -1;
     server.aof_rewrite_time_start = -1;
+    // No db: the first command in the file needs a SELECT before it.
     server.aof_selected_db = -1;
 
     // Save after an hour with one change, after five minutes with a hundred, after a minute with
@@ -1302,6 +1320,7 @@ pub fn initServerConfig(server: &mut Server) {
     server.repl_syncio_timeout = CONFIG_REPL_SYNCIO_TIMEOUT;
     server.repl_no_slaves_since = steady_ms() / 1000;
 
+    // The command table is a part of the configuration: `rename-command` changes it.
     populateCommandTable(&mut server.commands);
 
     let (sysname, release, machine) = uname();
@@ -1326,6 +1345,8 @@ pub const RESTART_SERVER_CONFIG_REWRITE: i32 = 1 << 1;
 /// On success it does not return. `C_ERR`: it was not possible, and the server goes on. If only the
 /// execve fails, it is too late to go on, and the process exits.
 pub fn restartServer(server: &mut Server, flags: i32, delay: mstime_t) -> CResult {
+    // What can fail comes first, while there is still a server that can go on: is the program still
+    // there, can the configuration be written, can the data be saved?
     let executable = server.executable.clone().unwrap_or_default();
     if access(&executable, Access::Execute).is_err() {
         serverLog!(
@@ -1358,6 +1379,8 @@ pub fn restartServer(server: &mut Server, flags: i32, delay: mstime_t) -> CResul
     if delay > 0 {
         usleep((delay as u64).saturating_mul(1000));
     }
+    // With the original command line, but for the name of the program: a relative one would be
+    // searched for from the folder that `dir` has led to.
     server.exec_argv[0].clone_from(&executable);
     execve(&executable, &server.exec_argv);
 
@@ -1531,6 +1554,7 @@ pub fn createSocketAcceptHandler(
 /// listens.
 pub fn listenToPort(server: &mut Server, port: i32) -> Result<Vec<RawFd>, ()> {
     let mut sfd = Vec::new();
+    // Without configured addresses: all of IPv4, and all of IPv6 if the machine has it.
     let bindaddr = if server.bindaddr.is_empty() {
         vec![b"*".to_vec(), b"-::*".to_vec()]
     } else {
@@ -1560,6 +1584,7 @@ pub fn listenToPort(server: &mut Server, port: i32) -> Result<Vec<RawFd>, ()> {
                     port,
                     e
                 );
+                // The errors of a kernel that does not have the protocol.
                 let absent = [
                     libc::ENOPROTOOPT,
                     libc::EPROTONOSUPPORT,
@@ -1570,6 +1595,8 @@ pub fn listenToPort(server: &mut Server, port: i32) -> Result<Vec<RawFd>, ()> {
                 if (e.errno == libc::EADDRNOTAVAIL && optional) || absent.contains(&e.errno) {
                     continue;
                 }
+                // All or nothing: a server that is reachable under some of its addresses alone would
+                // not be noticed at its start, but when somebody needs the others.
                 closeSocketListeners(server, sfd);
                 return Err(());
             }
@@ -1618,6 +1645,8 @@ pub fn resetServerStats(server: &mut Server) {
 /// Initializes a server that is configured: limits, event loop, listening sockets, dbs, the cron.
 /// Exits the process where that is not possible.
 pub fn initServer(server: &mut Server) {
+    // A terminal that is closed is no reason to end (SIGHUP), and nor is a client that has closed
+    // its connection: the write to it fails with EPIPE, and that client is freed (SIGPIPE).
     signal::ignore_hup_and_pipe();
     setupSignalHandlers(server);
     if server.syslog_enabled {
@@ -1635,7 +1664,6 @@ pub fn initServer(server: &mut Server) {
     server.pid = getpid();
     set_log_pid(server.pid as u32);
     server.in_fork_child = CHILD_TYPE_NONE;
-    server.replication_allowed = true;
     server.tick_clock = TickClock::new();
     // Force a SELECT before the first command to replicas.
     server.slaveseldb = -1;
@@ -1643,6 +1671,7 @@ pub fn initServer(server: &mut Server) {
 
     adjustOpenFilesLimit(server);
     serverLog!(LL_NOTICE, "monotonic clock: {}", monotonicInfoString());
+    // Some descriptors more than clients: files, pipes, listening sockets.
     let setsize = server.maxclients as usize + CONFIG_FDSET_INCR;
     match aeCreateEventLoop(i32::try_from(setsize).unwrap_or(i32::MAX)) {
         Ok(el) => server.net.el = el,
@@ -1656,6 +1685,7 @@ pub fn initServer(server: &mut Server) {
         }
     }
 
+    // Open the listening sockets. Connections wait in their backlogs until the loop runs.
     if server.port != 0 {
         match listenToPort(server, server.port) {
             Ok(sfd) => server.ipfd = sfd,
@@ -1666,6 +1696,7 @@ pub fn initServer(server: &mut Server) {
         }
     }
     if let Some(path) = server.unixsocket.clone() {
+        // A server that was killed has left its file, and bind(2) refuses a name that is taken.
         let _ = unlink(&path);
         match anetUnixServer(&path, server.unixsocketperm, server.tcp_backlog) {
             Ok(fd) => {
@@ -1684,6 +1715,7 @@ pub fn initServer(server: &mut Server) {
         std::process::exit(1);
     }
 
+    // Create the dbs. With a seed that nobody knows nobody can choose keys that all collide.
     let seed = HashSeed::random();
     server.db = (0..server.dbnum)
         .map(|id| RedisDb { id, dict: Keyspace::new(seed), ..RedisDb::default() })
@@ -1698,6 +1730,8 @@ pub fn initServer(server: &mut Server) {
     server.rdb_save_time_start = -1;
     server.dirty = 0;
     resetServerStats(server);
+    // Not reset with the other statistics by CONFIG RESETSTAT: since when the server runs, and the
+    // peak of memory.
     server.stat_starttime = unix_seconds();
     server.stat_peak_memory = 0;
     server.lastbgsave_status = CStatus::Ok;
@@ -1720,6 +1754,8 @@ pub fn initServer(server: &mut Server) {
     aeSetBeforeSleepProc(&mut server.net.el, Some(beforeSleep));
     aeSetAfterSleepProc(&mut server.net.el, Some(afterSleep));
 
+    // Open the append only file. If that is not possible the data that it has must not be passed
+    // over in silence.
     if server.aof_state == AOF_ON {
         match open_aof(server) {
             Ok(fd) => server.aof_fd = Some(fd),
@@ -1744,12 +1780,14 @@ pub fn initServer(server: &mut Server) {
         server.maxmemory_policy = MAXMEMORY_NO_EVICTION;
     }
 
+    // The password of `requirepass` is that of the user `default`.
     let requirepass = server.requirepass.clone();
     ACLUpdateDefaultUserPassword(server, requirepass.as_deref());
 }
 
 /// Does the last steps of initialization: starts the background threads, and takes the memory used
-/// now as that of an empty server, which INFO reports.
+/// now as that of an empty server, which INFO reports. Threads come last, since much of what is
+/// above is not safe with more than one: umask(2), daemonizing, the environment.
 pub fn InitServerLast(server: &mut Server) {
     server.bio.bioInit(server.bio_cpulist.as_deref());
     set_jemalloc_bg_thread(server.jemalloc_bg_thread);
@@ -1819,6 +1857,7 @@ pub fn populateCommandTable(table: &mut CommandTable) {
             panic!("Unsupported command flag");
         }
         table.commands.push(c);
+        // One of the two tables of names is that of clients, which `rename-command` changes.
         for names in [&mut table.names, &mut table.orig_names] {
             names.names.push((spec.name.as_bytes().to_vec(), id));
         }
@@ -1917,11 +1956,8 @@ pub fn lookupCommandOrOriginal(server: &Server, name: &[u8]) -> Option<CommandId
 /// MULTI and EXEC; there are `alsoPropagate`, `preventCommandPropagation` and
 /// `forceCommandPropagation` for that. It is for what has to be propagated outside of the execution
 /// of a command, as when a blocked client is served.
+// C: and nothing is propagated while `replication_allowed` is 0, which modules alone bring about.
 pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, flags: i32) {
-    if !server.replication_allowed {
-        return;
-    }
-
     // Propagate a MULTI before the first write of a transaction. So all of MULTI ... EXEC reaches
     // the append only file and the replicas as a whole, with the same guarantees of atomicity as
     // here.
@@ -1942,9 +1978,10 @@ pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, fl
     }
 }
 
-/// Schedules the propagation of one more command, after the one that is being executed. For use
-/// inside of commands.
+/// Schedules the propagation of one more command, after the one that is being executed, in the order
+/// in which they were scheduled. For use inside of commands.
 pub fn alsoPropagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: Argv, target: i32) {
+    // What is loaded was propagated when it was executed first.
     if server.loading {
         return;
     }
@@ -2064,7 +2101,7 @@ fn call_in_line(
     // Calls may nest. What is scheduled already belongs to the outer one, and is put aside.
     let first_op = server.also_propagate.len();
 
-    // Call the command.
+    // Call the command. By how much `dirty` grows tells whether it changed the data.
     let dirty = server.dirty;
     server.prev_err_count = server.stat_total_error_replies;
     let call_timer = command_start_time(server);
@@ -2080,6 +2117,7 @@ fn call_in_line(
     let now = server.tick_clock.now();
     server.command_clock = now;
     let duration = now - call_timer;
+    // A save within the command may have reset the count.
     let dirty = (server.dirty - dirty).max(0);
     let propagated = dirty != 0 && changes_are_propagated(server);
     let mut client = &mut server.clients[c];
@@ -2278,6 +2316,7 @@ fn send_on(
     let rewritten = client.argv.take();
     if flags & CMD_CALL_PROPAGATE != 0 && client.flags & CLIENT_PREVENT_PROP != CLIENT_PREVENT_PROP
     {
+        // What changed the data is propagated; what the command forces, whether it did or not.
         let mut propagate_flags = PROPAGATE_NONE;
         if dirty != 0 {
             propagate_flags |= PROPAGATE_AOF | PROPAGATE_REPL;
@@ -2288,6 +2327,7 @@ fn send_on(
         if client.flags & CLIENT_FORCE_AOF != 0 {
             propagate_flags |= PROPAGATE_AOF;
         }
+        // Unless the command prevents it, or whoever called `call` did not ask for it.
         if client.flags & CLIENT_PREVENT_REPL_PROP != 0 || flags & CMD_CALL_PROPAGATE_REPL == 0 {
             propagate_flags &= !PROPAGATE_REPL;
         }
@@ -2323,6 +2363,7 @@ fn send_on(
                 execCommandPropagateMulti(server, server[c].db as i32);
             }
             for rop in &ops {
+                // Whatever the command wishes, the flags of `call` are honoured.
                 let mut target = rop.target;
                 if flags & CMD_CALL_PROPAGATE_AOF == 0 {
                     target &= !PROPAGATE_AOF;
@@ -2505,7 +2546,8 @@ fn refuse_command(
         trackingLimitUsedSlots(server);
     }
 
-    // Reject writes on a master if there are problems to persist them on the disk.
+    // Reject writes on a master if there are problems to persist them on the disk. PING as well: who
+    // asks whether all is well with the server shall hear that it is not.
     let is_master = server.masterhost.is_none();
     if is_master && (is_write_command || cmd == server.commands.pingCommand) {
         match writeCommandsDeniedByDiskError(server) {
@@ -2575,13 +2617,17 @@ fn refuse_command(
         return Some(C_OK);
     }
 
+    // While the data set is loading, half of it is there. Only commands flagged `ok-loading` are
+    // accepted, such as INFO.
     if server.loading && is_denyloading_command {
         rejectCommand(server, c, argv, shared::loadingerr);
         return Some(C_OK);
     }
 
     // A script is slow. What is let through ends it, or concerns the connection, or is part of a
-    // transaction: one that was sent as a whole would otherwise lose its beginning.
+    // transaction. A client that sends a transaction in one go, and looks at no errors, would
+    // otherwise have its MULTI and a few commands refused, and the script ends, and the rest of the
+    // transaction is executed as single commands.
     if server.lua_timedout {
         let commands = &server.commands;
         let harmless = [
@@ -2694,7 +2740,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         client_flags = server.clients[c].flags;
     }
 
-    // Execute it, or queue it.
+    // Execute it, or queue it. What is not queued ends the transaction, or is an error within one
+    // (MULTI, WATCH).
     let commands = &server.commands;
     if client_flags & CLIENT_MULTI != 0
         && !is_exec
@@ -2707,6 +2754,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         addReply(server, c, shared::queued);
     } else {
         call_in_line(server, c, argv, (cmd, client_flags), CMD_CALL_FULL, true);
+        // It may have written what blocked clients wait for. They are served before the next command
+        // can take it away.
         if !server.ready_keys.is_empty() {
             handleClientsBlockedOnKeys(server);
         }
@@ -2816,6 +2865,8 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         redisCommunicateSystemd(b"STOPPING=1\n");
     }
 
+    // Nobody would read what debugging sessions say any more, and their copies of the data are for
+    // themselves.
     ldbKillForkedSessions(server);
 
     // Kill a child that saves: it could overwrite the newer RDB that we save now.
@@ -2837,6 +2888,8 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
             serverLog!(LL_WARNING, "There is a child rewriting the AOF. Killing it!");
             killAppendOnlyChild(server);
         }
+        // Write what is in the buffer, whatever `appendfsync` says, and have it on the disk before
+        // the process ends.
         serverLog!(LL_NOTICE, "Calling fsync() on the AOF file.");
         flushAppendOnlyFile(server, true);
         if let Some(fd) = server.aof_fd
@@ -2846,6 +2899,7 @@ pub fn prepareForShutdown(server: &mut Server, mut flags: i32) -> CResult {
         }
     }
 
+    // Save in the foreground: nobody is served any more who could be kept waiting.
     if (!server.saveparams.is_empty() && !nosave) || save {
         serverLog!(LL_NOTICE, "Saving the final RDB snapshot before exiting.");
         if server.supervised_mode == SUPERVISED_SYSTEMD {
@@ -2943,6 +2997,9 @@ pub const DISK_ERROR_TYPE_RDB: i32 = 2;
 /// Returns whether writes have to be rejected because of a problem with persistence, and of which
 /// kind (`DISK_ERROR_TYPE_*`). For the append only file, `server.aof_last_write_errno` has the
 /// reason.
+///
+/// A server that can't save could go on in memory alone, and nobody would notice before a restart
+/// has lost everything. Errors are noticed at once.
 #[inline]
 pub fn writeCommandsDeniedByDiskError(server: &mut Server) -> i32 {
     if server.stop_writes_on_bgsave_err
@@ -3439,7 +3496,7 @@ pub fn genRedisInfoString(server: &mut Server, section: &[u8]) -> Vec<u8> {
                 // it sends.
                 perc =
                     (loaded_bytes as f64 / server.loading_rdb_used_mem as f64 * 100.0).min(99.99);
-                remaining_bytes = (server.loading_rdb_used_mem - loaded_bytes).max(1);
+                remaining_bytes = server.loading_rdb_used_mem.saturating_sub(loaded_bytes).max(1);
             }
             let elapsed = unix_seconds() - server.loading_start_time;
             // In the first second nobody knows.
@@ -3879,6 +3936,7 @@ pub fn redisAsciiArt(server: &Server) {
 /// Changes the addresses on which the server listens (CONFIG SET bind). `C_ERR`: that was not
 /// possible, and it listens on the old ones.
 pub fn changeBindAddr<T: AsRef<[u8]>>(server: &mut Server, addrlist: &[T]) -> CResult {
+    // Close the old sockets first: an address that is in both lists could not be bound otherwise.
     let old = take(&mut server.ipfd);
     closeSocketListeners(server, old);
 
@@ -3910,6 +3968,7 @@ pub fn changeBindAddr<T: AsRef<[u8]>>(server: &mut Server, addrlist: &[T]) -> CR
 /// Changes the port on which the server listens (CONFIG SET port); 0 for none. `C_ERR`: that was
 /// not possible, and nothing changed.
 pub fn changeListenPort(server: &mut Server, port: i32) -> CResult {
+    // Another port is free whatever the old sockets are, so these are closed when all has gone well.
     let mut new_sfd = Vec::new();
     if port != 0 {
         let Ok(sfd) = listenToPort(server, port) else { return C_ERR };
@@ -3957,6 +4016,9 @@ pub fn closeChildUnusedResourceAfterFork(server: &mut Server) {
 /// up: it gives way to the OOM killer and to SIGUSR1, its tables stay where they are, and it
 /// listens nowhere.
 pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
+    // Of the children that save there is one at a time: two would compete for the disk, and for the
+    // memory that copying costs. A debugging session may run beside it, since it is short, and there
+    // are none in production; its pid is kept with the debugger.
     if isMutuallyExclusiveChildType(purpose) {
         if hasActiveChildProcess(server) {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));
@@ -4278,6 +4340,8 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
     server.executable = getAbsolutePath(&argv[0]);
     server.exec_argv = argv.clone();
 
+    // Under these names the program is a tool that checks a file. The checkers are a part of the
+    // server, since it runs one itself when an RDB can't be loaded.
     if name_contains(&argv[0], b"redis-check-rdb") {
         return crate::redis_check_rdb::redis_check_rdb_main(server, &argv);
     }
@@ -4334,6 +4398,8 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
         loadServerConfig(server, configfile.as_deref(), config_from_stdin, &options);
     }
 
+    // A supervisor watches the process that it has started, so a supervised server does not leave
+    // that for a child.
     server.supervised = redisIsSupervised(server, server.supervised_mode);
     let background = server.daemonize && !server.supervised;
     if background {
@@ -4411,6 +4477,8 @@ pub fn main(mut argv: Vec<Vec<u8>>) -> i32 {
         );
     }
 
+    // From here on this thread serves. The background threads and the children have their own
+    // processors.
     redisSetCpuAffinity(server.server_cpulist.as_deref());
     let _ = setOOMScoreAdj(server, -1);
     aeMain(server);

@@ -1164,7 +1164,6 @@ pub struct Server {
 
     // Propagation
     pub also_propagate: Vec<redisOp>,
-    pub replication_allowed: bool,
 
     // Logging
     pub logfile: Vec<u8>,

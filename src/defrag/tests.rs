@@ -30,7 +30,6 @@ impl InProcess {
         server.hz = 10;
         server.db = (0..2).map(db).collect();
         server.saveparams.clear();
-        server.replication_allowed = true;
         server.slaveseldb = -1;
         server.hash_max_ziplist_entries = 16;
         server.zset_max_ziplist_entries = 16;

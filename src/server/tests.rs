@@ -176,7 +176,6 @@ fn master() -> (Server, ClientId) {
     let mut server = Server {
         hz: 10,
         db: vec![RedisDb::default()],
-        replication_allowed: true,
         slaveseldb: -1,
         repl_backlog_size: 16 * 1024,
         child_pid: -1,
