@@ -33,7 +33,7 @@ const ANET_ERR_LEN: usize = 255;
 /// An error, in the words of log lines, with its number for callers that decide by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnetError {
-    /// Like "bind: Address already in use".
+    /// The text, such as "bind: Address already in use".
     pub text: String,
     /// The kernel's number; 0 when a name did not resolve.
     pub errno: i32,

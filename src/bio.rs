@@ -82,7 +82,8 @@ impl Queue {
 /// The background threads, seen from the main one.
 #[derive(Default)]
 pub struct Bio {
-    /// This is a forked child, which has no threads. Their locks may be locked for ever.
+    /// Whether this process is a forked child, which has no threads. Their locks may be locked for
+    /// ever.
     in_forked_child: bool,
     queues: [Arc<Queue>; BIO_NUM_OPS],
     /// Objects handed over to be freed, and freed so far (`lazyfree.rs`).

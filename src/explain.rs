@@ -33,9 +33,9 @@ use crate::util::B;
 
 use lzf::Lzf;
 
-/// So many bytes of a range are shown in hexadecimal.
+/// The number of bytes of a range that are shown in hexadecimal.
 const SHOWN: usize = 8;
-/// So many bytes of a text are shown.
+/// The number of bytes of a text that are shown.
 const PREVIEW: usize = 48;
 
 /// The reason why an explanation can't go on.
@@ -69,7 +69,7 @@ struct Span {
     end: u64,
 }
 
-/// So many bytes can be looked at before they are read.
+/// The number of bytes that can be looked at before they are read.
 const AHEAD: usize = 64;
 
 /// The input, and what of it was taken from the kernel and not yet read.

@@ -83,7 +83,7 @@ struct NamedCommand {
     name_len: usize,
     cmd: Option<CommandId>,
     key: FirstKey,
-    /// It is about a value with members.
+    /// The command is about a value with members.
     has_members: bool,
 }
 
@@ -96,7 +96,7 @@ enum FirstKey {
     /// There is none, or it is somewhere else.
     #[default]
     Unknown,
-    /// It is the first argument.
+    /// The first argument is a key.
     First,
     /// The command is EVAL or EVALSHA: it is the third argument, if there are keys.
     OfScript,

@@ -3691,6 +3691,8 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
          role:{}\r\n",
         if server.masterhost.is_none() { "master" } else { "slave" },
     );
+    // As a replica: the link to the master. While it is down, the offsets are those of the cached
+    // master, from where a partial resync goes on.
     if let Some(masterhost) = &server.masterhost {
         let master = server.master.or(server.cached_master);
         let (slave_repl_offset, slave_read_repl_offset) =
@@ -3750,6 +3752,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
         );
     }
 
+    // As a master: the replicas. A replica can be one of others.
     sdscatprintf!(*info, "connected_slaves:{}\r\n", listLength(&server.slaves));
     if server.repl_min_slaves_to_write != 0 && server.repl_min_slaves_max_lag != 0 {
         sdscatprintf!(*info, "min_slaves_good_slaves:{}\r\n", server.repl_good_slaves_count);
@@ -3757,6 +3760,7 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
     let mut slaveid = 0;
     for &slave in &server.slaves {
         let slave = &server[slave];
+        // What it has announced, for it may be behind an address translation.
         let slaveip = match (&slave.slave_addr, slave.conn) {
             (Some(addr), _) => addr.clone(),
             (None, Some(conn)) => connPeerToString(&server.net, conn).0,
@@ -3785,6 +3789,8 @@ fn gen_replication_info(server: &Server, info: &mut Vec<u8>) {
         );
         slaveid += 1;
     }
+
+    // Either way: the history, and how much of it is in the backlog.
     sdscatprintf!(
         *info,
         "master_failover_state:{}\r\n\

@@ -355,13 +355,13 @@ pub const USER_COMMAND_BITS_COUNT: usize = 1024;
 /// Why a user is denied something.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub enum AclDenied {
-    /// It may not run the command, or not this subcommand of it.
+    /// The user may not run the command, or not this subcommand of it.
     ACL_DENIED_CMD,
-    /// It may not touch a key.
+    /// The user may not touch a key.
     ACL_DENIED_KEY,
     /// Nobody may log in with this name and password. Only in the log.
     ACL_DENIED_AUTH,
-    /// It may not use a channel.
+    /// The user may not use a channel.
     ACL_DENIED_CHANNEL,
 }
 pub use AclDenied::*;
@@ -445,12 +445,12 @@ pub use pause_type::*;
 /// How far a failover has come that FAILOVER began.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
 pub enum failover_state {
-    /// There is none.
+    /// No failover.
     #[default]
     NO_FAILOVER,
     /// The master waits for a replica to catch up.
     FAILOVER_WAIT_FOR_SYNC,
-    /// It waits for the handshake with that replica, which is to become the master.
+    /// The master waits for the handshake with that replica, which is to become the master.
     FAILOVER_IN_PROGRESS,
 }
 pub use failover_state::*;
@@ -1355,7 +1355,7 @@ pub struct Server {
     pub lua_repl: i32,
     /// The script is slow, and clients are served from within it.
     pub lua_timedout: bool,
-    /// It is to end.
+    /// The script is to end.
     pub lua_kill: bool,
     /// The value of `lua_replicate_commands` when a script begins.
     pub lua_always_replicate_commands: bool,

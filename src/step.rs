@@ -73,7 +73,7 @@ const FIGURES: [Figure; 18] = [
     ("calls of the cron", |s| s.cronloops),
 ];
 
-/// So often a server that waits looks whether it was told to end.
+/// The milliseconds after which a server that waits looks whether it was told to end.
 const WAIT_MS: i32 = 500;
 
 type Figures = [i64; FIGURES.len()];

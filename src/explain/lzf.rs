@@ -3,7 +3,7 @@
 
 use super::{Explained, damage};
 
-/// So far a reference reaches back.
+/// The distance, in bytes, that a reference reaches back at most.
 const WINDOW: usize = 1 << 13;
 
 /// The decompressor.
@@ -11,9 +11,9 @@ pub struct Lzf {
     window: Vec<u8>,
     /// How many bytes there were so far.
     len: u64,
-    /// So many bytes are to be taken as they are.
+    /// The number of bytes that follow as they are.
     literals: u32,
-    /// So many bytes are copies of those `distance` before them.
+    /// The number of bytes that are copies of those `distance` before them.
     copies: u32,
     distance: usize,
 }

@@ -62,17 +62,17 @@ pub enum Why {
     InBacklog,
     /// The replica follows no history, or can't say which.
     NoHistory,
-    /// It follows another one.
+    /// The replica follows another history.
     OtherHistory,
-    /// It follows the one that we left, and has more of it than we have.
+    /// The replica follows the history that we left, and has more of it than we have.
     BeyondSecondId,
     /// The backlog does not reach back far enough.
     LackOfBacklog,
-    /// It asks for bytes that do not exist yet.
+    /// The replica asks for bytes that do not exist yet.
     AheadOfUs,
     /// A limit of its output buffer.
     OutputLimit,
-    /// It, or our master, was silent for too long.
+    /// The replica, or our master, was silent for too long.
     Silence,
     /// On the replica's side: what the master answered.
     MasterSaidSo,
@@ -670,6 +670,8 @@ fn doctor_report(server: &Server) -> Vec<u8> {
     let worst = |why| all(why).max_by_key(|e| e.need);
     let mut issues = Vec::new();
 
+    // What was: full resyncs that need not have been, each with what would have made it partial, and
+    // links that were closed.
     if let Some(worst) = worst(LackOfBacklog) {
         sdscatprintf!(
             issues,
@@ -719,6 +721,7 @@ fn doctor_report(server: &Server) -> Vec<u8> {
             B(&worst.remedy)
         );
     }
+    // What will be: settings with which the next cut of a link ends in a full resync.
     if let Some((which, limit)) = limit_below_backlog(server) {
         sdscatprintf!(
             issues,
@@ -739,6 +742,7 @@ fn doctor_report(server: &Server) -> Vec<u8> {
             B(&config_size((write_rate(server) * f64::from(server.repl_timeout)) as i64))
         );
     }
+    // What is: a link that does not come about.
     if super::guard::guard_holds(server) {
         sdscatprintf!(
             issues,
@@ -756,6 +760,7 @@ fn doctor_report(server: &Server) -> Vec<u8> {
         );
     }
 
+    // The report, in the voice of LATENCY DOCTOR and MEMORY DOCTOR.
     if !issues.is_empty() {
         let mut report =
             b"Sam, I detected a few issues in the way this instance is kept in sync:\n\n".to_vec();

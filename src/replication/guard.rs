@@ -76,7 +76,7 @@ fn guard(server: &mut Server) -> &mut Guard {
 /// What the head of an RDB says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Head {
-    /// It takes more bytes to tell.
+    /// Too little so far: it takes more bytes to tell.
     More,
     NoKeys,
     /// There is a key, or something that is not understood here: the load will see.
@@ -191,7 +191,8 @@ pub fn guard_refuses(server: &Server, is_empty: impl FnOnce() -> bool) -> bool {
     !known && is_empty()
 }
 
-/// The same for an RDB that comes over a socket. What was looked at stays in the stream.
+/// Tells whether an RDB that comes over a socket is refused, as [`guard_refuses`] does. What was
+/// looked at stays in the stream.
 pub fn guard_refuses_stream(server: &Server, rdb: &mut Rio) -> bool {
     guard_refuses(server, || has_no_keys(rdb))
 }

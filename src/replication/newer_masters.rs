@@ -46,7 +46,7 @@ use crate::{bformat, serverLog};
 /// What a command of a newer master is in 6.2.
 #[derive(Debug)]
 pub enum Translation {
-    /// The same: execute it as it is.
+    /// The command itself: it is executed as it is.
     Same,
     /// These commands, one after the other. None: nothing is to be done.
     Commands(Vec<Argv>),

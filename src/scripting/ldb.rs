@@ -63,7 +63,7 @@ pub struct LdbState {
     conn: Option<ConnId>,
     /// An EVAL is being debugged.
     pub(super) active: bool,
-    /// This is a process made for the session.
+    /// Whether this process was made for the session.
     forked: bool,
     /// What the client is to be sent, and how much memory it takes.
     logs: Vec<Vec<u8>>,

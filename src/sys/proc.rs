@@ -184,11 +184,11 @@ pub struct CpuTime {
 /// The subject of `getrusage`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Usage {
-    /// This process, all threads.
+    /// The calling process, all threads.
     Process,
     /// The children of this process that have ended and were waited for.
     Children,
-    /// This thread.
+    /// The calling thread.
     Thread,
 }
 

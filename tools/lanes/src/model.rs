@@ -15,7 +15,7 @@ pub struct Line {
     pub at: String,
     /// The text of the line.
     pub text: String,
-    /// It was before a cut, and says what was so then.
+    /// Whether the line was before a cut, and says what was so then.
     carried: bool,
     fields: Value,
 }

@@ -171,6 +171,8 @@ pub fn draw(model: &Model, title: &str, template: &str, id: &str) -> String {
         y += 24.0 + server.lanes.len() as f64 * LANE + room_for_marks(server);
     }
     let height = y + 22.0;
+
+    // How far to the right the last labels reach.
     let last_labels = servers.iter().flat_map(|server| {
         let bars = server.lanes.iter().filter_map(|lane| lane.bars.last());
         let bars = bars.filter(|bar| bar.to.is_none());
@@ -181,6 +183,7 @@ pub fn draw(model: &Model, title: &str, template: &str, id: &str) -> String {
     let right = last_labels.chain(places.last().copied()).fold(LEFT + 220.0, f64::max) + 14.0;
     let width = right + 10.0;
 
+    // The head: what the drawing is, in words too.
     let mut out = String::new();
     let _ = writeln!(
         out,
@@ -217,6 +220,7 @@ pub fn draw(model: &Model, title: &str, template: &str, id: &str) -> String {
         }
     }
 
+    // The servers: their lanes with bars, and their marks below.
     let mut mark_places = vec![None; model.lines.len()];
     for (server, &top) in servers.iter().zip(&tops) {
         let _ = writeln!(
@@ -286,6 +290,7 @@ pub fn draw(model: &Model, title: &str, template: &str, id: &str) -> String {
         out.push_str("</g>\n");
     }
 
+    // The arrows, above all else.
     for Arrow { from, to } in model.arrows() {
         if let (Some((x1, y1)), Some((x2, y2))) = (mark_places[from], mark_places[to]) {
             let end = if y2 > y1 { y2 - 7.0 } else { y2 + 7.0 };

@@ -56,7 +56,7 @@ pub struct Comparison {
     pub by_name: HashMap<(usize, String), (usize, usize)>,
 }
 
-/// Same lines that are shown around others.
+/// The number of unchanged lines that are shown around changed ones.
 const CONTEXT: usize = 4;
 
 impl Comparison {

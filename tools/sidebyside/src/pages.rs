@@ -491,6 +491,8 @@ impl<'a> Writer<'a> {
                 (&rust_html[&rust], &rust_ids[&rust]),
             );
         }
+
+        // What stands where one side has no text: a link, or the reason.
         let mut view = SectionView::default();
         let is_function = |item: Option<&Item>| item.is_some_and(|i| i.kind == Kind::Function);
         view.function = is_function(c_item.map(|c| c.1)) || is_function(rust_item);
@@ -568,6 +570,8 @@ impl<'a> Writer<'a> {
                 });
             }
         }
+
+        // What is known of the functions: who calls them, and what has changed.
         if let Some((_, item)) = c_item
             && item.kind == Kind::Function
         {
@@ -588,6 +592,8 @@ impl<'a> Writer<'a> {
                 _ => {}
             }
         }
+
+        // The lines of both, side by side.
         let shown_c = c_item.filter(|(c, _)| c.has_text);
         let shown_rust = section.rust.filter(|_| show_rust);
         if c_item.is_some_and(|(c, _)| !c.has_text) {
