@@ -815,8 +815,8 @@ fn updateCachedTimeWithUs(server: &mut Server, update_daylight_info: bool, ustim
 /// Updates the cached times. Many places need the time and no accuracy (each access to a key notes
 /// it, for LRU), and reading a field is much faster than reading a clock.
 ///
-/// `update_daylight_info`: find out whether daylight saving time is in effect, too, for the times in
-/// the log. That is slow, so only the cron does it. `call`, which updates the times before each
+/// `update_daylight_info`: find out whether daylight saving time is in effect, too, for the times
+/// in the log. That is slow, so only the cron does it. `call`, which updates the times before each
 /// command, does not.
 pub fn updateCachedTime(server: &mut Server, update_daylight_info: bool) {
     server.steady_mstime = steady_ms();
@@ -1262,8 +1262,8 @@ pub fn beforeSleep(server: &mut Server) {
     // Send replies: mostly all that there is goes out here, without a write handler.
     handleClientsWithPendingWrites(server);
 
-    // Close the clients that could not be closed where that was decided, because something was still
-    // working on them.
+    // Close the clients that could not be closed where that was decided, because something was
+    // still working on them.
     freeClientsInAsyncFreeQueue(server);
     // ANCHOR_END: before_replies
 
@@ -1595,8 +1595,8 @@ pub fn listenToPort(server: &mut Server, port: i32) -> Result<Vec<RawFd>, ()> {
                 if (e.errno == libc::EADDRNOTAVAIL && optional) || absent.contains(&e.errno) {
                     continue;
                 }
-                // All or nothing: a server that is reachable under some of its addresses alone would
-                // not be noticed at its start, but when somebody needs the others.
+                // All or nothing: a server that is reachable under some of its addresses alone
+                // would not be noticed at its start, but when somebody needs the others.
                 closeSocketListeners(server, sfd);
                 return Err(());
             }
@@ -1978,8 +1978,8 @@ pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, fl
     }
 }
 
-/// Schedules the propagation of one more command, after the one that is being executed, in the order
-/// in which they were scheduled. For use inside of commands.
+/// Schedules the propagation of one more command, after the one that is being executed, in the
+/// order in which they were scheduled. For use inside of commands.
 pub fn alsoPropagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: Argv, target: i32) {
     // What is loaded was propagated when it was executed first.
     if server.loading {
@@ -2546,8 +2546,8 @@ fn refuse_command(
         trackingLimitUsedSlots(server);
     }
 
-    // Reject writes on a master if there are problems to persist them on the disk. PING as well: who
-    // asks whether all is well with the server shall hear that it is not.
+    // Reject writes on a master if there are problems to persist them on the disk. PING as well:
+    // who asks whether all is well with the server shall hear that it is not.
     let is_master = server.masterhost.is_none();
     if is_master && (is_write_command || cmd == server.commands.pingCommand) {
         match writeCommandsDeniedByDiskError(server) {
@@ -2754,8 +2754,8 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
         addReply(server, c, shared::queued);
     } else {
         call_in_line(server, c, argv, (cmd, client_flags), CMD_CALL_FULL, true);
-        // It may have written what blocked clients wait for. They are served before the next command
-        // can take it away.
+        // It may have written what blocked clients wait for. They are served before the next
+        // command can take it away.
         if !server.ready_keys.is_empty() {
             handleClientsBlockedOnKeys(server);
         }
@@ -3974,7 +3974,8 @@ pub fn changeBindAddr<T: AsRef<[u8]>>(server: &mut Server, addrlist: &[T]) -> CR
 /// Changes the port on which the server listens (CONFIG SET port); 0 for none. `C_ERR`: that was
 /// not possible, and nothing changed.
 pub fn changeListenPort(server: &mut Server, port: i32) -> CResult {
-    // Another port is free whatever the old sockets are, so these are closed when all has gone well.
+    // Another port is free whatever the old sockets are, so these are closed when all has gone
+    // well.
     let mut new_sfd = Vec::new();
     if port != 0 {
         let Ok(sfd) = listenToPort(server, port) else { return C_ERR };
@@ -4023,8 +4024,8 @@ pub fn closeChildUnusedResourceAfterFork(server: &mut Server) {
 /// listens nowhere.
 pub fn redisFork(server: &mut Server, purpose: i32) -> io::Result<Fork> {
     // Of the children that save there is one at a time: two would compete for the disk, and for the
-    // memory that copying costs. A debugging session may run beside it, since it is short, and there
-    // are none in production; its pid is kept with the debugger.
+    // memory that copying costs. A debugging session may run beside it, since it is short, and
+    // there are none in production; its pid is kept with the debugger.
     if isMutuallyExclusiveChildType(purpose) {
         if hasActiveChildProcess(server) {
             return Err(io::Error::from_raw_os_error(libc::EEXIST));

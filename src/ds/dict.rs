@@ -93,7 +93,9 @@ type Slot = *const *mut u8;
 /// `b` is a live bucket, and `i` below [`SLOTS`].
 #[inline(always)]
 unsafe fn slot(b: *const Bucket, i: usize) -> Slot {
-    // SAFETY: by contract the place is within the bucket.
+    // SAFETY: the caller says that the bucket is live and that `i` is below SLOTS, so the place is
+    // one of its slots. Only its address is taken: no reference is made that others could be
+    // beside.
     unsafe { &raw const (*b).slots[i] }
 }
 
@@ -103,7 +105,8 @@ unsafe fn slot(b: *const Bucket, i: usize) -> Slot {
 /// `s` is a slot of a live bucket.
 #[inline(always)]
 unsafe fn load(s: Slot) -> u64 {
-    // SAFETY: by contract; slots are always initialised.
+    // SAFETY: the caller says that the bucket is live. A bucket is made of zeros, so each of its
+    // slots holds a value, in use or not.
     expose(unsafe { *s })
 }
 
@@ -189,7 +192,7 @@ unsafe fn each(mut b: *const Bucket, mut f: impl FnMut(Slot)) {
 /// As for [`each`].
 unsafe fn count(b: *const Bucket) -> usize {
     let mut n = 0;
-    // SAFETY: by contract.
+    // SAFETY: the caller says of `b` what `each` asks for; counting changes nothing of the chain.
     unsafe { each(b, |_| n += 1) };
     n
 }
@@ -1164,7 +1167,8 @@ impl RawDict {
     /// `head` is a live bucket of this table.
     unsafe fn nth(&self, head: *const Bucket, n: usize) -> Option<Slot> {
         let (mut i, mut found) = (0, None);
-        // SAFETY: by contract.
+        // SAFETY: the caller says that the bucket is live; noting a slot changes nothing of the
+        // chain.
         unsafe {
             each(head, |s| {
                 if i == n {
@@ -1457,7 +1461,8 @@ fn into_slot<E: DictEntry>(e: E) -> *mut u8 {
 /// `p` came from `into_slot::<E>`, and this is the one time that it is turned back.
 #[inline(always)]
 unsafe fn from_slot<E: DictEntry>(p: *mut u8) -> E {
-    // SAFETY: by contract this is the entry that into_slot took apart.
+    // SAFETY: `p` has all the bits of an entry that `into_slot` took apart and did not drop, and
+    // the caller says that nobody makes a second entry of it.
     unsafe { std::mem::transmute_copy::<*mut u8, E>(&p) }
 }
 
@@ -1851,14 +1856,16 @@ fn bytes_layout(size: usize) -> Layout {
 /// Allocates `size` bytes, which is not 0.
 fn alloc_bytes(size: usize) -> NonNull<u8> {
     let layout = bytes_layout(size);
-    // SAFETY: callers ask for at least a header.
+    // SAFETY: the size of the layout is not 0: callers ask for at least the length before the
+    // bytes.
     NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
 }
 
 /// # Safety
 /// `p` came from `alloc_bytes(size)` and is not used any more.
 unsafe fn free_bytes(p: NonNull<u8>, size: usize) {
-    // SAFETY: by contract; the layout was valid when it was made.
+    // SAFETY: the caller says that `p` came from `alloc_bytes` with this size, so this is the
+    // layout it was allocated with, and that one was valid.
     unsafe { dealloc(p.as_ptr(), Layout::from_size_align_unchecked(size, 1)) };
 }
 
@@ -1871,7 +1878,9 @@ fn len_size(n: usize) -> usize {
 /// # Safety
 /// `len_size(n)` bytes can be written at `p`.
 unsafe fn write_len(p: *mut u8, n: usize) {
-    // SAFETY: by contract.
+    // SAFETY: one byte is written below 255, and nine otherwise: as many as `len_size` says, for
+    // which the caller has room. The number behind the first byte is not aligned, and not written
+    // as if.
     unsafe {
         if n < 255 {
             *p = n as u8;
@@ -1886,7 +1895,7 @@ unsafe fn write_len(p: *mut u8, n: usize) {
 /// `write_len` has written at `p`.
 #[inline(always)]
 unsafe fn read_len(p: *const u8) -> usize {
-    // SAFETY: by contract.
+    // SAFETY: `write_len` has written one byte at `p`, and eight behind it if that byte is 255.
     unsafe { if *p < 255 { *p as usize } else { p.add(1).cast::<u64>().read_unaligned() as usize } }
 }
 
@@ -1995,7 +2004,8 @@ impl PairEntry {
     /// 16 bytes can be written at `p`.
     unsafe fn write_outside(p: *mut u8, value: Box<[u8]>) {
         let len = value.len();
-        // SAFETY: by contract.
+        // SAFETY: an address and a length are 16 bytes, for which the caller has room. They are not
+        // aligned, and not written as if.
         unsafe {
             p.cast::<*mut u8>().write_unaligned(Box::into_raw(value).cast());
             p.add(8).cast::<usize>().write_unaligned(len);

@@ -761,7 +761,8 @@ impl<'a> Entry<'a> {
         if self.location() == ValueLocation::Packed {
             return unpack(self.packed(), type_encoding);
         }
-        // SAFETY: as for `aggregate`; by contract it is moved, not copied.
+        // SAFETY: as for `aggregate`. The caller says that nobody uses the value through the block
+        // any more, so what the pointer owns is moved, not copied.
         unsafe { read_pointer(self.value_ptr(), type_encoding) }
     }
 

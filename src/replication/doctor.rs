@@ -670,8 +670,8 @@ fn doctor_report(server: &Server) -> Vec<u8> {
     let worst = |why| all(why).max_by_key(|e| e.need);
     let mut issues = Vec::new();
 
-    // What was: full resyncs that need not have been, each with what would have made it partial, and
-    // links that were closed.
+    // What was: full resyncs that need not have been, each with what would have made it partial,
+    // and links that were closed.
     if let Some(worst) = worst(LackOfBacklog) {
         sdscatprintf!(
             issues,

@@ -52,7 +52,7 @@ unsafe impl GlobalAlloc for Jemalloc {
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        // SAFETY: as above.
+        // SAFETY: the size is not 0, as `GlobalAlloc` demands of its callers.
         or_oom(
             unsafe { mallocx(layout.size(), jemalloc_flags(layout) | MALLOCX_ZERO).cast() },
             layout.size(),
@@ -120,11 +120,11 @@ pub const ZMALLOC_LIB: &str = "jemalloc-5.3.0";
 /// The layout has a size.
 pub(super) unsafe fn zmalloc_no_tcache(layout: Layout) -> *mut u8 {
     if cfg!(fidelis_asan) {
-        // SAFETY: by contract.
+        // SAFETY: the caller says that the layout has a size.
         return or_oom(unsafe { std::alloc::alloc(layout) }, layout.size());
     }
     let flags = jemalloc_flags(layout) | MALLOCX_TCACHE_NONE;
-    // SAFETY: by contract the size is not 0.
+    // SAFETY: the caller says that the size is not 0, of which jemalloc knows nothing to do.
     or_oom(unsafe { mallocx(layout.size(), flags).cast() }, layout.size())
 }
 
@@ -134,11 +134,12 @@ pub(super) unsafe fn zmalloc_no_tcache(layout: Layout) -> *mut u8 {
 /// As for `GlobalAlloc::dealloc`.
 pub(super) unsafe fn zfree_no_tcache(ptr: *mut u8, layout: Layout) {
     if cfg!(fidelis_asan) {
-        // SAFETY: by contract.
+        // SAFETY: the caller says that the global allocator has allocated `ptr` with this layout.
         return unsafe { std::alloc::dealloc(ptr, layout) };
     }
     let flags = jemalloc_flags(layout) | MALLOCX_TCACHE_NONE;
-    // SAFETY: by contract `ptr` was allocated with this layout.
+    // SAFETY: the caller says that `ptr` was allocated with this layout, and our global allocator
+    // is jemalloc, with the same flags for an alignment.
     unsafe { sdallocx(ptr.cast(), layout.size(), flags) }
 }
 

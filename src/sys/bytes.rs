@@ -65,7 +65,7 @@ impl SelfSized {
     /// `p` points to such a copy.
     #[inline(always)]
     pub(crate) unsafe fn len_at(p: *const u8) -> usize {
-        // SAFETY: by contract.
+        // SAFETY: the caller says that such bytes are at `p`, and they begin with their length.
         u32::from_le(unsafe { p.cast::<u32>().read_unaligned() }) as usize
     }
 
@@ -168,7 +168,9 @@ impl SelfSized {
         let (gap, len) = (self.gap(), self.len());
         assert!(at >= HEADER && at <= len && n <= len - at);
         let (new_len, tail) = (len - n, len - at - n);
-        // SAFETY: as above. What has no allocation has nothing to take away.
+        // SAFETY: there is an allocation: without one the length is that of the header, so that
+        // `at` is the end and `n` is 0, which is the arm of `rearrange`. The pieces that are moved,
+        // `at` bytes and `tail` bytes, lie within gap and bytes, since `at + n <= len`.
         unsafe {
             let start = self.start();
             if new_len == HEADER || size_class(new_len) != size_class(len) {
@@ -190,7 +192,8 @@ impl SelfSized {
     /// is 0 or at least `GAP_MIN`.
     #[inline(always)]
     unsafe fn set_len(&mut self, gap: usize, len: usize) {
-        // SAFETY: by contract.
+        // SAFETY: the caller says that there is an allocation in which gap and bytes lie. A gap has
+        // room for its mark and its size, which are what GAP_MIN counts.
         unsafe {
             if gap > 0 {
                 self.p.write(MARK);

@@ -160,7 +160,8 @@ pub unsafe fn copy_short(from: &[u8], to: *mut u8) {
             }
         }
     }
-    // SAFETY: by contract.
+    // SAFETY: the caller has room for all of `from` at `to`, apart from it, and each arm writes as
+    // many bytes: two pieces cover a length from their own to twice that.
     unsafe {
         match from.len() {
             4..=7 => ends::<4>(from, to),

@@ -60,7 +60,7 @@ fn to_sockaddr(addr: &Addr) -> (libc::sockaddr_storage, libc::socklen_t) {
                 sin6_addr: libc::in6_addr { s6_addr: a.ip().octets() },
                 sin6_scope_id: a.scope_id(),
             };
-            // SAFETY: as above.
+            // SAFETY: the storage has room for an address of IPv6, and its alignment.
             unsafe { p.cast::<libc::sockaddr_in6>().write(sin6) };
             size_of::<libc::sockaddr_in6>()
         }
@@ -71,7 +71,7 @@ fn to_sockaddr(addr: &Addr) -> (libc::sockaddr_storage, libc::socklen_t) {
             for (to, from) in sun.sun_path.iter_mut().zip(&path[..path.len().min(UNIX_PATH_MAX)]) {
                 *to = *from as libc::c_char;
             }
-            // SAFETY: as above.
+            // SAFETY: the storage has room for a path, and the alignment of such an address.
             unsafe { p.cast::<libc::sockaddr_un>().write(sun) };
             size_of::<libc::sockaddr_un>()
         }
@@ -96,7 +96,7 @@ fn from_sockaddr(storage: &libc::sockaddr_storage, len: libc::socklen_t) -> Addr
             Addr::Inet(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(a.sin_port))))
         }
         libc::AF_INET6 => {
-            // SAFETY: as above.
+            // SAFETY: as for IPv4: the family says which address the storage holds.
             let a = unsafe { p.cast::<libc::sockaddr_in6>().read() };
             Addr::Inet(SocketAddr::V6(SocketAddrV6::new(
                 Ipv6Addr::from(a.sin6_addr.s6_addr),
@@ -106,7 +106,7 @@ fn from_sockaddr(storage: &libc::sockaddr_storage, len: libc::socklen_t) -> Addr
             )))
         }
         libc::AF_UNIX => {
-            // SAFETY: as above.
+            // SAFETY: as for IPv4; of the path `len` says how much the kernel has written.
             let a = unsafe { p.cast::<libc::sockaddr_un>().read() };
             let used = (len as usize).saturating_sub(size_of::<libc::sa_family_t>());
             let path = a.sun_path.iter().take(used).map(|&b| b as u8).take_while(|&b| b != 0);
