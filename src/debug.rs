@@ -1205,6 +1205,22 @@ fn dumpCodeAroundEIP(eip: usize) {
 /// Writes the report of a crash by a signal, which then takes its usual effect. Runs in the
 /// handler: see the head of this file.
 pub fn sigsegvHandler(info: &CrashInfo) {
+    if info.resumed {
+        handler_log(format_args!(
+            "Crashed again while the stack was followed: the report goes on behind the stack trace"
+        ));
+    } else {
+        report_crash_and_calls(info);
+    }
+    logRegisters(info);
+    if info.eip != 0 {
+        dumpCodeAroundEIP(info.eip);
+    }
+    bugReportEnd();
+}
+
+/// Writes what the crash was, and the calls that led to it.
+fn report_crash_and_calls(info: &CrashInfo) {
     bugReportStart();
     handler_log(format_args!(
         "Redis {} crashed by signal: {}, si_code: {}",
@@ -1219,12 +1235,7 @@ pub fn sigsegvHandler(info: &CrashInfo) {
     if info.eip != 0 {
         handler_log(format_args!("Crashed running the instruction at: {}", Pointer(info.eip)));
     }
-    logStackTrace((info.eip != 0).then_some(info.eip), 1);
-    logRegisters(info);
-    if info.eip != 0 {
-        dumpCodeAroundEIP(info.eip);
-    }
-    bugReportEnd();
+    logStackTrace((info.eip != 0).then_some(info.eip), 2);
 }
 
 /// Logs all that the server can say of itself.

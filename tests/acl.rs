@@ -429,6 +429,35 @@ fn removed_users_lose_their_connections() {
     assert_eq!([w.ask("ACL WHOAMI"), login(&s, "x").ask("GET k")], ["w".into(), no_command("get")]);
 }
 
+/// A connection whose user goes by ACL LOAD is being closed already, for what it was sent, and one
+/// by CLIENT KILL, all in one transaction.
+#[test]
+fn users_go_while_their_clients_are_closed() {
+    let dir = Folder::new();
+    let default = "user default on nopass ~* &* +@all\n";
+    std::fs::write(dir.path("users.acl"), format!("{default}user u on nopass ~* &* +@all\n"))
+        .unwrap();
+    let args =
+        ["--aclfile", "users.acl", "--client-output-buffer-limit", "pubsub", "100000", "0", "0"];
+    let s = TestServer::start_in(dir, OURS, &args);
+    let mut admin = s.conn();
+    let [mut sub, mut killed, mut u] = [(); 3].map(|()| login(&s, "u"));
+    assert_eq!(sub.ask("SUBSCRIBE c"), "[subscribe c 1]");
+    let id = killed.ask("CLIENT ID");
+    std::fs::write(s.dir.path("users.acl"), default).unwrap();
+    let message = "x".repeat(300_000);
+    admin.ask("MULTI");
+    assert_eq!(admin.cmd(&["PUBLISH", "c", &message]).text(), "QUEUED");
+    // The new user gets the place of the old one.
+    for line in [&format!("CLIENT KILL ID {id}"), "ACL LOAD", "ACL SETUSER v on nopass +@all"] {
+        assert_eq!(admin.ask(line), "QUEUED");
+    }
+    assert_eq!(admin.ask("EXEC"), "[1 1 OK OK]");
+    assert!(sub.is_closed() && killed.is_closed() && u.is_closed());
+    assert_eq!(login(&s, "v").ask("ACL WHOAMI"), "v");
+    assert_eq!(admin.ask("ACL USERS"), "[default v]");
+}
+
 /// Who is subscribed to a channel that the user loses, loses the connection; others do not.
 #[test]
 fn subscribers_lose_what_is_taken_away() {

@@ -86,7 +86,7 @@ fn probe(c: &mut Conn, args: &[Vec<u8>], mark: u64) -> Vec<Reply> {
     probe_all(c, &[args.to_vec()], mark)
 }
 
-/// The same with several commands at once.
+/// Sends several commands at once and reads their replies up to a mark, as `probe` does.
 fn probe_all(c: &mut Conn, commands: &[Vec<Vec<u8>>], mark: u64) -> Vec<Reply> {
     let mark = format!("mark{mark}");
     let mut bytes: Vec<u8> = commands.iter().flat_map(|args| Conn::encode(args)).collect();
@@ -323,6 +323,17 @@ fn glob_bombs() {
     let deep = "*?".repeat(50_000);
     assert_eq!(flat(&c.cmd(&["KEYS", &deep])), "[]");
     assert_eq!(flat(&c.cmd(&["SCAN", "0", "MATCH", &deep])), "[0 []]");
+    // The patterns of users, of keys and of channels.
+    let mut c_of_user = server.conn();
+    for pattern in [&stars, &deep] {
+        let rules = [format!("~{pattern}"), format!("&{pattern}")];
+        c.cmd(&["ACL", "SETUSER", "u", "reset", "on", "nopass", "resetchannels", "+@all"]);
+        assert_eq!(c.cmd(&["ACL", "SETUSER", "u", &rules[0], &rules[1]]).text(), "OK");
+        assert_eq!(c_of_user.ask("AUTH u x"), "OK");
+        for command in [&["GET", &key][..], &["PUBLISH", &key, "x"], &["GET", &long]] {
+            assert!(flat(&c_of_user.cmd(command)).starts_with("-NOPERM"), "{}", command[0]);
+        }
+    }
     for odd in ["[", "[^", "[a-", "\\", "[\\", "[]", "[a-\\", "*[", "a[^]*\\"] {
         c.cmd(&["KEYS", odd]);
         c.cmd(&["CONFIG", "GET", odd]);

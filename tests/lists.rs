@@ -1,8 +1,11 @@
 //! Lists, blocking and SORT as clients and replicas see them: who is served first, what is
 //! propagated, and arguments at the edge.
 
+#[path = "support/ask.rs"]
+mod ask;
 mod support;
 
+use ask::flat;
 use support::*;
 
 /// Waits until so many clients are blocked.
@@ -28,6 +31,46 @@ fn clients_are_served_in_order_of_arrival() {
     assert_eq!(server.cmd(&["LPOP", "k"]).text(), "f");
     assert_eq!(server.cmd(&["EXISTS", "k"]).int(), 0);
     wait_blocked(&server, 0);
+}
+
+/// Of clients that wait for one key some are closed by the transaction that serves them, and one
+/// because its element is more than it may be sent: those behind them are served.
+#[test]
+fn clients_that_go_are_passed_over() {
+    let server = TestServer::start(&["--client-output-buffer-limit", "normal", "100000", "0", "0"]);
+    let big = "x".repeat(200_000);
+    for (wait, give, served) in [
+        ("BLPOP k 0", vec!["RPUSH", "k", &big, "b", "c"], ["[k b]", "[k c]"]),
+        ("BZPOPMIN k 0", vec!["ZADD", "k", "1", &big, "2", "b", "3", "c"], ["[k b 2]", "[k c 3]"]),
+    ] {
+        let mut waiting: Vec<(Conn, String)> = Vec::new();
+        for i in 0..6 {
+            let mut c = server.conn();
+            let id = c.cmd(&["CLIENT", "ID"]).int().to_string();
+            c.send(&wait.split(' ').collect::<Vec<_>>());
+            wait_blocked(&server, i + 1);
+            waiting.push((c, id));
+        }
+        let mut c = server.conn();
+        c.cmd(&["MULTI"]);
+        for line in [
+            vec!["CLIENT", "KILL", "ID", &waiting[0].1],
+            give,
+            vec!["CLIENT", "KILL", "ID", &waiting[2].1],
+            vec!["CLIENT", "UNBLOCK", &waiting[3].1],
+        ] {
+            assert_eq!(c.cmd(&line).text(), "QUEUED");
+        }
+        let done = c.cmd(&["EXEC"]);
+        assert_eq!(done.array().iter().map(Reply::int).collect::<Vec<_>>(), [1, 3, 1, 1]);
+        let mut waiting: Vec<Conn> = waiting.into_iter().map(|(c, _)| c).collect();
+        for i in [0, 1, 2] {
+            assert!(waiting[i].is_closed(), "{wait}: {i}");
+        }
+        assert_eq!(flat(&waiting[3].reply()), "(nil)");
+        assert_eq!([4, 5].map(|i| flat(&waiting[i].reply())), served);
+        assert_eq!(server.cmd(&["EXISTS", "k"]).int(), 0);
+    }
 }
 
 #[test]

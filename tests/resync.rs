@@ -108,7 +108,7 @@ fn a_shutdown_waits_for_replicas() {
     assert_eq!(master.info("sync_full"), "0");
 }
 
-/// It does not wait for ever, nor with `shutdown-timeout 0`.
+/// A shutdown does not wait for ever, and not at all with `shutdown-timeout 0`.
 #[test]
 fn a_shutdown_waits_as_long_as_configured() {
     for seconds in ["1", "0"] {

@@ -132,7 +132,8 @@ pub fn setupSignalHandlers(hooks: SignalHooks, crashlog: bool) {
     install(libc::SIGINT, sigShutdownHandler as *const () as usize, 0);
     if crashlog {
         setup_alternate_stack();
-        let flags = libc::SA_NODEFER | libc::SA_RESETHAND | libc::SA_SIGINFO | libc::SA_ONSTACK;
+        // C: with SA_RESETHAND, so that a crash within the report ends it.
+        let flags = libc::SA_NODEFER | libc::SA_SIGINFO | libc::SA_ONSTACK;
         for signal in CRASH_SIGNALS {
             install(signal, sigsegvHandler as *const () as usize, flags);
         }
@@ -225,7 +226,15 @@ pub struct CrashInfo {
     /// Registers in the order in which the report shows them; empty if unknown.
     pub registers: &'static [(&'static str, usize)],
     values: [u64; 32],
+    /// The report of this crash has crashed itself in its stack trace: what comes before that is
+    /// written, and the trace is not to be tried again.
+    pub resumed: bool,
 }
+
+/// The crash that is reported.
+static CRASH: OnceLock<CrashInfo> = OnceLock::new();
+/// The number of crashes so far, those within the report included.
+static CRASHES: AtomicUsize = AtomicUsize::new(0);
 
 impl CrashInfo {
     /// Returns the value of an entry of [`CrashInfo::registers`].
@@ -328,7 +337,24 @@ extern "C" fn sigsegvHandler(
     };
     let Context { eip: eipPlace, sp, registers, values } = context(uc);
     let eip = eipPlace.as_ref().map_or(0, |eip| **eip);
-    let report = CrashInfo { signal: sig, si_code, address, pid, uid, eip, sp, registers, values };
+    // The report may crash itself: a stack that was overwritten leads whoever follows it anywhere.
+    // Then it goes on behind the stack trace, for the crash that it is about. If that crashes as
+    // well, the process ends.
+    let crashes = CRASHES.fetch_add(1, SeqCst);
+    let resumed = crashes > 0;
+    let report =
+        CrashInfo { signal: sig, si_code, address, pid, uid, eip, sp, registers, values, resumed };
+    if resumed {
+        let first = CRASH.get().unwrap_or(&report);
+        if crashes == 1
+            && let Some(hooks) = HOOKS.get()
+        {
+            (hooks.crashReport)(&CrashInfo { resumed, ..*first });
+        }
+        die_by_signal(first.signal);
+        return;
+    }
+    let report = CRASH.get_or_init(|| report);
 
     // A call to an address where there is no code: walking the stack would fault at that address
     // again, so for the time of the report the code was elsewhere.
@@ -337,7 +363,7 @@ extern "C" fn sigsegvHandler(
         **place = invalidFunctionWasCalled as *const () as usize;
     }
     if let Some(hooks) = HOOKS.get() {
-        (hooks.crashReport)(&report);
+        (hooks.crashReport)(report);
     }
     if let Some(place) = eipPlace {
         *place = eip;
@@ -488,13 +514,18 @@ mod tests {
 
     /// Runs `body` in a child and returns how it ended and what it wrote to its standard output.
     fn in_forked_child(body: fn()) -> (ChildExit, String) {
+        in_forked_child_with(TEST_HOOKS, body)
+    }
+
+    /// Runs `body` in a child whose handlers call these hooks.
+    fn in_forked_child_with(hooks: SignalHooks, body: fn()) -> (ChildExit, String) {
         let _forks = forks();
         let (r, w) = pipe().unwrap();
         let Fork::Parent(pid) = fork().unwrap() else {
             let _ = file::dup2(w, 1);
             // Sockets of other tests would stay open as long as this child lives.
             (3..1024).for_each(socket::close);
-            setupSignalHandlers(TEST_HOOKS, true);
+            setupSignalHandlers(hooks, true);
             setupChildSignalHandlers();
             ignore_hup_and_pipe();
             // Another test may load something just now.
@@ -587,6 +618,58 @@ mod tests {
         });
         assert_eq!(exit.bysignal, libc::SIGSEGV);
         assert!(said.starts_with("crash 11"), "{said}");
+    }
+
+    fn crash_at(address: usize) {
+        // SAFETY: none: this is the crash.
+        unsafe { ptr::without_provenance_mut::<u8>(address).write_volatile(1) };
+    }
+
+    #[test]
+    fn a_report_that_crashes_goes_on_behind_its_trace() {
+        let trace = |info: &CrashInfo| {
+            if !info.resumed {
+                say(b"trace,");
+                crash_at(0x20);
+            }
+            say(format!("rest of {} at {:x}", info.signal, info.address).as_bytes());
+        };
+        let hooks = SignalHooks { crashReport: trace, ..TEST_HOOKS };
+        let (exit, said) = in_forked_child_with(hooks, || crash_at(0x10));
+        assert_eq!((exit.bysignal, said.as_str()), (libc::SIGSEGV, "trace,rest of 11 at 10"));
+
+        let always = |info: &CrashInfo| {
+            say(if info.resumed { b"again," } else { b"once," });
+            crash_at(0x20);
+        };
+        let hooks = SignalHooks { crashReport: always, ..TEST_HOOKS };
+        let (exit, said) = in_forked_child_with(hooks, || std::process::abort());
+        assert_eq!((exit.bysignal, said.as_str()), (libc::SIGABRT, "once,again,"));
+    }
+
+    /// The stack pointer leads nowhere (CVE-2022-3647 and its kind).
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn a_crash_without_a_stack_is_reported() {
+        let hooks = SignalHooks {
+            crashReport: |info| {
+                if !info.resumed {
+                    write_backtrace(1, 0);
+                }
+                let mut top = [0; 16];
+                let read = read_memory(info.sp, &mut top);
+                say(format!("\n{read} bytes at {:x}", info.sp).as_bytes());
+            },
+            ..TEST_HOOKS
+        };
+        let (exit, said) = in_forked_child_with(hooks, || {
+            // SAFETY: none: this is the crash.
+            unsafe {
+                std::arch::asm!("mov rsp, 0x1000", "mov byte ptr [0x10], 1", options(noreturn))
+            };
+        });
+        assert_eq!(exit.bysignal, libc::SIGSEGV);
+        assert!(said.ends_with("\n0 bytes at 1000"), "{said}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ pub enum How {
     Exact,
     /// The items in any order: they come out of a hash table.
     Unordered,
-    /// The same, in pairs where RESP2 has them flat.
+    /// The items in any order, but in pairs, which RESP2 has flat.
     Pairs,
     /// An integer that depends on the clock may differ by so much.
     Near(i64),

@@ -378,7 +378,7 @@ impl TestServer {
         TestServer::start_in(Folder::new(), binary, args)
     }
 
-    /// The same in a folder that may hold a dump.rdb already.
+    /// Starts any redis-server in a folder that may hold a dump.rdb already.
     #[track_caller]
     pub fn start_in(dir: Folder, binary: impl AsRef<Path>, args: &[&str]) -> TestServer {
         let mut server = TestServer {
@@ -483,7 +483,7 @@ impl TestServer {
             .unwrap_or_default()
     }
 
-    /// The same as a number; -1 if it is none.
+    /// A field of INFO as a number; -1 if it is none.
     pub fn info_i64(&self, field: &str) -> i64 {
         self.info(field).parse().unwrap_or(-1)
     }
@@ -572,7 +572,7 @@ impl TestServer {
         self.start_again_with(&[]);
     }
 
-    /// The same, with further arguments for this time.
+    /// Starts it again after it ended, with further arguments for this time.
     #[track_caller]
     pub fn start_again_with(&mut self, more: &[&str]) {
         let taken = "Address already in use";
