@@ -765,7 +765,9 @@ fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         // This directive has two names and is shown once: by the old name if the pattern matches
         // it.
         let name = if name == "replicaof" && matches("slaveof") { "slaveof" } else { name };
-        if matches(name) {
+        // As in the C, this one alone has to be asked for in lower case.
+        let nocase = name != "oom-score-adj-values";
+        if stringmatchlen(&argv[2], name.as_bytes(), nocase) {
             found.push((name, value));
         }
     }

@@ -357,6 +357,9 @@ fn config_get_and_set() {
     assert!(all.array().len() > 150, "{} parameters", all.array().len() / 2);
     assert_eq!(c.ask("CONFIG GET nosuch"), "[]");
     assert_eq!(c.ask("CONFIG GET MAXMEM?RY"), "[maxmemory 0]");
+    // The letters count for one directive.
+    assert_eq!(c.ask("CONFIG GET oom-score-adj-VALUES"), "[]");
+    assert_eq!(c.ask("CONFIG GET oom-score-adj-val*"), "[oom-score-adj-values 0 200 800]");
     for (set, name, want) in [
         ("maxmemory 1gb", "maxmemory", "1073741824"),
         ("maxmemory 1000kb", "maxmemory", "1024000"),
