@@ -267,6 +267,31 @@ fn garbage() {
     }
 }
 
+/// Typed code that fails, at the first line of the script as anywhere, leaves the script where it
+/// stands.
+#[test]
+fn typed_code_that_fails() {
+    let server = TestServer::start(&[]);
+    let script = b"local x = 1\nlocal y = 2 x = 3\nreturn x + y";
+    for mode in ["YES", "SYNC"] {
+        let (mut session, _) = Session::start(&server, mode, script, &["0"]);
+        for (command, says) in [
+            ("e )", "<error> ldb_eval:1: unexpected symbol near ')'"),
+            ("t", "In top level:\n-> 1   local x = 1"),
+            ("s", "* Stopped at 2, stop reason = step over\n-> 2   local y = 2 x = 3"),
+            ("e error (1", "<error> ldb_eval:1: ')' expected near '<eof>'"),
+            ("t", "In top level:\n-> 2   local y = 2 x = 3"),
+            ("s", "* Stopped at 3, stop reason = step over\n-> 3   return x + y"),
+            ("e error('x')", "<error> ldb_eval:1: x"),
+            ("t", "In top level:\n-> 3   return x + y"),
+            ("c", "<endsession>"),
+        ] {
+            assert_eq!(session.ask(command), says, "{mode}: {command}");
+        }
+        assert_eq!(session.reply(), "5");
+    }
+}
+
 /// Code that is typed can take neither time nor memory without end.
 #[test]
 fn typed_code_is_bounded() {

@@ -102,6 +102,9 @@ pub fn luaD_callhook<H>(
     let top = L.th.top;
     let n = L.th.ci.len() - 1;
     let ci_top = L.th.ci[n].top;
+    // A call that fails within the hook goes back to what the frame has, not to `savedpc`.
+    // C: `currentpc` saves it, so it is there in hooks that ask where they are.
+    L.th.ci[n].savedpc = L.th.savedpc;
     let mut ar = lua_Debug { event, currentline: line, ..lua_Debug::default() };
     ar.i_ci = if event == LUA_HOOKTAILRET { 0 } else { n };
     luaD_checkstack(L, LUA_MINSTACK);

@@ -61,7 +61,9 @@ fn traceexec<H>(L: &mut lua_State<H>, host: &mut H, pc: usize) -> LuaResult<()> 
         let npc = pc - 1;
         let newline = cl.p.lineinfo[npc];
         // A function entered, a jump back, or another line.
-        if npc == 0 || pc <= oldpc || newline != cl.p.lineinfo[oldpc.wrapping_sub(1)] {
+        // C: before the first instruction there is none; it looks at the line of what lies there.
+        let oldline = oldpc.checked_sub(1).map(|oldpc| cl.p.lineinfo[oldpc]);
+        if npc == 0 || pc <= oldpc || oldline != Some(newline) {
             luaD_callhook(L, host, LUA_HOOKLINE, newline)?;
         }
     }

@@ -215,6 +215,33 @@ fn line_hook_sees_lines() {
     });
 }
 
+fn failing_hook(L: &mut L, host: &mut Host, ar: &mut lua_Debug) -> LuaResult<()> {
+    assert_ne!(luaL_loadbuffer(L, host, b"no program", b"@hook"), LUA_OK);
+    lua_pop(L, 1);
+    // The place in the function around the hook is what it was.
+    let mut here = lua_Debug::default();
+    assert!(lua_getstack(L, 0, &mut here) && lua_getinfo(L, "l", &mut here));
+    assert_eq!(here.currentline, ar.currentline);
+    host.lines.push(ar.currentline);
+    Ok(())
+}
+
+/// What fails within a hook leaves the function around it where it was, from its first line on.
+#[test]
+fn a_hook_whose_calls_fail() {
+    both(|L, host| {
+        let source =
+            "local a = 1 a = 2\nlocal function f() local b = 1 b = 2\n return b end\nreturn f()\n";
+        assert_eq!(luaL_loadbuffer(L, host, source.as_bytes(), b"@test"), LUA_OK);
+        host.lines.clear();
+        lua_sethook(L, Some(failing_hook), LUA_MASKLINE, 0);
+        assert_eq!(lua_pcall(L, host, 0, 1, 0), LUA_OK);
+        lua_sethook(L, None, 0, 0);
+        assert_eq!(host.lines, [1, 3, 4, 2, 3]);
+        lua_pop(L, 1);
+    });
+}
+
 /// Finalizers run once, and what they revive stays; an error in one is raised.
 #[test]
 fn finalizers() {
