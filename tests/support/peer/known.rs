@@ -42,7 +42,10 @@ const CONTAINERS: &[&[u8]] = &[
 fn reads_half_a_stream(argv: &Argv) -> bool {
     let is = |arg: &Vec<u8>, word: &[u8]| arg.eq_ignore_ascii_case(word);
     (is(&argv[0], b"XREAD") || is(&argv[0], b"XREADGROUP"))
-        && argv.iter().position(|a| is(a, b"STREAMS")).is_some_and(|at| (argv.len() - at) % 2 == 0)
+        && argv
+            .iter()
+            .position(|a| is(a, b"STREAMS"))
+            .is_some_and(|at| (argv.len() - at).is_multiple_of(2))
 }
 
 impl Known {
