@@ -257,6 +257,49 @@ fn a_limit_below_the_backlog() {
     assert_eq!(master.log_count("is below repl-backlog-size, 31457280 bytes"), 1);
 }
 
+/// The lines of an event in a server's trace.
+fn traced(server: &TestServer, event: &str) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(server.dir.path("trace")).unwrap_or_default();
+    let whole = text.lines().filter_map(|line| serde_json::from_str(line).ok());
+    whole.filter(|line: &serde_json::Value| line["ev"] == event).collect()
+}
+
+/// A link that is cut while nothing but PINGs was sent goes on: they are bytes of the stream, and
+/// both sides count them.
+#[test]
+fn pings_are_bytes_of_the_stream() {
+    let master = TestServer::start(&["--trace-file", "trace", "--repl-ping-replica-period", "1"]);
+    let replica = TestServer::start(&[]).replica_of(&master);
+    let before = replica.info_i64("slave_repl_offset");
+    wait_for("two PINGs", || replica.info_i64("slave_repl_offset") >= before + 28);
+    let decided = traced(&master, "decision").len();
+    assert_eq!(master.cmd(&["CLIENT", "KILL", "TYPE", "replica"]).int(), 1);
+    wait_for("a decision", || traced(&master, "decision").len() > decided);
+    let decision = &traced(&master, "decision")[decided];
+    assert_eq!(decision["event"], "partial", "the replica is ahead of the master: {decision}");
+    replica.wait_for_link();
+}
+
+/// What waits in the stream for a replica counts against its limit, though it is stored once for
+/// all of them. One that does not read is let go, and the trace says why.
+#[test]
+fn a_replica_that_does_not_read_is_let_go() {
+    let limit = ["--client-output-buffer-limit", "replica", "8mb", "0", "0"];
+    let master = TestServer::start(&[&limit[..], &["--trace-file", "trace"]].concat());
+    let replica = TestServer::start(&[]).replica_of(&master);
+    replica.signal("STOP");
+    // The sockets of both sides take some of it.
+    let value = vec![b'x'; 1 << 20];
+    let sent = (1..=40).find(|_| {
+        master.cmd(&[b"SET", b"k".as_slice(), &value]);
+        master.info("connected_slaves") == "0"
+    });
+    assert!(sent.is_some(), "40 MB wait for a replica whose limit is 8 MB");
+    let closed = traced(&master, "link_closed");
+    assert_eq!(closed[0]["reason"], "the output buffer limit of replicas", "{}", closed[0]);
+    replica.signal("CONT");
+}
+
 /// The prescription works: with the size that the history names, the same absence costs a partial
 /// resync.
 #[test]
