@@ -187,7 +187,7 @@ pub fn draw(model: &Model, title: &str, template: &str, id: &str) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,
-        "<svg class=\"lanes\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"group\" aria-labelledby=\"{id}-title {id}-desc\">"
+        "<svg class=\"lanes\" xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" role=\"group\" aria-labelledby=\"{id}-title\" aria-describedby=\"{id}-desc\">"
     );
     let _ = writeln!(out, "<title id=\"{id}-title\">{}</title>", escape(title));
     let desc = describe(model, &servers, end - start);

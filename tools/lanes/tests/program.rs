@@ -52,6 +52,38 @@ fn after_the_fact() {
     assert!(!Command::new(LANES).output().unwrap().status.success(), "there is nothing to draw");
 }
 
+/// A page that follows a trace, as it is in a browser: names for those who don't see it, the line on
+/// hovering, the function on a click, and what is new without being asked.
+#[test]
+fn live_in_a_browser() {
+    let folder = Folder::new("browser");
+    let (trace, page) = (folder.0.join("trace"), folder.0.join("lanes.html"));
+    let function = "replication.replicationUnsetMaster.html";
+    fs::write(folder.0.join(function), "<h1>replicationUnsetMaster</h1>").unwrap();
+    let start =
+        "\"ev\":\"start\",\"port\":7000,\"role\":\"master\",\"repl_state\":\"REPL_STATE_NONE\"";
+    fs::write(&trace, line(1, start) + &line(2, "\"ev\":\"role\",\"to\":\"replica\"")).unwrap();
+    let mut lanes = Command::new(LANES)
+        .args(["--follow", "--title", "A title", "--source", "{module}.{fn}.html", "-o"])
+        .args([&page, &trace])
+        .spawn()
+        .unwrap();
+    let since = Instant::now();
+    while !page.exists() {
+        assert!(since.elapsed() < Duration::from_secs(120), "no page");
+        sleep(Duration::from_millis(20));
+    }
+    let run = Command::new("/usr/bin/python3")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser.py"))
+        .args([&page, &trace])
+        .output()
+        .expect("python3 runs: tests/run installs what the tests need");
+    lanes.kill().unwrap();
+    lanes.wait().unwrap();
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "{}\n{errors}", String::from_utf8_lossy(&run.stdout));
+}
+
 #[test]
 fn live() {
     let folder = Folder::new("live");
