@@ -759,7 +759,8 @@ fn facts(c: &CFile, count: &Count) -> Vec<String> {
     if count.listed > 0 {
         facts.push(format!("{} of {} functions are here", count.paired, count.listed));
         if count.explained > 0 {
-            facts.push(format!("{} are absent, with the reason", count.explained));
+            let are = if count.explained == 1 { "is" } else { "are" };
+            facts.push(format!("{} {are} absent, with the reason", count.explained));
         }
     }
     if c.has_text {

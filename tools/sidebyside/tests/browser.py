@@ -33,7 +33,7 @@ const ground = (e) => {
   return [255, 255, 255, 255];
 };
 const low = {};
-for (const e of document.querySelectorAll('.l i, .l a, h2, .loc, .note, .where b, header.page p, th, td a, .lead, .soft, .change')) {
+for (const e of document.querySelectorAll('.l i, .l a, h2, .loc, .note, .called, .called a, .where b, header.page p, th, td a, .lead, .soft, .change')) {
   if (!e.textContent.trim() || e.getBoundingClientRect().height === 0) continue;
   const a = light(pixel(getComputedStyle(e).color)), b = light(ground(e));
   const ratio = (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
