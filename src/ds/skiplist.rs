@@ -115,24 +115,72 @@ struct Path {
     next: u32,
 }
 
-/// Tells whether `a < b`; without a call where the first eight bytes decide, or where both are as
-/// long and short.
-#[inline]
-fn is_less(a: &[u8], b: &[u8]) -> bool {
-    if let (Some(first_a), Some(first_b)) = (a.first_chunk::<8>(), b.first_chunk::<8>()) {
-        let (first_a, first_b) = (u64::from_be_bytes(*first_a), u64::from_be_bytes(*first_b));
-        if first_a != first_b {
-            return first_a < first_b;
-        }
-        // The last eight bytes may overlap with the first, which are equal.
-        if a.len() == b.len()
-            && a.len() <= 16
-            && let (Some(last_a), Some(last_b)) = (a.last_chunk::<8>(), b.last_chunk::<8>())
-        {
-            return u64::from_be_bytes(*last_a) < u64::from_be_bytes(*last_b);
+/// A member to be compared with many: its first bytes are words already.
+struct Sought<'a> {
+    score: f64,
+    ele: &'a [u8],
+    words: [u64; 3],
+}
+
+/// Returns the bytes of a node as words that are ordered as the bytes are. The last two overlap:
+/// that changes nothing where all before is equal.
+#[inline(always)]
+fn words(bytes: &[u8; INLINE]) -> [u64; 3] {
+    let word = |at: usize| {
+        let mut word = [0; 8];
+        word.copy_from_slice(&bytes[at..at + 8]);
+        u64::from_be_bytes(word)
+    };
+    [word(0), word(8), word(INLINE - 8)]
+}
+
+impl<'a> Sought<'a> {
+    #[inline]
+    fn new(score: f64, ele: &'a [u8]) -> Self {
+        let mut bytes = [0; INLINE];
+        let n = ele.len().min(INLINE);
+        bytes[..n].copy_from_slice(&ele[..n]);
+        Sought { score, ele, words: words(&bytes) }
+    }
+
+    /// Tells whether `member < self.ele`.
+    #[inline(always)]
+    fn is_behind(&self, member: &Member) -> bool {
+        match member {
+            Member::Inline { len, bytes } => {
+                for (word, sought) in words(bytes).iter().zip(&self.words) {
+                    if word != sought {
+                        return word < sought;
+                    }
+                }
+                // One is the start of the other, or the zeros behind it were taken for bytes of
+                // it: in both cases the shorter one is less.
+                usize::from(*len) < self.ele.len()
+            }
+            Member::Heap(bytes) => **bytes < *self.ele,
         }
     }
-    a < b
+}
+
+/// What a search goes past: told the rank of a node, counted from 1, its score, and where it is.
+///
+/// A trait beside closures, because a method can be asked to be in line.
+trait Before {
+    fn before(&self, zsl: &Zskiplist, rank: u32, score: f64, at: Place) -> bool;
+}
+
+impl<F: Fn(u32, f64, Place) -> bool> Before for F {
+    #[inline(always)]
+    fn before(&self, _: &Zskiplist, rank: u32, score: f64, at: Place) -> bool {
+        self(rank, score, at)
+    }
+}
+
+impl Before for Sought<'_> {
+    #[inline(always)]
+    fn before(&self, zsl: &Zskiplist, _: u32, score: f64, at: Place) -> bool {
+        score < self.score || (score == self.score && self.is_behind(zsl.ele_at(at)))
+    }
 }
 
 /// The node that a search compares with, by its tower or by its index.
@@ -217,18 +265,23 @@ impl Zskiplist {
         self.towers.defrag(moves);
     }
 
-    #[inline]
-    fn member_at(&self, place: Place) -> &[u8] {
-        match place {
-            Place::Tower(t) => self.member(self.towers[t].tower),
-            Place::Node(idx) => self.member(idx),
-        }
+    #[inline(always)]
+    fn ele_at(&self, place: Place) -> &Member {
+        let idx = match place {
+            Place::Tower(t) => self.towers[t].tower,
+            Place::Node(idx) => idx,
+        };
+        &self.nodes[idx].ele
     }
 
-    /// Goes down the list past all nodes for which `before` returns true. It gets
-    /// the rank of a node, counted from 1, its score, and where it is.
     #[inline]
-    fn descend(&self, before: impl Fn(u32, f64, Place) -> bool) -> Path {
+    fn member_at(&self, place: Place) -> &[u8] {
+        self.ele_at(place).as_slice()
+    }
+
+    /// Goes down the list past all nodes that are before what is sought.
+    #[inline]
+    fn descend(&self, sought: impl Before) -> Path {
         let mut path = Path {
             tower: [HEADER; ZSKIPLIST_MAXLEVEL],
             rank: [0; ZSKIPLIST_MAXLEVEL],
@@ -237,11 +290,19 @@ impl Zskiplist {
         };
         let mut x = HEADER;
         let mut rank = 0;
+        // The tower at which the search left the level above, or NIL at that level's end. A link
+        // that leads there again is known not to be before; and the end of a level comes no sooner
+        // than the tower does.
+        let mut stop = NIL;
         for i in (1..self.level).rev() {
             loop {
                 let link = self.towers[x - i as u32];
-                let to = Place::Tower(link.tower);
-                if link.tower == NIL || !before(rank + link.span, link.score, to) {
+                if link.tower == stop {
+                    break;
+                }
+                let at = Place::Tower(link.tower);
+                if !sought.before(self, rank + link.span, link.score, at) {
+                    stop = link.tower;
                     break;
                 }
                 rank += link.span;
@@ -256,7 +317,7 @@ impl Zskiplist {
         }
         while path.next != NIL {
             let n = &self.nodes[path.next];
-            if !before(rank + 1, n.score, Place::Node(path.next)) {
+            if !sought.before(self, rank + 1, n.score, Place::Node(path.next)) {
                 break;
             }
             rank += 1;
@@ -269,7 +330,7 @@ impl Zskiplist {
 
     /// Returns the place of an element, present or not.
     fn locate(&self, score: f64, ele: &[u8]) -> Path {
-        self.descend(|_, s, at| s < score || (s == score && is_less(self.member_at(at), ele)))
+        self.descend(Sought::new(score, ele))
     }
 
     /// Returns the path to a node that is in the list.
@@ -279,17 +340,18 @@ impl Zskiplist {
         path
     }
 
-    fn level_of(&self, idx: u32) -> usize {
-        match self.nodes[idx].tower {
+    #[inline]
+    fn level_of_tower(&self, tower: u32) -> usize {
+        match tower {
             NIL => 1,
             t => self.towers[t].span as usize,
         }
     }
 
     /// Links node `idx`, which has its score and tower, into the place `path` describes.
-    fn link(&mut self, idx: u32, mut path: Path) {
+    fn link(&mut self, idx: u32, path: &mut Path) {
         let Node { score, tower, .. } = self.nodes[idx];
-        let level = self.level_of(idx);
+        let level = self.level_of_tower(tower);
         if level > self.level {
             for i in self.level..level {
                 path.rank[i] = 0;
@@ -312,10 +374,16 @@ impl Zskiplist {
         for i in level..self.level {
             self.towers[path.tower[i] - i as u32].span += 1;
         }
-        self.nodes[idx].forward = path.next;
-        self.nodes[idx].backward = path.node;
-        self.join(path.node, idx);
-        self.join(idx, path.next);
+        let node = &mut self.nodes[idx];
+        (node.forward, node.backward) = (path.next, path.node);
+        match path.node {
+            NIL => self.head = idx,
+            before => self.nodes[before].forward = idx,
+        }
+        match path.next {
+            NIL => self.tail = idx,
+            after => self.nodes[after].backward = idx,
+        }
         self.length += 1;
     }
 
@@ -493,10 +561,10 @@ pub fn zslRandomLevel(zsl: &mut Zskiplist) -> usize {
 /// When `score` is not a number.
 pub fn zslInsert(zsl: &mut Zskiplist, score: f64, ele: &[u8]) -> u32 {
     assert!(!score.is_nan());
-    let path = zsl.locate(score, ele);
+    let mut path = zsl.locate(score, ele);
     let level = zslRandomLevel(zsl);
     let idx = zsl.zslCreateNode(level, score, ele);
-    zsl.link(idx, path);
+    zsl.link(idx, &mut path);
     idx
 }
 
@@ -561,7 +629,7 @@ pub fn zslUpdateScore(zsl: &mut Zskiplist, idx: u32, newscore: f64) {
         && (forward == NIL || zsl.score(forward) > newscore)
     {
         zsl.nodes[idx].score = newscore;
-        for i in 1..zsl.level_of(idx) {
+        for i in 1..zsl.level_of_tower(tower) {
             let link = &mut zsl.towers[path.tower[i] - i as u32];
             debug_assert!(link.tower == tower);
             link.score = newscore;
@@ -572,8 +640,8 @@ pub fn zslUpdateScore(zsl: &mut Zskiplist, idx: u32, newscore: f64) {
     // Elsewhere the node moves, with its tower: a level drawn once is as random at the new place.
     zsl.zslDeleteNode(idx, &path);
     zsl.nodes[idx].score = newscore;
-    let path = zsl.locate(newscore, zsl.member(idx));
-    zsl.link(idx, path);
+    let mut path = zsl.locate(newscore, zsl.member(idx));
+    zsl.link(idx, &mut path);
 }
 
 /// A range of scores; `minex` and `maxex` leave the border out.
@@ -898,11 +966,12 @@ mod tests {
         let mut member = |head: usize| -> Vec<u8> {
             let rest = rng.below(12);
             let rest = (0..rest).map(|_| [0, b'a', b'b', 0xff][rng.below(4) as usize]);
-            [b"aaaaaaaaaaaaaaaa"[..head].to_vec(), rest.collect()].concat()
+            [vec![b'a'; head], rest.collect()].concat()
         };
         for i in 0..20_000 {
-            let (a, b) = (member(i % 17), member(i % 17));
-            assert_eq!(is_less(&a, &b), a < b, "{a:?} {b:?}");
+            let (a, b) = (member(i % 25), member(i % 25));
+            let less = Sought::new(0.0, &b).is_behind(&Member::new(&a));
+            assert_eq!(less, a < b, "{a:?} {b:?}");
         }
     }
 
@@ -947,7 +1016,8 @@ mod tests {
                 t = link.tower;
             }
         }
-        let slots: usize = order.iter().map(|&i| zsl.level_of(i)).filter(|&l| l > 1).sum();
+        let slots: usize =
+            order.iter().map(|&i| zsl.level_of_tower(zsl.nodes[i].tower)).filter(|&l| l > 1).sum();
         assert_eq!(slots + 32 + zsl.free_slots as usize, zsl.towers.len() as usize);
         let mut free = 0;
         let mut x = zsl.free;
