@@ -75,6 +75,12 @@ impl<'a> Args<'a> {
         self.ranges.len()
     }
 
+    /// Returns the length of the buffer that holds the command, and perhaps others.
+    #[inline]
+    pub fn buffer_len(&self) -> usize {
+        self.buf.len()
+    }
+
     /// Returns argument `i`, for as long as the buffer lives. Panics if there is none, as indexing
     /// does.
     #[inline]

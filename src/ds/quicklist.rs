@@ -700,31 +700,38 @@ pub fn _quicklistNodeSizeMeetsOptimizationRequirement(sz: usize, fill: i32) -> b
     fill < 0 && optimization_level.get((-fill) as usize - 1).is_some_and(|&limit| sz <= limit)
 }
 
+/// Tells whether a node of `node_sz` bytes and `count` elements stays within its limits with another
+/// element of `sz` bytes.
+#[inline(always)]
+fn node_allows_insert(node_sz: usize, count: u32, fill: i16, sz: usize) -> bool {
+    let fill = i32::from(fill);
+    // The header of the entry. It may take less: an integer is stored shorter than it is written.
+    let header = match sz {
+        0..64 => 2,
+        64..254 => 3,
+        254..16384 => 7,
+        _ => 10,
+    };
+    let new_sz = node_sz + sz + header;
+    if _quicklistNodeSizeMeetsOptimizationRequirement(new_sz, fill) {
+        true
+    } else if new_sz > SIZE_SAFETY_LIMIT {
+        false
+    } else {
+        (count as i32) < fill
+    }
+}
+
 impl Quicklist {
     /// Tells whether this node stays within its limits with another element of `sz` bytes.
-    #[inline(always)]
     fn _quicklistNodeAllowInsert(&self, id: u32, sz: usize) -> bool {
-        let (node_sz, count, fill) = match &self.0 {
-            _ if id == NIL => return false,
-            Nodes::One { zl, count, fill, .. } => (zl.len(), *count, *fill),
-            Nodes::Many(many) => (many.nodes[id].sz as usize, many.nodes[id].count, many.fill),
-        };
-        let fill = i32::from(fill);
-        // The header of the entry. It may take less: an integer is stored shorter than it is
-        // written.
-        let prevlen = if sz < 254 { 1 } else { 5 };
-        let encoding = match sz {
-            0..64 => 1,
-            64..16384 => 2,
-            _ => 5,
-        };
-        let new_sz = node_sz + sz + prevlen + encoding;
-        if _quicklistNodeSizeMeetsOptimizationRequirement(new_sz, fill) {
-            true
-        } else if new_sz > SIZE_SAFETY_LIMIT {
-            false
-        } else {
-            (count as i32) < fill
+        match &self.0 {
+            _ if id == NIL => false,
+            Nodes::One { zl, count, fill, .. } => node_allows_insert(zl.len(), *count, *fill, sz),
+            Nodes::Many(many) => {
+                let node = &many.nodes[id];
+                node_allows_insert(node.sz as usize, node.count, many.fill, sz)
+            }
         }
     }
 
@@ -749,6 +756,37 @@ impl Quicklist {
 /// Adds a value at the head, or at the tail. True if that took a new node.
 #[inline]
 fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
+    let place = if at_head { ZIPLIST_HEAD } else { ZIPLIST_TAIL };
+    // Most often the node at this end has room, and is not compressed.
+    match &mut ql.0 {
+        Nodes::One { zl, count, fill, .. } => {
+            if !zl.is_none() && node_allows_insert(zl.len(), *count, *fill, value.len()) {
+                ziplistPush(zl, value, place);
+                *count += 1;
+                return false;
+            }
+        }
+        Nodes::Many(many) => {
+            let end = if at_head { many.head } else { many.tail };
+            let QuicklistNode { zl, sz, count, .. } = &mut many.nodes[end];
+            if let Content::Raw(zl, _) = zl
+                && node_allows_insert(*sz as usize, *count, many.fill, value.len())
+            {
+                ziplistPush(zl, value, place);
+                *sz = zl.len() as u32;
+                *count += 1;
+                many.count += 1;
+                return false;
+            }
+        }
+    }
+    push_to_other(ql, value, at_head)
+}
+
+/// Does what [`push`] does where that is more than a push to a ziplist: a new node, or one that is
+/// compressed.
+#[inline(never)]
+fn push_to_other(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
     let (end, place) = if at_head { (ql.head(), ZIPLIST_HEAD) } else { (ql.tail(), ZIPLIST_TAIL) };
     if !ql._quicklistNodeAllowInsert(end, value.len()) {
         let node = ql.node_of(value);
@@ -763,11 +801,13 @@ fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
 }
 
 /// Adds a value before the first. True if that took a new node.
+#[inline]
 pub fn quicklistPushHead(ql: &mut Quicklist, value: &[u8]) -> bool {
     push(ql, value, true)
 }
 
 /// Adds a value behind the last. True if that took a new node.
+#[inline]
 pub fn quicklistPushTail(ql: &mut Quicklist, value: &[u8]) -> bool {
     push(ql, value, false)
 }
@@ -1225,6 +1265,8 @@ pub struct QuicklistReader<'a> {
     current: u32,
     /// The ziplist of the current node; empty if that is in the buffer.
     zl: &'a [u8],
+    /// Forward, the place behind the value returned last; backwards, of that value. `None`: none of
+    /// the current node was returned yet.
     zi: Option<usize>,
     offset: i64,
     direction: i32,
@@ -1243,7 +1285,7 @@ impl QuicklistReader<'_> {
     pub fn read(&mut self) -> Option<ZiplistEntry<'_>> {
         let forward = self.direction == AL_START_HEAD;
         while self.current != NIL {
-            self.zi = match self.zi {
+            let zi = match self.zi {
                 None => {
                     let node = self.ql.node(self.current);
                     self.zl = node.zl();
@@ -1253,11 +1295,17 @@ impl QuicklistReader<'_> {
                     // No node is empty, and this is a place that its count knows.
                     Some(assert_some!(ziplistIndex(self.bytes(), self.offset)))
                 }
-                Some(zi) if forward => ziplistNext(self.bytes(), zi),
+                Some(zi) if forward => (!ziplist_is_end(self.bytes(), zi)).then_some(zi),
                 Some(zi) => ziplistPrev(self.bytes(), zi),
             };
-            if let Some(zi) = self.zi {
-                return ziplistGet(self.bytes(), zi);
+            self.zi = zi;
+            if let Some(zi) = zi {
+                let zl: &[u8] = if self.zl.is_empty() { &self.buffer } else { self.zl };
+                let (value, next) = ziplist_get_next(zl, zi)?;
+                if forward {
+                    self.zi = Some(next);
+                }
+                return Some(value);
             }
             (self.current, self.offset) = if forward {
                 (self.ql.next(self.current), 0)

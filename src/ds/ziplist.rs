@@ -27,6 +27,7 @@ use super::listpack::lpStringToInt64;
 use super::redisassert::assert_some;
 use crate::sys::bytes::SelfSized;
 use crate::sys::defrag::Defrag;
+use crate::sys::mem::copy_short_slice;
 use std::io::Write;
 use std::ops::Deref;
 
@@ -326,18 +327,24 @@ fn zipStorePrevEntryLength(p: &mut [u8], len: usize) -> usize {
     zipStorePrevEntryLengthLarge(p, len)
 }
 
-/// Returns how many bytes the prevlen field of an entry grows by when the entry before becomes
-/// `len` bytes long: -4, 0 or 4.
+/// Returns how many bytes the prevlen field of an entry, `size` bytes now, grows by when the entry
+/// before becomes `len` bytes long: -4, 0 or 4.
 #[inline]
-fn zipPrevLenByteDiff(e: &ZlEntry, len: usize) -> isize {
-    zip_prev_entry_length_size(len) as isize - e.prevrawlensize as isize
+fn zipPrevLenByteDiff(size: usize, len: usize) -> isize {
+    zip_prev_entry_length_size(len) as isize - size as isize
+}
+
+/// Tells most strings from numbers, by how they begin.
+#[inline(always)]
+fn may_be_number(s: &[u8]) -> bool {
+    matches!(s.first(), Some(b'-' | b'0'..=b'9'))
 }
 
 /// Returns the integer that `entry` spells, and the narrowest encoding that holds it. `None`: it is
 /// stored as a string.
 #[inline]
 fn zipTryEncoding(entry: &[u8]) -> Option<(i64, u8)> {
-    if entry.len() >= 32 {
+    if entry.len() >= 32 || !may_be_number(entry) {
         return None;
     }
     let value = lpStringToInt64(entry)?;
@@ -385,15 +392,37 @@ fn zipEntry(zl: &[u8], p: usize) -> ZlEntry {
 
 /// Takes apart the entry at `p`. `None`: this is the end mark, or no entry that lies within the
 /// list, or, with `validate_prevlen`, the entry before it would not start within the list.
-#[inline]
+#[inline(always)]
 fn zipEntrySafe(zl: &[u8], p: usize, validate_prevlen: bool) -> Option<ZlEntry> {
+    // Most entries: a short string behind a short entry.
+    if let Some([prevlen, len @ ..ZIP_STR_14B, behind @ ..]) = zl.get(p..)
+        && *prevlen < ZIP_BIG_PREVLEN
+        && usize::from(*len) < behind.len()
+        && p >= ZIPLIST_HEADER_SIZE
+        && !(validate_prevlen && usize::from(*prevlen) > p - ZIPLIST_HEADER_SIZE)
+    {
+        return Some(ZlEntry {
+            prevrawlensize: 1,
+            prevrawlen: usize::from(*prevlen),
+            lensize: 1,
+            len: usize::from(*len),
+            headersize: 2,
+            encoding: ZIP_STR_06B,
+        });
+    }
+    any_entry(zl, p, validate_prevlen)
+}
+
+/// Does what [`zipEntrySafe`] does, for any entry.
+#[inline(never)]
+fn any_entry(zl: &[u8], p: usize, validate_prevlen: bool) -> Option<ZlEntry> {
     // The entry may take all bytes up to the end mark.
     let room = zl.len().checked_sub(p + ZIPLIST_END_SIZE)?;
     if p < ZIPLIST_HEADER_SIZE {
         return None;
     }
 
-    // Most entries: a short string or an integer behind a short entry.
+    // Most other entries: an integer behind a short entry.
     let rest = &zl[p..];
     if let [prevlen, byte, ..] = *rest
         && prevlen < ZIP_BIG_PREVLEN
@@ -579,7 +608,7 @@ fn __ziplistDelete(zl: &mut Ziplist, first_p: usize, num: usize) {
         // Its prevlen becomes that of the first deleted one, and may change its size. There is
         // room: the deleted entries had a field of this size.
         let next = zipEntry(zl, p);
-        nextdiff = zipPrevLenByteDiff(&next, first.prevrawlen);
+        nextdiff = zipPrevLenByteDiff(next.prevrawlensize, first.prevrawlen);
         let start = p.wrapping_add_signed(-nextdiff);
         assert!(start >= first_p && start < zl.len() - ZIPLIST_END_SIZE);
 
@@ -611,14 +640,33 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
 
     // The size of the entry before: the next entry knows it, and at the end, the tail is asked for
     // its own.
-    let mut next = None;
-    let mut prevlen = 0;
-    if bytes[p] != ZIP_END {
-        let e = zipEntry(bytes, p);
-        prevlen = e.prevrawlen;
-        next = Some(e);
+    let has_next = bytes[p] != ZIP_END;
+    let (mut prevlen, mut next_prevlensize) = (0, 0);
+    if has_next {
+        prevlen = zip_prev_len(bytes, p);
+        next_prevlensize = if bytes[p] == ZIP_BIG_PREVLEN { 5 } else { 1 };
     } else if byte_at(bytes, tail) != ZIP_END {
         prevlen = zipRawEntryLengthSafe(bytes, tail);
+    }
+
+    // Most often it is a short string among short entries, and no field changes its size.
+    let reqlen = 2 + s.len();
+    if s.len() < 64
+        && prevlen < ZIP_BIG_PREVLEN as usize
+        && next_prevlensize < 5
+        && !may_be_number(s)
+    {
+        let (header, entries) = ziplist_make_room(zl, p, reqlen);
+        ziplist_set_tail_offset(header, if has_next { tail + reqlen } else { p });
+        ZIPLIST_INCR_LENGTH(header, 1);
+        if has_next {
+            entries[reqlen] = reqlen as u8;
+        }
+        let entry = &mut entries[..reqlen];
+        entry[0] = prevlen as u8;
+        entry[1] = ZIP_STR_06B | s.len() as u8;
+        copy_short_slice(&mut entry[2..], s);
+        return;
     }
 
     let (value, encoding, datalen) = zip_encode(s);
@@ -627,7 +675,7 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
 
     // The next entry's prevlen may have to grow, or could shrink. When the new entry is shorter
     // than what shrinking saves, the list would end up smaller than it was: then it keeps its size.
-    let mut nextdiff = next.map_or(0, |e| zipPrevLenByteDiff(&e, reqlen));
+    let mut nextdiff = if has_next { zipPrevLenByteDiff(next_prevlensize, reqlen) } else { 0 };
     let forcelarge = nextdiff == -4 && reqlen < 4;
     if forcelarge {
         nextdiff = 0;
@@ -635,19 +683,19 @@ fn __ziplistInsert(zl: &mut Ziplist, p: usize, s: &[u8]) {
 
     // The tail moves by the new entry, and by the change of the next one unless that is the tail
     // itself.
-    let new_tail = match next {
-        Some(e) if nextdiff != 0 && bytes[p + e.rawlen()] != ZIP_END => {
-            (tail + reqlen).saturating_add_signed(nextdiff)
-        }
-        Some(_) => tail + reqlen,
-        None => p,
+    let new_tail = if !has_next {
+        p
+    } else if nextdiff != 0 && bytes[p + zipRawEntryLengthSafe(bytes, p)] != ZIP_END {
+        (tail + reqlen).saturating_add_signed(nextdiff)
+    } else {
+        tail + reqlen
     };
 
     // Write the entry, and its size where the next one has it.
     let (header, entries) = ziplist_make_room(zl, p, reqlen.saturating_add_signed(nextdiff));
     ziplist_set_tail_offset(header, new_tail);
     ZIPLIST_INCR_LENGTH(header, 1);
-    if next.is_some() {
+    if has_next {
         if forcelarge {
             zipStorePrevEntryLengthLarge(&mut entries[reqlen..], reqlen);
         } else {
@@ -677,7 +725,7 @@ fn zip_encode(s: &[u8]) -> (i64, u8, usize) {
 #[inline]
 fn zip_store_data(p: &mut [u8], s: &[u8], value: i64, encoding: u8) {
     if ZIP_IS_STR(encoding) {
-        p.copy_from_slice(s);
+        copy_short_slice(p, s);
     } else {
         zipSaveInteger(p, value);
     }
@@ -824,6 +872,31 @@ pub fn ziplistGet(zl: &[u8], p: usize) -> Option<ZiplistEntry<'_>> {
     } else {
         ZiplistEntry::Int(zipLoadInteger(data, e.encoding))
     })
+}
+
+/// Returns the value of the entry at `p`, and where the next one starts, or the end mark is. `None`:
+/// `p` is the end mark.
+// C: `ziplistGet`, then `ziplistNext`, which take the entry apart once each.
+#[inline]
+pub fn ziplist_get_next(zl: &[u8], p: usize) -> Option<(ZiplistEntry<'_>, usize)> {
+    if byte_at(zl, p) == ZIP_END {
+        return None;
+    }
+    let e = zipEntry(zl, p);
+    let next = p + e.rawlen();
+    let data = &zl[p + e.headersize..next];
+    let value = if ZIP_IS_STR(e.encoding) {
+        ZiplistEntry::Str(data)
+    } else {
+        ZiplistEntry::Int(zipLoadInteger(data, e.encoding))
+    };
+    Some((value, next))
+}
+
+/// Tells whether the end mark is at `p`.
+#[inline]
+pub fn ziplist_is_end(zl: &[u8], p: usize) -> bool {
+    byte_at(zl, p) == ZIP_END
 }
 
 /// Inserts `s` before the entry at `p`, or at the end if `p` is the end mark. After it, `p` is

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)] // a length and bytes in one allocation are laid out by hand
 
 use crate::sys::defrag::Defrag;
-use crate::sys::mem::{prefetch, size_class};
+use crate::sys::mem::{move_short, prefetch, size_class};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
@@ -27,6 +27,9 @@ static EMPTY: u32 = (HEADER as u32).to_le();
 /// The spare room of the size class lies behind the bytes, or before them, or both: so a list that
 /// is pushed to, or popped from, at its head need not move for it. Where there is a gap in front,
 /// the allocation starts with a mark in place of the length, and the gap's size.
+///
+/// All bytes of an allocation are initialised when it is made, the spare ones too: so making room
+/// in it writes nothing, and what it uncovers is any bytes, but bytes.
 pub struct SelfSized {
     p: NonNull<u32>,
 }
@@ -109,19 +112,40 @@ impl SelfSized {
     pub fn resize(&mut self, len: usize) {
         let old = self.len();
         if len > old {
-            self.open(old, len - old);
+            self.open(old, len - old).1.fill(0);
         } else {
             self.close(len, old - len);
         }
     }
 
-    /// Makes room for `n` bytes at `at`, which is behind the length. They are zero. Returns the
-    /// bytes behind the length up to `at`, and those from there on.
+    /// Makes room for `n` bytes at `at`, which is behind the length. What is in them is open. Returns
+    /// the bytes behind the length up to `at`, and those from there on.
     ///
     /// # Panics
     /// When it gets longer than 4 GB.
-    #[inline]
+    #[inline(always)]
     pub fn open(&mut self, at: usize, n: usize) -> (&mut [u8], &mut [u8]) {
+        let (gap, len) = (self.gap(), self.len());
+        if at >= HEADER && at < len / 2 && gap >= n.saturating_add(GAP_MIN) {
+            // Room that is in front already: such a list grows at its head.
+            // SAFETY: the gap is in the allocation, whose size class is that of the new length as
+            // well: that is at most gap and length together. `at` is before the end.
+            unsafe {
+                let start = self.start().sub(n);
+                move_short(start.add(n), start, at);
+                self.set_len(gap - n, len + n);
+                return (
+                    std::slice::from_raw_parts_mut(start.add(HEADER), at - HEADER),
+                    std::slice::from_raw_parts_mut(start.add(at), len + n - at),
+                );
+            }
+        }
+        self.open_anywhere(at, n)
+    }
+
+    /// Does what [`open`](Self::open) does, wherever the room is.
+    #[inline(never)]
+    fn open_anywhere(&mut self, at: usize, n: usize) -> (&mut [u8], &mut [u8]) {
         let (gap, len) = (self.gap(), self.len());
         assert!(at >= HEADER && at <= len);
         let new_len = len.saturating_add(n);
@@ -135,14 +159,12 @@ impl SelfSized {
         unsafe {
             let start = self.start();
             if stays && !at_head && gap + new_len <= class {
-                match tail {
-                    // The end mark of a ziplist: no call for a byte.
-                    1 => start.add(at + n).write(start.add(at).read()),
-                    _ => start.add(at + n).copy_from(start.add(at), tail),
-                }
+                // The end mark of a ziplist, if it grows at its end.
+                move_short(start.add(at), start.add(at + n), tail);
                 self.set_len(gap, new_len);
             } else if stays && at_head && (gap == n || gap >= n + GAP_MIN) {
-                start.sub(n).copy_from(start, at);
+                // The header of a ziplist, if it grows at its head.
+                move_short(start, start.sub(n), at);
                 self.set_len(gap - n, new_len);
             } else if stays {
                 // The room is at the other side. Half of it stays there, where the next may be
@@ -154,7 +176,6 @@ impl SelfSized {
                 self.rearrange(if at_head { gap_of(room) } else { 0 }, at, 0, n);
             }
             let start = self.start();
-            start.add(at).write_bytes(0, n);
             (
                 std::slice::from_raw_parts_mut(start.add(HEADER), at - HEADER),
                 std::slice::from_raw_parts_mut(start.add(at), n + tail),
@@ -176,10 +197,10 @@ impl SelfSized {
             if new_len == HEADER || size_class(new_len) != size_class(len) {
                 self.rearrange(0, at, n, 0);
             } else if at < tail && gap + n >= GAP_MIN {
-                start.add(n).copy_from(start, at);
+                move_short(start, start.add(n), at);
                 self.set_len(gap + n, new_len);
             } else {
-                start.add(at).copy_from(start.add(at + n), tail);
+                move_short(start.add(at + n), start.add(at), tail);
                 self.set_len(gap, new_len);
             }
         }
@@ -209,7 +230,7 @@ impl SelfSized {
     ///
     /// # Safety
     /// `HEADER <= at <= at + out <= len`; the gap is 0 or at least `GAP_MIN`, and lies with the new
-    /// length in the allocation of its size class. The caller fills the new bytes.
+    /// length in the allocation of its size class.
     #[inline(never)]
     unsafe fn rearrange(&mut self, new_gap: usize, at: usize, out: usize, new: usize) {
         let (gap, len) = (self.gap(), self.len());
@@ -248,12 +269,16 @@ impl SelfSized {
                 }
                 let p = realloc(old, from, to.size());
                 if new_len > len && !p.is_null() {
+                    p.add(from.size()).write_bytes(0, to.size() - from.size());
                     move_tail(p);
                 }
                 p
             } else {
                 let p = alloc(to);
                 if !p.is_null() {
+                    p.write_bytes(0, new_gap);
+                    p.add(new_gap + at).write_bytes(0, new);
+                    p.add(new_gap + new_len).write_bytes(0, to.size() - new_gap - new_len);
                     p.add(new_gap).copy_from_nonoverlapping(old.add(gap), at);
                     p.add(new_gap + at + new)
                         .copy_from_nonoverlapping(old.add(gap + at + out), tail);
@@ -328,6 +353,7 @@ impl From<&[u8]> for SelfSized {
             unsafe {
                 let Some(p) = NonNull::new(alloc(layout)) else { handle_alloc_error(layout) };
                 p.as_ptr().copy_from_nonoverlapping(bytes.as_ptr(), len);
+                p.as_ptr().add(len).write_bytes(0, layout.size() - len);
                 new.p = p.cast();
                 new.p.write((len as u32).to_le());
             }
@@ -497,7 +523,6 @@ mod tests {
                 if r.below(10) < [8, 2, 5][step / 300] && len < 100_000 {
                     bytes.open(at, n);
                     model.splice(at..at, vec![0; n]);
-                    assert!(bytes[at..at + n].iter().all(|&b| b == 0));
                     for (i, b) in model[at..at + n].iter_mut().enumerate() {
                         *b = (i * 7 + step + round) as u8;
                     }

@@ -172,6 +172,36 @@ pub unsafe fn copy_short(from: &[u8], to: *mut u8) {
     }
 }
 
+/// Copies `from` to `to`, which is as long; without a call where it is short.
+#[inline(always)]
+pub fn copy_short_slice(to: &mut [u8], from: &[u8]) {
+    assert!(to.len() == from.len());
+    // SAFETY: `to` has as many bytes, and is borrowed exclusively.
+    unsafe { copy_short(from, to.as_mut_ptr()) }
+}
+
+/// Moves `len` bytes to a place that may overlap with theirs; without a call where they are as
+/// few as a ziplist's header, or one.
+///
+/// # Safety
+/// There are as many bytes at both places.
+#[inline(always)]
+pub unsafe fn move_short(from: *const u8, to: *mut u8, len: usize) {
+    // SAFETY: by contract. All is read before anything is written, so that an overlap is no harm.
+    unsafe {
+        match len {
+            1 => to.write(from.read()),
+            8..=16 => {
+                let first = from.cast::<[u8; 8]>().read_unaligned();
+                let last = from.add(len - 8).cast::<[u8; 8]>().read_unaligned();
+                to.cast::<[u8; 8]>().write_unaligned(first);
+                to.add(len - 8).cast::<[u8; 8]>().write_unaligned(last);
+            }
+            _ => to.copy_from(from, len),
+        }
+    }
+}
+
 /// Appends bytes; without a call where they are few.
 #[inline(always)]
 pub fn append_short(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -222,6 +252,26 @@ mod tests {
                 append_short(&mut out, &body);
                 assert_eq!(out, [&expected[..], &body].concat());
             }
+        }
+    }
+
+    #[test]
+    fn moved() {
+        for len in 0..40usize {
+            for distance in -20..20isize {
+                let mut bytes: Vec<u8> = (0..100).collect();
+                let mut expected = bytes.clone();
+                let to = 30usize.wrapping_add_signed(distance);
+                expected.copy_within(30..30 + len, to);
+                let p = bytes.as_mut_ptr();
+                // SAFETY: both places are within the vector.
+                unsafe { move_short(p.add(30), p.add(to), len) };
+                assert_eq!(bytes, expected, "{len} bytes by {distance}");
+            }
+            let from: Vec<u8> = (0..len as u8).collect();
+            let mut to = vec![0xff; len];
+            copy_short_slice(&mut to, &from);
+            assert_eq!(to, from);
         }
     }
 

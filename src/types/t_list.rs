@@ -135,10 +135,11 @@ fn create_list_key(server: &mut Server, db: usize, key: &[u8]) -> KeyRef {
 
 /// Implements LPUSH, RPUSH, LPUSHX and RPUSHX. `xx`: only if the key exists.
 fn pushGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32, xx: bool) {
-    for j in 2..argv.len() {
-        if reject_large_element(server, c, argv.get(j)) {
-            return;
-        }
+    // No argument is longer than the buffer that they lie in.
+    if argv.buffer_len() > LIST_MAX_ITEM_SIZE
+        && argv.iter().skip(2).any(|value| reject_large_element(server, c, value))
+    {
+        return;
     }
 
     let (db, key) = (server[c].db, argv.get(1));
