@@ -8,7 +8,7 @@
 
 /// Returns the size class that holds `n` bytes: steps of 8 up to 64, and four steps between one
 /// power of two and the next.
-fn round_to_size_class(n: usize) -> usize {
+pub(super) fn round_to_size_class(n: usize) -> usize {
     if n <= 64 {
         return n.next_multiple_of(8);
     }

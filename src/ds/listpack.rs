@@ -24,9 +24,10 @@
 //! `t_stream.c` in the C.
 #![forbid(unsafe_code)]
 
-use super::bytes::resize;
+use super::bytes::{resize, round_to_size_class};
 use super::redisassert::assert_some;
 use crate::sys::defrag::Defrag;
+use crate::sys::mem::append_short;
 use std::ops::Deref;
 
 /// Size of the buffer in which `lp_get_string` spells integers.
@@ -156,6 +157,16 @@ pub fn lpNew(capacity: usize) -> Listpack {
     let mut lp = Vec::with_capacity(capacity.max(LP_HDR_SIZE + 1));
     lp.extend_from_slice(&[LP_HDR_SIZE as u8 + 1, 0, 0, 0, 0, 0, LP_EOF]);
     Listpack(lp)
+}
+
+/// Takes memory for `more` bytes to come, and half as much again as there are then, but no more than
+/// `most` for that: so that to append and append does not ask the allocator each time.
+pub fn lp_grow_ahead(lp: &mut Listpack, more: usize, most: usize) {
+    let need = lp.len() + more;
+    if need > lp.0.capacity() {
+        let want = (need + need / 2).min(most).max(need);
+        lp.0.reserve_exact(round_to_size_class(want) - lp.len());
+    }
 }
 
 /// Gives back the memory that is not used.
@@ -474,10 +485,44 @@ fn insert_encoded(
     Ok(newp)
 }
 
+/// Adds an element that is encoded already at the end: what `insert_encoded` comes to there.
+#[inline]
+fn append_encoded(lp: &mut Listpack, ele: Encoded) -> bool {
+    let (eof, enclen) = (lp.len() - 1, ele.enclen());
+    let backlen_size = lp_backlen_size(enclen);
+    let new_listpack_bytes = eof + enclen + backlen_size + 1;
+    // A little more is asked for, so that the head can be written as a whole.
+    if new_listpack_bytes + ele.head.len() > lp.0.capacity()
+        || new_listpack_bytes > u32::MAX as usize
+    {
+        return insert_encoded(lp, Some(ele), eof, LP_BEFORE).is_ok();
+    }
+    let v = &mut lp.0;
+    v.truncate(eof);
+    v.extend_from_slice(&ele.head);
+    v.truncate(eof + ele.headlen);
+    if !ele.body.is_empty() {
+        append_short(v, ele.body);
+    }
+    if backlen_size == 1 {
+        v.push(enclen as u8);
+    } else {
+        let mut backlen = [0; 5];
+        lpEncodeBacklen(&mut backlen[..backlen_size], enclen);
+        v.extend_from_slice(&backlen[..backlen_size]);
+    }
+    v.push(LP_EOF);
+    let num_elements = lpGetNumElements(lp);
+    if num_elements != LP_HDR_NUMELE_UNKNOWN {
+        lpSetNumElements(lp, num_elements.wrapping_add(1));
+    }
+    lpSetTotalBytes(lp, new_listpack_bytes);
+    true
+}
+
 /// Adds `ele` at the end. False: the listpack would outgrow 32 bits, and is as it was.
 pub fn lpAppend(lp: &mut Listpack, ele: &[u8]) -> bool {
-    let eof = lp.len() - 1;
-    lpInsert(lp, Some(ele), eof, LP_BEFORE).is_ok()
+    append_encoded(lp, lpEncodeGetType(ele))
 }
 
 /// Deletes the element at `p`. Returns where the element behind is, `None` if there is none.
@@ -596,8 +641,7 @@ pub fn lpValidateIntegrity(lp: &[u8], deep: bool) -> bool {
 
 /// Adds an integer at the end, as `lpAppend` does with its text.
 pub fn lpAppendInteger(lp: &mut Listpack, value: i64) -> bool {
-    let eof = lp.len() - 1;
-    insert_encoded(lp, Some(lp_encode_integer(value)), eof, LP_BEFORE).is_ok()
+    append_encoded(lp, lp_encode_integer(value))
 }
 
 /// Replaces the element at `p`, which stays its position. False: the listpack would outgrow 32

@@ -613,7 +613,42 @@ pub struct RaxIterator {
     epoch: u64,
 }
 
+/// Where a key is, as an iterator has found it. It is good until keys are added or removed; the
+/// default is nowhere.
+#[derive(Copy, Clone, Debug)]
+pub struct RaxPlace {
+    node: u32,
+    epoch: u64,
+}
+
+impl Default for RaxPlace {
+    fn default() -> Self {
+        RaxPlace { node: NIL, epoch: 0 }
+    }
+}
+
+/// Tells whether there is a key at a place that was found in this tree.
+#[inline]
+pub fn rax_is_at<V>(rax: &Rax<V>, place: &RaxPlace) -> bool {
+    place.node != NIL && place.epoch == rax.epoch
+}
+
+/// Returns the value at a place that was found in this tree, to be changed; `None` if the tree has
+/// changed since.
+#[inline]
+pub fn rax_at_mut<'a, V>(rax: &'a mut Rax<V>, place: &RaxPlace) -> Option<&'a mut V> {
+    if !rax_is_at(rax, place) {
+        return None;
+    }
+    rax.nodes[place.node].value.as_mut()
+}
+
 impl RaxIterator {
+    /// Returns the place of the current key.
+    pub fn place(&self) -> RaxPlace {
+        RaxPlace { node: self.node, epoch: self.epoch }
+    }
+
     /// Returns the current key.
     pub fn key(&self) -> &[u8] {
         self.key.as_slice()

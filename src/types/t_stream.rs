@@ -125,6 +125,8 @@ pub struct Stream {
     pub last_id: streamID,
     /// The groups by name; `None` until the first one is created.
     pub cgroups: Option<Rax<streamCG>>,
+    /// The last listpack and its master id, as they were found last: where the next entry goes.
+    tail: (RaxPlace, streamID),
 }
 
 /// A consumer group. Each message is delivered to one of its consumers, and is pending until that
@@ -601,12 +603,16 @@ pub fn streamAppendItem<'a>(
 
     // Append to the last listpack, unless it is full or there is none. Ids only grow, so the new
     // entry belongs at the end.
-    let mut ri = raxStart();
-    raxSeek(&mut ri, &s.rax, "$", b"");
+    // C: looks for it each time.
+    if !rax_is_at(&s.rax, &s.tail.0) {
+        let mut ri = raxStart();
+        raxSeek(&mut ri, &s.rax, "$", b"");
+        if raxNext(&mut ri, &s.rax) {
+            s.tail = (ri.place(), streamDecodeID(ri.key()));
+        }
+    }
     let mut new_node = true;
-    if raxNext(&mut ri, &s.rax)
-        && let Some(lp) = ri.data_mut(&mut s.rax)
-    {
+    if let Some(lp) = rax_at_mut(&mut s.rax, &s.tail.0) {
         let mut node_max_bytes = limits.max_bytes;
         if node_max_bytes == 0 || node_max_bytes > STREAM_LISTPACK_MAX_SIZE {
             // No limit, or one that a listpack can't have.
@@ -636,13 +642,8 @@ pub fn streamAppendItem<'a>(
     let master_id;
     let lp = if new_node {
         master_id = id;
-        // Memory is allocated in advance, so that not every XADD reallocates the listpack. The
-        // first entry is not part of the master entry, it is only the reference for the fields.
-        let mut prealloc = STREAM_LISTPACK_MAX_PRE_ALLOCATE;
-        if limits.max_bytes > 0 {
-            prealloc = prealloc.min(limits.max_bytes);
-        }
-        let mut lp = lpNew(prealloc);
+        // The first entry is not part of the master entry, it is only the reference for the fields.
+        let mut lp = lpNew(0);
         // The master entry: one valid entry, no deleted one, the fields, and the terminator.
         lp_append_integer_or_panic(&mut lp, 1);
         lp_append_integer_or_panic(&mut lp, 0);
@@ -656,8 +657,8 @@ pub fn streamAppendItem<'a>(
         raxInsert(&mut s.rax, &rax_key, lp);
         rax_find_mut(&mut s.rax, &rax_key).expect("it was inserted just now")
     } else {
-        master_id = streamDecodeID(ri.key());
-        let lp = ri.data_mut(&mut s.rax).expect("it was there before");
+        master_id = s.tail.1;
+        let lp = rax_at_mut(&mut s.rax, &s.tail.0).expect("it was there before");
         let p = assert_some!(lpFirst(lp));
         let count = lpGetInteger(lp, p);
         lpReplaceInteger(lp, p, count.wrapping_add(1));
@@ -669,6 +670,16 @@ pub fn streamAppendItem<'a>(
         }
         lp
     };
+
+    // Memory is allocated in advance, so that not every XADD reallocates the listpack.
+    // C: takes all that a node may have, 4 KB, for the first entry. Of a stream that has few entries
+    // nearly all of it would stay empty.
+    let mut prealloc = STREAM_LISTPACK_MAX_PRE_ALLOCATE;
+    if limits.max_bytes > 0 {
+        prealloc = prealloc.min(limits.max_bytes);
+    }
+    const ENTRY_OVERHEAD: usize = 32;
+    lp_grow_ahead(lp, totelelen + ENTRY_OVERHEAD, prealloc);
 
     // Append the entry, in the encoding that the head of this file describes.
     let samefields = flags & STREAM_ITEM_FLAG_SAMEFIELDS != 0;
@@ -943,11 +954,12 @@ fn streamParseAddOrTrimArgsOrReply(
     while i < argv.len() {
         let moreargs = argv.len() - 1 - i;
         let opt = argv.get(i);
-        let maxlen = eq_ignore_case(opt, b"maxlen");
         // The id `*` ends the options, and the fields follow.
-        if xadd && c_str(opt) == b"*" {
+        if xadd && (opt == b"*" || c_str(opt) == b"*") {
             break;
-        } else if (maxlen || eq_ignore_case(opt, b"minid")) && moreargs > 0 {
+        }
+        let maxlen = eq_ignore_case(opt, b"maxlen");
+        if (maxlen || eq_ignore_case(opt, b"minid")) && moreargs > 0 {
             if args.trim_strategy != TRIM_STRATEGY_NONE {
                 addReplyError(
                     server,
@@ -1825,7 +1837,8 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
             return;
         }
     };
-    addReplyStreamID(server, c, &id);
+    let idarg = createObjectFromStreamID(&id);
+    addReplyBulkCBuffer(server, c, &idarg);
 
     signalModifiedKey(server, Some(c), db, key);
     notifyKeyspaceEvent(server, NOTIFY_STREAM, "xadd", key, db);
@@ -1846,7 +1859,6 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
 
     // The id that was generated here is propagated in place of `*`.
     let trimarg = trimarg.as_ref().map(|arg| (parsed_args.trim_strategy_arg_idx, &arg[..]));
-    let idarg = createObjectFromStreamID(&id);
     rewrite_trimming_command(server, c, argv, Some((idpos, &idarg)), trimarg);
 
     signalKeyAsReady(server, db, key, OBJ_STREAM);
