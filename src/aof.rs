@@ -30,6 +30,7 @@ use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::listpack::ListpackEntry;
 use crate::ds::quicklist::{AL_START_HEAD, Quicklist, quicklist_read, quicklistCount};
 use crate::ds::rax::*;
+use crate::ds::strset::strset_iter;
 use crate::ds::ziplist::*;
 use crate::keyspace::{AggregateRef, Entry, Keyspace, ValueRef};
 use crate::latency::{latencyAddSampleIfNeeded, latencyEndMonitor, latencyStartMonitor};
@@ -1038,6 +1039,12 @@ pub fn rewriteSetObject(r: &mut Rio, key: &[u8], set: SetRef) -> CResult {
             for llval in (0..intsetLen(is)).filter_map(|ii| intsetGet(is, ii)) {
                 cmd.next(r)?;
                 rioWriteBulkLongLong(r, llval)?;
+            }
+        }
+        SetRef::Strings(set) => {
+            for ele in strset_iter(set) {
+                cmd.next(r)?;
+                rioWriteBulkString(r, ele)?;
             }
         }
         SetRef::Ht(ht) => {

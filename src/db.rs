@@ -12,6 +12,7 @@ use crate::ds::dict::dictScan;
 use crate::ds::glob::stringmatchlen;
 use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::redisassert::assert_some;
+use crate::ds::strset::strset_iter;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext};
 use crate::evict::{LFUDecrAndReturn, LFUGetTimeInMinutes, LFULogIncr, initial_lru};
 use crate::expire::{flushSlaveKeysWithExpireList, rememberSlaveKeyWithExpire};
@@ -826,8 +827,8 @@ pub fn scanGenericCommand(
         i += 2;
     }
 
-    // Step 2: Iterate the collection. A value in another encoding than a hash table is sure to have
-    // few elements, so all of them are returned in a single call, with cursor 0, which ends the
+    // Step 2: Iterate the collection. A value in another form than a hash table is sure to have few
+    // elements, so all of them are returned in a single call, with cursor 0, which ends the
     // iteration: no state is needed for it.
     let mut keys: Vec<Vec<u8>> = Vec::new();
     let dict = &server.db[db].dict;
@@ -840,6 +841,10 @@ pub fn scanGenericCommand(
             scan_table(&mut cursor, count, &mut keys, |cursor, keys| {
                 dictScan(ht, cursor, |member| keys.push(member.as_slice().to_vec()))
             });
+        }
+        Some(ValueRef::Aggregate(AggregateRef::Set(SetRef::Strings(set)))) => {
+            keys.extend(strset_iter(set).map(<[u8]>::to_vec));
+            cursor = 0;
         }
         Some(ValueRef::Aggregate(AggregateRef::Set(SetRef::Intset(is)))) => {
             keys.extend(

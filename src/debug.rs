@@ -50,6 +50,7 @@ use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::listpack::ListpackEntry;
 use crate::ds::quicklist::{AL_START_HEAD, quicklist_read, quicklistCount};
 use crate::ds::redisassert::assert_some;
+use crate::ds::strset::strset_iter;
 use crate::ds::ziplist::{ZiplistEntry, ziplistGet, ziplistIndex, ziplistNext, ziplistRepr};
 use crate::evict::estimateObjectIdleTime;
 use crate::keyspace::*;
@@ -77,7 +78,7 @@ use crate::sys::random::random_u64;
 use crate::sys::signal::{self, CrashInfo};
 use crate::sys::socket;
 use crate::types::t_hash::{HashRef, with_entry_bytes};
-use crate::types::t_set::SetRef;
+use crate::types::t_set::{SetRef, table_of_strings};
 use crate::types::t_stream::{streamIteratorGetField, streamIteratorGetID, streamIteratorStart};
 use crate::types::t_zset::ZsetRef;
 use crate::util::{B, atoi, c_str, eq_ignore_case, format_17g, hex, ll2string, strtod};
@@ -150,6 +151,9 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
             for n in (0..intsetLen(is)).filter_map(|pos| intsetGet(is, pos)) {
                 xorDigest(digest, &ll2string(n));
             }
+        }
+        AggregateRef::Set(SetRef::Strings(set)) => {
+            strset_iter(set).for_each(|ele| xorDigest(digest, ele));
         }
         AggregateRef::Set(SetRef::Ht(d)) => {
             for ele in d.iter() {
@@ -742,6 +746,9 @@ pub fn debugCommand(server: &mut Server, c: ClientId, argv: &Args) {
         let stats = match server.db[server[c].db].get(o) {
             ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Skiplist(zs))) => zs.dict.stats(),
             ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(ht))) => dictGetStats(ht),
+            ValueRef::Aggregate(AggregateRef::Set(SetRef::Strings(set))) => {
+                dictGetStats(&table_of_strings(set))
+            }
             ValueRef::Aggregate(AggregateRef::Hash(HashRef::Ht(ht))) => dictGetStats(ht),
             _ => {
                 addReplyError(

@@ -310,6 +310,10 @@ fn defragKey(db: &mut RedisDb, k: KeyRef, max: u64, moves: &mut Defrag) {
                 is.defrag(moves);
                 false
             }
+            Some(Set::Strings(set)) => {
+                set.defrag(moves);
+                false
+            }
             None => false,
         },
         OBJ_ZSET => match ks.outside_mut::<Zset>(k).as_deref_mut() {

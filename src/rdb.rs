@@ -75,6 +75,7 @@ use crate::ds::listpack::*;
 use crate::ds::lzf::{LzfState, lzf_compress, lzf_decompress};
 use crate::ds::quicklist::*;
 use crate::ds::rax::*;
+use crate::ds::strset::*;
 use crate::ds::ziplist::*;
 use crate::ds::zipmap::*;
 use crate::evict::{LFUDecrAndReturn, LRU_CLOCK, estimateObjectIdleTime, initial_lru};
@@ -111,7 +112,7 @@ use crate::sys::socket::{close, read};
 use crate::types::t_hash::{
     Hash, HashRef, createHashObject, hashTypeConvert, hashTypeLength, hashZiplistValidateIntegrity,
 };
-use crate::types::t_set::{Set, SetRef, setTypeConvert};
+use crate::types::t_set::{Set, SetRef, setTypeConvert, table_of_strings};
 use crate::types::t_stream::*;
 use crate::types::t_zset::*;
 use crate::util::{
@@ -896,7 +897,7 @@ pub fn rdbSaveObjectType(rdb: &mut Rio, o: ValueRef<'_>) -> CResult {
             // An aggregate has one type for each encoding.
             AggregateRef::List(_) => RDB_TYPE_LIST_QUICKLIST,
             AggregateRef::Set(SetRef::Intset(_)) => RDB_TYPE_SET_INTSET,
-            AggregateRef::Set(SetRef::Ht(_)) => RDB_TYPE_SET,
+            AggregateRef::Set(SetRef::Strings(_) | SetRef::Ht(_)) => RDB_TYPE_SET,
             AggregateRef::Zset(ZsetRef::Ziplist(_)) => RDB_TYPE_ZSET_ZIPLIST,
             AggregateRef::Zset(ZsetRef::Skiplist(_)) => RDB_TYPE_ZSET_2,
             AggregateRef::Hash(HashRef::Ziplist(_)) => RDB_TYPE_HASH_ZIPLIST,
@@ -978,6 +979,10 @@ fn rdb_save_aggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResul
         AggregateRef::Set(SetRef::Ht(set)) => {
             rdbSaveLen(rdb, dictSize(set) as u64)?;
             set.iter().try_for_each(|ele| rdbSaveRawString(server, rdb, ele.as_slice()))
+        }
+        AggregateRef::Set(SetRef::Strings(set)) => {
+            rdbSaveLen(rdb, strset_len(set) as u64)?;
+            strset_iter(set).try_for_each(|ele| rdbSaveRawString(server, rdb, ele))
         }
         AggregateRef::Set(SetRef::Intset(is)) => rdbSaveRawString(server, rdb, is),
         AggregateRef::Zset(ZsetRef::Ziplist(zl)) | AggregateRef::Hash(HashRef::Ziplist(zl)) => {
@@ -1675,7 +1680,8 @@ fn rdb_load_list(server: &mut Server, rdb: &mut Rio) -> Result<Quicklist, RdbLoa
     Ok(ql)
 }
 
-/// A set that is being loaded. It is an intset as long as all members are integers, and few enough.
+/// A set that is being loaded. It is an intset as long as all members are integers, and few enough;
+/// else strings in one block while they fit, which they can't if there are many to come.
 struct SetBuilder {
     set: Set,
     /// Members that are not in the table of `set` yet, and are added in a batch.
@@ -1696,9 +1702,19 @@ impl SetBuilder {
         builder
     }
 
-    /// Converts the set to a table, with room for the members to come.
+    /// Converts the set to a table, or what stands in for one, with room for the members to come.
     fn convert(&mut self) {
         setTypeConvert(&mut self.set);
+        if self.room > STRSET_MAX_MEMBERS {
+            self.convert_to_table();
+        }
+    }
+
+    /// Converts the set to a table, with room for the members to come.
+    fn convert_to_table(&mut self) {
+        if let Set::Strings(set) = &self.set {
+            self.set = Set::Ht(Box::new(table_of_strings(set)));
+        }
         if let Set::Ht(d) = &mut self.set
             && self.room > DICT_HT_INITIAL_SIZE
         {
@@ -1714,9 +1730,19 @@ impl SetBuilder {
             }
             self.convert();
         }
+        if let Set::Strings(set) = &mut self.set {
+            if strset_find(set, ele) {
+                return false;
+            }
+            if strset_fits(set, ele) {
+                strset_add(set, ele);
+                return true;
+            }
+            self.convert_to_table();
+        }
         match &mut self.set {
             Set::Ht(d) => dict_add_later(d, &mut self.waiting, SdsEntry::new(ele)),
-            Set::Intset(_) => unreachable!("it was converted just now"),
+            Set::Intset(_) | Set::Strings(_) => unreachable!("it was converted just now"),
         }
     }
 
@@ -1725,7 +1751,7 @@ impl SetBuilder {
     fn finish(mut self) -> Option<Set> {
         let all_new = match &mut self.set {
             Set::Ht(d) => dict_add_batch(d, &mut self.waiting),
-            Set::Intset(_) => true,
+            Set::Intset(_) | Set::Strings(_) => true,
         };
         all_new.then_some(self.set)
     }

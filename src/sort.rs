@@ -16,6 +16,7 @@ use crate::ds::intset::{intsetGet, intsetLen};
 use crate::ds::quicklist::*;
 use crate::ds::redisassert::assert_some;
 use crate::ds::skiplist::zslGetElementByRank;
+use crate::ds::strset::strset_iter;
 use crate::ds::ziplist::*;
 use crate::keyspace::*;
 use crate::networking::*;
@@ -26,7 +27,7 @@ use crate::server_h::*;
 use crate::sys::locale::strxfrm;
 use crate::types::t_hash::HashRef;
 use crate::types::t_list::{listTypeLength, listTypePush};
-use crate::types::t_set::SetRef;
+use crate::types::t_set::{SetRef, setTypeSize};
 use crate::types::t_zset::{ZsetRef, zsetConvert};
 use crate::util::{c_str, eq_ignore_case, ll2string, strtod};
 
@@ -378,6 +379,9 @@ fn load_elements(
         ValueRef::Aggregate(AggregateRef::Set(SetRef::Intset(is))) => {
             (0..intsetLen(is)).filter_map(|i| intsetGet(is, i)).for_each(|n| push(&ll2string(n)));
         }
+        ValueRef::Aggregate(AggregateRef::Set(SetRef::Strings(set))) => {
+            strset_iter(set).for_each(&mut push)
+        }
         ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(d))) => {
             d.iter().for_each(|member| push(member.as_slice()))
         }
@@ -428,8 +432,7 @@ pub fn sortCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let len = sortval.map_or(0, |o| match server.db[db].get(o) {
         ValueRef::Aggregate(AggregateRef::List(ql)) => listTypeLength(ql) as i64,
-        ValueRef::Aggregate(AggregateRef::Set(SetRef::Intset(is))) => i64::from(intsetLen(is)),
-        ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(d))) => d.raw().len() as i64,
+        ValueRef::Aggregate(AggregateRef::Set(set)) => setTypeSize(set) as i64,
         ValueRef::Aggregate(AggregateRef::Zset(ZsetRef::Skiplist(zs))) => zs.zsl.len() as i64,
         _ => panic!("Bad SORT type"),
     });

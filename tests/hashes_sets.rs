@@ -28,6 +28,41 @@ fn counts_out_of_range_are_refused() {
     assert_eq!(c.cmd(&["SPOP", "s", "-1"]).text(), positive);
 }
 
+/// A set of a few strings is no table, but nobody can tell: not by its encoding, its RDB, nor by how
+/// it grows.
+#[test]
+fn small_sets_are_shown_as_tables() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let encoding = |c: &mut Conn| c.cmd(&["OBJECT", "ENCODING", "s"]).text();
+    c.cmd(&["SADD", "s", "1", "22", "-3"]);
+    assert_eq!(encoding(&mut c), "intset");
+    for n in 0..60 {
+        assert_eq!(c.cmd(&["SADD", "s", &format!("word {n}"), "22"]).int(), 1);
+        assert_eq!(encoding(&mut c), "hashtable", "{n}");
+        assert_eq!(c.cmd(&["SISMEMBER", "s", "-3"]).int(), 1);
+        assert_eq!(c.cmd(&["SMISMEMBER", "s", "word 0", "word"]).array().len(), 2);
+        assert_eq!(c.cmd(&["SCARD", "s"]).int(), n + 4);
+        let digest = c.cmd(&["DEBUG", "DIGEST-VALUE", "s"]);
+        assert!(c.cmd(&["DEBUG", "HTSTATS-KEY", "s"]).text().contains("number of elements"));
+        if n % 10 == 0 {
+            c.cmd(&["DEBUG", "RELOAD"]);
+        }
+        c.cmd(&["COPY", "s", "copy", "REPLACE"]);
+        assert_eq!(c.cmd(&["DEBUG", "DIGEST-VALUE", "copy"]), digest);
+        assert_eq!(c.cmd(&["SINTERSTORE", "inter", "s", "copy"]).int(), n + 4);
+        assert_eq!(c.cmd(&["DEBUG", "DIGEST-VALUE", "inter"]), digest);
+        assert_eq!(c.cmd(&["ZUNIONSTORE", "z", "2", "s", "copy"]).int(), n + 4);
+        assert_eq!(c.cmd(&["SORT", "s", "ALPHA"]).array().len(), n as usize + 4);
+    }
+    // A scan that began in the table goes on there; nothing makes it small again.
+    while c.cmd(&["SCARD", "s"]).int() > 0 {
+        assert_eq!(encoding(&mut c), "hashtable");
+        let member = c.cmd(&["SRANDMEMBER", "s"]).text();
+        assert_eq!(c.cmd(&["SREM", "s", &member]).int(), 1);
+    }
+}
+
 /// As many draws as somebody typed end with the client: when its reply is over the limit, and at
 /// once if it gets no replies.
 #[test]

@@ -14,5 +14,6 @@ pub mod redisassert;
 pub mod siphash;
 pub mod skiplist;
 pub mod slab;
+pub mod strset;
 pub mod ziplist;
 pub mod zipmap;

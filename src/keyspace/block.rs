@@ -6,6 +6,7 @@ use super::value::*;
 use crate::ds::dict::{Dict, PairEntry, SdsEntry};
 use crate::ds::intset::Intset;
 use crate::ds::quicklist::Quicklist;
+use crate::ds::strset::StrSet;
 use crate::ds::ziplist::Ziplist;
 use crate::sys::bytes::SelfSized;
 use crate::sys::mem::size_class;
@@ -243,6 +244,34 @@ macro_rules! pointer_matches {
 }
 
 for_all_aggregates!(pointer_matches);
+
+/// A form that an aggregate keeps once it has it, behind a pointer: it can be changed where it is.
+///
+/// # Safety
+/// Wherever a header has this type and encoding, the block's pointer is a `Self`.
+pub(super) unsafe trait BoxedForm {
+    /// Type and encoding as in a header.
+    const TYPE_ENCODING: u8;
+}
+
+macro_rules! boxed_form {
+    (packed, $obj:ident, $encoding:ident, $pointer:ty) => {};
+    (boxed, $obj:ident, $encoding:ident, $pointer:ty) => {
+        // SAFETY: this is a line of the list from which `write_pointer` is generated, and what is
+        // boxed is nowhere but at a block's pointer.
+        unsafe impl BoxedForm for $pointer {
+            const TYPE_ENCODING: u8 = $obj | $encoding << 4;
+        }
+    };
+}
+
+macro_rules! boxed_forms {
+    ($($kind:ident $type:ident $(($own:ident, $borrowed:ident, $form:ident))? : $obj:ident, $encoding:ident, $pointer:ty;)*) => {
+        $(boxed_form!($kind, $obj, $encoding, $pointer);)*
+    };
+}
+
+for_all_aggregates!(boxed_forms);
 
 /// Ends the server for a header in which no aggregate can be: there is no value to go on with.
 #[cold]
@@ -790,7 +819,7 @@ impl<'a> Entry<'a> {
     /// Returns the encoding of the value: `OBJ_ENCODING_RAW` and so on.
     #[inline]
     pub fn encoding(self) -> u8 {
-        self.header().type_encoding >> 4
+        shown_encoding(self.header().type_encoding >> 4)
     }
 
     /// Returns the bytes of the block, and of a string or packed value outside of it; not of any

@@ -30,7 +30,7 @@
 //!           [header][expire?][Vec<u8>][key len?][key]
 //!                              `--> the string's bytes
 //!
-//!   Packed: a ziplist or intset of up to 256 bytes
+//!   Packed: a ziplist, intset or strset of up to 256 bytes
 //!           [header][expire?][key][bytes that tell their own length]
 //!                  without a time of expiration the key begins in the header's last byte
 //!
@@ -68,7 +68,8 @@
 //!
 //! The compiler leads from the first of these places to most of the others:
 //!
-//! 1. its number, `OBJ_ENCODING_*`, in value.rs, and its name in `strEncoding`;
+//! 1. its number, `OBJ_ENCODING_*`, in value.rs, and its name in `strEncoding`; or, if it stands for
+//!    another one, that in `shown_encoding`;
 //! 2. a variant in the two enums of its type, as `Set` and `SetRef`, with all that the file of the
 //!    type does with them: copy, memory, effort of freeing, iteration, conversion;
 //! 3. its line in `for_all_aggregates` in value.rs. The matches over pointers and packed bytes are

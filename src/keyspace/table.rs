@@ -3,7 +3,7 @@
 
 use super::block::*;
 use super::value::*;
-use crate::ds::dict::{DictCursor, RawDict, RawIter, dictResizeEnable};
+use crate::ds::dict::{Dict, DictCursor, PairEntry, RawDict, RawIter, SdsEntry, dictResizeEnable};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::siphash::{HashSeed, siphash};
 use crate::sys::defrag::Defrag;
@@ -11,7 +11,7 @@ use crate::sys::mem::{copy_short, prefetch, prefetch_bytes};
 use crate::types::t_hash::{Hash, HashRef};
 use crate::types::t_set::{Set, SetRef};
 use crate::types::t_stream::Stream;
-use crate::types::t_zset::{Zset, ZsetRef};
+use crate::types::t_zset::{Zset, ZsetRef, zset};
 use crate::util::short_eq;
 use std::hash::{BuildHasher, RandomState};
 use std::marker::PhantomData;
@@ -280,6 +280,19 @@ impl Keyspace {
         unsafe { &mut *e.value_ptr().cast::<Box<T>>() }
     }
 
+    /// Returns the aggregate, to change where it is, if it has this form now.
+    // No guard is needed, as `change` makes one: this form is not left by a change.
+    #[inline(always)]
+    #[track_caller]
+    fn form_mut<T: BoxedForm>(&mut self, k: KeyRef) -> Option<&mut T> {
+        let e = self.entry(k);
+        if e.header().type_encoding != T::TYPE_ENCODING {
+            return None;
+        }
+        // SAFETY: the header says that there is such a pointer; we hold the block exclusively.
+        Some(unsafe { &mut *e.value_ptr().cast::<T>() })
+    }
+
     /// Returns the aggregate, to change and perhaps to pack in another way. Panics if it is of
     /// another type.
     #[inline]
@@ -327,6 +340,8 @@ impl Keyspace {
                     && (BlockLayout { tail: bytes.len(), ..old }).size() == old.size()
                 {
                     copy_nonoverlapping(bytes.as_ptr(), e.inline_ptr(), bytes.len());
+                    // A set may have gone from one packed form to another.
+                    p.write(type_encoding);
                     return;
                 }
                 let (new, lru) = (old.with_pointer(), e.header().lru);
@@ -1010,6 +1025,30 @@ aggregate_accessors! {
     Zset, zset -> ZsetRef<'_>, zset_mut -> AggregateGuard<'_, Zset>, change;
     Hash, hash_value -> HashRef<'_>, hash_value_mut -> AggregateGuard<'_, Hash>, change;
     Stream, stream -> &Stream, stream_mut -> &mut Stream, boxed_mut;
+}
+
+impl Keyspace {
+    /// Returns the table of a set, to change; `None` if the key's value is none.
+    #[inline(always)]
+    #[track_caller]
+    pub fn set_table_mut(&mut self, k: KeyRef) -> Option<&mut Dict<SdsEntry>> {
+        self.form_mut::<Box<Dict<SdsEntry>>>(k).map(|ht| &mut **ht)
+    }
+
+    /// Returns the table of a hash, to change; `None` if the key's value is none.
+    #[inline(always)]
+    #[track_caller]
+    pub fn hash_table_mut(&mut self, k: KeyRef) -> Option<&mut Dict<PairEntry>> {
+        self.form_mut::<Box<Dict<PairEntry>>>(k).map(|ht| &mut **ht)
+    }
+
+    /// Returns the skip list of a sorted set, with its table, to change; `None` if the key's value
+    /// is none.
+    #[inline(always)]
+    #[track_caller]
+    pub fn skiplist_mut(&mut self, k: KeyRef) -> Option<&mut zset> {
+        self.form_mut::<Box<zset>>(k).map(|zs| &mut **zs)
+    }
 }
 
 /// An aggregate that is taken out of a keyspace to be changed. Dropping the guard puts the value

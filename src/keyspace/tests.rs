@@ -8,7 +8,7 @@ use crate::types::t_hash::{
     HashLimits, HashRef, createHashObject, hashTypeDelete, hashTypeInitIterator, hashTypeLength,
     hashTypeSet, with_entry_bytes,
 };
-use crate::types::t_set::{SetLimits, createIntsetObject, createSetObject, setTypeAdd};
+use crate::types::t_set::{Set, SetLimits, createIntsetObject, setTypeAdd};
 use crate::types::t_zset::{ZADD_IN_NONE, ZsetLimits, createZsetZiplistObject, zsetAdd};
 use std::collections::BTreeMap;
 
@@ -341,7 +341,7 @@ fn a_changed_value_moves_when_it_is_repacked() {
 #[should_panic(expected = "never came back")]
 fn a_value_that_was_lent_and_forgotten_is_missed() {
     let mut ks = keyspace();
-    let k = ks.add(b"key", createSetObject());
+    let k = ks.add(b"key", Set::Ht(Box::default()));
     ks.set_mut(k).lose();
     ks.get(k);
 }

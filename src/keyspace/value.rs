@@ -7,6 +7,7 @@
 
 use crate::ds::intset::Intset;
 use crate::ds::quicklist::{Quicklist, quicklistDup};
+use crate::ds::strset::StrSet;
 use crate::ds::ziplist::Ziplist;
 use crate::types::t_hash::{Hash, HashRef};
 use crate::types::t_set::{Set, SetRef};
@@ -53,6 +54,16 @@ pub const OBJ_ENCODING_QUICKLIST: u8 = 9;
 /// A radix tree of listpacks.
 pub const OBJ_ENCODING_STREAM: u8 = 10;
 
+/// Ours: a few strings in one block, which stand in for the hash table of a set. Only headers have
+/// it; whoever asks for the encoding is told [`OBJ_ENCODING_HT`].
+pub(super) const OBJ_ENCODING_STRSET: u8 = 11;
+
+/// Returns the encoding that is shown for one that is in a header.
+#[inline(always)]
+pub(super) fn shown_encoding(encoding: u8) -> u8 {
+    if encoding == OBJ_ENCODING_STRSET { OBJ_ENCODING_HT } else { encoding }
+}
+
 /// Strings up to this length are embstr, unless they were changed in place.
 pub const OBJ_ENCODING_EMBSTR_SIZE_LIMIT: usize = 44;
 
@@ -67,12 +78,14 @@ pub(super) const MAX_PREALLOC: usize = 1024 * 1024;
 /// `boxed` is what hangs off the key's block behind a pointer, whatever its size; `packed` is bytes
 /// that lie in the key's block as long as they are few. Then: the variant of `Aggregate`, and where
 /// that is an enum of forms (owned, borrowed, variant) which of them; type and encoding as OBJECT
-/// ENCODING and the RDB know them; and what the pointer is.
+/// ENCODING and the RDB know them, or one of ours that stands for one of those (`shown_encoding`);
+/// and what the pointer is.
 macro_rules! for_all_aggregates {
     ($generate:ident) => {
         $generate! {
             boxed List: OBJ_LIST, OBJ_ENCODING_QUICKLIST, Box<Quicklist>;
             packed Set(Set, SetRef, Intset): OBJ_SET, OBJ_ENCODING_INTSET, Intset;
+            packed Set(Set, SetRef, Strings): OBJ_SET, OBJ_ENCODING_STRSET, StrSet;
             boxed Set(Set, SetRef, Ht): OBJ_SET, OBJ_ENCODING_HT, Box<Dict<SdsEntry>>;
             packed Zset(Zset, ZsetRef, Ziplist): OBJ_ZSET, OBJ_ENCODING_ZIPLIST, Ziplist;
             boxed Zset(Zset, ZsetRef, Skiplist): OBJ_ZSET, OBJ_ENCODING_SKIPLIST, Box<zset>;
@@ -144,7 +157,7 @@ impl Aggregate {
     #[inline(always)]
     pub(super) fn type_encoding(&self) -> u8 {
         let a = self.as_ref();
-        a.type_of() | a.encoding() << 4
+        a.type_of() | a.form() << 4
     }
 }
 
@@ -161,9 +174,8 @@ macro_rules! aggregate_matches {
                 }
             }
 
-            /// Returns the aggregate's encoding, `OBJ_ENCODING_QUICKLIST` and so on: the form that
-            /// it has right now.
-            pub fn encoding(self) -> u8 {
+            /// Returns the encoding that a header has for the form that the aggregate has now.
+            fn form(self) -> u8 {
                 match self {
                     $(AggregateRef::$type(within!(_v $(, $borrowed::$form)?)) => $encoding,)*
                 }
@@ -185,6 +197,11 @@ macro_rules! aggregate_matches {
 for_all_aggregates!(aggregate_matches);
 
 impl AggregateRef<'_> {
+    /// Returns the aggregate's encoding, `OBJ_ENCODING_QUICKLIST` and so on.
+    pub fn encoding(self) -> u8 {
+        shown_encoding(self.form())
+    }
+
     /// Returns about how many allocations the aggregate takes. Lazy freeing hands what takes many
     /// to another thread.
     pub fn free_effort(self) -> usize {

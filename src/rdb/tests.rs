@@ -591,7 +591,7 @@ fn everything() -> Server {
     };
     dict.add(b"intset", set([b"1", b"-5", b"70000"]));
     let mixed = set([b"1", b"two", b"3"]);
-    assert!(matches!(mixed, Set::Ht(_)));
+    assert!(matches!(mixed, Set::Strings(_)));
     dict.add(b"set", mixed);
 
     let sorted = [(f64::NEG_INFINITY, "a"), (1.5, "b"), (1.5, "c"), (3.0, "7")];

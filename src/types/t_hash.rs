@@ -229,18 +229,6 @@ pub fn hashTypeExists(o: HashRef, field: &[u8]) -> bool {
 /// a table.
 #[inline]
 pub fn hashTypeSet(o: &mut Hash, field: &[u8], value: &[u8], limits: HashLimits) -> bool {
-    hash_type_set_hashed(o, field, value, limits, |ht| dictGetHash(ht, field))
-}
-
-/// Does what `hashTypeSet` does; `hash` returns the field's hash in a table.
-#[inline]
-fn hash_type_set_hashed(
-    o: &mut Hash,
-    field: &[u8],
-    value: &[u8],
-    limits: HashLimits,
-    hash: impl FnOnce(&Dict<PairEntry>) -> u64,
-) -> bool {
     match o {
         Hash::Ziplist(zl) => {
             let place = hash_ziplist_find(zl, field).map(|p| assert_some!(ziplistNext(zl, p)));
@@ -257,16 +245,28 @@ fn hash_type_set_hashed(
             place.is_some()
         }
         Hash::Ht(ht) => {
-            ht.set_resize_enabled(limits.resize);
-            let hash = hash(ht);
-            let make = || PairEntry::new(field, value);
-            let (pair, added) = dict_add_or_find_hashed(ht, field, hash, make);
-            if !added {
-                pair.set_value(value);
-            }
-            !added
+            let hash = dictGetHash(ht, field);
+            hash_table_set(ht, field, value, hash, limits.resize)
         }
     }
+}
+
+/// Sets a field of a table, whose hash there is known; true if it was there (`hashTypeSet`).
+#[inline]
+fn hash_table_set(
+    ht: &mut Dict<PairEntry>,
+    field: &[u8],
+    value: &[u8],
+    hash: u64,
+    resize: dictResizeEnable,
+) -> bool {
+    ht.set_resize_enabled(resize);
+    let make = || PairEntry::new(field, value);
+    let (pair, added) = dict_add_or_find_hashed(ht, field, hash, make);
+    if !added {
+        pair.set_value(value);
+    }
+    !added
 }
 
 /// Deletes a field; true if it was there.
@@ -305,9 +305,8 @@ pub fn hashTypeLength(o: HashRef) -> usize {
 #[inline]
 fn hash_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
-    if let HashRef::Ht(ht) = server.db[db].dict.hash_value(o)
+    if let Some(ht) = server.db[db].dict.hash_table_mut(o)
         && dictIsRehashing(ht)
-        && let Hash::Ht(ht) = &mut *server.db[db].dict.hash_value_mut(o)
     {
         rehash_table_step(ht, steps, resize);
     }
@@ -473,16 +472,25 @@ pub fn hsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     let (db, key) = (server[c].db, argv.get(1));
     let Some(o) = hashTypeLookupWriteOrCreate(server, c, key) else { return };
-    let limits = HashLimits::of(server);
-    let mut hash = server.db[db].dict.hash_value_mut(o);
-    hashTypeTryConversion(&mut hash, argv.iter().skip(2), limits);
-    let mut created = 0;
-    for i in (2..argv.len()).step_by(2) {
-        let field_hash = |ht: &Dict<PairEntry>| hash_of_arg(argv, i, ht);
-        let (field, value) = (argv.get(i), argv.get(i + 1));
-        created += i64::from(!hash_type_set_hashed(&mut hash, field, value, limits, field_hash));
+    let (mut created, mut i) = (0, 2);
+    let resize = value_resize_policy(server);
+    if let Some(ht) = server.db[db].dict.hash_table_mut(o) {
+        while i < argv.len() {
+            let hash = hash_of_arg(argv, i, ht);
+            let existed = hash_table_set(ht, argv.get(i), argv.get(i + 1), hash, resize);
+            created += i64::from(!existed);
+            i += 2;
+        }
+    } else {
+        let limits = HashLimits::of(server);
+        let mut hash = server.db[db].dict.hash_value_mut(o);
+        hashTypeTryConversion(&mut hash, argv.iter().skip(2), limits);
+        while i < argv.len() {
+            let existed = hashTypeSet(&mut hash, argv.get(i), argv.get(i + 1), limits);
+            created += i64::from(!existed);
+            i += 2;
+        }
     }
-    drop(hash);
 
     // HSET and HMSET are told apart by the name they were called by.
     if argv[0].get(1).is_some_and(|ch| ch.eq_ignore_ascii_case(&b's')) {

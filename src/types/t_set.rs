@@ -13,6 +13,7 @@ use crate::clients::Clients;
 use crate::db::*;
 use crate::ds::dict::*;
 use crate::ds::intset::*;
+use crate::ds::strset::*;
 use crate::keyspace::*;
 use crate::lazyfree::freeObjAsync;
 use crate::networking::*;
@@ -55,9 +56,11 @@ pub const COMMANDS: &[CommandSpec] = &[
 // Set type API
 // -----------------------------------------------------------------------------
 
-/// A set: an intset while it is small and all numbers, then a table.
+/// A set: an intset while it is small and all numbers, then a table; or what stands in for a table
+/// of a few short members, and is shown as one.
 pub enum Set {
     Intset(Intset),
+    Strings(StrSet),
     // In a box, so that a small value of any type takes no room for a table.
     Ht(Box<Dict<SdsEntry>>),
 }
@@ -66,6 +69,7 @@ pub enum Set {
 #[derive(Clone, Copy)]
 pub enum SetRef<'a> {
     Intset(&'a [u8]),
+    Strings(&'a [u8]),
     Ht(&'a Dict<SdsEntry>),
 }
 
@@ -75,6 +79,7 @@ impl Set {
     pub fn as_ref(&self) -> SetRef<'_> {
         match self {
             Set::Intset(is) => SetRef::Intset(is),
+            Set::Strings(set) => SetRef::Strings(set),
             Set::Ht(ht) => SetRef::Ht(ht),
         }
     }
@@ -85,6 +90,7 @@ impl SetRef<'_> {
     fn is(self, other: SetRef) -> bool {
         match (self, other) {
             (SetRef::Intset(a), SetRef::Intset(b)) => std::ptr::eq(a, b),
+            (SetRef::Strings(a), SetRef::Strings(b)) => std::ptr::eq(a, b),
             (SetRef::Ht(a), SetRef::Ht(b)) => std::ptr::eq(a, b),
             _ => false,
         }
@@ -94,7 +100,7 @@ impl SetRef<'_> {
     /// (`lazyfreeGetFreeEffort`).
     pub fn free_effort(self) -> usize {
         match self {
-            SetRef::Intset(_) => 1,
+            SetRef::Intset(_) | SetRef::Strings(_) => 1,
             SetRef::Ht(ht) => dictSize(ht),
         }
     }
@@ -103,7 +109,7 @@ impl SetRef<'_> {
     /// `sample_size` (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
-            SetRef::Intset(_) => 0,
+            SetRef::Intset(_) | SetRef::Strings(_) => 0,
             SetRef::Ht(ht) => table_mem_usage(ht, sample_size),
         }
     }
@@ -201,7 +207,7 @@ impl Random {
 /// An element of a set, where it lies.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum SetElement<'a> {
-    /// A member of a table.
+    /// A member that is no number, or in a table.
     Str(&'a [u8]),
     /// A number of an intset.
     Int(i64),
@@ -227,9 +233,9 @@ fn add_reply_set_element(clients: &mut Clients, c: ClientId, ele: SetElement) {
     }
 }
 
-/// Returns an empty set in a table.
+/// Returns an empty set that is no intset.
 pub fn createSetObject() -> Set {
-    Set::Ht(Box::default())
+    Set::Strings(StrSet::new())
 }
 
 /// Returns an empty set in an intset.
@@ -237,7 +243,7 @@ pub fn createIntsetObject() -> Set {
     Set::Intset(intsetNew())
 }
 
-/// Returns an empty set that can hold `value`: an intset if it is a number, else a table.
+/// Returns an empty set that can hold `value`: an intset if it is a number, else another one.
 pub fn setTypeCreate(value: &[u8]) -> Set {
     if string2ll(value).is_some() { createIntsetObject() } else { createSetObject() }
 }
@@ -245,34 +251,54 @@ pub fn setTypeCreate(value: &[u8]) -> Set {
 /// Adds a member; true if it was not there.
 #[inline]
 pub fn setTypeAdd(subject: &mut Set, value: &[u8], limits: SetLimits) -> bool {
-    set_type_add_hashed(subject, value, limits, |ht| dictGetHash(ht, value))
-}
-
-/// Does what `setTypeAdd` does; `hash` returns the member's hash in a table.
-#[inline]
-fn set_type_add_hashed(
-    subject: &mut Set,
-    value: &[u8],
-    limits: SetLimits,
-    hash: impl FnOnce(&Dict<SdsEntry>) -> u64,
-) -> bool {
     if let Set::Intset(_) = subject {
         match string2ll(value) {
             Some(llval) => return set_type_add_integer(subject, llval, limits),
-            // Not a number: from here on it is a table.
+            // Not a number: from here on it is a table, or stands for one.
             None => setTypeConvert(subject),
         }
     }
+    if let Set::Strings(set) = subject {
+        if strset_find(set, value) {
+            return false;
+        }
+        if strset_fits(set, value) {
+            strset_add(set, value);
+            return true;
+        }
+        *subject = Set::Ht(Box::new(table_of_strings(set)));
+    }
     let Set::Ht(ht) = subject else { unreachable!("it is a table now") };
-    ht.set_resize_enabled(limits.resize);
-    let hash = hash(ht);
+    let hash = dictGetHash(ht, value);
+    set_table_add(ht, value, hash, limits.resize)
+}
+
+/// Returns a table of the members of a small set.
+pub fn table_of_strings(set: &[u8]) -> Dict<SdsEntry> {
+    let mut d = Dict::default();
+    dictExpand(&mut d, strset_len(set));
+    for member in strset_iter(set) {
+        let _ = dictAdd(&mut d, SdsEntry::new(member));
+    }
+    d
+}
+
+/// Adds a member, whose hash is known, to a table; false if it was there (`setTypeAdd`).
+#[inline]
+fn set_table_add(
+    ht: &mut Dict<SdsEntry>,
+    value: &[u8],
+    hash: u64,
+    resize: dictResizeEnable,
+) -> bool {
+    ht.set_resize_enabled(resize);
     dict_add_or_find_hashed(ht, value, hash, || SdsEntry::new(value)).1
 }
 
 /// Adds a number (`setTypeAdd`).
 fn set_type_add_integer(subject: &mut Set, llval: i64, limits: SetLimits) -> bool {
     match subject {
-        Set::Ht(_) => setTypeAdd(subject, &ll2string(llval), limits),
+        Set::Ht(_) | Set::Strings(_) => setTypeAdd(subject, &ll2string(llval), limits),
         Set::Intset(is) => {
             let added = intsetAdd(is, llval);
             // Whatever the limit: lengths of an intset are 32 bits, so 2^30 numbers are enough.
@@ -303,6 +329,7 @@ pub fn setTypeRemove(setobj: &mut Set, value: &[u8], limits: SetLimits) -> bool 
             }
             removed
         }
+        Set::Strings(set) => strset_remove(set, value),
         Set::Intset(is) => string2ll(value).is_some_and(|llval| intsetRemove(is, llval)),
     }
 }
@@ -312,6 +339,7 @@ pub fn setTypeRemove(setobj: &mut Set, value: &[u8], limits: SetLimits) -> bool 
 pub fn setTypeIsMember(subject: SetRef, value: &[u8]) -> bool {
     match subject {
         SetRef::Ht(ht) => dictFind(ht, value).is_some(),
+        SetRef::Strings(set) => strset_find(set, value),
         SetRef::Intset(is) => string2ll(value).is_some_and(|llval| intsetFind(is, llval)),
     }
 }
@@ -346,9 +374,8 @@ pub fn hash_of_arg<E: DictEntry>(argv: &Args, i: usize, ht: &Dict<E>) -> u64 {
 #[inline]
 fn set_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
-    if let SetRef::Ht(ht) = server.db[db].dict.set(o)
+    if let Some(ht) = server.db[db].dict.set_table_mut(o)
         && dictIsRehashing(ht)
-        && let Set::Ht(ht) = &mut *server.db[db].dict.set_mut(o)
     {
         rehash_table_step(ht, steps, resize);
     }
@@ -358,6 +385,7 @@ fn set_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
 /// the elements one by one: `setTypeRandomElement`.
 pub enum setTypeIterator<'a> {
     Ht(DictIter<'a, SdsEntry>),
+    Strings(StrSetIter<'a>),
     /// The intset, and the position of its next number.
     Intset(&'a [u8], u32),
 }
@@ -366,6 +394,7 @@ pub enum setTypeIterator<'a> {
 pub fn setTypeInitIterator(subject: SetRef<'_>) -> setTypeIterator<'_> {
     match subject {
         SetRef::Ht(ht) => setTypeIterator::Ht(ht.iter()),
+        SetRef::Strings(set) => setTypeIterator::Strings(strset_iter(set)),
         SetRef::Intset(is) => setTypeIterator::Intset(is, 0),
     }
 }
@@ -377,6 +406,7 @@ impl<'a> Iterator for setTypeIterator<'a> {
     fn next(&mut self) -> Option<SetElement<'a>> {
         match self {
             setTypeIterator::Ht(di) => di.next().map(|entry| SetElement::Str(entry.as_slice())),
+            setTypeIterator::Strings(members) => members.next().map(SetElement::Str),
             setTypeIterator::Intset(is, ii) => {
                 let llele = intsetGet(is, *ii)?;
                 *ii += 1;
@@ -391,6 +421,9 @@ pub fn setTypeRandomElement<'a>(setobj: SetRef<'a>, random: &mut Random) -> SetE
     let ele = match setobj {
         SetRef::Ht(ht) => dictGetFairRandomKey(ht, || random.next64())
             .map(|entry| SetElement::Str(entry.as_slice())),
+        SetRef::Strings(set) => {
+            strset_iter(set).nth(random.below(strset_len(set).max(1))).map(SetElement::Str)
+        }
         SetRef::Intset(is) => intsetRandom(is, &mut || random.next31()).map(SetElement::Int),
     };
     ele.expect("a set in the keyspace is never empty")
@@ -401,14 +434,19 @@ pub fn setTypeRandomElement<'a>(setobj: SetRef<'a>, random: &mut Random) -> SetE
 pub fn setTypeSize(subject: SetRef) -> usize {
     match subject {
         SetRef::Ht(ht) => dictSize(ht),
+        SetRef::Strings(set) => strset_len(set),
         SetRef::Intset(is) => intsetLen(is) as usize,
     }
 }
 
-/// Makes an intset a table, with room for just the elements it has.
+/// Makes an intset a table, with room for just the elements it has, or what stands for one.
 // C: takes the encoding to convert to, of which there is one.
 pub fn setTypeConvert(setobj: &mut Set) {
     let Set::Intset(is) = setobj else { panic!("Unsupported set conversion") };
+    if let Some(set) = strings_of_numbers(is) {
+        *setobj = Set::Strings(set);
+        return;
+    }
     let mut d: Box<Dict<SdsEntry>> = Box::default();
     dictExpand(&mut d, intsetLen(is) as usize);
     for pos in 0..intsetLen(is) {
@@ -419,9 +457,24 @@ pub fn setTypeConvert(setobj: &mut Set) {
     *setobj = Set::Ht(d);
 }
 
+/// Returns the numbers of an intset as strings; `None` if they don't fit.
+fn strings_of_numbers(is: &[u8]) -> Option<StrSet> {
+    let mut set = StrSet::new();
+    for intele in (0..intsetLen(is)).filter_map(|pos| intsetGet(is, pos)) {
+        let member = ll2string(intele);
+        if !strset_fits(&set, &member) {
+            return None;
+        }
+        assert!(!strset_find(&set, &member));
+        strset_add(&mut set, &member);
+    }
+    Some(set)
+}
+
 /// Returns a copy in the same encoding, for COPY.
 pub fn setTypeDup(o: SetRef) -> Set {
     match o {
+        SetRef::Strings(set) => Set::Strings(StrSet::of(set)),
         SetRef::Intset(is) => Set::Intset(Intset::of(is)),
         SetRef::Ht(ht) => {
             let mut d: Box<Dict<SdsEntry>> = Box::default();
@@ -446,14 +499,21 @@ pub fn saddCommand(server: &mut Server, c: ClientId, argv: &Args) {
         Some(o) => o,
         None => dbAdd(server, db, key, setTypeCreate(&argv[2])),
     };
-    let limits = SetLimits::of(server);
-    let mut set = server.db[db].dict.set_mut(o);
     let mut added = 0;
-    for (i, value) in argv.iter().enumerate().skip(2) {
-        let hash = |ht: &Dict<SdsEntry>| hash_of_arg(argv, i, ht);
-        added += i64::from(set_type_add_hashed(&mut set, value, limits, hash));
+    let resize = value_resize_policy(server);
+    if let Some(ht) = server.db[db].dict.set_table_mut(o) {
+        for i in 2..argv.len() {
+            let hash = hash_of_arg(argv, i, ht);
+            added += i64::from(set_table_add(ht, argv.get(i), hash, resize));
+        }
+    } else if argv.iter().skip(2).any(|ele| !setTypeIsMember(server.db[db].dict.set(o), ele)) {
+        // Only now, because it takes more to change a small set than to look at it.
+        let limits = SetLimits::of(server);
+        let mut set = server.db[db].dict.set_mut(o);
+        for value in argv.iter().skip(2) {
+            added += i64::from(setTypeAdd(&mut set, value, limits));
+        }
     }
-    drop(set);
     if added > 0 {
         signalModifiedKey(server, Some(c), db, key);
         notifyKeyspaceEvent(server, NOTIFY_SET, "sadd", key, db);
@@ -562,7 +622,10 @@ pub fn sismemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     set_type_rehash(server, c, o, 1);
-    let is_member = setTypeIsMember(server.db[server[c].db].dict.set(o), &argv[2]);
+    let is_member = match server.db[server[c].db].dict.set(o) {
+        SetRef::Ht(ht) => dict_find_hashed(ht, &argv[2], hash_of_arg(argv, 2, ht)).is_some(),
+        set => setTypeIsMember(set, &argv[2]),
+    };
     addReply(server, c, if is_member { shared::cone } else { shared::czero });
 }
 
@@ -1112,10 +1175,10 @@ mod tests {
     #[test]
     fn tables_obey_the_resize_policy() {
         let avoid = SetLimits { resize: DICT_RESIZE_AVOID, ..LIMITS };
-        let mut set = createSetObject();
+        let mut set = Set::Ht(Box::default());
         let slots = |set: &Set| match set {
             Set::Ht(ht) => dictSlots(ht),
-            Set::Intset(_) => 0,
+            Set::Intset(_) | Set::Strings(_) => 0,
         };
         for n in 0..30 {
             setTypeAdd(&mut set, format!("m{n}").as_bytes(), avoid);
@@ -1155,7 +1218,7 @@ mod tests {
 
     /// No file gets a number into a set twice: what does is found where it matters.
     #[test]
-    #[should_panic(expected = "assertion failed: dictAdd")]
+    #[should_panic(expected = "assertion failed: !strset_find")]
     fn a_number_that_is_there_twice() {
         let is = Intset::from_slice(b"\x02\0\0\0\x03\0\0\0\x05\0\x05\0\x01\0").unwrap();
         let mut set = Set::Intset(is);

@@ -22,21 +22,20 @@ use crate::ds::intset::{intsetFind, intsetGet, intsetLen};
 use crate::ds::redisassert::assert_some;
 use crate::ds::siphash::{HashSeed, siphash};
 use crate::ds::skiplist::*;
+use crate::ds::strset::*;
 use crate::ds::ziplist::*;
 use crate::expire::expire_command_name;
 use crate::keyspace::*;
 use crate::networking::*;
 use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
-use crate::server::{
-    CommandSpec, afterCommand, command, hasActiveChildProcess, lookupCommandOrOriginal, propagate,
-};
+use crate::server::{CommandSpec, afterCommand, command, lookupCommandOrOriginal, propagate};
 use crate::server_h::*;
 use crate::sys::clock::{elapsedStart, elapsedUs};
 use crate::sys::mem::size_class;
 use crate::sys::random::{getRandomBytes, random_u64};
 use crate::timeout::getTimeoutFromObjectOrReply;
-use crate::types::t_set::SetRef;
+use crate::types::t_set::{SetRef, value_resize_policy};
 use crate::util::{Num, c_str, d2string, eq_ignore_case, ll2string, string2ll, strtod};
 
 const FIRST: (i32, i32, i32) = (1, 1, 1);
@@ -336,17 +335,10 @@ impl ZsetLimits {
     /// Returns the limits that are configured now.
     #[inline]
     pub fn of(server: &Server) -> ZsetLimits {
-        let resize = if server.in_fork_child != CHILD_TYPE_NONE {
-            dictResizeEnable::DICT_RESIZE_FORBID
-        } else if hasActiveChildProcess(server) {
-            dictResizeEnable::DICT_RESIZE_AVOID
-        } else {
-            dictResizeEnable::DICT_RESIZE_ENABLE
-        };
         ZsetLimits {
             entries: server.zset_max_ziplist_entries,
             value: server.zset_max_ziplist_value,
-            resize,
+            resize: value_resize_policy(server),
         }
     }
 }
@@ -920,19 +912,6 @@ pub fn zsetAdd(
     in_flags: i32,
     limits: &ZsetLimits,
 ) -> Result<(i32, f64), ()> {
-    zset_add_hashed(zobj, score, ele, in_flags, limits, |seed| siphash(ele, seed))
-}
-
-/// Does what `zsetAdd` does; `hash` returns the member's hash in a table with this seed.
-#[inline]
-fn zset_add_hashed(
-    zobj: &mut Zset,
-    score: f64,
-    ele: &[u8],
-    in_flags: i32,
-    limits: &ZsetLimits,
-    hash: impl FnOnce(&HashSeed) -> u64,
-) -> Result<(i32, f64), ()> {
     if score.is_nan() {
         return Err(());
     }
@@ -966,27 +945,43 @@ fn zset_add_hashed(
     let Zset::Skiplist(zs) = zobj else {
         unreachable!("a sorted set that is no ziplist is a skip list")
     };
-    let hash = hash(&zs.seed);
-    if let Some(node) = zs.find_hashed(hash, ele) {
-        let curscore = zs.zsl.score(node);
-        let Some(score) = zadd_new_score(curscore, score, in_flags)? else {
-            return Ok((ZADD_OUT_NOP, 0.0));
-        };
-        if score == curscore {
-            return Ok((0, score));
-        }
-        zslUpdateScore(&mut zs.zsl, node, score);
-        return Ok((ZADD_OUT_UPDATED, score));
-    }
-    if in_flags & ZADD_IN_XX != 0 {
-        return Ok((ZADD_OUT_NOP, 0.0));
-    }
-    zs.dict.set_resize_enabled(limits.resize);
-    zs.insert_hashed(hash, score, ele);
-    Ok((ZADD_OUT_ADDED, score))
+    let hash = siphash(ele, &zs.seed);
+    zs.add_hashed(score, ele, hash, in_flags, limits.resize)
 }
 
 impl zset {
+    /// Does what `zsetAdd` does in a skip list, for a member whose hash is known.
+    #[inline]
+    fn add_hashed(
+        &mut self,
+        score: f64,
+        ele: &[u8],
+        hash: u64,
+        in_flags: i32,
+        resize: dictResizeEnable,
+    ) -> Result<(i32, f64), ()> {
+        if score.is_nan() {
+            return Err(());
+        }
+        if let Some(node) = self.find_hashed(hash, ele) {
+            let curscore = self.zsl.score(node);
+            let Some(score) = zadd_new_score(curscore, score, in_flags)? else {
+                return Ok((ZADD_OUT_NOP, 0.0));
+            };
+            if score == curscore {
+                return Ok((0, score));
+            }
+            zslUpdateScore(&mut self.zsl, node, score);
+            return Ok((ZADD_OUT_UPDATED, score));
+        }
+        if in_flags & ZADD_IN_XX != 0 {
+            return Ok((ZADD_OUT_NOP, 0.0));
+        }
+        self.dict.set_resize_enabled(resize);
+        self.insert_hashed(hash, score, ele);
+        Ok((ZADD_OUT_ADDED, score))
+    }
+
     /// Removes a member, without shrinking anything; false if it is not there.
     fn zsetRemoveFromSkiplist(&mut self, ele: &[u8]) -> bool {
         let zset { zsl, dict, seed } = self;
@@ -1087,6 +1082,22 @@ fn zsetTypeRandomElement<'a>(
 // Sorted set commands
 // -----------------------------------------------------------------------------
 
+/// Returns the error of options of ZADD that exclude each other, if these do. XX goes with either GT
+/// or LT.
+#[inline(never)]
+fn zadd_options_error(flags: i32, elements: usize) -> Option<&'static [u8]> {
+    let has = |flag: i32| flags & flag != 0;
+    let (nx, gt, lt) = (has(ZADD_IN_NX), has(ZADD_IN_GT), has(ZADD_IN_LT));
+    if nx && has(ZADD_IN_XX) {
+        return Some(b"XX and NX options at the same time are not compatible");
+    }
+    if ((gt || lt) && nx) || (gt && lt) {
+        return Some(b"GT, LT, and/or NX options at the same time are not compatible");
+    }
+    (has(ZADD_IN_INCR) && elements > 1)
+        .then_some(b"INCR option supports a single increment-element pair")
+}
+
 /// Implements ZADD and ZINCRBY.
 fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: i32) {
     let (db, key) = (server[c].db, argv.get(1));
@@ -1117,9 +1128,7 @@ fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: 
         }
         scoreidx += 1;
     }
-    let has = |flag: i32| flags & flag != 0;
-    let (incr, nx, xx) = (has(ZADD_IN_INCR), has(ZADD_IN_NX), has(ZADD_IN_XX));
-    let (gt, lt) = (has(ZADD_IN_GT), has(ZADD_IN_LT));
+    let incr = flags & ZADD_IN_INCR != 0;
 
     // Behind them there are pairs of scores and members.
     let rest = argv.len() - scoreidx;
@@ -1129,17 +1138,10 @@ fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: 
     }
     let elements = rest / 2;
 
-    // Options that exclude each other. XX goes with either GT or LT.
-    if nx && xx {
-        addReplyError(server, c, b"XX and NX options at the same time are not compatible");
-        return;
-    }
-    if ((gt || lt) && nx) || (gt && lt) {
-        addReplyError(server, c, b"GT, LT, and/or NX options at the same time are not compatible");
-        return;
-    }
-    if incr && elements > 1 {
-        addReplyError(server, c, b"INCR option supports a single increment-element pair");
+    if flags != ZADD_IN_NONE
+        && let Some(error) = zadd_options_error(flags, elements)
+    {
+        addReplyError(server, c, error);
         return;
     }
 
@@ -1159,13 +1161,13 @@ fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: 
     }
 
     // The key, which may be new.
-    let limits = ZsetLimits::of(server);
     let zobj = match lookupKeyWrite(server, db, key) {
         Some(o) if checkType(server, c, o, OBJ_ZSET) => return,
         Some(o) => Some(o),
         // No key and XX: nothing to do.
-        None if xx => None,
+        None if flags & ZADD_IN_XX != 0 => None,
         None => {
+            let limits = ZsetLimits::of(server);
             let small = limits.entries != 0 && limits.value >= argv[scoreidx + 1].len();
             let zobj = if small { createZsetZiplistObject() } else { createZsetObject() };
             Some(dbAdd(server, db, key, zobj))
@@ -1176,23 +1178,30 @@ fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: 
     let mut score = 0.0;
     let mut nan = false;
     if let Some(o) = zobj {
-        let mut zobj = server.db[db].dict.zset_mut(o);
-        for (j, given) in scores.iter().enumerate() {
-            let i = scoreidx + 1 + j * 2;
-            let ele = argv.get(i);
-            let hash =
-                |seed: &HashSeed| argv.member_hash(i, seed).unwrap_or_else(|| siphash(ele, seed));
-            match zset_add_hashed(&mut zobj, *given, ele, flags, &limits, hash) {
-                Ok((retflags, newscore)) => {
-                    added += i64::from(retflags & ZADD_OUT_ADDED != 0);
-                    updated += i64::from(retflags & ZADD_OUT_UPDATED != 0);
-                    processed += i64::from(retflags & ZADD_OUT_NOP == 0);
-                    score = newscore;
-                }
-                Err(()) => {
-                    nan = true;
-                    break;
-                }
+        let mut note = |result| match result {
+            Ok((retflags, newscore)) => {
+                added += i64::from(retflags & ZADD_OUT_ADDED != 0);
+                updated += i64::from(retflags & ZADD_OUT_UPDATED != 0);
+                processed += i64::from(retflags & ZADD_OUT_NOP == 0);
+                score = newscore;
+            }
+            Err(()) => nan = true,
+        };
+        let mut i = scoreidx + 1;
+        let resize = value_resize_policy(server);
+        if let Some(zs) = server.db[db].dict.skiplist_mut(o) {
+            for given in &*scores {
+                let ele = argv.get(i);
+                let hash = argv.member_hash(i, &zs.seed).unwrap_or_else(|| siphash(ele, &zs.seed));
+                note(zs.add_hashed(*given, ele, hash, flags, resize));
+                i += 2;
+            }
+        } else {
+            let limits = ZsetLimits::of(server);
+            let mut zobj = server.db[db].dict.zset_mut(o);
+            for given in &*scores {
+                note(zsetAdd(&mut zobj, *given, argv.get(i), flags, &limits));
+                i += 2;
             }
         }
     }
@@ -1416,6 +1425,7 @@ pub fn zremrangebylexCommand(server: &mut Server, c: ClientId, argv: &Args) {
 enum Subject<'a> {
     Missing,
     Intset(&'a [u8]),
+    Strings(&'a [u8]),
     Set(&'a Dict<SdsEntry>),
     Zset(ZsetRef<'a>),
 }
@@ -1435,6 +1445,7 @@ impl<'a> zsetopsrc<'a> {
         match self.subject {
             Subject::Missing => 0,
             Subject::Intset(is) => intsetLen(is) as usize,
+            Subject::Strings(set) => strset_len(set),
             Subject::Set(ht) => dictSize(ht),
             Subject::Zset(zobj) => zsetLength(zobj),
         }
@@ -1448,6 +1459,9 @@ impl<'a> zsetopsrc<'a> {
                 (0..intsetLen(is))
                     .filter_map(|pos| Some((ZiplistEntry::Int(intsetGet(is, pos)?), 1.0))),
             ),
+            Subject::Strings(set) => {
+                Box::new(strset_iter(set).map(|member| (ZiplistEntry::Str(member), 1.0)))
+            }
             Subject::Set(ht) => {
                 Box::new(ht.iter().map(|member| (ZiplistEntry::Str(member.as_slice()), 1.0)))
             }
@@ -1463,6 +1477,7 @@ impl<'a> zsetopsrc<'a> {
             (Subject::Intset(is), ZiplistEntry::Str(s)) => {
                 string2ll(s).filter(|n| intsetFind(is, *n)).map(|_| 1.0)
             }
+            (Subject::Strings(set), ele) => strset_find(set, &element_text(ele)).then_some(1.0),
             (Subject::Set(ht), ele) => dictFind(ht, &element_text(ele)).map(|_| 1.0),
             (Subject::Zset(zobj), ele) => zsetScore(zobj, &element_text(ele)),
         }
@@ -1473,6 +1488,7 @@ impl<'a> zsetopsrc<'a> {
         match (self.subject, other.subject) {
             (Subject::Missing, Subject::Missing) => true,
             (Subject::Intset(a), Subject::Intset(b)) => std::ptr::eq(a, b),
+            (Subject::Strings(a), Subject::Strings(b)) => std::ptr::eq(a, b),
             (Subject::Set(a), Subject::Set(b)) => std::ptr::addr_eq(a, b),
             (Subject::Zset(a), Subject::Zset(b)) => a.is(b),
             _ => false,
@@ -1752,6 +1768,7 @@ fn zunionInterDiffGenericCommand(
     let subject = |o: KeyRef| match dict.get(o) {
         ValueRef::Aggregate(AggregateRef::Zset(zobj)) => Subject::Zset(zobj),
         ValueRef::Aggregate(AggregateRef::Set(SetRef::Intset(is))) => Subject::Intset(is),
+        ValueRef::Aggregate(AggregateRef::Set(SetRef::Strings(set))) => Subject::Strings(set),
         ValueRef::Aggregate(AggregateRef::Set(SetRef::Ht(ht))) => Subject::Set(ht),
         _ => unreachable!("the types of the sources were checked"),
     };
