@@ -3404,7 +3404,9 @@ fn backgroundSaveDoneHandlerDisk(server: &mut Server, exitcode: i32, bysignal: i
     if bysignal == 0 && exitcode == 0 {
         serverLog!(LL_NOTICE, "Background saving terminated with success");
         // Writes since the fork are not in the file, and still count as changes to be saved.
-        server.dirty -= server.dirty_before_bgsave;
+        // C: less than 0, if all was saved otherwise meanwhile (DEBUG RELOAD). The next command that
+        // saves would then seem to have changed the data, and be propagated.
+        server.dirty = (server.dirty - server.dirty_before_bgsave).max(0);
         server.lastsave = time();
         server.lastsave_steady = steady_ms() / 1000;
         server.lastbgsave_status = CStatus::Ok;

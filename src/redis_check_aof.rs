@@ -75,13 +75,14 @@ impl AofCheck {
         self.epos = self.tell();
         let mut buf = [0; LINE_MAX];
         let len = rio_read_line(&mut self.fp, &mut buf).ok()?;
-        let buf = c_str(&buf[..len]);
+        // A NUL ends the number, but an error shows what is behind it.
+        let buf = &buf[..len];
         let got = buf.first().copied().unwrap_or(0);
         if got != prefix {
             self.ERROR(&bformat!("Expected prefix '{}', got: '{}'", B(&[prefix]), B(&[got])));
             return None;
         }
-        let number = strtoll(&buf[1..], 10);
+        let number = strtoll(c_str(&buf[1..]), 10);
         self.consumeNewline(&buf[1 + number.len..])?;
         Some(number.value)
     }
@@ -215,6 +216,9 @@ pub fn redis_check_aof_main(server: &mut Server, argv: &[Vec<u8>]) -> i32 {
             // The first argument stands for the file's name, even if it is `--fix`.
             match redis_check_rdb_open(server, &argv[1], Some(fd)) {
                 Some(end) => base = end,
+                None if server.rdb_check.as_ref().is_some_and(|check| check.terminated) => {
+                    return 1;
+                }
                 None => {
                     print(b"RDB preamble of AOF file is not sane, aborting.\n");
                     return 1;

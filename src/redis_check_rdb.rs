@@ -64,6 +64,9 @@ impl Doing {
 pub struct RdbCheck {
     /// The first thing that the loader found wrong.
     pub error: Option<Vec<u8>>,
+    /// What the loader found wrong was told. There the process of the C ends, so that whoever has
+    /// called the checker says nothing more.
+    pub terminated: bool,
     /// The key that is read now, and its type.
     key: Option<Vec<u8>>,
     key_type: Option<u8>,
@@ -153,6 +156,7 @@ fn check_rdb_file(server: &mut Server, fd: RawFd, rdbfilename: &[u8]) -> Option<
         (Stop::Eof, None) => rdbCheckError(check, offset, b"Unexpected EOF reading RDB file"),
         (Stop::Eof, Some(msg)) => {
             rdbCheckError(check, offset, &msg);
+            check.terminated = true;
             serverLog!(LL_WARNING, "Terminating server after rdb file reading failure.");
         }
     }
@@ -320,8 +324,8 @@ pub fn redis_check_rdb_open(
     server.rdb_check = Some(Box::new(RdbCheck { key_type: Some(0), ..Default::default() }));
     rdbCheckInfo(0, &bformat!("Checking RDB file {}", B(rdbfilename)));
     let end = redis_check_rdb(server, rdbfilename, fd);
-    if end.is_some() {
-        rdbCheckInfo(server.loading_total_bytes as u64, b"\\o/ RDB looks OK! \\o/");
+    if let Some(end) = end {
+        rdbCheckInfo(end, b"\\o/ RDB looks OK! \\o/");
         rdbShowGenericInfo(state(server));
     }
     end

@@ -814,6 +814,27 @@ fn debug_reload() {
     assert!(std::fs::metadata(server.dir.path("dump.rdb")).unwrap().len() > small);
 }
 
+/// What is saved twice at a time counts once: DEBUG RELOAD beside a BGSAVE leaves no debt of
+/// changes, by which the next one would be taken for a write, and get into the append only file.
+#[test]
+fn debug_reload_beside_a_bgsave() {
+    let server = TestServer::start(&["--appendonly", "yes", "--rdb-key-save-delay", "100000"]);
+    let mut c = server.conn();
+    for i in 0..5 {
+        c.ask(&format!("SET k{i} v"));
+    }
+    assert_eq!(c.ask("BGSAVE"), "Background saving started");
+    c.ask("CONFIG SET rdb-key-save-delay 0");
+    assert_eq!(c.ask("DEBUG RELOAD"), "OK");
+    wait_for("the BGSAVE to end", || server.info("rdb_bgsave_in_progress") == "0");
+    assert_eq!(server.info("rdb_changes_since_last_save"), "0");
+    assert_eq!(c.ask("DEBUG RELOAD"), "OK");
+    assert_eq!(c.ask("SET last v"), "OK");
+    let file = std::fs::read(server.dir.path("appendonly.aof")).unwrap();
+    assert!(file.ends_with(b"last\r\n$1\r\nv\r\n"));
+    assert!(!file.windows(6).any(|w| w == b"RELOAD"));
+}
+
 /// redis-check-rdb, by its flag and by its name: what it tells, the place of the first damage, and
 /// exit codes.
 #[test]
