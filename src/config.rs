@@ -528,6 +528,9 @@ pub fn loadServerConfig(
     if let Some(filename) = filename {
         match std::fs::read(std::ffi::OsStr::from_bytes(filename)) {
             Ok(content) => config = content,
+            // As in the C, a folder is an empty file: `redis-server ""` starts in the folder where it
+            // is, with the defaults.
+            Err(e) if e.kind() == std::io::ErrorKind::IsADirectory => {}
             Err(e) => {
                 serverLog!(
                     LL_WARNING,

@@ -3896,6 +3896,7 @@ pub fn usage() -> ! {
        ./redis-server - (read config from stdin)
        ./redis-server -v or --version
        ./redis-server -h or --help
+       ./redis-server --test-memory <megabytes>
 
 Examples:
        ./redis-server (run the server with default conf)

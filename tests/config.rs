@@ -97,7 +97,9 @@ fn version_and_help() {
         assert_eq!(out.status.code(), Some(1));
         let said = String::from_utf8(out.stderr).unwrap();
         assert!(
-            said.starts_with("Usage: ./redis-server [/path/to/redis.conf] [options]"),
+            said.starts_with("Usage: ./redis-server [/path/to/redis.conf] [options]")
+                && said
+                    .contains("\n       ./redis-server --test-memory <megabytes>\n\nExamples:\n"),
             "{said}"
         );
     }
@@ -303,6 +305,12 @@ fn configuration_errors() {
             && out.contains("nosuch.conf': No such file or directory"),
         "{out}"
     );
+    // A folder is a file without lines, as the empty name is.
+    for name in ["", "/"] {
+        let out = run(&dir.0, &[name, "--port", "abc"], "");
+        let said = String::from_utf8_lossy(&out.stderr).into_owned();
+        assert!(said.contains("at line 2\n>>> 'port \"abc\"'"), "{said}");
+    }
     let out = run(&dir.0, &["--port", "0", "--nosuch", "1"], "");
     assert_eq!(out.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&out.stderr).contains("at line 3\n>>> 'nosuch \"1\"'"));
