@@ -817,10 +817,10 @@ fn rewriteConfigReadOldFile(path: &[u8]) -> std::io::Result<rewriteConfigState> 
         Err(e) => return Err(e),
     };
     let mut state = rewriteConfigState::default();
-    let content = content.strip_suffix(b"\n").unwrap_or(&content);
     if content.is_empty() {
         return Ok(state);
     }
+    let content = content.strip_suffix(b"\n").unwrap_or(&content);
     for (linenum, line) in content.split(|b| *b == b'\n').enumerate() {
         let line = sdstrim(line, b"\r\n\t ").to_vec();
 
