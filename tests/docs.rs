@@ -293,6 +293,21 @@ fn tables_are_whole() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// A difference from the C has a reason.
+#[test]
+fn differences_say_why() {
+    let text = read(&root().join("docs/differences.md"));
+    let mut rows = 0;
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| line.starts_with("| ")) {
+        let row = line.replace("\\|", "");
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let which = if cells.len() == 3 && cells[0].ends_with(".c") { 2 } else { 1 };
+        assert!(!cells[which].is_empty(), "differences.md:{}: no reason: {}", i + 1, cells[0]);
+        rows += 1;
+    }
+    assert!(rows > 250, "{rows}");
+}
+
 #[test]
 fn links_lead_somewhere() {
     let mut wrong = Vec::new();
