@@ -637,6 +637,7 @@ fn execute_for_script(
     argv: &Args,
     raise_error: &mut bool,
 ) -> LuaResult<()> {
+    // The client of scripts executes with the permissions of whoever has called the script.
     let (c, caller) = (lua_client(server), lua_caller(server));
     let (caller_flags, caller_user) = (server[caller].flags, server[caller].user);
     server[c].user = caller_user;
@@ -644,6 +645,7 @@ fn execute_for_script(
         log_command(&mut server.ldb, argv);
     }
 
+    // Is there such a command, with so many arguments, and is it for scripts?
     let Some(cmd) = cmd else {
         return luaPushError(lua, server, b"Unknown Redis command called from Lua script");
     };
@@ -665,6 +667,7 @@ fn execute_for_script(
         return luaPushError(lua, server, b"This Redis command is not allowed from scripts");
     }
 
+    // May the user run it, on these keys and channels?
     if let Err(denied) = ACLCheckAllPerm(server, c, cmd, argv) {
         addACLLogEntry(server, c, denied, argv, None);
         let text = match denied.reason {
@@ -750,6 +753,7 @@ fn execute_for_script(
         server[c].flags |= CLIENT_MULTI;
     }
 
+    // Execute it. If the script itself is propagated, its commands are not.
     let mut call_flags = CMD_CALL_SLOWLOG | CMD_CALL_STATS;
     if server.lua_replicate_commands {
         if server.lua_repl & PROPAGATE_AOF != 0 {
@@ -769,7 +773,8 @@ fn execute_for_script(
     call(server, c, argv, call_flags);
     server.key_hash_hint = hint;
 
-    // The reply, as one piece.
+    // Convert the reply, in one piece, to a value of Lua. An error is raised by `redis.call`, and
+    // any other reply never.
     let client = &mut server.clients[c];
     assert_eq!(client.flags & CLIENT_BLOCKED, 0);
     let mut reply = take(&mut client.buf);
@@ -787,6 +792,7 @@ fn execute_for_script(
     if server.ldb.active && server.ldb.step {
         ldbLogRedisReply(&mut server.ldb, &reply);
     }
+    // A script that is executed again elsewhere has to see the same order.
     let sorted = flags & CMD_SORT_FOR_SCRIPT != 0
         && !server.lua_replicate_commands
         && reply.first() == Some(&b'*')
