@@ -437,8 +437,8 @@ fn listings_come_from_the_source() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// A lab is a patch, a page in the book, and a test that its patch names; `docs/labs/run --check`
-/// looks at what they do.
+/// A lab is a patch that fits, a page in the book, and a test that its patch names; `docs/labs/run
+/// --check` looks at what they do.
 #[test]
 fn labs_are_whole() {
     let project = project();
@@ -456,6 +456,17 @@ fn labs_are_whole() {
             wrong.push(format!("{page} is not in SUMMARY.md and labs.md"));
         }
         let patch = read(&root().join(format!("docs/labs/{name}.patch")));
+        // As docs/labs/run applies it: one line of context has to be as it was.
+        let fits = std::process::Command::new("git")
+            .current_dir(root())
+            .args(["apply", "-C1", "--check"])
+            .arg(format!("docs/labs/{name}.patch"))
+            .output()
+            .expect("git runs");
+        if !fits.status.success() {
+            let said = String::from_utf8_lossy(&fits.stderr);
+            wrong.push(format!("{name}.patch does not fit any more: {said}"));
+        }
         let test = patch.lines().find_map(|l| l.strip_prefix("test: ")).unwrap_or_default();
         let function = test.rsplit([':', ' ']).next().unwrap_or_default();
         if !project.words.contains(function) {
