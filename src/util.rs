@@ -119,16 +119,21 @@ pub fn short_eq(a: &[u8], b: &[u8]) -> bool {
         (a.first_chunk::<N>() == b.first_chunk::<N>())
             & (a.last_chunk::<N>() == b.last_chunk::<N>())
     }
-    a.len() == b.len()
-        && match a.len() {
-            0 => true,
-            1 => ends::<1>(a, b),
-            2..=3 => ends::<2>(a, b),
-            4..=7 => ends::<4>(a, b),
-            8..=16 => ends::<8>(a, b),
-            17..=32 => ends::<16>(a, b),
-            _ => a == b,
-        }
+    if a.len() != b.len() {
+        return false;
+    }
+    // Most keys are as long as this, so it is asked first.
+    if (8..=16).contains(&a.len()) {
+        return ends::<8>(a, b);
+    }
+    match a.len() {
+        0 => true,
+        1 => ends::<1>(a, b),
+        2..=3 => ends::<2>(a, b),
+        4..=7 => ends::<4>(a, b),
+        17..=32 => ends::<16>(a, b),
+        _ => a == b,
+    }
 }
 
 /// Tells whether `c` is white space in the C locale: blank, `\t`, `\n`, `\v`, `\f`, `\r`.
