@@ -28,8 +28,8 @@ use crate::sys::clock::{getMonotonicUs, monotime};
 use crate::sys::socket::poll_one_fd;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
-use std::collections::VecDeque;
 use std::io;
+use std::mem::take;
 use std::os::fd::RawFd;
 use std::ptr::fn_addr_eq;
 use std::time::Duration;
@@ -157,8 +157,10 @@ pub struct EventLoop<S> {
     timeEventNextId: i64,
     /// The state of each descriptor, by number; grows as they come, up to `setsize`.
     events: Vec<aeFileEvent<S>>,
-    /// Ready descriptors, oldest first, each at most once.
-    queue: VecDeque<RawFd>,
+    /// Ready descriptors, oldest first, each at most once. Those before `front` have left the queue;
+    /// a poll makes room of them.
+    queue: Vec<RawFd>,
+    front: usize,
     /// How many descriptors ever left the queue: the position of its front. Turns know their end by
     /// position, which stays true when a nested turn takes some of their descriptors.
     head: u64,
@@ -199,7 +201,8 @@ pub fn aeCreateEventLoop<S>(setsize: i32) -> io::Result<EventLoop<S>> {
         setsize,
         timeEventNextId: 0,
         events: Vec::new(),
-        queue: VecDeque::new(),
+        queue: Vec::new(),
+        front: 0,
         head: 0,
         turnEnd: 0,
         dispatching: Vec::new(),
@@ -445,7 +448,7 @@ impl<S> EventLoop<S> {
     pub fn next_fired(&self, at: &mut usize, proc: aeFileProc<S>) -> Option<(RawFd, u64)> {
         let end = usize::try_from(self.turnEnd.saturating_sub(self.head)).unwrap_or(usize::MAX);
         while *at < end {
-            let fd = *self.queue.get(*at)?;
+            let fd = *self.queue.get(self.front + *at)?;
             *at += 1;
             let fe = &self.events[fd as usize];
             if fe.ready & PREREAD == 0
@@ -461,7 +464,7 @@ impl<S> EventLoop<S> {
     /// Returns the descriptors that have their turn now, with what they are ready for and want.
     pub fn due_in_turn(&self) -> Vec<(RawFd, i32)> {
         let count = usize::try_from(self.turnEnd.saturating_sub(self.head)).unwrap_or(usize::MAX);
-        let due = self.queue.iter().take(count).map(|&fd| {
+        let due = self.queue[self.front..].iter().take(count).map(|&fd| {
             let fe = &self.events[fd as usize];
             (fd, i32::from(fe.fired() & fe.mask))
         });
@@ -498,13 +501,15 @@ impl<S> EventLoop<S> {
         let fe = &mut self.events[fd as usize];
         if !fe.queued && fe.wants_turn() {
             fe.queued = true;
-            self.queue.push_back(fd);
+            self.queue.push(fd);
         }
     }
 
     /// Takes the oldest descriptor from the queue.
+    #[inline]
     fn dequeue(&mut self) -> Option<RawFd> {
-        let fd = self.queue.pop_front()?;
+        let fd = *self.queue.get(self.front)?;
+        self.front += 1;
         self.head += 1;
         self.events[fd as usize].queued = false;
         Some(fd)
@@ -513,7 +518,7 @@ impl<S> EventLoop<S> {
     /// Tells whether a descriptor in the queue is still due. Drops those at its front that are not:
     /// a needless entry would cost the next turn its sleep.
     fn any_wants_turn(&mut self) -> bool {
-        while let Some(&fd) = self.queue.front() {
+        while let Some(&fd) = self.queue.get(self.front) {
             if self.events[fd as usize].wants_turn() {
                 return true;
             }
@@ -552,14 +557,15 @@ pub fn aeDeleteTimeEvent<S>(el: &mut EventLoop<S>, id: i64) -> Result<(), ()> {
 }
 
 /// Returns the microseconds until the first time event is due, 0 if one is; `None` if there are
-/// none. They are few, so they are not sorted.
-fn usUntilEarliestTimer<S>(el: &EventLoop<S>) -> Option<u64> {
+/// none. They are few, so they are not sorted. `now` is the time, if it was read just now.
+fn usUntilEarliestTimer<S>(el: &EventLoop<S>, now: Option<monotime>) -> Option<u64> {
     let earliest = el.timeEvents.iter().map(|te| te.when).min()?;
-    Some(earliest.saturating_sub(getMonotonicUs()))
+    Some(earliest.saturating_sub(now.unwrap_or_else(getMonotonicUs)))
 }
 
-/// Calls the time handlers that are due, the youngest event first as in the C. Returns how many.
-fn processTimeEvents<S: AeState>(state: &mut S) -> i32 {
+/// Calls the time handlers that are due, the youngest event first as in the C. Returns how many, and
+/// the time at the end.
+fn processTimeEvents<S: AeState>(state: &mut S) -> (i32, monotime) {
     let mut processed = 0;
     // A handler may add and remove events, and run nested turns. So each step looks for the next
     // lower id anew; events born meanwhile have higher ids, and wait for the next turn.
@@ -588,7 +594,7 @@ fn processTimeEvents<S: AeState>(state: &mut S) -> i32 {
             }
         }
     }
-    processed
+    (processed, now)
 }
 
 /// Runs one turn of the loop: waits for an event, calls the handlers of all descriptors that are
@@ -599,9 +605,19 @@ fn processTimeEvents<S: AeState>(state: &mut S) -> i32 {
 /// turn: that takes over what is left of this one. In one turn no descriptor has two turns, and all
 /// get one before any gets another.
 pub fn aeProcessEvents<S: AeState>(state: &mut S, flags: i32) -> i32 {
+    process_events(state, flags, None).0
+}
+
+/// Does what `aeProcessEvents` says. `now` is the time, if it was read just now; the time at the end
+/// is returned too, if it was read there.
+fn process_events<S: AeState>(
+    state: &mut S,
+    flags: i32,
+    now: Option<monotime>,
+) -> (i32, Option<monotime>) {
     let mut processed = 0;
     if flags & AE_ALL_EVENTS == 0 {
-        return 0;
+        return (0, None);
     }
 
     // Even without descriptors: to sleep until a time event is due.
@@ -610,7 +626,7 @@ pub fn aeProcessEvents<S: AeState>(state: &mut S, flags: i32) -> i32 {
         let mut timeout = if flags & AE_DONT_WAIT != 0 {
             Some(Duration::ZERO)
         } else if flags & AE_TIME_EVENTS != 0 {
-            usUntilEarliestTimer(el).map(Duration::from_micros)
+            usUntilEarliestTimer(el, now).map(Duration::from_micros)
         } else {
             None
         };
@@ -631,7 +647,8 @@ pub fn aeProcessEvents<S: AeState>(state: &mut S, flags: i32) -> i32 {
         aeApiPoll(el, timeout);
 
         let el = state.el();
-        let outerEnd = std::mem::replace(&mut el.turnEnd, el.head + el.queue.len() as u64);
+        let queued = el.queue.len() - el.front;
+        let outerEnd = std::mem::replace(&mut el.turnEnd, el.head + queued as u64);
         let turnEnd = el.turnEnd;
         if flags & AE_CALL_AFTER_SLEEP != 0
             && let Some(aftersleep) = el.aftersleep
@@ -646,10 +663,11 @@ pub fn aeProcessEvents<S: AeState>(state: &mut S, flags: i32) -> i32 {
         state.el().turnEnd = outerEnd;
     }
 
-    if flags & AE_TIME_EVENTS != 0 {
-        processed += processTimeEvents(state);
+    if flags & AE_TIME_EVENTS == 0 {
+        return (processed, None);
     }
-    processed
+    let (timers, now) = processTimeEvents(state);
+    (processed + timers, Some(now))
 }
 
 /// Asks the kernel for events, for at most `timeout` (`None`: as long as it takes), and queues the
@@ -661,6 +679,7 @@ fn aeApiPoll<S>(el: &mut EventLoop<S>, timeout: Option<Duration>) {
         el.enqueue_if_wanted(el.dispatching[i]);
     }
     let timeout = if el.any_wants_turn() { Some(Duration::ZERO) } else { timeout };
+    el.queue.drain(..take(&mut el.front));
 
     el.stat_polls += 1;
     if let Err(e) = el.poll.poll(&mut el.polled, timeout) {
@@ -688,7 +707,7 @@ fn aeApiPoll<S>(el: &mut EventLoop<S>, timeout: Option<Duration>) {
         fe.ready |= ready;
         if !fe.queued && fe.wants_turn() {
             fe.queued = true;
-            el.queue.push_back(fd as RawFd);
+            el.queue.push(fd as RawFd);
         }
     }
 }
@@ -794,8 +813,11 @@ pub fn aeWait(fd: RawFd, mask: i32, milliseconds: i64) -> io::Result<i32> {
 /// Runs the loop until a handler calls [`aeStop`].
 pub fn aeMain<S: AeState>(state: &mut S) {
     state.el().stop = false;
+    // The time at the end of one turn is that at the begin of the next.
+    let mut now = None;
     while !state.el().stop {
-        aeProcessEvents(state, AE_ALL_EVENTS | AE_CALL_BEFORE_SLEEP | AE_CALL_AFTER_SLEEP);
+        let flags = AE_ALL_EVENTS | AE_CALL_BEFORE_SLEEP | AE_CALL_AFTER_SLEEP;
+        (_, now) = process_events(state, flags, now);
     }
 }
 // ANCHOR_END: aeMain

@@ -82,8 +82,6 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
     let config_cycle_slow_time_perc = ACTIVE_EXPIRE_CYCLE_SLOW_TIME_PERC + 2 * effort;
     let config_cycle_acceptable_stale = ACTIVE_EXPIRE_CYCLE_ACCEPTABLE_STALE - effort;
 
-    let start = getMonotonicUs() as i64;
-
     // While clients are paused the data set must not change, and so no key is deleted.
     if checkClientPauseTimeoutAndReturnIfPaused(server) {
         return;
@@ -97,6 +95,10 @@ pub fn activeExpireCycle(server: &mut Server, type_: i32) {
         {
             return;
         }
+    }
+
+    let start = getMonotonicUs() as i64;
+    if type_ == ACTIVE_EXPIRE_CYCLE_FAST {
         if start < server.active_expire.last_fast_cycle + config_cycle_fast_duration * 2 {
             return;
         }
