@@ -172,9 +172,15 @@ impl KeyPattern {
         }
     }
 
+    /// Tells whether comparing bytes is enough for this pattern.
+    #[inline(always)]
+    fn is_plain(&self) -> bool {
+        !matches!(self.rest, Rest::Glob(_) | Rest::Pattern)
+    }
+
     /// Tells whether a key matches the pattern as `stringmatchlen` would say; `head` is its
     /// `key_head`.
-    #[inline]
+    #[inline(always)]
     fn matches(&self, key: &[u8], head: u64) -> bool {
         head & self.mask == self.head
             && match &self.rest {
@@ -337,6 +343,7 @@ fn ACLFreeUsersSet(server: &mut Server) {
 /// that is beyond the bitmap.
 #[inline]
 fn ACLGetCommandBitCoordinates(id: CommandId) -> Option<(usize, u64)> {
+    let id = usize::from(id);
     (id < USER_COMMAND_BITS_COUNT).then(|| (id / 64, 1 << (id % 64)))
 }
 
@@ -350,7 +357,7 @@ fn ACLGetUserCommandBit(u: &User, id: CommandId) -> bool {
 /// Tells whether the user was given all commands at once, with those that there may be one day. No
 /// command has the last bit, so that it can say so.
 fn ACLUserCanExecuteFutureCommands(u: &User) -> bool {
-    ACLGetUserCommandBit(u, USER_COMMAND_BITS_COUNT - 1)
+    ACLGetUserCommandBit(u, USER_COMMAND_BITS_COUNT as CommandId - 1)
 }
 
 /// Sets or clears the bit of a command. A user with a bit that is not set is no longer one who may
@@ -776,11 +783,13 @@ pub fn ACLGetUserByName(server: &Server, name: &[u8]) -> Option<UserId> {
     server.users.find(name)
 }
 
-/// Tells whether one of the user's patterns matches a key.
+/// Tells whether one of the user's patterns matches a key. Which one does not matter, so those come
+/// first that are quick to tell.
 #[inline]
 fn matches_a_pattern(u: &User, key: &[u8]) -> bool {
     let head = key_head(key);
-    u.patterns.iter().any(|pattern| pattern.matches(key, head))
+    u.patterns.iter().any(|pattern| pattern.is_plain() && pattern.matches(key, head))
+        || u.patterns.iter().any(|pattern| !pattern.is_plain() && pattern.matches(key, head))
 }
 
 /// Tells whether the client may touch all keys there are, so that none has to be asked about.
@@ -826,6 +835,10 @@ fn ACLCheckCommandPerm(u: &User, cmd: &redisCommand, argv: &Args) -> Result<(), 
         let mut keys = Vec::new();
         getKeysFromCommand(cmd, argv, &mut keys);
         keys.into_iter().find(denied)
+    } else if cmd.firstkey == cmd.lastkey {
+        // Most commands have one key, or none.
+        let key = usize::try_from(cmd.firstkey).ok();
+        key.filter(|pos| (1..argv.len()).contains(pos)).filter(denied)
     } else {
         keys_in_command_table(cmd, argv.len()).find(denied)
     };
@@ -916,13 +929,19 @@ pub fn check_user_perm(
     cmd: CommandId,
     argv: &Args,
 ) -> Result<(), Denied> {
-    const EVERYTHING: u64 = USER_FLAG_ALLKEYS | USER_FLAG_ALLCHANNELS | USER_FLAG_ALLCOMMANDS;
     match user {
-        Some(u) if server.users[u].flags & EVERYTHING != EVERYTHING => {
+        Some(u) if !may_do_everything(server, user) => {
             check_restricted_user(server, &server.users[u], cmd, argv)
         }
         _ => Ok(()),
     }
+}
+
+/// Tells whether a client of this user may run any command, with any key and channel.
+#[inline(always)]
+pub fn may_do_everything(server: &Server, user: Option<UserId>) -> bool {
+    const EVERYTHING: u64 = USER_FLAG_ALLKEYS | USER_FLAG_ALLCHANNELS | USER_FLAG_ALLCOMMANDS;
+    user.is_none_or(|u| server.users[u].flags & EVERYTHING == EVERYTHING)
 }
 
 /// Does what `ACLCheckAllPerm` says for a user who may not do everything.

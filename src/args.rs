@@ -118,13 +118,13 @@ impl<'a> Args<'a> {
     /// Returns the address of the first key, its length and its hash, where that was computed
     /// ahead.
     #[inline]
-    pub fn hashed_key(&self) -> Option<(usize, usize, KeyGuess)> {
+    pub fn hashed_key(&self) -> Option<(usize, usize, &'a KeyGuess)> {
         let known = self.known?;
         if known.key_arg == 0 {
             return None;
         }
         let r = self.ranges[known.key_arg];
-        Some((self.buf.as_ptr().addr() + r.start, r.len, known.key))
+        Some((self.buf.as_ptr().addr() + r.start, r.len, &known.key))
     }
 
     /// Returns the hash of argument `i` under a table's seed, where it was computed ahead.

@@ -20,7 +20,8 @@ use std::ptr::fn_addr_eq;
 
 use crate::ae::*;
 use crate::anet::*;
-use crate::server_h::{C_ERR, C_OK, CResult, Server};
+use crate::networking::readQueryFromClient;
+use crate::server_h::{C_ERR, C_OK, CResult, Quiet, Server};
 use crate::sys::clock::steady_ms;
 use crate::sys::errno::{errno_of, strerror};
 use crate::sys::socket;
@@ -317,6 +318,7 @@ pub fn connClose(net: &mut Net, conn: ConnId) {
 
 /// Writes to the socket: write(2). A short write is normal. On an error other than `WouldBlock` the
 /// connection is in `CONN_STATE_ERROR`, if it was connected.
+#[inline]
 pub fn connWrite(net: &mut Net, conn: ConnId, data: &[u8]) -> io::Result<usize> {
     let fd = net.get(conn).fd;
     let ret = socket::write(fd, data);
@@ -487,6 +489,10 @@ fn callHandler(server: &mut Server, conn: ConnId, handler: Option<ConnectionCall
     server.net.get_mut(conn).refs += 1;
     if let Some(handler) = handler {
         handler(server, conn);
+        // What is not a client's input may have changed anything, such as the link to our master.
+        if !same_handler(Some(handler), Some(readQueryFromClient)) {
+            server.quiet = Quiet::Unknown;
+        }
     }
     let connection = server.net.get_mut(conn);
     connection.refs -= 1;
@@ -503,32 +509,20 @@ fn callHandler(server: &mut Server, conn: ConnId, handler: Option<ConnectionCall
 /// read and write handlers.
 pub(crate) fn connSocketEventHandler(server: &mut Server, _fd: RawFd, clientData: u64, mask: i32) {
     let conn = ConnId::from_u64(clientData);
-    let connection = server.net.get_mut(conn);
+    let mut connection = server.net.get(conn);
 
     if connection.state == CONN_STATE_CONNECTING
         && mask & AE_WRITABLE != 0
         && connection.conn_handler.is_some()
     {
-        let (fd, conn_handler) = (connection.fd, connection.conn_handler);
-        match socket::take_socket_error(fd) {
-            Err(e) => {
-                connection.last_errno = errno_of(&e);
-                connection.state = CONN_STATE_ERROR;
-            }
-            Ok(()) => connection.state = CONN_STATE_CONNECTED,
-        }
-        if connection.write_handler.is_none() {
-            aeDeleteFileEvent(&mut server.net.el, fd, AE_WRITABLE);
-        }
-        if !callHandler(server, conn, conn_handler) {
+        if !connect_completed(server, conn) {
             return;
         }
-        server.net.get_mut(conn).conn_handler = None;
+        connection = server.net.get(conn);
     }
 
     // Reading comes first: the reply to what is read may leave at once. With a barrier it comes
     // last.
-    let connection = server.net.get(conn);
     let invert = connection.flags & CONN_FLAG_WRITE_BARRIER != 0;
     let call_write = mask & AE_WRITABLE != 0 && connection.write_handler.is_some();
     let call_read = mask & AE_READABLE != 0 && connection.read_handler.is_some();
@@ -549,6 +543,29 @@ pub(crate) fn connSocketEventHandler(server: &mut Server, _fd: RawFd, clientData
         let read_handler = server.net.get(conn).read_handler;
         callHandler(server, conn, read_handler);
     }
+}
+
+/// Completes a connect: the connection stands, or the error is noted, and the handler is called.
+/// False as from `callHandler`.
+#[cold]
+fn connect_completed(server: &mut Server, conn: ConnId) -> bool {
+    let connection = server.net.get_mut(conn);
+    let (fd, conn_handler) = (connection.fd, connection.conn_handler);
+    match socket::take_socket_error(fd) {
+        Err(e) => {
+            connection.last_errno = errno_of(&e);
+            connection.state = CONN_STATE_ERROR;
+        }
+        Ok(()) => connection.state = CONN_STATE_CONNECTED,
+    }
+    if connection.write_handler.is_none() {
+        aeDeleteFileEvent(&mut server.net.el, fd, AE_WRITABLE);
+    }
+    if !callHandler(server, conn, conn_handler) {
+        return false;
+    }
+    server.net.get_mut(conn).conn_handler = None;
+    true
 }
 
 // ------ Blocking I/O with a deadline, on a socket that does not block

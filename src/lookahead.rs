@@ -25,7 +25,7 @@
 //!   key in a db that is no longer the client's, or of a value that is gone, costs time and nothing
 //!   else.
 
-use std::mem::{swap, take};
+use std::mem::{replace, swap, take};
 
 use crate::args::{ArgRange, Args, CommandPrefetch, MemberHash};
 use crate::connection::*;
@@ -76,6 +76,13 @@ pub(crate) struct InputScratch {
 /// true.
 #[derive(Copy, Clone, Default)]
 struct NamedCommand {
+    /// What stood before the name, and how many arguments that says: `*2\r\n$3\r\n`, as a word.
+    head: u64,
+    argc: usize,
+    /// The name and the end of its line, as a word, and which of its bits are of them; a word that no
+    /// bytes are like, if these are more than eight bytes, or `head` is none.
+    name: u64,
+    name_mask: u64,
     /// The first eight bytes of the name, as a word, and which of its bits are of the name.
     word: u64,
     mask: u64,
@@ -106,8 +113,6 @@ enum FirstKey {
 /// A command that was found ahead of its turn.
 #[derive(Copy, Clone)]
 struct ParsedCommand {
-    /// The position in the query buffer at which it begins.
-    start: usize,
     /// The position in the query buffer at which it ends, and the next one begins.
     end: usize,
     /// The place of its first argument in the list of all.
@@ -244,11 +249,11 @@ impl Lookahead {
             return None;
         }
         let client = &mut server.clients[c];
-        client.input.qb_pos = x.end;
+        let start = replace(&mut client.input.qb_pos, x.end);
         client.argv_len_sum = x.argv_len_sum;
         self.next += 1;
         let args = &self.args[x.first..][..x.argc];
-        Some(Args::new(qb, args, Some((x.start, x.end))).with_prefetch(&x.known))
+        Some(Args::new(qb, args, Some((start, x.end))).with_prefetch(&x.known))
     }
 
     /// Finds the next commands in `qb`, the client's query buffer, up to `PARSE_AHEAD`, and asks
@@ -266,7 +271,7 @@ impl Lookahead {
         self.limits = ParseLimits::of(server, client);
         let dict = &server.db[client.db].dict;
         let last = &mut server.input_scratch.last_command;
-        self.find_commands(&server.commands, dict, last, qb, pos, PARSE_AHEAD);
+        self.find_commands(&server.commands, dict, last, qb, pos);
         if self.batch.len() > 1 {
             self.prefetch_entries(dict);
             self.prefetch_values(dict);
@@ -277,8 +282,8 @@ impl Lookahead {
         !self.batch.is_empty()
     }
 
-    /// Finds up to `max` commands from `pos` on, looks them up, hashes their keys, and prefetches
-    /// the buckets of the keys. `last` is the command looked up last, before and after.
+    /// Finds up to `PARSE_AHEAD` commands from `pos` on, and does for each what `find_command_at`
+    /// says. `last` is the command looked up last, before and after.
     #[inline(never)]
     fn find_commands(
         &mut self,
@@ -287,25 +292,41 @@ impl Lookahead {
         last: &mut NamedCommand,
         qb: &[u8],
         mut pos: usize,
-        max: usize,
     ) {
-        let limits = self.limits;
         let mut last = LastLookup { command: last, key: b"", hash: 0 };
-        while self.batch.len() < max {
-            let first = self.used;
-            let Some((argc, end, argv_len_sum)) =
-                parse_command(qb, pos, &limits, &mut self.args, first)
-            else {
-                self.stopped_behind = pos + 1;
-                break;
-            };
-            self.used = first + argc;
-            let known =
-                prefetch_command(commands, dict, qb, &self.args[first..][..argc], &mut last);
-            self.have_members |= last.command.has_members;
-            self.batch.push(ParsedCommand { start: pos, end, first, argc, argv_len_sum, known });
+        while self.batch.len() < PARSE_AHEAD {
+            let Some(end) = self.find_command_at(commands, dict, &mut last, qb, pos) else { break };
             pos = end;
         }
+    }
+
+    /// Finds the command at `pos`, looks it up, hashes its key, and prefetches the key's bucket.
+    /// Returns where the command ends. `None`: there is no plain and whole one.
+    #[inline(always)]
+    fn find_command_at<'a>(
+        &mut self,
+        commands: &CommandTable,
+        dict: &Keyspace,
+        last: &mut LastLookup<'a>,
+        qb: &'a [u8],
+        pos: usize,
+    ) -> Option<usize> {
+        let first = self.used;
+        let Some((argc, end, argv_len_sum, is_last)) =
+            parse_command(qb, pos, &self.limits, &mut self.args, first, last.command)
+        else {
+            self.stopped_behind = pos + 1;
+            return None;
+        };
+        self.used = first + argc;
+        let args = &self.args[first..][..argc];
+        if !is_last {
+            last.command.become_command(commands, qb, args);
+        }
+        let known = prefetch_command(dict, qb, args, last);
+        self.have_members |= last.command.has_members;
+        self.batch.push(ParsedCommand { end, first, argc, argv_len_sum, known });
+        Some(end)
     }
 
     // Each stage of prefetching reads the memory that the one before has asked for, so each goes
@@ -407,8 +428,9 @@ fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(usize, &[u8])> {
 }
 
 /// Parses one plain and complete multibulk command at `pos`, and puts its arguments into `args`,
-/// from place `first` on. Returns their number, where the command ends, and the sum of the lengths
-/// of its arguments. `None`: there is no such thing here.
+/// from place `first` on. Returns their number, where the command ends, the sum of the lengths of
+/// its arguments, and whether it is `last`, the command that was looked up before it. `None`: there
+/// is no such thing here.
 #[inline(always)]
 fn parse_command(
     qb: &[u8],
@@ -416,8 +438,17 @@ fn parse_command(
     limits: &ParseLimits,
     args: &mut Vec<ArgRange>,
     first: usize,
-) -> Option<(usize, usize, usize)> {
-    let (argc, mut rest) = parse_header(qb.get(pos..)?, b'*')?;
+    last: &NamedCommand,
+) -> Option<(usize, usize, usize, bool)> {
+    let rest = qb.get(pos..)?;
+    // The commands of a batch are mostly of one kind, and begin with the same bytes up to the end of
+    // their name.
+    let is_last = last.begins(rest);
+    let (argc, mut rest) = if is_last {
+        (last.argc, rest.get(WORD + last.name_len + 2..)?)
+    } else {
+        parse_header(rest, b'*')?
+    };
     if argc == 0 || argc > limits.multibulklen {
         return None;
     }
@@ -425,7 +456,15 @@ fn parse_command(
         make_room(args, first, argc, rest)?;
     }
     let mut argv_len_sum = 0;
-    for place in &mut args[first..][..argc] {
+    let mut places = args[first..][..argc].iter_mut();
+    if is_last {
+        if last.name_len > limits.bulklen {
+            return None;
+        }
+        *places.next()? = ArgRange { start: pos + WORD, len: last.name_len };
+        argv_len_sum = last.name_len;
+    }
+    for place in places {
         let (len, arg) = parse_header(rest, b'$')?;
         if len > limits.bulklen {
             return None;
@@ -438,7 +477,7 @@ fn parse_command(
         argv_len_sum += len;
         rest = behind;
     }
-    Some((argc, qb.len() - rest.len(), argv_len_sum))
+    Some((argc, qb.len() - rest.len(), argv_len_sum, is_last))
 }
 
 /// Makes room for `argc` arguments from place `first` on. `None`: what is left of the buffer can't
@@ -453,6 +492,56 @@ fn make_room(args: &mut Vec<ArgRange>, first: usize, argc: usize, rest: &[u8]) -
     Some(())
 }
 
+/// The length of a word, in bytes.
+const WORD: usize = size_of::<u64>();
+
+impl NamedCommand {
+    /// Tells whether `rest` begins with this command, with its number of arguments.
+    #[inline(always)]
+    fn begins(&self, rest: &[u8]) -> bool {
+        let (words, _) = rest.as_chunks::<WORD>();
+        match words {
+            [head, name, ..] => {
+                (u64::from_le_bytes(*head) == self.head)
+                    & (u64::from_le_bytes(*name) & self.name_mask == self.name)
+            }
+            _ => false,
+        }
+    }
+
+    /// Becomes the command with these arguments.
+    #[inline(never)]
+    fn become_command(&mut self, commands: &CommandTable, qb: &[u8], args: &[ArgRange]) {
+        // A name of up to eight bytes is compared as a word, case and all. If there are fewer bytes
+        // from there on, they are the last ones of the buffer.
+        let name = args[0];
+        let from_name = &qb[name.start..];
+        let word = match (from_name.first_chunk::<WORD>(), qb.last_chunk::<WORD>()) {
+            (Some(word), _) => u64::from_le_bytes(*word),
+            (None, Some(last)) => {
+                u64::from_le_bytes(*last).unbounded_shr(64 - 8 * from_name.len() as u32)
+            }
+            (None, None) => 0,
+        };
+        if word & self.mask != self.word || name.len != self.name_len {
+            *self = find_command(commands, &from_name[..name.len]);
+        }
+        self.argc = args.len();
+        (self.name, self.name_mask) = (1, 0);
+        if let (argc @ 1..=9, name_len @ 1..=SHORT_NAME) = (self.argc, self.name_len) {
+            let digit = |n: usize| b'0' + n as u8;
+            let head = [b'*', digit(argc), b'\r', b'\n', b'$', digit(name_len), b'\r', b'\n'];
+            self.head = u64::from_le_bytes(head);
+            let line_end = u64::from(u16::from_le_bytes(*b"\r\n")) << (8 * name_len);
+            self.name = self.word | line_end;
+            self.name_mask = u64::MAX >> (8 * (SHORT_NAME - name_len));
+        }
+    }
+}
+
+/// The length up to which a name and the end of its line are one word.
+const SHORT_NAME: usize = WORD - b"\r\n".len();
+
 /// The lookup of the previous command in a batch, since the commands of a batch are mostly of one
 /// kind, and often about one key.
 struct LastLookup<'a> {
@@ -461,30 +550,15 @@ struct LastLookup<'a> {
     hash: u64,
 }
 
-/// Looks up a command, hashes its first key (its first argument, if that is one, or the first key
-/// of a script), and prefetches the key's bucket.
+/// Hashes the first key of the command that was looked up last (its first argument, if that is one,
+/// or the first key of a script), and prefetches the key's bucket.
 #[inline(always)]
 fn prefetch_command<'a>(
-    commands: &CommandTable,
     dict: &Keyspace,
     qb: &'a [u8],
     args: &[ArgRange],
     last: &mut LastLookup<'a>,
 ) -> CommandPrefetch {
-    // A name of up to eight bytes is compared as a word, case and all. If there are fewer bytes from
-    // there on, they are the last ones of the buffer.
-    let name = args[0];
-    let from_name = &qb[name.start..];
-    let word = match (from_name.first_chunk::<8>(), qb.last_chunk::<8>()) {
-        (Some(word), _) => u64::from_le_bytes(*word),
-        (None, Some(last)) => {
-            u64::from_le_bytes(*last).unbounded_shr(64 - 8 * from_name.len() as u32)
-        }
-        (None, None) => 0,
-    };
-    if word & last.command.mask != last.command.word || name.len != last.command.name_len {
-        *last.command = find_command(commands, &from_name[..name.len]);
-    }
     let cmd = last.command.cmd;
     let unknown = CommandPrefetch { cmd, ..CommandPrefetch::default() };
     let key_arg = match last.command.key {
@@ -523,9 +597,9 @@ fn find_command(commands: &CommandTable, name: &[u8]) -> NamedCommand {
         (false, false) => FirstKey::Unknown,
     };
     let has_members = has_key && command.is_some_and(|x| x.flags & HAVE_MEMBERS != 0);
-    let mut found = NamedCommand { word: 0, mask: 0, name_len: TOO_LONG, cmd, key, has_members };
-    if (1..=8).contains(&name.len()) {
-        let mut word = [0; 8];
+    let mut found = NamedCommand { name_len: TOO_LONG, cmd, key, has_members, ..<_>::default() };
+    if (1..=WORD).contains(&name.len()) {
+        let mut word = [0; WORD];
         word[..name.len()].copy_from_slice(name);
         found.word = u64::from_le_bytes(word);
         found.mask = u64::MAX >> (64 - 8 * name.len());
@@ -627,6 +701,7 @@ fn prefetch_member_bucket(
 /// Reads other clients that have their turn after this one's, finds the first command of each, and
 /// prefetches the memory that it will want, and that of client `c`. Their turn comes as it would
 /// have, and finds the bytes in the buffer.
+#[inline(never)]
 pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
     let mut nread = 0;
     let mut at = 0;
@@ -648,12 +723,13 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
         {
             continue;
         }
+        let (db, limits) = (client.db, ParseLimits::of(server, client));
         let mut querybuf = lend_read_buffer(server);
         match conn_read_append(&mut server.net, conn, &mut querybuf, PROTO_IOBUF_LEN) {
             Ok(n) if n > 0 => {
                 server.stat_total_reads_processed += 1;
                 server.net.el.mark_preread(fd);
-                find_first_command(server, other, &querybuf);
+                find_first_command(server, other, (db, limits), &querybuf);
                 let client = &mut server.clients[other];
                 client.querybuf = querybuf;
                 client.input.read_ahead = n;
@@ -673,10 +749,11 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
 /// that of client `c`, whose turn it is.
 #[inline(never)]
 fn prefetch_first_commands(server: &mut Server, c: ClientId) {
-    let client = &mut server.clients[c];
+    let client = &server.clients[c];
     if client.reqtype == 0 && client.flags & CLIENT_MASTER == 0 {
-        let querybuf = take(&mut client.querybuf);
-        find_first_command(server, c, &querybuf);
+        let (db, limits) = (client.db, ParseLimits::of(server, client));
+        let querybuf = take(&mut server.clients[c].querybuf);
+        find_first_command(server, c, (db, limits), &querybuf);
         server.clients[c].querybuf = querybuf;
     }
     let mut ahead = take(&mut server.input_scratch.ahead);
@@ -685,30 +762,32 @@ fn prefetch_first_commands(server: &mut Server, c: ClientId) {
             x.prefetch_entry(&server.db[*db].dict);
         }
     }
-    for (_, db, lookahead) in &ahead {
+    for (client, db, lookahead) in ahead.drain(..) {
         if let [x] = &lookahead.batch[..]
-            && let Some(entry) = server.db[*db].dict.guessed(&x.known.key)
+            && let Some(entry) = server.db[db].dict.guessed(&x.known.key)
         {
             entry.prefetch_value();
         }
-    }
-    for (client, _, lookahead) in ahead.drain(..) {
         server.clients[client].input.lookahead = Some(lookahead);
     }
     server.input_scratch.ahead = ahead;
 }
 
 /// Finds the first command in `qb`, the client's query buffer, if it is a plain and whole one, and
-/// notes the client among those that are being read ahead.
+/// notes the client among those that are being read ahead. `db` and `limits` are the client's.
 #[inline(never)]
-fn find_first_command(server: &mut Server, c: ClientId, qb: &[u8]) {
-    let client = &server.clients[c];
-    let (db, limits) = (client.db, ParseLimits::of(server, client));
+fn find_first_command(
+    server: &mut Server,
+    c: ClientId,
+    (db, limits): (usize, ParseLimits),
+    qb: &[u8],
+) {
     let Server { commands, db: dbs, input_scratch, .. } = server;
     let mut lookahead = input_scratch.lookaheads.pop().unwrap_or_default();
     lookahead.limits = limits;
-    let last = &mut input_scratch.last_command;
-    lookahead.find_commands(commands, &dbs[db].dict, last, qb, 0, 1);
+    let command = &mut input_scratch.last_command;
+    let mut last = LastLookup { command, key: b"", hash: 0 };
+    lookahead.find_command_at(commands, &dbs[db].dict, &mut last, qb, 0);
     input_scratch.ahead.push((c, db, lookahead));
 }
 

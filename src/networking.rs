@@ -411,7 +411,7 @@ pub fn addReply(clients: &mut impl AsMut<Clients>, c: ClientId, obj: Shared) {
     let (client, pending_write) = clients.with_pending_write(c);
     let s = obj.bytes(client.resp);
     match ready_reply_buffer((client, pending_write), c, s.len()) {
-        Some(queued) => append_short(queued, s),
+        Some(queued) => append_piece(queued, s),
         None => add_first_reply(clients, c, s),
     }
 }
@@ -437,8 +437,9 @@ fn reply_buffer_room(client: &mut Client, len: usize) -> Option<&mut Vec<u8>> {
 }
 
 /// Returns where `len` more bytes go if it is known without a further look that they may be added:
-/// nothing stands against a reply, there is room for it, and the client is queued for writing, or
-/// can be. Nearly all replies are such. `None`: `prepareClientToWrite` has to decide.
+/// nothing stands against a reply, there is room for it in what is allocated, and the client is
+/// queued for writing, or can be. Nearly all replies are such. `None`: `prepareClientToWrite` has to
+/// decide.
 #[inline(always)]
 fn ready_reply_buffer<'a>(
     (client, pending_write): (&'a mut Client, &mut Vec<ClientId>),
@@ -450,22 +451,37 @@ fn ready_reply_buffer<'a>(
     }
     if !clientHasPendingReplies(client) && client.flags & CLIENT_PENDING_WRITE == 0 {
         // What `clientInstallWriteHandler` does for one that is no replica.
-        if client.replstate != 0 {
+        if client.replstate != 0 || pending_write.len() == pending_write.capacity() {
             return None;
         }
         client.flags |= CLIENT_PENDING_WRITE;
         pending_write.push(c);
     }
-    reply_buffer_room(client, len)
+    // Nothing grows here: so there is no call, and nothing has to be saved for one.
+    reply_buffer_room(client, len).filter(|queued| len <= queued.capacity() - queued.len())
 }
 
 /// Queues bytes that are in the form of the protocol already.
 #[inline]
 fn add_reply_raw(clients: &mut Clients, c: ClientId, s: &[u8]) {
     match ready_reply_buffer(clients.with_pending_write(c), c, s.len()) {
-        Some(queued) => append_short(queued, s),
+        Some(queued) => append_piece(queued, s),
         None => add_first_reply(clients, c, s),
     }
+}
+
+/// Up to this length bytes are appended to a reply without a call.
+const SHORT_PIECE: usize = 32;
+
+/// Appends bytes for which there is room.
+#[inline(always)]
+fn append_piece(queued: &mut Vec<u8>, s: &[u8]) {
+    if s.len() <= SHORT_PIECE { append_short(queued, s) } else { append_long_piece(queued, s) }
+}
+
+#[inline(never)]
+fn append_long_piece(queued: &mut Vec<u8>, s: &[u8]) {
+    queued.extend_from_slice(s);
 }
 
 /// Queues bytes where `ready_reply_buffer` doesn't know a place for them.
@@ -737,19 +753,29 @@ impl Header {
     }
 }
 
+/// The numbers below 100 with the end of their line, each as a word.
+static SHORT_NUMBERS: [u32; 100] = {
+    let mut words = [0; 100];
+    let mut n = 0;
+    while n < words.len() {
+        let (tens, ones) = (b'0' + n as u8 / 10, b'0' + n as u8 % 10);
+        words[n] = u32::from_le_bytes(match n {
+            0..10 => [ones, b'\r', b'\n', 0],
+            _ => [tens, ones, b'\r', b'\n'],
+        });
+        n += 1;
+    }
+    words
+};
+
 /// Returns the header of a number below 100, as nearly every number is, with its length. It is put
 /// together in a register, and is stored as a whole: single bytes would have to reach the cache
 /// before eight of them could be read.
 #[inline(always)]
 fn short_header(prefix: u8, n: u64) -> Option<([u8; 8], usize)> {
-    if n < 10 {
-        Some(([prefix, b'0' + n as u8, b'\r', b'\n', 0, 0, 0, 0], 4))
-    } else if n < 100 {
-        let (tens, ones) = (b'0' + n as u8 / 10, b'0' + n as u8 % 10);
-        Some(([prefix, tens, ones, b'\r', b'\n', 0, 0, 0], 5))
-    } else {
-        None
-    }
+    let line = *SHORT_NUMBERS.get(usize::try_from(n).ok()?)?;
+    let header = u64::from(prefix) | u64::from(line) << 8;
+    Some((header.to_le_bytes(), if n < 10 { 4 } else { 5 }))
 }
 
 /// Appends `p` as a bulk: its header, itself and CRLF.
@@ -996,6 +1022,21 @@ pub fn addReplyBulkCBuffer(clients: &mut impl AsMut<Clients>, c: ClientId, p: &[
 
 #[inline]
 fn add_reply_bulk_bytes(clients: &mut Clients, c: ClientId, p: &[u8]) {
+    // A short header is written as a word, and so takes the room of one.
+    let room = size_of::<u64>() + p.len() + 2;
+    if p.len() <= SHORT_PIECE
+        && let Some((header, len)) = short_header(b'$', p.len() as u64)
+        && let Some(queued) = ready_reply_buffer(clients.with_pending_write(c), c, room)
+    {
+        append_framed(queued, header, len, p);
+        return;
+    }
+    add_any_reply_bulk(clients, c, p);
+}
+
+/// Does what `add_reply_bulk_bytes` does, for bytes of any length.
+#[inline(never)]
+fn add_any_reply_bulk(clients: &mut Clients, c: ClientId, p: &[u8]) {
     match ready_reply_buffer(clients.with_pending_write(c), c, LONGEST_HEADER + p.len() + 2) {
         Some(queued) => append_bulk(queued, p),
         None => add_first_reply_bulk(clients, c, p),
@@ -1573,14 +1614,26 @@ pub fn lookupClientByID(server: &Server, id: u64) -> Option<ClientId> {
 ///
 /// C: a system call for each block. Here one takes several.
 pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) -> CResult {
+    match write_at_once(server, c, handler_installed) {
+        Ok(()) => C_OK,
+        Err(result) => write_rest_to_client(server, c, handler_installed, result),
+    }
+}
+
+/// Does what `writeToClient` does for a client that has nothing but a short reply, as most have,
+/// if that goes out at once: then nothing is left to be sent, and there is no more to do than this.
+/// `Err`: it does not, with the result of the write, if there was one.
+#[inline(always)]
+fn write_at_once(
+    server: &mut Server,
+    c: ClientId,
+    handler_installed: bool,
+) -> Result<(), Option<io::Result<usize>>> {
     server.stat_total_writes_processed += 1;
     let client = &mut server.clients[c];
-    let Some(conn) = client.conn else { return C_ERR };
+    let Some(conn) = client.conn else { return Err(None) };
 
-    // Most clients have nothing but a short reply, which goes out at once, and then there is no more
-    // to do than this.
     const MORE_TO_DO: u64 = CLIENT_MASTER | CLIENT_SLAVE | CLIENT_CLOSE_AFTER_REPLY;
-    let mut result = None;
     if client.reply.is_empty()
         && client.repl_pos.is_none()
         && client.sentlen == 0
@@ -1593,22 +1646,23 @@ pub fn writeToClient(server: &mut Server, c: ClientId, handler_installed: bool) 
             server.stat_net_output_bytes += client.buf.len() as i64;
             client.lastinteraction = server.steady_time;
             client.buf.clear();
-            return C_OK;
+            return Ok(());
         }
-        result = Some(written);
+        return Err(Some(written));
     }
-    write_rest_to_client(server, c, conn, handler_installed, result)
+    Err(None)
 }
 
 /// Does what `writeToClient` does for a client that has more to be sent than one reply, or gets
 /// more than that. `first` is the result of a write of the client's buffer, if there was one.
+#[inline(never)]
 fn write_rest_to_client(
     server: &mut Server,
     c: ClientId,
-    conn: ConnId,
     handler_installed: bool,
     mut first: Option<io::Result<usize>>,
 ) -> CResult {
+    let Some(conn) = server.clients[c].conn else { return C_ERR };
     let mut totwritten = 0;
     let mut failed = false;
     loop {
@@ -1779,7 +1833,9 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
         if flags & CLIENT_CLOSE_ASAP != 0 {
             continue;
         }
-        if writeToClient(server, c, false).is_err() {
+        // What `writeToClient` does. Mostly nothing is left.
+        let Err(result) = write_at_once(server, c, false) else { continue };
+        if write_rest_to_client(server, c, false, result).is_err() {
             continue;
         }
         if has_pending_output(&server.clients, c)
@@ -1810,13 +1866,15 @@ pub fn resetClient(server: &mut Server, c: ClientId) {
 }
 
 #[inline(always)]
-fn reset_for_next_command(client: &mut Client, client_command: CommandId) {
+pub(crate) fn reset_for_next_command(client: &mut Client, client_command: CommandId) {
     const ABOUT_COMMANDS: u64 =
         CLIENT_TRACKING_CACHING | CLIENT_REPLY_SKIP | CLIENT_REPLY_SKIP_NEXT;
     if client.flags & ABOUT_COMMANDS != 0 {
         reset_flags_about_commands(client, client_command);
     }
-    client.argv = None;
+    if client.argv.is_some() {
+        client.argv = None;
+    }
     client.cmd = None;
     client.argv_len_sum = 0;
     client.reqtype = 0;
@@ -2154,9 +2212,26 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
 pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     let old_client = server.current_client.replace(c);
     if let Some((address, len, guess)) = argv.hashed_key() {
-        server.key_hash_hint = KeyHashHint::new(address, len, guess);
+        server.key_hash_hint = KeyHashHint::new(address, len, *guess);
     }
-    let mut processed = processCommand(server, c, argv);
+    let processed = processCommand(server, c, argv);
+    if processed == Ok(true) {
+        // Nothing is left to be done; and the client is there, or it could not have been reset.
+        server.current_client = old_client;
+        return C_OK;
+    }
+    end_command(server, c, argv, processed.map(|_| ()), old_client)
+}
+
+/// Does what `processCommandAndResetClient` does behind a command, where that is more than usual.
+#[inline(never)]
+fn end_command(
+    server: &mut Server,
+    c: ClientId,
+    argv: &Args,
+    mut processed: CResult,
+    old_client: Option<ClientId>,
+) -> CResult {
     // C: an error that a command of the master has caused is logged, and that is all.
     if server.repl_stream_error.is_some() && processed.is_ok() {
         processed = after_command(server, c, argv);
@@ -2389,6 +2464,7 @@ pub(crate) fn release_read_buffer(server: &mut Server, buf: Vec<u8>) {
 /// Reads what a client has sent into its query buffer: up to 16 KB, or more of a large argument.
 /// Returns how many bytes. `None`: there was nothing to read (EAGAIN), or the connection is closed
 /// and the client will be freed.
+#[inline(never)]
 fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<usize> {
     server.stat_total_reads_processed += 1;
 
@@ -2454,24 +2530,22 @@ fn read_into_querybuf(server: &mut Server, c: ClientId, conn: ConnId) -> Option<
 /// Reads what a client has sent and executes the commands in it: the read handler of a client.
 pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     let c = ClientId::from_u64(connGetPrivateData(&server.net, conn));
+    let mut client = &mut server.clients[c];
     // The event loop was entered again from within a command of this very client. What it has sent
     // since has to wait.
-    if server[c].input.querybuf_lent_len != 0 {
+    if client.input.querybuf_lent_len != 0 {
         return;
     }
 
-    let nread = match take(&mut server[c].input.read_ahead) {
-        0 => {
-            let Some(nread) = read_into_querybuf(server, c, conn) else { return };
-            prefetch_ready_clients(server, c);
-            nread
-        }
-        nread => nread,
-    };
+    let mut nread = take(&mut client.input.read_ahead);
+    if nread == 0 {
+        let Some(n) = read_into_querybuf(server, c, conn) else { return };
+        prefetch_ready_clients(server, c);
+        nread = n;
+        client = &mut server.clients[c];
+    }
 
-    let steady_time = server.steady_time;
-    let client = &mut server.clients[c];
-    client.lastinteraction = steady_time;
+    client.lastinteraction = server.steady_time;
     server.stat_net_input_bytes += nread as i64;
     let is_master = client.flags & CLIENT_MASTER != 0;
     if is_master {
@@ -2485,20 +2559,26 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     // and count, but for a master, whose commands must not be refused.
     let qblen = if is_master { querybuf_len(client) } else { client.querybuf.len() };
     if qblen > server.client_max_querybuf_len {
-        let ci = catClientInfoString(server, c);
-        let mut bytes = Vec::new();
-        let querybuf = &server[c].querybuf;
-        sdscatrepr(&mut bytes, &querybuf[..querybuf.len().min(64)]);
-        serverLog!(
-            LL_WARNING,
-            "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",
-            B(&ci),
-            B(&bytes)
-        );
-        freeClientAsync(server, c);
+        close_client_with_long_querybuf(server, c);
         return;
     }
     processInputBuffer(server, c);
+}
+
+/// Closes a client that has sent more than it may without a whole command, and logs that.
+#[cold]
+fn close_client_with_long_querybuf(server: &mut Server, c: ClientId) {
+    let ci = catClientInfoString(server, c);
+    let mut bytes = Vec::new();
+    let querybuf = &server[c].querybuf;
+    sdscatrepr(&mut bytes, &querybuf[..querybuf.len().min(64)]);
+    serverLog!(
+        LL_WARNING,
+        "Closing client that reached max query buffer length: {} (qbuf initial bytes: {})",
+        B(&ci),
+        B(&bytes)
+    );
+    freeClientAsync(server, c);
 }
 
 /// Returns the length of the longest reply list of all clients, in blocks, and the size of the

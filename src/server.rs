@@ -21,7 +21,7 @@ use std::os::fd::RawFd;
 
 use crate::acl::{
     ACLGetCommandCategoryFlagByName, ACLInit, ACLLoadUsersAtStartup, ACLUpdateDefaultUserPassword,
-    addACLLogEntry, addReplyCommandCategories, check_user_perm,
+    addACLLogEntry, addReplyCommandCategories, check_user_perm, may_do_everything,
 };
 use crate::ae::*;
 use crate::anet::*;
@@ -364,7 +364,7 @@ impl CommandTable {
     /// Iterates over the commands that clients can use, in the order of the table; renamed ones
     /// last.
     pub fn iter(&self) -> impl Iterator<Item = &redisCommand> {
-        self.names.names.iter().map(|&(_, id)| &self.commands[id])
+        self.names.names.iter().map(|&(_, id)| &self[id])
     }
 
     /// Iterates over all commands, renamed or not (the C's `server.orig_commands`).
@@ -396,7 +396,7 @@ impl Index<CommandId> for CommandTable {
     #[inline]
     #[track_caller]
     fn index(&self, id: CommandId) -> &redisCommand {
-        &self.commands[id]
+        &self.commands[usize::from(id)]
     }
 }
 
@@ -404,7 +404,7 @@ impl IndexMut<CommandId> for CommandTable {
     #[inline]
     #[track_caller]
     fn index_mut(&mut self, id: CommandId) -> &mut redisCommand {
-        &mut self.commands[id]
+        &mut self.commands[usize::from(id)]
     }
 }
 
@@ -1194,8 +1194,10 @@ pub fn beforeSleep(server: &mut Server) {
     if zmalloc_used > server.stat_peak_memory {
         server.stat_peak_memory = zmalloc_used;
     }
-    // The next command does not directly follow the last one, so it can't take over its time.
+    // The next command does not directly follow the last one, so it can't take over its time, nor
+    // what was known of the server's state.
     server.command_clock = 0;
+    server.quiet = Quiet::Unknown;
     // The log shows our role in each line.
     set_log_role(if server.masterhost.is_some() { b'S' } else { b'M' });
 
@@ -1274,6 +1276,7 @@ pub fn beforeSleep(server: &mut Server) {
 /// Runs right after the event loop has waited, before any handler.
 pub fn afterSleep(server: &mut Server) {
     server.command_clock = 0;
+    server.quiet = Quiet::Unknown;
     server.tick_clock.sync();
 }
 
@@ -1824,6 +1827,10 @@ pub fn populateCommandTableParseFlags(c: &mut redisCommand, strflags: &str) -> C
             },
         };
     }
+    let works_on_data = c.flags & (CMD_READONLY | CMD_WRITE) != 0 && c.flags & CMD_ADMIN == 0;
+    if works_on_data || matches!(c.name, "ping" | "echo") {
+        c.flags |= CMD_WORKS_ON_DATA;
+    }
     // If it is not in the category @fast, it is in @slow.
     if c.flags & CMD_CATEGORY_FAST == 0 {
         c.flags |= CMD_CATEGORY_SLOW;
@@ -1835,7 +1842,7 @@ pub fn populateCommandTableParseFlags(c: &mut redisCommand, strflags: &str) -> C
 pub fn populateCommandTable(table: &mut CommandTable) {
     *table = CommandTable::default();
     for spec in TABLES.iter().flat_map(|specs| specs.iter()) {
-        let id = table.commands.len();
+        let id = table.commands.len() as CommandId;
         let (firstkey, lastkey, keystep) = spec.keys;
         let mut c = redisCommand {
             name: spec.name,
@@ -2077,23 +2084,25 @@ fn command_start_time(server: &mut Server) -> ustime_t {
 pub fn call(server: &mut Server, c: ClientId, argv: &Args, flags: i32) {
     let client = &server.clients[c];
     let cmd = client.cmd.expect("a command is called after it was looked up");
-    call_in_line(server, c, argv, (cmd, client.flags), flags, false);
+    call_in_line::<false>(server, c, argv, (cmd, client.flags), flags, false);
 }
 
 /// The body of `call`, which `processCommand` has in line, since nearly all commands come by it.
 /// `found` is the client's command and its flags; `for_client`: the command is what the client has
-/// sent, and not a part of that.
+/// sent, and not a part of that. Returns true if nothing is left to be done behind such a command,
+/// and the client was reset, too. `QUIET`: the server is quiet (`look_around`), and stays so, since
+/// the command works on data.
 ///
 /// What most commands need nothing of is in functions of its own: [`after_call`] says what.
 #[inline(always)]
-fn call_in_line(
+fn call_in_line<const QUIET: bool>(
     server: &mut Server,
     c: ClientId,
     argv: &Args,
     (real_cmd, client_old_flags): (CommandId, u64),
     mut flags: i32,
     for_client: bool,
-) {
+) -> bool {
     const PROPAGATION: u64 = CLIENT_FORCE_AOF | CLIENT_FORCE_REPL | CLIENT_PREVENT_PROP;
     if client_old_flags & PROPAGATION != 0 {
         server.clients[c].flags &= !PROPAGATION;
@@ -2112,7 +2121,18 @@ fn call_in_line(
     }
     server.fixed_time_expire += 1;
     server.in_nested_call += 1;
-    (server.commands[real_cmd].proc_)(server, c, argv);
+    let command = &server.commands[real_cmd];
+    let (proc_, real_cmd_flags) = (command.proc_, command.flags);
+    // What a command may change that works on more than data is looked at again: by those that run
+    // within it, and by those behind it.
+    let does_more = !QUIET && real_cmd_flags & CMD_WORKS_ON_DATA == 0;
+    if does_more {
+        server.quiet = Quiet::Unknown;
+    }
+    proc_(server, c, argv);
+    if does_more {
+        server.quiet = Quiet::Unknown;
+    }
     server.in_nested_call -= 1;
     let now = server.tick_clock.now();
     server.command_clock = now;
@@ -2120,6 +2140,7 @@ fn call_in_line(
     // A save within the command may have reset the count.
     let dirty = (server.dirty - dirty).max(0);
     let propagated = dirty != 0 && changes_are_propagated(server);
+    let watched = !QUIET && is_watched(server);
     let mut client = &mut server.clients[c];
     client.duration = duration;
     server.db[client.db].dict.repack_small();
@@ -2140,7 +2161,6 @@ fn call_in_line(
         command.microseconds += duration;
         command.calls += 1;
     }
-    let real_cmd_flags = command.flags;
 
     // What becomes of the command, apart from its reply. One that changed nothing, and was what was
     // asked for, has nothing to be sent on.
@@ -2152,12 +2172,10 @@ fn call_in_line(
     if client.flags & SAY_MORE != 0
         || client.argv.is_some()
         || client.original_argv.is_some()
-        || listLength(&server.monitors) != 0
+        || watched
         || server.also_propagate.len() > first_op
-        || server.latency_monitor_threshold != 0
-        || server.slowlog_log_slower_than >= 0
-            && (duration >= server.slowlog_log_slower_than
-                || server.slowlog.len() > server.slowlog_max_len)
+        // Of one that took less than no time, and where nothing is slow, `after_call` knows.
+        || duration as u64 >= server.slowlog_log_slower_than as u64
         || propagated
     {
         after_call(server, c, (real_cmd, real_cmd_flags), argv, flags, duration, dirty, first_op);
@@ -2165,18 +2183,30 @@ fn call_in_line(
     }
     // Restore the flags that the outer call had.
     client.flags = client.flags & !PROPAGATION | client_old_flags & PROPAGATION;
+    let mut done = false;
     if for_client {
         client.woff = server.master_repl_offset;
+        // What `commandProcessed` does for a client that neither waits nor is our master, while it
+        // is at hand: nothing that follows here asks for its command.
+        done = QUIET
+            && client.flags & (CLIENT_BLOCKED | CLIENT_MASTER) == 0
+            && server.ready_keys.is_empty();
+        if done {
+            reset_for_next_command(client, server.commands.clientCommand);
+        }
     }
 
-    // A CLIENT PAUSE within a transaction takes effect when all of the transaction was propagated.
-    if server.client_pause_in_transaction && !server.in_exec {
-        server.client_pause_in_transaction = false;
-    }
+    if !QUIET {
+        // A CLIENT PAUSE within a transaction takes effect when all of the transaction was
+        // propagated.
+        if server.client_pause_in_transaction && !server.in_exec {
+            server.client_pause_in_transaction = false;
+        }
 
-    // A client that tracks keys is to be told when what the command has read changes.
-    if server.tracking_clients != 0 && real_cmd_flags & CMD_READONLY != 0 {
-        remember_keys_read(server, c, argv);
+        // A client that tracks keys is to be told when what the command has read changes.
+        if server.tracking_clients != 0 && real_cmd_flags & CMD_READONLY != 0 {
+            remember_keys_read(server, c, argv);
+        }
     }
 
     server.fixed_time_expire -= 1;
@@ -2192,7 +2222,41 @@ fn call_in_line(
         }
     }
 
-    afterCommand(server);
+    if !QUIET {
+        afterCommand(server);
+    }
+    done
+}
+
+/// Looks at the state of the server: whether it is of no concern to commands that work on data,
+/// which is what `Quiet::Yes` says. Then nothing may be against such a command but what is asked of
+/// each anyway (its arguments, its client), the default user may do everything, and nobody is to be
+/// told of commands that change nothing.
+///
+/// The C asks for all of this before and after each command. It is what others change than commands
+/// that work on data: commands that do more than that, the cron, the link to a master, children. So
+/// it is looked at once for all commands up to the next of these, each of which makes it unknown
+/// again. What a thread in the background may change is not among it: with an append only file the
+/// server is not quiet, since its fsync may fail at any time.
+#[inline(never)]
+fn look_around(server: &mut Server) -> bool {
+    let quiet = !refuses_more_than_usual(server)
+        && server.aof_state == AOF_OFF
+        && !writes_may_be_denied(server)
+        && !is_watched(server)
+        && !server.client_pause_in_transaction
+        && server.tracking_pending_keys.is_empty()
+        && may_do_everything(server, Some(DefaultUser));
+    server.quiet = if quiet { Quiet::Yes } else { Quiet::No };
+    quiet
+}
+
+/// Tells whether somebody or something is to hear of each command.
+#[inline(always)]
+fn is_watched(server: &Server) -> bool {
+    listLength(&server.monitors) != 0
+        || server.latency_monitor_threshold != 0
+        || server.slowlog.len() > server.slowlog_max_len
 }
 
 /// Tells whether `propagate` has anything to do, if only to check, for a command that changed data.
@@ -2455,14 +2519,23 @@ fn reject_denied_command(server: &mut Server, c: ClientId, argv: &Args, denied: 
 #[inline(always)]
 fn may_be_refused(server: &Server, cmd: CommandId, cmd_flags: u64, client_flags: u64) -> bool {
     let writes = cmd_flags & (CMD_WRITE | CMD_MAY_REPLICATE) != 0;
+    refuses_more_than_usual(server)
+        || client_flags & REFUSED_MORE_THAN_OTHERS != 0
+        || ((writes || cmd == server.commands.pingCommand) && writes_may_be_denied(server))
+}
+
+/// The flags of clients against whose commands there may be something.
+const REFUSED_MORE_THAN_OTHERS: u64 = CLIENT_PUBSUB | CLIENT_SLAVE;
+
+/// Tells whether there may be something against a command of any kind and client.
+#[inline(always)]
+fn refuses_more_than_usual(server: &Server) -> bool {
     server.maxmemory != 0
         || server.masterhost.is_some()
         || server.loading
         || server.lua_timedout
         || server.client_pause_type != CLIENT_PAUSE_OFF
         || server.tracking_clients != 0
-        || client_flags & (CLIENT_PUBSUB | CLIENT_SLAVE) != 0
-        || ((writes || cmd == server.commands.pingCommand) && writes_may_be_denied(server))
 }
 
 /// Tells whether there may be problems to persist writes, or too few replicas for them.
@@ -2678,10 +2751,10 @@ fn refuse_command(
 /// it.
 ///
 /// `C_ERR`: the client is gone or about to go (QUIT, the link to our master), and the caller reads
-/// no more of its commands. A command that was rejected got its reply, and is no reason to stop:
-/// `C_OK`.
+/// no more of its commands. A command that was rejected got its reply, and is no reason to stop.
+/// `Ok(true)`: the client was reset, too.
 #[inline(always)]
-pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
+pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> Result<bool, ()> {
     // EXEC and EVAL execute by `call`. So nobody is here from within one, but clients that a slow
     // script lets be served.
     debug_assert!(
@@ -2691,20 +2764,26 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
 
     // Look the command up, unless the look-ahead has done that.
     let client = &mut server.clients[c];
-    let (cmd, mut client_flags, user, authenticated) = match argv.cmd() {
+    let found = argv.cmd();
+    let (cmd, mut client_flags, user, authenticated) = match found {
         Some(cmd) if client.flags & CLIENT_MASTER == 0 => {
-            client.cmd = Some(cmd);
-            client.lastcmd = Some(cmd);
+            client.cmd = found;
+            client.lastcmd = found;
             (cmd, client.flags, client.user, client.authenticated)
         }
         _ => {
             let cmd = match look_up(server, c, argv) {
                 Ok(cmd) => cmd,
-                Err(result) => return result,
+                Err(result) => return result.map(|()| false),
             };
             let client = &server.clients[c];
             (cmd, client.flags, client.user, client.authenticated)
         }
+    };
+    // What the state of the server means to the command, if that is known, or else looked at now.
+    let quiet = match server.quiet {
+        Quiet::Unknown => look_around(server),
+        known => known == Quiet::Yes,
     };
     // Check the number of its arguments.
     let command = &server.commands[cmd];
@@ -2713,29 +2792,34 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     if arity != argc && (arity > 0 || argc < -arity) {
         let text = bformat!("wrong number of arguments for '{}' command", command.name);
         rejectCommandFormat(server, c, argv, text);
-        return C_OK;
+        return Ok(false);
     }
 
     // A client that is not authenticated may only run commands flagged `no-auth`, such as AUTH and
     // HELLO.
     if !authenticated && command.flags & CMD_NO_AUTH == 0 && authRequired(server, c) {
         rejectCommand(server, c, argv, shared::noautherr);
-        return C_OK;
+        return Ok(false);
     }
 
-    // Reject what the user may not do.
+    // Reject what the user may not do. While all is quiet the default user may do everything.
     let cmd_flags = command.flags;
-    if let Err(denied) = check_user_perm(server, user, cmd, argv) {
+    if !(quiet && user == Some(DefaultUser))
+        && let Err(denied) = check_user_perm(server, user, cmd, argv)
+    {
         reject_denied_command(server, c, argv, denied);
-        return C_OK;
+        return Ok(false);
     }
 
     // The checks whose reasons are rare stand in a function of their own, which is called if there
-    // is such a reason: most commands pass by on a few words of the server and the client.
+    // is such a reason: most commands pass by on a few words of the server and the client. While all
+    // is quiet there is none, not even against an EXEC, which is of more than one kind.
     let is_exec = cmd == server.commands.execCommand;
-    if may_be_refused(server, cmd, cmd_flags, client_flags) || is_exec {
+    if (!quiet || client_flags & REFUSED_MORE_THAN_OTHERS != 0)
+        && (may_be_refused(server, cmd, cmd_flags, client_flags) || is_exec)
+    {
         if let Some(result) = refuse_command(server, c, argv, cmd, client_flags) {
-            return result;
+            return result.map(|()| false);
         }
         client_flags = server.clients[c].flags;
     }
@@ -2752,15 +2836,20 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult 
     {
         queueMultiCommand(server, c, argv);
         addReply(server, c, shared::queued);
-    } else {
-        call_in_line(server, c, argv, (cmd, client_flags), CMD_CALL_FULL, true);
-        // It may have written what blocked clients wait for. They are served before the next
-        // command can take it away.
-        if !server.ready_keys.is_empty() {
-            handleClientsBlockedOnKeys(server);
-        }
+        return Ok(false);
     }
-    C_OK
+    let found = (cmd, client_flags);
+    let done = if quiet && cmd_flags & CMD_WORKS_ON_DATA != 0 {
+        call_in_line::<true>(server, c, argv, found, CMD_CALL_FULL, true)
+    } else {
+        call_in_line::<false>(server, c, argv, found, CMD_CALL_FULL, true)
+    };
+    // It may have written what blocked clients wait for. They are served before the next command can
+    // take it away.
+    if !done && !server.ready_keys.is_empty() {
+        handleClientsBlockedOnKeys(server);
+    }
+    Ok(done)
 }
 
 /// Looks a command up, and notes it in the client. `Err`: there is none to execute, and this is

@@ -125,6 +125,9 @@ pub const CMD_ASKING: u64 = 1 << 13;
 pub const CMD_FAST: u64 = 1 << 14;
 pub const CMD_NO_AUTH: u64 = 1 << 15;
 pub const CMD_MAY_REPLICATE: u64 = 1 << 16;
+/// Ours: the command works on data, or on nothing, and leaves the settings and the role of the
+/// server, its users and its clients' states as they are.
+pub const CMD_WORKS_ON_DATA: u64 = 1 << 63;
 
 // ACL categories of a command, in the same word.
 pub const CMD_CATEGORY_KEYSPACE: u64 = 1 << 19;
@@ -768,7 +771,7 @@ pub struct clientBufferLimitsConfig {
 // -----------------------------------------------------------------------------
 
 /// The number of a command in `server.commands`.
-pub type CommandId = usize;
+pub type CommandId = u16;
 
 /// A command's function. It returns nothing: results and errors go into the client's reply.
 pub type redisCommandProc = fn(&mut Server, ClientId, &Args);
@@ -872,6 +875,19 @@ pub struct slowlogEntry {
     pub peerid: Vec<u8>,
 }
 
+/// What the state of the server means to commands that work on data, as far as that was looked at:
+/// see `look_around` in server.rs.
+#[derive(Copy, Clone, PartialEq, Eq, Debug, Default)]
+pub enum Quiet {
+    /// It has to be looked at.
+    #[default]
+    Unknown,
+    /// Something of it may be against a command, or somebody is to be told of each.
+    No,
+    /// Nothing is.
+    Yes,
+}
+
 /// The whole state of a server. It is one value, passed down as the first argument.
 #[derive(Default)]
 pub struct Server {
@@ -935,6 +951,8 @@ pub struct Server {
     pub current_client: Option<ClientId>,
     /// Blocked clients by deadline (milliseconds, client number).
     pub clients_timeout_table: std::collections::BTreeSet<(u64, ClientId)>,
+    /// Whether the state of the server is of no concern to commands that work on data.
+    pub quiet: Quiet,
     /// The hash of the running command's first key, where the parser computed it.
     pub key_hash_hint: crate::db::KeyHashHint,
     /// Above 0, keys expire against `mstime`: time stands still within a command.

@@ -424,6 +424,97 @@ fn pipeline_with_client_kill() {
     assert_eq!(server.ask("GET a"), "6");
 }
 
+/// What a command in mid-batch changes of the server counts for the next one: limits, users, roles,
+/// watchers.
+#[test]
+fn pipeline_with_a_changing_server() {
+    let server = TestServer::start(&["--save", ""]);
+    let mut c = server.conn();
+    c.raw(&batch(&[
+        "SET k 1",
+        "CONFIG SET maxmemory 1",
+        "SET k 2",
+        "GET k",
+        "CONFIG SET maxmemory 0",
+        "SET k 3",
+        "CONFIG SET min-replicas-to-write 1",
+        "SET k 4",
+        "GET k",
+        "CONFIG SET min-replicas-to-write 0",
+        "INCR k",
+        "REPLICAOF 127.0.0.1 1",
+        "SET k 5",
+        "GET k",
+        "CONFIG SET replica-serve-stale-data no",
+        "GET k",
+        "CONFIG SET replica-serve-stale-data yes",
+        "REPLICAOF no one",
+        "INCR k",
+        "ACL SETUSER default -incr",
+        "INCR k",
+        "GET k",
+        "ACL SETUSER default +incr resetkeys ~other",
+        "GET k",
+        "ACL SETUSER default allkeys",
+        "INCR k",
+        "CONFIG SET slowlog-log-slower-than 0",
+        "GET k",
+        "CONFIG SET slowlog-log-slower-than 1000000000",
+        "GET k",
+        "SLOWLOG LEN",
+        "CONFIG SET slowlog-max-len 1",
+        "GET k",
+        "SLOWLOG LEN",
+        "MULTI",
+        "CONFIG SET maxmemory 1",
+        "GET k",
+        "EXEC",
+        "SET k 9",
+        "CONFIG SET maxmemory 0",
+        "HELLO 3",
+        "CLIENT TRACKING on",
+        "GET k",
+        "SET k 7",
+    ]))
+    .unwrap();
+    let oom = "-OOM command not allowed when used memory > 'maxmemory'.";
+    let lacks = "-NOREPLICAS Not enough good replicas to write.";
+    let read_only = "-READONLY You can't write against a read only replica.";
+    let stale = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.";
+    let no_command =
+        "-NOPERM this user has no permissions to run the 'incr' command or its subcommand";
+    let no_key = "-NOPERM this user has no permissions to access one of the keys used as arguments";
+    for (i, want) in [
+        "OK", "OK", oom, "1", "OK", "OK", "OK", lacks, "3", "OK", "4", "OK", read_only, "4", "OK",
+        stale, "OK", "OK", "5", "OK", no_command, "5", "OK", no_key, "OK", "6", "OK", "6", "OK",
+        "6", "2", "OK", "6", "1", "OK", "QUEUED", "QUEUED", "[OK 6]", oom, "OK",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        assert_eq!(next(&mut c), want, "reply {i}");
+    }
+    assert!(next(&mut c).contains("proto=3"));
+    assert_eq!([next(&mut c), next(&mut c), next(&mut c)], ["OK", "6", "OK"]);
+    assert_eq!(next(&mut c), ">[invalidate [k]]");
+
+    // What another client changes, too: here it is the watcher.
+    let mut watcher = server.conn();
+    for round in 0..3 {
+        let writes = batch(&["SET k 8", "GET k", "SET k 9"]);
+        c.raw(&writes).unwrap();
+        for _ in 0..3 {
+            next(&mut c);
+        }
+        assert_eq!(next(&mut c), ">[invalidate [k]]", "round {round}");
+        if round == 1 {
+            assert_eq!(watcher.ask("MONITOR"), "OK");
+        }
+    }
+    let seen = (0..3).map(|_| next(&mut watcher)).collect::<String>();
+    assert!(seen.contains(r#""SET" "k" "8""#) && seen.contains(r#""SET" "k" "9""#), "{seen}");
+}
+
 /// CLIENT REPLY in mid-batch.
 #[test]
 fn pipeline_with_client_reply() {

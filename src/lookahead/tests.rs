@@ -30,12 +30,13 @@ fn members_are_looked_for_ahead_in_tables_only() {
         let argv = Argv::new(command);
         let qb = argv.as_args().raw().unwrap().to_vec();
         let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
-        let (argc, ..) = parse_command(&qb, 0, &limits, &mut ranges, 0).unwrap();
+        let mut command = NamedCommand::default();
+        let (argc, ..) = parse_command(&qb, 0, &limits, &mut ranges, 0, &command).unwrap();
         ranges.truncate(argc);
         let (commands, dict) = (&server.commands, &server.db[0].dict);
-        let mut command = NamedCommand::default();
+        command.become_command(commands, &qb, &ranges);
         let mut last = LastLookup { command: &mut command, key: b"", hash: 0 };
-        let mut found = prefetch_command(commands, dict, &qb, &ranges, &mut last);
+        let mut found = prefetch_command(dict, &qb, &ranges, &mut last);
         dict.prefetch_entry(&mut found.key);
         let entry = dict.guessed(&found.key)?;
         let value = aggregate_of(commands, entry, &qb, &ranges, found.cmd)?;
@@ -108,10 +109,57 @@ fn names_near_the_end_of_the_buffer() {
     for (name, key) in names.into_iter().flat_map(|name| [(name, ""), (name, "$0\r\n\r\n")]) {
         let argc = if key.is_empty() { 1 } else { 2 };
         let qb = format!("*{argc}\r\n${}\r\n{name}\r\n{key}", name.len());
-        find_first_command(server, c, qb.as_bytes());
+        let limits = ParseLimits::of(server, &server[c]);
+        find_first_command(server, c, (0, limits), qb.as_bytes());
         let (_, _, lookahead) = server.input_scratch.ahead.pop().unwrap();
         let [found] = &lookahead.batch[..] else { panic!("{name} is a whole command") };
         assert_eq!(found.known.cmd, server.commands.lookup(name.as_bytes()), "{name}");
+    }
+}
+
+/// A command that begins as the last one did is taken for the same, and one that differs in any
+/// byte, in its number of arguments, or in what stands before or behind its name is not.
+#[test]
+fn commands_that_begin_alike() {
+    let mut f = Fixture::new();
+    let (server, c) = (&mut f.server, f.c);
+    crate::server::populateCommandTable(&mut server.commands);
+    let limits = ParseLimits::of(server, &server[c]);
+    let names = ["get", "GET", "set", "ge", "g", "append", "expire", "zincrby", "unwatch", "quit"];
+    let mut forms: Vec<Vec<u8>> = Vec::new();
+    for (name, argc) in names.iter().flat_map(|name| (1..12).map(move |argc| (name, argc))) {
+        let args: Vec<&str> = std::iter::once(*name).chain(["x"; 11]).take(argc).collect();
+        forms.push(Argv::new(&args).as_args().raw().unwrap().to_vec());
+    }
+    // What is no command: other bytes before the name, behind it, and in the place of all.
+    let get = b"*2\r\n$3\r\nget\r\n$1\r\nk\r\n";
+    for i in 0..get.len() {
+        let mut bytes = get.to_vec();
+        bytes[i] ^= 1;
+        forms.push(bytes);
+    }
+    forms.push(vec![0; 32]);
+    forms.push([&[0; 8][..], b"zincrby\r\n$1\r\nk\r\n"].concat());
+    for first in &forms {
+        for second in &forms {
+            let find = |qb: &[u8]| {
+                let mut lookahead = Lookahead { limits, ..Lookahead::default() };
+                let mut last = NamedCommand::default();
+                let dict = &server.db[0].dict;
+                lookahead.find_commands(&server.commands, dict, &mut last, qb, 0);
+                let found = lookahead.batch.iter();
+                let args = |x: &ParsedCommand| lookahead.args[x.first..][..x.argc].to_vec();
+                found.map(|x| (x.end, x.known.cmd, x.argv_len_sum, args(x))).collect::<Vec<_>>()
+            };
+            let (alone, both) = (find(second), find(&[&first[..], second].concat()));
+            let Some(behind) = both.get(1..) else { continue };
+            let moved = alone.into_iter().map(|(end, cmd, sum, args)| {
+                let at = first.len();
+                let moved = |r: ArgRange| ArgRange { start: r.start + at, ..r };
+                (end + at, cmd, sum, args.into_iter().map(moved).collect())
+            });
+            assert_eq!(behind, moved.collect::<Vec<_>>(), "{first:?}, then {second:?}");
+        }
     }
 }
 
