@@ -1389,7 +1389,7 @@ mod tests {
             quicklistPushTail(&mut ql, element.as_bytes());
         }
         assert_eq!(
-            digest_of(&aggregate(Aggregate::List(Box::new(ql)))),
+            digest_of(&aggregate(Aggregate::List(ql))),
             "cbaf468b5e809ccf9b3308247ac7312b18d0680f"
         );
 

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use crate::ds::dict::{
     Dict, DictEntry, PairEntry, SdsEntry, dict_defrag_scan, dictDefragTables, dictSize,
 };
-use crate::ds::quicklist::{Quicklist, activeDefragQuickListNode, activeDefragQuickListNodes};
+use crate::ds::quicklist::{activeDefragQuickListNode, activeDefragQuickListNodes};
 use crate::ds::rax::{Rax, defragRaxNode, raxSize};
 use crate::ds::skiplist::{Zskiplist, zslDefrag};
 use crate::keyspace::*;
@@ -181,13 +181,12 @@ fn scanLaterHash(ks: &mut Keyspace, k: KeyRef, cursor: &mut u64, moves: &mut Def
 
 /// Moves a list; its nodes only if they are not too many. `true`: they are.
 fn defragQuicklist(ks: &mut Keyspace, k: KeyRef, max: u64, moves: &mut Defrag) -> bool {
-    let Some(mut ql) = ks.outside_mut::<Box<Quicklist>>(k) else { return false };
-    moves.boxed(&mut ql);
+    let ql = ks.list_mut(k);
     ql.defrag_arena(moves);
     if ql.len() as u64 > max {
         return true;
     }
-    activeDefragQuickListNodes(&mut ql, moves);
+    activeDefragQuickListNodes(ql, moves);
     false
 }
 

@@ -1590,16 +1590,12 @@ fn rdb_load_aggregate(
         return Err(rdb_refuse_type(server, rdbtype, rdb, key, rdbver));
     }
     match rdbtype {
-        RDB_TYPE_LIST => rdb_load_list(server, rdb).map(|ql| Aggregate::List(Box::new(ql))),
+        RDB_TYPE_LIST => rdb_load_list(server, rdb).map(Aggregate::List),
         RDB_TYPE_SET => rdb_load_set(server, rdb).map(Aggregate::Set),
         RDB_TYPE_ZSET_2 | RDB_TYPE_ZSET => rdb_load_zset(server, rdb, rdbtype).map(Aggregate::Zset),
         RDB_TYPE_HASH => rdb_load_hash(server, rdb).map(Aggregate::Hash),
-        RDB_TYPE_LIST_QUICKLIST => {
-            rdb_load_quicklist(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
-        }
-        RDB_TYPE_LIST_QUICKLIST_2 => {
-            rdb_load_quicklist2(server, rdb).map(|ql| Aggregate::List(Box::new(ql)))
-        }
+        RDB_TYPE_LIST_QUICKLIST => rdb_load_quicklist(server, rdb).map(Aggregate::List),
+        RDB_TYPE_LIST_QUICKLIST_2 => rdb_load_quicklist2(server, rdb).map(Aggregate::List),
         RDB_TYPE_STREAM_LISTPACKS | RDB_TYPE_STREAM_LISTPACKS_2 | RDB_TYPE_STREAM_LISTPACKS_3 => {
             let s = rdb_load_stream(server, rdb, rdbtype, key).ok_or(RdbLoadErr::OTHER)?;
             Ok(Aggregate::Stream(Box::new(s)))
@@ -2083,7 +2079,7 @@ fn rdb_load_encoded(
                 return Err(RdbLoadErr::EMPTY_KEY);
             }
             let (fill, compress) = (server.list_max_ziplist_size, server.list_compress_depth);
-            Ok(Aggregate::List(Box::new(quicklistCreateFromZiplist(fill, compress, zl))))
+            Ok(Aggregate::List(quicklistCreateFromZiplist(fill, compress, zl)))
         }
         RDB_TYPE_SET_INTSET => {
             // C: the order is checked only when it sanitizes. The check is cheap, and SRANDMEMBER

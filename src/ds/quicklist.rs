@@ -163,6 +163,9 @@ impl Linked {
 #[derive(Debug)]
 pub struct Quicklist(Nodes);
 
+// Keys hold it as it is.
+const _: () = assert!(size_of::<Quicklist>() == 16);
+
 /// Moves the ziplist of node `id` of the arena, compressed or not, where that is worth it. The nodes
 /// are numbered from 0 on, in any order; `false`: there is no such node, nor any after it.
 pub fn activeDefragQuickListNode(ql: &mut Quicklist, id: u32, moves: &mut Defrag) -> bool {
@@ -260,7 +263,7 @@ impl Quicklist {
         }
     }
 
-    /// Returns the bytes allocated. What nodes hold is told from the first `sample_size` of them,
+    /// Returns the bytes allocated, without the list itself. What nodes hold is told from the first `sample_size` of them,
     /// and at least one (`objectComputeSize`).
     pub fn mem_usage(&self, sample_size: usize) -> usize {
         let nodes = match &self.0 {
@@ -273,7 +276,7 @@ impl Quicklist {
             samples += 1;
         }
         let held = (held as u128 * self.len() as u128).checked_div(samples).unwrap_or(0) as usize;
-        size_of::<Self>() + nodes + held
+        nodes + held
     }
 
     /// Moves what holds the nodes where that is worth it.

@@ -70,7 +70,7 @@ macro_rules! aggregate_types {
 }
 
 aggregate_types! {
-    List, Box<Quicklist>, OBJ_LIST;
+    List, Quicklist, OBJ_LIST;
     Set, Set, OBJ_SET;
     Zset, Zset, OBJ_ZSET;
     Hash, Hash, OBJ_HASH;
@@ -121,6 +121,8 @@ pub(super) enum ValueLocation {
     /// Before the key, a pointer to an aggregate: one of those of [`write_pointer`]. Behind the
     /// key, room in units of eight bytes, from when the value was packed there.
     Pointer,
+    /// A [`Quicklist`] before the key.
+    List,
 }
 
 impl ValueLocation {
@@ -132,12 +134,24 @@ impl ValueLocation {
             ValueLocation::Int => size_of::<i64>(),
             ValueLocation::Outside => size_of::<Vec<u8>>(),
             ValueLocation::Pointer => POINTER,
+            ValueLocation::List => size_of::<Quicklist>(),
         }
     }
 }
 
-/// Bytes of any pointer to an aggregate.
+/// Bytes of any pointer to an aggregate. A list is no pointer, but two words itself: an allocation
+/// for them would take as much again.
 pub(super) const POINTER: usize = 8;
+
+/// The bytes of what an aggregate is before its key.
+macro_rules! size_of_kind {
+    (list) => {
+        size_of::<Quicklist>()
+    };
+    ($other:ident) => {
+        POINTER
+    };
+}
 
 // Each is generated from the one list of forms in value.rs, so that a header's type and encoding
 // mean the same to all of them.
@@ -238,7 +252,7 @@ macro_rules! pointer_matches {
         }
 
         const _: () = {
-            $(assert!(size_of::<$pointer>() == POINTER && align_of::<$pointer>() <= POINTER);)*
+            $(assert!(size_of::<$pointer>() == size_of_kind!($kind) && align_of::<$pointer>() <= POINTER);)*
         };
     };
 }
@@ -256,6 +270,7 @@ pub(super) unsafe trait BoxedForm {
 
 macro_rules! boxed_form {
     (packed, $obj:ident, $encoding:ident, $pointer:ty) => {};
+    (list, $obj:ident, $encoding:ident, $pointer:ty) => {};
     (boxed, $obj:ident, $encoding:ident, $pointer:ty) => {
         // SAFETY: this is a line of the list from which `write_pointer` is generated, and what is
         // boxed is nowhere but at a block's pointer.
@@ -349,10 +364,9 @@ impl BlockLayout {
         let mut flags = (self.key_at().div_ceil(8) as u8) << 4;
         flags |= if self.expire { HAS_EXPIRE } else { 0 };
         flags |= if self.long_key() { LONG_KEY } else { 0 };
-        flags |= if matches!(self.location, ValueLocation::Outside | ValueLocation::Pointer) {
-            OUTSIDE
-        } else {
-            0
+        flags |= match self.location {
+            ValueLocation::Outside | ValueLocation::Pointer | ValueLocation::List => OUTSIDE,
+            ValueLocation::Inline | ValueLocation::Int | ValueLocation::Packed => 0,
         };
         flags |= if self.short_header() { SHORT_HEADER } else { 0 };
         let klen = if self.long_key() { 0 } else { self.klen as u16 };
@@ -432,6 +446,7 @@ impl<'a> PreparedValue<'a> {
             PreparedValue::Outside(_) => (ValueLocation::Outside, 0),
             PreparedValue::Aggregate(a) => match pack(a, klen) {
                 Some(bytes) => (ValueLocation::Packed, bytes.len()),
+                None if matches!(a, Aggregate::List(_)) => (ValueLocation::List, 0),
                 None => (ValueLocation::Pointer, 0),
             },
         };
@@ -598,7 +613,7 @@ impl KeyEntry {
                 ValueLocation::Int => Object::Int(v.value_ptr().cast::<i64>().read()),
                 ValueLocation::Inline => string(v.inline().to_vec()),
                 ValueLocation::Outside => string(v.value_ptr().cast::<Vec<u8>>().read()),
-                ValueLocation::Packed | ValueLocation::Pointer => {
+                ValueLocation::Packed | ValueLocation::Pointer | ValueLocation::List => {
                     Object::Aggregate(v.take_aggregate())
                 }
             }
@@ -619,7 +634,7 @@ impl KeyEntry {
                 ValueLocation::Outside => v.value_ptr().cast::<Vec<u8>>().drop_in_place(),
                 // A value that was lent, and never came back, is somewhere else.
                 ValueLocation::Pointer if encoding == CHECKED_OUT => {}
-                ValueLocation::Pointer => drop(v.take_aggregate()),
+                ValueLocation::Pointer | ValueLocation::List => drop(v.take_aggregate()),
             }
         }
     }
@@ -679,6 +694,7 @@ impl<'a> Entry<'a> {
             (true, false) => ValueLocation::Inline,
             (true, true) => ValueLocation::Outside,
             (false, false) => ValueLocation::Packed,
+            (false, true) if h.type_encoding & 15 == OBJ_LIST => ValueLocation::List,
             (false, true) => ValueLocation::Pointer,
         }
     }
@@ -690,7 +706,7 @@ impl<'a> Entry<'a> {
             ValueLocation::Inline => h.vlen as usize,
             ValueLocation::Pointer => h.vlen as usize * 8,
             ValueLocation::Packed => self.packed().len(),
-            ValueLocation::Int | ValueLocation::Outside => 0,
+            ValueLocation::Int | ValueLocation::Outside | ValueLocation::List => 0,
         };
         BlockLayout { expire: h.flags & HAS_EXPIRE != 0, location, klen, tail }
     }
@@ -761,7 +777,7 @@ impl<'a> Entry<'a> {
                 ValueLocation::Inline => ValueRef::Str(self.inline()),
                 ValueLocation::Int => ValueRef::Int(self.value_ptr().cast::<i64>().read()),
                 ValueLocation::Outside => ValueRef::Str(&*self.value_ptr().cast::<Vec<u8>>()),
-                ValueLocation::Packed | ValueLocation::Pointer => {
+                ValueLocation::Packed | ValueLocation::Pointer | ValueLocation::List => {
                     ValueRef::Aggregate(self.aggregate())
                 }
             }

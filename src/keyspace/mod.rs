@@ -36,7 +36,11 @@
 //!
 //!   Pointer: any other aggregate
 //!           [header][expire?][pointer][key len?][key][room, if the value was packed here before]
-//!                              `--> quicklist, table, skiplist, stream, or a larger ziplist or intset
+//!                              `--> table, skiplist, stream, or a larger ziplist or intset
+//!
+//!   List: a quicklist
+//!           [header][expire?][Quicklist][key len?][key]
+//!                              `--> a ziplist, or linked nodes
 //!
 //!   expire?   8 bytes: milliseconds since 1970, if the key has a time of expiration
 //!   key len?  8 bytes, if the key is longer than the header's two bytes can say
@@ -56,7 +60,7 @@
 //! | `robj.encoding` | high four bits of it: [`Entry::encoding`] |
 //! | `robj.lru` | three bytes of the header: [`Entry::lru`] |
 //! | `robj.refcount` | nowhere; what OBJECT REFCOUNT answers is worked out in object.rs |
-//! | `robj.ptr` | one of the five forms above: [`Entry::value`] |
+//! | `robj.ptr` | one of the six forms above: [`Entry::value`] |
 //! | `dictEntry.key`, an sds | the key in the block: [`Entry::key`] |
 //! | `dictEntry.v.val` | the block itself, whose address is in the table |
 //! | `dictEntry.next` | nowhere; a full bucket of the table chains another bucket |

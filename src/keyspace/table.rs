@@ -261,7 +261,9 @@ impl Keyspace {
                 )),
                 ValueLocation::Int => ValueMut::Int(&mut *e.value_ptr().cast::<i64>()),
                 ValueLocation::Outside => ValueMut::Str(&mut *e.value_ptr().cast::<Vec<u8>>()),
-                ValueLocation::Packed | ValueLocation::Pointer => panic!("a string is expected"),
+                ValueLocation::Packed | ValueLocation::Pointer | ValueLocation::List => {
+                    panic!("a string is expected")
+                }
             }
         }
     }
@@ -278,6 +280,17 @@ impl Keyspace {
         // SAFETY: a value of a type that is a box is always one behind a pointer, whatever its
         // size; we hold it exclusively.
         unsafe { &mut *e.value_ptr().cast::<Box<T>>() }
+    }
+
+    /// Returns the list, to change where it is. Panics if it is of another type.
+    #[inline]
+    #[track_caller]
+    fn list_in_block(&mut self, k: KeyRef) -> &mut Quicklist {
+        let e = self.entry(k);
+        assert!(e.type_of() == OBJ_LIST, "the key's value is of another type");
+        // SAFETY: a value of this type is always a Quicklist before the key; we hold it
+        // exclusively.
+        unsafe { &mut *e.value_ptr().cast::<Quicklist>() }
     }
 
     /// Returns the aggregate, to change where it is, if it has this form now.
@@ -971,6 +984,8 @@ impl Entry<'_> {
                 // SAFETY: the place says that there is a Vec.
                 prefetch_bytes(unsafe { &*self.value_ptr().cast::<Vec<u8>>() });
             }
+            // SAFETY: the place says that there is a list.
+            ValueLocation::List => unsafe { &*self.value_ptr().cast::<Quicklist>() }.prefetch(),
             // SAFETY: the place says that there is a pointer, which is only looked at.
             ValueLocation::Pointer => prefetch(unsafe { self.value_ptr().cast::<usize>().read() }),
         }
@@ -1020,7 +1035,7 @@ macro_rules! aggregate_accessors {
 }
 
 aggregate_accessors! {
-    List, list -> &Quicklist, list_mut -> &mut Quicklist, boxed_mut;
+    List, list -> &Quicklist, list_mut -> &mut Quicklist, list_in_block;
     Set, set -> SetRef<'_>, set_mut -> AggregateGuard<'_, Set>, change;
     Zset, zset -> ZsetRef<'_>, zset_mut -> AggregateGuard<'_, Zset>, change;
     Hash, hash_value -> HashRef<'_>, hash_value_mut -> AggregateGuard<'_, Hash>, change;

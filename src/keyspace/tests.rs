@@ -2,13 +2,15 @@ use super::block::*;
 use super::value::*;
 use super::*;
 use crate::ds::dict::{DictCursor, dictResizeEnable};
+use crate::ds::quicklist::*;
 use crate::ds::siphash::HashSeed;
+use crate::ds::ziplist::ZiplistEntry;
 use crate::testing::Rng;
 use crate::types::t_hash::{
     HashLimits, HashRef, createHashObject, hashTypeDelete, hashTypeInitIterator, hashTypeLength,
     hashTypeSet, with_entry_bytes,
 };
-use crate::types::t_set::{Set, SetLimits, createIntsetObject, setTypeAdd};
+use crate::types::t_set::{Set, SetLimits, createIntsetObject, setTypeAdd, setTypeSize};
 use crate::types::t_zset::{ZADD_IN_NONE, ZsetLimits, createZsetZiplistObject, zsetAdd};
 use std::collections::BTreeMap;
 
@@ -309,6 +311,58 @@ fn small_values_lie_with_their_keys() {
     assert_eq!(ks.alloc_size(k), 96);
     let k = ks.add(b"s:000000000000", set);
     assert_eq!(ks.alloc_size(k), 56);
+}
+
+/// A set may go from one packed form to another in a block of the same size.
+#[test]
+fn an_intset_becomes_strings_in_its_block() {
+    let mut ks = keyspace();
+    let limits = SetLimits { entries: 128, resize: HASH_LIMITS.resize };
+    for longest in 1..30 {
+        let key = vec![b'k'; longest];
+        let k = ks.add(&key, createIntsetObject());
+        for n in 0..longest {
+            assert!(setTypeAdd(&mut ks.set_mut(k), n.to_string().as_bytes(), limits));
+        }
+        assert_eq!(ks.encoding(k), OBJ_ENCODING_INTSET);
+        assert!(setTypeAdd(&mut ks.set_mut(k), &vec![b'w'; longest], limits));
+        assert_eq!(ks.encoding(k), OBJ_ENCODING_HT);
+        assert_eq!(setTypeSize(ks.set(k)), longest + 1);
+        assert!(!setTypeAdd(&mut ks.set_mut(k), b"0", limits));
+        ks.repack_small();
+        let k = ks.find(&key).unwrap();
+        assert!(ks.entry(k).location() == ValueLocation::Packed);
+        assert_eq!(setTypeSize(ks.set(k)), longest + 1);
+    }
+}
+
+/// A list lies in its key's block, whatever its size, and moves with it.
+#[test]
+fn lists_lie_with_their_keys() {
+    let mut ks = keyspace();
+    let values = |ks: &Keyspace, k| {
+        let (mut li, mut n) = (quicklist_read(ks.list(k), AL_START_HEAD, 0), 0);
+        while let Some(entry) = li.read() {
+            assert_eq!(entry, ZiplistEntry::Int(n));
+            n += 1;
+        }
+        n
+    };
+    for klen in [1, 7, 8, 9, 70_000] {
+        let key = vec![b'k'; klen];
+        let mut k = ks.add(&key, quicklistNew(2, 0));
+        for n in 0..40 {
+            quicklistPushTail(ks.list_mut(k), n.to_string().as_bytes());
+            k = if n % 3 == 0 { ks.remove_expire(k) } else { ks.set_expire(k, 7) };
+            assert!(ks.entry(k).location() == ValueLocation::List);
+            assert_eq!((values(&ks, k), ks.expire(k)), (n + 1, (n % 3 != 0).then_some(7)));
+            assert_eq!((ks.key(k), ks.encoding(k)), (&key[..], OBJ_ENCODING_QUICKLIST));
+        }
+        let old = ks.replace_value(k, &b"string"[..]).1;
+        assert!(matches!(old, Object::Aggregate(Aggregate::List(ql)) if quicklistCount(&ql) == 40));
+    }
+    let k = ks.add(b"l:000000000000", quicklistNew(-2, 0));
+    assert_eq!(ks.alloc_size(k), 40);
 }
 
 /// A value that is being changed stays where it is, and so do the references to its key.

@@ -76,14 +76,14 @@ pub(super) const MAX_PREALLOC: usize = 1024 * 1024;
 /// here is a match that is not exhaustive, and does not compile.
 ///
 /// `boxed` is what hangs off the key's block behind a pointer, whatever its size; `packed` is bytes
-/// that lie in the key's block as long as they are few. Then: the variant of `Aggregate`, and where
+/// that lie in the key's block as long as they are few; `list` lies in the block itself. Then: the variant of `Aggregate`, and where
 /// that is an enum of forms (owned, borrowed, variant) which of them; type and encoding as OBJECT
 /// ENCODING and the RDB know them, or one of ours that stands for one of those (`shown_encoding`);
 /// and what the pointer is.
 macro_rules! for_all_aggregates {
     ($generate:ident) => {
         $generate! {
-            boxed List: OBJ_LIST, OBJ_ENCODING_QUICKLIST, Box<Quicklist>;
+            list List: OBJ_LIST, OBJ_ENCODING_QUICKLIST, Quicklist;
             packed Set(Set, SetRef, Intset): OBJ_SET, OBJ_ENCODING_INTSET, Intset;
             packed Set(Set, SetRef, Strings): OBJ_SET, OBJ_ENCODING_STRSET, StrSet;
             boxed Set(Set, SetRef, Ht): OBJ_SET, OBJ_ENCODING_HT, Box<Dict<SdsEntry>>;
@@ -108,12 +108,12 @@ macro_rules! within {
 }
 pub(super) use within;
 
-/// The first expression for a packed form, the second for a boxed one.
+/// The first expression for a packed form, the second for any other.
 macro_rules! if_packed {
     (packed, $packed:expr, $boxed:expr) => {
         $packed
     };
-    (boxed, $packed:expr, $boxed:expr) => {
+    ($boxed_or_list:ident, $packed:expr, $boxed:expr) => {
         $boxed
     };
 }
@@ -123,7 +123,7 @@ pub(super) use if_packed;
 /// variant is an enum of forms or a structure of its own, in the file of its type. A form is one
 /// pointer, and it is this pointer that a key's block holds.
 pub enum Aggregate {
-    List(Box<Quicklist>),
+    List(Quicklist),
     Set(Set),
     Zset(Zset),
     Hash(Hash),
@@ -229,18 +229,12 @@ impl AggregateRef<'_> {
     /// Returns a copy of the aggregate (`listTypeDup`, `setTypeDup`, ...).
     pub fn dup(self) -> Aggregate {
         match self {
-            AggregateRef::List(ql) => Aggregate::List(Box::new(quicklistDup(ql))),
+            AggregateRef::List(ql) => Aggregate::List(quicklistDup(ql)),
             AggregateRef::Set(s) => Aggregate::Set(s.dup()),
             AggregateRef::Zset(z) => Aggregate::Zset(z.dup()),
             AggregateRef::Hash(h) => Aggregate::Hash(h.dup()),
             AggregateRef::Stream(s) => Aggregate::Stream(Box::new(s.dup())),
         }
-    }
-}
-
-impl From<Quicklist> for Value<'_> {
-    fn from(v: Quicklist) -> Self {
-        Box::new(v).into()
     }
 }
 

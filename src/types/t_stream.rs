@@ -1413,6 +1413,47 @@ fn add_reply_stream_entry(
     }
 }
 
+/// Appends the current entry of an iterator to replies that are gathered in `out`, as
+/// `add_reply_stream_entry` would queue it. What is gathered is queued when it is much.
+#[inline]
+fn gather_stream_entry(
+    clients: &mut Clients,
+    c: ClientId,
+    out: &mut Vec<u8>,
+    s: &Stream,
+    si: &mut streamIterator,
+    (id, numfields): (&streamID, i64),
+) {
+    out.extend_from_slice(b"*2\r\n");
+    append_reply_bulk(out, &createObjectFromStreamID(id));
+    out.push(b'*');
+    out.extend_from_slice(&ll2string(numfields * 2));
+    out.extend_from_slice(b"\r\n");
+    for _ in 0..numfields {
+        let (field, value) = streamIteratorGetField(si, s);
+        for ele in [field, value] {
+            match ele {
+                ListpackEntry::Str(text) if text.len() < REPLY_GATHER / 4 => {
+                    append_reply_bulk(out, text)
+                }
+                ListpackEntry::Int(n) => append_reply_bulk(out, &ll2string(n)),
+                ListpackEntry::Str(text) => {
+                    addReplyProto(clients, c, out);
+                    out.clear();
+                    addReplyBulkCBuffer(clients, c, text);
+                }
+            }
+        }
+        if out.len() > REPLY_GATHER / 4 * 3 {
+            addReplyProto(clients, c, out);
+            out.clear();
+        }
+    }
+}
+
+/// The bytes of replies that are gathered before they are queued.
+const REPLY_GATHER: usize = 4096;
+
 /// Replies with the entries from `start` to `end`, at most `count` (0: all), without the length of
 /// an array before them. Returns their number.
 // C: streamReplyWithRange with STREAM_RWR_RAWENTRIES.
@@ -1426,13 +1467,16 @@ fn stream_reply_with_raw_entries(
 ) -> usize {
     let mut emitted = 0;
     let mut si = streamIteratorStart(s, Some(start), Some(end), rev);
+    // They are gathered, and queued many at a time.
+    let mut gathered = Vec::with_capacity(512);
     while let Some((id, numfields)) = streamIteratorGetID(&mut si, s) {
-        add_reply_stream_entry(clients, c, s, &mut si, (&id, numfields));
+        gather_stream_entry(clients, c, &mut gathered, s, &mut si, (&id, numfields));
         emitted += 1;
         if emitted == count {
             break;
         }
     }
+    addReplyProto(clients, c, &gathered);
     emitted
 }
 
