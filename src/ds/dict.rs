@@ -1674,6 +1674,7 @@ pub fn dictAddOrFind<'a, E: DictEntry>(
 }
 
 /// Does what [`dictAddOrFind`] does for a key whose hash is known.
+#[inline]
 pub fn dict_add_or_find_hashed<'a, E: DictEntry>(
     d: &'a mut Dict<E>,
     key: &[u8],

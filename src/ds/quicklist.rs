@@ -1232,6 +1232,28 @@ pub fn quicklistPopCustom<T>(
     place: i32,
     saver: impl FnOnce(ZiplistEntry) -> T,
 ) -> Option<T> {
+    // Most often the value is at the tail of a node that has others, and is not compressed.
+    if place == QUICKLIST_TAIL {
+        match &mut ql.0 {
+            Nodes::One { zl, count, .. } if *count > 1 => {
+                *count -= 1;
+                return ziplist_pop_tail(zl, saver);
+            }
+            Nodes::Many(many) => {
+                let QuicklistNode { zl, sz, count, .. } = &mut many.nodes[many.tail];
+                if let Content::Raw(zl, _) = zl
+                    && *count > 1
+                {
+                    *count -= 1;
+                    many.count = many.count.saturating_sub(1);
+                    let value = ziplist_pop_tail(zl, saver);
+                    *sz = zl.len() as u32;
+                    return value;
+                }
+            }
+            Nodes::One { .. } => {}
+        }
+    }
     let (node, pos) = if place == QUICKLIST_HEAD { (ql.head(), 0) } else { (ql.tail(), -1) };
     if node == NIL {
         return None;

@@ -914,6 +914,33 @@ pub fn ziplistDelete(zl: &mut Ziplist, p: usize) {
     __ziplistDelete(zl, p, 1);
 }
 
+/// Takes the value at the tail: calls `f` with it, and deletes it. `None`: the list is empty.
+// C: `ziplistIndex`, `ziplistGet`, `ziplistDelete`, of which each takes the entry apart.
+#[inline]
+pub fn ziplist_pop_tail<T>(zl: &mut Ziplist, f: impl FnOnce(ZiplistEntry) -> T) -> Option<T> {
+    let p = ZIPLIST_TAIL_OFFSET(zl);
+    if byte_at(zl, p) == ZIP_END {
+        return None;
+    }
+    let e = assert_some!(zipEntrySafe(zl, p, true));
+    let data = &zl[p + e.headersize..p + e.rawlen()];
+    let result = f(if ZIP_IS_STR(e.encoding) {
+        ZiplistEntry::Str(data)
+    } else {
+        ZiplistEntry::Int(zipLoadInteger(data, e.encoding))
+    });
+    if zl[p + e.rawlen()] != ZIP_END {
+        // A damaged list has more entries than its tail says.
+        __ziplistDelete(zl, p, 1);
+        return Some(result);
+    }
+    zl.0.close(p, e.rawlen());
+    let header = zl.header();
+    ZIPLIST_INCR_LENGTH(header, -1);
+    ziplist_set_tail_offset(header, p - e.prevrawlen);
+    Some(result)
+}
+
 /// Deletes up to `num` entries from entry number `index` on, counted as in `ziplistIndex`.
 pub fn ziplistDeleteRange(zl: &mut Ziplist, index: i64, num: usize) {
     if let Some(p) = ziplistIndex(zl, index) {
