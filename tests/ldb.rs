@@ -3,9 +3,12 @@
 
 #[path = "support/ask.rs"]
 mod ask;
+#[path = "support/random.rs"]
+mod random;
 mod support;
 
 use ask::*;
+use random::{Random, long};
 use support::*;
 
 /// A client in a session.
@@ -289,6 +292,108 @@ fn typed_code_that_fails() {
             assert_eq!(session.ask(command), says, "{mode}: {command}");
         }
         assert_eq!(session.reply(), "5");
+    }
+}
+
+/// Whatever is typed, wherever the script stands, is answered, and the server outlives it.
+#[test]
+fn random_commands() {
+    let scripts = [
+        "local a = 1\nlocal t = {1, 2, {x = 3}}\nfor i = 1, 3 do\n a = a + i\nend\nreturn a",
+        "local function f(n)\n if n == 0 then return 1 end\n return n * f(n - 1)\nend\n\
+         redis.debug(f(3), {a = 1}, nil)\nredis.breakpoint()\nreturn {KEYS[1], ARGV[1]}",
+        "local co = coroutine.wrap(function(a)\n local b = a + 1\n coroutine.yield(b)\nend)\n\
+         local x = co(1)\nlocal ok = pcall(function()\n local q = nil\n return q.x\nend)\nreturn x",
+        "redis.call('rpush', 'l', 'a')\nlocal e = redis.pcall('incr', 'l')\nerror('end')",
+        "return 1",
+    ];
+    let words = [
+        "h",
+        "s",
+        "s",
+        "s",
+        "n",
+        "c",
+        "l",
+        "l 2",
+        "l 1 0",
+        "l -5 x",
+        "w",
+        "p",
+        "p a",
+        "p t",
+        "p n",
+        "p KEYS",
+        "p nosuch",
+        "b",
+        "b 2",
+        "b 3 4",
+        "b -2",
+        "b 0",
+        "b x",
+        "b 99999999999",
+        "t",
+        "m",
+        "m 0",
+        "m 60",
+        "r",
+        "r get k",
+        "r rpush l b",
+        "r nosuch",
+        "r get",
+        "r subscribe c",
+        "x",
+        "e",
+    ];
+    let code = [
+        ")",
+        "1 + 1",
+        "a",
+        "error('x')",
+        "error()",
+        "error({})",
+        "nil .. 'x'",
+        "nosuch()",
+        "return",
+        "x = 1",
+        "redis.call('incr', 'l')",
+        "redis.call()",
+        "redis.breakpoint()",
+        "redis.debug(1)",
+        "coroutine.wrap(function() error('x') end)()",
+        "coroutine.yield()",
+        "f()",
+        "local function f() return f() + 1 end f()",
+        "local function f() return f() end",
+        "setmetatable({}, {__index = function() return nosuch end}).x",
+        "loadstring('return 1 +')",
+        "unpack({}, 1, 1e9)",
+        "('x'):rep(1000000)",
+        "pcall(error, {1})",
+        "function() end",
+        "'\\0\\1'",
+    ];
+    let mut random = Random::seeded();
+    let server = TestServer::start(&["--lua-time-limit", "2000"]);
+    for _ in 0..if long() { 2000 } else { 60 } {
+        let mode = ["YES", "SYNC"][random.below(2)];
+        let script = random.pick(&scripts).as_bytes();
+        let (mut session, mut says) = Session::start(&server, mode, script, &["1", "k", "v"]);
+        for _ in 0..20 {
+            if says.ends_with("<endsession>") {
+                break;
+            }
+            says = match random.below(2) {
+                0 => session.ask(&format!("e {}", random.pick(&code))),
+                _ => session.ask(random.pick(&words)),
+            };
+            assert!(!says.is_empty());
+        }
+        if !says.ends_with("<endsession>") {
+            assert!(session.ask("a").ends_with("<endsession>"));
+        }
+        session.reply();
+        assert_eq!(server.cmd(&["PING"]).text(), "PONG");
     }
 }
 
