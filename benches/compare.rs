@@ -567,6 +567,7 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
     }
     // Two such loads are run, and the difference counts: starting and filling don't.
     let few = 100_000 / scale as u64;
+    let counted = |command, pipeline| load(command, pipeline, 200_000, few);
     let hset = "HSET hash f:############ xxxxxxxxxxxxxxxx";
     for (name, pipeline, command, filled) in [
         ("instructions-ping-p1", 1, "PING", None),
@@ -581,7 +582,7 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
         ("instructions-lpush-p16", 16, "LPUSH list xxxxxxxxxxxxxxxx", None),
     ] {
         let prepare = filled.into_iter().map(|command| fill(command, few)).collect();
-        let load = Load { requests: few as usize, ..load(command, pipeline, 0, few) };
+        let load = counted(command, pipeline);
         rows.insert(name, Row::Instructions { prepare, load, appendonly: false, replicas: 0 });
     }
     // The pattern that lets the key be read is the last one.
@@ -597,14 +598,13 @@ fn rows(quick: bool) -> BTreeMap<&'static str, Row> {
         ),
         ("instructions-evalsha-set-p16", vec![fill(set, few), known], evalsha),
     ] {
-        let load = Load { requests: few as usize, command, ..load("", 16, 0, few) };
+        let load = Load { command, ..counted("", 16) };
         rows.insert(name, Row::Instructions { prepare, load, appendonly: false, replicas: 0 });
     }
     for (name, appendonly, replicas) in
         [("instructions-set-p16-aof", true, 0), ("instructions-set-p16-2-replicas", false, 2)]
     {
-        let load = Load { requests: few as usize, ..load(set, 16, 0, few) };
-        let prepare = vec![fill(set, few)];
+        let (prepare, load) = (vec![fill(set, few)], counted(set, 16));
         rows.insert(name, Row::Instructions { prepare, load, appendonly, replicas });
     }
     // Few at once: a batch is ahead of the probe, and not the whole load.
@@ -806,7 +806,7 @@ fn measure(row: &Row, binary: &str, dir: &Path) -> Vec<f64> {
         Row::Instructions { load, .. } => {
             let count =
                 |name: &str, requests| count_instructions(row, binary, &dir.join(name), requests);
-            let (few, many) = (load.requests / 5, load.requests + load.requests / 5);
+            let (few, many) = (load.requests / 4, load.requests + load.requests / 4);
             (count("many", many) - count("few", few)) / load.requests as f64
         }
         Row::Tail { prepare, load, per_second, bgsave } => {
