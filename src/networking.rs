@@ -917,7 +917,10 @@ pub fn addReplyHumanLongDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d
 /// Queues `<prefix><number>`: an integer, or the length of what follows.
 #[inline]
 fn addReplyLongLongWithPrefix(clients: &mut Clients, c: ClientId, ll: i64, prefix: u8) {
-    add_reply_raw(clients, c, Header::new(prefix, ll).bytes());
+    match short_header(prefix, ll as u64) {
+        Some((header, len)) => add_reply_raw(clients, c, &header[..len]),
+        None => add_reply_raw(clients, c, Header::new(prefix, ll).bytes()),
+    }
 }
 
 /// Queues an integer.

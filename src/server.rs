@@ -2230,8 +2230,8 @@ fn call_in_line<const QUIET: bool>(
 
 /// Looks at the state of the server: whether it is of no concern to commands that work on data,
 /// which is what `Quiet::Yes` says. Then nothing may be against such a command but what is asked of
-/// each anyway (its arguments, its client), the default user may do everything, and nobody is to be
-/// told of commands that change nothing.
+/// each anyway (its arguments, its client, the rules of its user), and nobody is to be told of
+/// commands that change nothing. It notes as well whether the default user has such rules.
 ///
 /// The C asks for all of this before and after each command. It is what others change than commands
 /// that work on data: commands that do more than that, the cron, the link to a master, children. So
@@ -2245,8 +2245,8 @@ fn look_around(server: &mut Server) -> bool {
         && !writes_may_be_denied(server)
         && !is_watched(server)
         && !server.client_pause_in_transaction
-        && server.tracking_pending_keys.is_empty()
-        && may_do_everything(server, Some(DefaultUser));
+        && server.tracking_pending_keys.is_empty();
+    server.default_user_is_free = may_do_everything(server, Some(DefaultUser));
     server.quiet = if quiet { Quiet::Yes } else { Quiet::No };
     quiet
 }
@@ -2802,9 +2802,9 @@ pub fn processCommand(server: &mut Server, c: ClientId, argv: &Args) -> Result<b
         return Ok(false);
     }
 
-    // Reject what the user may not do. While all is quiet the default user may do everything.
+    // Reject what the user may not do. Mostly it is the default user, who may do everything.
     let cmd_flags = command.flags;
-    if !(quiet && user == Some(DefaultUser))
+    if !(user == Some(DefaultUser) && server.default_user_is_free)
         && let Err(denied) = check_user_perm(server, user, cmd, argv)
     {
         reject_denied_command(server, c, argv, denied);

@@ -953,6 +953,8 @@ pub struct Server {
     pub clients_timeout_table: std::collections::BTreeSet<(u64, ClientId)>,
     /// Whether the state of the server is of no concern to commands that work on data.
     pub quiet: Quiet,
+    /// The default user may do everything; as `look_around` has found it, together with `quiet`.
+    pub default_user_is_free: bool,
     /// The hash of the running command's first key, where the parser computed it.
     pub key_hash_hint: crate::db::KeyHashHint,
     /// Above 0, keys expire against `mstime`: time stands still within a command.
