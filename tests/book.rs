@@ -38,9 +38,6 @@ const REFERENCE: &[(&str, &str)] = &[
     ("newer-masters.md", "a table, with a test for each row"),
     ("lua.md", "the map of another crate"),
     ("speed.md", "its measurements are its experiment"),
-    ("trace.md", "its pictures come from real runs"),
-    ("step.md", "the description of a command"),
-    ("explain.md", "the description of a tool; tests/explain.rs executes it"),
     ("glossary.md", "a table"),
     ("hints.md", "for the exercises of the others"),
 ];
