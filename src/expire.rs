@@ -406,10 +406,10 @@ pub fn persistCommand(server: &mut Server, c: ClientId, argv: &Args) {
 pub fn touchCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let mut touched = 0;
-    for key in argv.iter().skip(1) {
-        if lookupKeyRead(server, db, key).is_some() {
+    for_each_key(server, db, argv, 1, |server, j| {
+        if lookupKeyRead(server, db, &argv[j]).is_some() {
             touched += 1;
         }
-    }
+    });
     addReplyLongLong(server, c, touched);
 }

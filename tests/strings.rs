@@ -231,3 +231,58 @@ fn ranges() {
     assert_eq!(c.ask("EXISTS nosuch"), "0");
     assert_eq!(c.cmd(&["SETRANGE", "n", "100", ""]).int(), 5);
 }
+
+/// A command of many keys sees what it has done to the earlier ones: named twice, deleted, changed,
+/// expired, in chunks of those that are looked for side by side, and wherever its arguments lie.
+#[test]
+fn many_keys_of_one_command() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let names = |n: usize| (0..n).map(|i| format!("k{i}")).collect::<Vec<_>>().join(" ");
+    for n in [2, 15, 16, 17, 50] {
+        for wrapped in [false, true] {
+            let pairs: Vec<_> = (0..n).map(|i| format!("k{i} {i}x k{i} {i}")).collect();
+            let mset = format!("MSET {}", pairs.join(" "));
+            let get = format!("MGET {} none k0", names(n));
+            let exists = format!("EXISTS {} none k0", names(n));
+            let del = format!("DEL k0 {} k1 none", names(n));
+            let commands = [mset, get.clone(), exists.clone(), del, get, exists];
+            let values = (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
+            let nulls = format!("[{}]", vec!["(nil)"; n + 2].join(" "));
+            let expected = [
+                "OK".to_string(),
+                format!("[{} (nil) 0]", values.join(" ")),
+                (n + 1).to_string(),
+                n.to_string(),
+                nulls,
+                "0".to_string(),
+            ];
+            if wrapped {
+                c.ask("MULTI");
+                commands.iter().for_each(|command| assert_eq!(c.ask(command), "QUEUED"));
+                assert_eq!(c.ask("EXEC"), format!("[{}]", expected.join(" ")), "{n}");
+            } else {
+                for (command, expected) in commands.iter().zip(&expected) {
+                    assert_eq!(c.ask(command), *expected, "{n}");
+                }
+            }
+        }
+    }
+
+    // Keys that are gone by the time they are looked at, and values that are no strings.
+    c.ask("DEBUG SET-ACTIVE-EXPIRE 0");
+    c.ask(&format!("MSET {}", names(40).replace(' ', " v ") + " v"));
+    c.ask("PEXPIRE k20 1");
+    c.ask("DEL k30");
+    c.ask("RPUSH k30 a");
+    wait_for("the time of a key", || c.ask("PTTL k20") == "-2");
+    let mut values = vec!["v"; 40];
+    (values[20], values[30]) = ("(nil)", "(nil)");
+    assert_eq!(c.ask(&format!("MGET {}", names(40))), format!("[{}]", values.join(" ")));
+    assert_eq!(c.ask(&format!("TOUCH {}", names(40))), "39");
+    let many = "redis.call('MSET', 'a', 1, 'b', 2, 'a', 3) return redis.call('MGET', 'b', 'a')";
+    let reply = c.cmd(&["EVAL", many, "0"]);
+    let texts: Vec<_> = reply.array().iter().map(Reply::text).collect();
+    assert_eq!(texts, ["2", "3"]);
+    assert_eq!(c.ask(&format!("UNLINK {}", names(41))), "39");
+}

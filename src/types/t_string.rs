@@ -437,14 +437,12 @@ pub fn getrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
 pub fn mgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     addReplyArrayLen(server, c, argv.len() - 1);
-    for key in argv.iter().skip(1) {
-        match lookupKeyRead(server, db, key) {
-            Some(o) if server.db[db].dict.type_of(o) == OBJ_STRING => {
-                addReplyBulk(&mut server.clients, c, server.db[db].get(o));
-            }
-            _ => addReplyNull(server, c),
+    for_each_key(server, db, argv, 1, |server, j| match lookupKeyRead(server, db, &argv[j]) {
+        Some(o) if server.db[db].dict.type_of(o) == OBJ_STRING => {
+            addReplyBulk(&mut server.clients, c, server.db[db].get(o));
         }
-    }
+        _ => addReplyNull(server, c),
+    });
 }
 
 /// Implements MSET and MSETNX; the latter sets nothing if one of the keys exists.
@@ -462,10 +460,10 @@ fn msetGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool) {
             }
         }
     }
-    for j in (1..argv.len()).step_by(2) {
+    for_each_key(server, db, argv, 2, |server, j| {
         setKey(server, Some(c), db, &argv[j], tryObjectEncoding(&argv[j + 1]));
         notifyKeyspaceEvent(server, NOTIFY_STRING, "set", &argv[j], db);
-    }
+    });
     server.dirty += (argv.len() as i64 - 1) / 2;
     addReply(server, c, if nx { shared::cone } else { shared::ok });
 }

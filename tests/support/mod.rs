@@ -134,6 +134,11 @@ impl Reply {
     pub fn is_error(&self) -> bool {
         matches!(self, Reply::Error(_))
     }
+
+    /// Whether it is the INFO of a server that loads its data.
+    fn says_loading(&self) -> bool {
+        matches!(self, Reply::Bulk(text) if text.windows(11).any(|w| w == b"\r\nloading:1"))
+    }
 }
 
 /// A connection that speaks the protocol, and can speak garbage too.
@@ -294,7 +299,7 @@ impl Conn {
     fn close(mut self, last: &Reply) {
         let busy = match last {
             Reply::Error(text) => text.starts_with(b"LOADING"),
-            Reply::Bulk(text) => text.windows(11).any(|w| w == b"\r\nloading:1"),
+            Reply::Bulk(_) => last.says_loading(),
             Reply::Status(text) => text.starts_with(b"Background"),
             _ => false,
         };
@@ -419,9 +424,11 @@ impl TestServer {
         self.child = Some(child);
     }
 
-    /// True once the server answers anything (-NOAUTH is an answer); false if it ended.
+    /// True once the server has loaded its file and answers (-NOAUTH is an answer); false if it
+    /// ended. One that loads slowly on purpose is not waited for longer than to its first answer.
     fn wait_until_up(&mut self) -> bool {
-        let start = Instant::now();
+        let loads_slowly = self.args.iter().any(|arg| arg == "--key-load-delay");
+        let mut start = Instant::now();
         let own = format!("process_id:{}\r\n", self.pid());
         loop {
             if let Some(child) = &mut self.child
@@ -435,8 +442,15 @@ impl TestServer {
             {
                 c.close(&reply);
                 // Somebody else's server may have taken the port: then ours is about to end.
-                if reply.is_error() || reply.text().contains(&own) {
+                if reply.is_error() {
                     return true;
+                }
+                if reply.text().contains(&own) {
+                    if loads_slowly || !reply.says_loading() {
+                        return true;
+                    }
+                    // It is there; how long it loads is up to the file.
+                    start = Instant::now();
                 }
             }
             assert!(start.elapsed() < PATIENCE, "the server does not come up:\n{}", self.log());
