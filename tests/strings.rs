@@ -195,43 +195,6 @@ fn incrbyfloat_digits() {
     }
 }
 
-/// SETRANGE and GETRANGE at their limits; APPEND and SETRANGE stop at proto-max-bulk-len.
-#[test]
-fn ranges() {
-    let server = TestServer::start(&["--proto-max-bulk-len", "1mb"]);
-    let mut c = server.conn();
-    let too_big = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
-    for (line, want) in [
-        ("SETRANGE k 0 ", "-ERR wrong number of arguments for 'setrange' command"),
-        ("SETRANGE k 3 abc", "6"),
-        ("GET k", "\0\0\0abc"),
-        ("SETRANGE k -1 x", "-ERR offset is out of range"),
-        ("SETRANGE k 1048575 x", "1048576"),
-        ("STRLEN k", "1048576"),
-        ("SETRANGE k 1048576 x", too_big),
-        ("APPEND k x", too_big),
-        ("SET n 12345", "OK"),
-        ("SETRANGE n 2 xx", "5"),
-        ("GET n", "12xx5"),
-        ("SET n 12345", "OK"),
-        ("GETRANGE n 1 3", "234"),
-        ("GETRANGE n -3 -1", "345"),
-        ("GETRANGE n -100 100", "12345"),
-        ("GETRANGE n 3 1", ""),
-        ("GETRANGE n -1 -3", ""),
-        ("GETRANGE n 5 10", ""),
-        ("GETRANGE nosuch 0 -1", ""),
-        ("SUBSTR n 0 1", "12"),
-        ("GETRANGE n a 1", "-ERR value is not an integer or out of range"),
-        ("STRLEN nosuch", "0"),
-    ] {
-        assert_eq!(c.ask(line), want, "{line}");
-    }
-    assert_eq!(c.cmd(&["SETRANGE", "nosuch", "5", ""]).int(), 0);
-    assert_eq!(c.ask("EXISTS nosuch"), "0");
-    assert_eq!(c.cmd(&["SETRANGE", "n", "100", ""]).int(), 5);
-}
-
 /// A command of many keys sees what it has done to the earlier ones: named twice, deleted, changed,
 /// expired, in chunks of those that are looked for side by side, and wherever its arguments lie.
 #[test]
@@ -285,4 +248,41 @@ fn many_keys_of_one_command() {
     let texts: Vec<_> = reply.array().iter().map(Reply::text).collect();
     assert_eq!(texts, ["2", "3"]);
     assert_eq!(c.ask(&format!("UNLINK {}", names(41))), "39");
+}
+
+/// SETRANGE and GETRANGE at their limits; APPEND and SETRANGE stop at proto-max-bulk-len.
+#[test]
+fn ranges() {
+    let server = TestServer::start(&["--proto-max-bulk-len", "1mb"]);
+    let mut c = server.conn();
+    let too_big = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    for (line, want) in [
+        ("SETRANGE k 0 ", "-ERR wrong number of arguments for 'setrange' command"),
+        ("SETRANGE k 3 abc", "6"),
+        ("GET k", "\0\0\0abc"),
+        ("SETRANGE k -1 x", "-ERR offset is out of range"),
+        ("SETRANGE k 1048575 x", "1048576"),
+        ("STRLEN k", "1048576"),
+        ("SETRANGE k 1048576 x", too_big),
+        ("APPEND k x", too_big),
+        ("SET n 12345", "OK"),
+        ("SETRANGE n 2 xx", "5"),
+        ("GET n", "12xx5"),
+        ("SET n 12345", "OK"),
+        ("GETRANGE n 1 3", "234"),
+        ("GETRANGE n -3 -1", "345"),
+        ("GETRANGE n -100 100", "12345"),
+        ("GETRANGE n 3 1", ""),
+        ("GETRANGE n -1 -3", ""),
+        ("GETRANGE n 5 10", ""),
+        ("GETRANGE nosuch 0 -1", ""),
+        ("SUBSTR n 0 1", "12"),
+        ("GETRANGE n a 1", "-ERR value is not an integer or out of range"),
+        ("STRLEN nosuch", "0"),
+    ] {
+        assert_eq!(c.ask(line), want, "{line}");
+    }
+    assert_eq!(c.cmd(&["SETRANGE", "nosuch", "5", ""]).int(), 0);
+    assert_eq!(c.ask("EXISTS nosuch"), "0");
+    assert_eq!(c.cmd(&["SETRANGE", "n", "100", ""]).int(), 5);
 }
