@@ -453,7 +453,7 @@ fn parse_command(
         return None;
     }
     if args.len() - first < argc {
-        make_room(args, first, argc, rest)?;
+        make_room(args, first + argc, argc - usize::from(is_last), rest)?;
     }
     let mut argv_len_sum = 0;
     let mut places = args[first..][..argc].iter_mut();
@@ -480,51 +480,57 @@ fn parse_command(
     Some((argc, qb.len() - rest.len(), argv_len_sum, is_last))
 }
 
-/// Makes room for `argc` arguments from place `first` on. `None`: what is left of the buffer can't
-/// hold as many.
+/// Makes room for arguments up to place `end`, of which `unread` are still to be found. `None`: what
+/// is left of the buffer can't hold as many.
 #[cold]
-fn make_room(args: &mut Vec<ArgRange>, first: usize, argc: usize, rest: &[u8]) -> Option<()> {
+#[inline(never)]
+fn make_room(args: &mut Vec<ArgRange>, end: usize, unread: usize, rest: &[u8]) -> Option<()> {
     const SHORTEST: usize = b"$0\r\n\r\n".len();
-    if rest.len() / SHORTEST < argc {
+    if rest.len() / SHORTEST < unread {
         return None;
     }
-    args.resize((first + argc).max(4 * PARSE_AHEAD), ArgRange::default());
+    args.resize(end.max(4 * PARSE_AHEAD), ArgRange::default());
     Some(())
 }
 
 /// The length of a word, in bytes.
 const WORD: usize = size_of::<u64>();
 
+/// Returns the bytes from `at` on as a word. If there are fewer than eight, as behind the header of a
+/// lone PING, they are the last ones of `bytes`, and 0 stands for what is missing.
+#[inline(always)]
+fn word_at(bytes: &[u8], at: usize) -> u64 {
+    let rest = &bytes[at..];
+    match (rest.first_chunk::<WORD>(), bytes.last_chunk::<WORD>()) {
+        (Some(word), _) => u64::from_le_bytes(*word),
+        (None, Some(last)) => {
+            u64::from_le_bytes(*last).unbounded_shr(8 * (WORD - rest.len()) as u32)
+        }
+        (None, None) => 0,
+    }
+}
+
 impl NamedCommand {
     /// Tells whether `rest` begins with this command, with its number of arguments.
     #[inline(always)]
     fn begins(&self, rest: &[u8]) -> bool {
-        let (words, _) = rest.as_chunks::<WORD>();
-        match words {
-            [head, name, ..] => {
+        match rest.first_chunk::<WORD>() {
+            Some(head) => {
                 (u64::from_le_bytes(*head) == self.head)
-                    & (u64::from_le_bytes(*name) & self.name_mask == self.name)
+                    & (word_at(rest, WORD) & self.name_mask == self.name)
             }
-            _ => false,
+            None => false,
         }
     }
 
     /// Becomes the command with these arguments.
     #[inline(never)]
     fn become_command(&mut self, commands: &CommandTable, qb: &[u8], args: &[ArgRange]) {
-        // A name of up to eight bytes is compared as a word, case and all. If there are fewer bytes
-        // from there on, they are the last ones of the buffer.
+        // A name of up to eight bytes is compared as a word, case and all.
         let name = args[0];
-        let from_name = &qb[name.start..];
-        let word = match (from_name.first_chunk::<WORD>(), qb.last_chunk::<WORD>()) {
-            (Some(word), _) => u64::from_le_bytes(*word),
-            (None, Some(last)) => {
-                u64::from_le_bytes(*last).unbounded_shr(64 - 8 * from_name.len() as u32)
-            }
-            (None, None) => 0,
-        };
+        let word = word_at(qb, name.start);
         if word & self.mask != self.word || name.len != self.name_len {
-            *self = find_command(commands, &from_name[..name.len]);
+            *self = find_command(commands, &qb[name.start..][..name.len]);
         }
         self.argc = args.len();
         (self.name, self.name_mask) = (1, 0);
