@@ -37,7 +37,6 @@ const REFERENCE: &[(&str, &str)] = &[
     ("differences.md", "a table"),
     ("newer-masters.md", "a table, with a test for each row"),
     ("lua.md", "the map of another crate"),
-    ("speed.md", "its measurements are its experiment"),
     ("glossary.md", "a table"),
     ("hints.md", "for the exercises of the others"),
 ];
