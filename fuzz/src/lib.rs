@@ -110,7 +110,6 @@ impl InProcess {
         let seed = HashSeed::new([7; 16]);
         let db = |id| RedisDb { id, dict: Keyspace::new(seed), ..RedisDb::default() };
         server.db = (0..16).map(db).collect();
-        server.replication_allowed = true;
         server.slaveseldb = -1;
         server.skip_checksum_validation = true;
         server.rdb_checksum = false;
