@@ -1124,7 +1124,9 @@ fn redis_check_aof_tells_and_cuts() {
     fs::write(&path, [&file[..], b"*3\r\n"].concat()).unwrap();
     assert_eq!(check_aof(&["--fix", name], "y").1, 0);
     assert_eq!(fs::read(&path).unwrap(), file);
-    fs::write(&path, &file[..500]).unwrap();
+    // Within its third field: what is behind the fields comes in any order, and the loader has
+    // other last words for what is cut within a value.
+    fs::write(&path, &file[..60]).unwrap();
     let (out, code) = check_aof(&[name], "");
     assert!(out.ends_with("RDB preamble of AOF file is not sane, aborting.\n"), "{out}");
     assert_eq!(code, 1);
