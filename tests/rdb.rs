@@ -830,9 +830,10 @@ fn debug_reload_beside_a_bgsave() {
     assert_eq!(server.info("rdb_changes_since_last_save"), "0");
     assert_eq!(c.ask("DEBUG RELOAD"), "OK");
     assert_eq!(c.ask("SET last v"), "OK");
-    let file = std::fs::read(server.dir.path("appendonly.aof")).unwrap();
-    assert!(file.ends_with(b"last\r\n$1\r\nv\r\n"));
-    assert!(!file.windows(6).any(|w| w == b"RELOAD"));
+    // A write waits while the fsync of every second runs.
+    let file = || std::fs::read(server.dir.path("appendonly.aof")).unwrap();
+    wait_for("the write", || file().ends_with(b"last\r\n$1\r\nv\r\n"));
+    assert!(!file().windows(6).any(|w| w == b"RELOAD"));
 }
 
 /// redis-check-rdb, by its flag and by its name: what it tells, the place of the first damage, and
