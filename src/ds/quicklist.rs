@@ -263,8 +263,8 @@ impl Quicklist {
         }
     }
 
-    /// Returns the bytes allocated, without the list itself. What nodes hold is told from the first `sample_size` of them,
-    /// and at least one (`objectComputeSize`).
+    /// Returns the bytes allocated, without the list itself. What nodes hold is told from the first
+    /// `sample_size` of them, and at least one (`objectComputeSize`).
     pub fn mem_usage(&self, sample_size: usize) -> usize {
         let nodes = match &self.0 {
             Nodes::One { .. } => 0,

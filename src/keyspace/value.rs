@@ -76,10 +76,10 @@ pub(super) const MAX_PREALLOC: usize = 1024 * 1024;
 /// here is a match that is not exhaustive, and does not compile.
 ///
 /// `boxed` is what hangs off the key's block behind a pointer, whatever its size; `packed` is bytes
-/// that lie in the key's block as long as they are few; `list` lies in the block itself. Then: the variant of `Aggregate`, and where
-/// that is an enum of forms (owned, borrowed, variant) which of them; type and encoding as OBJECT
-/// ENCODING and the RDB know them, or one of ours that stands for one of those (`shown_encoding`);
-/// and what the pointer is.
+/// that lie in the key's block as long as they are few; `list` lies in the block itself. Then: the
+/// variant of `Aggregate`, and where that is an enum of forms (owned, borrowed, variant) which of
+/// them; type and encoding as OBJECT ENCODING and the RDB know them, or one of ours that stands for
+/// one of those (`shown_encoding`); and what the pointer is.
 macro_rules! for_all_aggregates {
     ($generate:ident) => {
         $generate! {
