@@ -1,23 +1,12 @@
-"""Reads a live page of lanes in Chromium, as a person would: browser.py PAGE TRACE. The test `browser` starts this.
+"""Reads a live page of lanes in Chromium, as a person would: browser.py PAGE TRACE. The test `live_in_a_browser` starts this."""
 
-Nothing waits for a time: each step waits for what it is about.
-"""
-
-import os
 import pathlib
 import sys
 
-from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.ui import WebDriverWait
 
-
-def until(driver, condition, what):
-    # The page renews itself: an element may be of the page before.
-    wait = WebDriverWait(driver, 60, ignored_exceptions=[StaleElementReferenceException])
-    return wait.until(condition, f"never: {what}")
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
+from chromium import check_console, chromium, until
 
 
 def names(driver):
@@ -56,23 +45,8 @@ def read(driver, page, trace):
 
     until(driver, follow, "the page of the function")
     assert driver.find_element(By.TAG_NAME, "h1").text == "replicationUnsetMaster"
-    said = driver.get_log("browser")
-    assert not said, f"the console says: {said}"
+    check_console(driver)
 
 
-def main():
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1400,900"]:
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # Chromium has none for root
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
-    try:
-        read(driver, *sys.argv[1:3])
-    finally:
-        driver.quit()
-
-
-main()
+with chromium() as driver:
+    read(driver, *sys.argv[1:3])

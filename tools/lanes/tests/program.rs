@@ -74,7 +74,7 @@ fn live_in_a_browser() {
         sleep(Duration::from_millis(20));
     }
     let run = Command::new("/usr/bin/python3")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser.py"))
+        .args(["-B", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser.py")])
         .args([&page, &trace])
         .output()
         .expect("python3 runs: tests/run installs what the tests need");

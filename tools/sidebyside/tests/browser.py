@@ -1,20 +1,18 @@
-"""Reads the pages as a person would, in Chromium: browser.py DIR PAGE CALLER CALLEE [--shots DIR].
+"""Reads the pages as a person would, in Chromium: browser.py DIR PAGE CALLER CALLEE.
 
-DIR holds the pages, PAGE is one of a C file, in which CALLER calls CALLEE. The test `browser` starts this.
-Nothing waits for a time: each step waits for what it is about.
+DIR holds the pages, PAGE is one of a C file, in which CALLER calls CALLEE. The tests of browser.rs start this.
 """
 
 import json
-import os
 import pathlib
 import sys
 
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.support.ui import WebDriverWait
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2]))
+from chromium import check_console, chromium, until
 
 # All that is read, and what it stands on, in each section that is near the window.
 CONTRAST = """
@@ -76,18 +74,8 @@ return [window.NAMES.length, far];
 
 def main():
     folder, page, caller, callee = sys.argv[1:5]
-    options = webdriver.ChromeOptions()
-    options.binary_location = "/usr/bin/chromium"
-    for argument in ["--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--force-device-scale-factor=1", "--window-size=1400,900"]:
-        options.add_argument(argument)
-    if os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # Chromium has none for root
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
-    try:
+    with chromium() as driver:
         Reader(driver, pathlib.Path(folder).resolve(), page, caller, callee).read()
-    finally:
-        driver.quit()
 
 
 class Reader:
@@ -107,16 +95,12 @@ class Reader:
         return self.driver.execute_script(script, *args)
 
     def until(self, script, what, *args):
-        WebDriverWait(self.driver, 60).until(lambda _: self.js(script, *args), f"never: {what}")
+        until(self.driver, lambda _: self.js(script, *args), what)
 
     def open(self, page):
         self.driver.get(f"{self.folder.as_uri()}/{page}")
         self.until("return document.readyState === 'complete' && window.sidebyside", f"{page} is loaded")
-        self.console()
-
-    def console(self):
-        said = self.driver.get_log("browser")
-        assert not said, f"the console says: {said}"
+        check_console(self.driver)
 
     def keys(self, *keys):
         for key in keys:
@@ -128,7 +112,7 @@ class Reader:
         self.js("arguments[0].scrollIntoView({block: 'center'})", row)
         row.click()
         self.until(f"return location.pathname.endsWith('/{self.page}')", "a row leads to its page")
-        self.console()
+        check_console(self.driver)
 
     def search(self):
         self.open("index.html")
@@ -140,7 +124,7 @@ class Reader:
         self.until(f"return location.hash === '#c-{self.caller}' && location.pathname.endsWith('/{self.page}')", "Return leads there")
         self.until("return document.readyState === 'complete' && window.sidebyside", "the page is loaded")
         self.until(f"return window.sidebyside.current() === '{self.caller}'", "the function is under the bar")
-        self.console()
+        check_console(self.driver)
 
     def keystrokes(self):
         self.driver.set_script_timeout(600)

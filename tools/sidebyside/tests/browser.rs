@@ -14,6 +14,7 @@ fn read_in_browser(options: &Options, page: &str, caller: &str, callee: &str) {
     let _ = std::fs::remove_dir_all(&options.out);
     build(options).unwrap();
     let run = Command::new("/usr/bin/python3")
+        .arg("-B")
         .arg(here("tests/browser.py"))
         .arg(&options.out)
         .args([page, caller, callee])
