@@ -115,10 +115,10 @@ impl IndexMut<UserId> for Users {
 /// A user has a handful of patterns, each key is looked at with all of them, and most of them have
 /// a beginning without special characters. So that is compared first, up to eight bytes of it as
 /// one word; what is behind it is looked at only if that fits.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct KeyPattern {
+#[derive(Clone)]
+struct KeyPattern {
     /// The pattern as it was given.
-    pub text: Vec<u8>,
+    text: Vec<u8>,
     /// The bytes before its first special character, eight at most.
     head: u64,
     /// Which bytes of a key are compared with `head`.
@@ -127,7 +127,7 @@ pub struct KeyPattern {
 }
 
 /// What is left of a pattern when its first bytes were compared.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 enum Rest {
     /// Nothing: one star follows the bytes that were compared.
     Anything,
@@ -152,7 +152,7 @@ fn key_head(key: &[u8]) -> u64 {
 
 impl KeyPattern {
     /// Makes a pattern of its text.
-    pub fn new(text: &[u8]) -> KeyPattern {
+    fn new(text: &[u8]) -> KeyPattern {
         // A NUL in it would look like the end of a shorter key.
         let special = |b: &u8| matches!(b, b'*' | b'?' | b'[' | b'\\' | 0);
         let plain = text.iter().position(special).unwrap_or(text.len());
@@ -190,6 +190,51 @@ impl KeyPattern {
                 Rest::Glob(glob) => glob.matches(key),
                 Rest::Pattern => stringmatchlen(&self.text, key, false),
             }
+    }
+}
+
+/// The patterns of keys that a user may touch, in two orders: that in which they were given, which
+/// is shown, and that in which a key is compared with them. Which one matches does not matter, so
+/// those come first that are quick to compare.
+#[derive(Clone, Default)]
+pub struct KeyPatterns {
+    /// The patterns for which comparing bytes is enough, then the others.
+    patterns: Vec<KeyPattern>,
+    /// The place of each in `patterns`, in the order in which they were given.
+    given: Vec<usize>,
+}
+
+impl KeyPatterns {
+    /// Adds a pattern, unless it was given before.
+    fn add(&mut self, text: &[u8]) {
+        if self.iter().any(|given| given == text) {
+            return;
+        }
+        let pattern = KeyPattern::new(text);
+        let place = match pattern.is_plain() {
+            true => self.patterns.partition_point(KeyPattern::is_plain),
+            false => self.patterns.len(),
+        };
+        self.given.iter_mut().filter(|at| **at >= place).for_each(|at| *at += 1);
+        self.given.push(place);
+        self.patterns.insert(place, pattern);
+    }
+
+    /// Removes all of them.
+    fn clear(&mut self) {
+        *self = KeyPatterns::default();
+    }
+
+    /// Iterates over the patterns in the order in which they were given, and as they were.
+    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        self.given.iter().map(|&at| &self.patterns[at].text[..])
+    }
+
+    /// Tells whether one of the patterns matches a key.
+    #[inline]
+    fn any_matches(&self, key: &[u8]) -> bool {
+        let head = key_head(key);
+        self.patterns.iter().any(|pattern| pattern.matches(key, head))
     }
 }
 
@@ -494,8 +539,8 @@ pub fn ACLDescribeUser(u: &User, commands: &CommandTable) -> Vec<u8> {
     if u.flags & USER_FLAG_ALLKEYS != 0 {
         res.extend_from_slice(b"~* ");
     }
-    for pattern in &u.patterns {
-        sdscatprintf!(res, "~{} ", B(&pattern.text));
+    for pattern in u.patterns.iter() {
+        sdscatprintf!(res, "~{} ", B(pattern));
     }
     if u.flags & USER_FLAG_ALLCHANNELS != 0 {
         res.extend_from_slice(b"&* ");
@@ -626,9 +671,7 @@ fn ACLSetUser(
         if ACLStringHasSpaces(&op[1..]) {
             return Err(libc::EINVAL);
         }
-        if !u.patterns.iter().any(|pattern| pattern.text == op[1..]) {
-            u.patterns.push(KeyPattern::new(&op[1..]));
-        }
+        u.patterns.add(&op[1..]);
     } else if op[0] == b'&' {
         if u.flags & USER_FLAG_ALLCHANNELS != 0 {
             return Err(libc::EISDIR);
@@ -783,15 +826,6 @@ pub fn ACLGetUserByName(server: &Server, name: &[u8]) -> Option<UserId> {
     server.users.find(name)
 }
 
-/// Tells whether one of the user's patterns matches a key. Which one does not matter, so those come
-/// first that are quick to tell.
-#[inline]
-fn matches_a_pattern(u: &User, key: &[u8]) -> bool {
-    let head = key_head(key);
-    u.patterns.iter().any(|pattern| pattern.is_plain() && pattern.matches(key, head))
-        || u.patterns.iter().any(|pattern| !pattern.is_plain() && pattern.matches(key, head))
-}
-
 /// Tells whether the client may touch all keys there are, so that none has to be asked about.
 pub fn may_touch_all_keys(server: &Server, c: ClientId) -> bool {
     server[c].user.is_none_or(|u| server.users[u].flags & USER_FLAG_ALLKEYS != 0)
@@ -800,7 +834,7 @@ pub fn may_touch_all_keys(server: &Server, c: ClientId) -> bool {
 /// Tells whether the client may touch a key that its arguments do not name, but that a command
 /// finds by them. If not, that is logged, and an error was sent.
 pub fn may_touch_key_or_reply(server: &mut Server, c: ClientId, key: &[u8]) -> bool {
-    if server[c].user.is_none_or(|u| matches_a_pattern(&server.users[u], key)) {
+    if server[c].user.is_none_or(|u| server.users[u].patterns.any_matches(key)) {
         return true;
     }
     log_denied(server, c, ACL_DENIED_KEY, key.to_vec(), None);
@@ -830,7 +864,7 @@ fn ACLCheckCommandPerm(u: &User, cmd: &redisCommand, argv: &Args) -> Result<(), 
     if u.flags & USER_FLAG_ALLKEYS != 0 {
         return Ok(());
     }
-    let denied = |&pos: &usize| !matches_a_pattern(u, argv.get(pos));
+    let denied = |&pos: &usize| !u.patterns.any_matches(argv.get(pos));
     let first_denied = if cmd.getkeys_proc.is_some() {
         let mut keys = Vec::new();
         getKeysFromCommand(cmd, argv, &mut keys);
@@ -1530,8 +1564,7 @@ fn acl_getuser(server: &mut Server, c: ClientId, argv: &Args) {
             addReplyBulkCBuffer(clients, c, pattern);
         }
     };
-    let keys = u.patterns.iter().map(|pattern| &pattern.text[..]).collect();
-    describe(b"keys", USER_FLAG_ALLKEYS, keys);
+    describe(b"keys", USER_FLAG_ALLKEYS, u.patterns.iter().collect());
     let channels = u.channels.iter().map(|channel| &channel[..]).collect();
     describe(b"channels", USER_FLAG_ALLCHANNELS, channels);
 }
@@ -1807,6 +1840,29 @@ mod tests {
             matched += u32::from(fast);
         }
         assert!(matched > 1000, "{matched}");
+    }
+
+    /// In whatever order patterns come, they are shown in that order, and compared in the other one.
+    #[test]
+    fn patterns_are_shown_as_they_were_given() {
+        let mut rng = crate::testing::Rng::new();
+        for _ in 0..200 {
+            let (mut patterns, mut model) = (KeyPatterns::default(), Vec::<Vec<u8>>::new());
+            for _ in 0..rng.below(20) {
+                let text: Vec<u8> = (0..rng.below(4)).map(|_| b"ab*?"[rng.below(4)]).collect();
+                patterns.add(&text);
+                if !model.contains(&text) {
+                    model.push(text);
+                }
+                assert!(patterns.iter().eq(&model));
+                assert!(patterns.patterns.is_sorted_by_key(|pattern| !pattern.is_plain()));
+                let key: Vec<u8> = (0..rng.below(4)).map(|_| b"abc"[rng.below(3)]).collect();
+                let matched = model.iter().any(|text| stringmatchlen(text, &key, false));
+                assert_eq!(patterns.any_matches(&key), matched);
+            }
+            patterns.clear();
+            assert!(patterns.iter().next().is_none() && !patterns.any_matches(b"a"));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::{Index, IndexMut};
 use std::os::fd::RawFd;
 
-use crate::acl::{ACLLogEntry, KeyPattern, Users};
+use crate::acl::{ACLLogEntry, KeyPatterns, Users};
 use crate::ae::{AeState, EventLoop};
 use crate::args::{ArgRange, Args, Argv};
 pub use crate::clients::{ClientId, Clients};
@@ -587,7 +587,7 @@ pub struct User {
     /// SHA-256 of each password, in hex.
     pub passwords: Vec<Vec<u8>>,
     /// The keys that are allowed. Empty with `USER_FLAG_ALLKEYS`.
-    pub patterns: Vec<KeyPattern>,
+    pub patterns: KeyPatterns,
     /// The channels that are allowed. Empty with `USER_FLAG_ALLCHANNELS`.
     pub channels: Vec<Vec<u8>>,
 }
