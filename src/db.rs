@@ -89,9 +89,18 @@ pub fn find_key(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
 /// How many keys of one command are looked for side by side.
 const KEYS_AT_ONCE: usize = 16;
 
+/// What a command looks at of its keys.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub enum Wanted {
+    /// Whether they are there, and what their header has.
+    Entry,
+    /// Their values, too, if only to free them.
+    Value,
+}
+
 /// Calls `each` with the place of every argument that is a key: the first one, and each `step`th
-/// from there on, in order. While it is called, the key's hash is known, and its entry and value are
-/// on their way from memory.
+/// from there on, in order. While it is called, the key's hash is known, and what is `wanted` of it
+/// is on its way from memory.
 ///
 /// Ours. A lookup waits for memory three times: for the bucket, the entry, and the value. A command
 /// of many keys, one after the other, would wait for each of them; so what the look-ahead does for
@@ -100,7 +109,7 @@ pub fn for_each_key(
     server: &mut Server,
     db: usize,
     argv: &Args,
-    step: usize,
+    (step, wanted): (usize, Wanted),
     mut each: impl FnMut(&mut Server, usize),
 ) {
     if argv.len() <= 1 + step {
@@ -119,7 +128,9 @@ pub fn for_each_key(
         let found = &mut guesses[..keys().len()];
         let dict = &server.db[db].dict;
         found.iter_mut().for_each(|guess| dict.prefetch_entry(guess));
-        found.iter().filter_map(|guess| dict.guessed(guess)).for_each(|e| e.prefetch_value());
+        if wanted == Wanted::Value {
+            found.iter().filter_map(|guess| dict.guessed(guess)).for_each(|e| e.prefetch_value());
+        }
         for (guess, j) in found.iter().zip(keys()) {
             let key = &argv[j];
             server.key_hash_hint = KeyHashHint::new(key.as_ptr().addr(), key.len(), *guess);
@@ -721,7 +732,7 @@ pub fn flushallCommand(server: &mut Server, c: ClientId, argv: &Args) {
 fn delGenericCommand(server: &mut Server, c: ClientId, argv: &Args, lazy: bool) {
     let db = server[c].db;
     let mut numdel = 0;
-    for_each_key(server, db, argv, 1, |server, j| {
+    for_each_key(server, db, argv, (1, Wanted::Value), |server, j| {
         let key = &argv[j];
         expireIfNeeded(server, db, key);
         let deleted =
@@ -751,7 +762,7 @@ pub fn unlinkCommand(server: &mut Server, c: ClientId, argv: &Args) {
 pub fn existsCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let mut count = 0;
-    for_each_key(server, db, argv, 1, |server, j| {
+    for_each_key(server, db, argv, (1, Wanted::Entry), |server, j| {
         if lookupKeyReadWithFlags(server, db, &argv[j], LOOKUP_NOTOUCH).is_some() {
             count += 1;
         }

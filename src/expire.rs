@@ -406,7 +406,7 @@ pub fn persistCommand(server: &mut Server, c: ClientId, argv: &Args) {
 pub fn touchCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     let mut touched = 0;
-    for_each_key(server, db, argv, 1, |server, j| {
+    for_each_key(server, db, argv, (1, Wanted::Entry), |server, j| {
         if lookupKeyRead(server, db, &argv[j]).is_some() {
             touched += 1;
         }

@@ -209,7 +209,20 @@ fn many_keys_of_one_command() {
             let get = format!("MGET {} none k0", names(n));
             let exists = format!("EXISTS {} none k0", names(n));
             let del = format!("DEL k0 {} k1 none", names(n));
-            let commands = [mset, get.clone(), exists.clone(), del, get, exists];
+            let msetnx = format!("MSETNX {}", pairs.join(" "));
+            let others: String = (0..n).map(|i| format!("n{i} v ")).collect();
+            let commands = [
+                mset,
+                get.clone(),
+                exists.clone(),
+                del,
+                get,
+                exists,
+                msetnx,
+                format!("MSETNX {others}k0 v"),
+                "EXISTS n0 n1".to_string(),
+                format!("UNLINK {}", names(n)),
+            ];
             let values = (0..n).map(|i| i.to_string()).collect::<Vec<_>>();
             let nulls = format!("[{}]", vec!["(nil)"; n + 2].join(" "));
             let expected = [
@@ -219,6 +232,10 @@ fn many_keys_of_one_command() {
                 n.to_string(),
                 nulls,
                 "0".to_string(),
+                "1".to_string(),
+                "0".to_string(),
+                "0".to_string(),
+                n.to_string(),
             ];
             if wrapped {
                 c.ask("MULTI");

@@ -437,11 +437,13 @@ pub fn getrangeCommand(server: &mut Server, c: ClientId, argv: &Args) {
 pub fn mgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let db = server[c].db;
     addReplyArrayLen(server, c, argv.len() - 1);
-    for_each_key(server, db, argv, 1, |server, j| match lookupKeyRead(server, db, &argv[j]) {
-        Some(o) if server.db[db].dict.type_of(o) == OBJ_STRING => {
-            addReplyBulk(&mut server.clients, c, server.db[db].get(o));
+    for_each_key(server, db, argv, (1, Wanted::Value), |server, j| {
+        match lookupKeyRead(server, db, &argv[j]) {
+            Some(o) if server.db[db].dict.type_of(o) == OBJ_STRING => {
+                addReplyBulk(&mut server.clients, c, server.db[db].get(o));
+            }
+            _ => addReplyNull(server, c),
         }
-        _ => addReplyNull(server, c),
     });
 }
 
@@ -453,14 +455,16 @@ fn msetGenericCommand(server: &mut Server, c: ClientId, argv: &Args, nx: bool) {
     }
     let db = server[c].db;
     if nx {
-        for key in argv.iter().skip(1).step_by(2) {
-            if lookupKeyWrite(server, db, key).is_some() {
-                addReply(server, c, shared::czero);
-                return;
-            }
+        let mut exists = false;
+        for_each_key(server, db, argv, (2, Wanted::Entry), |server, j| {
+            exists = exists || lookupKeyWrite(server, db, &argv[j]).is_some();
+        });
+        if exists {
+            addReply(server, c, shared::czero);
+            return;
         }
     }
-    for_each_key(server, db, argv, 2, |server, j| {
+    for_each_key(server, db, argv, (2, Wanted::Value), |server, j| {
         setKey(server, Some(c), db, &argv[j], tryObjectEncoding(&argv[j + 1]));
         notifyKeyspaceEvent(server, NOTIFY_STRING, "set", &argv[j], db);
     });
