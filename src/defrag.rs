@@ -32,6 +32,7 @@ use crate::server::{hasActiveChildProcess, run_with_period};
 use crate::server_h::*;
 use crate::serverLog;
 use crate::sys::alloc::zmalloc_get_allocator_info;
+use crate::sys::bytes::Packed;
 use crate::sys::clock::getMonotonicUs;
 use crate::sys::defrag::{Defrag, have_defrag};
 use crate::types::t_hash::Hash;

@@ -725,7 +725,8 @@ impl RawDict {
         i: usize,
     ) -> *mut u8 {
         self.used[t] -= 1;
-        // SAFETY: by contract; a chain's next is live until freed here, after it was unlinked.
+        // SAFETY: the caller says that head, bucket and slot are live and of one chain, and a
+        // chain's next is live until it is freed here, after it was unlinked.
         unsafe {
             let p = (*b).slots[i];
             // The chain's last payload fills the gap, so that only its last bucket has gaps.

@@ -13,7 +13,7 @@
 //! Differs: what the C asserts is answered by `None`; nothing here panics on damaged bytes.
 #![forbid(unsafe_code)]
 
-use crate::sys::bytes::{SelfSized, ThinBytes};
+use crate::sys::bytes::{Packed, SelfSized, ThinBytes, packed};
 use crate::sys::defrag::Defrag;
 use std::ops::Deref;
 
@@ -46,37 +46,9 @@ impl Intset {
         self.0.to_vec()
     }
 
-    /// Moves the allocation where that is worth it.
-    pub fn defrag(&mut self, moves: &mut Defrag) {
-        self.0.defrag(moves);
-    }
-
     /// Returns a copy of an intset's bytes.
     pub(crate) fn of(is: &[u8]) -> Intset {
         Intset(is.into())
-    }
-
-    /// Returns the bytes as they are owned, with their number in front.
-    #[inline(always)]
-    pub(crate) fn packed(&self) -> &SelfSized {
-        self.0.packed()
-    }
-
-    /// Makes an intset of bytes that [`packed`](Self::packed) gave.
-    #[inline(always)]
-    pub(crate) fn of_packed(bytes: SelfSized) -> Intset {
-        Intset(ThinBytes::of_packed(bytes))
-    }
-
-    /// Returns the bytes of an intset in what [`packed`](Self::packed) gives.
-    #[inline(always)]
-    pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
-        ThinBytes::bytes_of_packed(packed)
-    }
-
-    /// Returns how many bytes [`packed`](Self::packed) gives for an intset.
-    pub(crate) fn packed_size(is: &[u8]) -> usize {
-        ThinBytes::packed_size(is.len())
     }
 
     #[inline]
@@ -85,6 +57,8 @@ impl Intset {
         self.0[4..8].copy_from_slice(&length.to_le_bytes());
     }
 }
+
+packed!(Intset(ThinBytes));
 
 impl Deref for Intset {
     type Target = [u8];

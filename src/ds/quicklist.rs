@@ -20,7 +20,7 @@ use super::lzf::{LzfState, lzf_compress, lzf_decompress};
 use super::redisassert::assert_some;
 use super::slab::{ChunkedVec, NIL};
 use super::ziplist::*;
-use crate::sys::bytes::ThinBytes;
+use crate::sys::bytes::{Packed, ThinBytes};
 use crate::sys::defrag::Defrag;
 use crate::sys::mem::{prefetch_bytes, size_class};
 

@@ -11,7 +11,7 @@
 //! What does not fit ([`strset_fits`]) is for a table; so no search is long.
 #![forbid(unsafe_code)]
 
-use crate::sys::bytes::SelfSized;
+use crate::sys::bytes::{Packed, SelfSized, packed};
 use crate::sys::defrag::Defrag;
 use crate::util::short_eq;
 
@@ -39,36 +39,9 @@ impl StrSet {
     pub fn of(set: &[u8]) -> StrSet {
         StrSet(set.into())
     }
-
-    /// Moves the allocation where that is worth it.
-    pub fn defrag(&mut self, moves: &mut Defrag) {
-        self.0.defrag(moves);
-    }
-
-    /// Returns the bytes as they are owned.
-    #[inline(always)]
-    pub(crate) fn packed(&self) -> &SelfSized {
-        &self.0
-    }
-
-    /// Makes a set of bytes that [`packed`](Self::packed) gave.
-    #[inline(always)]
-    pub(crate) fn of_packed(bytes: SelfSized) -> StrSet {
-        StrSet(bytes)
-    }
-
-    /// Returns the bytes of a set in what [`packed`](Self::packed) gives: all of them.
-    #[inline(always)]
-    pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
-        packed
-    }
-
-    /// Returns how many bytes [`packed`](Self::packed) gives for a set.
-    #[inline(always)]
-    pub(crate) fn packed_size(set: &[u8]) -> usize {
-        set.len()
-    }
 }
+
+packed!(StrSet(SelfSized));
 
 impl Default for StrSet {
     fn default() -> Self {

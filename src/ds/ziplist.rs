@@ -25,7 +25,7 @@
 
 use super::listpack::lpStringToInt64;
 use super::redisassert::assert_some;
-use crate::sys::bytes::SelfSized;
+use crate::sys::bytes::{Packed, SelfSized, packed};
 use crate::sys::defrag::Defrag;
 use crate::sys::mem::copy_short_slice;
 use std::io::Write;
@@ -103,36 +103,9 @@ impl Ziplist {
     pub fn prefetch(&self) {
         self.0.prefetch();
     }
-
-    /// Moves the allocation where that is worth it.
-    pub fn defrag(&mut self, moves: &mut Defrag) {
-        self.0.defrag(moves);
-    }
-
-    /// Returns the bytes as they are owned.
-    #[inline(always)]
-    pub(crate) fn packed(&self) -> &SelfSized {
-        &self.0
-    }
-
-    /// Makes a ziplist of bytes that [`packed`](Self::packed) gave.
-    #[inline(always)]
-    pub(crate) fn of_packed(bytes: SelfSized) -> Ziplist {
-        Ziplist(bytes)
-    }
-
-    /// Returns the bytes of a ziplist in what [`packed`](Self::packed) gives: all of them.
-    #[inline(always)]
-    pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
-        packed
-    }
-
-    /// Returns how many bytes [`packed`](Self::packed) gives for a ziplist.
-    #[inline(always)]
-    pub(crate) fn packed_size(zl: &[u8]) -> usize {
-        zl.len()
-    }
 }
+
+packed!(Ziplist(SelfSized));
 
 impl Deref for Ziplist {
     type Target = [u8];

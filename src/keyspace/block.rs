@@ -8,7 +8,7 @@ use crate::ds::intset::Intset;
 use crate::ds::quicklist::Quicklist;
 use crate::ds::strset::StrSet;
 use crate::ds::ziplist::Ziplist;
-use crate::sys::bytes::SelfSized;
+use crate::sys::bytes::{Packed, SelfSized};
 use crate::sys::mem::size_class;
 use crate::types::t_hash::{Hash, HashRef};
 use crate::types::t_set::{Set, SetRef};
@@ -128,7 +128,7 @@ pub(super) enum ValueLocation {
 impl ValueLocation {
     /// Returns the bytes before the key.
     #[inline(always)]
-    pub(super) fn size(self) -> usize {
+    pub(super) const fn size(self) -> usize {
         match self {
             ValueLocation::Inline | ValueLocation::Packed => 0,
             ValueLocation::Int => size_of::<i64>(),
@@ -137,42 +137,40 @@ impl ValueLocation {
             ValueLocation::List => size_of::<Quicklist>(),
         }
     }
+
+    /// Returns where an aggregate of this type is if it is not packed. A list is no pointer, but two
+    /// words itself: an allocation for them would take as much again.
+    #[inline(always)]
+    const fn of_unpacked(obj_type: u8) -> ValueLocation {
+        if obj_type == OBJ_LIST { ValueLocation::List } else { ValueLocation::Pointer }
+    }
 }
 
-/// Bytes of any pointer to an aggregate. A list is no pointer, but two words itself: an allocation
-/// for them would take as much again.
+/// Bytes of any pointer to an aggregate.
 pub(super) const POINTER: usize = 8;
-
-/// The bytes of what an aggregate is before its key.
-macro_rules! size_of_kind {
-    (list) => {
-        size_of::<Quicklist>()
-    };
-    ($other:ident) => {
-        POINTER
-    };
-}
 
 // Each is generated from the one list of forms in value.rs, so that a header's type and encoding
 // mean the same to all of them.
 macro_rules! pointer_matches {
     ($($kind:ident $type:ident $(($own:ident, $borrowed:ident, $form:ident))? : $obj:ident, $encoding:ident, $pointer:ty;)*) => {
-        /// Writes the pointer that an aggregate is.
+        /// Writes what a block has of an aggregate that is not packed: the pointer that it is, or a
+        /// list.
         ///
         /// # Safety
-        /// `at` is aligned to eight bytes, with room for a pointer.
+        /// `at` is aligned to eight bytes, and has the room of the place that
+        /// [`ValueLocation::of_unpacked`] tells.
         #[inline(always)]
         pub(super) unsafe fn write_pointer(at: *mut u8, a: Aggregate) {
             match a {
                 $(Aggregate::$type(within!(v $(, $own::$form)?)) => {
-                    // SAFETY: there is room for a pointer, and this is one, as the assertions below
-                    // have it.
+                    // SAFETY: the caller has room for what is at the place of this type, and this is
+                    // as large and no more aligned, as the assertions below have it.
                     unsafe { at.cast::<$pointer>().write(v) }
                 })*
             }
         }
 
-        /// Moves an aggregate out of the pointer that it is.
+        /// Moves an aggregate out of the place where `write_pointer` has written it.
         ///
         /// # Safety
         /// `type_encoding` is of a header, and if that is of an aggregate that is not checked out,
@@ -182,7 +180,8 @@ macro_rules! pointer_matches {
             match type_encoding {
                 $(header if header == $obj | $encoding << 4 => {
                     // SAFETY: type and encoding are those of this line, under which `write_pointer`
-                    // wrote this type of pointer. By contract it is moved, not copied.
+                    // wrote this very type. The caller says that it is not used there again, so it
+                    // is moved, not copied.
                     let v = unsafe { at.cast::<$pointer>().read() };
                     Aggregate::$type(within!(v $(, $own::$form)?))
                 })*
@@ -190,7 +189,7 @@ macro_rules! pointer_matches {
             }
         }
 
-        /// Returns an aggregate, to look at, behind the pointer that it is.
+        /// Returns an aggregate, to look at, where `write_pointer` has written it.
         ///
         /// # Safety
         /// As for [`read_pointer`], but that it stays where and as it is for 'a.
@@ -199,7 +198,7 @@ macro_rules! pointer_matches {
             match type_encoding {
                 $(header if header == $obj | $encoding << 4 => {
                     // SAFETY: type and encoding are those of this line, under which `write_pointer`
-                    // wrote this type of pointer. By contract nobody changes it for 'a.
+                    // wrote this very type. The caller says that nobody changes it for 'a.
                     let v = unsafe { &*at.cast::<$pointer>() };
                     AggregateRef::$type(within!(v $(, $borrowed::$form)?))
                 })*
@@ -252,7 +251,8 @@ macro_rules! pointer_matches {
         }
 
         const _: () = {
-            $(assert!(size_of::<$pointer>() == size_of_kind!($kind) && align_of::<$pointer>() <= POINTER);)*
+            $(assert!(size_of::<$pointer>() == ValueLocation::of_unpacked($obj).size());)*
+            $(assert!(align_of::<$pointer>() <= POINTER);)*
         };
     };
 }
@@ -446,8 +446,7 @@ impl<'a> PreparedValue<'a> {
             PreparedValue::Outside(_) => (ValueLocation::Outside, 0),
             PreparedValue::Aggregate(a) => match pack(a, klen) {
                 Some(bytes) => (ValueLocation::Packed, bytes.len()),
-                None if matches!(a, Aggregate::List(_)) => (ValueLocation::List, 0),
-                None => (ValueLocation::Pointer, 0),
+                None => (ValueLocation::of_unpacked(a.as_ref().type_of()), 0),
             },
         };
         BlockLayout { expire, location, klen, tail }
@@ -541,7 +540,8 @@ impl KeyEntry {
     /// `shape` is the block's, its value was taken out, and it is not used any more.
     pub(super) unsafe fn free(self, layout: &BlockLayout) {
         let e = ManuallyDrop::new(self);
-        // SAFETY: by contract; blocks are allocated with the layout of their shape.
+        // SAFETY: a block is allocated with the layout of its shape, and the caller says that this
+        // is its shape, and that nobody uses it any more.
         unsafe { dealloc(e.p.as_ptr(), layout.alloc_layout()) };
     }
 
@@ -694,8 +694,7 @@ impl<'a> Entry<'a> {
             (true, false) => ValueLocation::Inline,
             (true, true) => ValueLocation::Outside,
             (false, false) => ValueLocation::Packed,
-            (false, true) if h.type_encoding & 15 == OBJ_LIST => ValueLocation::List,
-            (false, true) => ValueLocation::Pointer,
+            (false, true) => ValueLocation::of_unpacked(h.type_encoding & 15),
         }
     }
 

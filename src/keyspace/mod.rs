@@ -77,9 +77,8 @@
 //! 2. a variant in the two enums of its type, as `Set` and `SetRef`, with all that the file of the
 //!    type does with them: copy, memory, effort of freeing, iteration, conversion;
 //! 3. its line in `for_all_aggregates` in value.rs. The matches over pointers and packed bytes are
-//!    generated from that list, and are not exhaustive without it. For a packed one, the type it is
-//!    kept in has `packed`, `of_packed`, `bytes_of_packed` and `packed_size`, as
-//!    [`Intset`](crate::ds::intset::Intset) does;
+//!    generated from that list, and are not exhaustive without it. The type that a packed one is kept
+//!    in is [`Packed`](crate::sys::bytes::Packed), as [`Intset`](crate::ds::intset::Intset) is;
 //! 4. rdb.rs: `rdbSaveObjectType`, `rdbSaveObject`, `rdbLoadObject`;
 //! 5. lookahead.rs, if a search in it waits for memory.
 //!

@@ -336,8 +336,9 @@ impl Keyspace {
         let e = self.entry(k);
         let type_encoding = a.type_encoding();
         // SAFETY: we hold the block exclusively, and it has no value but perhaps packed bytes,
-        // which need no drop. A pointer finds room in any block that has packed bytes; the key may
-        // overlap its new place, which `copy` allows.
+        // which need no drop. What is taken out to be changed is never a list, so it is a pointer,
+        // and that finds room in any block that has packed bytes; the key may overlap its new
+        // place, which `copy` allows.
         unsafe {
             let p = e.p.as_ptr();
             if e.location() == ValueLocation::Pointer {

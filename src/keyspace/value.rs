@@ -9,6 +9,7 @@ use crate::ds::intset::Intset;
 use crate::ds::quicklist::{Quicklist, quicklistDup};
 use crate::ds::strset::StrSet;
 use crate::ds::ziplist::Ziplist;
+use crate::sys::bytes::Packed;
 use crate::types::t_hash::{Hash, HashRef};
 use crate::types::t_set::{Set, SetRef};
 use crate::types::t_stream::Stream;

@@ -78,17 +78,6 @@ impl SelfSized {
         prefetch(self.p.addr().get());
     }
 
-    /// Moves the allocation, gap and all, where that is worth it.
-    pub fn defrag(&mut self, moves: &mut Defrag) {
-        let len = self.len();
-        if len > HEADER {
-            // SAFETY: what is not EMPTY is an allocation of its length's layout, and ours alone.
-            if let Some(p) = unsafe { moves.activeDefragAlloc(self.p.cast(), layout(len)) } {
-                self.p = p.cast();
-            }
-        }
-    }
-
     /// Returns the size of the gap in front of the bytes.
     #[inline(always)]
     fn gap(&self) -> usize {
@@ -382,42 +371,93 @@ impl fmt::Debug for SelfSized {
     }
 }
 
+/// A value that is nothing but bytes: the keyspace can keep it beside its key, as they are.
+pub trait Packed: Sized {
+    /// How many of the bytes are not the value's: its length, if the value does not say that.
+    const IN_FRONT: usize;
+
+    /// Returns the bytes as they are owned.
+    fn packed(&self) -> &SelfSized;
+
+    /// Makes a value of bytes that [`packed`](Self::packed) gave.
+    fn of_packed(bytes: SelfSized) -> Self;
+
+    /// Moves the allocation where that is worth it.
+    fn defrag(&mut self, moves: &mut Defrag);
+
+    /// Returns the bytes of a value in what [`packed`](Self::packed) gives.
+    #[inline(always)]
+    fn bytes_of_packed(packed: &[u8]) -> &[u8] {
+        &packed[Self::IN_FRONT..]
+    }
+
+    /// Returns how many bytes [`packed`](Self::packed) gives for the bytes of a value.
+    #[inline(always)]
+    fn packed_size(bytes: &[u8]) -> usize {
+        Self::IN_FRONT + bytes.len()
+    }
+}
+
+impl Packed for SelfSized {
+    const IN_FRONT: usize = 0;
+
+    #[inline(always)]
+    fn packed(&self) -> &SelfSized {
+        self
+    }
+
+    #[inline(always)]
+    fn of_packed(bytes: SelfSized) -> Self {
+        bytes
+    }
+
+    /// Moves the allocation, gap and all, where that is worth it.
+    fn defrag(&mut self, moves: &mut Defrag) {
+        let len = self.len();
+        if len > HEADER {
+            // SAFETY: what is not EMPTY is an allocation of its length's layout, and ours alone.
+            if let Some(p) = unsafe { moves.activeDefragAlloc(self.p.cast(), layout(len)) } {
+                self.p = p.cast();
+            }
+        }
+    }
+}
+
+/// Makes a type that has a [`Packed`] one in it, and nothing else, a packed one itself; with the
+/// number of bytes in front that are not the value's but were the other's, if there are any.
+macro_rules! packed {
+    ($type:ident($within:ty) $(, $in_front:expr)?) => {
+        impl Packed for $type {
+            const IN_FRONT: usize = <$within as Packed>::IN_FRONT $(+ $in_front)?;
+
+            #[inline(always)]
+            fn packed(&self) -> &SelfSized {
+                self.0.packed()
+            }
+
+            #[inline(always)]
+            fn of_packed(bytes: SelfSized) -> Self {
+                $type(<$within>::of_packed(bytes))
+            }
+
+            fn defrag(&mut self, moves: &mut Defrag) {
+                self.0.defrag(moves);
+            }
+        }
+    };
+}
+pub(crate) use packed;
+
 /// Owned bytes that do not say how many they are: their length is in front of them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ThinBytes(SelfSized);
+
+packed!(ThinBytes(SelfSized), HEADER);
 
 impl ThinBytes {
     /// Makes an empty `ThinBytes`, without an allocation.
     pub fn new() -> ThinBytes {
         ThinBytes(SelfSized::new())
-    }
-
-    /// Moves the allocation where that is worth it.
-    pub fn defrag(&mut self, moves: &mut Defrag) {
-        self.0.defrag(moves);
-    }
-
-    /// Returns the bytes with their length.
-    #[inline(always)]
-    pub(crate) fn packed(&self) -> &SelfSized {
-        &self.0
-    }
-
-    /// Makes `ThinBytes` of bytes with their length.
-    #[inline(always)]
-    pub(crate) fn of_packed(bytes: SelfSized) -> ThinBytes {
-        ThinBytes(bytes)
-    }
-
-    /// Returns the bytes of what [`packed`](Self::packed) gives, without their length.
-    #[inline(always)]
-    pub(crate) fn bytes_of_packed(packed: &[u8]) -> &[u8] {
-        &packed[HEADER..]
-    }
-
-    /// Returns how many bytes [`packed`](Self::packed) gives for so many.
-    pub(crate) fn packed_size(len: usize) -> usize {
-        HEADER + len
     }
 
     /// Changes the number of bytes. New ones are zero. Panics above 4 GB.

@@ -187,7 +187,9 @@ pub fn copy_short_slice(to: &mut [u8], from: &[u8]) {
 /// There are as many bytes at both places.
 #[inline(always)]
 pub unsafe fn move_short(from: *const u8, to: *mut u8, len: usize) {
-    // SAFETY: by contract. All is read before anything is written, so that an overlap is no harm.
+    // SAFETY: the caller says that there are `len` bytes at both places, and no piece reaches beyond
+    // them: two of eight bytes cover a length from eight to sixteen. All is read before anything is
+    // written, so that an overlap is no harm.
     unsafe {
         match len {
             1 => to.write(from.read()),

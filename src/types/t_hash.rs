@@ -24,6 +24,7 @@ use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
 use crate::server::{CommandSpec, command};
 use crate::server_h::*;
+use crate::sys::bytes::Packed;
 use crate::types::t_set::{
     DRAW_STEPS, Random, hash_of_arg, rehash_table_step, table_mem_usage, value_resize_policy,
 };

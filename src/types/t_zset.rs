@@ -31,6 +31,7 @@ use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
 use crate::server::{CommandSpec, afterCommand, command, lookupCommandOrOriginal, propagate};
 use crate::server_h::*;
+use crate::sys::bytes::Packed;
 use crate::sys::clock::{elapsedStart, elapsedUs};
 use crate::sys::mem::size_class;
 use crate::sys::random::{getRandomBytes, random_u64};
