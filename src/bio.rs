@@ -1,5 +1,5 @@
-//! `bio.c`: the only other threads of the process. They close files, fsync, and free memory, which
-//! all may take long, and never see the `Server`.
+//! `bio.c`: the only other threads of the process. They close files, fsync, and free memory or move
+//! it to huge pages, which all may take long, and never see the `Server`.
 //!
 //! Read first: `bioProcessBackgroundJobs`. One thread and one queue per type of job, jobs in order.
 //! Differs: a job to free memory owns what it frees and frees it by being dropped, where the C
@@ -19,6 +19,7 @@ use crate::server_h::CStatus;
 use crate::serverLog;
 use crate::sys::errno::{errno_of, strerror};
 use crate::sys::file;
+use crate::sys::huge::Piece;
 use crate::sys::proc::setcpuaffinity;
 use crate::sys::socket;
 
@@ -40,6 +41,9 @@ enum bio_job {
         garbage: Box<dyn Any + Send>,
         objects: usize,
     },
+    /// Move a piece of a large table to huge pages.
+    // C: has no such job.
+    Collapse(Piece),
 }
 
 impl bio_job {
@@ -52,6 +56,7 @@ impl bio_job {
                 results.objects_left.fetch_sub(objects, Ordering::Relaxed);
                 results.objects_freed.fetch_add(objects, Ordering::Relaxed);
             }
+            bio_job::Collapse(piece) => piece.collapse(),
         }
     }
 }
@@ -149,6 +154,11 @@ impl Bio {
     pub fn bioCreateLazyFreeJob(&self, garbage: Box<dyn Any + Send>, objects: usize) {
         self.lazyfree_objects.fetch_add(objects, Ordering::Relaxed);
         self.bioSubmitJob(BIO_LAZY_FREE, bio_job::Free { garbage, objects });
+    }
+
+    /// Queues a piece of a large table to be moved to huge pages, by the thread that frees memory.
+    pub fn create_collapse_job(&self, piece: Piece) {
+        self.bioSubmitJob(BIO_LAZY_FREE, bio_job::Collapse(piece));
     }
 
     /// Queues a file to be closed by a thread: the last close of an unlinked file frees its blocks,

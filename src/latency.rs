@@ -11,7 +11,7 @@ use crate::networking::*;
 use crate::sdscatprintf;
 use crate::server_h::*;
 use crate::sys::clock::{steady_ms, ustime};
-use crate::sys::proc::THPGetAnonHugePagesSize;
+use crate::sys::proc::{THPGetAnonHugePagesSize, huge_pages_are_unasked};
 use crate::util::{B, c_str, eq_ignore_case};
 
 /// The number of samples of an event that are kept.
@@ -318,7 +318,8 @@ pub fn createLatencyReport(server: &Server) -> Vec<u8> {
     }
 
     // What no event tells.
-    if THPGetAnonHugePagesSize() > 0 {
+    // C: has not asked for any huge page, so each one is worth the advice.
+    if huge_pages_are_unasked() && THPGetAnonHugePagesSize() > 0 {
         advise_disable_thp = true;
         advices += 1;
     }

@@ -93,6 +93,7 @@ use crate::sys::clock::*;
 use crate::sys::errno::{error_text, strerror};
 use crate::sys::file::{Access, access, as_path, redis_fsync, umask, unlink};
 use crate::sys::fork::{ANY_CHILD, Fork, fork, getpid, wait_no_hang};
+use crate::sys::huge::next_piece;
 use crate::sys::proc::{
     THPDisable, THPIsEnabled, Usage, daemonize, execve, getrusage, linuxOvercommitMemoryValue,
     nofile_limits, nr_open, openlog, set_nofile_limit, setcpuaffinity, somaxconn, spt_init, syslog,
@@ -775,7 +776,7 @@ pub fn databasesCron(server: &mut Server) {
     }
 
     // Resize and rehash only while no child is active: it would copy much of the memory that the
-    // two share.
+    // two share. The same goes for huge pages.
     if !hasActiveChildProcess(server) {
         // A few dbs in every cron, going on where the last one stopped.
         let dbs_per_call = (CRON_DBS_PER_CALL as usize).min(server.dbnum);
@@ -793,6 +794,11 @@ pub fn databasesCron(server: &mut Server) {
                 }
                 server.rehash_db = rehash_db + 1;
             }
+        }
+        // Tables that are done growing move to huge pages.
+        // C: leaves them where they are.
+        if let Some(piece) = next_piece() {
+            server.bio.create_collapse_job(piece);
         }
     }
 }

@@ -312,6 +312,35 @@ fn between_dbs() {
     assert_eq!(c.ask("DBSIZE"), "0");
 }
 
+/// The table of many keys moves to huge pages when it has grown, keys and all; and LATENCY DOCTOR
+/// does not take them for those it warns of.
+#[test]
+fn huge_pages_of_a_large_table() {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut version = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    let version: (u32, u32) = (version.next().unwrap_or(0), version.next().unwrap_or(0));
+    let on_request = std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
+        .is_ok_and(|text| text.contains("[madvise]"));
+    if version < (6, 1) || !on_request {
+        eprintln!("skipped: the kernel ({}) has no huge pages on request", release.trim());
+        return;
+    }
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    // Two megabytes of buckets.
+    assert_eq!(c.ask("DEBUG POPULATE 120000"), "OK");
+    let digest = server.digest();
+    // A mapping has the flag "hg" where huge pages were asked for, be they there or not.
+    let smaps = format!("/proc/{}/smaps", server.pid());
+    wait_for("the table to move to huge pages", || {
+        let smaps = std::fs::read_to_string(&smaps).unwrap_or_default();
+        let mut flags = smaps.lines().filter_map(|line| line.strip_prefix("VmFlags: "));
+        flags.any(|flags| flags.split(' ').any(|flag| flag == "hg"))
+    });
+    assert_eq!(server.digest(), digest);
+    assert!(!c.ask("LATENCY DOCTOR").contains("huge pages"));
+}
+
 /// OBJECT: encodings, idle times and frequencies; MEMORY USAGE.
 #[test]
 fn object_and_memory() {

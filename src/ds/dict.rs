@@ -27,6 +27,7 @@
 use super::siphash::{HashSeed, siphash};
 use crate::sys::alloc::zmalloc_oom;
 use crate::sys::defrag::Defrag;
+use crate::sys::huge::array_is_filled;
 use crate::sys::mem;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
@@ -380,6 +381,9 @@ impl RawDict {
         self.mask[t] = buckets - 1;
         if t == 1 {
             self.rehashidx = 0;
+        } else {
+            // It will be, at once: who asks for a size beforehand has the payloads.
+            array_is_filled(p, buckets * BUCKET);
         }
         true
     }
@@ -479,6 +483,9 @@ impl RawDict {
             (self.table[t], self.mask[t], self.used[t], self.chains[t]) = other;
         }
         self.rehashidx = NOT_REHASHING;
+        if let Some(array) = NonNull::new(self.table[0]) {
+            array_is_filled(array.cast(), self.buckets(0) * BUCKET);
+        }
         false
     }
 

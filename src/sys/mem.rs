@@ -8,6 +8,7 @@
 #![allow(unsafe_code)] // mmap, munmap, madvise and the global allocator are what this file is for
 
 use crate::sys::alloc::fallibly;
+use crate::sys::huge::{HUGE_PAGE, array_is_freed};
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -35,21 +36,23 @@ pub fn is_mapped(bytes: usize) -> bool {
     bytes >= MAP_THRESHOLD
 }
 
-/// Returns a zeroed array of `bytes` bytes (not 0), aligned to a cache line; `None` when there is
-/// no memory for it.
+/// Returns a zeroed array of `bytes` bytes (not 0), aligned to a cache line, and to a huge page if
+/// it is as large; `None` when there is no memory for it.
 pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
-    assert!(bytes > 0 && bytes <= isize::MAX as usize - ALIGN);
+    assert!(bytes > 0 && bytes <= isize::MAX as usize - HUGE_PAGE);
     if !is_mapped(bytes) {
         let layout = Layout::from_size_align(bytes, ALIGN).ok()?;
         // SAFETY: `bytes` is not 0, so the layout has a size.
         return NonNull::new(fallibly(|| unsafe { alloc_zeroed(layout) }));
     }
+    // One that may come to consist of huge pages starts where such a page can.
+    let spare = if bytes >= HUGE_PAGE { HUGE_PAGE } else { 0 };
     // SAFETY: an anonymous private mapping at an address of the kernel's choice touches no memory
     // of ours.
     let p = unsafe {
         libc::mmap(
             null_mut(),
-            bytes,
+            bytes + spare,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
             -1,
@@ -59,9 +62,23 @@ pub fn alloc_array(bytes: usize) -> Option<NonNull<u8>> {
     if p == libc::MAP_FAILED {
         return None;
     }
-    // No huge pages: to zero one takes long, to find one may take milliseconds, and under a forked
-    // child a write to one would copy it all. Should the kernel know nothing of them, so much the
-    // better. SAFETY: advice about a mapping of ours, which changes nothing of its contents.
+    let before = if spare > 0 { p.addr().wrapping_neg() % HUGE_PAGE } else { 0 };
+    // SAFETY: `before` bytes, the array, and the rest of `spare` make up the new mapping, in which
+    // nothing is yet. Of its three parts two are given back; `before` is less than `spare` if there
+    // is any.
+    let p = unsafe {
+        let array = p.byte_add(before);
+        if before > 0 {
+            libc::munmap(p, before);
+        }
+        if spare > before {
+            libc::munmap(array.byte_add(bytes), spare - before);
+        }
+        array
+    };
+    // No huge pages before it is filled: see `huge.rs`. Should the kernel know nothing of them, so
+    // much the better. SAFETY: advice about a mapping of ours, which changes nothing of its
+    // contents.
     unsafe { libc::madvise(p, bytes, libc::MADV_NOHUGEPAGE) };
     MAPPED.fetch_add(bytes, Relaxed);
     NonNull::new(p.cast())
@@ -96,6 +113,7 @@ pub unsafe fn release(array: NonNull<u8>, bytes: usize, offset: usize) {
 /// freed once.
 pub unsafe fn free_array(array: NonNull<u8>, bytes: usize, released: usize) {
     if is_mapped(bytes) {
+        array_is_freed(array, bytes);
         // SAFETY: by contract this is one whole mapping of ours that nobody refers to.
         unsafe { libc::munmap(array.as_ptr().cast(), bytes) };
         MAPPED.fetch_sub(bytes - released, Relaxed);

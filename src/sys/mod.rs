@@ -7,6 +7,7 @@ pub mod defrag;
 pub mod errno;
 pub mod file;
 pub mod fork;
+pub mod huge;
 pub mod locale;
 pub mod mem;
 pub mod pipe;

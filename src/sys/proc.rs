@@ -93,17 +93,33 @@ pub fn daemonize() -> io::Result<()> {
     Ok(())
 }
 
-/// Tells whether transparent huge pages are on for all. They make a forked child copy 2 MB where 4
-/// KB changed.
+/// Tells whether transparent huge pages are on for all. Before Linux 5.8 they made 2 MB be copied
+/// where 4 KB changed beside a forked child.
 pub fn THPIsEnabled() -> bool {
     fs::read("/sys/kernel/mm/transparent_hugepage/enabled")
         .is_ok_and(|text| text.windows(8).any(|w| w == b"[always]"))
 }
 
-/// Turns transparent huge pages off for this process.
+/// Turns transparent huge pages off for this process, but for those it asks for itself, where the
+/// kernel makes a difference between the two (Linux 6.18).
+// C: turns off all of them.
 pub fn THPDisable() -> io::Result<()> {
+    const PR_THP_DISABLE_EXCEPT_ADVISED: libc::c_ulong = 1 << 1;
+    const NONE: libc::c_ulong = 0;
+    let disable = |how: libc::c_ulong| {
+        // SAFETY: no pointers.
+        cvt(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1 as libc::c_ulong, how, NONE, NONE) })
+    };
+    disable(PR_THP_DISABLE_EXCEPT_ADVISED).or_else(|_| disable(NONE)).map(drop)
+}
+
+/// Tells whether the kernel uses huge pages for what did not ask for them: it does so for all, and
+/// this process has not turned them off.
+pub fn huge_pages_are_unasked() -> bool {
+    const NONE: libc::c_ulong = 0;
     // SAFETY: no pointers.
-    cvt(unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) }).map(drop)
+    let off = unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, NONE, NONE, NONE, NONE) };
+    off == 0 && THPIsEnabled()
 }
 
 /// Returns the bytes in huge pages; not 0 means that the kernel uses them for this process.
