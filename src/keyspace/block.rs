@@ -98,7 +98,7 @@ pub(super) struct Header {
 pub(super) const HAS_EXPIRE: u8 = 1;
 /// The key's length is the eight bytes before the key.
 pub(super) const LONG_KEY: u8 = 2;
-/// The string or aggregate is in an allocation of its own.
+/// The string or aggregate is in an allocation of its own, or its parts are, as those of a list.
 pub(super) const OUTSIDE: u8 = 4;
 /// The key starts in the header's last byte. A packed value tells its length itself, and small ones
 /// are so many that a byte counts.
@@ -118,8 +118,8 @@ pub(super) enum ValueLocation {
     Int,
     /// A `Vec<u8>` before the key.
     Outside,
-    /// Before the key, a pointer to an aggregate: one of those of [`write_pointer`]. Behind the
-    /// key, room in units of eight bytes, from when the value was packed there.
+    /// Before the key, a pointer to an aggregate. Behind the key, room in units of eight bytes, from
+    /// when the value was packed there.
     Pointer,
     /// A [`Quicklist`] before the key.
     List,
@@ -151,7 +151,7 @@ pub(super) const POINTER: usize = 8;
 
 // Each is generated from the one list of forms in value.rs, so that a header's type and encoding
 // mean the same to all of them.
-macro_rules! pointer_matches {
+macro_rules! form_matches {
     ($($kind:ident $type:ident $(($own:ident, $borrowed:ident, $form:ident))? : $obj:ident, $encoding:ident, $pointer:ty;)*) => {
         /// Writes what a block has of an aggregate that is not packed: the pointer that it is, or a
         /// list.
@@ -160,7 +160,7 @@ macro_rules! pointer_matches {
         /// `at` is aligned to eight bytes, and has the room of the place that
         /// [`ValueLocation::of_unpacked`] tells.
         #[inline(always)]
-        pub(super) unsafe fn write_pointer(at: *mut u8, a: Aggregate) {
+        pub(super) unsafe fn write_unpacked(at: *mut u8, a: Aggregate) {
             match a {
                 $(Aggregate::$type(within!(v $(, $own::$form)?)) => {
                     // SAFETY: the caller has room for what is at the place of this type, and this is
@@ -170,16 +170,16 @@ macro_rules! pointer_matches {
             }
         }
 
-        /// Moves an aggregate out of the place where `write_pointer` has written it.
+        /// Moves an aggregate out of the place where `write_unpacked` has written it.
         ///
         /// # Safety
         /// `type_encoding` is of a header, and if that is of an aggregate that is not checked out,
-        /// `write_pointer` wrote this aggregate to `at`. It is not used there again.
+        /// `write_unpacked` wrote this aggregate to `at`. It is not used there again.
         #[inline(always)]
-        pub(super) unsafe fn read_pointer(at: *const u8, type_encoding: u8) -> Aggregate {
+        pub(super) unsafe fn read_unpacked(at: *const u8, type_encoding: u8) -> Aggregate {
             match type_encoding {
                 $(header if header == $obj | $encoding << 4 => {
-                    // SAFETY: type and encoding are those of this line, under which `write_pointer`
+                    // SAFETY: type and encoding are those of this line, under which `write_unpacked`
                     // wrote this very type. The caller says that it is not used there again, so it
                     // is moved, not copied.
                     let v = unsafe { at.cast::<$pointer>().read() };
@@ -189,15 +189,15 @@ macro_rules! pointer_matches {
             }
         }
 
-        /// Returns an aggregate, to look at, where `write_pointer` has written it.
+        /// Returns an aggregate, to look at, where `write_unpacked` has written it.
         ///
         /// # Safety
-        /// As for [`read_pointer`], but that it stays where and as it is for 'a.
+        /// As for [`read_unpacked`], but that it stays where and as it is for 'a.
         #[inline(always)]
-        pub(super) unsafe fn at_pointer<'a>(at: *const u8, type_encoding: u8) -> AggregateRef<'a> {
+        pub(super) unsafe fn at_unpacked<'a>(at: *const u8, type_encoding: u8) -> AggregateRef<'a> {
             match type_encoding {
                 $(header if header == $obj | $encoding << 4 => {
-                    // SAFETY: type and encoding are those of this line, under which `write_pointer`
+                    // SAFETY: type and encoding are those of this line, under which `write_unpacked`
                     // wrote this very type. The caller says that nobody changes it for 'a.
                     let v = unsafe { &*at.cast::<$pointer>() };
                     AggregateRef::$type(within!(v $(, $borrowed::$form)?))
@@ -257,7 +257,7 @@ macro_rules! pointer_matches {
     };
 }
 
-for_all_aggregates!(pointer_matches);
+for_all_aggregates!(form_matches);
 
 /// A form that an aggregate keeps once it has it, behind a pointer: it can be changed where it is.
 ///
@@ -272,7 +272,7 @@ macro_rules! boxed_form {
     (packed, $obj:ident, $encoding:ident, $pointer:ty) => {};
     (list, $obj:ident, $encoding:ident, $pointer:ty) => {};
     (boxed, $obj:ident, $encoding:ident, $pointer:ty) => {
-        // SAFETY: this is a line of the list from which `write_pointer` is generated, and what is
+        // SAFETY: this is a line of the list from which `write_unpacked` is generated, and what is
         // boxed is nowhere but at a block's pointer.
         unsafe impl BoxedForm for $pointer {
             const TYPE_ENCODING: u8 = $obj | $encoding << 4;
@@ -471,7 +471,7 @@ impl<'a> PreparedValue<'a> {
                 PreparedValue::Outside(v) => at.cast::<Vec<u8>>().write(v),
                 PreparedValue::Aggregate(a) => match pack(&a, layout.klen) {
                     Some(bytes) => copy_nonoverlapping(bytes.as_ptr(), end, bytes.len()),
-                    None => write_pointer(at, a),
+                    None => write_unpacked(at, a),
                 },
             }
         }
@@ -792,7 +792,7 @@ impl<'a> Entry<'a> {
         }
         // SAFETY: a block without packed bytes has an aggregate at its pointer, of the type and
         // encoding that its header tells; it lives for 'a, and is not changed meanwhile.
-        unsafe { at_pointer(self.value_ptr(), type_encoding) }
+        unsafe { at_unpacked(self.value_ptr(), type_encoding) }
     }
 
     /// Moves the value, which is an aggregate, out of the block.
@@ -807,7 +807,7 @@ impl<'a> Entry<'a> {
         }
         // SAFETY: as for `aggregate`. The caller says that nobody uses the value through the block
         // any more, so what the pointer owns is moved, not copied.
-        unsafe { read_pointer(self.value_ptr(), type_encoding) }
+        unsafe { read_unpacked(self.value_ptr(), type_encoding) }
     }
 
     /// Returns the time of expiry in milliseconds since 1970, if there is one.

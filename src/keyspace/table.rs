@@ -344,7 +344,7 @@ impl Keyspace {
             if e.location() == ValueLocation::Pointer {
                 let is_small = pack(&a, e.key().len()).is_some();
                 p.write(type_encoding);
-                write_pointer(e.value_ptr(), a);
+                write_unpacked(e.value_ptr(), a);
                 if !is_small {
                     return;
                 }
@@ -361,7 +361,7 @@ impl Keyspace {
                 let (new, lru) = (old.with_pointer(), e.header().lru);
                 copy(p.add(old.key_at()), p.add(new.key_at()), old.klen);
                 new.write_header(p, type_encoding, lru);
-                write_pointer(p.add(new.body_at()), a);
+                write_unpacked(p.add(new.body_at()), a);
             }
         }
         self.pending_repack.push((k.payload, k.hash));

@@ -122,7 +122,7 @@ pub(super) use if_packed;
 
 /// An aggregate value, one that is made of elements: what is behind a key that is no string. Each
 /// variant is an enum of forms or a structure of its own, in the file of its type. A form is one
-/// pointer, and it is this pointer that a key's block holds.
+/// pointer, or a list, which is two words; and this is what a key's block holds.
 pub enum Aggregate {
     List(Quicklist),
     Set(Set),
