@@ -755,7 +755,9 @@ fn special_configs(server: &Server) -> Vec<(&'static str, Vec<u8>)> {
 
 /// CONFIG GET pattern: replies with the names that match, each with its value.
 fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let matches = |name: &str| stringmatchlen(&argv[2], name.as_bytes(), true);
+    // A NUL ends the pattern.
+    let pattern = c_str(&argv[2]);
+    let matches = |name: &str| stringmatchlen(pattern, name.as_bytes(), true);
     let mut found: Vec<(&str, Vec<u8>)> = Vec::new();
     for config in configs {
         for name in
@@ -770,7 +772,7 @@ fn configGetCommand(server: &mut Server, c: ClientId, argv: &Args) {
         let name = if name == "replicaof" && matches("slaveof") { "slaveof" } else { name };
         // As in the C, this one alone has to be asked for in lower case.
         let nocase = name != "oom-score-adj-values";
-        if stringmatchlen(&argv[2], name.as_bytes(), nocase) {
+        if stringmatchlen(pattern, name.as_bytes(), nocase) {
             found.push((name, value));
         }
     }

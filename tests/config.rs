@@ -367,6 +367,8 @@ fn config_get_and_set() {
     assert_eq!(c.ask("CONFIG GET MAXMEM?RY"), "[maxmemory 0]");
     // The letters count for one directive.
     assert_eq!(c.ask("CONFIG GET oom-score-adj-VALUES"), "[]");
+    let reply = c.cmd(&[b"CONFIG" as &[u8], b"GET", b"MAXclients\0x"]);
+    assert_eq!(reply.array()[0].text(), "maxclients", "a NUL ends a pattern");
     assert_eq!(c.ask("CONFIG GET oom-score-adj-val*"), "[oom-score-adj-values 0 200 800]");
     for (set, name, want) in [
         ("maxmemory 1gb", "maxmemory", "1073741824"),
