@@ -1214,7 +1214,7 @@ fn dumpCodeAroundEIP(eip: usize) {
 pub fn sigsegvHandler(info: &CrashInfo) {
     if info.resumed {
         handler_log(format_args!(
-            "Crashed again while the stack was followed: the report goes on behind the stack trace"
+            "Crashed again within this report, which goes on behind the stack trace"
         ));
     } else {
         report_crash_and_calls(info);

@@ -80,7 +80,8 @@ struct NamedCommand {
     head: u64,
     argc: usize,
     /// The name and the end of its line, as a word, and which of its bits are of them; a word that no
-    /// bytes are like, if these are more than eight bytes, or `head` is none.
+    /// bytes are like, if these are more than eight bytes, or `head` is none. Zeros are like those
+    /// of no command yet, but that has no arguments, as no command that is found.
     name: u64,
     name_mask: u64,
     /// The first eight bytes of the name, as a word, and which of its bits are of the name.

@@ -2180,7 +2180,8 @@ fn call_in_line<const QUIET: bool>(
         || client.original_argv.is_some()
         || watched
         || server.also_propagate.len() > first_op
-        // Of one that took less than no time, and where nothing is slow, `after_call` knows.
+        // With no sign, a threshold of -1 (no slow log) is more than any time; so is a time below 0,
+        // of a clock that was set back, and of that `after_call` knows that it is not slow.
         || duration as u64 >= server.slowlog_log_slower_than as u64
         || propagated
     {

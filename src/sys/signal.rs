@@ -226,8 +226,8 @@ pub struct CrashInfo {
     /// Registers in the order in which the report shows them; empty if unknown.
     pub registers: &'static [(&'static str, usize)],
     values: [u64; 32],
-    /// The report of this crash has crashed itself in its stack trace: what comes before that is
-    /// written, and the trace is not to be tried again.
+    /// The report of this crash has crashed itself, most likely in its stack trace: what comes
+    /// before that is written, and the trace is not to be tried again.
     pub resumed: bool,
 }
 
