@@ -641,7 +641,8 @@ fn prefetch_members(
                 Some(AggregateRef::List(ql)) => {
                     ql.prefetch();
                     *member = value.map(|value| (value, 0));
-                    continue;
+                    // The next command about it has nothing to add.
+                    value = None;
                 }
                 _ => {}
             }

@@ -67,13 +67,13 @@ use crate::replication::{
 };
 use crate::sds::{sdscatrepr, sdssplitargs, sdstrim};
 use crate::server::{
-    incrementErrorCount, lookupCommandOrOriginal, processCommand, updateCachedTime,
-    whileBlockedCron,
+    changes_are_propagated, incrementErrorCount, lookupCommandOrOriginal, processCommand,
+    updateCachedTime, whileBlockedCron,
 };
 use crate::server_h::*;
 use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
-use crate::sys::mem::{append_framed, append_short};
+use crate::sys::mem::{append_framed, append_line, append_short};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::trace::trace_client_gone;
 use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
@@ -470,6 +470,36 @@ fn add_reply_raw(clients: &mut Clients, c: ClientId, s: &[u8]) {
     }
 }
 
+/// Queues what `f` appends, in the form of the protocol, to the bytes that it is given: at most
+/// `room` bytes. Most often these are the client's reply, so that nothing is copied once more.
+pub fn add_reply_pieces<R>(
+    clients: &mut impl AsMut<Clients>,
+    c: ClientId,
+    room: usize,
+    f: impl FnOnce(&mut Vec<u8>) -> R,
+) -> R {
+    let clients = clients.as_mut();
+    if let Some(queued) = ready_reply_buffer(clients.with_pending_write(c), c, room) {
+        return f(queued);
+    }
+    add_gathered_pieces(clients, c, room, f)
+}
+
+/// Does what [`add_reply_pieces`] does where `ready_reply_buffer` doesn't know a place for so many
+/// bytes.
+#[inline(never)]
+fn add_gathered_pieces<R>(
+    clients: &mut Clients,
+    c: ClientId,
+    room: usize,
+    f: impl FnOnce(&mut Vec<u8>) -> R,
+) -> R {
+    let mut gathered = Vec::with_capacity(room);
+    let result = f(&mut gathered);
+    add_reply_raw(clients, c, &gathered);
+    result
+}
+
 /// Up to this length bytes are appended to a reply without a call.
 const SHORT_PIECE: usize = 32;
 
@@ -778,6 +808,25 @@ fn short_header(prefix: u8, n: u64) -> Option<([u8; 8], usize)> {
     Some((header.to_le_bytes(), if n < 10 { 4 } else { 5 }))
 }
 
+/// Returns the decimal digits of a number of at most eight, and how many they are.
+#[inline(always)]
+fn eight_digits(n: u64) -> Option<([u8; 8], usize)> {
+    if n >= 100_000_000 {
+        return None;
+    }
+    // Halves are divided side by side in one word: into two of four digits, four of two, eight of
+    // one, of which the first is in the lowest byte.
+    let fours = (n / 10_000) | ((n % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | ((fours - hundreds * 100) << 16);
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | ((twos - tens * 10) << 8);
+    // Zeros in front go, but for the last digit.
+    let zeros = (ones | (1 << 56)).trailing_zeros() / 8;
+    let digits = (ones | 0x3030_3030_3030_3030) >> (8 * zeros);
+    Some((digits.to_le_bytes(), 8 - zeros as usize))
+}
+
 /// Appends `p` as a bulk: its header, itself and CRLF.
 #[inline(always)]
 fn append_bulk(out: &mut Vec<u8>, p: &[u8]) {
@@ -917,9 +966,14 @@ pub fn addReplyHumanLongDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d
 /// Queues `<prefix><number>`: an integer, or the length of what follows.
 #[inline]
 fn addReplyLongLongWithPrefix(clients: &mut Clients, c: ClientId, ll: i64, prefix: u8) {
-    match short_header(prefix, ll as u64) {
-        Some((header, len)) => add_reply_raw(clients, c, &header[..len]),
-        None => add_reply_raw(clients, c, Header::new(prefix, ll).bytes()),
+    if let Some((header, len)) = short_header(prefix, ll as u64) {
+        add_reply_raw(clients, c, &header[..len]);
+    } else if let Some((digits, len)) = eight_digits(ll as u64)
+        && let Some(queued) = ready_reply_buffer(clients.with_pending_write(c), c, 1 + 8 + 2)
+    {
+        append_line(queued, prefix, digits, len);
+    } else {
+        add_reply_raw(clients, c, Header::new(prefix, ll).bytes());
     }
 }
 
@@ -3385,7 +3439,10 @@ pub fn redactClientCommandArgument(server: &mut Server, c: ClientId, argv: &Args
 /// Rewrites the command vector of the client: the command is propagated as these arguments instead
 /// of those that the client sent.
 pub fn rewriteClientCommandVector(server: &mut Server, c: ClientId, argv: &[&[u8]]) {
-    replaceClientCommandVector(server, c, argv.iter().copied().collect());
+    // Where nothing is sent on, nobody would see it.
+    if changes_are_propagated(server) || listLength(&server.monitors) != 0 {
+        replaceClientCommandVector(server, c, argv.iter().copied().collect());
+    }
 }
 
 /// Rewrites the command vector of the client as `rewriteClientCommandVector` does, with owned

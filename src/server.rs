@@ -2268,7 +2268,7 @@ fn is_watched(server: &Server) -> bool {
 
 /// Tells whether `propagate` has anything to do, if only to check, for a command that changed data.
 #[inline(always)]
-fn changes_are_propagated(server: &Server) -> bool {
+pub fn changes_are_propagated(server: &Server) -> bool {
     server.aof_state != AOF_OFF
         || server.repl_backlog
         || server.in_exec

@@ -69,11 +69,8 @@ pub use dictResizeEnable::*;
 const SLOTS: usize = 7;
 const CHAINED: u8 = 0x80;
 const PRESENT: u8 = 0x7f;
-/// The longest chain, in payloads, of which each has the same chance in a fair choice. No bucket
-/// has more, or as good as none.
-const MAX_CHAIN_SAMPLED: usize = 4 * SLOTS;
-/// How many buckets a fair choice draws before it looks at the first of them.
-const HEADS_AT_ONCE: usize = 8;
+/// How many buckets a random choice draws until it takes what comes next.
+const MAX_DRAWS: usize = 4096;
 const NOT_REHASHING: usize = usize::MAX;
 const BUCKET: usize = size_of::<Bucket>();
 
@@ -122,6 +119,14 @@ fn tag_of(hash: u64) -> u8 {
 #[inline(always)]
 fn below(random: u64, n: usize) -> usize {
     ((u128::from(random) * n as u128) >> 64) as usize
+}
+
+/// Returns what [`below`] does, and a random number that tells nothing of it.
+#[inline(always)]
+fn below_and_rest(random: u64, n: usize) -> (usize, u64) {
+    // The fraction: as long as `n` is far from 64 bits, it is as random as the number.
+    let product = u128::from(random) * n as u128;
+    ((product >> 64) as usize, product as u64)
 }
 
 /// Returns a mask in which bit i tells that slot i is in use and its tag is `tag`. `word` is a
@@ -199,11 +204,62 @@ unsafe fn each(mut b: *const Bucket, mut f: impl FnMut(Slot)) {
 ///
 /// # Safety
 /// As for [`each`].
-unsafe fn count(b: *const Bucket) -> usize {
+#[inline(always)]
+unsafe fn count(mut b: *const Bucket) -> usize {
     let mut n = 0;
-    // SAFETY: the caller says of `b` what `each` asks for; counting changes nothing of the chain.
-    unsafe { each(b, |_| n += 1) };
+    // SAFETY: the caller says of `b` what `each` asks for.
+    unsafe {
+        while !b.is_null() {
+            n += ((*b).meta & PRESENT).count_ones() as usize;
+            b = next_in_chain(b);
+        }
+    }
     n
+}
+
+/// A slot in use: its table, the first bucket of its chain, its bucket, and its index there.
+struct Place {
+    table: usize,
+    head: *mut Bucket,
+    bucket: *mut Bucket,
+    index: usize,
+}
+
+impl Place {
+    /// Returns the slot.
+    ///
+    /// # Safety
+    /// The table has not changed since the place was found.
+    #[inline(always)]
+    unsafe fn slot(&self) -> Slot {
+        // SAFETY: the caller says that the bucket is live still.
+        unsafe { slot(self.bucket, self.index) }
+    }
+}
+
+/// Returns the place of payload number `n` of a chain in this table.
+///
+/// # Safety
+/// `head` is a live bucket of a well-formed table, which nobody changes, and the chain has more
+/// payloads.
+#[inline(always)]
+unsafe fn nth(table: usize, head: *mut Bucket, mut n: usize) -> Place {
+    // SAFETY: by contract the chain goes on until the payload is found.
+    unsafe {
+        let mut bucket = head;
+        loop {
+            let mut present = (*bucket).meta & PRESENT;
+            let here = present.count_ones() as usize;
+            if n < here {
+                for _ in 0..n {
+                    present &= present - 1;
+                }
+                return Place { table, head, bucket, index: present.trailing_zeros() as usize };
+            }
+            n -= here;
+            bucket = next_in_chain(bucket);
+        }
+    }
 }
 
 /// Prefetches the cache lines that a bucket's payloads point to, taken as addresses.
@@ -400,7 +456,7 @@ impl RawDict {
     /// Tells whether the table is worth shrinking (`htNeedsResize`).
     pub fn needs_resize(&self) -> bool {
         let slots = self.slots();
-        slots > DICT_HT_INITIAL_SIZE && self.len() * 100 / slots < HASHTABLE_MIN_FILL
+        slots > DICT_HT_INITIAL_SIZE && self.len() * 100 < slots * HASHTABLE_MIN_FILL
     }
 
     #[inline]
@@ -1125,95 +1181,105 @@ impl RawDict {
         }
     }
 
-    /// Returns a random bucket that may have payloads, any with the same chance.
-    fn random_head(&self, rng: &mut impl FnMut() -> u64) -> *mut Bucket {
+    /// Returns a random bucket that may have payloads, any with the same chance, its table, and
+    /// another random number.
+    fn random_head(&self, rng: &mut impl FnMut() -> u64) -> (usize, *mut Bucket, u64) {
         let first = if self.is_rehashing() { self.rehashidx.min(self.mask[0]) } else { 0 };
-        let i = first + below(rng(), self.buckets(0) + self.buckets(1) - first);
-        // SAFETY: `i` counts through the buckets of table 0 and then of table 1.
+        let n = self.buckets(0) + self.buckets(1) - first;
+        let (i, rest) = below_and_rest(rng(), n);
+        let (t, head) = self.bucket_at(first + i);
+        (t, head, rest)
+    }
+
+    /// Returns bucket `i` of both tables, counted through table 0 and then table 1, and its table.
+    #[inline(always)]
+    fn bucket_at(&self, i: usize) -> (usize, *mut Bucket) {
+        assert!(i < self.buckets(0) + self.buckets(1));
+        // SAFETY: `i` is within table 0, or within table 1.
         unsafe {
             if i <= self.mask[0] {
-                self.table[0].add(i)
+                (0, self.table[0].add(i))
             } else {
-                self.table[1].add(i - self.mask[0] - 1)
+                (1, self.table[1].add(i - self.mask[0] - 1))
             }
         }
     }
 
-    /// Draws random buckets and accepts each with a probability of its number of payloads to
-    /// `limit`. Payloads of buckets with at most `limit` of them have exactly the same chance.
+    /// Draws random buckets, `AT_ONCE` of them before it looks at the first, and accepts each with a
+    /// probability of its number of payloads to `limit`. Payloads of buckets with at most `limit` of
+    /// them have exactly the same chance.
     ///
     /// To take a random bucket and a random payload of it would not be fair: who is alone in a
     /// bucket would come up more often than who shares one. C: `dictGetFairRandomKey` makes that
     /// better by choosing among the payloads of some neighbouring buckets.
-    fn random_of(&self, limit: usize, rng: &mut impl FnMut() -> u64) -> Option<Slot> {
+    #[inline(always)]
+    fn random_of<const AT_ONCE: usize>(
+        &self,
+        limit: usize,
+        rng: &mut impl FnMut() -> u64,
+    ) -> Option<Place> {
         if self.len() == 0 {
             return None;
         }
-        // SAFETY: heads are live buckets; `each` and `count` look at a chain that nobody changes.
+        for _ in 0..MAX_DRAWS / AT_ONCE {
+            let heads = [(); AT_ONCE].map(|()| {
+                let (t, head, rest) = self.random_head(rng);
+                mem::prefetch(head.addr());
+                (t, head, rest)
+            });
+            for (t, head, rest) in heads {
+                // SAFETY: heads are live buckets, and `count` looks at a chain that nobody changes.
+                let n = unsafe { count(head) };
+                let r = below(rest, n.max(limit));
+                if r < n {
+                    // SAFETY: the chain has more than `r` payloads.
+                    return Some(unsafe { nth(t, head, r) });
+                }
+            }
+        }
+        self.next_of_any(rng)
+    }
+
+    /// Does what [`random_of`](Self::random_of) does in a table that is nearly empty, as after a
+    /// mass deletion while a child keeps us from shrinking: takes what comes next.
+    #[cold]
+    fn next_of_any(&self, rng: &mut impl FnMut() -> u64) -> Option<Place> {
+        let start = below(rng(), self.buckets(0) + self.buckets(1));
+        let at = |i: usize| self.bucket_at(i % (self.buckets(0) + self.buckets(1)));
+        // SAFETY: heads are live buckets, one of which is not empty, and nobody changes them.
         unsafe {
-            for _ in 0..4096 / HEADS_AT_ONCE {
-                // About every sixth is accepted, so some are asked for at once.
-                let heads = [(); HEADS_AT_ONCE].map(|()| {
-                    let head = self.random_head(rng);
-                    mem::prefetch(head.addr());
-                    head
-                });
-                for head in heads {
-                    let n = count(head);
-                    let r = below(rng(), n.max(limit));
-                    if r < n {
-                        return self.nth(head, r);
-                    }
-                }
-            }
-            // Nearly empty, as after a mass deletion while a child keeps us from shrinking: take
-            // what comes next.
-            let start = below(rng(), self.buckets(0) + self.buckets(1));
-            let at = |i: usize| {
-                let i = i % (self.buckets(0) + self.buckets(1));
-                if i <= self.mask[0] {
-                    self.table[0].add(i)
-                } else {
-                    self.table[1].add(i - self.mask[0] - 1)
-                }
-            };
-            let mut i = start;
-            while (*at(i)).meta == 0 {
-                i += 1;
-            }
-            let n = count(at(i));
-            self.nth(at(i), below(rng(), n))
+            let (t, head) = (start..).map(at).find(|&(_, head)| (*head).meta != 0)?;
+            let n = count(head);
+            Some(nth(t, head, below(rng(), n)))
         }
     }
 
-    /// # Safety
-    /// `head` is a live bucket of this table.
-    unsafe fn nth(&self, head: *const Bucket, n: usize) -> Option<Slot> {
-        let (mut i, mut found) = (0, None);
-        // SAFETY: the caller says that the bucket is live; noting a slot changes nothing of the
-        // chain.
-        unsafe {
-            each(head, |s| {
-                if i == n {
-                    found = Some(s);
-                }
-                i += 1;
-            })
-        };
-        found
+    /// Returns a random payload's place, each with the same chance but for those in the longest of
+    /// chains. The limit is what hardly any bucket has: with `m` payloads on average, which are
+    /// spread as by Poisson, not one bucket in a hundred thousand has more than `7 + 2 m`.
+    #[inline(always)]
+    fn fair_random_place(&self, rng: &mut impl FnMut() -> u64) -> Option<Place> {
+        let buckets = self.buckets(0) + self.buckets(1);
+        let mut limit = 4 * SLOTS;
+        if !self.is_rehashing() {
+            // `buckets` is a power of two.
+            limit = SLOTS + ((self.len() * 2) >> buckets.max(1).ilog2());
+        }
+        // From every third to every tenth is accepted, so some are asked for at once.
+        self.random_of::<6>(limit, rng)
     }
 
     /// Returns a random payload (`dictGetRandomKey`), `None` if there is none. Payloads in chained
     /// buckets come up a little less often.
     pub fn random(&self, mut rng: impl FnMut() -> u64) -> Option<u64> {
-        // SAFETY: random_of returns a used slot.
-        self.random_of(SLOTS, &mut rng).map(|s| unsafe { load(s) })
+        // Most buckets are accepted. SAFETY: random_of returns a used slot.
+        self.random_of::<2>(SLOTS, &mut rng).map(|place| unsafe { load(place.slot()) })
     }
 
     /// Returns a random payload, each with the same chance (`dictGetFairRandomKey`).
     pub fn fair_random(&self, mut rng: impl FnMut() -> u64) -> Option<u64> {
-        // SAFETY: random_of returns a used slot.
-        self.random_of(MAX_CHAIN_SAMPLED, &mut rng).map(|s| unsafe { load(s) })
+        // SAFETY: fair_random_place returns a used slot.
+        self.fair_random_place(&mut rng).map(|place| unsafe { load(place.slot()) })
     }
 
     /// Calls `f` for up to `count` payloads that lie together somewhere at random
@@ -1770,7 +1836,7 @@ pub fn dictNext<'a, E: DictEntry>(d: &'a Dict<E>, c: &mut DictCursor) -> Option<
 /// Returns a random entry; see [`RawDict::random`].
 pub fn dictGetRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
     // SAFETY: the slot is in use, and the table is borrowed as long as the result.
-    d.raw.random_of(SLOTS, &mut rng).map(|s| unsafe { Dict::at(s) })
+    d.raw.random_of::<2>(SLOTS, &mut rng).map(|place| unsafe { Dict::at(place.slot()) })
 }
 
 /// Calls `f` for up to `count` entries from somewhere at random; see [`RawDict::get_some`].
@@ -1787,7 +1853,21 @@ pub fn dictGetSomeKeys<'a, E: DictEntry>(
 /// Returns a random entry, each with the same chance.
 pub fn dictGetFairRandomKey<E: DictEntry>(d: &Dict<E>, mut rng: impl FnMut() -> u64) -> Option<&E> {
     // SAFETY: the slot is in use, and the table is borrowed as long as the result.
-    d.raw.random_of(MAX_CHAIN_SAMPLED, &mut rng).map(|s| unsafe { Dict::at(s) })
+    d.raw.fair_random_place(&mut rng).map(|place| unsafe { Dict::at(place.slot()) })
+}
+
+/// Takes a random entry out of the table, each with the same chance, and gives it to the caller.
+/// `None`: there is none.
+// C: `dictGetFairRandomKey`, then `dictDelete`, which looks for the entry once more.
+pub fn dict_unlink_fair_random<E: DictEntry>(
+    d: &mut Dict<E>,
+    mut rng: impl FnMut() -> u64,
+) -> Option<E> {
+    d.raw.rehash_step(Dict::<E>::rehash(d.seed));
+    let Place { table, head, bucket, index } = d.raw.fair_random_place(&mut rng)?;
+    // SAFETY: the place was just found; what is taken out is no longer in the table, and is turned
+    // back once.
+    unsafe { Some(from_slot(d.raw.take_out(table, head, bucket, index))) }
 }
 
 /// Calls `f` for the entries at cursor `v`, and returns the next one; see [`RawDict::scan`].

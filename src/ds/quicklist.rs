@@ -757,14 +757,16 @@ impl Quicklist {
 }
 
 /// Adds a value at the head, or at the tail. True if that took a new node.
-#[inline]
+#[inline(always)]
 fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
     let place = if at_head { ZIPLIST_HEAD } else { ZIPLIST_TAIL };
-    // Most often the node at this end has room, and is not compressed.
+    // Most often the node at this end has room, and is not compressed, and the value is short.
     match &mut ql.0 {
         Nodes::One { zl, count, fill, .. } => {
-            if !zl.is_none() && node_allows_insert(zl.len(), *count, *fill, value.len()) {
-                ziplistPush(zl, value, place);
+            if !zl.is_none()
+                && node_allows_insert(zl.len(), *count, *fill, value.len())
+                && ziplist_push_short(zl, value, place)
+            {
                 *count += 1;
                 return false;
             }
@@ -774,8 +776,8 @@ fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
             let QuicklistNode { zl, sz, count, .. } = &mut many.nodes[end];
             if let Content::Raw(zl, _) = zl
                 && node_allows_insert(*sz as usize, *count, many.fill, value.len())
+                && ziplist_push_short(zl, value, place)
             {
-                ziplistPush(zl, value, place);
                 *sz = zl.len() as u32;
                 *count += 1;
                 many.count += 1;
@@ -783,13 +785,12 @@ fn push(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
             }
         }
     }
-    push_to_other(ql, value, at_head)
+    push_any(ql, value, at_head)
 }
 
-/// Does what [`push`] does where that is more than a push to a ziplist: a new node, or one that is
-/// compressed.
+/// Does what [`push`] does, for any value, and any node: a new one, or one that is compressed, too.
 #[inline(never)]
-fn push_to_other(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
+fn push_any(ql: &mut Quicklist, value: &[u8], at_head: bool) -> bool {
     let (end, place) = if at_head { (ql.head(), ZIPLIST_HEAD) } else { (ql.tail(), ZIPLIST_TAIL) };
     if !ql._quicklistNodeAllowInsert(end, value.len()) {
         let node = ql.node_of(value);
@@ -1225,34 +1226,45 @@ pub fn quicklistRotate(ql: &mut Quicklist) {
     ql.quicklistDelIndex(ql.tail(), p);
 }
 
+/// Takes the value at one end of a ziplist, and gives it to `saver` before it is deleted.
+#[inline(always)]
+fn pop_from<T>(
+    zl: &mut Ziplist,
+    at_head: bool,
+    saver: impl FnOnce(ZiplistEntry) -> T,
+) -> Option<T> {
+    if at_head { ziplist_pop_head(zl, saver) } else { ziplist_pop_tail(zl, saver) }
+}
+
 /// Takes the value at one end, and gives it to `saver` before it is deleted. `None`: the list is
 /// empty.
+#[inline(always)]
 pub fn quicklistPopCustom<T>(
     ql: &mut Quicklist,
     place: i32,
     saver: impl FnOnce(ZiplistEntry) -> T,
 ) -> Option<T> {
-    // Most often the value is at the tail of a node that has others, and is not compressed.
-    if place == QUICKLIST_TAIL {
-        match &mut ql.0 {
-            Nodes::One { zl, count, .. } if *count > 1 => {
-                *count -= 1;
-                return ziplist_pop_tail(zl, saver);
-            }
-            Nodes::Many(many) => {
-                let QuicklistNode { zl, sz, count, .. } = &mut many.nodes[many.tail];
-                if let Content::Raw(zl, _) = zl
-                    && *count > 1
-                {
-                    *count -= 1;
-                    many.count = many.count.saturating_sub(1);
-                    let value = ziplist_pop_tail(zl, saver);
-                    *sz = zl.len() as u32;
-                    return value;
-                }
-            }
-            Nodes::One { .. } => {}
+    // Most often the value is in a node that has others, and is not compressed.
+    let at_head = place == QUICKLIST_HEAD;
+    match &mut ql.0 {
+        Nodes::One { zl, count, .. } if *count > 1 => {
+            *count -= 1;
+            return pop_from(zl, at_head, saver);
         }
+        Nodes::Many(many) => {
+            let end = if at_head { many.head } else { many.tail };
+            let QuicklistNode { zl, sz, count, .. } = &mut many.nodes[end];
+            if let Content::Raw(zl, _) = zl
+                && *count > 1
+            {
+                *count -= 1;
+                many.count = many.count.saturating_sub(1);
+                let value = pop_from(zl, at_head, saver);
+                *sz = zl.len() as u32;
+                return value;
+            }
+        }
+        Nodes::One { .. } => {}
     }
     let (node, pos) = if place == QUICKLIST_HEAD { (ql.head(), 0) } else { (ql.tail(), -1) };
     if node == NIL {
@@ -1311,15 +1323,7 @@ impl QuicklistReader<'_> {
         let forward = self.direction == AL_START_HEAD;
         while self.current != NIL {
             let zi = match self.zi {
-                None => {
-                    let node = self.ql.node(self.current);
-                    self.zl = node.zl();
-                    if let Some(lzf) = quicklistGetLzf(node) {
-                        self.buffer = unpack(lzf, node.sz());
-                    }
-                    // No node is empty, and this is a place that its count knows.
-                    Some(assert_some!(ziplistIndex(self.bytes(), self.offset)))
-                }
+                None => Some(self.enter_node()),
                 Some(zi) if forward => (!ziplist_is_end(self.bytes(), zi)).then_some(zi),
                 Some(zi) => ziplistPrev(self.bytes(), zi),
             };
@@ -1339,6 +1343,57 @@ impl QuicklistReader<'_> {
             };
         }
         None
+    }
+
+    /// Goes to the first value of the current node, and returns its place.
+    fn enter_node(&mut self) -> usize {
+        let node = self.ql.node(self.current);
+        self.zl = node.zl();
+        if let Some(lzf) = quicklistGetLzf(node) {
+            self.buffer = unpack(lzf, node.sz());
+        }
+        // No node is empty, and this is a place that its count knows.
+        assert_some!(ziplistIndex(self.bytes(), self.offset))
+    }
+
+    /// Calls `f` with the next values, up to `n` of them, and until it returns false, which says
+    /// that it has not taken the value: that is the next one then. Returns how many it has taken.
+    /// Only forward.
+    #[inline(always)]
+    pub fn read_while(&mut self, n: usize, mut f: impl FnMut(ZiplistEntry) -> bool) -> usize {
+        self.read_from_nodes(n, |zl, at, n| ziplist_read_while(zl, at, n, &mut f))
+    }
+
+    /// Does what [`read_while`](Self::read_while) does as long as the values are short strings.
+    #[inline(always)]
+    pub fn read_short_while(&mut self, n: usize, mut f: impl FnMut(&[u8]) -> bool) -> usize {
+        self.read_from_nodes(n, |zl, at, n| ziplist_read_short_while(zl, at, n, &mut f))
+    }
+
+    /// Reads up to `n` values from as many nodes as that takes. `read` is given a ziplist, a place
+    /// there, and how many values are wanted; it returns how many it has read, and the next place.
+    #[inline(always)]
+    fn read_from_nodes(
+        &mut self,
+        n: usize,
+        mut read: impl FnMut(&[u8], usize, usize) -> (usize, usize),
+    ) -> usize {
+        assert!(self.direction == AL_START_HEAD, "values are taken one by one from the tail back");
+        let mut taken = 0;
+        while taken < n && self.current != NIL {
+            let at = match self.zi {
+                Some(zi) => zi,
+                None => self.enter_node(),
+            };
+            let (here, next) = read(self.bytes(), at, n - taken);
+            self.zi = Some(next);
+            taken += here;
+            if !ziplist_is_end(self.bytes(), next) {
+                break;
+            }
+            (self.current, self.offset, self.zi) = (self.ql.next(self.current), 0, None);
+        }
+        taken
     }
 
     /// Returns the ziplist of the current node: its own, or the one unpacked to the buffer.

@@ -176,7 +176,7 @@ fn ziplist_set_length(header: &mut [u8], len: u16) {
 
 /// Adds to `zllen`, unless it says that it lost count. One entry is added at a time, so it stops at
 /// `u16::MAX`.
-#[inline]
+#[inline(always)]
 fn ZIPLIST_INCR_LENGTH(header: &mut [u8], incr: isize) {
     let len = u16::from_le_bytes([header[4], header[5]]);
     if len < u16::MAX {
@@ -475,11 +475,18 @@ pub fn ziplistNew() -> Ziplist {
 /// When the size does not fit 32 bits; callers ask `ziplistSafeToAdd` first.
 // C: `ziplistResize` makes room at the end, and what is behind `p` is moved there. Here the bytes
 // before `p` may move instead.
-#[inline]
+#[inline(always)]
 fn ziplist_make_room(zl: &mut Ziplist, p: usize, n: usize) -> (&mut [u8], &mut [u8]) {
-    let len = zl.len().saturating_add(n);
-    assert!(len < u32::MAX as usize, "a ziplist of {len} bytes");
+    if zl.len().saturating_add(n) >= u32::MAX as usize {
+        too_long();
+    }
     zl.0.open(p, n)
+}
+
+/// Panics about a ziplist that gets too long.
+#[cold]
+fn too_long() -> ! {
+    panic!("a ziplist of 4 GB");
 }
 
 /// Passes on that the entry at `p` has a new size: the prevlen of the next entry is set, and where
@@ -752,9 +759,64 @@ pub fn ziplistMerge(first: &mut Ziplist, second: &mut Ziplist) -> bool {
 /// # Panics
 ///
 /// When the list would outgrow 32 bits; callers ask `ziplistSafeToAdd` first.
+#[inline]
 pub fn ziplistPush(zl: &mut Ziplist, s: &[u8], place: i32) {
-    let p = if place == ZIPLIST_HEAD { ZIPLIST_HEADER_SIZE } else { zl.len() - ZIPLIST_END_SIZE };
-    __ziplistInsert(zl, p, s);
+    if !ziplist_push_short(zl, s, place) {
+        let p =
+            if place == ZIPLIST_HEAD { ZIPLIST_HEADER_SIZE } else { zl.len() - ZIPLIST_END_SIZE };
+        __ziplistInsert(zl, p, s);
+    }
+}
+
+/// Does what [`ziplistPush`] does where that is what it is most often: a short string comes before
+/// the first of short entries, or behind the last, and no field changes its size. `false`: it is
+/// something else, and nothing was done.
+// C: `__ziplistInsert` alone, for any value at any place.
+#[inline(always)]
+pub fn ziplist_push_short(zl: &mut Ziplist, s: &[u8], place: i32) -> bool {
+    let (len, tail) = (zl.len(), ZIPLIST_TAIL_OFFSET(zl));
+    if s.len() >= usize::from(ZIP_STR_14B) || may_be_number(s) {
+        return false;
+    }
+    let reqlen = 2 + s.len();
+    let (p, prevlen, new_tail);
+    if place == ZIPLIST_HEAD {
+        // The first entry, not the end mark, which is a larger byte.
+        match zl.get(ZIPLIST_HEADER_SIZE) {
+            Some(&first) if first < ZIP_BIG_PREVLEN => prevlen = first,
+            _ => return false,
+        }
+        (p, new_tail) = (ZIPLIST_HEADER_SIZE, tail + reqlen);
+    } else {
+        // The tail has all the bytes up to the end mark, and so tells its own size.
+        match zl.get(tail..) {
+            Some([ZIP_END, ..]) | None => return false,
+            Some(last) if last.len() <= usize::from(ZIP_BIG_PREVLEN) => {
+                let rawlen = last.len() - ZIPLIST_END_SIZE;
+                match *last {
+                    [0..ZIP_BIG_PREVLEN, n @ 0..ZIP_STR_14B, ..]
+                        if 2 + usize::from(n) == rawlen && tail >= ZIPLIST_HEADER_SIZE =>
+                    {
+                        prevlen = rawlen as u8;
+                    }
+                    _ => return false,
+                }
+            }
+            Some(_) => return false,
+        }
+        (p, new_tail) = (len - ZIPLIST_END_SIZE, len - ZIPLIST_END_SIZE);
+    }
+    let (header, entries) = ziplist_make_room(zl, p, reqlen);
+    ziplist_set_tail_offset(header, new_tail);
+    ZIPLIST_INCR_LENGTH(header, 1);
+    if place == ZIPLIST_HEAD {
+        entries[reqlen] = reqlen as u8;
+    }
+    let entry = &mut entries[..reqlen];
+    entry[0] = prevlen;
+    entry[1] = ZIP_STR_06B | s.len() as u8;
+    copy_short_slice(&mut entry[2..], s);
+    true
 }
 
 /// Returns where the entry number `index` starts, counted from 0, or from -1 at the tail backwards.
@@ -839,12 +901,17 @@ pub fn ziplistGet(zl: &[u8], p: usize) -> Option<ZiplistEntry<'_>> {
         return None;
     }
     let e = zipEntry(zl, p);
-    let data = &zl[p + e.headersize..p + e.rawlen()];
-    Some(if ZIP_IS_STR(e.encoding) {
+    Some(zip_value(&zl[p + e.headersize..p + e.rawlen()], e.encoding))
+}
+
+/// Returns the value whose data are these bytes.
+#[inline(always)]
+fn zip_value(data: &[u8], encoding: u8) -> ZiplistEntry<'_> {
+    if ZIP_IS_STR(encoding) {
         ZiplistEntry::Str(data)
     } else {
-        ZiplistEntry::Int(zipLoadInteger(data, e.encoding))
-    })
+        ZiplistEntry::Int(zipLoadInteger(data, encoding))
+    }
 }
 
 /// Returns the value of the entry at `p`, and where the next one starts, or the end mark is. `None`:
@@ -857,13 +924,51 @@ pub fn ziplist_get_next(zl: &[u8], p: usize) -> Option<(ZiplistEntry<'_>, usize)
     }
     let e = zipEntry(zl, p);
     let next = p + e.rawlen();
-    let data = &zl[p + e.headersize..next];
-    let value = if ZIP_IS_STR(e.encoding) {
-        ZiplistEntry::Str(data)
-    } else {
-        ZiplistEntry::Int(zipLoadInteger(data, e.encoding))
-    };
-    Some((value, next))
+    Some((zip_value(&zl[p + e.headersize..next], e.encoding), next))
+}
+
+/// Calls `f` with the values from the entry at `p` on, up to `n` of them, and until it returns
+/// false, which says that it has not taken the value. Returns how many it has taken, and where the
+/// next entry is, or the end mark.
+#[inline(always)]
+pub fn ziplist_read_while(
+    zl: &[u8],
+    mut p: usize,
+    n: usize,
+    mut f: impl FnMut(ZiplistEntry) -> bool,
+) -> (usize, usize) {
+    let mut taken = 0;
+    while taken < n
+        && let Some((value, next)) = ziplist_get_next(zl, p)
+        && f(value)
+    {
+        p = next;
+        taken += 1;
+    }
+    (taken, p)
+}
+
+/// Does what [`ziplist_read_while`] does as long as the values are what they mostly are: short
+/// strings behind short entries.
+#[inline(always)]
+pub fn ziplist_read_short_while(
+    zl: &[u8],
+    p: usize,
+    n: usize,
+    mut f: impl FnMut(&[u8]) -> bool,
+) -> (usize, usize) {
+    let mut taken = 0;
+    let mut rest = zl.get(p..).unwrap_or_default();
+    while taken < n
+        && let [0..ZIP_BIG_PREVLEN, len @ 0..ZIP_STR_14B, behind @ ..] = rest
+        && let Some((value, next)) = behind.split_at_checked(usize::from(*len))
+        && !next.is_empty()
+        && f(value)
+    {
+        rest = next;
+        taken += 1;
+    }
+    (taken, zl.len() - rest.len())
 }
 
 /// Tells whether the end mark is at `p`.
@@ -896,13 +1001,9 @@ pub fn ziplist_pop_tail<T>(zl: &mut Ziplist, f: impl FnOnce(ZiplistEntry) -> T) 
         return None;
     }
     let e = assert_some!(zipEntrySafe(zl, p, true));
-    let data = &zl[p + e.headersize..p + e.rawlen()];
-    let result = f(if ZIP_IS_STR(e.encoding) {
-        ZiplistEntry::Str(data)
-    } else {
-        ZiplistEntry::Int(zipLoadInteger(data, e.encoding))
-    });
-    if zl[p + e.rawlen()] != ZIP_END {
+    let end = p + e.rawlen();
+    let result = f(zip_value(&zl[p + e.headersize..end], e.encoding));
+    if zl[end] != ZIP_END {
         // A damaged list has more entries than its tail says.
         __ziplistDelete(zl, p, 1);
         return Some(result);
@@ -911,6 +1012,35 @@ pub fn ziplist_pop_tail<T>(zl: &mut Ziplist, f: impl FnOnce(ZiplistEntry) -> T) 
     let header = zl.header();
     ZIPLIST_INCR_LENGTH(header, -1);
     ziplist_set_tail_offset(header, p - e.prevrawlen);
+    Some(result)
+}
+
+/// Takes the value at the head: calls `f` with it, and deletes it. `None`: the list is empty.
+#[inline]
+pub fn ziplist_pop_head<T>(zl: &mut Ziplist, f: impl FnOnce(ZiplistEntry) -> T) -> Option<T> {
+    const P: usize = ZIPLIST_HEADER_SIZE;
+    if byte_at(zl, P) == ZIP_END {
+        return None;
+    }
+    let e = assert_some!(zipEntrySafe(zl, P, true));
+    let next = P + e.rawlen();
+    let result = f(zip_value(&zl[P + e.headersize..next], e.encoding));
+    let tail = ZIPLIST_TAIL_OFFSET(zl);
+    // Most often there is another entry, which is short, and becomes the first: its prevlen is that
+    // of the one deleted, and of one byte.
+    if e.prevrawlensize != 1
+        || zl[next] >= ZIP_BIG_PREVLEN
+        || !(next..zl.len()).contains(&tail)
+        || zipEntrySafe(zl, next, false).is_none()
+    {
+        __ziplistDelete(zl, P, 1);
+        return Some(result);
+    }
+    zl.0.close(P, e.rawlen());
+    zl.0.tail_mut(P)[0] = e.prevrawlen as u8;
+    let header = zl.header();
+    ZIPLIST_INCR_LENGTH(header, -1);
+    ziplist_set_tail_offset(header, tail - e.rawlen());
     Some(result)
 }
 

@@ -684,3 +684,18 @@ fn arguments_are_rewritten_and_redacted_apart() {
     assert_eq!(f.server[c].argv, Some(Argv::new(&["HELLO", "2", "AUTH", "u", "secret", "more"])));
     assert_eq!(f.server[c].argv_len_sum, 21);
 }
+
+/// Numbers of eight digits and fewer are as itoa writes them.
+#[test]
+fn eight_digits_at_once() {
+    let mut numbers: Vec<u64> = (0..20_000).collect();
+    numbers.extend((0..100_000_000).step_by(98_765));
+    numbers.extend((0..9).flat_map(|n| [10u64.pow(n), 10u64.pow(n) - 1]));
+    for n in numbers {
+        let text = n.to_string();
+        let expected = (n < 100_000_000).then_some(text.as_bytes());
+        let digits = eight_digits(n);
+        assert_eq!(digits.as_ref().map(|(digits, len)| &digits[..*len]), expected);
+    }
+    assert!(eight_digits(-1i64 as u64).is_none());
+}

@@ -7,7 +7,7 @@
 #![allow(unsafe_code)] // a length and bytes in one allocation are laid out by hand
 
 use crate::sys::defrag::Defrag;
-use crate::sys::mem::{move_short, prefetch, size_class};
+use crate::sys::mem::{move_short, prefetch, same_size_class, size_class};
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error, realloc};
 use std::fmt;
 use std::ops::{Deref, DerefMut, Range};
@@ -86,11 +86,21 @@ impl SelfSized {
         unsafe { if self.p.read() == MARK { self.p.add(1).read() as usize } else { 0 } }
     }
 
+    /// Returns the address behind a gap of this size.
+    ///
+    /// # Safety
+    /// The allocation is as long.
+    #[inline(always)]
+    unsafe fn behind(&self, gap: usize) -> *mut u8 {
+        // SAFETY: the caller says that it lies in the allocation.
+        unsafe { self.p.as_ptr().cast::<u8>().add(gap) }
+    }
+
     /// Returns where the bytes start, at any address.
     #[inline(always)]
     fn start(&self) -> *mut u8 {
         // SAFETY: the gap and the bytes behind it lie in the allocation.
-        unsafe { self.p.as_ptr().cast::<u8>().add(self.gap()) }
+        unsafe { self.behind(self.gap()) }
     }
 
     /// Changes the number of bytes, the four of the length included. New ones are zero.
@@ -120,9 +130,30 @@ impl SelfSized {
             // SAFETY: the gap is in the allocation, whose size class is that of the new length as
             // well: that is at most gap and length together. `at` is before the end.
             unsafe {
-                let start = self.start().sub(n);
+                let start = self.behind(gap - n);
                 move_short(start.add(n), start, at);
                 self.set_len(gap - n, len + n);
+                return (
+                    std::slice::from_raw_parts_mut(start.add(HEADER), at - HEADER),
+                    std::slice::from_raw_parts_mut(start.add(at), len + n - at),
+                );
+            }
+        }
+        let end = gap.saturating_add(len).saturating_add(n);
+        if at >= len / 2
+            && at >= HEADER
+            && at <= len
+            && len > HEADER
+            && end <= u32::MAX as usize
+            && same_size_class(end, len)
+        {
+            // Room that is behind: such a list grows at its tail.
+            // SAFETY: gap, bytes and the new ones end within the size class of the allocation,
+            // which there is, since the length is more than the header's.
+            unsafe {
+                let start = self.behind(gap);
+                move_short(start.add(at), start.add(at + n), len - at);
+                self.set_len(gap, len + n);
                 return (
                     std::slice::from_raw_parts_mut(start.add(HEADER), at - HEADER),
                     std::slice::from_raw_parts_mut(start.add(at), len + n - at),
@@ -148,7 +179,6 @@ impl SelfSized {
         unsafe {
             let start = self.start();
             if stays && !at_head && gap + new_len <= class {
-                // The end mark of a ziplist, if it grows at its end.
                 move_short(start.add(at), start.add(at + n), tail);
                 self.set_len(gap, new_len);
             } else if stays && at_head && (gap == n || gap >= n + GAP_MIN) {
@@ -173,22 +203,49 @@ impl SelfSized {
     }
 
     /// Takes away `n` bytes at `at`, which is behind the length.
-    #[inline]
+    #[inline(always)]
     pub fn close(&mut self, at: usize, n: usize) {
         let (gap, len) = (self.gap(), self.len());
         assert!(at >= HEADER && at <= len && n <= len - at);
         let (new_len, tail) = (len - n, len - at - n);
-        // SAFETY: there is an allocation: without one the length is that of the header, so that
-        // `at` is the end and `n` is 0, which is the arm of `rearrange`. The pieces that are moved,
-        // `at` bytes and `tail` bytes, lie within gap and bytes, since `at + n <= len`.
+        if new_len > HEADER && same_size_class(len, new_len) {
+            // SAFETY: there is an allocation, since the length is more than the header's. The
+            // pieces that are moved, `at` bytes and `tail` bytes, lie within gap and bytes.
+            unsafe {
+                let start = self.behind(gap);
+                if at < tail && gap + n >= GAP_MIN {
+                    move_short(start, start.add(n), at);
+                    return self.set_len(gap + n, new_len);
+                }
+                if at >= tail {
+                    move_short(start.add(at + n), start.add(at), tail);
+                    return self.set_len(gap, new_len);
+                }
+            }
+        }
+        self.close_otherwise(at, n);
+    }
+
+    /// Does what [`close`](Self::close) does where more than the shorter side is moved: into an
+    /// allocation of another class, or for want of a gap.
+    #[inline(never)]
+    fn close_otherwise(&mut self, at: usize, n: usize) {
+        let (gap, len) = (self.gap(), self.len());
+        assert!(at >= HEADER && at <= len && n <= len - at);
+        let (new_len, tail) = (len - n, len - at - n);
+        let (class, new_class) = (size_class(len), size_class(new_len));
+        // SAFETY: without an allocation the length is that of the header, so that `at` is the end
+        // and `n` is 0: that is an arm of `rearrange`. Elsewhere the bytes stay in the allocation,
+        // and a gap is made only where there is room for it.
         unsafe {
-            let start = self.start();
-            if new_len == HEADER || size_class(new_len) != size_class(len) {
+            if new_len == HEADER || new_class != class {
                 self.rearrange(0, at, n, 0);
-            } else if at < tail && gap + n >= GAP_MIN {
-                move_short(start, start.add(n), at);
-                self.set_len(gap + n, new_len);
+            } else if at < tail && gap == 0 && class - new_len >= GAP_MIN {
+                // What goes away at the head is too short for a gap. All is moved once, for a gap
+                // that the next ones make larger.
+                self.rearrange(GAP_MIN, at, n, 0);
             } else {
+                let start = self.start();
                 move_short(start.add(at + n), start.add(at), tail);
                 self.set_len(gap, new_len);
             }
@@ -209,7 +266,7 @@ impl SelfSized {
                 self.p.write(MARK);
                 self.p.add(1).write(gap as u32);
             }
-            let start = self.p.as_ptr().cast::<u8>().add(gap).cast::<u32>();
+            let start = self.behind(gap).cast::<u32>();
             start.write_unaligned((len as u32).to_le());
         }
     }
@@ -620,6 +677,21 @@ mod tests {
         assert_eq!((bytes.len(), bytes.gap()), (6137, 0), "nor are 7");
         bytes.close(10, 8);
         assert_eq!((bytes.len(), bytes.gap()), (6129, 8));
+    }
+
+    /// What goes away at the head in pieces too short for a gap moves all of it but once.
+    #[test]
+    fn short_pieces_leave_a_gap_together() {
+        let mut bytes = SelfSized::from(&[1; 6144][..]);
+        bytes.close(10, 5);
+        assert_eq!((bytes.len(), bytes.gap()), (6139, 0), "5 bytes of room are too few");
+        bytes.close(10, 5);
+        assert_eq!((bytes.len(), bytes.gap()), (6134, GAP_MIN));
+        let still = bytes.as_ptr_range().end;
+        for n in 1..100 {
+            bytes.close(10, 5);
+            assert_eq!((bytes.as_ptr_range().end, bytes.gap()), (still, GAP_MIN + n * 5));
+        }
     }
 
     #[test]

@@ -139,6 +139,16 @@ pub const fn size_class(n: usize) -> usize {
     (n + step - 1) & !(step - 1)
 }
 
+/// Tells whether `large` bytes and `small`, neither of which is 0, are of one size class; as quick
+/// as to compute one class. `large` is not below `small`.
+#[inline(always)]
+pub const fn same_size_class(large: usize, small: usize) -> bool {
+    // Classes are told apart by the three highest bits of what is before the last byte, and from 64
+    // bytes down by all but the lowest three.
+    let step_bits = ((large - 1) | 32).ilog2() - 2;
+    ((large - 1) ^ (small - 1)) >> step_bits == 0
+}
+
 /// Asks the processor to bring the cache line at `addr` nearer. Any address will do: a prefetch
 /// never faults.
 #[inline(always)]
@@ -179,9 +189,18 @@ pub unsafe fn copy_short(from: &[u8], to: *mut u8) {
         }
     }
     // SAFETY: the caller has room for all of `from` at `to`, apart from it, and each arm writes as
-    // many bytes: two pieces cover a length from their own to twice that.
+    // many bytes: two pieces cover a length from their own to twice that, and up to three bytes are
+    // the first, the middle and the last one.
     unsafe {
         match from.len() {
+            0 => {}
+            1..=3 => {
+                let (first, middle) = (from[0], from[from.len() / 2]);
+                let last = from[from.len() - 1];
+                to.write(first);
+                to.add(from.len() / 2).write(middle);
+                to.add(from.len() - 1).write(last);
+            }
             4..=7 => ends::<4>(from, to),
             8..=16 => ends::<8>(from, to),
             17..=32 => ends::<16>(from, to),
@@ -255,6 +274,23 @@ pub fn append_framed(out: &mut Vec<u8>, header: [u8; 8], header_len: usize, body
     }
 }
 
+/// Appends `first`, the first `len` of eight bytes, at most all of them, and CRLF. The eight are
+/// stored as one word.
+#[inline(always)]
+pub fn append_line(out: &mut Vec<u8>, first: u8, bytes: [u8; 8], len: usize) {
+    let len = len.min(8);
+    out.reserve(1 + 8 + 2);
+    let old_len = out.len();
+    // SAFETY: there is room for all that is written, and all bytes up to the new length are.
+    unsafe {
+        let to = out.as_mut_ptr().add(old_len);
+        to.write(first);
+        to.add(1).cast::<[u8; 8]>().write_unaligned(bytes);
+        to.add(1 + len).cast::<[u8; 2]>().write_unaligned(*b"\r\n");
+        out.set_len(old_len + 1 + len + 2);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -276,6 +312,15 @@ mod tests {
     }
 
     #[test]
+    fn lines() {
+        for len in 0..=9 {
+            let mut out = b"before ".to_vec();
+            append_line(&mut out, b':', *b"12345678", len);
+            assert_eq!(out, [b"before :", &b"12345678"[..len.min(8)], b"\r\n"].concat());
+        }
+    }
+
+    #[test]
     fn moved() {
         for len in 0..40usize {
             for distance in -20..20isize {
@@ -292,6 +337,17 @@ mod tests {
             let mut to = vec![0xff; len];
             copy_short_slice(&mut to, &from);
             assert_eq!(to, from);
+        }
+    }
+
+    #[test]
+    fn same_classes() {
+        let lengths = (1..700).chain([1023, 1024, 1025, 1280, 1281, u32::MAX as usize]);
+        for large in lengths.flat_map(|n| [n, n + 1]) {
+            for small in (1..=large).take(1300).chain(large.saturating_sub(500).max(1)..=large) {
+                let same = size_class(large) == size_class(small);
+                assert_eq!(same_size_class(large, small), same, "{large} {small}");
+            }
         }
     }
 

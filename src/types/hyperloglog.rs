@@ -77,12 +77,14 @@ struct HllObject<'a> {
 
 impl<'a> HllObject<'a> {
     /// Returns the string `o`, which becomes raw if it is not (`dbUnshareStringValue`).
+    #[inline]
     fn new(dict: &'a mut Keyspace, o: KeyRef) -> HllObject<'a> {
         let o = if dict.encoding(o) == OBJ_ENCODING_RAW { o } else { dict.string_mut(o, |_| ()).0 };
         HllObject { dict, o }
     }
 
     /// Returns all its bytes, the header first.
+    #[inline]
     fn sds(&self) -> &[u8] {
         match self.dict.get(self.o) {
             ValueRef::Str(s) => s,
@@ -91,6 +93,7 @@ impl<'a> HllObject<'a> {
     }
 
     /// Returns all its bytes, the header first, to change.
+    #[inline]
     fn sds_mut(&mut self) -> &mut [u8] {
         match self.dict.get_mut(self.o) {
             ValueMut::Str(s) => s,
@@ -278,7 +281,11 @@ pub fn MurmurHash64A(key: &[u8], seed: u32) -> u64 {
         h = (h ^ k.wrapping_mul(m)).wrapping_mul(m);
     }
     if !rest.is_empty() {
-        let last = rest.iter().rev().fold(0, |last, b| last << 8 | u64::from(*b));
+        // The rest is in the last eight bytes, of a key that has as many.
+        let last = match key.last_chunk() {
+            Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+            None => rest.iter().rev().fold(0, |last, b| last << 8 | u64::from(*b)),
+        };
         h = (h ^ last).wrapping_mul(m);
     }
     h ^= h >> r;
@@ -604,6 +611,7 @@ fn hllCount(hdr: &[u8]) -> Result<u64, ()> {
 
 /// Adds an element. Returns whether that changed anything; an error if the HyperLogLog is
 /// corrupted.
+#[inline]
 fn hllAdd(o: &mut HllObject, ele: &[u8], hll_sparse_max_bytes: usize) -> Result<bool, ()> {
     match o.encoding() {
         HLL_DENSE => Ok(hllDenseAdd(&mut o.sds_mut()[HLL_HDR_SIZE..], ele)),
@@ -646,6 +654,7 @@ fn createHLLObject() -> Object {
 
 /// Tells whether bytes have the header, and a dense one the length, of a HyperLogLog. What follows
 /// in a sparse one is checked where it is read.
+#[inline]
 fn is_hll(s: &[u8]) -> bool {
     s.len() >= HLL_HDR_SIZE
         && s.starts_with(HLL_MAGIC)
@@ -654,6 +663,7 @@ fn is_hll(s: &[u8]) -> bool {
 }
 
 /// Checks that the value is a HyperLogLog. `C_ERR`: it is none, and the reply was sent.
+#[inline]
 fn isHLLObjectOrReply(server: &mut Server, c: ClientId, o: KeyRef) -> CResult {
     if checkType(server, c, o, OBJ_STRING) {
         return C_ERR;
@@ -693,8 +703,8 @@ pub fn pfaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
         }
     };
     let mut o = HllObject::new(&mut server.db[db].dict, o);
-    for ele in argv.iter().skip(2) {
-        match hllAdd(&mut o, ele, max_bytes) {
+    for j in 2..argv.len() {
+        match hllAdd(&mut o, argv.get(j), max_bytes) {
             Ok(changed) => updated += i64::from(changed),
             Err(()) => {
                 addReplyError(server, c, invalid_hll_err);

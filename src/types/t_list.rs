@@ -299,46 +299,82 @@ pub fn addListRangeReply(
     };
     let rangelen = end - start + 1;
     addReplyArrayLen(clients, c, rangelen);
-    let (direction, from) = if reverse { (AL_START_TAIL, end) } else { (AL_START_HEAD, start) };
-    let mut values = quicklist_read(list, direction, from);
-    // Small values are gathered and queued many at a time.
-    let mut gathered = Vec::with_capacity(REPLY_GATHER.min(rangelen as usize * 32));
-    for _ in 0..rangelen {
-        match assert_some!(values.read()) {
-            ZiplistEntry::Str(s) if s.len() < REPLY_GATHER / 4 => {
-                append_reply_bulk(&mut gathered, s)
-            }
-            ZiplistEntry::Int(n) => append_reply_bulk(&mut gathered, &ll2string(n)),
-            value => {
-                addReplyProto(clients, c, &gathered);
-                gathered.clear();
-                addReplyBulk(clients, c, value_of_entry(value));
-            }
+    if reverse {
+        let mut values = quicklist_read(list, AL_START_TAIL, end);
+        for _ in 0..rangelen {
+            addReplyBulk(clients, c, value_of_entry(assert_some!(values.read())));
         }
-        if gathered.len() > REPLY_GATHER / 4 * 3 {
-            addReplyProto(clients, c, &gathered);
-            gathered.clear();
+        return;
+    }
+    let mut values = quicklist_read(list, AL_START_HEAD, start);
+    let mut left = rangelen as usize;
+    while left > 0 {
+        // Small values are queued many at a time.
+        left -=
+            add_reply_pieces(clients, c, REPLY_GATHER, |out| append_values(out, &mut values, left));
+        // The next one is large, or comes after the last for which there is room.
+        if left > 0 {
+            addReplyBulk(clients, c, value_of_entry(assert_some!(values.read())));
+            left -= 1;
         }
     }
-    addReplyProto(clients, c, &gathered);
 }
 
-/// The bytes of replies that are gathered before they are queued.
-const REPLY_GATHER: usize = 4096;
+/// Appends values as bulks, up to `n` and as far as they are small and there is room for them in
+/// `REPLY_GATHER` bytes, and returns how many.
+fn append_values(out: &mut Vec<u8>, values: &mut QuicklistReader, n: usize) -> usize {
+    /// Longer values are queued one by one.
+    const SMALL: usize = REPLY_GATHER / 4;
+    /// More than a header takes, with the end of the line; or a number.
+    const AROUND: usize = 32;
+    let full = out.len() + REPLY_GATHER - SMALL - AROUND;
+    let mut taken = 0;
+    loop {
+        taken += values.read_short_while(n - taken, |s| {
+            let fits = out.len() <= full;
+            if fits {
+                append_reply_bulk(out, s);
+            }
+            fits
+        });
+        if taken == n || out.len() > full {
+            return taken;
+        }
+        // What comes next is a number, or a longer string.
+        let one_more = values.read_while(1, |value| {
+            match value {
+                ZiplistEntry::Str(s) if s.len() <= SMALL => append_reply_bulk(out, s),
+                ZiplistEntry::Int(n) => append_reply_bulk(out, &ll2string(n)),
+                ZiplistEntry::Str(_) => return false,
+            }
+            true
+        });
+        if one_more == 0 {
+            return taken;
+        }
+        taken += one_more;
+    }
+}
 
-/// Sends the events after `count` values were popped, and deletes the key if its list is empty.
+/// The bytes of replies that are queued at once.
+const REPLY_GATHER: usize = 2048;
+
+/// Sends the events after `count` values were popped, and deletes the key if that has `emptied` its
+/// list.
+// C: takes the list, and looks whether it is empty.
+#[inline]
 fn listElementsRemoved(
     server: &mut Server,
     c: ClientId,
     key: &[u8],
     where_: i32,
-    o: KeyRef,
+    emptied: bool,
     count: i64,
 ) {
     let db = server[c].db;
     let event = if where_ == LIST_HEAD { "lpop" } else { "rpop" };
     notifyKeyspaceEvent(server, NOTIFY_LIST, event, key, db);
-    if listTypeLength(server.db[db].dict.list(o)) == 0 {
+    if emptied {
         notifyKeyspaceEvent(server, NOTIFY_GENERIC, "del", key, db);
         dbDelete(server, db, key);
     }
@@ -346,49 +382,59 @@ fn listElementsRemoved(
     server.dirty += count;
 }
 
-/// Pops a value of a list of the client's db into the reply.
-fn pop_into_reply(server: &mut Server, c: ClientId, o: KeyRef, where_: i32) {
-    let db = server[c].db;
+/// Pops a value of a list of the client's db into the reply. Returns whether it was the last.
+#[inline]
+fn pop_into_reply(server: &mut Server, c: ClientId, o: KeyRef, where_: i32) -> bool {
     let Server { clients, db: dbs, .. } = server;
-    let popped = quicklistPopCustom(dbs[db].dict.list_mut(o), quicklist_end(where_), |value| {
+    let list = dbs[clients[c].db].dict.list_mut(o);
+    let popped = quicklistPopCustom(list, quicklist_end(where_), |value| {
         addReplyBulk(clients, c, value_of_entry(value));
     });
     assert_some!(popped);
+    listTypeLength(list) == 0
 }
 
 /// Implements LPOP and RPOP.
+#[inline(always)]
 fn popGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32) {
+    let (db, key) = (server[c].db, argv.get(1));
+    if argv.len() != 2 {
+        return pop_range(server, c, argv, where_);
+    }
+    match lookupKeyWrite(server, db, key) {
+        None => addReply(server, c, shared::null),
+        Some(o) if checkType(server, c, o, OBJ_LIST) => {}
+        Some(o) => {
+            let emptied = pop_into_reply(server, c, o, where_);
+            listElementsRemoved(server, c, key, where_, emptied, 1);
+        }
+    }
+}
+
+/// Implements LPOP and RPOP with a count.
+// C: a part of `popGenericCommand`.
+#[inline(never)]
+fn pop_range(server: &mut Server, c: ClientId, argv: &Args, where_: i32) {
     let (db, key) = (server[c].db, argv.get(1));
     if argv.len() > 3 {
         let name = server[c].cmd.map_or("", |cmd| server.commands[cmd].name);
         addReplyErrorFormat!(server, c, "wrong number of arguments for '{}' command", name);
         return;
     }
-    let mut count = None;
-    if argv.len() == 3 {
-        match getPositiveLongFromObjectOrReply(server, c, &argv[2], None) {
-            Ok(n) => count = Some(n),
-            Err(()) => return,
-        }
+    let Ok(count) = getPositiveLongFromObjectOrReply(server, c, &argv[2], None) else { return };
+    let Some(o) = lookup_list_write_or_reply(server, c, key, shared::nullarray) else { return };
+    if count == 0 {
+        addReply(server, c, shared::emptyarray);
+        return;
     }
-
-    let missing = if count.is_some() { shared::nullarray } else { shared::null };
-    let Some(o) = lookup_list_write_or_reply(server, c, key, missing) else { return };
-    match count {
-        Some(0) => addReply(server, c, shared::emptyarray),
-        None => {
-            pop_into_reply(server, c, o, where_);
-            listElementsRemoved(server, c, key, where_, o, 1);
-        }
-        Some(count) => {
-            let rangelen = count.min(listTypeLength(server.db[db].dict.list(o)) as i64);
-            let head = where_ == LIST_HEAD;
-            let (rangestart, rangeend) = if head { (0, rangelen - 1) } else { (-rangelen, -1) };
-            addListRangeReply(server, c, o, rangestart, rangeend, !head);
-            quicklistDelRange(server.db[db].dict.list_mut(o), rangestart, rangelen);
-            listElementsRemoved(server, c, key, where_, o, rangelen);
-        }
-    }
+    let rangelen = count.min(listTypeLength(server.db[db].dict.list(o)) as i64);
+    let head = where_ == LIST_HEAD;
+    let (rangestart, rangeend) = if head { (0, rangelen - 1) } else { (-rangelen, -1) };
+    addListRangeReply(server, c, o, rangestart, rangeend, !head);
+    let list = server.db[db].dict.list_mut(o);
+    quicklistDelRange(list, rangestart, rangelen);
+    let emptied = listTypeLength(list) == 0;
+    listElementsRemoved(server, c, key, where_, emptied, rangelen);
 }
 
 /// LPOP key [count]
@@ -738,8 +784,8 @@ fn blockingPopGenericCommand(server: &mut Server, c: ClientId, argv: &Args, wher
         // There is an element: the command does what LPOP or RPOP does, and is propagated as that.
         addReplyArrayLen(server, c, 2);
         addReplyBulkCBuffer(server, c, key);
-        pop_into_reply(server, c, o, where_);
-        listElementsRemoved(server, c, key, where_, o, 1);
+        let emptied = pop_into_reply(server, c, o, where_);
+        listElementsRemoved(server, c, key, where_, emptied, 1);
         rewriteClientCommandVector(
             server,
             c,

@@ -748,18 +748,28 @@ pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
 
-    let (limits, mut random) = (SetLimits::of(server), Random::new(server));
-    let mut set = server.db[db].dict.set_mut(o);
-    let ele = setTypeRandomElement(set.as_ref(), &mut random);
-    // To the replicas it is a SREM.
-    let srem = ele.with_bytes(|ele| Argv::new(&[b"SREM", key, ele]));
-    let ele = &srem[2];
-    setTypeRemove(&mut set, ele, limits);
-    let emptied = setTypeSize(set.as_ref()) == 0;
-    drop(set);
-    notifyKeyspaceEvent(server, NOTIFY_SET, "spop", key, db);
-    addReplyBulkCBuffer(server, c, ele);
-    replaceClientCommandVector(server, c, srem);
+    let mut random = Random::new(server);
+    let resize = value_resize_policy(server);
+    let emptied = if let Some(ht) = server.db[db].dict.set_table_mut(o) {
+        ht.set_resize_enabled(resize);
+        let ele = dict_unlink_fair_random(ht, || random.next64());
+        let ele = ele.expect("a set in the keyspace is never empty");
+        if htNeedsResize(ht) {
+            dictResize(ht);
+        }
+        let emptied = dictSize(ht) == 0;
+        reply_popped(server, c, key, ele.as_slice());
+        emptied
+    } else {
+        let limits = SetLimits::of(server);
+        let mut set = server.db[db].dict.set_mut(o);
+        let ele = setTypeRandomElement(set.as_ref(), &mut random).with_bytes(<[u8]>::to_vec);
+        setTypeRemove(&mut set, &ele, limits);
+        let emptied = setTypeSize(set.as_ref()) == 0;
+        drop(set);
+        reply_popped(server, c, key, &ele);
+        emptied
+    };
 
     if emptied {
         dbDelete(server, db, key);
@@ -767,6 +777,15 @@ pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
     signalModifiedKey(server, Some(c), db, key);
     server.dirty += 1;
+}
+
+/// Tells of a member that SPOP has removed.
+fn reply_popped(server: &mut Server, c: ClientId, key: &[u8], ele: &[u8]) {
+    let db = server[c].db;
+    notifyKeyspaceEvent(server, NOTIFY_SET, "spop", key, db);
+    // To the replicas it is a SREM.
+    rewriteClientCommandVector(server, c, &[b"SREM", key, ele]);
+    addReplyBulkCBuffer(server, c, ele);
 }
 
 /// The steps of rehashing for each random draw.

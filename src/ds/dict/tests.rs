@@ -213,6 +213,38 @@ fn random_is_fair() {
     assert!(some.iter().all(|p| *p <= n));
 }
 
+/// Entries are taken out one by one, each once, while the table grows, shrinks and is rehashed.
+#[test]
+fn random_entries_are_taken_out() {
+    let mut r = Rng::seeded(9);
+    let mut d: Dict<SdsEntry> = Dict::with_seed(HashSeed::new([3; 16]));
+    let mut left = HashSet::new();
+    for round in 0..4u32 {
+        for n in 0..700 {
+            let key = (round << 16 | n).to_be_bytes();
+            assert!(dictAdd(&mut d, SdsEntry::new(&key)).is_ok());
+            left.insert(key.to_vec());
+            if n % 3 == 0 {
+                let taken = dict_unlink_fair_random(&mut d, || r.next()).unwrap();
+                assert!(left.remove(taken.as_slice()));
+            }
+        }
+        while left.len() > round as usize {
+            let taken = dict_unlink_fair_random(&mut d, || r.next()).unwrap();
+            assert!(left.remove(taken.as_slice()) && dictFind(&d, taken.as_slice()).is_none());
+            if htNeedsResize(&d) {
+                dictResize(&mut d);
+            }
+            if left.len() % 50 == 0 {
+                check(&d.raw);
+            }
+        }
+        assert!(left.iter().all(|key| dictFind(&d, key).is_some()) && dictSize(&d) == left.len());
+    }
+    d = Dict::default();
+    assert!(dict_unlink_fair_random(&mut d, || r.next()).is_none());
+}
+
 #[test]
 fn policy() {
     let fill = |d: &mut RawDict, n: u64| (0..n).for_each(|x| insert(d, x));

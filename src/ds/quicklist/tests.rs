@@ -135,6 +135,24 @@ fn check(ql: &Quicklist, model: &[Vec<u8>]) {
         }
         assert_eq!(got, model);
     }
+
+    // Many at a time, with one that is refused first after every third.
+    let mut reader = quicklist_read(ql, AL_START_HEAD, 0);
+    let mut got = vec![];
+    while got.len() < model.len() {
+        let taken = reader.read_short_while(2, |s| {
+            got.push(s.to_vec());
+            true
+        });
+        assert!(taken <= 2 && reader.read_while(1, |_| false) == 0);
+        assert!(reader.read_short_while(1, |_| false) == 0);
+        reader.read_while(1, |value| {
+            got.push(text(value));
+            true
+        });
+    }
+    assert_eq!(got, model);
+    assert!(reader.read_while(1, |_| true) == 0 && reader.read().is_none());
 }
 
 /// The position in a model that index `idx` stands for.

@@ -152,6 +152,42 @@ fn against_a_vec() {
     }
 }
 
+/// What is done at the ends leaves the bytes that it would leave if it were done as anywhere.
+#[test]
+fn ends_are_as_any_place() {
+    let mut r = Rng::new();
+    for _ in 0..100 {
+        let (mut ends, mut anywhere) = (ziplistNew(), ziplistNew());
+        let most = [20, 70, 300][r.below(3)];
+        for step in 0..300 {
+            let head = r.below(2) == 0;
+            if r.below(10) < [8, 2, 5][step / 100] {
+                let (p, place) = match head {
+                    true => (ZIPLIST_HEADER_SIZE, ZIPLIST_HEAD),
+                    false => (anywhere.len() - ZIPLIST_END_SIZE, ZIPLIST_TAIL),
+                };
+                let value = match r.below(3) {
+                    0 => (r.next() as i64 >> r.below(64)).to_string().into_bytes(),
+                    _ => vec![b'a' + r.below(26) as u8; r.below(most)],
+                };
+                ziplistPush(&mut ends, &value, place);
+                __ziplistInsert(&mut anywhere, p, &value);
+            } else {
+                let p = ziplistIndex(&anywhere, if head { 0 } else { -1 });
+                let popped = match head {
+                    true => ziplist_pop_head(&mut ends, text),
+                    false => ziplist_pop_tail(&mut ends, text),
+                };
+                assert_eq!(popped, p.map(|p| text(ziplistGet(&anywhere, p).unwrap())));
+                if let Some(p) = p {
+                    __ziplistDelete(&mut anywhere, p, 1);
+                }
+            }
+            assert_eq!(ends[..], anywhere[..]);
+        }
+    }
+}
+
 #[test]
 fn merge_joins_in_order() {
     let mut rng = Rng::new();
