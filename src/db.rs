@@ -123,10 +123,11 @@ pub fn for_each_key(
         let keys = || (first..argv.len()).step_by(step).take(KEYS_AT_ONCE);
         for (guess, j) in guesses.iter_mut().zip(keys()) {
             *guess = KeyGuess::new(hash_key(server, db, &argv[j]));
-            server.db[db].dict.prefetch_bucket(guess.hash());
         }
         let found = &mut guesses[..keys().len()];
         let dict = &server.db[db].dict;
+        // Apart from the hashing: see `ASK_AT_ONCE` in lookahead.rs.
+        found.iter().for_each(|guess| dict.prefetch_bucket(guess.hash()));
         found.iter_mut().for_each(|guess| dict.prefetch_entry(guess));
         if wanted == Wanted::Value {
             found.iter().filter_map(|guess| dict.guessed(guess)).for_each(|e| e.prefetch_value());

@@ -7,7 +7,8 @@
 //! entries, then all values. That is most of what makes a pipeline fast here.
 //!
 //! Read first: [`Lookahead`], which `processInputBuffer` asks for the next command; then
-//! [`prefetch_ready_clients`], which does the same across clients that send one command at a time.
+//! [`read_ready_clients`] and [`look_ahead_of_clients`], which do the same across clients that send
+//! few commands at a time.
 //!
 //! # Why nothing is decided by it
 //!
@@ -29,8 +30,9 @@ use std::mem::{replace, swap, take};
 
 use crate::args::{ArgRange, Args, CommandPrefetch, MemberHash};
 use crate::connection::*;
-use crate::ds::dict::dict_seed;
-use crate::ds::siphash::siphash;
+use crate::ds::dict::{RawDict, dict_seed};
+use crate::ds::quicklist::Quicklist;
+use crate::ds::siphash::{HashSeed, siphash};
 use crate::keyspace::{AggregateRef, Entry, KeyGuess, Keyspace, ValueRef};
 use crate::networking::*;
 use crate::server::CommandTable;
@@ -38,13 +40,22 @@ use crate::server_h::*;
 use crate::sys::mem::prefetch_bytes;
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
-use crate::types::t_zset::ZsetRef;
+use crate::types::t_zset::{ZsetRef, zset};
 use crate::util::{eq_ignore_case, short_eq};
 
 /// The number of commands of a client that are parsed before the first of them runs: enough for
 /// memory to come meanwhile, few enough for all of it to be in the cache still. A pipeline of 100
 /// is four times as many.
 const PARSE_AHEAD: usize = 25;
+/// The number of commands whose buckets are asked for at once. Before a prefetch is done, it is known
+/// which page of memory its line is in, and to find that out takes longer than to parse a command. A
+/// core does it for several lines at a time, if it comes to their prefetches one after the other,
+/// with no command to parse between them.
+const ASK_AT_ONCE: usize = 8;
+/// The number of commands after which no other client's are looked at together with them, and the
+/// most that there may be.
+const COMMANDS_AT_ONCE: usize = 16;
+const MOST_AT_ONCE: usize = COMMANDS_AT_ONCE - 1 + PARSE_AHEAD;
 /// The number of clients that are read before the first has its turn.
 pub(crate) const READ_AHEAD: usize = 16;
 /// The number of arguments for which the parser keeps room between calls.
@@ -66,10 +77,29 @@ pub(crate) struct InputScratch {
     /// Empty look-aheads.
     #[allow(clippy::vec_box)] // In its box one goes to a client and comes back.
     lookaheads: Vec<Box<Lookahead>>,
-    /// The clients that are being read ahead, their dbs, and what was found.
+    /// The clients that were read ahead of their turn, and how many of them have been looked at.
+    waiting: Vec<ClientId>,
+    looked_at: usize,
+    /// The clients whose commands are being looked at together, their dbs, and what was found.
     ahead: Vec<(ClientId, usize, Box<Lookahead>)>,
     /// The command that was looked up last.
     last_command: NamedCommand,
+}
+
+impl InputScratch {
+    /// Tells whether other clients were read ahead of their turn, and are not looked at yet.
+    #[inline(always)]
+    pub(crate) fn others_wait(&self) -> bool {
+        self.looked_at < self.waiting.len()
+    }
+
+    /// Returns the next of them.
+    #[inline(always)]
+    fn next_waiting(&mut self) -> Option<ClientId> {
+        let next = *self.waiting.get(self.looked_at)?;
+        self.looked_at += 1;
+        Some(next)
+    }
 }
 
 /// A command that was looked up by its name. Names are given at startup, so what was found stays
@@ -176,6 +206,8 @@ pub(crate) struct Lookahead {
     /// The commands of which the next ones to be executed are `batch[next..]`.
     batch: Vec<ParsedCommand>,
     next: usize,
+    /// How many of them have had the buckets of their keys prefetched.
+    asked: usize,
     /// The ranges of the arguments in the query buffer, those of one command behind those of
     /// another: the first `used` are in use.
     args: Vec<ArgRange>,
@@ -226,7 +258,7 @@ impl Lookahead {
     #[inline(always)]
     fn forget(&mut self) {
         self.batch.clear();
-        (self.next, self.used) = (0, 0);
+        (self.next, self.used, self.asked) = (0, 0, 0);
         self.have_members = false;
     }
 
@@ -273,19 +305,21 @@ impl Lookahead {
         let dict = &server.db[client.db].dict;
         let last = &mut server.input_scratch.last_command;
         self.find_commands(&server.commands, dict, last, qb, pos);
+        self.prefetch_buckets(dict);
         if self.batch.len() > 1 {
             self.prefetch_entries(dict);
             self.prefetch_values(dict);
             if self.have_members {
-                prefetch_members(&server.commands, dict, qb, &self.args, &mut self.batch);
+                prefetch_members(&server.commands, std::iter::once((dict, qb, &mut *self)));
             }
         }
         !self.batch.is_empty()
     }
 
     /// Finds up to `PARSE_AHEAD` commands from `pos` on, and does for each what `find_command_at`
-    /// says. `last` is the command looked up last, before and after.
-    #[inline(never)]
+    /// says. The buckets of their keys are prefetched, but for the last few. `last` is the command
+    /// looked up last, before and after.
+    #[inline(always)]
     fn find_commands(
         &mut self,
         commands: &CommandTable,
@@ -295,14 +329,17 @@ impl Lookahead {
         mut pos: usize,
     ) {
         let mut last = LastLookup { command: last, key: b"", hash: 0 };
-        while self.batch.len() < PARSE_AHEAD {
+        while self.batch.len() < PARSE_AHEAD && pos < qb.len() {
             let Some(end) = self.find_command_at(commands, dict, &mut last, qb, pos) else { break };
             pos = end;
+            if self.batch.len() == self.asked + ASK_AT_ONCE {
+                self.prefetch_buckets(dict);
+            }
         }
     }
 
-    /// Finds the command at `pos`, looks it up, hashes its key, and prefetches the key's bucket.
-    /// Returns where the command ends. `None`: there is no plain and whole one.
+    /// Finds the command at `pos`, looks it up, and hashes its key. Returns where the command ends.
+    /// `None`: there is no plain and whole one.
     #[inline(always)]
     fn find_command_at<'a>(
         &mut self,
@@ -324,7 +361,7 @@ impl Lookahead {
         if !is_last {
             last.command.become_command(commands, qb, args);
         }
-        let known = prefetch_command(dict, qb, args, last);
+        let known = hash_key_of_command(dict, qb, args, last);
         self.have_members |= last.command.has_members;
         self.batch.push(ParsedCommand { end, first, argc, argv_len_sum, known });
         Some(end)
@@ -334,42 +371,72 @@ impl Lookahead {
     // over all commands before the next stage begins. Commands about the same key follow each
     // other, and share what was found for the first.
 
+    /// Prefetches the buckets of the commands' keys, as far as that was not done.
+    #[inline(always)]
+    fn prefetch_buckets(&mut self, dict: &Keyspace) {
+        // The hash of a key that is not known.
+        let mut last = KeyGuess::default().hash();
+        for x in &self.batch[replace(&mut self.asked, self.batch.len())..] {
+            let hash = x.known.key.hash();
+            if hash != last {
+                last = hash;
+                dict.prefetch_bucket(hash);
+            }
+        }
+    }
+
     /// Prefetches the entries of the commands' keys.
-    #[inline(never)]
+    #[inline(always)]
     fn prefetch_entries(&mut self, dict: &Keyspace) {
+        match &mut self.batch[..] {
+            [x] if x.known.key_arg != 0 => dict.prefetch_entry(&mut x.known.key),
+            [] | [_] => {}
+            _ => self.prefetch_some_entries(dict),
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_some_entries(&mut self, dict: &Keyspace) {
         let mut last = KeyGuess::default();
         for x in &mut self.batch {
-            if x.known.key.hash() != last.hash() {
-                x.prefetch_entry(dict);
-                last = x.known.key;
-            } else {
-                x.known.key = last;
-            }
-        }
-    }
-
-    /// Prefetches the values of the commands' keys.
-    #[inline(never)]
-    fn prefetch_values(&self, dict: &Keyspace) {
-        let mut last = None;
-        for x in &self.batch {
-            let entry = dict.guessed(&x.known.key);
-            if entry != last {
-                last = entry;
-                if let Some(entry) = entry {
-                    entry.prefetch_value();
+            let hash = x.known.key.hash();
+            if hash != last.hash() {
+                last = KeyGuess::new(hash);
+                if x.known.key_arg != 0 {
+                    dict.prefetch_entry(&mut last);
                 }
             }
+            x.known.key = last;
         }
     }
-}
 
-impl ParsedCommand {
-    /// Prefetches the entry of the command's key.
+    /// Prefetches the values of the commands' keys, or entries that are further down a chain.
     #[inline(always)]
-    fn prefetch_entry(&mut self, dict: &Keyspace) {
-        if self.known.key_arg != 0 {
-            dict.prefetch_entry(&mut self.known.key);
+    fn prefetch_values(&mut self, dict: &Keyspace) {
+        match &mut self.batch[..] {
+            [x] => match dict.guessed(&x.known.key) {
+                Some(entry) => entry.prefetch_value(),
+                None if x.known.key_arg != 0 => dict.prefetch_chained_entry(&mut x.known.key),
+                None => {}
+            },
+            [] => {}
+            _ => self.prefetch_some_values(dict),
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_some_values(&mut self, dict: &Keyspace) {
+        let mut last = None;
+        for CommandPrefetch { key, key_arg, .. } in self.batch.iter_mut().map(|x| &mut x.known) {
+            match dict.guessed(key) {
+                entry @ Some(_) if entry == last => {}
+                Some(entry) => {
+                    entry.prefetch_value();
+                    last = Some(entry);
+                }
+                None if *key_arg != 0 => dict.prefetch_chained_entry(key),
+                None => {}
+            }
         }
     }
 }
@@ -557,10 +624,10 @@ struct LastLookup<'a> {
     hash: u64,
 }
 
-/// Hashes the first key of the command that was looked up last (its first argument, if that is one,
-/// or the first key of a script), and prefetches the key's bucket.
+/// Hashes the first key of the command that was looked up last: its first argument, if that is one,
+/// or the first key of a script.
 #[inline(always)]
-fn prefetch_command<'a>(
+fn hash_key_of_command<'a>(
     dict: &Keyspace,
     qb: &'a [u8],
     args: &[ArgRange],
@@ -582,7 +649,6 @@ fn prefetch_command<'a>(
     if key.is_empty() || key.last_chunk::<8>() != last.key.last_chunk() || !short_eq(last.key, key)
     {
         (last.key, last.hash) = (key, dict.hash(key));
-        dict.prefetch_bucket(last.hash);
     }
     CommandPrefetch { cmd, key_arg, key: KeyGuess::new(last.hash), member: None }
 }
@@ -615,52 +681,80 @@ fn find_command(commands: &CommandTable, name: &[u8]) -> NamedCommand {
     found
 }
 
-/// Prefetches the memory that the commands will touch within lists, sets, hashes and sorted sets.
-/// Large ones but for lists are tables themselves: the bucket of the member each command names,
-/// then the member. For lists it is the ends, and for small values all that a search passes.
+/// Prefetches the memory that commands will touch within lists, sets, hashes and sorted sets. Large
+/// ones but for lists are tables themselves: the bucket of the member each command names, then the
+/// member. For lists it is the ends, and for small values all that a search passes.
+///
+/// `of_clients` has the db, the query buffer and the commands of each of the clients.
 #[inline(never)]
-fn prefetch_members(
+fn prefetch_members<'a>(
     commands: &CommandTable,
-    dict: &Keyspace,
-    qb: &[u8],
-    ranges: &[ArgRange],
-    batch: &mut [ParsedCommand],
+    of_clients: impl Iterator<Item = (&'a Keyspace, &'a [u8], &'a mut Lookahead)>,
 ) {
-    let mut members = [None; PARSE_AHEAD];
-    // Commands of a batch are often about one value.
-    let (mut last_entry, mut value) = (None, None);
-    for (member, x) in members.iter_mut().zip(batch.iter_mut()) {
-        let args = &ranges[x.first..][..x.argc];
-        let entry = dict.guessed(&x.known.key);
-        if entry != last_entry {
-            last_entry = entry;
-            value = entry.and_then(|entry| aggregate_of(commands, entry, qb, args, x.known.cmd));
-            match value {
-                Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
-                Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
-                Some(AggregateRef::List(ql)) => {
-                    ql.prefetch();
-                    *member = value.map(|value| (value, 0));
-                    // The next command about it has nothing to add.
-                    value = None;
+    let mut within = [Within::Nothing; MOST_AT_ONCE];
+    let mut places = within.iter_mut();
+    for (dict, qb, lookahead) in of_clients {
+        if !lookahead.have_members {
+            continue;
+        }
+        // Commands of a batch are often about one value.
+        let (mut last_entry, mut value) = (None, None);
+        for (x, place) in lookahead.batch.iter_mut().zip(&mut places) {
+            let args = &lookahead.args[x.first..][..x.argc];
+            let entry = dict.guessed(&x.known.key);
+            if entry != last_entry {
+                last_entry = entry;
+                value =
+                    entry.and_then(|entry| aggregate_of(commands, entry, qb, args, x.known.cmd));
+                match value {
+                    Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
+                    Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
+                    Some(AggregateRef::List(ql)) => {
+                        ql.prefetch();
+                        *place = Within::Ends(ql);
+                        // The next command about it has nothing to add.
+                        value = None;
+                    }
+                    _ => {}
                 }
-                _ => {}
+            }
+            if let Some(value) = value
+                && let Some((member, wants)) = hash_member(value, qb, args)
+            {
+                x.known.member = Some(member);
+                *place = wants;
             }
         }
-        if let Some(value) = value {
-            x.known.member = prefetch_member_bucket(value, qb, args);
-            *member = x.known.member.map(|member| (value, member.hash));
+    }
+    let unused = places.len();
+    let within = &within[..MOST_AT_ONCE - unused];
+    for x in within {
+        match *x {
+            Within::Member(table, hash) => table.prefetch_bucket(hash),
+            Within::Node(zs, hash) => zs.dict.prefetch_bucket(hash),
+            Within::Ends(_) | Within::Nothing => {}
         }
     }
-    for (value, hash) in members.into_iter().flatten() {
-        match value {
-            AggregateRef::Set(SetRef::Ht(ht)) => ht.raw().prefetch_payload(hash),
-            AggregateRef::Hash(HashRef::Ht(ht)) => ht.raw().prefetch_payload(hash),
-            AggregateRef::Zset(ZsetRef::Skiplist(zs)) => zs.prefetch_node(hash),
-            AggregateRef::List(ql) => ql.prefetch_ends(),
-            _ => {}
+    for x in within {
+        match *x {
+            Within::Member(table, hash) => table.prefetch_payload(hash),
+            Within::Node(zs, hash) => zs.prefetch_node(hash),
+            Within::Ends(ql) => ql.prefetch_ends(),
+            Within::Nothing => {}
         }
     }
+}
+
+/// What a command will want within a value.
+#[derive(Copy, Clone)]
+enum Within<'a> {
+    Nothing,
+    /// The member of a set, or the field of a hash, with this hash.
+    Member(&'a RawDict, u64),
+    /// The member of a sorted set with this hash.
+    Node(&'a zset, u64),
+    /// The ends of a list.
+    Ends(&'a Quicklist),
 }
 
 /// Returns the value that a command is about, if it is a command on values with members and
@@ -683,34 +777,50 @@ fn aggregate_of<'a>(
         _ => None,
     }
 }
-/// Prefetches the bucket of the member that a command names, and returns the member's hash. `None`:
-/// the value is no table, or no member is named.
-fn prefetch_member_bucket(
-    value: AggregateRef<'_>,
+
+/// Returns the hash of the member that a command names, and what the command will want. `None`: the
+/// value is no table, or no member is named.
+#[inline(always)]
+fn hash_member<'a>(
+    value: AggregateRef<'a>,
     qb: &[u8],
     args: &[ArgRange],
-) -> Option<MemberHash> {
+) -> Option<(MemberHash, Within<'a>)> {
     let (first, last) = (2, args.len() - 1);
     if last < first {
         return None;
     }
-    let (table, seed, arg) = match value {
-        AggregateRef::Set(SetRef::Ht(ht)) => (ht.raw(), dict_seed(ht), first),
-        AggregateRef::Hash(HashRef::Ht(ht)) => (ht.raw(), dict_seed(ht), first),
-        // Its score stands before the member.
-        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => (&zs.dict, &zs.seed, last),
-        _ => return None,
+    let hash_at = |arg: usize, seed: &HashSeed| MemberHash {
+        arg,
+        seed: *seed,
+        hash: siphash(&qb[args[arg].start..][..args[arg].len], seed),
     };
-    let hash = siphash(&qb[args[arg].start..][..args[arg].len], seed);
-    table.prefetch_bucket(hash);
-    Some(MemberHash { arg, seed: *seed, hash })
+    match value {
+        AggregateRef::Set(SetRef::Ht(ht)) => {
+            let member = hash_at(first, dict_seed(ht));
+            Some((member, Within::Member(ht.raw(), member.hash)))
+        }
+        AggregateRef::Hash(HashRef::Ht(ht)) => {
+            let field = hash_at(first, dict_seed(ht));
+            Some((field, Within::Member(ht.raw(), field.hash)))
+        }
+        // Its score stands before the member.
+        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
+            let member = hash_at(last, &zs.seed);
+            Some((member, Within::Node(zs, member.hash)))
+        }
+        _ => None,
+    }
 }
 
-/// Reads other clients that have their turn after this one's, finds the first command of each, and
-/// prefetches the memory that it will want, and that of client `c`. Their turn comes as it would
-/// have, and finds the bytes in the buffer.
+/// Reads other clients that have their turn after this one's, so that their commands can be looked at
+/// together (`look_ahead_of_clients`). Their turn comes as it would have, and finds the bytes in the
+/// buffer.
 #[inline(never)]
-pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
+pub(crate) fn read_ready_clients(server: &mut Server) {
+    // Those of the last time have had their turn.
+    server.input_scratch.waiting.clear();
+    server.input_scratch.looked_at = 0;
     let mut nread = 0;
     let mut at = 0;
     while nread < READ_AHEAD - 1 {
@@ -718,29 +828,26 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             break;
         };
         let conn = ConnId::from_u64(word);
-        // Only clients with no request in progress, so that the bytes read begin a command.
         let Some(other) = connected_reader(&server.net, conn, readQueryFromClient) else {
             continue;
         };
         let other = ClientId::from_u64(other);
         let Some(client) = server.clients.get(other) else { continue };
-        if client.flags & (CLIENT_MASTER | CLIENT_SLAVE | CLIENT_STOPS_INPUT) != 0
+        if client.flags & CLIENT_SLAVE != 0
             || client.querybuf.capacity() != 0
-            || client.input.querybuf_lent_len != 0
-            || client.reqtype != 0
+            || !begins_with_a_command(client)
         {
             continue;
         }
-        let (db, limits) = (client.db, ParseLimits::of(server, client));
         let mut querybuf = lend_read_buffer(server);
         match conn_read_append(&mut server.net, conn, &mut querybuf, PROTO_IOBUF_LEN) {
             Ok(n) if n > 0 => {
                 server.stat_total_reads_processed += 1;
                 server.net.el.mark_preread(fd);
-                find_first_command(server, other, (db, limits), &querybuf);
                 let client = &mut server.clients[other];
                 client.querybuf = querybuf;
                 client.input.read_ahead = n;
+                server.input_scratch.waiting.push(other);
                 nread += 1;
             }
             // The end of the stream, or an error: the client's own turn will meet it again, and
@@ -748,55 +855,68 @@ pub(crate) fn prefetch_ready_clients(server: &mut Server, c: ClientId) {
             _ => release_read_buffer(server, querybuf),
         }
     }
-    if nread > 0 {
-        prefetch_first_commands(server, c);
-    }
 }
 
-/// Prefetches the memory that the first commands of the clients that were read ahead will want, and
-/// that of client `c`, whose turn it is.
+/// Tells whether what a client sends now begins a command, which may be found ahead of its turn.
+#[inline(always)]
+fn begins_with_a_command(client: &Client) -> bool {
+    client.flags & (CLIENT_MASTER | CLIENT_STOPS_INPUT) == 0
+        && client.reqtype == 0
+        && client.input.querybuf_lent_len == 0
+}
+
+/// Finds the commands of client `c`, whose turn it is, and of those that were read ahead and come
+/// next, until there are `COMMANDS_AT_ONCE`, and prefetches the memory that they will want.
 #[inline(never)]
-fn prefetch_first_commands(server: &mut Server, c: ClientId) {
-    let client = &server.clients[c];
-    if client.reqtype == 0 && client.flags & CLIENT_MASTER == 0 {
-        let (db, limits) = (client.db, ParseLimits::of(server, client));
-        let querybuf = take(&mut server.clients[c].querybuf);
-        find_first_command(server, c, (db, limits), &querybuf);
-        server.clients[c].querybuf = querybuf;
-    }
+pub(crate) fn look_ahead_of_clients(server: &mut Server, c: ClientId) {
     let mut ahead = take(&mut server.input_scratch.ahead);
-    for (_, db, lookahead) in &mut ahead {
-        if let [x] = &mut lookahead.batch[..] {
-            x.prefetch_entry(&server.db[*db].dict);
-        }
-    }
-    for (client, db, lookahead) in ahead.drain(..) {
-        if let [x] = &lookahead.batch[..]
-            && let Some(entry) = server.db[db].dict.guessed(&x.known.key)
+    let mut found = 0;
+    let mut have_members = false;
+    let mut next = Some(c);
+    while let Some(other) = next {
+        // One that was read ahead may be gone meanwhile, or have had its turn; `c` is among them.
+        let has_turn = other == c && ahead.is_empty();
+        let is_waiting =
+            |client: &Client| client.input.read_ahead != 0 && client.input.lookahead.is_none();
+        if let Some(client) = server.clients.get(other)
+            && (has_turn || is_waiting(client))
+            && begins_with_a_command(client)
         {
-            entry.prefetch_value();
+            let (db, limits) = (client.db, ParseLimits::of(server, client));
+            let (scratch, qb) = (&mut server.input_scratch, &client.querybuf);
+            let mut lookahead = scratch.lookaheads.pop().unwrap_or_default();
+            lookahead.limits = limits;
+            let (dict, last) = (&server.db[db].dict, &mut scratch.last_command);
+            lookahead.find_commands(&server.commands, dict, last, qb, client.input.qb_pos);
+            found += lookahead.batch.len();
+            have_members |= lookahead.have_members;
+            ahead.push((other, db, lookahead));
+            if found >= COMMANDS_AT_ONCE {
+                break;
+            }
         }
+        next = server.input_scratch.next_waiting();
+    }
+    for (_, db, lookahead) in &mut ahead {
+        lookahead.prefetch_buckets(&server.db[*db].dict);
+    }
+    for (_, db, lookahead) in &mut ahead {
+        lookahead.prefetch_entries(&server.db[*db].dict);
+    }
+    for (_, db, lookahead) in &mut ahead {
+        lookahead.prefetch_values(&server.db[*db].dict);
+    }
+    if have_members {
+        let of_clients = ahead.iter_mut().map(|(client, db, lookahead)| {
+            let qb = server.clients[*client].querybuf.as_slice();
+            (&server.db[*db].dict, qb, &mut **lookahead)
+        });
+        prefetch_members(&server.commands, of_clients);
+    }
+    for (client, _, lookahead) in ahead.drain(..) {
         server.clients[client].input.lookahead = Some(lookahead);
     }
     server.input_scratch.ahead = ahead;
-}
-
-/// Finds the first command in `qb`, the client's query buffer, if it is a plain and whole one, and
-/// notes the client among those that are being read ahead. `db` and `limits` are the client's.
-#[inline(never)]
-fn find_first_command(
-    server: &mut Server,
-    c: ClientId,
-    (db, limits): (usize, ParseLimits),
-    qb: &[u8],
-) {
-    let Server { commands, db: dbs, input_scratch, .. } = server;
-    let mut lookahead = input_scratch.lookaheads.pop().unwrap_or_default();
-    lookahead.limits = limits;
-    let command = &mut input_scratch.last_command;
-    let mut last = LastLookup { command, key: b"", hash: 0 };
-    lookahead.find_command_at(commands, &dbs[db].dict, &mut last, qb, 0);
-    input_scratch.ahead.push((c, db, lookahead));
 }
 
 #[cfg(test)]

@@ -979,11 +979,7 @@ fn addReplyLongLongWithPrefix(clients: &mut Clients, c: ClientId, ll: i64, prefi
 
 /// Queues an integer.
 pub fn addReplyLongLong(clients: &mut impl AsMut<Clients>, c: ClientId, ll: i64) {
-    match ll {
-        0 => addReply(clients, c, shared::czero),
-        1 => addReply(clients, c, shared::cone),
-        _ => addReplyLongLongWithPrefix(clients.as_mut(), c, ll, b':'),
-    }
+    addReplyLongLongWithPrefix(clients.as_mut(), c, ll, b':');
 }
 
 fn addReplyAggregateLen(clients: &mut Clients, c: ClientId, length: i64, prefix: u8) {
@@ -2597,8 +2593,12 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     let mut nread = take(&mut client.input.read_ahead);
     if nread == 0 {
         let Some(n) = read_into_querybuf(server, c, conn) else { return };
-        prefetch_ready_clients(server, c);
+        read_ready_clients(server);
         nread = n;
+        client = &mut server.clients[c];
+    }
+    if client.input.lookahead.is_none() && server.input_scratch.others_wait() {
+        look_ahead_of_clients(server, c);
         client = &mut server.clients[c];
     }
 

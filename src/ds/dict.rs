@@ -29,6 +29,7 @@ use crate::sys::alloc::zmalloc_oom;
 use crate::sys::defrag::Defrag;
 use crate::sys::huge::array_is_filled;
 use crate::sys::mem;
+use crate::util::short_eq;
 use std::alloc::{Layout, alloc, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fmt;
 use std::io::Write;
@@ -937,7 +938,8 @@ impl RawDict {
     }
 
     /// Returns the first payload whose tag fits the hash in the first bucket of either table, and
-    /// asks for the next bucket of the chain where there is none.
+    /// asks for what the second one points to, taken as an address. Where there is none it asks for
+    /// the next bucket of the chain.
     #[inline(always)]
     pub fn candidate(&self, hash: u64) -> Option<u64> {
         for t in 0..2 {
@@ -947,9 +949,36 @@ impl RawDict {
                 unsafe {
                     let m = match_tag(word(b), tag_of(hash));
                     if m != 0 {
+                        let others = m & (m - 1);
+                        if others != 0 {
+                            mem::prefetch(load(slot(b, others.trailing_zeros() as usize)) as usize);
+                        }
                         return Some(load(slot(b, m.trailing_zeros() as usize)));
                     }
                     mem::prefetch(next_in_chain(b).addr());
+                }
+            }
+        }
+        None
+    }
+
+    /// Returns the first payload whose tag fits the hash in the second bucket of a chain, for which
+    /// [`candidate`](Self::candidate) has asked.
+    #[inline]
+    pub fn chained_candidate(&self, hash: u64) -> Option<u64> {
+        for t in 0..2 {
+            let b = self.head(t, hash);
+            if !b.is_null() {
+                // SAFETY: a head is a live bucket, and so is the next one of a chain; matched slots
+                // are in use.
+                unsafe {
+                    let b = next_in_chain(b);
+                    if !b.is_null() {
+                        let m = match_tag(word(b), tag_of(hash));
+                        if m != 0 {
+                            return Some(load(slot(b, m.trailing_zeros() as usize)));
+                        }
+                    }
                 }
             }
         }
@@ -1592,7 +1621,7 @@ impl<E: DictEntry> Dict<E> {
     #[inline(always)]
     fn slot_of(&self, key: &[u8], hash: u64) -> Option<NonNull<*mut u8>> {
         // SAFETY: RawDict calls with used slots of our table.
-        self.raw.find_slot(hash, |s| unsafe { Self::at(s) }.key() == key)
+        self.raw.find_slot(hash, |s| short_eq(unsafe { Self::at(s) }.key(), key))
     }
 
     /// Returns all entries.
@@ -1797,7 +1826,7 @@ pub fn dictUnlink<E: DictEntry>(d: &mut Dict<E>, key: &[u8]) -> Option<E> {
     unsafe {
         let p = d.raw.remove_pointer(
             hash,
-            |s| Dict::<E>::at(s).key() == key,
+            |s| short_eq(Dict::<E>::at(s).key(), key),
             Dict::<E>::rehash(d.seed),
         )?;
         Some(from_slot(p))
@@ -2175,7 +2204,8 @@ impl PairEntry {
                 }
                 return;
             }
-        } else if value.len() <= PAIR_INLINE_MAX && mem::size_class(at + value.len()) == self.size()
+        } else if value.len() == self.inline_len()
+            || (value.len() <= PAIR_INLINE_MAX && mem::size_class(at + value.len()) == self.size())
         {
             // SAFETY: the block has room for it, and nothing borrowed can lie in a block that we
             // hold exclusively.
@@ -2205,9 +2235,17 @@ impl PairEntry {
 
     /// Returns the bytes of the entry's own block.
     fn size(&self) -> usize {
+        mem::size_class(self.value_at() + self.inline_len())
+    }
+
+    /// Returns the bytes behind the field: those of the value, or of its place.
+    #[inline(always)]
+    fn inline_len(&self) -> usize {
         // SAFETY: the first byte is always there.
-        let n = unsafe { *self.0.as_ptr() };
-        mem::size_class(self.value_at() + if n == PAIR_OUTSIDE { 16 } else { n as usize })
+        match unsafe { *self.0.as_ptr() } {
+            PAIR_OUTSIDE => 16,
+            n => usize::from(n),
+        }
     }
 }
 

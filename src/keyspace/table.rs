@@ -199,6 +199,19 @@ impl Keyspace {
     #[inline(always)]
     pub fn prefetch_entry(&self, guess: &mut KeyGuess) {
         let Some(payload) = self.dict.candidate(guess.hash) else { return };
+        self.prefetch_guess(guess, payload);
+    }
+
+    /// Does what [`prefetch_entry`](Self::prefetch_entry) does, for a key of which it has noted
+    /// none: its entry may be in the second bucket of a chain, which has come meanwhile.
+    #[inline]
+    pub fn prefetch_chained_entry(&self, guess: &mut KeyGuess) {
+        let Some(payload) = self.dict.chained_candidate(guess.hash) else { return };
+        self.prefetch_guess(guess, payload);
+    }
+
+    #[inline(always)]
+    fn prefetch_guess(&self, guess: &mut KeyGuess, payload: u64) {
         prefetch(payload as usize);
         prefetch(payload as usize + 32);
         (guess.payload, guess.epoch) = (payload, self.epoch);

@@ -535,6 +535,31 @@ fn samples_are_keys() {
     }
 }
 
+/// An entry in the second bucket of a chain is guessed when that bucket has come.
+#[test]
+fn chained_entries_are_guessed() {
+    let mut ks = Keyspace::new(HashSeed::new(*b"sixteen bytes...")); // No two tags are equal.
+    ks.set_expand_allowed(false);
+    let keys: Vec<[u8; 1]> = (0..12).map(|n| [n]).collect();
+    for key in &keys {
+        ks.add(key, Value::Int(0));
+    }
+    let mut in_second_bucket = 0;
+    for key in &keys {
+        let mut guess = KeyGuess::new(ks.hash(key));
+        ks.prefetch_entry(&mut guess);
+        if ks.guessed(&guess).is_none() {
+            ks.prefetch_chained_entry(&mut guess);
+            in_second_bucket += 1;
+        }
+        assert!(ks.guessed(&guess).is_some_and(|entry| entry.key() == key), "{key:?}");
+    }
+    assert_eq!(in_second_bucket, 12 - 6);
+    let mut guess = KeyGuess::new(ks.hash(b"none"));
+    ks.prefetch_chained_entry(&mut guess);
+    assert!(ks.guessed(&guess).is_none());
+}
+
 /// A guess saves the search where it is right, and never finds what a search would not.
 #[test]
 fn guesses_find_what_a_search_finds() {

@@ -36,11 +36,11 @@ fn members_are_looked_for_ahead_in_tables_only() {
         let (commands, dict) = (&server.commands, &server.db[0].dict);
         command.become_command(commands, &qb, &ranges);
         let mut last = LastLookup { command: &mut command, key: b"", hash: 0 };
-        let mut found = prefetch_command(dict, &qb, &ranges, &mut last);
+        let mut found = hash_key_of_command(dict, &qb, &ranges, &mut last);
         dict.prefetch_entry(&mut found.key);
         let entry = dict.guessed(&found.key)?;
         let value = aggregate_of(commands, entry, &qb, &ranges, found.cmd)?;
-        let hash = prefetch_member_bucket(value, &qb, &ranges)?.hash;
+        let hash = hash_member(value, &qb, &ranges)?.0.hash;
         let mut candidates = 0;
         let count = |_| candidates += 1;
         match value {
@@ -109,12 +109,53 @@ fn names_near_the_end_of_the_buffer() {
     for (name, key) in names.into_iter().flat_map(|name| [(name, ""), (name, "$0\r\n\r\n")]) {
         let argc = if key.is_empty() { 1 } else { 2 };
         let qb = format!("*{argc}\r\n${}\r\n{name}\r\n{key}", name.len());
-        let limits = ParseLimits::of(server, &server[c]);
-        find_first_command(server, c, (0, limits), qb.as_bytes());
-        let (_, _, lookahead) = server.input_scratch.ahead.pop().unwrap();
+        server[c].querybuf = qb.into_bytes();
+        look_ahead_of_clients(server, c);
+        let lookahead = server[c].input.lookahead.take().unwrap();
         let [found] = &lookahead.batch[..] else { panic!("{name} is a whole command") };
         assert_eq!(found.known.cmd, server.commands.lookup(name.as_bytes()), "{name}");
     }
+}
+
+/// Clients that were read ahead are looked at together with the one that has its turn, until there are
+/// enough commands; but not one that is gone, has had its turn, or is in the middle of something.
+#[test]
+fn clients_are_looked_at_together() {
+    let mut f = Fixture::new();
+    let (server, c) = (&mut f.server, f.c);
+    crate::server::populateCommandTable(&mut server.commands);
+    for key in ["a", "b"] {
+        let mut set = Set::Ht(Box::default());
+        setTypeAdd(&mut set, b"m", SetLimits::of(server));
+        dbAdd(server, 0, key.as_bytes(), set);
+    }
+    let command = b"*3\r\n$4\r\nsadd\r\n$1\r\na\r\n$1\r\nm\r\n";
+    let mut clients = vec![c];
+    server.input_scratch.waiting.push(c);
+    for commands in [1, 3, 2, 2, 2, 20, 1] {
+        let other = createClient(server, None);
+        server[other].querybuf = command.repeat(commands);
+        server[other].input.read_ahead = command.len() * commands;
+        server.input_scratch.waiting.push(other);
+        clients.push(other);
+    }
+    server[c].querybuf = command.repeat(9);
+    freeClient(server, clients[1]);
+    server[clients[3]].input.read_ahead = 0;
+    server[clients[4]].reqtype = PROTO_REQ_MULTIBULK;
+    look_ahead_of_clients(server, c);
+    for (i, found) in
+        [(0, Some(9)), (2, Some(3)), (3, None), (4, None), (5, Some(2)), (6, Some(20))]
+    {
+        let client = &server[clients[i]];
+        let batch = client.input.lookahead.as_ref().map(|x| &x.batch);
+        assert_eq!(batch.map(Vec::len), found, "client {i}");
+        assert!(batch.is_none_or(|x| x.iter().all(|x| x.known.member.is_some())), "client {i}");
+        assert_eq!(client.querybuf.len() % command.len(), 0);
+        assert!(!client.querybuf.is_empty());
+    }
+    assert!(server[clients[7]].input.lookahead.is_none());
+    assert!(server.input_scratch.others_wait());
 }
 
 /// A command that begins as the last one did is taken for the same, and one that differs in any

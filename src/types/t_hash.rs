@@ -351,7 +351,7 @@ impl<'a> Iterator for hashTypeIterator<'a> {
 
 /// Looks up a hash to change it, and makes an empty one if the key is not there. `None`: the key is
 /// of another type, and the reply was that.
-#[inline]
+#[inline(always)]
 fn hashTypeLookupWriteOrCreate(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
     let db = server[c].db;
     match lookupKeyWrite(server, db, key) {
