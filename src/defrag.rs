@@ -296,6 +296,12 @@ fn defragStream(ks: &mut Keyspace, k: KeyRef, max: u64, moves: &mut Defrag) -> b
     later
 }
 
+/// Moves a value that is nothing but bytes. `false`: none is too large to be moved at once.
+fn defrag_packed(value: &mut impl Packed, moves: &mut Defrag) -> bool {
+    value.defrag(moves);
+    false
+}
+
 /// Moves a key and its value, as far as that is worth it. A value of more than `max` elements is
 /// put off: see [`defragLater`].
 fn defragKey(db: &mut RedisDb, k: KeyRef, max: u64, moves: &mut Defrag) {
@@ -306,30 +312,18 @@ fn defragKey(db: &mut RedisDb, k: KeyRef, max: u64, moves: &mut Defrag) {
         OBJ_LIST => defragQuicklist(ks, k, max, moves),
         OBJ_SET => match ks.outside_mut::<Set>(k).as_deref_mut() {
             Some(Set::Ht(d)) => defragSet(d, max, moves),
-            Some(Set::Intset(is)) => {
-                is.defrag(moves);
-                false
-            }
-            Some(Set::Strings(set)) => {
-                set.defrag(moves);
-                false
-            }
+            Some(Set::Intset(is)) => defrag_packed(is, moves),
+            Some(Set::Strings(set)) => defrag_packed(set, moves),
             None => false,
         },
         OBJ_ZSET => match ks.outside_mut::<Zset>(k).as_deref_mut() {
             Some(Zset::Skiplist(zs)) => defragZsetSkiplist(zs, max, moves),
-            Some(Zset::Ziplist(zl)) => {
-                zl.defrag(moves);
-                false
-            }
+            Some(Zset::Ziplist(zl)) => defrag_packed(zl, moves),
             None => false,
         },
         OBJ_HASH => match ks.outside_mut::<Hash>(k).as_deref_mut() {
             Some(Hash::Ht(d)) => defragHash(d, max, moves),
-            Some(Hash::Ziplist(zl)) => {
-                zl.defrag(moves);
-                false
-            }
+            Some(Hash::Ziplist(zl)) => defrag_packed(zl, moves),
             None => false,
         },
         OBJ_STREAM => defragStream(ks, k, max, moves),
