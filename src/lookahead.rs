@@ -7,8 +7,7 @@
 //! entries, then all values. That is most of what makes a pipeline fast here.
 //!
 //! Read first: [`Lookahead`], which `processInputBuffer` asks for the next command; then
-//! [`read_ready_clients`] and [`look_ahead_of_clients`], which do the same across clients that send
-//! few commands at a time.
+//! [`read_ready_clients`], which does the same across clients that send few commands at a time.
 //!
 //! # Why nothing is decided by it
 //!
@@ -77,7 +76,8 @@ pub(crate) struct InputScratch {
     /// Empty look-aheads.
     #[allow(clippy::vec_box)] // In its box one goes to a client and comes back.
     lookaheads: Vec<Box<Lookahead>>,
-    /// The clients that were read ahead of their turn, and how many of them have been looked at.
+    /// Clients that were read ahead of their turn, but not looked at with the ones before; and how
+    /// many of them have been looked at since.
     waiting: Vec<ClientId>,
     looked_at: usize,
     /// The clients whose commands are being looked at together, their dbs, and what was found.
@@ -813,15 +813,15 @@ fn hash_member<'a>(
     }
 }
 
-/// Reads other clients that have their turn after this one's, so that their commands can be looked at
-/// together (`look_ahead_of_clients`). Their turn comes as it would have, and finds the bytes in the
-/// buffer.
+/// Reads other clients that have their turn after this one's, finds the commands of client `c` and of
+/// those that come next, until there are `COMMANDS_AT_ONCE`, and prefetches the memory that they will
+/// want. Their turn comes as it would have, and finds the bytes in the buffer.
 #[inline(never)]
-pub(crate) fn read_ready_clients(server: &mut Server) {
+pub(crate) fn read_ready_clients(server: &mut Server, c: ClientId) {
     // Those of the last time have had their turn.
     server.input_scratch.waiting.clear();
     server.input_scratch.looked_at = 0;
-    let mut nread = 0;
+    let (mut nread, mut found) = (0, 0);
     let mut at = 0;
     while nread < READ_AHEAD - 1 {
         let Some((fd, word)) = server.net.el.next_fired(&mut at, connSocketEventHandler) else {
@@ -847,13 +847,23 @@ pub(crate) fn read_ready_clients(server: &mut Server) {
                 let client = &mut server.clients[other];
                 client.querybuf = querybuf;
                 client.input.read_ahead = n;
-                server.input_scratch.waiting.push(other);
+                if nread == 0 && begins_with_a_command(&server.clients[c]) {
+                    found = find_commands_of(server, c);
+                }
                 nread += 1;
+                if found < COMMANDS_AT_ONCE {
+                    found += find_commands_of(server, other);
+                } else {
+                    server.input_scratch.waiting.push(other);
+                }
             }
             // The end of the stream, or an error: the client's own turn will meet it again, and
             // handle it.
             _ => release_read_buffer(server, querybuf),
         }
+    }
+    if nread > 0 {
+        prefetch_of_clients(server);
     }
 }
 
@@ -865,46 +875,61 @@ fn begins_with_a_command(client: &Client) -> bool {
         && client.input.querybuf_lent_len == 0
 }
 
-/// Finds the commands of client `c`, whose turn it is, and of those that were read ahead and come
-/// next, until there are `COMMANDS_AT_ONCE`, and prefetches the memory that they will want.
+/// Does what [`read_ready_clients`] does, for client `c`, whose turn it is, and those that were read
+/// ahead, but were too many to be looked at with the ones before.
 #[inline(never)]
 pub(crate) fn look_ahead_of_clients(server: &mut Server, c: ClientId) {
-    let mut ahead = take(&mut server.input_scratch.ahead);
     let mut found = 0;
-    let mut have_members = false;
-    let mut next = Some(c);
-    while let Some(other) = next {
-        // One that was read ahead may be gone meanwhile, or have had its turn; `c` is among them.
-        let has_turn = other == c && ahead.is_empty();
-        let is_waiting =
-            |client: &Client| client.input.read_ahead != 0 && client.input.lookahead.is_none();
-        if let Some(client) = server.clients.get(other)
-            && (has_turn || is_waiting(client))
-            && begins_with_a_command(client)
-        {
-            let (db, limits) = (client.db, ParseLimits::of(server, client));
-            let (scratch, qb) = (&mut server.input_scratch, &client.querybuf);
-            let mut lookahead = scratch.lookaheads.pop().unwrap_or_default();
-            lookahead.limits = limits;
-            let (dict, last) = (&server.db[db].dict, &mut scratch.last_command);
-            lookahead.find_commands(&server.commands, dict, last, qb, client.input.qb_pos);
-            found += lookahead.batch.len();
-            have_members |= lookahead.have_members;
-            ahead.push((other, db, lookahead));
-            if found >= COMMANDS_AT_ONCE {
-                break;
-            }
-        }
-        next = server.input_scratch.next_waiting();
+    if begins_with_a_command(&server.clients[c]) {
+        found = find_commands_of(server, c);
     }
+    while found < COMMANDS_AT_ONCE
+        && let Some(other) = server.input_scratch.next_waiting()
+    {
+        // Meanwhile it may be gone, or have had its turn.
+        let is_waiting = |client: &Client| {
+            client.input.read_ahead != 0
+                && client.input.lookahead.is_none()
+                && begins_with_a_command(client)
+        };
+        if server.clients.get(other).is_some_and(is_waiting) {
+            found += find_commands_of(server, other);
+        }
+    }
+    prefetch_of_clients(server);
+}
+
+/// Finds the first commands in the client's query buffer, notes them among those that are looked at
+/// together, and returns how many they are.
+#[inline(never)]
+fn find_commands_of(server: &mut Server, c: ClientId) -> usize {
+    let client = &server.clients[c];
+    let (db, limits) = (client.db, ParseLimits::of(server, client));
+    let scratch = &mut server.input_scratch;
+    let mut lookahead = scratch.lookaheads.pop().unwrap_or_default();
+    lookahead.limits = limits;
+    let (dict, last) = (&server.db[db].dict, &mut scratch.last_command);
+    lookahead.find_commands(&server.commands, dict, last, &client.querybuf, client.input.qb_pos);
+    let found = lookahead.batch.len();
+    scratch.ahead.push((c, db, lookahead));
+    found
+}
+
+/// Prefetches the memory that the commands will want that `find_commands_of` has noted, and gives
+/// them to their clients.
+#[inline(never)]
+fn prefetch_of_clients(server: &mut Server) {
+    let mut ahead = take(&mut server.input_scratch.ahead);
     for (_, db, lookahead) in &mut ahead {
         lookahead.prefetch_buckets(&server.db[*db].dict);
     }
     for (_, db, lookahead) in &mut ahead {
         lookahead.prefetch_entries(&server.db[*db].dict);
     }
+    let mut have_members = false;
     for (_, db, lookahead) in &mut ahead {
         lookahead.prefetch_values(&server.db[*db].dict);
+        have_members |= lookahead.have_members;
     }
     if have_members {
         let of_clients = ahead.iter_mut().map(|(client, db, lookahead)| {

@@ -73,7 +73,7 @@ use crate::server::{
 use crate::server_h::*;
 use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
-use crate::sys::mem::{append_framed, append_line, append_short};
+use crate::sys::mem::{append_framed, append_line, append_short, append_word};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::trace::trace_client_gone;
 use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
@@ -967,7 +967,11 @@ pub fn addReplyHumanLongDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d
 #[inline]
 fn addReplyLongLongWithPrefix(clients: &mut Clients, c: ClientId, ll: i64, prefix: u8) {
     if let Some((header, len)) = short_header(prefix, ll as u64) {
-        add_reply_raw(clients, c, &header[..len]);
+        // It is written as a word, and so takes the room of one.
+        match ready_reply_buffer(clients.with_pending_write(c), c, header.len()) {
+            Some(queued) => append_word(queued, header, len),
+            None => add_first_reply(clients, c, &header[..len]),
+        }
     } else if let Some((digits, len)) = eight_digits(ll as u64)
         && let Some(queued) = ready_reply_buffer(clients.with_pending_write(c), c, 1 + 8 + 2)
     {
@@ -2593,7 +2597,7 @@ pub fn readQueryFromClient(server: &mut Server, conn: ConnId) {
     let mut nread = take(&mut client.input.read_ahead);
     if nread == 0 {
         let Some(n) = read_into_querybuf(server, c, conn) else { return };
-        read_ready_clients(server);
+        read_ready_clients(server, c);
         nread = n;
         client = &mut server.clients[c];
     }

@@ -316,6 +316,38 @@ fn pipeline_with_select() {
     }
 }
 
+/// Clients that send at the same time, one command or many, whole or in two pieces, get the answers
+/// to their own commands, in order.
+#[test]
+fn pipelines_of_many_clients() {
+    let server = TestServer::start(&[]);
+    let mut clients: Vec<_> = (0..24).map(|_| server.conn()).collect();
+    let mut counts = vec![0; clients.len()];
+    for round in 0..30 {
+        let len = |i: usize| [1, 2, 5, 20, 40][(i * 7 + round) % 5];
+        let batches: Vec<_> = (0..clients.len())
+            .map(|i| batch(&[format!("INCR n{i}").as_str(), "SADD set m", "PING"].repeat(len(i))))
+            .collect();
+        // Every third round, some of each comes first.
+        let cut = |i: usize| if round % 3 == 0 { batches[i].len() * i / 24 } else { 0 };
+        for (i, c) in clients.iter_mut().enumerate() {
+            c.raw(&batches[i][..cut(i)]).unwrap();
+        }
+        for (i, c) in clients.iter_mut().enumerate() {
+            c.raw(&batches[i][cut(i)..]).unwrap();
+        }
+        for (i, c) in clients.iter_mut().enumerate() {
+            for n in 0..len(i) {
+                counts[i] += 1;
+                assert_eq!(next(c), counts[i].to_string(), "client {i}, command {n}");
+                // Who comes first adds the member.
+                assert!(["0", "1"].contains(&next(c).as_str()), "client {i}, command {n}");
+                assert_eq!(next(c), "PONG");
+            }
+        }
+    }
+}
+
 /// Keys that come, change and go within a batch are seen as they are at each command.
 #[test]
 fn pipeline_on_one_key() {

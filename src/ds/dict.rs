@@ -1803,7 +1803,7 @@ pub fn dict_add_or_find_hashed<'a, E: DictEntry>(
         Some(slot) => (slot, false),
         None => {
             let e = make();
-            assert!(e.key() == key, "an entry of another key");
+            assert!(short_eq(e.key(), key), "an entry of another key");
             (d.raw.insert_pointer(hash, into_slot(e), Dict::<E>::rehash(d.seed)), true)
         }
     };

@@ -254,6 +254,18 @@ pub fn append_short(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
+/// Appends the first `len` of eight bytes, at most all of them. The eight are stored as one word.
+#[inline(always)]
+pub fn append_word(out: &mut Vec<u8>, bytes: [u8; 8], len: usize) {
+    out.reserve(8);
+    let old_len = out.len();
+    // SAFETY: there is room for eight bytes, all of which are written.
+    unsafe {
+        out.as_mut_ptr().add(old_len).cast::<[u8; 8]>().write_unaligned(bytes);
+        out.set_len(old_len + len.min(8));
+    }
+}
+
 /// Appends the first `header_len` bytes of `header`, at most all eight, then `body`, then CRLF. The
 /// room is reserved at once, and the header is stored as one word.
 #[inline(always)]
@@ -317,6 +329,8 @@ mod tests {
             let mut out = b"before ".to_vec();
             append_line(&mut out, b':', *b"12345678", len);
             assert_eq!(out, [b"before :", &b"12345678"[..len.min(8)], b"\r\n"].concat());
+            append_word(&mut out, *b"abcdefgh", len);
+            assert!(out.ends_with(&[b"\r\n", &b"abcdefgh"[..len.min(8)]].concat()));
         }
     }
 
