@@ -90,15 +90,6 @@ impl ValueRef<'_> {
 // --- Numbers from values and arguments. `OrReply`: on an error the reply was sent, with `msg` if
 // one is given.
 
-/// Returns a string value as a double (`getDoubleFromObject`).
-pub fn get_double_from_value(o: ValueRef<'_>) -> Option<f64> {
-    match o {
-        ValueRef::Int(n) => Some(n as f64),
-        ValueRef::Str(s) => string2d(s),
-        ValueRef::Aggregate(_) => None,
-    }
-}
-
 /// Returns an argument as a double; not NaN.
 pub fn getDoubleFromObjectOrReply(
     server: &mut Server,

@@ -249,12 +249,6 @@ pub fn execve(program: &[u8], argv: &[Vec<u8>]) -> io::Error {
     run().err().unwrap_or_else(|| io::Error::from(nix::Error::EINVAL))
 }
 
-/// Names this thread, as `top -H` and debuggers show it; 15 bytes are shown.
-pub fn redis_set_thread_title(name: &CStr) {
-    // SAFETY: the name ends with NUL and is copied by the kernel.
-    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr(), 0, 0, 0) };
-}
-
 /// Begins to write to the system's log, under the name `ident`; `facility` is `LOG_LOCAL0`, ...
 pub fn openlog(ident: &[u8], facility: i32) {
     let ident: Vec<u8> = ident.iter().copied().take_while(|&b| b != 0).collect();
