@@ -73,7 +73,7 @@ use crate::server::{
 use crate::server_h::*;
 use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
-use crate::sys::mem::{append_framed, append_line, append_short, append_word};
+use crate::sys::mem::{Spare, append_framed, append_line, append_short, append_word};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::trace::trace_client_gone;
 use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
@@ -846,6 +846,16 @@ fn append_bulk(out: &mut Vec<u8>, p: &[u8]) {
 #[inline]
 pub fn append_reply_bulk(out: &mut Vec<u8>, p: &[u8]) {
     append_bulk(out, p);
+}
+
+/// Appends the first `len` of these bytes as a bulk, as `addReplyBulkCBuffer` would queue it.
+/// `false`: they are a hundred or more, or there may be too little room; and nothing was done.
+#[inline(always)]
+pub fn append_small_bulk(room: &mut Spare, p: &[u8], len: usize) -> bool {
+    match short_header(b'$', len as u64) {
+        Some((header, header_len)) => room.framed(header, header_len, p, len),
+        None => false,
+    }
 }
 
 fn setDeferredAggregateLen(

@@ -528,9 +528,7 @@ impl Quicklist {
 
     /// Returns a node of one value.
     fn node_of(&mut self, value: &[u8]) -> u32 {
-        let mut zl = ziplistNew();
-        ziplistPush(&mut zl, value, ZIPLIST_HEAD);
-        self.quicklistCreateNode(zl, 1)
+        self.quicklistCreateNode(ziplist_of_value(value), 1)
     }
 
     /// Returns the node that holds value number `idx`, and its offset there.
@@ -1364,9 +1362,10 @@ impl QuicklistReader<'_> {
         self.read_from_nodes(n, |zl, at, n| ziplist_read_while(zl, at, n, &mut f))
     }
 
-    /// Does what [`read_while`](Self::read_while) does as long as the values are short strings.
+    /// Does what [`read_while`](Self::read_while) does as long as the values are short strings. `f`
+    /// is given bytes that begin with the value, and its length.
     #[inline(always)]
-    pub fn read_short_while(&mut self, n: usize, mut f: impl FnMut(&[u8]) -> bool) -> usize {
+    pub fn read_short_while(&mut self, n: usize, mut f: impl FnMut(&[u8], usize) -> bool) -> usize {
         self.read_from_nodes(n, |zl, at, n| ziplist_read_short_while(zl, at, n, &mut f))
     }
 

@@ -467,6 +467,25 @@ pub fn ziplistNew() -> Ziplist {
     Ziplist(empty[..].into())
 }
 
+/// Returns a ziplist of one value.
+// C: `ziplistNew`, then `ziplistPush`, which allocates again.
+pub fn ziplist_of_value(s: &[u8]) -> Ziplist {
+    let (value, encoding, datalen) = zip_encode(s);
+    let reqlen = 1 + zip_entry_encoding_size(encoding, s.len()) + datalen;
+    let mut zl = Ziplist::none();
+    let len = ZIPLIST_HEADER_SIZE + reqlen + ZIPLIST_END_SIZE;
+    let at = zl.0.len();
+    let (_, bytes) = zl.0.open(at, len - at);
+    ziplist_set_tail_offset(bytes, ZIPLIST_HEADER_SIZE);
+    ziplist_set_length(bytes, 1);
+    let entry = &mut bytes[ZIPLIST_HEADER_SIZE - at..];
+    let mut at = zipStorePrevEntryLength(entry, 0);
+    at += zipStoreEntryEncoding(&mut entry[at..], encoding, s.len());
+    zip_store_data(&mut entry[at..reqlen], s, value, encoding);
+    entry[reqlen] = ZIP_END;
+    zl
+}
+
 /// Makes room for `n` bytes at `p`, which lie before the end mark, and writes the new size. Returns
 /// the header behind it with the entries before `p`, and the room with what is behind.
 ///
@@ -949,21 +968,21 @@ pub fn ziplist_read_while(
 }
 
 /// Does what [`ziplist_read_while`] does as long as the values are what they mostly are: short
-/// strings behind short entries.
+/// strings behind short entries. `f` is given all bytes from a value on, and its length.
 #[inline(always)]
 pub fn ziplist_read_short_while(
     zl: &[u8],
     p: usize,
     n: usize,
-    mut f: impl FnMut(&[u8]) -> bool,
+    mut f: impl FnMut(&[u8], usize) -> bool,
 ) -> (usize, usize) {
     let mut taken = 0;
     let mut rest = zl.get(p..).unwrap_or_default();
     while taken < n
         && let [0..ZIP_BIG_PREVLEN, len @ 0..ZIP_STR_14B, behind @ ..] = rest
-        && let Some((value, next)) = behind.split_at_checked(usize::from(*len))
+        && let Some(next) = behind.get(usize::from(*len)..)
         && !next.is_empty()
-        && f(value)
+        && f(behind, usize::from(*len))
     {
         rest = next;
         taken += 1;
@@ -1008,8 +1027,7 @@ pub fn ziplist_pop_tail<T>(zl: &mut Ziplist, f: impl FnOnce(ZiplistEntry) -> T) 
         __ziplistDelete(zl, p, 1);
         return Some(result);
     }
-    zl.0.close(p, e.rawlen());
-    let header = zl.header();
+    let (header, _) = zl.0.close(p, e.rawlen());
     ZIPLIST_INCR_LENGTH(header, -1);
     ziplist_set_tail_offset(header, p - e.prevrawlen);
     Some(result)
@@ -1036,9 +1054,8 @@ pub fn ziplist_pop_head<T>(zl: &mut Ziplist, f: impl FnOnce(ZiplistEntry) -> T) 
         __ziplistDelete(zl, P, 1);
         return Some(result);
     }
-    zl.0.close(P, e.rawlen());
-    zl.0.tail_mut(P)[0] = e.prevrawlen as u8;
-    let header = zl.header();
+    let (header, entries) = zl.0.close(P, e.rawlen());
+    entries[0] = e.prevrawlen as u8;
     ZIPLIST_INCR_LENGTH(header, -1);
     ziplist_set_tail_offset(header, tail - e.rawlen());
     Some(result)

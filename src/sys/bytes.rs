@@ -202,9 +202,10 @@ impl SelfSized {
         }
     }
 
-    /// Takes away `n` bytes at `at`, which is behind the length.
+    /// Takes away `n` bytes at `at`, which is behind the length. Returns the bytes behind the length
+    /// up to `at`, and those from there on.
     #[inline(always)]
-    pub fn close(&mut self, at: usize, n: usize) {
+    pub fn close(&mut self, at: usize, n: usize) -> (&mut [u8], &mut [u8]) {
         let (gap, len) = (self.gap(), self.len());
         assert!(at >= HEADER && at <= len && n <= len - at);
         let (new_len, tail) = (len - n, len - at - n);
@@ -212,18 +213,26 @@ impl SelfSized {
             // SAFETY: there is an allocation, since the length is more than the header's. The
             // pieces that are moved, `at` bytes and `tail` bytes, lie within gap and bytes.
             unsafe {
-                let start = self.behind(gap);
-                if at < tail && gap + n >= GAP_MIN {
+                let mut start = self.behind(gap);
+                let at_head = at < tail;
+                if at_head && gap + n >= GAP_MIN {
                     move_short(start, start.add(n), at);
-                    return self.set_len(gap + n, new_len);
-                }
-                if at >= tail {
+                    start = start.add(n);
+                    self.set_len(gap + n, new_len);
+                } else if !at_head {
                     move_short(start.add(at + n), start.add(at), tail);
-                    return self.set_len(gap, new_len);
+                    self.set_len(gap, new_len);
+                }
+                if !at_head || gap + n >= GAP_MIN {
+                    return (
+                        std::slice::from_raw_parts_mut(start.add(HEADER), at - HEADER),
+                        std::slice::from_raw_parts_mut(start.add(at), tail),
+                    );
                 }
             }
         }
         self.close_otherwise(at, n);
+        self.body_mut().split_at_mut(at - HEADER)
     }
 
     /// Does what [`close`](Self::close) does where more than the shorter side is moved: into an

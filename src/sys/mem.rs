@@ -303,6 +303,66 @@ pub fn append_line(out: &mut Vec<u8>, first: u8, bytes: [u8; 8], len: usize) {
     }
 }
 
+/// Some of the room behind the bytes of a vector, into which pieces are written one after the
+/// other: the vector has them when this is dropped.
+pub struct Spare<'a> {
+    out: &'a mut Vec<u8>,
+    /// Where the next piece goes, and where the room ends.
+    at: *mut u8,
+    end: *mut u8,
+}
+
+impl<'a> Spare<'a> {
+    /// Bytes that are copied at once, if there are as many.
+    const PIECE: usize = 32;
+
+    /// Takes `room` bytes behind those of `out`.
+    pub fn new(out: &'a mut Vec<u8>, room: usize) -> Spare<'a> {
+        out.reserve(room);
+        let spare = &mut out.spare_capacity_mut()[..room];
+        let (at, end) = (spare.as_mut_ptr().cast(), spare.as_mut_ptr_range().end.cast());
+        Spare { out, at, end }
+    }
+
+    /// Writes the first `header_len` bytes of `header`, at most all eight, then the first `len` of
+    /// `from`, and CRLF. `false`: there may be too little room, and nothing was written. Most often
+    /// it is done without a branch on `len`, since what is behind is copied, too, and overwritten.
+    #[inline(always)]
+    pub fn framed(&mut self, header: [u8; 8], header_len: usize, from: &[u8], len: usize) -> bool {
+        let header_len = header_len.min(8);
+        assert!(len <= from.len());
+        if self.end.addr() - self.at.addr() < 8 + len.max(Spare::PIECE) + 2 {
+            return false;
+        }
+        // SAFETY: `at` to `end` is room of the vector, which is borrowed exclusively and neither
+        // grows nor moves meanwhile; it was just checked that all writes lie in it. `from` is no
+        // part of it. All bytes up to the new `at` are written.
+        unsafe {
+            self.at.cast::<[u8; 8]>().write_unaligned(header);
+            let to = self.at.add(header_len);
+            match from.first_chunk::<{ Spare::PIECE }>() {
+                Some(piece) if len <= Spare::PIECE => {
+                    to.cast::<[u8; Spare::PIECE]>().write_unaligned(*piece);
+                }
+                _ => copy_short(&from[..len], to),
+            }
+            to.add(len).cast::<[u8; 2]>().write_unaligned(*b"\r\n");
+            self.at = to.add(len + 2);
+        }
+        true
+    }
+}
+
+impl Drop for Spare<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let len = self.at.addr() - self.out.as_ptr().addr();
+        // SAFETY: `at` is behind the old length, within the capacity, and all bytes before it are
+        // written.
+        unsafe { self.out.set_len(len) };
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -320,6 +380,25 @@ mod tests {
                 append_short(&mut out, &body);
                 assert_eq!(out, [&expected[..], &body].concat());
             }
+        }
+    }
+
+    /// What fits is written as it is, and what does not is not.
+    #[test]
+    fn spare_room() {
+        let from: Vec<u8> = (0..200).collect();
+        for len in 0..99 {
+            let (mut out, mut expected) = (b"before".to_vec(), b"before".to_vec());
+            let mut spare = Spare::new(&mut out, 1000);
+            let mut n = 0;
+            while spare.framed(*b"12345678", len % 10, &from[..(len + n).min(200)], len) {
+                let header = &b"12345678"[..(len % 10).min(8)];
+                expected.extend_from_slice(&[header, &from[..len], b"\r\n"].concat());
+                n += 1;
+            }
+            drop(spare);
+            assert_eq!(out, expected);
+            assert!(out.len() <= 1006 && 1006 - out.len() < 8 + len.max(32) + 2);
         }
     }
 

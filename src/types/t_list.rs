@@ -19,6 +19,7 @@ use crate::notify::notifyKeyspaceEvent;
 use crate::object::*;
 use crate::server::{CommandSpec, command, propagate};
 use crate::server_h::*;
+use crate::sys::mem::Spare;
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::util::{eq_ignore_case, ll2string, string2ll};
 
@@ -320,34 +321,23 @@ pub fn addListRangeReply(
     }
 }
 
-/// Appends values as bulks, up to `n` and as far as they are small and there is room for them in
+/// Appends values as bulks, up to `n`, as far as they are small and there is room for them in
 /// `REPLY_GATHER` bytes, and returns how many.
 fn append_values(out: &mut Vec<u8>, values: &mut QuicklistReader, n: usize) -> usize {
-    /// Longer values are queued one by one.
-    const SMALL: usize = REPLY_GATHER / 4;
-    /// More than a header takes, with the end of the line; or a number.
-    const AROUND: usize = 32;
-    let full = out.len() + REPLY_GATHER - SMALL - AROUND;
+    let mut room = Spare::new(out, REPLY_GATHER);
     let mut taken = 0;
     loop {
-        taken += values.read_short_while(n - taken, |s| {
-            let fits = out.len() <= full;
-            if fits {
-                append_reply_bulk(out, s);
-            }
-            fits
-        });
-        if taken == n || out.len() > full {
+        taken += values.read_short_while(n - taken, |s, len| append_small_bulk(&mut room, s, len));
+        if taken == n {
             return taken;
         }
-        // What comes next is a number, or a longer string.
-        let one_more = values.read_while(1, |value| {
-            match value {
-                ZiplistEntry::Str(s) if s.len() <= SMALL => append_reply_bulk(out, s),
-                ZiplistEntry::Int(n) => append_reply_bulk(out, &ll2string(n)),
-                ZiplistEntry::Str(_) => return false,
+        // What comes next is a number, or a longer string, or there is no room for it.
+        let one_more = values.read_while(1, |value| match value {
+            ZiplistEntry::Str(s) => append_small_bulk(&mut room, s, s.len()),
+            ZiplistEntry::Int(n) => {
+                let s = ll2string(n);
+                append_small_bulk(&mut room, &s, s.len())
             }
-            true
         });
         if one_more == 0 {
             return taken;

@@ -743,10 +743,11 @@ pub fn spopCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     let (db, key) = (server[c].db, argv.get(1));
-    let Some(o) = lookupKeyWriteOrReply(server, c, key, shared::null) else { return };
-    if checkType(server, c, o, OBJ_SET) {
-        return;
-    }
+    let o = match lookupKeyWrite(server, db, key) {
+        None => return addReply(server, c, shared::null),
+        Some(o) if checkType(server, c, o, OBJ_SET) => return,
+        Some(o) => o,
+    };
 
     let mut random = Random::new(server);
     let resize = value_resize_policy(server);

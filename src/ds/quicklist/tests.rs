@@ -140,12 +140,12 @@ fn check(ql: &Quicklist, model: &[Vec<u8>]) {
     let mut reader = quicklist_read(ql, AL_START_HEAD, 0);
     let mut got = vec![];
     while got.len() < model.len() {
-        let taken = reader.read_short_while(2, |s| {
-            got.push(s.to_vec());
+        let taken = reader.read_short_while(2, |s, len| {
+            got.push(s[..len].to_vec());
             true
         });
         assert!(taken <= 2 && reader.read_while(1, |_| false) == 0);
-        assert!(reader.read_short_while(1, |_| false) == 0);
+        assert!(reader.read_short_while(1, |_, _| false) == 0);
         reader.read_while(1, |value| {
             got.push(text(value));
             true

@@ -158,7 +158,7 @@ fn ends_are_as_any_place() {
     let mut r = Rng::new();
     for _ in 0..100 {
         let (mut ends, mut anywhere) = (ziplistNew(), ziplistNew());
-        let most = [20, 70, 300][r.below(3)];
+        let most = [20, 70, 300, 20_000][r.below(4)];
         for step in 0..300 {
             let head = r.below(2) == 0;
             if r.below(10) < [8, 2, 5][step / 100] {
@@ -170,7 +170,11 @@ fn ends_are_as_any_place() {
                     0 => (r.next() as i64 >> r.below(64)).to_string().into_bytes(),
                     _ => vec![b'a' + r.below(26) as u8; r.below(most)],
                 };
-                ziplistPush(&mut ends, &value, place);
+                if ends[..] == ziplistNew()[..] {
+                    ends = ziplist_of_value(&value);
+                } else {
+                    ziplistPush(&mut ends, &value, place);
+                }
                 __ziplistInsert(&mut anywhere, p, &value);
             } else {
                 let p = ziplistIndex(&anywhere, if head { 0 } else { -1 });
