@@ -976,13 +976,20 @@ pub fn addReplyHumanLongDouble(clients: &mut impl AsMut<Clients>, c: ClientId, d
 /// Queues `<prefix><number>`: an integer, or the length of what follows.
 #[inline]
 fn addReplyLongLongWithPrefix(clients: &mut Clients, c: ClientId, ll: i64, prefix: u8) {
-    if let Some((header, len)) = short_header(prefix, ll as u64) {
-        // It is written as a word, and so takes the room of one.
-        match ready_reply_buffer(clients.with_pending_write(c), c, header.len()) {
-            Some(queued) => append_word(queued, header, len),
-            None => add_first_reply(clients, c, &header[..len]),
-        }
-    } else if let Some((digits, len)) = eight_digits(ll as u64)
+    // A short header is written as a word, and so takes the room of one.
+    if let Some((header, len)) = short_header(prefix, ll as u64)
+        && let Some(queued) = ready_reply_buffer(clients.with_pending_write(c), c, header.len())
+    {
+        append_word(queued, header, len);
+        return;
+    }
+    add_any_reply_number(clients, c, ll, prefix);
+}
+
+/// Does what `addReplyLongLongWithPrefix` does, for any number.
+#[inline(never)]
+fn add_any_reply_number(clients: &mut Clients, c: ClientId, ll: i64, prefix: u8) {
+    if let Some((digits, len)) = eight_digits(ll as u64)
         && let Some(queued) = ready_reply_buffer(clients.with_pending_write(c), c, 1 + 8 + 2)
     {
         append_line(queued, prefix, digits, len);
