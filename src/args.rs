@@ -52,6 +52,8 @@ pub struct MemberHash {
     /// The seed of the table.
     pub seed: HashSeed,
     pub hash: u64,
+    /// In a sorted set: the node that is likely to be the member's.
+    pub node: u32,
 }
 
 impl<'a> Args<'a> {
@@ -130,8 +132,14 @@ impl<'a> Args<'a> {
     /// Returns the hash of argument `i` under a table's seed, where it was computed ahead.
     #[inline(always)]
     pub fn member_hash(&self, i: usize, seed: &HashSeed) -> Option<u64> {
-        let member = self.known?.member.as_ref()?;
-        if member.arg == i && member.seed == *seed { Some(member.hash) } else { None }
+        self.member(i, seed).map(|member| member.hash)
+    }
+
+    /// Returns what was found out ahead about argument `i`, a member of the table that has this
+    /// seed.
+    #[inline(always)]
+    pub fn member(&self, i: usize, seed: &HashSeed) -> Option<&'a MemberHash> {
+        self.known?.member.as_ref().filter(|member| member.arg == i && member.seed == *seed)
     }
 
     /// Returns an owned copy.

@@ -32,6 +32,8 @@ use crate::connection::*;
 use crate::ds::dict::{RawDict, dict_seed};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::siphash::{HashSeed, siphash};
+use crate::ds::skiplist::scout;
+use crate::ds::slab::NIL;
 use crate::keyspace::{AggregateRef, Entry, KeyGuess, Keyspace, ValueRef};
 use crate::networking::*;
 use crate::server::CommandTable;
@@ -39,7 +41,7 @@ use crate::server_h::*;
 use crate::sys::mem::prefetch_bytes;
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
-use crate::types::t_zset::{ZsetRef, zset};
+use crate::types::t_zset::{ZsetRef, ZsetSearch, zset};
 use crate::util::{eq_ignore_case, short_eq};
 
 /// The number of commands of a client that are parsed before the first of them runs: enough for
@@ -691,16 +693,18 @@ fn prefetch_members<'a>(
     commands: &CommandTable,
     of_clients: impl Iterator<Item = (&'a Keyspace, &'a [u8], &'a mut Lookahead)>,
 ) {
-    let mut within = [Within::Nothing; MOST_AT_ONCE];
+    let mut within = [const { Within::Nothing }; MOST_AT_ONCE];
     let mut places = within.iter_mut();
+    let mut scouted = false;
     for (dict, qb, lookahead) in of_clients {
         if !lookahead.have_members {
             continue;
         }
+        let Lookahead { batch, args: ranges, .. } = lookahead;
         // Commands of a batch are often about one value.
         let (mut last_entry, mut value) = (None, None);
-        for (x, place) in lookahead.batch.iter_mut().zip(&mut places) {
-            let args = &lookahead.args[x.first..][..x.argc];
+        for (x, place) in batch.iter_mut().zip(&mut places) {
+            let args = &ranges[x.first..][..x.argc];
             let entry = dict.guessed(&x.known.key);
             if entry != last_entry {
                 last_entry = entry;
@@ -709,6 +713,9 @@ fn prefetch_members<'a>(
                 match value {
                     Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                     Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
+                    Some(AggregateRef::Zset(ZsetRef::Skiplist(zs))) => {
+                        scouted |= zs.zsl.is_scouted();
+                    }
                     Some(AggregateRef::List(ql)) => {
                         ql.prefetch();
                         *place = Within::Ends(ql);
@@ -718,41 +725,63 @@ fn prefetch_members<'a>(
                     _ => {}
                 }
             }
-            if let Some(value) = value
-                && let Some((member, wants)) = hash_member(value, qb, args)
-            {
-                x.known.member = Some(member);
-                *place = wants;
+            if let Some(value) = value {
+                *place = hash_member(value, &mut x.known, Args::new(qb, args, None));
             }
         }
     }
     let unused = places.len();
-    let within = &within[..MOST_AT_ONCE - unused];
-    for x in within {
-        match *x {
-            Within::Member(table, hash) => table.prefetch_bucket(hash),
-            Within::Node(zs, hash) => zs.dict.prefetch_bucket(hash),
+    let within = &mut within[..MOST_AT_ONCE - unused];
+    for x in &*within {
+        match x {
+            Within::Member(table, hash) => table.prefetch_bucket(*hash),
+            Within::Node(zs, on) => zs.dict.prefetch_bucket(on.member.hash),
             Within::Ends(_) | Within::Nothing => {}
         }
     }
-    for x in within {
-        match *x {
-            Within::Member(table, hash) => table.prefetch_payload(hash),
-            Within::Node(zs, hash) => zs.prefetch_node(hash),
+    for x in &mut *within {
+        match x {
+            Within::Member(table, hash) => table.prefetch_payload(*hash),
+            Within::Node(zs, on) => on.member.node = zs.prefetch_node(on.member.hash),
             Within::Ends(ql) => ql.prefetch_ends(),
             Within::Nothing => {}
         }
     }
+    if scouted {
+        scout_zsets(commands, within);
+    }
+}
+
+/// Has the searches that commands will do in large sorted sets go ahead, side by side.
+#[inline(never)]
+fn scout_zsets(commands: &CommandTable, within: &[Within<'_>]) {
+    let mut scouts = Vec::with_capacity(2 * MOST_AT_ONCE);
+    // Commands of a batch are mostly of one kind.
+    let (mut last, mut search) = (None, ZsetSearch::Unknown);
+    for x in within {
+        let Within::Node(zs, on) = x else { continue };
+        if let Some(cmd) = on.cmd.filter(|_| on.cmd != last) {
+            (last, search) = (Some(cmd), ZsetSearch::of(commands[cmd].name));
+        }
+        zs.push_scouts(search, &on.argv, on.member, &mut scouts);
+    }
+    scout(&mut scouts);
+}
+
+/// A command on a sorted set, and the member that it names.
+struct OnMember<'a> {
+    cmd: Option<CommandId>,
+    argv: Args<'a>,
+    member: &'a mut MemberHash,
 }
 
 /// What a command will want within a value.
-#[derive(Copy, Clone)]
 enum Within<'a> {
     Nothing,
     /// The member of a set, or the field of a hash, with this hash.
     Member(&'a RawDict, u64),
-    /// The member of a sorted set with this hash.
-    Node(&'a zset, u64),
+    /// The member of a sorted set.
+    Node(&'a zset, OnMember<'a>),
     /// The ends of a list.
     Ends(&'a Quicklist),
 }
@@ -778,38 +807,39 @@ fn aggregate_of<'a>(
     }
 }
 
-/// Returns the hash of the member that a command names, and what the command will want. `None`: the
+/// Hashes the member that a command names, and returns what the command will want: nothing if the
 /// value is no table, or no member is named.
 #[inline(always)]
 fn hash_member<'a>(
     value: AggregateRef<'a>,
-    qb: &[u8],
-    args: &[ArgRange],
-) -> Option<(MemberHash, Within<'a>)> {
-    let (first, last) = (2, args.len() - 1);
+    known: &'a mut CommandPrefetch,
+    argv: Args<'a>,
+) -> Within<'a> {
+    let (first, last) = (2, argv.len() - 1);
     if last < first {
-        return None;
+        return Within::Nothing;
     }
     let hash_at = |arg: usize, seed: &HashSeed| MemberHash {
         arg,
         seed: *seed,
-        hash: siphash(&qb[args[arg].start..][..args[arg].len], seed),
+        hash: siphash(argv.get(arg), seed),
+        node: NIL,
     };
     match value {
         AggregateRef::Set(SetRef::Ht(ht)) => {
-            let member = hash_at(first, dict_seed(ht));
-            Some((member, Within::Member(ht.raw(), member.hash)))
+            let member = known.member.insert(hash_at(first, dict_seed(ht)));
+            Within::Member(ht.raw(), member.hash)
         }
         AggregateRef::Hash(HashRef::Ht(ht)) => {
-            let field = hash_at(first, dict_seed(ht));
-            Some((field, Within::Member(ht.raw(), field.hash)))
+            let field = known.member.insert(hash_at(first, dict_seed(ht)));
+            Within::Member(ht.raw(), field.hash)
         }
         // Its score stands before the member.
         AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
-            let member = hash_at(last, &zs.seed);
-            Some((member, Within::Node(zs, member.hash)))
+            let member = known.member.insert(hash_at(last, &zs.seed));
+            Within::Node(zs, OnMember { cmd: known.cmd, argv, member })
         }
-        _ => None,
+        _ => Within::Nothing,
     }
 }
 

@@ -2,9 +2,12 @@
 
 #[path = "support/ask.rs"]
 mod ask;
+#[path = "support/random.rs"]
+mod random;
 mod support;
 
 use ask::*;
+use random::*;
 use support::*;
 
 /// CVE-2023-25155 and CVE-2023-22458: counts whose absolute value, or its double, no reply can
@@ -175,4 +178,55 @@ fn places() {
     );
     assert_same_data(&master, &replica);
     assert_eq!(replica.conn().ask("ZSCORE Sicily Palermo"), "3479099956230698");
+}
+
+/// Commands on a large set that arrive together, and are looked at before their turn, do what they
+/// do one by one: also where one of them removes or moves what a later one is about.
+#[test]
+fn a_pipeline_is_as_good_as_single_commands() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let mut random = Random::seeded();
+    for key in ["together", "single"] {
+        let pairs = (0..5000).flat_map(|n| [(n * 7919 % 5003).to_string(), format!("m{n}")]);
+        let fill: Vec<String> = ["ZADD".into(), key.into()].into_iter().chain(pairs).collect();
+        assert_eq!(c.cmd(&fill).int(), 5000);
+    }
+    for _ in 0..100 {
+        let commands: Vec<String> = (0..20)
+            .map(|_| {
+                // A few members come again and again.
+                let n = if random.below(2) == 0 { random.below(8) } else { random.below(6000) };
+                let (m, s) = (format!("m{n}"), random.below(6000));
+                match random.below(16) {
+                    0..=2 => format!("ZADD KEY {s} {m}"),
+                    3 => {
+                        format!("ZADD KEY {} CH {s}.5 {m}", random.pick(&["NX", "XX", "GT", "LT"]))
+                    }
+                    4 => format!("ZADD KEY {s} {m} 17 m3"),
+                    5 => format!("ZINCRBY KEY {} {m}", random.pick(&["1", "-0.25", "-inf", "inf"])),
+                    6..=8 => format!("ZREM KEY {m}"),
+                    9 => format!("ZRANK KEY {m}"),
+                    10 => format!("ZREVRANK KEY {m}"),
+                    11 => format!("ZSCORE KEY {m}"),
+                    12 => format!("ZRANGEBYSCORE KEY ({s} +inf WITHSCORES LIMIT 1 9"),
+                    13 => format!("ZREVRANGEBYSCORE KEY {s} -inf LIMIT 0 5"),
+                    14 => random.pick(&["ZPOPMIN KEY", "ZPOPMAX KEY"]).into(),
+                    _ => random
+                        .pick(&["ZADD KEY x m1", "ZADD KEY nan m1", "ZADD KEY 1", "ZRANK KEY"])
+                        .into(),
+                }
+            })
+            .collect();
+        let together: Vec<String> = commands.iter().map(|x| x.replace("KEY", "together")).collect();
+        let lines: Vec<&str> = together.iter().map(String::as_str).collect();
+        c.raw(&batch(&lines)).unwrap();
+        let replies: Vec<String> = commands.iter().map(|_| next(&mut c)).collect();
+        for (command, reply) in commands.iter().zip(replies) {
+            let single = c.ask(&command.replace("KEY", "single"));
+            assert_eq!(reply, single, "{command} among {commands:?}");
+        }
+    }
+    let all = |key| format!("ZRANGE {key} 0 -1 WITHSCORES");
+    assert_eq!(c.ask(&all("together")), c.ask(&all("single")));
 }

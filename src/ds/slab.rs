@@ -39,6 +39,34 @@ impl<T> ChunkedVec<T> {
         n as u32
     }
 
+    /// Returns an element; `None` if there is none with this index.
+    #[inline]
+    pub fn get(&self, index: u32) -> Option<&T> {
+        let i = index as usize;
+        match i.checked_sub(CHUNK) {
+            None => self.first.get(i),
+            Some(i) => self.rest.get(i >> CHUNK_BITS)?.get(i & (CHUNK - 1)),
+        }
+    }
+
+    /// Returns the chunk in which an element is, and where in it; the place is beyond the chunk if
+    /// there is no such element.
+    #[inline(always)]
+    pub fn chunk_of(&self, index: u32) -> (&[T], usize) {
+        let i = index as usize;
+        if i < CHUNK {
+            (&self.first, i)
+        } else {
+            (&self.rest[(i >> CHUNK_BITS) - 1], i & (CHUNK - 1))
+        }
+    }
+
+    /// Returns how many elements can be appended before the next chunk begins.
+    #[inline]
+    pub fn room_in_chunk(&self) -> u32 {
+        CHUNK as u32 - (self.len() & (CHUNK as u32 - 1))
+    }
+
     /// Returns the bytes allocated for elements, used or not.
     pub fn mem_usage(&self) -> usize {
         let slots: usize =
@@ -139,11 +167,16 @@ mod tests {
     fn grows_and_shrinks() {
         let mut v = ChunkedVec::new();
         for i in 0..(3 * CHUNK as u32 + 5) {
+            assert_eq!(v.room_in_chunk(), CHUNK as u32 - i % CHUNK as u32);
             assert_eq!(v.push(i * 7), i);
         }
         for i in 0..v.len() {
             assert_eq!(v[i], i * 7);
+            assert_eq!(v.get(i), Some(&(i * 7)));
+            let (chunk, at) = v.chunk_of(i);
+            assert_eq!(chunk[at], i * 7);
         }
+        assert_eq!((v.get(v.len()), v.get(v.len() + CHUNK as u32), v.get(NIL)), (None, None, None));
         let full = v.mem_usage();
         for i in (10..v.len()).rev() {
             v[i] += 1;

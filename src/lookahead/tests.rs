@@ -40,7 +40,8 @@ fn members_are_looked_for_ahead_in_tables_only() {
         dict.prefetch_entry(&mut found.key);
         let entry = dict.guessed(&found.key)?;
         let value = aggregate_of(commands, entry, &qb, &ranges, found.cmd)?;
-        let hash = hash_member(value, &qb, &ranges)?.0.hash;
+        hash_member(value, &mut found, Args::new(&qb, &ranges, None));
+        let hash = found.member?.hash;
         let mut candidates = 0;
         let count = |_| candidates += 1;
         match value {

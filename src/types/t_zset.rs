@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ops::Deref;
 
 use crate::addReplyErrorFormat;
-use crate::args::Args;
+use crate::args::{Args, MemberHash};
 use crate::blocked::{blockForKeys, first_waiting, unblockClient, updateStatsOnUnblock};
 use crate::clients::Clients;
 use crate::db::*;
@@ -22,6 +22,7 @@ use crate::ds::intset::{intsetFind, intsetGet, intsetLen};
 use crate::ds::redisassert::assert_some;
 use crate::ds::siphash::{HashSeed, siphash};
 use crate::ds::skiplist::*;
+use crate::ds::slab::NIL;
 use crate::ds::strset::*;
 use crate::ds::ziplist::*;
 use crate::expire::expire_command_name;
@@ -37,7 +38,9 @@ use crate::sys::mem::size_class;
 use crate::sys::random::{getRandomBytes, random_u64};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::types::t_set::{SetRef, value_resize_policy};
-use crate::util::{Num, c_str, d2string, eq_ignore_case, ll2string, string2ll, strtod};
+use crate::util::{
+    Num, c_str, d2string, eq_ignore_case, ll2string, short_eq, string2d, string2ll, strtod,
+};
 
 const FIRST: (i32, i32, i32) = (1, 1, 1);
 const NOKEYS: (i32, i32, i32) = (0, 0, 0);
@@ -126,19 +129,87 @@ impl zset {
     /// Returns the node of a member.
     #[inline]
     pub fn find(&self, ele: &[u8]) -> Option<u32> {
-        self.find_hashed(siphash(ele, &self.seed), ele)
+        self.find_hashed(siphash(ele, &self.seed), NIL, ele)
     }
 
+    /// Returns the node of a member that has this hash. `likely` is the node that may be it, or NIL.
+    #[inline(always)]
+    fn find_hashed(&self, hash: u64, likely: u32, ele: &[u8]) -> Option<u32> {
+        // No two nodes have the same member, so one that has it is the one that a search would find.
+        if self.zsl.has_member(likely, ele) { Some(likely) } else { self.find_in_table(hash, ele) }
+    }
+
+    #[inline(never)]
+    fn find_in_table(&self, hash: u64, ele: &[u8]) -> Option<u32> {
+        self.dict.find(hash, |node| short_eq(self.zsl.member(node as u32), ele)).map(|n| n as u32)
+    }
+
+    /// Returns the hash of argument `i`, a member, and its likely node, as `find_hashed` takes them.
     #[inline]
-    fn find_hashed(&self, hash: u64, ele: &[u8]) -> Option<u32> {
-        self.dict.find(hash, |node| self.zsl.member(node as u32) == ele).map(|node| node as u32)
+    fn hash_argument(&self, argv: &Args, i: usize) -> (u64, u32) {
+        match argv.member(i, &self.seed) {
+            Some(known) => (known.hash, known.node),
+            None => (siphash(argv.get(i), &self.seed), NIL),
+        }
+    }
+
+    /// Returns the node of the member that is argument `i`.
+    #[inline]
+    fn find_argument(&self, argv: &Args, i: usize) -> Option<u32> {
+        let (hash, likely) = self.hash_argument(argv, i);
+        self.find_hashed(hash, likely, argv.get(i))
     }
 
     /// Prefetches the nodes that may be a member's own, when the member's bucket, which holds their
-    /// numbers, has come (`dict.prefetch_bucket`).
+    /// numbers, has come (`dict.prefetch_bucket`). Returns the one that is so most likely.
     #[inline]
-    pub fn prefetch_node(&self, hash: u64) {
-        self.dict.candidates(hash, |node| self.zsl.prefetch(node as u32));
+    pub fn prefetch_node(&self, hash: u64) -> u32 {
+        let mut first = NIL;
+        self.dict.candidates(hash, |node| {
+            self.zsl.prefetch(node as u32);
+            if first == NIL {
+                first = node as u32;
+            }
+        });
+        first
+    }
+
+    /// Adds the searches that a command will do in the skip list to those that go ahead of their
+    /// turn. `known` is what was found out about the member that its arguments name.
+    pub fn push_scouts<'a>(
+        &'a self,
+        search: ZsetSearch,
+        argv: &Args<'a>,
+        known: &MemberHash,
+        scouts: &mut Vec<Scout<'a>>,
+    ) {
+        let zsl = &self.zsl;
+        if search == ZsetSearch::Unknown {
+            return;
+        }
+        if let ZsetSearch::Range { backwards } = search {
+            scouts.extend(scout_of_range(zsl, argv, backwards));
+            return;
+        }
+        let ele = argv.get(known.arg);
+        // Another node than the member's own is rare, and only makes the search a wrong one.
+        let node = Some(known.node).filter(|&node| node != NIL);
+        let curscore = node.map(|node| zsl.score(node));
+        let newscore = match search {
+            ZsetSearch::Score => string2d(argv.get(known.arg - 1)),
+            ZsetSearch::Increment => {
+                string2d(argv.get(known.arg - 1)).map(|incr| incr + curscore.unwrap_or(0.0))
+            }
+            _ => curscore,
+        };
+        if newscore != curscore || search == ZsetSearch::Member {
+            scouts.extend(node.map(|node| zsl.scout_node(node)));
+        }
+        if newscore != curscore {
+            scouts.extend(
+                newscore.filter(|score| !score.is_nan()).map(|score| zsl.scout(score, ele)),
+            );
+        }
     }
 
     /// Adds a member that is not there, and returns its node. Panics if the score is NaN.
@@ -149,7 +220,7 @@ impl zset {
     /// Adds a member unless it is there. Panics if the score is NaN.
     pub fn add(&mut self, score: f64, ele: &[u8]) -> bool {
         let hash = siphash(ele, &self.seed);
-        let is_new = self.find_hashed(hash, ele).is_none();
+        let is_new = self.find_hashed(hash, NIL, ele).is_none();
         if is_new {
             self.insert_hashed(hash, score, ele);
         }
@@ -170,7 +241,7 @@ impl zset {
     /// Puts the members that wait into the table. `false`: as [`add_later`](Self::add_later) says.
     pub fn add_batch(&mut self, waiting: &mut Vec<(u64, u32)>) -> bool {
         waiting.drain(..).all(|(hash, node)| {
-            let is_new = self.find_hashed(hash, self.zsl.member(node)).is_none();
+            let is_new = self.find_hashed(hash, NIL, self.zsl.member(node)).is_none();
             if is_new {
                 self.dict.insert(hash, u64::from(node), rehash(&self.zsl, &self.seed));
             }
@@ -308,6 +379,58 @@ impl ZsetRef<'_> {
             }
         }
     }
+}
+
+/// How a command searches in a skip list, as far as that is worth knowing before its turn.
+#[derive(Copy, Clone, PartialEq, Eq)]
+pub enum ZsetSearch {
+    Unknown,
+    /// For a member, its last argument.
+    Member,
+    /// For a member, and for the score in front of it.
+    Score,
+    /// The same, but the score is added to the member's.
+    Increment,
+    /// For a range of scores.
+    Range {
+        backwards: bool,
+    },
+}
+
+impl ZsetSearch {
+    /// Returns how the command of this name searches.
+    pub fn of(name: &str) -> ZsetSearch {
+        match name {
+            "zadd" => ZsetSearch::Score,
+            "zincrby" => ZsetSearch::Increment,
+            "zrem" | "zrank" | "zrevrank" => ZsetSearch::Member,
+            "zrangebyscore" => ZsetSearch::Range { backwards: false },
+            "zrevrangebyscore" => ZsetSearch::Range { backwards: true },
+            _ => ZsetSearch::Unknown,
+        }
+    }
+}
+
+/// Returns a search that goes ahead for a command with these arguments, ZRANGEBYSCORE or, if
+/// `backwards`, ZREVRANGEBYSCORE. `None`: it is none that could be executed.
+#[inline(never)]
+fn scout_of_range<'a>(zsl: &'a Zskiplist, argv: &Args, backwards: bool) -> Option<Scout<'a>> {
+    /// Elements after which the rest of a range is left to its turn.
+    const MOST: u32 = 16;
+    if argv.len() < 4 {
+        return None;
+    }
+    let (min, max) = if backwards { (3, 2) } else { (2, 3) };
+    let range = zslParseRange(&argv[min], &argv[max]).ok()?;
+    let mut limit = MOST;
+    for i in 4..argv.len() - 2 {
+        if eq_ignore_case(&argv[i], b"limit") {
+            let (offset, count) = (string2ll(&argv[i + 1])?, string2ll(&argv[i + 2])?);
+            let most = if count < 0 { offset } else { offset.saturating_add(count) };
+            limit = most.clamp(0, i64::from(MOST)) as u32;
+        }
+    }
+    Some(zsl.scout_range(&range, backwards, limit))
 }
 
 /// Returns an empty sorted set with a skip list.
@@ -947,24 +1070,25 @@ pub fn zsetAdd(
         unreachable!("a sorted set that is no ziplist is a skip list")
     };
     let hash = siphash(ele, &zs.seed);
-    zs.add_hashed(score, ele, hash, in_flags, limits.resize)
+    zs.add_hashed(score, ele, (hash, NIL), in_flags, limits.resize)
 }
 
 impl zset {
-    /// Does what `zsetAdd` does in a skip list, for a member whose hash is known.
+    /// Does what `zsetAdd` does in a skip list, for a member whose hash is known, and its likely
+    /// node or NIL.
     #[inline]
     fn add_hashed(
         &mut self,
         score: f64,
         ele: &[u8],
-        hash: u64,
+        (hash, likely): (u64, u32),
         in_flags: i32,
         resize: dictResizeEnable,
     ) -> Result<(i32, f64), ()> {
         if score.is_nan() {
             return Err(());
         }
-        if let Some(node) = self.find_hashed(hash, ele) {
+        if let Some(node) = self.find_hashed(hash, likely, ele) {
             let curscore = self.zsl.score(node);
             let Some(score) = zadd_new_score(curscore, score, in_flags)? else {
                 return Ok((ZADD_OUT_NOP, 0.0));
@@ -1193,7 +1317,7 @@ fn zaddGenericCommand(server: &mut Server, c: ClientId, argv: &Args, mut flags: 
         if let Some(zs) = server.db[db].dict.skiplist_mut(o) {
             for given in &*scores {
                 let ele = argv.get(i);
-                let hash = argv.member_hash(i, &zs.seed).unwrap_or_else(|| siphash(ele, &zs.seed));
+                let hash = zs.hash_argument(argv, i);
                 note(zs.add_hashed(*given, ele, hash, flags, resize));
                 i += 2;
             }
@@ -2346,7 +2470,10 @@ pub fn zscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
     if checkType(server, c, o, OBJ_ZSET) {
         return;
     }
-    let score = zsetScore(server.db[server[c].db].dict.zset(o), &argv[2]);
+    let score = match server.db[server[c].db].dict.zset(o) {
+        ZsetRef::Skiplist(zs) => zs.find_argument(argv, 2).map(|node| zs.zsl.score(node)),
+        zobj => zsetScore(zobj, &argv[2]),
+    };
     add_reply_score(server, c, score);
 }
 
