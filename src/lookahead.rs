@@ -84,6 +84,8 @@ pub(crate) struct InputScratch {
     looked_at: usize,
     /// The clients whose commands are being looked at together, their dbs, and what was found.
     ahead: Vec<(ClientId, usize, Box<Lookahead>)>,
+    /// What one of these commands or another wants.
+    ahead_wants: Wants,
     /// The command that was looked up last.
     last_command: NamedCommand,
 }
@@ -123,9 +125,15 @@ struct NamedCommand {
     name_len: usize,
     cmd: Option<CommandId>,
     key: FirstKey,
-    /// The command is about a value with members.
-    has_members: bool,
+    wants: Wants,
 }
+
+/// What is worth asking for before a command's turn: bits.
+type Wants = u8;
+/// The bucket, the entry and the value of a key.
+const WANTS_KEY: Wants = 1 << 0;
+/// What the command will touch within a value with members.
+const WANTS_MEMBERS: Wants = 1 << 1;
 
 /// A length that no name has.
 const TOO_LONG: usize = usize::MAX;
@@ -219,8 +227,8 @@ pub(crate) struct Lookahead {
     /// The position behind that at which the last search found something that is no plain, whole
     /// command, where it need not search again; or 0.
     stopped_behind: usize,
-    /// One of the commands is about a value with members.
-    have_members: bool,
+    /// What one of the commands or another wants.
+    wants: Wants,
     /// The arguments of the C's parser, which handles what the look-ahead leaves.
     parsing: Vec<ArgRange>,
 }
@@ -261,7 +269,7 @@ impl Lookahead {
     fn forget(&mut self) {
         self.batch.clear();
         (self.next, self.used, self.asked) = (0, 0, 0);
-        self.have_members = false;
+        self.wants = 0;
     }
 
     /// Returns the ranges of arguments, for the C's parser, which handles what the look-ahead
@@ -308,10 +316,10 @@ impl Lookahead {
         let last = &mut server.input_scratch.last_command;
         self.find_commands(&server.commands, dict, last, qb, pos);
         self.prefetch_buckets(dict);
-        if self.batch.len() > 1 {
+        if self.batch.len() > 1 && self.wants != 0 {
             self.prefetch_entries(dict);
             self.prefetch_values(dict);
-            if self.have_members {
+            if self.wants & WANTS_MEMBERS != 0 {
                 prefetch_members(&server.commands, std::iter::once((dict, qb, &mut *self)));
             }
         }
@@ -335,7 +343,7 @@ impl Lookahead {
             let Some(end) = self.find_command_at(commands, dict, &mut last, qb, pos) else { break };
             pos = end;
             if self.batch.len() == self.asked + ASK_AT_ONCE {
-                self.prefetch_buckets(dict);
+                self.prefetch_some_buckets(dict);
             }
         }
     }
@@ -364,7 +372,7 @@ impl Lookahead {
             last.command.become_command(commands, qb, args);
         }
         let known = hash_key_of_command(dict, qb, args, last);
-        self.have_members |= last.command.has_members;
+        self.wants |= last.command.wants;
         self.batch.push(ParsedCommand { end, first, argc, argv_len_sum, known });
         Some(end)
     }
@@ -376,6 +384,15 @@ impl Lookahead {
     /// Prefetches the buckets of the commands' keys, as far as that was not done.
     #[inline(always)]
     fn prefetch_buckets(&mut self, dict: &Keyspace) {
+        match &self.batch[..] {
+            [x] if x.known.key_arg != 0 => dict.prefetch_bucket(x.known.key.hash()),
+            [] | [_] => {}
+            _ => self.prefetch_some_buckets(dict),
+        }
+    }
+
+    #[inline(never)]
+    fn prefetch_some_buckets(&mut self, dict: &Keyspace) {
         // The hash of a key that is not known.
         let mut last = KeyGuess::default().hash();
         for x in &self.batch[replace(&mut self.asked, self.batch.len())..] {
@@ -671,8 +688,14 @@ fn find_command(commands: &CommandTable, name: &[u8]) -> NamedCommand {
         (false, true) => FirstKey::OfScript,
         (false, false) => FirstKey::Unknown,
     };
-    let has_members = has_key && command.is_some_and(|x| x.flags & HAVE_MEMBERS != 0);
-    let mut found = NamedCommand { name_len: TOO_LONG, cmd, key, has_members, ..<_>::default() };
+    let wants = match key {
+        FirstKey::Unknown => 0,
+        FirstKey::First if command.is_some_and(|x| x.flags & HAVE_MEMBERS != 0) => {
+            WANTS_KEY | WANTS_MEMBERS
+        }
+        FirstKey::First | FirstKey::OfScript => WANTS_KEY,
+    };
+    let mut found = NamedCommand { name_len: TOO_LONG, cmd, key, wants, ..<_>::default() };
     if (1..=WORD).contains(&name.len()) {
         let mut word = [0; WORD];
         word[..name.len()].copy_from_slice(name);
@@ -697,7 +720,7 @@ fn prefetch_members<'a>(
     let mut places = within.iter_mut();
     let mut scouted = false;
     for (dict, qb, lookahead) in of_clients {
-        if !lookahead.have_members {
+        if lookahead.wants & WANTS_MEMBERS == 0 {
             continue;
         }
         let Lookahead { batch, args: ranges, .. } = lookahead;
@@ -941,6 +964,7 @@ fn find_commands_of(server: &mut Server, c: ClientId) -> usize {
     let (dict, last) = (&server.db[db].dict, &mut scratch.last_command);
     lookahead.find_commands(&server.commands, dict, last, &client.querybuf, client.input.qb_pos);
     let found = lookahead.batch.len();
+    scratch.ahead_wants |= lookahead.wants;
     scratch.ahead.push((c, db, lookahead));
     found
 }
@@ -950,25 +974,29 @@ fn find_commands_of(server: &mut Server, c: ClientId) -> usize {
 #[inline(never)]
 fn prefetch_of_clients(server: &mut Server) {
     let mut ahead = take(&mut server.input_scratch.ahead);
-    for (_, db, lookahead) in &mut ahead {
-        lookahead.prefetch_buckets(&server.db[*db].dict);
+    let wants = take(&mut server.input_scratch.ahead_wants);
+    if wants != 0 {
+        for (_, db, lookahead) in &mut ahead {
+            lookahead.prefetch_buckets(&server.db[*db].dict);
+        }
+        for (_, db, lookahead) in &mut ahead {
+            lookahead.prefetch_entries(&server.db[*db].dict);
+        }
     }
-    for (_, db, lookahead) in &mut ahead {
-        lookahead.prefetch_entries(&server.db[*db].dict);
-    }
-    let mut have_members = false;
-    for (_, db, lookahead) in &mut ahead {
-        lookahead.prefetch_values(&server.db[*db].dict);
-        have_members |= lookahead.have_members;
-    }
-    if have_members {
+    if wants & WANTS_MEMBERS != 0 {
+        for (_, db, lookahead) in &mut ahead {
+            lookahead.prefetch_values(&server.db[*db].dict);
+        }
         let of_clients = ahead.iter_mut().map(|(client, db, lookahead)| {
             let qb = server.clients[*client].querybuf.as_slice();
             (&server.db[*db].dict, qb, &mut **lookahead)
         });
         prefetch_members(&server.commands, of_clients);
     }
-    for (client, _, lookahead) in ahead.drain(..) {
+    for (client, db, mut lookahead) in ahead.drain(..) {
+        if wants == WANTS_KEY {
+            lookahead.prefetch_values(&server.db[db].dict);
+        }
         server.clients[client].input.lookahead = Some(lookahead);
     }
     server.input_scratch.ahead = ahead;
