@@ -15,7 +15,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::mem::take;
+use std::mem::{replace, take};
 use std::ops::{Index, IndexMut};
 use std::os::fd::RawFd;
 
@@ -795,12 +795,26 @@ pub fn databasesCron(server: &mut Server) {
                 server.rehash_db = rehash_db + 1;
             }
         }
-        // Tables that are done growing move to huge pages.
+        // Tables that are done growing move to huge pages, one page at a time.
         // C: leaves them where they are.
-        if let Some(piece) = next_piece() {
+        if memory_is_not_filling(server)
+            && let Some(piece) = next_piece()
+        {
             server.bio.create_collapse_job(piece);
         }
     }
+}
+
+/// Tells whether next to no memory was asked for in the last tenth of a second. To be asked in each
+/// cron; in those between, the answer is no.
+fn memory_is_not_filling(server: &mut Server) -> bool {
+    const NEXT_TO_NONE: usize = 128 * 1024;
+    if !run_with_period(server, 100) {
+        return false;
+    }
+    let used = zmalloc_used_memory();
+    let before = replace(&mut server.cron_used_memory, used);
+    used <= before + NEXT_TO_NONE
 }
 
 #[inline]

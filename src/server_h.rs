@@ -1005,6 +1005,8 @@ pub struct Server {
     pub stat_peak_memory: usize,
     /// The total of all allocations when the peak was last updated (`has_allocated_since`).
     pub stat_peak_mark: u64,
+    /// Ours: the memory in use when the cron looked at it last (`memory_is_not_filling`).
+    pub cron_used_memory: usize,
     /// Duration of the last fork in microseconds, and its rate in GB per second.
     pub stat_fork_time: i64,
     pub stat_fork_rate: f64,

@@ -9,7 +9,8 @@
 //! anywhere, and each of the first ones would wait for the kernel to zero 2 MB. So an array is
 //! filled in small pages. When it is full it is noted here ([`array_is_filled`]); the cron hands it
 //! to a thread of `bio.rs` piece by piece ([`next_piece`]), and there the kernel moves what is in it
-//! to huge pages ([`Piece::collapse`]).
+//! to huge pages ([`Piece::collapse`]). To move one takes it a millisecond, in which it keeps those
+//! waiting that ask it for memory. So the cron does it when nobody does.
 //!
 //! The C advises against huge pages, because a write to one that is shared with a forked child used
 //! to copy all of it. Since Linux 5.8 such a write copies 4 KB, as any other does; and what is asked
@@ -24,8 +25,6 @@ use std::ptr::{NonNull, without_provenance_mut};
 
 /// Bytes of a huge page: those of x86-64, and of others where a small page has 4 KB.
 pub const HUGE_PAGE: usize = 2 * 1024 * 1024;
-/// Bytes of a piece: what is moved between two crons. It takes some milliseconds of the thread.
-const PIECE: usize = 8 * HUGE_PAGE;
 /// Arrays below this size are left in small pages, the places of which the processor can know all.
 const MIN_ARRAY: usize = HUGE_PAGE;
 
@@ -62,9 +61,8 @@ pub fn array_is_freed(array: NonNull<u8>, bytes: usize) {
 pub fn next_piece() -> Option<Piece> {
     let mut filled = FILLED.take();
     let piece = filled.last_mut().map(|rest| {
-        let end = rest.end.min(rest.start + PIECE);
-        let piece = Piece(rest.start..end);
-        rest.start = end;
+        let piece = Piece(rest.start);
+        rest.start += HUGE_PAGE;
         piece
     });
     if filled.last().is_some_and(Range::is_empty) {
@@ -74,28 +72,24 @@ pub fn next_piece() -> Option<Piece> {
     piece
 }
 
-/// A piece of an array, by its addresses: it may be freed meanwhile.
-pub struct Piece(Range<usize>);
+/// What becomes a huge page, by its address: it may be freed meanwhile.
+pub struct Piece(usize);
 
 impl Piece {
-    /// Moves what is in the piece to huge pages, as far as the kernel has some, does so on request,
-    /// and is not told by its administrator to leave it (`never`). Takes long; for a thread.
+    /// Moves what is in the piece to a huge page, if the kernel has one, does so on request, and is
+    /// not told by its administrator to leave it (`never`). Takes long; for a thread.
     pub fn collapse(&self) {
-        if !are_allowed() {
+        let Piece(start) = *self;
+        if !are_allowed() || !is_in_use(start) || advise(start, libc::MADV_HUGEPAGE).is_err() {
             return;
         }
-        for start in self.0.clone().step_by(HUGE_PAGE) {
-            if is_in_use(start) && advise(start, libc::MADV_HUGEPAGE).is_ok() {
-                // From here on the kernel may do it by itself, too, as after a fork has made small
-                // pages of it again.
-                let moved = advise(start, MADV_COLLAPSE);
-                if moved.is_err_and(|e| e.raw_os_error() == Some(libc::EINVAL)) {
-                    // It knows no such request, or this process is to have no huge pages. An old
-                    // one must not make some by itself: under a forked child it would copy them.
-                    let _ = advise(start, libc::MADV_NOHUGEPAGE);
-                    return;
-                }
-            }
+        // From here on the kernel may do it by itself, too, as after a fork has made small pages of
+        // it again.
+        let moved = advise(start, MADV_COLLAPSE);
+        if moved.is_err_and(|e| e.raw_os_error() == Some(libc::EINVAL)) {
+            // It knows no such request, or this process is to have no huge pages. An old one must
+            // not make some by itself: under a forked child it would copy them.
+            let _ = advise(start, libc::MADV_NOHUGEPAGE);
         }
     }
 }
@@ -153,13 +147,13 @@ mod tests {
     }
 
     /// Returns the pieces that are noted, all of them.
-    fn pieces() -> Vec<Range<usize>> {
+    fn pieces() -> Vec<usize> {
         std::iter::from_fn(next_piece).map(|piece| piece.0).collect()
     }
 
     #[test]
     fn what_is_in_an_array_moves_with_it() {
-        let bytes = PIECE + 2 * HUGE_PAGE;
+        let bytes = 3 * HUGE_PAGE;
         let array = alloc_array(bytes).unwrap();
         let start = array.addr().get();
         assert_eq!(start % HUGE_PAGE, 0);
@@ -175,7 +169,7 @@ mod tests {
             piece.collapse();
             handed_out.push(piece.0);
         }
-        assert_eq!(handed_out, [start..start + PIECE, start + PIECE..start + bytes]);
+        assert_eq!(handed_out, [start, start + HUGE_PAGE, start + 2 * HUGE_PAGE]);
         assert!(words.iter().enumerate().all(|(i, &word)| word == i as u64));
         // There may be none: an old kernel, one without huge pages to spare. But not too many.
         assert!(huge_bytes(start) <= used);
@@ -186,7 +180,7 @@ mod tests {
 
     #[test]
     fn an_array_that_is_freed_is_forgotten() {
-        let bytes = 2 * PIECE;
+        let bytes = 2 * HUGE_PAGE;
         let arrays = [(); 3].map(|()| alloc_array(bytes).unwrap());
         arrays.iter().for_each(|&array| array_is_filled(array, bytes));
         assert!(next_piece().is_some());
@@ -195,13 +189,13 @@ mod tests {
         // SAFETY: as above.
         unsafe { free_array(arrays[0], bytes, 0) };
         let start = arrays[1].addr().get();
-        assert_eq!(pieces(), [start..start + PIECE, start + PIECE..start + bytes]);
+        assert_eq!(pieces(), [start, start + HUGE_PAGE]);
         // SAFETY: as above.
         unsafe { free_array(arrays[1], bytes, 0) };
 
         let small = alloc_array(MIN_ARRAY / 2).unwrap();
         array_is_filled(small, MIN_ARRAY / 2);
-        assert_eq!(pieces(), []);
+        assert!(pieces().is_empty());
         // SAFETY: as above.
         unsafe { free_array(small, MIN_ARRAY / 2, 0) };
     }
@@ -209,10 +203,10 @@ mod tests {
     /// Addresses that are not mapped any more are no harm.
     #[test]
     fn a_piece_may_be_gone() {
-        let array = alloc_array(PIECE).unwrap();
-        let piece = Piece(array.addr().get()..array.addr().get() + PIECE);
+        let array = alloc_array(HUGE_PAGE).unwrap();
+        let piece = Piece(array.addr().get());
         // SAFETY: made above with this size, and never used.
-        unsafe { free_array(array, PIECE, 0) };
+        unsafe { free_array(array, HUGE_PAGE, 0) };
         piece.collapse();
     }
 }
