@@ -1121,6 +1121,9 @@ const SCOUTED: u32 = 4096;
 /// The same, for searches that have to compare members, which takes more steps.
 const SCOUTED_MEMBERS: u32 = 128 * 1024;
 
+/// The number of nodes with the sought score that a search goes on to, and asks for one more.
+const MORE_EQUAL: u32 = 3;
+
 /// A search that goes ahead of the one that counts, so that this one finds in the cache what it
 /// reads. It goes one step at a time, and asks for the memory that its next step will read: many of
 /// them side by side ([`scout`]) wait for memory at the same time. It finds nothing and changes
@@ -1133,7 +1136,7 @@ pub struct Scout<'a> {
     slot: &'a Slot,
     tower: u32,
     level: usize,
-    /// Where a link leads to the sought score: it goes on by the members, or else no further.
+    /// Among equal scores it goes by the members, or else to the first of them.
     by_members: bool,
     /// The tower to which such a link leads, and whose key was asked for.
     asked: u32,
@@ -1168,15 +1171,15 @@ impl Zskiplist {
             asked: NIL,
             node: None,
             arrived: false,
-            more: 0,
-            until: f64::INFINITY,
+            more: MORE_EQUAL,
+            until: score,
             backwards: false,
         }
     }
 
     /// Returns a search for node `idx`, and for the one behind it.
     pub fn scout_node(&self, idx: u32) -> Scout<'_> {
-        Scout { more: 1, ..self.scout(self.score(idx), self.member(idx)) }
+        self.scout(self.score(idx), self.member(idx))
     }
 
     /// Returns a search for the first or, if `backwards`, for the last node of a range, and for up
@@ -1216,10 +1219,7 @@ impl Scout<'_> {
         let (zsl, link) = (self.zsl, self.slot);
         let score = link.score();
         let mut before = score < self.sought.score;
-        if score == self.sought.score && link.tower != NIL {
-            if !self.by_members {
-                return false;
-            }
+        if score == self.sought.score && self.by_members && link.tower != NIL {
             if self.asked != link.tower {
                 self.asked = link.tower;
                 prefetch(zsl.slot_of(link.tower, 0));
@@ -1241,8 +1241,8 @@ impl Scout<'_> {
     fn step_along_nodes(&mut self, idx: u32) -> bool {
         let n = &self.zsl.nodes[idx];
         let sought = &self.sought;
-        self.arrived |=
-            n.score > sought.score || (n.score == sought.score && !sought.is_behind(&n.ele));
+        self.arrived |= n.score > sought.score
+            || (n.score == sought.score && !(self.by_members && sought.is_behind(&n.ele)));
         if self.arrived {
             let beyond = if self.backwards { n.score < self.until } else { n.score > self.until };
             if self.more == 0 || beyond {
@@ -1557,10 +1557,25 @@ mod tests {
             for _ in 0..300 {
                 let score = r.below(scores + 2) as f64 - 1.0;
                 let ele = member(r.below(1200), r.below(2) == 0);
-                let mut alone = Scout { by_members: true, ..zsl.scout(score, &ele) };
+                let mut alone = Scout { by_members: true, more: 0, ..zsl.scout(score, &ele) };
                 while alone.step() {}
                 let found = some(zsl.locate(score, &ele).next);
                 assert_eq!((alone.arrived, alone.node), (found.is_some(), found.or(zsl.last())));
+
+                // The other kind comes to the first node with the score, and on to those that follow.
+                let mut alone = Scout { by_members: false, ..zsl.scout(score, &ele) };
+                while alone.step() {}
+                let nodes = std::iter::successors(zsl.first(), |&x| zsl.next(x));
+                let mut from = nodes.skip_while(|&x| zsl.score(x) < score);
+                let mut expected = from.next();
+                assert_eq!(alone.arrived, expected.is_some());
+                for x in from.take(MORE_EQUAL as usize) {
+                    if expected.is_none_or(|at| zsl.score(at) > score) {
+                        break;
+                    }
+                    expected = Some(x);
+                }
+                assert_eq!(alone.node, expected.or(zsl.last()));
 
                 let range = zrangespec {
                     min: score,
