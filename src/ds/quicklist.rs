@@ -1264,7 +1264,7 @@ pub fn quicklistPopCustom<T>(
         }
         Nodes::One { .. } => {}
     }
-    let (node, pos) = if place == QUICKLIST_HEAD { (ql.head(), 0) } else { (ql.tail(), -1) };
+    let (node, pos) = if at_head { (ql.head(), 0) } else { (ql.tail(), -1) };
     if node == NIL {
         return None;
     }

@@ -1138,7 +1138,7 @@ pub struct Scout<'a> {
     level: usize,
     /// Among equal scores it goes by the members, or else to the first of them.
     by_members: bool,
-    /// The tower to which such a link leads, and whose key was asked for.
+    /// The tower to which a link with the sought score leads, and whose key was asked for.
     asked: u32,
     /// The node that it looks at next, when it is among the nodes.
     node: Option<u32>,
@@ -1177,7 +1177,7 @@ impl Zskiplist {
         }
     }
 
-    /// Returns a search for node `idx`, and for the one behind it.
+    /// Returns a search for node `idx`, and for those behind it.
     pub fn scout_node(&self, idx: u32) -> Scout<'_> {
         self.scout(self.score(idx), self.member(idx))
     }
