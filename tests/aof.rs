@@ -521,7 +521,7 @@ fn a_rewrite_waits_for_a_save() {
     wait_rewritten(&server);
     assert_eq!(server.log_count("Background append only file rewriting started by pid "), 2);
     wait_for("the save", || server.info("rdb_bgsave_in_progress") == "0");
-    assert!(aof(&server).starts_with(b"REDIS"));
+    wait_for("the rewritten file", || aof(&server).starts_with(b"REDIS"));
 }
 
 /// The child is killed: by the server, which is no failure, or by somebody else. Either way nothing
