@@ -1984,7 +1984,16 @@ pub fn lookupCommandOrOriginal(server: &Server, name: &[u8]) -> Option<CommandId
 /// `forceCommandPropagation` for that. It is for what has to be propagated outside of the execution
 /// of a command, as when a blocked client is served.
 // C: and nothing is propagated while `replication_allowed` is 0, which modules alone bring about.
+#[inline]
 pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, flags: i32) {
+    // Most servers have nobody to feed.
+    if changes_are_propagated(server) {
+        feed_all(server, cmd, dbid, argv, flags);
+    }
+}
+
+/// The part of `propagate` that has something to do.
+fn feed_all(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, flags: i32) {
     // Propagate a MULTI before the first write of a transaction. So all of MULTI ... EXEC reaches
     // the append only file and the replicas as a whole, with the same guarantees of atomicity as
     // here.
@@ -1999,8 +2008,7 @@ pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, fl
     if server.aof_state != AOF_OFF && flags & PROPAGATE_AOF != 0 {
         feedAppendOnlyFile(server, cmd, dbid, argv);
     }
-    // Most servers have nobody to feed.
-    if flags & PROPAGATE_REPL != 0 && (server.repl_backlog || !server.slaves.is_empty()) {
+    if flags & PROPAGATE_REPL != 0 && server.repl_backlog {
         replicationFeedSlaves(server, dbid, argv);
     }
 }
@@ -2184,11 +2192,8 @@ fn call_in_line<const QUIET: bool>(
 
     // What becomes of the command, apart from its reply. One that changed nothing, and was what was
     // asked for, has nothing to be sent on.
-    const SAY_MORE: u64 = CLIENT_LUA
-        | CLIENT_CLOSE_AFTER_COMMAND
-        | CLIENT_FORCE_AOF
-        | CLIENT_FORCE_REPL
-        | CLIENT_BLOCKED;
+    const SAY_MORE: u64 =
+        CLIENT_CLOSE_AFTER_COMMAND | CLIENT_FORCE_AOF | CLIENT_FORCE_REPL | CLIENT_BLOCKED;
     if client.flags & SAY_MORE != 0
         || client.argv.is_some()
         || client.original_argv.is_some()
