@@ -316,12 +316,13 @@ pub fn connClose(net: &mut Net, conn: ConnId) {
     net.free.push(conn.index() as u32);
 }
 
-/// Writes to the socket: write(2). A short write is normal. On an error other than `WouldBlock` the
-/// connection is in `CONN_STATE_ERROR`, if it was connected.
+/// Writes to the socket. A short write is normal. On an error other than `WouldBlock` the connection
+/// is in `CONN_STATE_ERROR`, if it was connected.
+// C: write(2) and read(2), which take longer than send(2) and recv(2).
 #[inline]
 pub fn connWrite(net: &mut Net, conn: ConnId, data: &[u8]) -> io::Result<usize> {
     let fd = net.get(conn).fd;
-    let ret = socket::write(fd, data);
+    let ret = socket::send(fd, data);
     match &ret {
         Ok(n) if *n < data.len() => net.el.drained(fd, AE_WRITABLE),
         Ok(_) => {}
@@ -361,7 +362,7 @@ pub fn conn_read_append(
     max: usize,
 ) -> io::Result<usize> {
     let fd = net.get(conn).fd;
-    let ret = socket::read_append(fd, buf, max);
+    let ret = socket::recv_append(fd, buf, max);
     note_bytes_read(net, conn, fd, &ret, max);
     ret
 }
