@@ -1847,14 +1847,6 @@ pub fn dict_find_hashed<'a, E: DictEntry>(d: &'a Dict<E>, key: &[u8], hash: u64)
     Some(unsafe { Dict::at(slot.as_ptr()) })
 }
 
-/// Returns the entry of a key, to change all of it but its key.
-#[inline]
-pub fn dict_find_mut<'a, E: DictEntry>(d: &'a mut Dict<E>, key: &[u8]) -> Option<&'a mut E> {
-    let slot = d.slot_of(key, dictGetHash(d, key))?;
-    // SAFETY: the slot is in use and holds an E, and the table is borrowed exclusively for 'a.
-    Some(unsafe { slot.cast::<E>().as_mut() })
-}
-
 /// Returns the next entry of an iteration that allows the entry returned last to be deleted,
 /// between [`dictPauseRehashing`] and [`dictResumeRehashing`] (`dictGetSafeIterator`, `dictNext`).
 pub fn dictNext<'a, E: DictEntry>(d: &'a Dict<E>, c: &mut DictCursor) -> Option<&'a E> {
