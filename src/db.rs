@@ -56,6 +56,12 @@ impl KeyHashHint {
         KeyHashHint { address, len, guess }
     }
 
+    /// Makes it be about another key.
+    #[inline(always)]
+    pub fn set(&mut self, address: usize, len: usize, guess: &KeyGuess) {
+        (self.address, self.len, self.guess) = (address, len, *guess);
+    }
+
     /// Makes it be about nothing: no key is at address 0.
     #[inline]
     pub fn forget(&mut self) {
@@ -83,7 +89,7 @@ pub fn find_key(server: &Server, db: usize, key: &[u8]) -> Option<KeyRef> {
     if hint.is_about(key) {
         return dict.find_guessed(key, &hint.guess);
     }
-    dict.find_guessed(key, &KeyGuess::new(dict.hash(key)))
+    dict.find_apart(key)
 }
 
 /// How many keys of one command are looked for side by side.

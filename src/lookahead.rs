@@ -25,7 +25,10 @@
 //!   key in a db that is no longer the client's, or of a value that is gone, costs time and nothing
 //!   else.
 
+use std::array::from_fn;
 use std::mem::{replace, swap, take};
+use std::os::fd::RawFd;
+use std::ptr::from_ref;
 
 use crate::args::{ArgRange, Args, CommandPrefetch, MemberHash};
 use crate::connection::*;
@@ -38,7 +41,7 @@ use crate::keyspace::{AggregateRef, Entry, KeyGuess, Keyspace, ValueRef};
 use crate::networking::*;
 use crate::server::CommandTable;
 use crate::server_h::*;
-use crate::sys::mem::prefetch_bytes;
+use crate::sys::mem::{prefetch, prefetch_bytes};
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
 use crate::types::t_zset::{ZsetRef, ZsetSearch, zset};
@@ -84,6 +87,9 @@ pub(crate) struct InputScratch {
     looked_at: usize,
     /// The clients whose commands are being looked at together, their dbs, and what was found.
     ahead: Vec<(ClientId, usize, Box<Lookahead>)>,
+    /// The clients that are about to be read ahead of their turn, with their descriptors and
+    /// connections.
+    ready: Vec<(RawFd, ConnId, ClientId)>,
     /// What one of these commands or another wants.
     ahead_wants: Wants,
     /// The command that was looked up last.
@@ -360,20 +366,19 @@ impl Lookahead {
         pos: usize,
     ) -> Option<usize> {
         let first = self.used;
-        let Some((argc, end, argv_len_sum, is_last)) =
+        let Some((args, end, argv_len_sum, is_last)) =
             parse_command(qb, pos, &self.limits, &mut self.args, first, last.command)
         else {
             self.stopped_behind = pos + 1;
             return None;
         };
-        self.used = first + argc;
-        let args = &self.args[first..][..argc];
+        self.used = first + args.len();
         if !is_last {
             last.command.become_command(commands, qb, args);
         }
         let known = hash_key_of_command(dict, qb, args, last);
         self.wants |= last.command.wants;
-        self.batch.push(ParsedCommand { end, first, argc, argv_len_sum, known });
+        self.batch.push(ParsedCommand { end, first, argc: args.len(), argv_len_sum, known });
         Some(end)
     }
 
@@ -461,39 +466,42 @@ impl Lookahead {
 }
 
 /// Returns the number in the header line that `rest` begins with, and what is behind the line.
-/// `None`: the line is not complete, or not exactly as we would write it.
+/// `None`: the line is not complete, or not exactly as we would write it, or the number has more
+/// than nine digits.
 #[inline(always)]
-fn parse_header(rest: &[u8], prefix: u8) -> Option<(usize, &[u8])> {
+fn parse_header(rest: &[u8], prefix: u8) -> Option<(u32, &[u8])> {
+    let Some(line) = rest.first_chunk::<WORD>() else { return parse_long_header(rest, prefix) };
+    let line = u64::from_le_bytes(*line);
     // Nearly every number here has one digit or two, the first of two being no zero. A line that is
     // as it should be differs from the line of zeros in the values of its digits, and in nothing
     // else; turned round, that of one digit is the number.
-    if let Some((line, behind)) = rest.split_first_chunk::<4>() {
-        const ZERO: u32 = u32::from_le_bytes(*b"\x000\r\n");
-        let x = (u32::from_le_bytes(*line) ^ ZERO ^ u32::from(prefix)).rotate_right(8);
-        if x <= 9 {
-            return Some((x as usize, behind));
-        }
+    const ZERO: u32 = u32::from_le_bytes(*b"\x000\r\n");
+    let x = (line as u32 ^ ZERO ^ u32::from(prefix)).rotate_right(8);
+    if x <= 9 {
+        return Some((x, &rest[4..]));
     }
-    if let Some(line) = rest.first_chunk::<8>() {
-        const ZERO: u64 = u64::from_le_bytes(*b"\x0000\r\n\0\0\0");
-        const DIGITS: u64 = u64::from_le_bytes(*b"\0\xff\xff\0\0\xff\xff\xff");
-        let x = u64::from_le_bytes(*line) ^ ZERO ^ u64::from(prefix);
+    // Of two digits, a byte that is no more than 9 is one to which 0x76 can be added without a carry
+    // into its top bit. From the tens 1 is taken, so that they may be no more than 8.
+    const ZEROS: u64 = u64::from_le_bytes(*b"\x0000\r\n\0\0\0");
+    const ROOM: u64 = u64::from_le_bytes(*b"\0\x77\x76\0\0\0\0\0");
+    const MUST_BE_ZERO: u64 = u64::from_le_bytes(*b"\xff\x80\x80\xff\xff\0\0\0");
+    let x = line ^ ZEROS ^ u64::from(prefix);
+    let y = x.wrapping_sub(1 << 8);
+    if (y | y.wrapping_add(ROOM)) & MUST_BE_ZERO == 0 {
         let (tens, ones) = ((x >> 8) as u8, (x >> 16) as u8);
-        if x & !DIGITS == 0 && tens.wrapping_sub(1) <= 8 && ones <= 9 {
-            return Some((usize::from(tens) * 10 + usize::from(ones), &rest[5..]));
-        }
+        return Some((u32::from(tens) * 10 + u32::from(ones), &rest[5..]));
     }
     parse_long_header(rest, prefix)
 }
 
-/// Does what [`parse_header`] does, for a number of any length.
+/// Does what [`parse_header`] does, for a number of up to nine digits.
 #[inline(never)]
-fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(usize, &[u8])> {
+fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(u32, &[u8])> {
     let mut digits = rest.iter();
     if *digits.next()? != prefix {
         return None;
     }
-    let mut n = usize::from(digits.next()?.wrapping_sub(b'0'));
+    let mut n = u32::from(digits.next()?.wrapping_sub(b'0'));
     if n > 9 {
         return None;
     }
@@ -507,26 +515,26 @@ fn parse_long_header(rest: &[u8], prefix: u8) -> Option<(usize, &[u8])> {
             return Some((n, digits.as_slice()));
         }
         // No zero in front, and nothing near an overflow.
-        if n == 0 || n > 999_999_999 {
+        if n == 0 || n > 99_999_999 {
             return None;
         }
-        n = n * 10 + usize::from(digit);
+        n = n * 10 + u32::from(digit);
     }
 }
 
 /// Parses one plain and complete multibulk command at `pos`, and puts its arguments into `args`,
-/// from place `first` on. Returns their number, where the command ends, the sum of the lengths of
-/// its arguments, and whether it is `last`, the command that was looked up before it. `None`: there
-/// is no such thing here.
+/// from place `first` on. Returns them, where the command ends, the sum of the lengths of its
+/// arguments, and whether it is `last`, the command that was looked up before it. `None`: there is
+/// no such thing here.
 #[inline(always)]
-fn parse_command(
+fn parse_command<'a>(
     qb: &[u8],
     pos: usize,
     limits: &ParseLimits,
-    args: &mut Vec<ArgRange>,
+    args: &'a mut Vec<ArgRange>,
     first: usize,
     last: &NamedCommand,
-) -> Option<(usize, usize, usize, bool)> {
+) -> Option<(&'a [ArgRange], usize, usize, bool)> {
     let rest = qb.get(pos..)?;
     // The commands of a batch are mostly of one kind, and begin with the same bytes up to the end of
     // their name.
@@ -534,16 +542,19 @@ fn parse_command(
     let (argc, mut rest) = if is_last {
         (last.argc, rest.get(WORD + last.name_len + 2..)?)
     } else {
-        parse_header(rest, b'*')?
+        let (argc, rest) = parse_header(rest, b'*')?;
+        (argc as usize, rest)
     };
     if argc == 0 || argc > limits.multibulklen {
         return None;
     }
-    if args.len() - first < argc {
-        make_room(args, first + argc, argc - usize::from(is_last), rest)?;
+    let end = first + argc;
+    if args.len() < end {
+        make_room(args, end, argc - usize::from(is_last), rest)?;
     }
+    let args = &mut args[first..end];
     let mut argv_len_sum = 0;
-    let mut places = args[first..][..argc].iter_mut();
+    let mut places = args.iter_mut();
     if is_last {
         if last.name_len > limits.bulklen {
             return None;
@@ -553,6 +564,7 @@ fn parse_command(
     }
     for place in places {
         let (len, arg) = parse_header(rest, b'$')?;
+        let len = len as usize;
         if len > limits.bulklen {
             return None;
         }
@@ -564,7 +576,7 @@ fn parse_command(
         argv_len_sum += len;
         rest = behind;
     }
-    Some((argc, qb.len() - rest.len(), argv_len_sum, is_last))
+    Some((args, qb.len() - rest.len(), argv_len_sum, is_last))
 }
 
 /// Makes room for arguments up to place `end`, of which `unread` are still to be found. `None`: what
@@ -665,8 +677,8 @@ fn hash_key_of_command<'a>(
     let Some(key) = args.get(key_arg) else { return unknown };
     let key = &qb[key.start..][..key.len];
     // Keys that differ mostly differ in their last bytes.
-    if key.is_empty() || key.last_chunk::<8>() != last.key.last_chunk() || !short_eq(last.key, key)
-    {
+    let differs = |a: &[u8], b: &[u8]| a.last_chunk::<8>() != b.last_chunk() || !short_eq(a, b);
+    if key.is_empty() || key.len() != last.key.len() || differs(key, last.key) {
         (last.key, last.hash) = (key, dict.hash(key));
     }
     CommandPrefetch { cmd, key_arg, key: KeyGuess::new(last.hash), member: None }
@@ -716,7 +728,7 @@ fn prefetch_members<'a>(
     commands: &CommandTable,
     of_clients: impl Iterator<Item = (&'a Keyspace, &'a [u8], &'a mut Lookahead)>,
 ) {
-    let mut within = [const { Within::Nothing }; MOST_AT_ONCE];
+    let mut within: [Within; MOST_AT_ONCE] = from_fn(|_| Within::Nothing);
     let mut places = within.iter_mut();
     let mut scouted = false;
     for (dict, qb, lookahead) in of_clients {
@@ -749,7 +761,7 @@ fn prefetch_members<'a>(
                 }
             }
             if let Some(value) = value {
-                *place = hash_member(value, &mut x.known, Args::new(qb, args, None));
+                hash_member(value, &mut x.known, Args::new(qb, args, None), place);
             }
         }
     }
@@ -799,6 +811,8 @@ struct OnMember<'a> {
 }
 
 /// What a command will want within a value.
+// Which of them it is has a byte of its own, so that nothing has to be computed for it.
+#[repr(u8)]
 enum Within<'a> {
     Nothing,
     /// The member of a set, or the field of a hash, with this hash.
@@ -830,17 +844,18 @@ fn aggregate_of<'a>(
     }
 }
 
-/// Hashes the member that a command names, and returns what the command will want: nothing if the
-/// value is no table, or no member is named.
+/// Hashes the member that a command names, and notes in `place` what the command will want: nothing
+/// if the value is no table, or no member is named.
 #[inline(always)]
 fn hash_member<'a>(
     value: AggregateRef<'a>,
     known: &'a mut CommandPrefetch,
     argv: Args<'a>,
-) -> Within<'a> {
+    place: &mut Within<'a>,
+) {
     let (first, last) = (2, argv.len() - 1);
     if last < first {
-        return Within::Nothing;
+        return;
     }
     let hash_at = |arg: usize, seed: &HashSeed| MemberHash {
         arg,
@@ -851,18 +866,18 @@ fn hash_member<'a>(
     match value {
         AggregateRef::Set(SetRef::Ht(ht)) => {
             let member = known.member.insert(hash_at(first, dict_seed(ht)));
-            Within::Member(ht.raw(), member.hash)
+            *place = Within::Member(ht.raw(), member.hash);
         }
         AggregateRef::Hash(HashRef::Ht(ht)) => {
             let field = known.member.insert(hash_at(first, dict_seed(ht)));
-            Within::Member(ht.raw(), field.hash)
+            *place = Within::Member(ht.raw(), field.hash);
         }
         // Its score stands before the member.
         AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
             let member = known.member.insert(hash_at(last, &zs.seed));
-            Within::Node(zs, OnMember { cmd: known.cmd, argv, member })
+            *place = Within::Node(zs, OnMember { cmd: known.cmd, argv, member });
         }
-        _ => Within::Nothing,
+        _ => {}
     }
 }
 
@@ -874,18 +889,26 @@ pub(crate) fn read_ready_clients(server: &mut Server, c: ClientId) {
     // Those of the last time have had their turn.
     server.input_scratch.waiting.clear();
     server.input_scratch.looked_at = 0;
-    let (mut nread, mut found) = (0, 0);
+    // What is about to be looked at of each is asked for together, since the kernel has had the
+    // caches for itself.
+    let mut ready = take(&mut server.input_scratch.ready);
     let mut at = 0;
-    while nread < READ_AHEAD - 1 {
-        let Some((fd, word)) = server.net.el.next_fired(&mut at, connSocketEventHandler) else {
-            break;
-        };
+    while ready.len() < READ_AHEAD - 1
+        && let Some((fd, word)) = server.net.el.next_fired(&mut at, connSocketEventHandler)
+    {
         let conn = ConnId::from_u64(word);
-        let Some(other) = connected_reader(&server.net, conn, readQueryFromClient) else {
-            continue;
-        };
-        let other = ClientId::from_u64(other);
-        let Some(client) = server.clients.get(other) else { continue };
+        if let Some(other) = connected_reader(&server.net, conn, readQueryFromClient) {
+            let other = ClientId::from_u64(other);
+            if let Some(client) = server.clients.get(other) {
+                prefetch_client(client);
+                ready.push((fd, conn, other));
+            }
+        }
+    }
+
+    let (mut nread, mut found) = (0, 0);
+    for (fd, conn, other) in ready.drain(..) {
+        let client = &server.clients[other];
         if client.flags & CLIENT_SLAVE != 0
             || client.querybuf.capacity() != 0
             || !begins_with_a_command(client)
@@ -915,9 +938,19 @@ pub(crate) fn read_ready_clients(server: &mut Server, c: ClientId) {
             _ => release_read_buffer(server, querybuf),
         }
     }
+    server.input_scratch.ready = ready;
     if nread > 0 {
         prefetch_of_clients(server);
     }
+}
+
+/// Prefetches what is looked at of a client when it is read, and when its commands are found.
+#[inline(always)]
+fn prefetch_client(client: &Client) {
+    prefetch(from_ref(&client.querybuf).addr());
+    prefetch(from_ref(&client.flags).addr());
+    prefetch(from_ref(&client.reqtype).addr());
+    prefetch(from_ref(&client.db).addr());
 }
 
 /// Tells whether what a client sends now begins a command, which may be found ahead of its turn.

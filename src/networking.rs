@@ -45,7 +45,6 @@ use crate::anet::{AnetError, FD_TO_PEER_NAME, FD_TO_SOCK_NAME, anetTcpAccept, an
 use crate::args::{ArgRange, Args, Argv};
 use crate::blocked::{replyToBlockedClientTimedOut, unblockClient};
 use crate::connection::*;
-use crate::db::KeyHashHint;
 use crate::ds::adlist::*;
 use crate::ds::longdouble::{LongDouble, ld2string, ld2string_mode};
 use crate::ds::rax::{raxNext, raxSeek, raxStart};
@@ -2286,7 +2285,7 @@ pub fn commandProcessed(server: &mut Server, c: ClientId) {
 pub fn processCommandAndResetClient(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     let old_client = server.current_client.replace(c);
     if let Some((address, len, guess)) = argv.hashed_key() {
-        server.key_hash_hint = KeyHashHint::new(address, len, *guess);
+        server.key_hash_hint.set(address, len, guess);
     }
     let processed = processCommand(server, c, argv);
     if processed == Ok(true) {
@@ -2346,12 +2345,14 @@ pub fn processPendingCommandsAndResetClient(server: &mut Server, c: ClientId) ->
 /// Executes the commands in the client's query buffer. Called whenever there is more in it to
 /// process, because something was read, or because the client was blocked and is reactivated, and
 /// may have whole commands waiting in the buffer. The client may be gone afterwards.
+#[inline(always)]
 pub fn processInputBuffer(server: &mut Server, c: ClientId) {
     process_input_with(server, c, processCommandAndResetClient);
 }
 
 /// Runs the loop of `processInputBuffer`. `execute` is what it does with a command, which unit
 /// tests replace; `C_ERR` from it: the client is gone.
+#[inline(always)]
 fn process_input_with(
     server: &mut Server,
     c: ClientId,
@@ -2474,6 +2475,7 @@ fn lend_querybuf(server: &mut Server, c: ClientId) -> Option<(Vec<u8>, Box<Looka
 
 /// Gives the client the query buffer back that `lend_querybuf` took, trimmed to what
 /// was not executed. With nothing left, the client goes without a buffer until its next read.
+#[inline(always)]
 fn return_querybuf(
     server: &mut Server,
     c: ClientId,

@@ -30,6 +30,12 @@ const OBJ_SHARED_REFCOUNT: i64 = i32::MAX as i64;
 #[inline(always)]
 pub fn checkType(server: &mut Server, c: ClientId, o: KeyRef, type_: u8) -> bool {
     let db = server[c].db;
+    check_type_in(server, c, db, o, type_)
+}
+
+/// Does what `checkType` does, where it is known which db is the client's.
+#[inline(always)]
+pub fn check_type_in(server: &mut Server, c: ClientId, db: usize, o: KeyRef, type_: u8) -> bool {
     if server.db[db].dict.type_of(o) == type_ {
         return false;
     }

@@ -122,15 +122,17 @@ pub fn short_eq(a: &[u8], b: &[u8]) -> bool {
     if a.len() != b.len() {
         return false;
     }
-    // Most keys are as long as this, so it is asked first.
+    // Most keys are as long as this, so it is asked first; names of values and commands come next.
     if (8..=16).contains(&a.len()) {
         return ends::<8>(a, b);
+    }
+    if (4..=7).contains(&a.len()) {
+        return ends::<4>(a, b);
     }
     match a.len() {
         0 => true,
         1 => ends::<1>(a, b),
         2..=3 => ends::<2>(a, b),
-        4..=7 => ends::<4>(a, b),
         17..=32 => ends::<16>(a, b),
         _ => a == b,
     }

@@ -146,7 +146,7 @@ impl Keyspace {
     #[track_caller]
     pub fn entry(&self, k: KeyRef) -> Entry<'_> {
         // Something was removed or moved since. Is it still there?
-        if k.epoch != self.epoch && !self.contains(k) {
+        if k.epoch != self.epoch && !self.is_there(k.payload, k.hash) {
             stale();
         }
         // SAFETY: the payload is in our table: it was when the reference was made and nothing has
@@ -156,9 +156,15 @@ impl Keyspace {
     }
 
     /// Tells whether the entry of a reference is still there, at the same place.
-    #[cold]
     pub fn contains(&self, k: KeyRef) -> bool {
-        self.dict.find(k.hash, |p| p == k.payload).is_some()
+        self.is_there(k.payload, k.hash)
+    }
+
+    // It is given words, since a reference would have to be in memory for the call, and would be
+    // stored even where none is made.
+    #[cold]
+    fn is_there(&self, payload: u64, hash: u64) -> bool {
+        self.dict.find(hash, |p| p == payload).is_some()
     }
 
     #[inline(always)]
@@ -239,6 +245,13 @@ impl Keyspace {
         Some(self.make_ref(payload, guess.hash))
     }
 
+    /// Does what [`find`](Self::find) does, for callers that mostly need no search.
+    #[inline(always)]
+    pub fn find_apart(&self, key: &[u8]) -> Option<KeyRef> {
+        let hash = self.hash(key);
+        Some(self.make_ref(self.search(key, hash)?.get(), hash))
+    }
+
     /// Does what [`find_hashed`](Self::find_hashed) does, for callers that mostly need no search.
     #[inline(never)]
     fn search(&self, key: &[u8], hash: u64) -> Option<NonZeroU64> {
@@ -304,6 +317,19 @@ impl Keyspace {
         // SAFETY: a value of this type is always a Quicklist before the key; we hold it
         // exclusively.
         unsafe { &mut *e.value_ptr().cast::<Quicklist>() }
+    }
+
+    /// Returns the aggregate, to look at, if it has this form now.
+    #[inline(always)]
+    #[track_caller]
+    fn form<T: BoxedForm>(&self, k: KeyRef) -> Option<&T> {
+        let e = self.entry(k);
+        if e.header().type_encoding != T::TYPE_ENCODING {
+            return None;
+        }
+        // SAFETY: the header says that there is such a pointer. The entry can't leave, nor the block
+        // be changed, while `self` is borrowed.
+        Some(unsafe { &*e.value_ptr().cast::<T>() })
     }
 
     /// Returns the aggregate, to change where it is, if it has this form now.
@@ -1062,6 +1088,20 @@ impl Keyspace {
     #[track_caller]
     pub fn set_table_mut(&mut self, k: KeyRef) -> Option<&mut Dict<SdsEntry>> {
         self.form_mut::<Box<Dict<SdsEntry>>>(k).map(|ht| &mut **ht)
+    }
+
+    /// Returns the table of a set, to look at; `None` if the key's value is none.
+    #[inline(always)]
+    #[track_caller]
+    pub fn set_table(&self, k: KeyRef) -> Option<&Dict<SdsEntry>> {
+        self.form::<Box<Dict<SdsEntry>>>(k).map(|ht| &**ht)
+    }
+
+    /// Returns the table of a hash, to look at; `None` if the key's value is none.
+    #[inline(always)]
+    #[track_caller]
+    pub fn hash_table(&self, k: KeyRef) -> Option<&Dict<PairEntry>> {
+        self.form::<Box<Dict<PairEntry>>>(k).map(|ht| &**ht)
     }
 
     /// Returns the table of a hash, to change; `None` if the key's value is none.

@@ -31,7 +31,8 @@ fn members_are_looked_for_ahead_in_tables_only() {
         let qb = argv.as_args().raw().unwrap().to_vec();
         let (mut ranges, limits) = (Vec::new(), ParseLimits::of(server, &server[c]));
         let mut command = NamedCommand::default();
-        let (argc, ..) = parse_command(&qb, 0, &limits, &mut ranges, 0, &command).unwrap();
+        let (args, ..) = parse_command(&qb, 0, &limits, &mut ranges, 0, &command).unwrap();
+        let argc = args.len();
         ranges.truncate(argc);
         let (commands, dict) = (&server.commands, &server.db[0].dict);
         command.become_command(commands, &qb, &ranges);
@@ -40,7 +41,8 @@ fn members_are_looked_for_ahead_in_tables_only() {
         dict.prefetch_entry(&mut found.key);
         let entry = dict.guessed(&found.key)?;
         let value = aggregate_of(commands, entry, &qb, &ranges, found.cmd)?;
-        hash_member(value, &mut found, Args::new(&qb, &ranges, None));
+        let mut place = Within::Nothing;
+        hash_member(value, &mut found, Args::new(&qb, &ranges, None), &mut place);
         let hash = found.member?.hash;
         let mut candidates = 0;
         let count = |_| candidates += 1;
@@ -215,7 +217,8 @@ fn headers_that_are_not_as_we_would_write_them() {
         ("$99\r\nx", Some(99)),
         ("$100\r\n", Some(100)),
         ("$16384\r\nxxxxx", Some(16384)),
-        ("$1234567890\r\n", Some(1_234_567_890)),
+        ("$123456789\r\n", Some(123_456_789)),
+        ("$1234567890\r\n", None),
         ("*1\r\n", None),
         ("$00\r\nxx", None),
         ("$01\r\nxx", None),
@@ -238,5 +241,21 @@ fn headers_that_are_not_as_we_would_write_them() {
         for end in 0..end_of_line {
             assert_eq!(parse_header(&line.as_bytes()[..end], b'$'), None, "{line:?} up to {end}");
         }
+    }
+    // Lines with all bytes in the place of the digits, with little behind them, and much.
+    for (tens, ones, rest) in (0..=u16::MAX).flat_map(|digits| {
+        let [tens, ones] = digits.to_le_bytes();
+        [(tens, ones, &b"x"[..]), (tens, ones, &b"xxxx"[..])]
+    }) {
+        let line = [&[b'$', tens, ones], &b"\r\n"[..], rest].concat();
+        let digits = (tens.wrapping_sub(b'0'), ones.wrapping_sub(b'0'));
+        let n = match digits {
+            (1..=9, 0..=9) => Some(u32::from(digits.0) * 10 + u32::from(digits.1)),
+            _ => None,
+        };
+        assert_eq!(parse_header(&line, b'$'), n.map(|n| (n, rest)), "{line:?}");
+        let line = [&[b'$', ones], &b"\r\n"[..], rest].concat();
+        let n = (digits.1 <= 9).then_some(u32::from(digits.1));
+        assert_eq!(parse_header(&line, b'$'), n.map(|n| (n, rest)), "{line:?}");
     }
 }

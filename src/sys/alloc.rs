@@ -17,7 +17,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use tikv_jemalloc_ctl::{background_thread, epoch, raw, stats};
 use tikv_jemalloc_sys::{
     MALLOCX_ALIGN, MALLOCX_TCACHE_NONE, MALLOCX_ZERO, mallctl, malloc_stats_print, mallocx,
@@ -158,6 +158,9 @@ static THREADS: [Counters; 16] = [const {
     }
 }; 16];
 
+/// How many of these places were ever given to a thread: the first ones.
+static PLACES: AtomicUsize = AtomicUsize::new(0);
+
 /// The bytes that threads which have ended left allocated, and those mapped beside the allocator.
 static REST: AtomicI64 = AtomicI64::new(0);
 
@@ -189,6 +192,7 @@ impl Registration {
             let free = ptr::null_mut();
             if slot.allocated.compare_exchange(free, allocated, Relaxed, Relaxed).is_ok() {
                 slot.deallocated.store(deallocated, Relaxed);
+                PLACES.fetch_max(i + 1, Relaxed);
                 return Registration(Some(i));
             }
         }
@@ -221,7 +225,7 @@ pub fn register_thread() {
 #[inline]
 pub fn zmalloc_used_memory() -> usize {
     let mut sum = REST.load(Relaxed);
-    for slot in &THREADS {
+    for slot in THREADS.iter().take(PLACES.load(Relaxed)) {
         let allocated = slot.allocated.load(Relaxed);
         if allocated.is_null() {
             continue;

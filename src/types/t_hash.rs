@@ -303,7 +303,7 @@ pub fn hashTypeLength(o: HashRef) -> usize {
 }
 
 /// Calls `rehash_table_step` for a hash in the client's db.
-#[inline]
+#[inline(never)]
 fn hash_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
     if let Some(ht) = server.db[db].dict.hash_table_mut(o)
@@ -355,7 +355,7 @@ impl<'a> Iterator for hashTypeIterator<'a> {
 fn hashTypeLookupWriteOrCreate(server: &mut Server, c: ClientId, key: &[u8]) -> Option<KeyRef> {
     let db = server[c].db;
     match lookupKeyWrite(server, db, key) {
-        Some(o) if checkType(server, c, o, OBJ_HASH) => None,
+        Some(o) if check_type_in(server, c, db, o, OBJ_HASH) => None,
         Some(o) => Some(o),
         None => Some(dbAdd(server, db, key, createHashObject())),
     }
@@ -495,7 +495,7 @@ pub fn hsetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 
     // HSET and HMSET are told apart by the name they were called by.
-    if argv[0].get(1).is_some_and(|ch| ch.eq_ignore_ascii_case(&b's')) {
+    if matches!(argv[0].get(1), Some(b's' | b'S')) {
         addReplyLongLong(server, c, created);
     } else {
         addReply(server, c, shared::ok);
@@ -588,19 +588,21 @@ fn addHashFieldToReply(clients: &mut Clients, c: ClientId, o: Option<HashRef>, f
 /// HGET key field
 pub fn hgetCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return };
-    if checkType(server, c, o, OBJ_HASH) {
+    let db = server[c].db;
+    if check_type_in(server, c, db, o, OBJ_HASH) {
         return;
     }
-    hash_type_rehash(server, c, o, 1);
-    let db = server[c].db;
-    let value = match server.db[db].dict.hash_value(o) {
-        HashRef::Ht(ht) => dict_find_hashed(ht, &argv[2], hash_of_arg(argv, 2, ht))
-            .map(|pair| ZiplistEntry::Str(pair.value())),
-        zl => hashTypeGetValue(zl, &argv[2]),
+    let Server { clients, db: dbs, .. } = server;
+    let dict = &dbs[db].dict;
+    let Some(ht) = dict.hash_table(o) else {
+        return addHashFieldToReply(clients, c, Some(dict.hash_value(o)), &argv[2]);
     };
-    match value {
-        Some(value) => hashReplyFromZiplistEntry(&mut server.clients, c, value),
-        None => addReplyNull(&mut server.clients, c),
+    match dict_find_hashed(ht, &argv[2], hash_of_arg(argv, 2, ht)) {
+        Some(pair) => addReplyBulkCBuffer(clients, c, pair.value()),
+        None => addReplyNull(clients, c),
+    }
+    if dictIsRehashing(ht) {
+        hash_type_rehash(server, c, o, 1);
     }
 }
 

@@ -371,7 +371,7 @@ pub fn hash_of_arg<E: DictEntry>(argv: &Args, i: usize, ht: &Dict<E>) -> u64 {
 }
 
 /// Calls `rehash_table_step` for a set in the client's db.
-#[inline]
+#[inline(never)]
 fn set_type_rehash(server: &mut Server, c: ClientId, o: KeyRef, steps: usize) {
     let (db, resize) = (server[c].db, value_resize_policy(server));
     if let Some(ht) = server.db[db].dict.set_table_mut(o)
@@ -495,7 +495,7 @@ pub fn setTypeDup(o: SetRef) -> Set {
 pub fn saddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let (db, key) = (server[c].db, argv.get(1));
     let o = match lookupKeyWrite(server, db, key) {
-        Some(o) if checkType(server, c, o, OBJ_SET) => return,
+        Some(o) if check_type_in(server, c, db, o, OBJ_SET) => return,
         Some(o) => o,
         None => dbAdd(server, db, key, setTypeCreate(&argv[2])),
     };
@@ -618,15 +618,22 @@ pub fn smoveCommand(server: &mut Server, c: ClientId, argv: &Args) {
 /// SISMEMBER key member
 pub fn sismemberCommand(server: &mut Server, c: ClientId, argv: &Args) {
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::czero) else { return };
-    if checkType(server, c, o, OBJ_SET) {
+    let db = server[c].db;
+    if check_type_in(server, c, db, o, OBJ_SET) {
         return;
     }
-    set_type_rehash(server, c, o, 1);
-    let is_member = match server.db[server[c].db].dict.set(o) {
-        SetRef::Ht(ht) => dict_find_hashed(ht, &argv[2], hash_of_arg(argv, 2, ht)).is_some(),
-        set => setTypeIsMember(set, &argv[2]),
+    let dict = &server.db[db].dict;
+    let (is_member, is_rehashing) = match dict.set_table(o) {
+        Some(ht) => {
+            let found = dict_find_hashed(ht, &argv[2], hash_of_arg(argv, 2, ht));
+            (found.is_some(), dictIsRehashing(ht))
+        }
+        None => (setTypeIsMember(dict.set(o), &argv[2]), false),
     };
     addReply(server, c, if is_member { shared::cone } else { shared::czero });
+    if is_rehashing {
+        set_type_rehash(server, c, o, 1);
+    }
 }
 
 /// SMISMEMBER key member [member ...]

@@ -248,8 +248,7 @@ pub fn psetexCommand(server: &mut Server, c: ClientId, argv: &Args) {
 fn getGenericCommand(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
     let db = server[c].db;
     let Some(o) = lookupKeyReadOrReply(server, c, &argv[1], shared::null) else { return C_OK };
-    if server.db[db].dict.type_of(o) != OBJ_STRING {
-        checkType(server, c, o, OBJ_STRING);
+    if check_type_in(server, c, db, o, OBJ_STRING) {
         return C_ERR;
     }
     addReplyBulk(&mut server.clients, c, server.db[db].get(o));
@@ -488,7 +487,7 @@ fn incrDecrCommand(server: &mut Server, c: ClientId, argv: &Args, incr: i64) {
     let o = lookupKeyWrite(server, db, key);
     let mut oldvalue = 0;
     if let Some(o) = o {
-        if checkType(server, c, o, OBJ_STRING) {
+        if check_type_in(server, c, db, o, OBJ_STRING) {
             return;
         }
         match get_long_long_from_value(server.db[db].get(o)) {
