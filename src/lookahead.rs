@@ -748,8 +748,9 @@ fn prefetch_members<'a>(
                 match value {
                     Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                     Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
-                    Some(AggregateRef::Zset(ZsetRef::Skiplist(zs))) => {
-                        scouted |= zs.zsl.is_scouted();
+                    Some(AggregateRef::Zset(ZsetRef::Skiplist(zs))) if zs.zsl.is_scouted() => {
+                        zs.zsl.begin_trails();
+                        scouted = true;
                     }
                     Some(AggregateRef::List(ql)) => {
                         ql.prefetch();
@@ -789,7 +790,7 @@ fn prefetch_members<'a>(
 
 /// Has the searches that commands will do in large sorted sets go ahead, side by side.
 #[inline(never)]
-fn scout_zsets(commands: &CommandTable, within: &[Within<'_>]) {
+fn scout_zsets(commands: &CommandTable, within: &mut [Within<'_>]) {
     let mut scouts = Vec::with_capacity(2 * MOST_AT_ONCE);
     // Commands of a batch are mostly of one kind.
     let (mut last, mut search) = (None, ZsetSearch::Unknown);

@@ -2,7 +2,8 @@
 //! walk it.
 //!
 //! Read first: [`Zskiplist`] (how a node is laid out), then `Zskiplist::descend`, the one search
-//! all functions share, and [`Scout`], which goes ahead of it in the commands of a pipeline.
+//! all functions share, and [`Scout`], which goes ahead of it in the commands of a pipeline and
+//! leaves a trail for it (`Trails`).
 //!
 //! Not here: `zslParseRange`, which needs `strtod` and lives with the commands.
 //!
@@ -16,7 +17,9 @@ use super::slab::{ChunkedVec, NIL};
 use crate::sys::defrag::Defrag;
 use crate::sys::mem;
 use crate::util::short_eq;
+use std::cell::{Cell, OnceCell};
 use std::cmp::Ordering;
+use std::hint::select_unpredictable;
 
 /// Levels of the tallest tower.
 pub const ZSKIPLIST_MAXLEVEL: usize = 32;
@@ -201,7 +204,6 @@ impl<'a> Tower<'a> {
 const NO_LINK: Slot = Slot { tower: NIL, span: 0, bits: f64::INFINITY.to_bits() };
 
 /// A skip list of members ordered by score, and by bytes where scores are equal.
-#[derive(Debug)]
 pub struct Zskiplist {
     nodes: ChunkedVec<Node>,
     towers: ChunkedVec<Slot>,
@@ -217,17 +219,22 @@ pub struct Zskiplist {
     free_levels: u64,
     free_slots: u32,
     random: u64,
+    /// What searches that went ahead of their turn found; nothing in a list that never had any.
+    trails: OnceCell<Box<Trails>>,
 }
 
-/// Where a search came down, level by level: the C's `update` and `rank`.
+/// Where a search came down, level by level: the C's `update`. Of the C's `rank` there is only what
+/// most callers need; [`Zskiplist::link`] counts the rest.
 struct Path {
     /// From level 1 on: the last tower before the place.
     tower: [u32; ZSKIPLIST_MAXLEVEL],
-    /// The nodes up to and with that tower, from level 0 on.
-    rank: [u32; ZSKIPLIST_MAXLEVEL],
     /// The last node before the place, and the first one after it.
     node: u32,
     next: u32,
+    /// The nodes before the place, if the search began at the head of the list.
+    rank: u32,
+    /// How many of them are behind the tower of level 1.
+    past: u32,
 }
 
 /// An element to be compared with many: the first bytes of its member are words already.
@@ -369,7 +376,8 @@ impl Zskiplist {
     /// Returns the bytes of the whole list but for members above 22 bytes; see
     /// [`Zskiplist::member_mem_usage`].
     pub fn mem_usage(&self) -> usize {
-        size_of::<Self>() + self.nodes.mem_usage() + self.towers.mem_usage()
+        let trails = self.trails.get().map_or(0, |trails| trails.mem_usage());
+        size_of::<Self>() + self.nodes.mem_usage() + self.towers.mem_usage() + trails
     }
 
     /// Returns the bytes allocated outside the arena for the element of node `idx`.
@@ -410,20 +418,38 @@ impl Zskiplist {
     /// Goes down the list past all nodes that are before what is sought.
     #[inline]
     fn descend(&self, sought: impl Before) -> Path {
-        let mut path = Path {
-            tower: [HEADER; ZSKIPLIST_MAXLEVEL],
-            rank: [0; ZSKIPLIST_MAXLEVEL],
-            node: NIL,
-            next: self.head,
-        };
+        let mut path = self.descend_towers(&sought, None);
+        self.go_along_nodes(&sought, &mut path);
+        path
+    }
+
+    /// Goes down to level 1, past all towers that are before what is sought; on each level from
+    /// where a trail was, if there is one.
+    #[inline(always)]
+    fn descend_towers(&self, sought: &impl Before, mut trail: Option<Trail<'_>>) -> Path {
+        let mut path =
+            Path { tower: [HEADER; ZSKIPLIST_MAXLEVEL], node: NIL, next: NIL, rank: 0, past: 0 };
         let mut x = HEADER;
         let mut tower = self.tower(HEADER);
-        let mut rank = 0;
         // The tower at which the search left the level above, or NIL at that level's end. A link
         // that leads there again is known not to be before; and the end of a level comes no sooner
         // than the tower does.
         let mut stop = NIL;
         for i in (1..self.level).rev() {
+            if let Some(noted) = trail.and_then(|trail| trail.tower(i)) {
+                (x, tower) = (noted, self.tower(noted));
+                let link = tower.link(i);
+                if link.tower == NIL
+                    || !sought.before(self, 0, link.score(), Place::Tower(self.tower(link.tower)))
+                {
+                    stop = link.tower;
+                    path.tower[i] = x;
+                    continue;
+                }
+                // There is a tower that the trail does not know, or can't tell from those behind
+                // it. Below, the others of the trail may be far behind this one.
+                trail = None;
+            }
             loop {
                 let link = tower.link(i);
                 if link.tower == stop {
@@ -431,43 +457,55 @@ impl Zskiplist {
                 }
                 let next = self.tower(link.tower);
                 let at = Place::Tower(next);
-                if !sought.before(self, rank + link.span, link.score(), at) {
+                if !sought.before(self, path.rank + link.span, link.score(), at) {
                     stop = link.tower;
                     break;
                 }
-                rank += link.span;
+                path.rank += link.span;
                 (x, tower) = (link.tower, next);
             }
             path.tower[i] = x;
-            path.rank[i] = rank;
         }
-        if x != HEADER {
-            path.node = tower.head().tower;
-            path.next = self.nodes[path.node].forward;
-        }
+        path
+    }
+
+    /// Goes on from the tower of level 1 to which a path leads, past all nodes that are before what
+    /// is sought.
+    #[inline(always)]
+    fn go_along_nodes(&self, sought: &impl Before, path: &mut Path) {
+        path.next = match path.tower[1] {
+            HEADER => self.head,
+            tower => {
+                path.node = self.towers[tower].tower;
+                self.nodes[path.node].forward
+            }
+        };
         while path.next != NIL {
             let n = &self.nodes[path.next];
-            if !sought.before(self, rank + 1, n.score, Place::Node(path.next)) {
+            if !sought.before(self, path.rank + 1, n.score, Place::Node(path.next)) {
                 break;
             }
-            rank += 1;
+            path.rank += 1;
+            path.past += 1;
             path.node = path.next;
             path.next = n.forward;
         }
-        path.rank[0] = rank;
-        path
     }
 
-    /// Returns the place of an element, present or not.
+    /// Returns the place of an element, present or not. Its rank is not known.
     fn locate(&self, score: f64, ele: &[u8]) -> Path {
-        self.descend(Sought::new(score, ele))
+        let sought = Sought::new(score, ele);
+        let mut path = self.descend_towers(&sought, self.take_trail(&sought));
+        self.go_along_nodes(&sought, &mut path);
+        path
     }
 
-    /// Returns the path to a node that is in the list.
+    /// Returns the path to a node that is in the list. Its rank is not known.
     fn path_to(&self, idx: u32) -> Path {
-        let path = self.locate(self.score(idx), self.member(idx));
-        assert!(path.next == idx, "a node of the skip list is not at its place");
-        path
+        let n = &self.nodes[idx];
+        let sought = Sought::new(n.score, n.ele.as_slice());
+        let path = self.descend_towers(&sought, self.take_trail(&sought));
+        Path { node: n.backward, next: idx, ..path }
     }
 
     #[inline]
@@ -484,16 +522,21 @@ impl Zskiplist {
         let level = self.level_of_tower(tower);
         if level > self.level {
             for i in self.level..level {
-                path.rank[i] = 0;
                 path.tower[i] = HEADER;
                 self.towers[link_at(HEADER, i)].span = self.length;
             }
             self.level = level;
         }
         // Levels that the new node reaches: its links take over what is behind, those before it now
-        // end here.
+        // end here. How far before, the level below tells.
+        let mut passed = path.past;
         for i in 1..level {
-            let passed = path.rank[0] - path.rank[i];
+            let mut x = path.tower[i];
+            while i > 1 && x != path.tower[i - 1] {
+                let below = self.towers[link_at(x, i - 1)];
+                passed += below.span;
+                x = below.tower;
+            }
             let before = &mut self.towers[link_at(path.tower[i], i)];
             let mut after = *before;
             *before = Slot::link(tower, passed + 1, score);
@@ -504,6 +547,8 @@ impl Zskiplist {
         for i in level..self.level {
             self.towers[link_at(path.tower[i], i)].span += 1;
         }
+        self.ranks_changed();
+        self.peaks_changed(level);
         let node = &mut self.nodes[idx];
         (node.forward, node.backward) = (path.next, path.node);
         match path.node {
@@ -674,6 +719,7 @@ pub fn zslCreate(seed: u64) -> Zskiplist {
         free_slots: 0,
         // The generator must not start at zero; an odd multiple of an odd number never is.
         random: (seed << 1 | 1).wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        trails: OnceCell::new(),
     }
 }
 
@@ -738,6 +784,8 @@ impl Zskiplist {
                 self.towers[at].span -= 1;
             }
         }
+        self.leave_trails(tower, path);
+        self.ranks_changed();
         let after = self.nodes[idx].forward;
         self.join(path.node, after);
         self.lower_level();
@@ -775,20 +823,25 @@ pub fn zsl_delete_index(zsl: &mut Zskiplist, idx: u32) {
 /// When `newscore` is not a number.
 pub fn zslUpdateScore(zsl: &mut Zskiplist, idx: u32, newscore: f64) {
     assert!(!newscore.is_nan());
-    let path = zsl.path_to(idx);
     let Node { backward, forward, tower, .. } = zsl.nodes[idx];
 
     // Where the neighbours stay the same, the score can change in place, and with it the copies in
-    // the links.
-    if (backward == NIL || zsl.score(backward) < newscore)
-        && (forward == NIL || zsl.score(forward) > newscore)
-    {
+    // the links, if there are any.
+    let stays = (backward == NIL || zsl.score(backward) < newscore)
+        && (forward == NIL || zsl.score(forward) > newscore);
+    if stays && tower == NIL {
+        zsl.nodes[idx].score = newscore;
+        return;
+    }
+    let path = zsl.path_to(idx);
+    if stays {
         zsl.nodes[idx].score = newscore;
         for i in 1..zsl.level_of_tower(tower) {
             let link = &mut zsl.towers[link_at(path.tower[i], i)];
             debug_assert!(link.tower == tower);
             *link = Slot::link(tower, link.span, newscore);
         }
+        zsl.leave_trails(tower, &path);
         return;
     }
 
@@ -901,7 +954,7 @@ pub fn zslDeleteRangeByRank(
     removed: impl FnMut(&Zskiplist, u32),
 ) -> usize {
     let path = zsl.descend_by_rank(start.saturating_sub(1));
-    let mut left = end.saturating_sub(path.rank[0] as usize);
+    let mut left = end.saturating_sub(path.rank as usize);
     let inside = |_: &Zskiplist, _| {
         let more = left > 0;
         left = left.saturating_sub(1);
@@ -919,10 +972,15 @@ impl Zskiplist {
 
 /// Returns the rank of an element, counted from 1; 0 when it is not there.
 pub fn zslGetRank(zsl: &Zskiplist, score: f64, ele: &[u8]) -> usize {
-    let path = zsl.locate(score, ele);
+    let sought = Sought::new(score, ele);
+    let mut path = match zsl.take_rank(&sought) {
+        Some(path) => path,
+        None => zsl.descend_towers(&sought, None),
+    };
+    zsl.go_along_nodes(&sought, &mut path);
     let x = path.next;
     if x != NIL && zsl.score(x) == score && zsl.member(x) == ele {
-        path.rank[0] as usize + 1
+        path.rank as usize + 1
     } else {
         0
     }
@@ -1077,6 +1135,8 @@ pub fn zsl_shrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zsk
             }
         }
     }
+    // The trails don't know the names that towers get here.
+    zsl.trails.take();
     // The towers follow. The slot at the end of their pool is always the head of one.
     for _ in 0..steps {
         let from = zsl.towers.len() - 1;
@@ -1118,16 +1178,255 @@ pub fn zsl_shrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zsk
 
 /// The number of elements from which on a list is likely not to be in the cache.
 const SCOUTED: u32 = 4096;
-/// The same, for searches that have to compare members, which takes more steps.
+/// The same where all scores are equal. There a search has to compare members, in more steps.
 const SCOUTED_MEMBERS: u32 = 128 * 1024;
 
-/// The number of nodes with the sought score that a search goes on to, and asks for one more.
-const MORE_EQUAL: u32 = 3;
+/// The most searches that leave a trail. One more column is for those that leave none.
+const TRAILS: usize = 79;
+/// The levels of which a trail tells, and level 0, of which it does not.
+const TRAIL_LEVELS: usize = 16;
+
+/// What searches that went ahead of their turn ([`Scout`]) left for it: for each of them, and for
+/// each level, the last tower before the place that it looked for. When its turn has come, the
+/// search begins on each level at that tower, and mostly ends there.
+///
+/// Meanwhile the list changes. A tower that comes between is met from the one that was noted. One
+/// that leaves its place, or gets another score, is replaced by the one before it
+/// (`leave_trails`). So the towers of a trail always are in the list, and before the place, by the
+/// score and the [`Key`] that were sought; and a trail is good for whoever looks for these.
+struct Trails {
+    /// What was looked for, in the order of their turns.
+    sought: [Cell<(f64, Key)>; TRAILS],
+    /// How many there are, and which of them is the next one to have its turn.
+    len: Cell<usize>,
+    next: Cell<usize>,
+    /// The towers, by level and then by search, of the levels below `levels`.
+    towers: [[Cell<u32>; TRAILS + 1]; TRAIL_LEVELS],
+    levels: Cell<usize>,
+    /// The rank of the tower of level 1, or NIL where nobody asks for it; good as long as all nodes
+    /// are where they were.
+    ranks: [Cell<u32>; TRAILS + 1],
+    ranks_hold: Cell<bool>,
+    /// Where searches begin, and whether that is still right.
+    peaks: Cell<Peaks>,
+    peaks_hold: Cell<bool>,
+}
+
+/// The towers that reach a level high up, in their order: some hundreds. A search that goes ahead
+/// finds by bisection between which of them its place is, and goes down from there.
+///
+/// When one of them comes, leaves its place or gets another score, they are written down anew for
+/// the next batch. Of a list that is large that happens to one command in hundreds.
+#[derive(Default)]
+struct Peaks {
+    level: usize,
+    /// Their scores. In front of the first one the header stands for one with the least score.
+    scores: Vec<f64>,
+    towers: Vec<Peak>,
+}
+
+struct Peak {
+    key: Key,
+    tower: u32,
+    /// The number of its levels, and the last peak before it that has more.
+    levels: u32,
+    taller: u32,
+}
+
+/// The number of elements for which there is no more than one peak, the most peaks that there are
+/// about, and the lowest level from which towers are peaks.
+const MOST_PEAKS: u32 = 1024;
+const PEAKS_LEVEL: usize = 4;
+
+impl Peaks {
+    /// Returns those of an empty list.
+    fn new() -> Peaks {
+        let levels = ZSKIPLIST_MAXLEVEL as u32;
+        Peaks {
+            level: PEAKS_LEVEL,
+            scores: vec![f64::NEG_INFINITY],
+            towers: vec![Peak { key: Key([0; 3]), tower: HEADER, levels, taller: 0 }],
+        }
+    }
+
+    /// Writes down the peaks of a list.
+    fn collect(&mut self, zsl: &Zskiplist) {
+        let mut level = PEAKS_LEVEL;
+        // On each level there is a quarter of the towers of the one below.
+        while zsl.length >> (2 * level).min(31) > MOST_PEAKS {
+            level += 1;
+        }
+        self.level = level;
+        self.scores.truncate(1);
+        self.towers.truncate(1);
+        let mut link = *zsl.tower(HEADER).link(level);
+        while level < zsl.level && link.tower != NIL {
+            let tower = zsl.tower(link.tower);
+            let levels = tower.head().span;
+            let mut taller = self.towers.len() as u32 - 1;
+            while self.towers[taller as usize].levels <= levels && taller > 0 {
+                taller = self.towers[taller as usize].taller;
+            }
+            self.scores.push(link.score());
+            self.towers.push(Peak { key: tower.key(), tower: link.tower, levels, taller });
+            link = *tower.link(level);
+        }
+    }
+
+    /// Returns the last peak that is before what is sought, by its score and key.
+    #[inline]
+    fn before(&self, sought: &Sought<'_>) -> usize {
+        let behind_header = &self.scores[1..];
+        let at = behind_header.partition_point(|&score| score < sought.score);
+        let equal = behind_header[at..].iter().take_while(|&&score| score == sought.score).count();
+        match equal {
+            0 => at,
+            _ => {
+                let equal = &self.towers[at + 1..][..equal];
+                at + equal.partition_point(|peak| peak.key.is_less(&sought.key) == Some(true))
+            }
+        }
+    }
+}
+
+/// The trail of one search.
+#[derive(Clone, Copy)]
+struct Trail<'a> {
+    trails: &'a Trails,
+    search: usize,
+}
+
+impl Trail<'_> {
+    /// Returns its tower on a level.
+    #[inline(always)]
+    fn tower(self, level: usize) -> Option<u32> {
+        (level < self.trails.levels.get()).then(|| self.trails.towers[level][self.search].get())
+    }
+}
+
+impl Trails {
+    fn new() -> Trails {
+        Trails {
+            sought: [const { Cell::new((0.0, Key([0; 3]))) }; TRAILS],
+            len: Cell::new(0),
+            next: Cell::new(0),
+            towers: [const { [const { Cell::new(HEADER) }; TRAILS + 1] }; TRAIL_LEVELS],
+            levels: Cell::new(0),
+            ranks: [const { Cell::new(NIL) }; TRAILS + 1],
+            ranks_hold: Cell::new(false),
+            peaks: Cell::new(Peaks::new()),
+            peaks_hold: Cell::new(false),
+        }
+    }
+
+    fn mem_usage(&self) -> usize {
+        let peaks = self.peaks.take();
+        let bytes = size_of::<Trails>()
+            + peaks.scores.capacity() * size_of::<f64>()
+            + peaks.towers.capacity() * size_of::<Peak>();
+        self.peaks.set(peaks);
+        bytes
+    }
+
+    /// Makes room for the trail of a search, and returns its column.
+    fn begin(&self, sought: &Sought<'_>) -> usize {
+        let search = self.len.get();
+        self.ranks[search].set(NIL);
+        if search < TRAILS {
+            self.sought[search].set((sought.score, sought.key));
+            self.len.set(search + 1);
+        }
+        search
+    }
+}
+
+impl Zskiplist {
+    /// Returns the trail of the search for this place whose turn is next, and passes over those
+    /// before it, whose turn has come and gone.
+    #[inline]
+    fn take_trail(&self, sought: &Sought<'_>) -> Option<Trail<'_>> {
+        let trails = self.trails.get()?;
+        let left = trails.sought[..trails.len.get()].get(trails.next.get()..)?;
+        let place = (sought.score, sought.key);
+        let search = trails.next.get() + left.iter().position(|x| x.get() == place)?;
+        trails.next.set(search + 1);
+        Some(Trail { trails, search })
+    }
+
+    /// Returns the path to the tower of level 1 at which a search for a place ended ahead of its
+    /// turn, with its rank.
+    fn take_rank(&self, sought: &Sought<'_>) -> Option<Path> {
+        let Trail { trails, search } = self.take_trail(sought)?;
+        let rank = trails.ranks[search].get();
+        // Of long members with the same key all are behind the trail.
+        if rank == NIL || !trails.ranks_hold.get() || sought.key.is_long() {
+            return None;
+        }
+        let mut tower = [HEADER; ZSKIPLIST_MAXLEVEL];
+        tower[1] = trails.towers[1][search].get();
+        Some(Path { tower, node: NIL, next: NIL, rank, past: 0 })
+    }
+
+    /// Has no trail lead to a tower that leaves its place, to which this path leads.
+    #[inline]
+    fn leave_trails(&mut self, tower: u32, path: &Path) {
+        if tower == NIL {
+            return;
+        }
+        let level = self.level_of_tower(tower);
+        self.peaks_changed(level);
+        let Some(trails) = self.trails.get_mut() else { return };
+        let waiting = trails.next.get()..trails.len.get();
+        if waiting.is_empty() {
+            return;
+        }
+        for (i, of_level) in trails.towers.iter_mut().enumerate().take(level).skip(1) {
+            for noted in &mut of_level[waiting.clone()] {
+                let was = noted.get();
+                noted.set(if was == tower { path.tower[i] } else { was });
+            }
+        }
+    }
+
+    /// Forgets the ranks in trails: some of them are wrong now.
+    #[inline]
+    fn ranks_changed(&mut self) {
+        if let Some(trails) = self.trails.get_mut() {
+            trails.ranks_hold.set(false);
+        }
+    }
+
+    /// Forgets the peaks if a tower of this level, which comes or leaves or changes, is one.
+    #[inline]
+    fn peaks_changed(&mut self, level: usize) {
+        if level > PEAKS_LEVEL
+            && let Some(trails) = self.trails.get_mut()
+            && level > trails.peaks.get_mut().level
+        {
+            trails.peaks_hold.set(false);
+        }
+    }
+
+    /// Forgets the trails of the last time.
+    pub fn begin_trails(&self) {
+        let trails = self.trails.get_or_init(|| Box::new(Trails::new()));
+        if !trails.peaks_hold.get() {
+            let mut peaks = trails.peaks.take();
+            peaks.collect(self);
+            trails.peaks.set(peaks);
+            trails.peaks_hold.set(true);
+        }
+        trails.len.set(0);
+        trails.next.set(0);
+        trails.levels.set(self.level.min(TRAIL_LEVELS));
+        trails.ranks_hold.set(true);
+    }
+}
 
 /// A search that goes ahead of the one that counts, so that this one finds in the cache what it
 /// reads. It goes one step at a time, and asks for the memory that its next step will read: many of
-/// them side by side ([`scout`]) wait for memory at the same time. It finds nothing and changes
-/// nothing.
+/// them side by side ([`scout`]) wait for memory at the same time. It changes nothing but its
+/// trail.
 pub struct Scout<'a> {
     zsl: &'a Zskiplist,
     sought: Sought<'a>,
@@ -1136,15 +1435,21 @@ pub struct Scout<'a> {
     slot: &'a Slot,
     tower: u32,
     level: usize,
-    /// Among equal scores it goes by the members, or else to the first of them.
-    by_members: bool,
+    /// Where it leaves its trail, and the rank of its tower if that `counts`.
+    trails: &'a Trails,
+    search: usize,
+    rank: u32,
+    counts: bool,
     /// The tower to which a link with the sought score leads, and whose key was asked for.
     asked: u32,
     /// The node that it looks at next, when it is among the nodes.
-    node: Option<u32>,
+    node: u32,
     /// It is at the place of what is sought, or on from there.
     arrived: bool,
-    /// The nodes that it goes on to from there, up to which score, and whether that is backwards.
+    /// The node that is sought, if that is one of the list's own. Its neighbours are known.
+    own: u32,
+    /// The nodes that it goes on to from the place, up to which score, and whether that is
+    /// backwards.
     more: u32,
     until: f64,
     backwards: bool,
@@ -1158,8 +1463,25 @@ impl Zskiplist {
             || (self.length >= SCOUTED && self.score(self.head) < self.score(self.tail))
     }
 
-    /// Returns a search for the place of an element, present or not.
+    /// Returns a search for the place of an element, present or not; [`Zskiplist::begin_trails`]
+    /// came before.
     pub fn scout<'a>(&'a self, score: f64, ele: &'a [u8]) -> Scout<'a> {
+        let mut scout = self.scout_from_head(score, ele);
+        scout.search = scout.trails.begin(&scout.sought);
+        scout.start_at_peak();
+        scout
+    }
+
+    /// Returns a search for the rank of an element.
+    pub fn scout_rank<'a>(&'a self, score: f64, ele: &'a [u8]) -> Scout<'a> {
+        let mut scout = self.scout_from_head(score, ele);
+        scout.search = scout.trails.begin(&scout.sought);
+        scout.counts = true;
+        scout
+    }
+
+    /// Returns a search that leaves no trail.
+    fn scout_from_head<'a>(&'a self, score: f64, ele: &'a [u8]) -> Scout<'a> {
         let level = self.level - 1;
         Scout {
             zsl: self,
@@ -1167,19 +1489,23 @@ impl Zskiplist {
             slot: self.slot_of(HEADER, level),
             tower: HEADER,
             level,
-            by_members: self.length >= SCOUTED_MEMBERS,
+            trails: self.trails.get_or_init(|| Box::new(Trails::new())),
+            search: TRAILS,
+            rank: 0,
+            counts: false,
             asked: NIL,
-            node: None,
+            node: NIL,
             arrived: false,
-            more: MORE_EQUAL,
+            own: NIL,
+            more: 0,
             until: score,
             backwards: false,
         }
     }
 
-    /// Returns a search for node `idx`, and for those behind it.
+    /// Returns a search for node `idx`, which will be taken out.
     pub fn scout_node(&self, idx: u32) -> Scout<'_> {
-        self.scout(self.score(idx), self.member(idx))
+        Scout { own: idx, ..self.scout(self.score(idx), self.member(idx)) }
     }
 
     /// Returns a search for the first or, if `backwards`, for the last node of a range, and for up
@@ -1187,7 +1513,9 @@ impl Zskiplist {
     pub fn scout_range(&self, range: &zrangespec, backwards: bool, more: u32) -> Scout<'_> {
         let (from, until) =
             if backwards { (range.max.next_up(), range.min) } else { (range.min, range.max) };
-        Scout { more, until, backwards, ..self.scout(from, b"") }
+        let mut scout = Scout { more, until, backwards, ..self.scout_from_head(from, b"") };
+        scout.start_at_peak();
+        scout
     }
 
     /// Returns a tower's link of a level, or on level 0 its head.
@@ -1198,51 +1526,84 @@ impl Zskiplist {
 }
 
 impl Scout<'_> {
-    /// Goes one step. `false`: it has come as far as it goes.
-    #[inline(always)]
-    fn step(&mut self) -> bool {
-        if self.level > 0 {
-            return self.step_along_towers();
-        }
-        match self.node {
-            Some(idx) => self.step_along_nodes(idx),
-            None => {
-                let first = if self.tower == HEADER { self.zsl.head } else { self.slot.tower };
-                self.look_at_node(first)
+    /// Goes to the last peak before the place, and leaves the upper part of its trail.
+    fn start_at_peak(&mut self) {
+        let (zsl, trails) = (self.zsl, self.trails);
+        let peaks = trails.peaks.take();
+        let mut at = peaks.before(&self.sought);
+        self.tower = peaks.towers[at].tower;
+        for level in peaks.level..zsl.level.min(TRAIL_LEVELS) {
+            while peaks.towers[at].levels <= level as u32 {
+                at = peaks.towers[at].taller as usize;
             }
+            trails.towers[level][self.search].set(peaks.towers[at].tower);
         }
+        self.level = self.level.min(peaks.level);
+        trails.peaks.set(peaks);
+        self.slot = zsl.slot_of(self.tower, self.level);
+        prefetch(self.slot);
     }
 
-    /// Goes to the next tower, or down a level.
+    /// Goes to the next tower, or down a level. `false`: it is below them all.
     #[inline(always)]
     fn step_along_towers(&mut self) -> bool {
-        let (zsl, link) = (self.zsl, self.slot);
+        if self.level == 0 {
+            return false;
+        }
+        let (zsl, link) = (self.zsl, *self.slot);
         let score = link.score();
         let mut before = score < self.sought.score;
-        if score == self.sought.score && self.by_members && link.tower != NIL {
+        if score == self.sought.score && link.tower != NIL {
             if self.asked != link.tower {
                 self.asked = link.tower;
                 prefetch(zsl.slot_of(link.tower, 0));
                 return true;
             }
-            before = self.sought.is_behind_tower(zsl, zsl.tower(link.tower));
+            // Where the keys are equal and long, it stays before all members that have this key.
+            before = zsl.tower(link.tower).key().is_less(&self.sought.key) == Some(true);
         }
-        // Whether a step goes ahead or down can't be foretold, so it is no branch.
-        let ahead = u32::from(before);
-        self.tower ^= (self.tower ^ link.tower) & ahead.wrapping_neg();
-        self.level -= (1 - ahead) as usize;
+        // The last one that is noted on a level is right; those above the highest are overwritten.
+        self.trails.towers[self.level % TRAIL_LEVELS][self.search].set(self.tower);
+        // Whether a step goes ahead or down can't be foretold.
+        self.tower = select_unpredictable(before, link.tower, self.tower);
+        self.rank += select_unpredictable(before, link.span, 0);
+        self.level -= usize::from(!before);
         self.slot = zsl.slot_of(self.tower, self.level);
         prefetch(self.slot);
         true
     }
 
-    /// Goes on from node `idx`.
+    /// Goes to the next node. `false`: it has come as far as it goes.
     #[inline(always)]
-    fn step_along_nodes(&mut self, idx: u32) -> bool {
-        let n = &self.zsl.nodes[idx];
+    fn step(&mut self) -> bool {
+        if self.node != NIL { self.step_along_nodes() } else { self.leave_towers() }
+    }
+
+    /// Goes on from the tower of level 1 to the nodes.
+    #[inline(always)]
+    fn leave_towers(&mut self) -> bool {
+        if self.counts {
+            self.trails.ranks[self.search].set(self.rank);
+        }
+        if self.own != NIL {
+            let n = &self.zsl.nodes[self.own];
+            for neighbour in [n.backward, n.forward] {
+                if neighbour != NIL {
+                    self.zsl.prefetch(neighbour);
+                }
+            }
+            return false;
+        }
+        self.look_at_node(if self.tower == HEADER { self.zsl.head } else { self.slot.tower })
+    }
+
+    /// Goes on from its node.
+    #[inline(always)]
+    fn step_along_nodes(&mut self) -> bool {
+        let n = &self.zsl.nodes[self.node];
         let sought = &self.sought;
-        self.arrived |= n.score > sought.score
-            || (n.score == sought.score && !(self.by_members && sought.is_behind(&n.ele)));
+        self.arrived |=
+            n.score > sought.score || (n.score == sought.score && !sought.is_behind(&n.ele));
         if self.arrived {
             let beyond = if self.backwards { n.score < self.until } else { n.score > self.until };
             if self.more == 0 || beyond {
@@ -1259,7 +1620,7 @@ impl Scout<'_> {
         if idx == NIL {
             return false;
         }
-        self.node = Some(idx);
+        self.node = idx;
         self.zsl.prefetch(idx);
         true
     }
@@ -1271,20 +1632,24 @@ fn prefetch(slot: &Slot) {
 }
 
 /// Has searches go ahead, side by side, until all have arrived.
-pub fn scout(mut scouts: &mut [Scout<'_>]) {
-    while !scouts.is_empty() {
-        let mut i = 0;
-        while let Some(scout) = scouts.get_mut(i) {
-            if scout.step() {
-                i += 1;
-            } else {
-                let (last, rest) = scouts.split_last_mut().expect("there is a scout");
-                if let Some(arrived) = rest.get_mut(i) {
-                    std::mem::swap(arrived, last);
-                }
-                scouts = rest;
-            }
+pub fn scout(scouts: &mut [Scout<'_>]) {
+    let all: Vec<usize> = (0..scouts.len()).collect();
+    side_by_side(all.clone(), |i| scouts[i].step_along_towers());
+    side_by_side(all, |i| scouts[i].step());
+}
+
+/// Calls `step` for each of these in turn, and again, until it has returned `false` for all.
+#[inline(always)]
+fn side_by_side(mut on_their_way: Vec<usize>, mut step: impl FnMut(usize) -> bool) {
+    let mut left = on_their_way.len();
+    while left > 0 {
+        let mut kept = 0;
+        for n in 0..left {
+            let i = on_their_way[n];
+            on_their_way[kept] = i;
+            kept += usize::from(step(i));
         }
+        left = kept;
     }
 }
 
@@ -1374,6 +1739,21 @@ mod tests {
             x = zsl.nodes[x].forward;
         }
         assert_eq!(free + model.len(), zsl.nodes.len() as usize);
+        let Some(trails) = zsl.trails.get() else { return };
+        for search in trails.next.get()..trails.len.get() {
+            let (score, key) = trails.sought[search].get();
+            for i in 1..trails.levels.get() {
+                let tower = trails.towers[i][search].get();
+                if tower == HEADER {
+                    continue;
+                }
+                let idx = zsl.towers[tower].tower;
+                assert!(zsl.nodes[idx].live && zsl.nodes[idx].tower == tower);
+                assert!(zsl.level_of_tower(tower) > i);
+                let is_before = zsl.tower(tower).key().is_less(&key) == Some(true);
+                assert!(zsl.score(idx) < score || (zsl.score(idx) == score && is_before));
+            }
+        }
     }
 
     #[test]
@@ -1397,7 +1777,7 @@ mod tests {
         }
     }
 
-    /// Every function against a sorted vector.
+    /// Every function against a sorted vector. Of half of the lists searches go ahead.
     #[test]
     fn against_a_sorted_vector() {
         let mut r = Rng::new();
@@ -1406,13 +1786,33 @@ mod tests {
             let mut model: Model = vec![];
             let scores = [2, 10, 100_000][round % 3];
             let grow = [6, 5, 8][round % 3];
+            let mut plan: Model = vec![];
             for step in 0..600 {
-                let mut ele = r.below(200).to_string().into_bytes();
-                if r.below(3) == 0 {
-                    ele.resize(INLINE - 1 + r.below(4) as usize, b'x');
+                if plan.is_empty() {
+                    plan = (0..1 + r.below(20))
+                        .map(|_| {
+                            let mut ele = r.below(200).to_string().into_bytes();
+                            if r.below(3) == 0 {
+                                ele.resize(INLINE - 1 + r.below(4) as usize, b'x');
+                            }
+                            (r.below(scores) as f64 - 5.0, ele)
+                        })
+                        .collect();
+                    if round < 15 {
+                        zsl.begin_trails();
+                        let mut scouts = vec![];
+                        for (score, ele) in plan.iter().rev() {
+                            if let Some(at) = model.iter().position(|(_, e)| e == ele) {
+                                let idx = zslGetElementByRank(&zsl, at + 1).unwrap();
+                                scouts.push(zsl.scout_node(idx));
+                            }
+                            scouts.push(zsl.scout(*score, ele));
+                        }
+                        scout(&mut scouts);
+                    }
                 }
+                let (score, ele) = plan.pop().unwrap();
                 let known = model.iter().position(|(_, e)| *e == ele);
-                let score = r.below(scores) as f64 - 5.0;
                 match (known, r.below(10)) {
                     (None, n) if n < grow => {
                         let idx = zslInsert(&mut zsl, score, &ele);
@@ -1539,8 +1939,8 @@ mod tests {
         assert_eq!(zslParseLexRangeItem(b"+\0a"), Ok((LexBorder::Max, true)));
     }
 
-    /// A search that goes ahead comes to the node that the other one finds, and on to those that
-    /// follow.
+    /// A search that goes ahead comes to the node that the other one finds, and its trail leads
+    /// there; one for a range goes on to the nodes that follow.
     #[test]
     fn scouts_arrive() {
         let mut r = Rng::new();
@@ -1557,25 +1957,28 @@ mod tests {
             for _ in 0..300 {
                 let score = r.below(scores + 2) as f64 - 1.0;
                 let ele = member(r.below(1200), r.below(2) == 0);
-                let mut alone = Scout { by_members: true, more: 0, ..zsl.scout(score, &ele) };
+                zsl.begin_trails();
+                let mut alone = zsl.scout(score, &ele);
+                while alone.step_along_towers() {}
                 while alone.step() {}
-                let found = some(zsl.locate(score, &ele).next);
-                assert_eq!((alone.arrived, alone.node), (found.is_some(), found.or(zsl.last())));
+                let path = zsl.descend(Sought::new(score, &ele));
+                let (node, arrived) = (alone.node, alone.arrived);
+                assert_eq!(
+                    (arrived, some(node)),
+                    (path.next != NIL, some(path.next).or(zsl.last()))
+                );
 
-                // The other kind comes to the first node with the score, and on to those that follow.
-                let mut alone = Scout { by_members: false, ..zsl.scout(score, &ele) };
-                while alone.step() {}
-                let nodes = std::iter::successors(zsl.first(), |&x| zsl.next(x));
-                let mut from = nodes.skip_while(|&x| zsl.score(x) < score);
-                let mut expected = from.next();
-                assert_eq!(alone.arrived, expected.is_some());
-                for x in from.take(MORE_EQUAL as usize) {
-                    if expected.is_none_or(|at| zsl.score(at) > score) {
-                        break;
-                    }
-                    expected = Some(x);
+                // Its trail is the path, unless there are long members with the same key.
+                let trail = zsl.take_trail(&Sought::new(score, &ele)).unwrap();
+                let noted = (1..zsl.level).map(|i| trail.tower(i).unwrap());
+                if !Key::of(&ele).is_long() {
+                    assert!(noted.eq(path.tower[1..zsl.level].iter().copied()));
                 }
-                assert_eq!(alone.node, expected.or(zsl.last()));
+                scout(&mut [zsl.scout_rank(score, &ele)]);
+                if let Some(from) = zsl.take_rank(&Sought::new(score, &ele)) {
+                    assert_eq!((from.tower[1], from.rank), (path.tower[1], path.rank - path.past));
+                }
+                assert!(zsl.take_trail(&Sought::new(score, &ele)).is_none());
 
                 let range = zrangespec {
                     min: score,
@@ -1585,8 +1988,8 @@ mod tests {
                 };
                 for backwards in [false, true] {
                     let more = r.below(20) as u32;
-                    let on = zsl.scout_range(&range, backwards, more);
-                    let mut on = Scout { by_members: true, ..on };
+                    let mut on = zsl.scout_range(&range, backwards, more);
+                    while on.step_along_towers() {}
                     while on.step() {}
                     // The first one that is not before the place, which backwards is behind the
                     // range.
@@ -1606,7 +2009,7 @@ mod tests {
                         };
                         x = after;
                     }
-                    assert_eq!(on.node, Some(x));
+                    assert_eq!(on.node, x);
                 }
             }
         }

@@ -175,16 +175,17 @@ impl zset {
     }
 
     /// Adds the searches that a command will do in the skip list to those that go ahead of their
-    /// turn. `known` is what was found out about the member that its arguments name.
+    /// turn. `known` is what was found out about the member that its arguments name; here its node
+    /// is made sure of.
     pub fn push_scouts<'a>(
         &'a self,
         search: ZsetSearch,
         argv: &Args<'a>,
-        known: &MemberHash,
+        known: &mut MemberHash,
         scouts: &mut Vec<Scout<'a>>,
     ) {
         let zsl = &self.zsl;
-        if search == ZsetSearch::Unknown {
+        if search == ZsetSearch::Unknown || !zsl.is_scouted() {
             return;
         }
         if let ZsetSearch::Range { backwards } = search {
@@ -192,8 +193,8 @@ impl zset {
             return;
         }
         let ele = argv.get(known.arg);
-        // Another node than the member's own is rare, and only makes the search a wrong one.
-        let node = Some(known.node).filter(|&node| node != NIL);
+        let node = self.find_hashed(known.hash, known.node, ele);
+        known.node = node.unwrap_or(NIL);
         let curscore = node.map(|node| zsl.score(node));
         let newscore = match search {
             ZsetSearch::Score => string2d(argv.get(known.arg - 1)),
@@ -202,7 +203,9 @@ impl zset {
             }
             _ => curscore,
         };
-        if newscore != curscore || search == ZsetSearch::Member {
+        if search == ZsetSearch::Rank {
+            scouts.extend(curscore.map(|score| zsl.scout_rank(score, ele)));
+        } else if newscore != curscore || search == ZsetSearch::Member {
             scouts.extend(node.map(|node| zsl.scout_node(node)));
         }
         if newscore != curscore {
@@ -385,8 +388,10 @@ impl ZsetRef<'_> {
 #[derive(Copy, Clone, PartialEq, Eq)]
 pub enum ZsetSearch {
     Unknown,
-    /// For a member, its last argument.
+    /// For a member, its last argument, to take it out.
     Member,
+    /// For the rank of a member, its last argument.
+    Rank,
     /// For a member, and for the score in front of it.
     Score,
     /// The same, but the score is added to the member's.
@@ -403,7 +408,8 @@ impl ZsetSearch {
         match name {
             "zadd" => ZsetSearch::Score,
             "zincrby" => ZsetSearch::Increment,
-            "zrem" | "zrank" | "zrevrank" => ZsetSearch::Member,
+            "zrem" => ZsetSearch::Member,
+            "zrank" | "zrevrank" => ZsetSearch::Rank,
             "zrangebyscore" => ZsetSearch::Range { backwards: false },
             "zrevrangebyscore" => ZsetSearch::Range { backwards: true },
             _ => ZsetSearch::Unknown,
