@@ -616,7 +616,7 @@ mod tests {
         for (seq, value) in [(1, b"v"), (2, b"w")] {
             let item: [&[u8]; 2] = [b"f", value];
             let id = streamID { ms: 5, seq };
-            assert!(streamAppendItem(&mut s, limits, 1, |i| item[i], Some(&id)).is_ok());
+            assert!(streamAppendItem(&mut s, limits, 1, |i| item[i], Some(&id), 0).is_ok());
         }
         vec![
             (dict.add(b"s", &b"hello"[..]), b"\x00\x05hello\x09\x00\xb3\x80\x8e\xba1\xb2C\xbb"),

@@ -44,6 +44,7 @@ use crate::server_h::*;
 use crate::sys::mem::{prefetch, prefetch_bytes};
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
+use crate::types::t_stream::Stream;
 use crate::types::t_zset::{ZsetRef, ZsetSearch, zset};
 use crate::util::{eq_ignore_case, short_eq};
 
@@ -70,8 +71,11 @@ pub(crate) const CLIENT_STOPS_INPUT: u64 =
     CLIENT_BLOCKED | CLIENT_PENDING_COMMAND | CLIENT_CLOSE_AFTER_REPLY | CLIENT_CLOSE_ASAP;
 
 /// The categories of commands on values that have members.
-const HAVE_MEMBERS: u64 =
-    CMD_CATEGORY_LIST | CMD_CATEGORY_SET | CMD_CATEGORY_HASH | CMD_CATEGORY_SORTEDSET;
+const HAVE_MEMBERS: u64 = CMD_CATEGORY_LIST
+    | CMD_CATEGORY_SET
+    | CMD_CATEGORY_HASH
+    | CMD_CATEGORY_SORTEDSET
+    | CMD_CATEGORY_STREAM;
 
 /// The work space that reading and parsing keep between calls, so that they allocate nothing.
 #[derive(Default)]
@@ -758,6 +762,11 @@ fn prefetch_members<'a>(
                         // The next command about it has nothing to add.
                         value = None;
                     }
+                    Some(AggregateRef::Stream(s)) => {
+                        s.prefetch();
+                        *place = Within::Stream(s);
+                        value = None;
+                    }
                     _ => {}
                 }
             }
@@ -772,7 +781,9 @@ fn prefetch_members<'a>(
         match x {
             Within::Member(table, hash) => table.prefetch_bucket(*hash),
             Within::Node(zs, on) => zs.dict.prefetch_bucket(on.member.hash),
-            Within::Ends(_) | Within::Nothing => {}
+            Within::Ends(ql) => ql.prefetch_head(),
+            Within::Stream(s) => s.prefetch_node(),
+            Within::Nothing => {}
         }
     }
     for x in &mut *within {
@@ -780,6 +791,7 @@ fn prefetch_members<'a>(
             Within::Member(table, hash) => table.prefetch_payload(*hash),
             Within::Node(zs, on) => on.member.node = zs.prefetch_node(on.member.hash),
             Within::Ends(ql) => ql.prefetch_ends(),
+            Within::Stream(s) => s.prefetch_listpack(),
             Within::Nothing => {}
         }
     }
@@ -822,6 +834,8 @@ enum Within<'a> {
     Node(&'a zset, OnMember<'a>),
     /// The ends of a list.
     Ends(&'a Quicklist),
+    /// The last listpack of a stream.
+    Stream(&'a Stream),
 }
 
 /// Returns the value that a command is about, if it is a command on values with members and

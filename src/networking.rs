@@ -801,7 +801,7 @@ static SHORT_NUMBERS: [u32; 100] = {
 /// together in a register, and is stored as a whole: single bytes would have to reach the cache
 /// before eight of them could be read.
 #[inline(always)]
-fn short_header(prefix: u8, n: u64) -> Option<([u8; 8], usize)> {
+pub fn short_header(prefix: u8, n: u64) -> Option<([u8; 8], usize)> {
     let line = *SHORT_NUMBERS.get(usize::try_from(n).ok()?)?;
     let header = u64::from(prefix) | u64::from(line) << 8;
     Some((header.to_le_bytes(), if n < 10 { 4 } else { 5 }))
@@ -813,17 +813,38 @@ fn eight_digits(n: u64) -> Option<([u8; 8], usize)> {
     if n >= 100_000_000 {
         return None;
     }
+    let ones = eight_places(n);
+    // Zeros in front go, but for the last digit.
+    let zeros = (ones | (1 << 56)).trailing_zeros() / 8;
+    let digits = (ones | ASCII_ZEROS) >> (8 * zeros);
+    Some((digits.to_le_bytes(), 8 - zeros as usize))
+}
+
+/// The digit 0 in each byte of a word.
+const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Returns the decimal digits of a number of at most sixteen, in two words of which each has up to
+/// eight; there are none in the second if the first has all.
+#[inline(always)]
+pub fn sixteen_digits(n: u64) -> Option<[([u8; 8], usize); 2]> {
+    if let Some(digits) = eight_digits(n) {
+        return Some([digits, ([0; 8], 0)]);
+    }
+    let others = eight_places(n % 100_000_000) | ASCII_ZEROS;
+    Some([eight_digits(n / 100_000_000)?, (others.to_le_bytes(), 8)])
+}
+
+/// Returns the values of the eight digits of a number below 100,000,000, one in each byte, the first
+/// of them in the lowest.
+#[inline(always)]
+fn eight_places(n: u64) -> u64 {
     // Halves are divided side by side in one word: into two of four digits, four of two, eight of
     // one, of which the first is in the lowest byte.
     let fours = (n / 10_000) | ((n % 10_000) << 32);
     let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
     let twos = hundreds | ((fours - hundreds * 100) << 16);
     let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
-    let ones = tens | ((twos - tens * 10) << 8);
-    // Zeros in front go, but for the last digit.
-    let zeros = (ones | (1 << 56)).trailing_zeros() / 8;
-    let digits = (ones | 0x3030_3030_3030_3030) >> (8 * zeros);
-    Some((digits.to_le_bytes(), 8 - zeros as usize))
+    tens | ((twos - tens * 10) << 8)
 }
 
 /// Appends `p` as a bulk: its header, itself and CRLF.
@@ -855,6 +876,23 @@ pub fn append_small_bulk(room: &mut Spare, p: &[u8], len: usize) -> bool {
         Some((header, header_len)) => room.framed(header, header_len, p, len),
         None => false,
     }
+}
+
+/// Appends an integer as a bulk, as `addReplyBulkLongLong` would queue it. `false`: there may be too
+/// little room, and nothing was done.
+#[inline(always)]
+pub fn append_number_bulk(room: &mut Spare, n: i64) -> bool {
+    let minus = u64::from(n < 0);
+    if let Some([first, second]) = sixteen_digits(n.unsigned_abs())
+        && let Some((header, len)) = short_header(b'$', minus + (first.1 + second.1) as u64)
+    {
+        // The header's word has room for the minus, too.
+        let header = u64::from_le_bytes(header) | (u64::from(b'-') * minus) << (8 * len);
+        let header = (header.to_le_bytes(), len + minus as usize);
+        return room.line_of_words([header, first, second]);
+    }
+    let s = ll2string(n);
+    append_small_bulk(room, &s, s.len())
 }
 
 fn setDeferredAggregateLen(

@@ -48,7 +48,7 @@ fuzz_target!(|data: &[u8]| {
                 let value = input.string();
                 let item: [&[u8]; 4] = [b"field", &value, &value, b"1"];
                 let fields = 1 + usize::from(n % 2);
-                let _ = streamAppendItem(&mut s, LIMITS, fields, |i| item[i], None);
+                let _ = streamAppendItem(&mut s, LIMITS, fields, |i| item[i], None, 0);
             }
             1 => drop(streamDeleteItem(&mut s, &back.pop().unwrap_or(id))),
             2 => drop(streamTrimByLength(&mut s, LIMITS, n.into(), op > 127)),

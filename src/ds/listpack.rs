@@ -27,7 +27,7 @@
 use super::bytes::{resize, round_to_size_class};
 use super::redisassert::assert_some;
 use crate::sys::defrag::Defrag;
-use crate::sys::mem::append_short;
+use crate::sys::mem::{append_short, copy_short_slice};
 use std::ops::Deref;
 
 /// Size of the buffer in which `lp_get_string` spells integers.
@@ -403,6 +403,42 @@ fn lp_element_at(lp: &[u8], p: usize) -> Option<ListpackEntry<'_>> {
     })
 }
 
+/// Returns the value of the element at `p`, and where the next one is, or the end mark.
+// C: lpGet, then lpNext, which take the element apart once each.
+#[inline(always)]
+pub fn lp_get_next(lp: &[u8], p: usize) -> (ListpackEntry<'_>, usize) {
+    // Most elements: a small number, or a short string, whose size at the end is that at the start.
+    match lp.get(p..) {
+        Some([v @ 0..=0x7f, 1, _, ..]) => return (ListpackEntry::Int(i64::from(*v)), p + 2),
+        Some([h @ 0x80..=0xbf, rest @ ..]) => {
+            let len = usize::from(h & 0x3f);
+            if let Some((s, [backlen, _, ..])) = rest.split_at_checked(len)
+                && usize::from(*backlen) == 1 + len
+            {
+                return (ListpackEntry::Str(s), p + len + 2);
+            }
+        }
+        _ => {}
+    }
+    any_element_and_next(lp, p)
+}
+
+/// Does what [`lp_get_next`] does, for any element.
+#[inline(never)]
+fn any_element_and_next(lp: &[u8], p: usize) -> (ListpackEntry<'_>, usize) {
+    (lpGet(lp, lpAssertValidEntry(lp, p)), lpSkip(lp, p))
+}
+
+/// Returns the element at `p` as an integer, as [`lpGetInteger`] does, and where the next one is, or
+/// the end mark.
+#[inline(always)]
+pub fn lp_integer_and_next(lp: &[u8], p: usize) -> (i64, usize) {
+    match lp_get_next(lp, p) {
+        (ListpackEntry::Int(v), next) => (v, next),
+        (ListpackEntry::Str(s), next) => (assert_some!(lpStringToInt64(s)), next),
+    }
+}
+
 /// Returns the value of the element at `p` as a string; an integer is spelled in `intbuf`.
 // C: lpGet with a buffer.
 #[inline]
@@ -485,44 +521,103 @@ fn insert_encoded(
     Ok(newp)
 }
 
-/// Adds an element that is encoded already at the end: what `insert_encoded` comes to there.
-#[inline]
-fn append_encoded(lp: &mut Listpack, ele: Encoded) -> bool {
-    let (eof, enclen) = (lp.len() - 1, ele.enclen());
-    let backlen_size = lp_backlen_size(enclen);
-    let new_listpack_bytes = eof + enclen + backlen_size + 1;
-    // A little more is asked for, so that the head can be written as a whole.
-    if new_listpack_bytes + ele.head.len() > lp.0.capacity()
-        || new_listpack_bytes > u32::MAX as usize
-    {
-        return insert_encoded(lp, Some(ele), eof, LP_BEFORE).is_ok();
+/// The end of a listpack, to which elements are added one behind the other. The end mark and the
+/// header are written when it is dropped, once for all of them.
+// C: lpAppend for each.
+pub struct LpEnd<'a> {
+    lp: &'a mut Listpack,
+    added: usize,
+}
+
+impl<'a> LpEnd<'a> {
+    /// Opens the end of a listpack.
+    #[inline]
+    pub fn new(lp: &'a mut Listpack) -> LpEnd<'a> {
+        lp.0.truncate(lp.0.len() - 1);
+        LpEnd { lp, added: 0 }
     }
-    let v = &mut lp.0;
-    v.truncate(eof);
-    v.extend_from_slice(&ele.head);
-    v.truncate(eof + ele.headlen);
-    if !ele.body.is_empty() {
-        append_short(v, ele.body);
+
+    /// Adds a string, as an integer if it spells one.
+    ///
+    /// # Panics
+    /// If the listpack would outgrow 32 bits.
+    #[inline(always)]
+    pub fn append(&mut self, ele: &[u8]) {
+        match lpStringToInt64(ele) {
+            None if ele.len() < 64 => {
+                let enclen = 1 + ele.len() as u8;
+                let v = self.room_for(2 + ele.len());
+                v.push(ele.len() as u8 | LP_ENCODING_6BIT_STR);
+                append_short(v, ele);
+                v.push(enclen);
+            }
+            None => self.append_encoded(lpEncodeString(ele)),
+            Some(value) => self.append_integer(value),
+        }
     }
-    if backlen_size == 1 {
-        v.push(enclen as u8);
-    } else {
+
+    /// Adds an integer. Panics as [`append`](Self::append) does.
+    #[inline(always)]
+    pub fn append_integer(&mut self, value: i64) {
+        match value {
+            0..=127 => self.room_for(2).extend_from_slice(&[value as u8, 1]),
+            _ => self.append_encoded(lp_encode_integer(value)),
+        }
+    }
+
+    #[inline(never)]
+    fn append_encoded(&mut self, ele: Encoded) {
+        let enclen = ele.enclen();
         let mut backlen = [0; 5];
-        lpEncodeBacklen(&mut backlen[..backlen_size], enclen);
-        v.extend_from_slice(&backlen[..backlen_size]);
+        let backlen = &mut backlen[..lp_backlen_size(enclen)];
+        lpEncodeBacklen(backlen, enclen);
+        let v = self.room_for(enclen + backlen.len());
+        v.extend_from_slice(&ele.head[..ele.headlen]);
+        v.extend_from_slice(ele.body);
+        v.extend_from_slice(backlen);
     }
-    v.push(LP_EOF);
-    let num_elements = lpGetNumElements(lp);
-    if num_elements != LP_HDR_NUMELE_UNKNOWN {
-        lpSetNumElements(lp, num_elements.wrapping_add(1));
+
+    /// Counts an element of so many bytes, and returns the bytes in front of it, which have room for
+    /// it and for the end mark.
+    #[inline(always)]
+    fn room_for(&mut self, newlen: usize) -> &mut Vec<u8> {
+        self.added += 1;
+        let v = &mut self.lp.0;
+        if newlen >= v.capacity() - v.len() {
+            grow_for(v, newlen + 1);
+        }
+        v
     }
-    lpSetTotalBytes(lp, new_listpack_bytes);
-    true
+}
+
+/// Makes room for so many bytes at the end of a listpack, and no more than the allocator gives
+/// anyway.
+#[inline(never)]
+fn grow_for(v: &mut Vec<u8>, more: usize) {
+    let class = round_to_size_class(v.len() + more);
+    assert!(class <= u32::MAX as usize, "a listpack of 4 GB");
+    v.reserve_exact(class - v.len());
+}
+
+impl Drop for LpEnd<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let LpEnd { lp, added } = self;
+        lp.0.push(LP_EOF);
+        let num_elements = lpGetNumElements(lp);
+        if num_elements != LP_HDR_NUMELE_UNKNOWN {
+            // One that does not fit any more is not known from then on.
+            let n = (usize::from(num_elements) + *added).min(LP_HDR_NUMELE_UNKNOWN.into());
+            lpSetNumElements(lp, n as u16);
+        }
+        let len = lp.0.len();
+        lpSetTotalBytes(lp, len);
+    }
 }
 
 /// Adds `ele` at the end. False: the listpack would outgrow 32 bits, and is as it was.
 pub fn lpAppend(lp: &mut Listpack, ele: &[u8]) -> bool {
-    append_encoded(lp, lpEncodeGetType(ele))
+    insert_encoded(lp, Some(lpEncodeGetType(ele)), lp.len() - 1, LP_BEFORE).is_ok()
 }
 
 /// Deletes the element at `p`. Returns where the element behind is, `None` if there is none.
@@ -641,7 +736,7 @@ pub fn lpValidateIntegrity(lp: &[u8], deep: bool) -> bool {
 
 /// Adds an integer at the end, as `lpAppend` does with its text.
 pub fn lpAppendInteger(lp: &mut Listpack, value: i64) -> bool {
-    append_encoded(lp, lp_encode_integer(value))
+    insert_encoded(lp, Some(lp_encode_integer(value)), lp.len() - 1, LP_BEFORE).is_ok()
 }
 
 /// Replaces the element at `p`, which stays its position. False: the listpack would outgrow 32
@@ -652,7 +747,18 @@ pub fn lp_replace(lp: &mut Listpack, p: usize, ele: &[u8]) -> bool {
 
 /// Replaces the element at `p` by an integer, as `lp_replace` does with its text.
 pub fn lpReplaceInteger(lp: &mut Listpack, p: usize, value: i64) -> bool {
-    insert_encoded(lp, Some(lp_encode_integer(value)), p, LP_REPLACE).is_ok()
+    let ele = lp_encode_integer(value);
+    // Most often it takes as many bytes as the one before, and nothing moves.
+    if lp_current_encoded_size(lp, p) == Some(ele.headlen)
+        && p + ele.headlen + 1 < lp.len()
+        && p >= LP_HDR_SIZE
+    {
+        let place = &mut lp.0[p..][..ele.headlen + 1];
+        copy_short_slice(&mut place[..ele.headlen], &ele.head[..ele.headlen]);
+        place[ele.headlen] = ele.headlen as u8;
+        return true;
+    }
+    insert_encoded(lp, Some(ele), p, LP_REPLACE).is_ok()
 }
 
 /// Returns the element at `p` as an integer, also if it is a string that spells one. `None`: it is
@@ -786,6 +892,59 @@ mod tests {
         }
     }
 
+    /// What is added to the open end leaves the bytes that one by one leave, and reads the same.
+    #[test]
+    fn the_open_end() {
+        let mut rng = Rng::new();
+        for _ in 0..200 {
+            let (mut at_once, mut one_by_one) = (lpNew(rng.below(2) * 512), lpNew(0));
+            for _ in 0..rng.below(8) {
+                let mut end = LpEnd::new(&mut at_once);
+                for _ in 0..rng.below(8) {
+                    if rng.below(2) == 0 {
+                        let v = rng.value();
+                        end.append(&v);
+                        assert!(lpAppend(&mut one_by_one, &v));
+                    } else {
+                        let n = rng.integer();
+                        end.append_integer(n);
+                        assert!(lpAppendInteger(&mut one_by_one, n));
+                    }
+                }
+                drop(end);
+                assert_eq!(at_once, one_by_one);
+            }
+            assert!(lpValidateIntegrity(&at_once, true));
+            let mut at = LP_HDR_SIZE;
+            for p in std::iter::successors(lpFirst(&at_once), |&p| lpNext(&at_once, p)) {
+                assert_eq!(at, p);
+                let value;
+                (value, at) = lp_get_next(&at_once, p);
+                assert_eq!(value, lpGet(&at_once, p));
+                if let Some(n) = lpGetIntegerIfValid(&at_once, p) {
+                    assert_eq!(lp_integer_and_next(&at_once, p), (n, at));
+                }
+            }
+            assert_eq!(at, at_once.len() - 1);
+        }
+    }
+
+    /// An element that does not lie within the list, or whose two sizes differ, is none.
+    #[test]
+    fn reading_on_is_asserted() {
+        let element = |bytes: &[u8]| {
+            let lp = [&b"\0\0\0\0\0\0"[..], bytes].concat();
+            asserts(|| lp_get_next(&lp, LP_HDR_SIZE).1).is_none()
+        };
+        for whole in [&b"\x05\x01\xff"[..], b"\x82ab\x03\xff", b"\xc0\x80\x02\xff"] {
+            assert!(!element(whole));
+            assert!(element(&whole[..whole.len() - 1]));
+            let mut other_size = whole.to_vec();
+            other_size[whole.len() - 2] += 1;
+            assert!(element(&other_size));
+        }
+    }
+
     #[test]
     fn length_beyond_the_header() {
         let mut lp = lpNew(0);
@@ -793,6 +952,12 @@ mod tests {
             lpAppendInteger(&mut lp, 1);
         }
         assert_eq!((lpGetNumElements(&lp), lpLength(&lp)), (65_535, 65_536));
+        let mut at_once = lpNew(0);
+        for n in [65_530, 6] {
+            let mut end = LpEnd::new(&mut at_once);
+            (0..n).for_each(|_| end.append_integer(1));
+        }
+        assert_eq!(at_once, lp);
         assert_eq!(lpSeek(&lp, -65_536), Some(6));
         assert_eq!(lpSeek(&lp, -65_537), None);
         for _ in 0..2 {

@@ -250,15 +250,29 @@ impl Quicklist {
         }
     }
 
+    /// Prefetches the head, to which [`prefetch_ends`](Self::prefetch_ends) will look for where the
+    /// tail is.
+    #[inline(always)]
+    pub fn prefetch_head(&self) {
+        if let Nodes::One { zl, .. } = &self.0 {
+            zl.prefetch_list();
+        }
+    }
+
     /// Prefetches both ends, for a use to come: the header with the first values, and
     /// the last values.
     pub fn prefetch_ends(&self) {
         const END: usize = 128;
-        for id in [self.head(), self.tail()] {
-            if id != NIL {
-                let zl = self.zl(id);
-                prefetch_bytes(&zl[..zl.len().min(END)]);
-                prefetch_bytes(&zl[zl.len().saturating_sub(END)..]);
+        let prefetch = |zl: &[u8]| {
+            prefetch_bytes(&zl[..zl.len().min(END)]);
+            prefetch_bytes(&zl[zl.len().saturating_sub(END)..]);
+        };
+        match &self.0 {
+            Nodes::One { zl, .. } => prefetch(zl),
+            Nodes::Many(many) => {
+                for id in [many.head, many.tail].into_iter().filter(|&id| id != NIL) {
+                    prefetch(self.zl(id));
+                }
             }
         }
     }
@@ -1224,16 +1238,6 @@ pub fn quicklistRotate(ql: &mut Quicklist) {
     ql.quicklistDelIndex(ql.tail(), p);
 }
 
-/// Takes the value at one end of a ziplist, and gives it to `saver` before it is deleted.
-#[inline(always)]
-fn pop_from<T>(
-    zl: &mut Ziplist,
-    at_head: bool,
-    saver: impl FnOnce(ZiplistEntry) -> T,
-) -> Option<T> {
-    if at_head { ziplist_pop_head(zl, saver) } else { ziplist_pop_tail(zl, saver) }
-}
-
 /// Takes the value at one end, and gives it to `saver` before it is deleted. `None`: the list is
 /// empty.
 #[inline(always)]
@@ -1244,26 +1248,38 @@ pub fn quicklistPopCustom<T>(
 ) -> Option<T> {
     // Most often the value is in a node that has others, and is not compressed.
     let at_head = place == QUICKLIST_HEAD;
-    match &mut ql.0 {
-        Nodes::One { zl, count, .. } if *count > 1 => {
-            *count -= 1;
-            return pop_from(zl, at_head, saver);
-        }
+    let mut unused = 0;
+    let end = match &mut ql.0 {
+        Nodes::One { zl, count, .. } => Some((zl, count, &mut unused)),
         Nodes::Many(many) => {
             let end = if at_head { many.head } else { many.tail };
-            let QuicklistNode { zl, sz, count, .. } = &mut many.nodes[end];
-            if let Content::Raw(zl, _) = zl
-                && *count > 1
-            {
-                *count -= 1;
-                many.count = many.count.saturating_sub(1);
-                let value = pop_from(zl, at_head, saver);
-                *sz = zl.len() as u32;
-                return value;
+            match &mut many.nodes[end] {
+                QuicklistNode { zl: Content::Raw(zl, _), sz, count, .. } if *count > 1 => {
+                    many.count = many.count.saturating_sub(1);
+                    Some((zl, count, sz))
+                }
+                _ => None,
             }
         }
-        Nodes::One { .. } => {}
+    };
+    if let Some((zl, count, sz)) = end
+        && *count > 1
+    {
+        *count -= 1;
+        let value = if at_head { ziplist_pop_head(zl, saver) } else { ziplist_pop_tail(zl, saver) };
+        *sz = zl.len() as u32;
+        return value;
     }
+    pop_any(ql, at_head, saver)
+}
+
+/// Does what [`quicklistPopCustom`] does, for any node.
+#[inline(never)]
+fn pop_any<T>(
+    ql: &mut Quicklist,
+    at_head: bool,
+    saver: impl FnOnce(ZiplistEntry) -> T,
+) -> Option<T> {
     let (node, pos) = if at_head { (ql.head(), 0) } else { (ql.tail(), -1) };
     if node == NIL {
         return None;
@@ -1367,6 +1383,12 @@ impl QuicklistReader<'_> {
     #[inline(always)]
     pub fn read_short_while(&mut self, n: usize, mut f: impl FnMut(&[u8], usize) -> bool) -> usize {
         self.read_from_nodes(n, |zl, at, n| ziplist_read_short_while(zl, at, n, &mut f))
+    }
+
+    /// Does what [`read_while`](Self::read_while) does as long as the values are integers.
+    #[inline(always)]
+    pub fn read_integers_while(&mut self, n: usize, mut f: impl FnMut(i64) -> bool) -> usize {
+        self.read_from_nodes(n, |zl, at, n| ziplist_read_integers_while(zl, at, n, &mut f))
     }
 
     /// Reads up to `n` values from as many nodes as that takes. `read` is given a ziplist, a place

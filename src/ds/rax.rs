@@ -18,6 +18,7 @@
 
 use super::slab::{ChunkedVec, NIL};
 use crate::sys::defrag::Defrag;
+use crate::sys::mem::prefetch;
 use std::ops::Deref;
 
 /// The longest string one node holds.
@@ -631,6 +632,21 @@ impl Default for RaxPlace {
 #[inline]
 pub fn rax_is_at<V>(rax: &Rax<V>, place: &RaxPlace) -> bool {
     place.node != NIL && place.epoch == rax.epoch
+}
+
+/// Prefetches the node at a place that was found in this tree.
+pub fn rax_prefetch<V>(rax: &Rax<V>, place: &RaxPlace) {
+    if rax_is_at(rax, place) {
+        let (nodes, i) = rax.nodes.chunk_of(place.node);
+        let at = nodes.as_ptr().addr() + i * size_of::<Node<V>>();
+        prefetch(at);
+        prefetch(at + size_of::<Node<V>>() - 1);
+    }
+}
+
+/// Returns the value at a place that was found in this tree; `None` if the tree has changed since.
+pub fn rax_at<'a, V>(rax: &'a Rax<V>, place: &RaxPlace) -> Option<&'a V> {
+    if rax_is_at(rax, place) { rax.nodes[place.node].value.as_ref() } else { None }
 }
 
 /// Returns the value at a place that was found in this tree, to be changed; `None` if the tree has

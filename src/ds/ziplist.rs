@@ -98,10 +98,16 @@ impl Ziplist {
         self.0.to_vec()
     }
 
-    /// Prefetches the memory where the list starts.
+    /// Prefetches the memory where the allocation starts, which tells where the list does.
     #[inline(always)]
     pub fn prefetch(&self) {
         self.0.prefetch();
+    }
+
+    /// Prefetches the memory where the list starts.
+    #[inline(always)]
+    pub fn prefetch_list(&self) {
+        self.0.prefetch_bytes();
     }
 }
 
@@ -990,6 +996,43 @@ pub fn ziplist_read_short_while(
     (taken, zl.len() - rest.len())
 }
 
+/// Does what [`ziplist_read_while`] does as long as the values are integers behind short entries.
+#[inline(always)]
+pub fn ziplist_read_integers_while(
+    zl: &[u8],
+    p: usize,
+    n: usize,
+    mut f: impl FnMut(i64) -> bool,
+) -> (usize, usize) {
+    let mut taken = 0;
+    let mut rest = zl.get(p..).unwrap_or_default();
+    while taken < n
+        && let [0..ZIP_BIG_PREVLEN, encoding, behind @ ..] = rest
+        && !ZIP_IS_STR(*encoding)
+        && let Some(len) = zipIntSize(*encoding)
+        && let Some(next) = behind.get(len..)
+        && !next.is_empty()
+        && f(zip_load_near(behind, len, *encoding))
+    {
+        rest = next;
+        taken += 1;
+    }
+    (taken, zl.len() - rest.len())
+}
+
+/// Reads the integer whose data are the first `len` of these bytes. Where there are eight they are
+/// read as a word, and the others are shifted out, so that nothing depends on `len`.
+#[inline(always)]
+fn zip_load_near(bytes: &[u8], len: usize, encoding: u8) -> i64 {
+    match bytes.first_chunk::<8>() {
+        Some(word) if len > 0 => {
+            let others = 64 - 8 * len as u32;
+            (i64::from_le_bytes(*word) << others) >> others
+        }
+        _ => zipLoadInteger(&bytes[..len], encoding),
+    }
+}
+
 /// Tells whether the end mark is at `p`.
 #[inline]
 pub fn ziplist_is_end(zl: &[u8], p: usize) -> bool {
@@ -1013,8 +1056,33 @@ pub fn ziplistDelete(zl: &mut Ziplist, p: usize) {
 
 /// Takes the value at the tail: calls `f` with it, and deletes it. `None`: the list is empty.
 // C: `ziplistIndex`, `ziplistGet`, `ziplistDelete`, of which each takes the entry apart.
-#[inline]
+#[inline(always)]
 pub fn ziplist_pop_tail<T>(zl: &mut Ziplist, f: impl FnOnce(ZiplistEntry) -> T) -> Option<T> {
+    let bytes = &zl[..];
+    let p = ZIPLIST_TAIL_OFFSET(bytes);
+    // Most often it is a short string behind a short entry, and nothing is behind it.
+    if let Some([prevlen @ 0..ZIP_BIG_PREVLEN, len @ 0..ZIP_STR_14B, rest @ ..]) = bytes.get(p..)
+        && let [value @ .., ZIP_END] = rest
+        && value.len() == usize::from(*len)
+        && let Some(new_tail) = p.checked_sub(usize::from(*prevlen))
+        && new_tail >= ZIPLIST_HEADER_SIZE
+    {
+        let rawlen = 2 + value.len();
+        let result = f(ZiplistEntry::Str(value));
+        let header = zl.0.shorten(rawlen);
+        if let Some(end) = header.last_mut() {
+            *end = ZIP_END;
+        }
+        ZIPLIST_INCR_LENGTH(header, -1);
+        ziplist_set_tail_offset(header, new_tail);
+        return Some(result);
+    }
+    pop_any_tail(zl, f)
+}
+
+/// Does what [`ziplist_pop_tail`] does, for any value.
+#[inline(never)]
+fn pop_any_tail<T>(zl: &mut Ziplist, f: impl FnOnce(ZiplistEntry) -> T) -> Option<T> {
     let p = ZIPLIST_TAIL_OFFSET(zl);
     if byte_at(zl, p) == ZIP_END {
         return None;

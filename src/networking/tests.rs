@@ -686,6 +686,25 @@ fn arguments_are_rewritten_and_redacted_apart() {
 }
 
 /// Numbers of eight digits and fewer are as itoa writes them.
+/// A number is written as a bulk as its text would be, as long as there is room.
+#[test]
+fn numbers_as_bulks() {
+    let mut edges = vec![0, i64::MIN, i64::MAX];
+    for digits in 0..19 {
+        let n = 10i64.pow(digits);
+        edges.extend([n - 1, n, n + 1, n * 7].iter().flat_map(|n| [*n, -n]));
+    }
+    for n in edges {
+        let text = n.to_string();
+        let expected = format!("${}\r\n{text}\r\n", text.len());
+        let mut out = vec![];
+        assert!(append_number_bulk(&mut Spare::new(&mut out, 60), n));
+        assert_eq!(B(&out), B(expected.as_bytes()));
+        let mut out = vec![];
+        assert!(!append_number_bulk(&mut Spare::new(&mut out, 8), n) && out.is_empty());
+    }
+}
+
 #[test]
 fn eight_digits_at_once() {
     let mut numbers: Vec<u64> = (0..20_000).collect();

@@ -617,7 +617,7 @@ fn everything() -> Server {
         let item = [&b"field"[..], b"value", b"number", b"5"];
         let id = streamID { ms: 10, seq };
         let numfields = if seq == 3 { 1 } else { 2 };
-        assert!(streamAppendItem(&mut s, limits, numfields, |i| item[i], Some(&id)).is_ok());
+        assert!(streamAppendItem(&mut s, limits, numfields, |i| item[i], Some(&id), 0).is_ok());
     }
     streamDeleteItem(&mut s, &streamID { ms: 10, seq: 2 });
     streamCreateCG(&mut s, b"nobody", &streamID { ms: 1, seq: 0 }).unwrap();

@@ -72,10 +72,16 @@ impl SelfSized {
         u32::from_le(unsafe { p.cast::<u32>().read_unaligned() }) as usize
     }
 
-    /// Prefetches the memory where the bytes start.
+    /// Prefetches the memory where the allocation starts.
     #[inline(always)]
     pub fn prefetch(&self) {
         prefetch(self.p.addr().get());
+    }
+
+    /// Prefetches the memory where the bytes start, which is behind the gap.
+    #[inline(always)]
+    pub fn prefetch_bytes(&self) {
+        prefetch(self.p.addr().get() + self.gap());
     }
 
     /// Returns the size of the gap in front of the bytes.
@@ -233,6 +239,25 @@ impl SelfSized {
         }
         self.close_otherwise(at, n);
         self.body_mut().split_at_mut(at - HEADER)
+    }
+
+    /// Takes away the last `n` bytes, which are behind the length. Returns the bytes behind it.
+    #[inline(always)]
+    pub fn shorten(&mut self, n: usize) -> &mut [u8] {
+        let (gap, len) = (self.gap(), self.len());
+        assert!(n <= len - HEADER);
+        let new_len = len - n;
+        if new_len > HEADER && same_size_class(len, new_len) {
+            // SAFETY: there is an allocation, since the length is more than the header's. The gap
+            // and all the bytes lie in it, and so do fewer; those that stay are initialised.
+            unsafe {
+                self.set_len(gap, new_len);
+                let start = self.behind(gap);
+                return std::slice::from_raw_parts_mut(start.add(HEADER), new_len - HEADER);
+            }
+        }
+        self.close_otherwise(new_len, n);
+        self.body_mut()
     }
 
     /// Does what [`close`](Self::close) does where more than the shorter side is moved: into an

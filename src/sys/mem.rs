@@ -351,6 +351,27 @@ impl<'a> Spare<'a> {
         }
         true
     }
+
+    /// Writes the first bytes of each word, at most all eight, one behind the other, and then CRLF.
+    /// `false`: there may be too little room, and nothing was written.
+    #[inline(always)]
+    pub fn line_of_words<const N: usize>(&mut self, words: [([u8; 8], usize); N]) -> bool {
+        if self.end.addr() - self.at.addr() < 8 * N + 2 {
+            return false;
+        }
+        // SAFETY: `at` to `end` is room of the vector, as in `framed`. Each word takes eight bytes
+        // of it, and moves `at` by no more, so that they and the line's end lie in what was just
+        // checked. All bytes up to the new `at` are written.
+        unsafe {
+            for (word, len) in words {
+                self.at.cast::<[u8; 8]>().write_unaligned(word);
+                self.at = self.at.add(len.min(8));
+            }
+            self.at.cast::<[u8; 2]>().write_unaligned(*b"\r\n");
+            self.at = self.at.add(2);
+        }
+        true
+    }
 }
 
 impl Drop for Spare<'_> {
@@ -381,6 +402,27 @@ mod tests {
                 assert_eq!(out, [&expected[..], &body].concat());
             }
         }
+    }
+
+    /// The first bytes of each word are written, if there is room for whole words.
+    #[test]
+    fn spare_room_for_words() {
+        let (mut out, mut expected) = (b"before".to_vec(), b"before".to_vec());
+        let mut spare = Spare::new(&mut out, 100);
+        for (a, b) in [(0, 0), (8, 3), (1, 9), (5, 8)] {
+            assert!(spare.line_of_words([(*b"12345678", a), (*b"abcdefgh", b)]));
+            expected.extend_from_slice(&b"12345678"[..a]);
+            expected.extend_from_slice(&b"abcdefgh"[..b.min(8)]);
+            expected.extend_from_slice(b"\r\n");
+        }
+        let mut n = 0;
+        while spare.line_of_words([(*b"12345678", 8)]) {
+            expected.extend_from_slice(b"12345678\r\n");
+            n += 1;
+        }
+        assert_eq!(n, (100 - 41) / 10);
+        drop(spare);
+        assert_eq!(out, expected);
     }
 
     /// What fits is written as it is, and what does not is not.

@@ -21,7 +21,7 @@ use crate::server::{CommandSpec, command, propagate};
 use crate::server_h::*;
 use crate::sys::mem::Spare;
 use crate::timeout::getTimeoutFromObjectOrReply;
-use crate::util::{eq_ignore_case, ll2string, string2ll};
+use crate::util::{eq_ignore_case, string2ll};
 
 /// The commands on lists.
 #[rustfmt::skip]
@@ -135,6 +135,7 @@ fn create_list_key(server: &mut Server, db: usize, key: &[u8]) -> KeyRef {
 }
 
 /// Implements LPUSH, RPUSH, LPUSHX and RPUSHX. `xx`: only if the key exists.
+#[inline(always)]
 fn pushGenericCommand(server: &mut Server, c: ClientId, argv: &Args, where_: i32, xx: bool) {
     // No argument is longer than the buffer that they lie in.
     if argv.buffer_len() > LIST_MAX_ITEM_SIZE
@@ -327,17 +328,19 @@ fn append_values(out: &mut Vec<u8>, values: &mut QuicklistReader, n: usize) -> u
     let mut room = Spare::new(out, REPLY_GATHER);
     let mut taken = 0;
     loop {
+        let before = taken;
         taken += values.read_short_while(n - taken, |s, len| append_small_bulk(&mut room, s, len));
+        taken += values.read_integers_while(n - taken, |n| append_number_bulk(&mut room, n));
         if taken == n {
             return taken;
         }
-        // What comes next is a number, or a longer string, or there is no room for it.
+        if taken > before {
+            continue;
+        }
+        // What comes next is a longer string, or there is no room for it.
         let one_more = values.read_while(1, |value| match value {
             ZiplistEntry::Str(s) => append_small_bulk(&mut room, s, s.len()),
-            ZiplistEntry::Int(n) => {
-                let s = ll2string(n);
-                append_small_bulk(&mut room, &s, s.len())
-            }
+            ZiplistEntry::Int(n) => append_number_bulk(&mut room, n),
         });
         if one_more == 0 {
             return taken;
@@ -352,7 +355,7 @@ const REPLY_GATHER: usize = 2048;
 /// Sends the events after `count` values were popped, and deletes the key if that has `emptied` its
 /// list.
 // C: takes the list, and looks whether it is empty.
-#[inline]
+#[inline(always)]
 fn listElementsRemoved(
     server: &mut Server,
     c: ClientId,
@@ -373,7 +376,7 @@ fn listElementsRemoved(
 }
 
 /// Pops a value of a list of the client's db into the reply. Returns whether it was the last.
-#[inline]
+#[inline(always)]
 fn pop_into_reply(server: &mut Server, c: ClientId, o: KeyRef, where_: i32) -> bool {
     let Server { clients, db: dbs, .. } = server;
     let list = dbs[clients[c].db].dict.list_mut(o);

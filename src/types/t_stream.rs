@@ -60,8 +60,9 @@ use crate::server::{CommandSpec, afterCommand, command, preventCommandPropagatio
 use crate::server_h::*;
 use crate::sys::alloc::zmalloc_good_size;
 use crate::sys::clock::{elapsedStart, elapsedUs, mstime};
+use crate::sys::mem::{Spare, prefetch};
 use crate::timeout::getTimeoutFromObjectOrReply;
-use crate::util::{B, c_str, eq_ignore_case, ll2string, string2ull, ull2string};
+use crate::util::{B, c_str, eq_ignore_case, ll2string, short_eq, string2ull, ull2string};
 
 /// The entries of the command table for this file: name, function, arity, flags and keys.
 #[rustfmt::skip]
@@ -300,6 +301,29 @@ pub fn streamNew() -> Stream {
 }
 
 impl Stream {
+    // What comes next is mostly an entry at the end. These three ask for that memory ahead of time,
+    // each for what the one before leads to.
+
+    /// Prefetches the stream itself but for its first cache line, which leads here.
+    pub fn prefetch(&self) {
+        let at = std::ptr::from_ref(self).addr();
+        (64..size_of::<Stream>()).step_by(64).for_each(|line| prefetch(at + line));
+    }
+
+    /// Prefetches the node of the last listpack, if it is known.
+    pub fn prefetch_node(&self) {
+        rax_prefetch(&self.rax, &self.tail.0);
+    }
+
+    /// Prefetches both ends of the last listpack, if it is known.
+    pub fn prefetch_listpack(&self) {
+        if let Some(lp) = rax_at(&self.rax, &self.tail.0) {
+            let bytes = lp.as_ptr_range();
+            prefetch(bytes.start.addr());
+            prefetch(bytes.end.addr());
+        }
+    }
+
     /// Estimates the number of allocations to free (for `lazyfreeGetFreeEffort`): the nodes of the
     /// radix tree, and for each group as many pending entries as the first group has.
     pub fn free_effort(&self) -> usize {
@@ -381,11 +405,12 @@ pub fn streamDecrID(id: &mut streamID) -> CResult {
     if wrapped { C_ERR } else { C_OK }
 }
 
-/// Returns the id of a new entry: the present time in milliseconds with sequence number 0 if that
-/// is after `last_id`, else the successor of `last_id`. So ids grow even while the clock stands
-/// still or goes back.
-fn streamNextID(last_id: &streamID) -> streamID {
-    let ms = mstime() as u64;
+/// Returns the id of a new entry: the present time (`now`, in milliseconds) with sequence number 0
+/// if that is after `last_id`, else the successor of `last_id`. So ids grow even while the clock
+/// stands still or goes back.
+// C: reads the clock.
+fn streamNextID(last_id: &streamID, now: mstime_t) -> streamID {
+    let ms = now as u64;
     if ms > last_id.ms {
         return streamID { ms, seq: 0 };
     }
@@ -468,40 +493,26 @@ fn lp_skip_entry_back(lp: &[u8], mut p: usize) -> Option<usize> {
     Some(p)
 }
 
-/// Appends an element to a listpack. Panics if it would grow beyond what its header can hold, which
-/// [`streamAppendItem`] has excluded.
-#[inline]
-fn lp_append_or_panic(lp: &mut Listpack, ele: &[u8]) {
-    assert!(lpAppend(lp, ele), "a listpack of a stream outgrew its limit");
-}
-
-#[inline]
-/// Appends an integer to a listpack: see [`lp_append_or_panic`].
-fn lp_append_integer_or_panic(lp: &mut Listpack, value: i64) {
-    assert!(lpAppendInteger(lp, value), "a listpack of a stream outgrew its limit");
-}
-
 /// Returns the number of fields in the master entry of a listpack, and the position of the first of
 /// them.
 #[inline]
 fn lp_master_entry(lp: &[u8]) -> (i64, usize) {
-    // Skip the counts of valid and of deleted entries.
-    let p = lp_skip_elements(lp, assert_some!(lpFirst(lp)), 2);
-    let master_fields_count = lpGetInteger(lp, p);
+    let (_valid, p) = lp_get_next(lp, assert_some!(lpValidateFirst(lp)));
+    let (_deleted, p) = lp_get_next(lp, p);
+    let (master_fields_count, p) = lp_integer_and_next(lp, p);
     assert!(master_fields_count >= 0);
-    (master_fields_count, lpSkip(lp, p))
+    (master_fields_count, p)
 }
 
 /// Returns the id that is encoded at `p` as two differences to the master id, and the position
 /// after it.
 #[inline]
 fn lp_get_id(lp: &[u8], p: usize, master_id: &streamID) -> (streamID, usize) {
-    let ms = lpGetInteger(lp, p);
-    let p = lpSkip(lp, p);
-    let seq = lpGetInteger(lp, p);
+    let (ms, p) = lp_integer_and_next(lp, p);
+    let (seq, p) = lp_integer_and_next(lp, p);
     let ms = master_id.ms.wrapping_add(ms as u64);
     let seq = master_id.seq.wrapping_add(seq as u64);
-    (streamID { ms, seq }, lpSkip(lp, p))
+    (streamID { ms, seq }, p)
 }
 
 /// Returns the id of the first or the last entry of a listpack, whether it is deleted or not.
@@ -573,8 +584,8 @@ impl NodeLimits {
     }
 }
 
-/// Appends an entry with `numfields` fields to a stream and returns its id: `use_id`, or a
-/// generated one (`streamNextID`).
+/// Appends an entry with `numfields` fields to a stream and returns its id: `use_id`, or one that
+/// is generated at the time `now` (`streamNextID`).
 ///
 /// `ele` returns the fields and values by index: field 0, value 0, field 1 and so on. After an
 /// error the stream is unchanged.
@@ -584,10 +595,11 @@ pub fn streamAppendItem<'a>(
     numfields: usize,
     ele: impl Fn(usize) -> &'a [u8],
     use_id: Option<&streamID>,
+    now: mstime_t,
 ) -> Result<streamID, AppendError> {
     // The id of the client is not checked further than that it is greater than all before it: it
     // may lie in the future, and generated ids then continue from it.
-    let id = use_id.copied().unwrap_or_else(|| streamNextID(&s.last_id));
+    let id = use_id.copied().unwrap_or_else(|| streamNextID(&s.last_id, now));
 
     // A generated id can also fail this check, if it has wrapped around.
     if id <= s.last_id {
@@ -625,9 +637,9 @@ pub fn streamAppendItem<'a>(
             true
         } else if limits.max_entries != 0 {
             // The limit counts valid and deleted entries, since both take up room.
-            let first = assert_some!(lpFirst(lp));
-            let deleted = lpGetInteger(lp, lpSkip(lp, first));
-            lpGetInteger(lp, first).wrapping_add(deleted) >= limits.max_entries
+            let (count, p) = lp_integer_and_next(lp, assert_some!(lpValidateFirst(lp)));
+            let (deleted, _) = lp_integer_and_next(lp, p);
+            count.wrapping_add(deleted) >= limits.max_entries
         } else {
             false
         };
@@ -645,13 +657,15 @@ pub fn streamAppendItem<'a>(
         // The first entry is not part of the master entry, it is only the reference for the fields.
         let mut lp = lpNew(0);
         // The master entry: one valid entry, no deleted one, the fields, and the terminator.
-        lp_append_integer_or_panic(&mut lp, 1);
-        lp_append_integer_or_panic(&mut lp, 0);
-        lp_append_integer_or_panic(&mut lp, numfields_i64);
+        let mut end = LpEnd::new(&mut lp);
+        end.append_integer(1);
+        end.append_integer(0);
+        end.append_integer(numfields_i64);
         for i in 0..numfields {
-            lp_append_or_panic(&mut lp, ele(i * 2));
+            end.append(ele(i * 2));
         }
-        lp_append_integer_or_panic(&mut lp, 0);
+        end.append_integer(0);
+        drop(end);
         flags |= STREAM_ITEM_FLAG_SAMEFIELDS;
         let rax_key = streamEncodeID(&id);
         raxInsert(&mut s.rax, &rax_key, lp);
@@ -659,9 +673,9 @@ pub fn streamAppendItem<'a>(
     } else {
         master_id = s.tail.1;
         let lp = rax_at_mut(&mut s.rax, &s.tail.0).expect("it was there before");
-        let p = assert_some!(lpFirst(lp));
-        let count = lpGetInteger(lp, p);
-        lpReplaceInteger(lp, p, count.wrapping_add(1));
+        let first = assert_some!(lpValidateFirst(lp));
+        let (count, _) = lp_integer_and_next(lp, first);
+        lpReplaceInteger(lp, first, count.wrapping_add(1));
         // Entries with the fields of the master entry do not repeat them, which saves much memory
         // for the usual stream.
         let (master_fields_count, p) = lp_master_entry(lp);
@@ -683,22 +697,24 @@ pub fn streamAppendItem<'a>(
 
     // Append the entry, in the encoding that the head of this file describes.
     let samefields = flags & STREAM_ITEM_FLAG_SAMEFIELDS != 0;
-    lp_append_integer_or_panic(lp, flags);
-    lp_append_integer_or_panic(lp, id.ms.wrapping_sub(master_id.ms) as i64);
-    lp_append_integer_or_panic(lp, id.seq.wrapping_sub(master_id.seq) as i64);
+    let mut end = LpEnd::new(lp);
+    end.append_integer(flags);
+    end.append_integer(id.ms.wrapping_sub(master_id.ms) as i64);
+    end.append_integer(id.seq.wrapping_sub(master_id.seq) as i64);
     if !samefields {
-        lp_append_integer_or_panic(lp, numfields_i64);
+        end.append_integer(numfields_i64);
     }
     for i in 0..numfields {
         if !samefields {
-            lp_append_or_panic(lp, ele(i * 2));
+            end.append(ele(i * 2));
         }
-        lp_append_or_panic(lp, ele(i * 2 + 1));
+        end.append(ele(i * 2 + 1));
     }
     // The elements of the entry: values, flags and the two parts of the id, and, unless the fields
     // are those of the master entry, the fields and their number.
     let lp_count = numfields_i64 + 3 + if samefields { 0 } else { numfields_i64 + 1 };
-    lp_append_integer_or_panic(lp, lp_count);
+    end.append_integer(lp_count);
+    drop(end);
 
     // Only now, when nothing can fail any more, so that an error leaves the stream as it was.
     s.length = s.length.wrapping_add(1);
@@ -708,19 +724,23 @@ pub fn streamAppendItem<'a>(
 
 /// Tells whether the `n` fields of the master entry, from `p` on, are the fields that `ele`
 /// returns.
-#[inline]
+#[inline(always)]
 fn has_master_fields<'a>(
     lp: &[u8],
     mut p: usize,
     n: usize,
     ele: &impl Fn(usize) -> &'a [u8],
 ) -> bool {
-    let mut buf = [0; LP_INTBUF_SIZE];
     for i in 0..n {
-        if lp_get_string(lp, p, &mut buf) != ele(i * 2) {
+        let (field, next) = lp_get_next(lp, p);
+        let same = match field {
+            ListpackEntry::Str(field) => short_eq(field, ele(i * 2)),
+            ListpackEntry::Int(field) => ll2string(field)[..] == *ele(i * 2),
+        };
+        if !same {
             return false;
         }
-        p = lpSkip(lp, p);
+        p = next;
     }
     true
 }
@@ -893,12 +913,11 @@ impl LpEntry {
 /// entry.
 #[inline]
 fn lp_read_entry(lp: &[u8], p: usize, master_id: &streamID, master_fields: i64) -> LpEntry {
-    let flags = lpGetInteger(lp, p);
-    let (id, mut start) = lp_get_id(lp, lpSkip(lp, p), master_id);
+    let (flags, ids) = lp_integer_and_next(lp, p);
+    let (id, mut start) = lp_get_id(lp, ids, master_id);
     let mut numfields = master_fields;
     if flags & STREAM_ITEM_FLAG_SAMEFIELDS == 0 {
-        numfields = lpGetInteger(lp, start);
-        start = lpSkip(lp, start);
+        (numfields, start) = lp_integer_and_next(lp, start);
     }
     assert!(numfields >= 0);
     LpEntry { flags, id, numfields, start }
@@ -1203,9 +1222,9 @@ pub fn streamIteratorGetField<'a>(
     let lp: &'a [u8] = assert_some!(si.ri.data(&s.rax));
     let next = |place: &mut Option<usize>| {
         let at = assert_some!(*place);
-        // Another element always follows, since an entry ends with its lp-count.
-        *place = Some(lpSkip(lp, at));
-        lpGet(lp, at)
+        let (element, next) = lp_get_next(lp, at);
+        *place = Some(next);
+        element
     };
     // The field comes from the master entry if the entry does not repeat its fields.
     let field = if si.entry_flags & STREAM_ITEM_FLAG_SAMEFIELDS != 0 {
@@ -1275,11 +1294,27 @@ impl Deref for StreamIDText {
 /// Replies with an id as a bulk string, `<ms>-<seq>`.
 #[inline]
 pub fn addReplyStreamID(clients: &mut impl AsMut<Clients>, c: ClientId, id: &streamID) {
-    addReplyBulkCBuffer(clients, c, &createObjectFromStreamID(id));
+    const ROOM: usize = 64;
+    add_reply_pieces(clients, c, ROOM, |out| append_stream_id(&mut Spare::new(out, ROOM), id));
+}
+
+/// Appends an id as a bulk, as [`addReplyStreamID`] would queue it. `false`: there may be too little
+/// room, for which 64 bytes are enough, and nothing was done.
+#[inline(always)]
+fn append_stream_id(room: &mut Spare, id: &streamID) -> bool {
+    if let (Some([ms, more_ms]), Some([seq, more_seq])) =
+        (sixteen_digits(id.ms), sixteen_digits(id.seq))
+        && let len = ms.1 + more_ms.1 + 1 + seq.1 + more_seq.1
+        && let Some(header) = short_header(b'$', len as u64)
+    {
+        let minus = (*b"-       ", 1);
+        return room.line_of_words([header, ms, more_ms, minus, seq, more_seq]);
+    }
+    let text = createObjectFromStreamID(id);
+    append_small_bulk(room, &text, text.len())
 }
 
 /// Returns the text of an id, for a reply or an argument to propagate.
-#[inline]
 pub fn createObjectFromStreamID(id: &streamID) -> StreamIDText {
     let (ms, seq) = (ull2string(id.ms), ull2string(id.seq));
     let len = ms.len() + 1 + seq.len();
@@ -1425,7 +1460,7 @@ fn gather_stream_entry(
     (id, numfields): (&streamID, i64),
 ) {
     out.extend_from_slice(b"*2\r\n");
-    append_reply_bulk(out, &createObjectFromStreamID(id));
+    append_stream_id(&mut Spare::new(out, 64), id);
     out.push(b'*');
     out.extend_from_slice(&ll2string(numfields * 2));
     out.extend_from_slice(b"\r\n");
@@ -1866,7 +1901,9 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 
     let ele = |i: usize| argv.get(field_pos + i);
-    let id = match streamAppendItem(s, limits, fields / 2, ele, parsed_args.id.as_ref()) {
+    // `call` has just read the clock, unless this is a part of a transaction or of a script.
+    let now = if server.fixed_time_expire == 1 { server.mstime } else { mstime() };
+    let id = match streamAppendItem(s, limits, fields / 2, ele, parsed_args.id.as_ref(), now) {
         Ok(id) => id,
         Err(AppendError::EDOM) => {
             addReplyError(
@@ -1881,8 +1918,7 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
             return;
         }
     };
-    let idarg = createObjectFromStreamID(&id);
-    addReplyBulkCBuffer(server, c, &idarg);
+    addReplyStreamID(server, c, &id);
 
     signalModifiedKey(server, Some(c), db, key);
     notifyKeyspaceEvent(server, NOTIFY_STREAM, "xadd", key, db);
@@ -1902,8 +1938,11 @@ pub fn xaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
     }
 
     // The id that was generated here is propagated in place of `*`.
-    let trimarg = trimarg.as_ref().map(|arg| (parsed_args.trim_strategy_arg_idx, &arg[..]));
-    rewrite_trimming_command(server, c, argv, Some((idpos, &idarg)), trimarg);
+    if needs_propagation(server) {
+        let idarg = createObjectFromStreamID(&id);
+        let trimarg = trimarg.as_ref().map(|arg| (parsed_args.trim_strategy_arg_idx, &arg[..]));
+        rewrite_trimming_command(server, c, argv, Some((idpos, &idarg)), trimarg);
+    }
 
     signalKeyAsReady(server, db, key, OBJ_STREAM);
 }

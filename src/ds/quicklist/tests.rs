@@ -140,12 +140,17 @@ fn check(ql: &Quicklist, model: &[Vec<u8>]) {
     let mut reader = quicklist_read(ql, AL_START_HEAD, 0);
     let mut got = vec![];
     while got.len() < model.len() {
-        let taken = reader.read_short_while(2, |s, len| {
+        let strings = reader.read_short_while(2, |s, len| {
             got.push(s[..len].to_vec());
             true
         });
-        assert!(taken <= 2 && reader.read_while(1, |_| false) == 0);
+        let integers = reader.read_integers_while(2, |n| {
+            got.push(text(ZiplistEntry::Int(n)));
+            true
+        });
+        assert!(strings.max(integers) <= 2 && reader.read_while(1, |_| false) == 0);
         assert!(reader.read_short_while(1, |_, _| false) == 0);
+        assert!(reader.read_integers_while(1, |_| false) == 0);
         reader.read_while(1, |value| {
             got.push(text(value));
             true

@@ -15,7 +15,7 @@ fn id(ms: u64, seq: u64) -> streamID {
 }
 
 fn add(s: &mut Stream, limits: NodeLimits, eles: &[&[u8]], use_id: streamID) {
-    streamAppendItem(s, limits, eles.len() / 2, |i| eles[i], Some(&use_id)).unwrap();
+    streamAppendItem(s, limits, eles.len() / 2, |i| eles[i], Some(&use_id), 0).unwrap();
 }
 
 type Entries = Vec<(streamID, Vec<Vec<u8>>)>;
@@ -88,7 +88,7 @@ fn a_stream_is_the_model() {
                     let e: Vec<&[u8]> = eles.iter().map(|e| &e[..]).collect();
                     let last_id = s.last_id;
                     let added =
-                        streamAppendItem(&mut s, LIMITS, e.len() / 2, |i| e[i], Some(&use_id));
+                        streamAppendItem(&mut s, LIMITS, e.len() / 2, |i| e[i], Some(&use_id), 0);
                     if use_id > last_id {
                         assert_eq!((added, s.last_id), (Ok(use_id), use_id));
                         model.insert(use_id, eles);
@@ -180,7 +180,7 @@ fn elements_may_be_too_large() {
     // The same bytes again and again: over a gigabyte in sum.
     let big = vec![b'x'; 1 << 20];
     let ele = |_: usize| &big[..];
-    let refused = streamAppendItem(&mut s, LIMITS, 513, ele, Some(&id(1, 0)));
+    let refused = streamAppendItem(&mut s, LIMITS, 513, ele, Some(&id(1, 0)), 0);
     assert_eq!((refused, s.length, raxSize(&s.rax)), (Err(AppendError::ERANGE), 0, 0));
 }
 
@@ -197,8 +197,8 @@ fn ids_have_neighbours_and_texts() {
         createObjectFromStreamID(&ID_MAX)[..],
         *b"18446744073709551615-18446744073709551615"
     );
-    assert_eq!(streamNextID(&ID_MAX), ID_MIN);
-    assert_eq!(streamNextID(&id(u64::MAX, 3)), id(u64::MAX, 4));
+    assert_eq!(streamNextID(&ID_MAX, 0), ID_MIN);
+    assert_eq!(streamNextID(&id(u64::MAX, 3), 0), id(u64::MAX, 4));
 
     let parse = |s: &str| stream_parse_id_bytes(s.as_bytes(), 42, true);
     assert_eq!(parse("1-2"), Some(id(1, 2)));
