@@ -349,6 +349,10 @@ pub fn string2ll(s: &[u8]) -> Option<i64> {
     if !matches!(digits.first(), Some(b'1'..=b'9')) || digits.len() > 19 {
         return None;
     }
+    if digits.len() <= 8 {
+        let v = word_of_digits(digits).and_then(number_in_word)?;
+        return Some(if negative { -v } else { v });
+    }
     let mut v: u64 = 0;
     for &c in digits {
         let digit = c.wrapping_sub(b'0');
@@ -362,6 +366,38 @@ pub fn string2ll(s: &[u8]) -> Option<i64> {
     } else {
         i64::try_from(v).ok()
     }
+}
+
+/// The digit 0 in each byte of a word.
+const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Returns up to eight bytes as a word, the last in the highest byte, with zeros in front. `None`:
+/// there are more.
+#[inline]
+fn word_of_digits(digits: &[u8]) -> Option<u64> {
+    let missing = 8usize.checked_sub(digits.len())? as u32;
+    let (Some(first), Some(last)) = (digits.first_chunk::<4>(), digits.last_chunk::<4>()) else {
+        return Some(digits.iter().fold(ASCII_ZEROS, |word, b| word >> 8 | u64::from(*b) << 56));
+    };
+    // What both halves have is shifted out of the first.
+    let first = u64::from(u32::from_le_bytes(*first)) << (8 * missing) & 0xffff_ffff;
+    let zeros = ASCII_ZEROS & ((1 << (8 * missing)) - 1);
+    Some(zeros | first | u64::from(u32::from_le_bytes(*last)) << 32)
+}
+
+/// Returns the number that eight digits spell, the first of them in the lowest byte. `None`: one is
+/// no digit.
+#[inline]
+fn number_in_word(word: u64) -> Option<i64> {
+    let digits = word ^ ASCII_ZEROS;
+    // From 10 on, six more reach the upper half of a byte.
+    if (digits | digits.wrapping_add(0x0606_0606_0606_0606)) & 0xf0f0_f0f0_f0f0_f0f0 != 0 {
+        return None;
+    }
+    // Two digits are joined to one number in each half of a word, then two numbers to one, and again.
+    let twos = (digits.wrapping_mul(1 + (10 << 8)) >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = (twos.wrapping_mul(1 + (100 << 16)) >> 16) & 0x0000_ffff_0000_ffff;
+    Some((fours.wrapping_mul(1 + (10_000 << 32)) >> 32) as i64)
 }
 
 /// Reads an unsigned integer: the canonical form, or else whatever `strtoull` takes for one, up to
@@ -725,6 +761,21 @@ mod tests {
             "1\0",
         ] {
             assert_eq!(string2ll(bad.as_bytes()), None, "{bad}");
+        }
+        for len in 1..=10 {
+            for (sign, n) in [("", 1), ("-", -1)] {
+                let digits = &"9182736450"[..len];
+                let text = format!("{sign}{digits}");
+                assert_eq!(string2ll(text.as_bytes()), Some(n * digits.parse::<i64>().unwrap()));
+                for at in 0..len {
+                    for byte in (0..=255).filter(|b: &u8| !b.is_ascii_digit()) {
+                        let mut bad = text.clone().into_bytes();
+                        bad[sign.len() + at] = byte;
+                        let is_negative = byte == b'-' && at == 0 && sign.is_empty() && len > 1;
+                        assert_eq!(string2ll(&bad).is_some(), is_negative, "{:?}", B(&bad));
+                    }
+                }
+            }
         }
         let mut power = 1u64;
         for digits in 1..=20 {

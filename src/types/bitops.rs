@@ -188,6 +188,7 @@ pub fn checkSignedBitfieldOverflow(
 /// Returns the offset of a bit from an argument: not negative, and within a string of
 /// `proto-max-bulk-len`. With `hash` it may be written `#n`, the n-th field of `bits`. On an error
 /// the reply was sent.
+#[inline(always)]
 fn getBitOffsetFromArgument(
     server: &mut Server,
     c: ClientId,
@@ -238,6 +239,7 @@ fn getBitfieldTypeFromArgument(
 
 /// Returns the string at `key`, made if it is not there, and made long enough with zeros for bit
 /// `maxbit`. It is raw then. `None`: it is no string, and the reply was sent.
+#[inline(always)]
 fn lookupStringForBitCommand(
     server: &mut Server,
     c: ClientId,
@@ -268,6 +270,7 @@ fn getObjectReadOnlyString<'a>(o: ValueRef<'a>, digits: &'a mut Option<Num>) -> 
 }
 
 /// Returns the bytes of a raw string, to change.
+#[inline]
 fn raw_string_mut(dict: &mut Keyspace, o: KeyRef) -> &mut [u8] {
     match dict.get_mut(o) {
         ValueMut::Str(s) => s,

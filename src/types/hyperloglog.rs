@@ -686,34 +686,68 @@ fn hll_bytes(server: &Server, db: usize, o: KeyRef) -> &[u8] {
     }
 }
 
-/// PFADD var ele ele ele ... ele => :0 or :1
-pub fn pfaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
-    let (db, key, max_bytes) = (server[c].db, argv.get(1), server.hll_sparse_max_bytes);
-    let mut updated = 0;
-    let o = match lookupKeyWrite(server, db, key) {
-        None => {
-            updated += 1;
-            dbAdd(server, db, key, createHLLObject())
-        }
-        Some(o) => {
-            if isHLLObjectOrReply(server, c, o).is_err() {
-                return;
-            }
-            o
-        }
-    };
+/// Returns the bytes of a value that is a dense HyperLogLog, to change them. `None`: it is another.
+#[inline(always)]
+fn dense_hll_mut(dict: &mut Keyspace, o: KeyRef) -> Option<&mut [u8; HLL_DENSE_SIZE]> {
+    if dict.type_of(o) != OBJ_STRING || dict.encoding(o) != OBJ_ENCODING_RAW {
+        return None;
+    }
+    match dict.get_mut(o) {
+        ValueMut::Str(s) if is_hll(s) && s[HLL_ENCODING] == HLL_DENSE => s.try_into().ok(),
+        _ => None,
+    }
+}
+
+/// Adds the elements of a PFADD to any value, which has changed `updated` times, and returns how many
+/// times it has then. `Err`: it is no HyperLogLog, or a damaged one, and the reply was sent.
+// C: a part of `pfaddCommand`.
+#[inline(never)]
+fn pfadd_any(
+    server: &mut Server,
+    c: ClientId,
+    o: KeyRef,
+    argv: &Args,
+    mut updated: i64,
+) -> Result<i64, ()> {
+    isHLLObjectOrReply(server, c, o)?;
+    let (db, max_bytes) = (server[c].db, server.hll_sparse_max_bytes);
     let mut o = HllObject::new(&mut server.db[db].dict, o);
-    for j in 2..argv.len() {
-        match hllAdd(&mut o, argv.get(j), max_bytes) {
+    for ele in argv.iter().skip(2) {
+        match hllAdd(&mut o, ele, max_bytes) {
             Ok(changed) => updated += i64::from(changed),
             Err(()) => {
                 addReplyError(server, c, invalid_hll_err);
-                return;
+                return Err(());
             }
         }
     }
     if updated > 0 {
         HLL_INVALIDATE_CACHE(o.sds_mut());
+    }
+    Ok(updated)
+}
+
+/// PFADD var ele ele ele ... ele => :0 or :1
+pub fn pfaddCommand(server: &mut Server, c: ClientId, argv: &Args) {
+    let (db, key) = (server[c].db, argv.get(1));
+    let mut updated = 0;
+    let o = lookupKeyWrite(server, db, key).unwrap_or_else(|| {
+        updated += 1;
+        dbAdd(server, db, key, createHLLObject())
+    });
+    if let Some(hll) = dense_hll_mut(&mut server.db[db].dict, o) {
+        // Most often: its registers are changed where they are.
+        for j in 2..argv.len() {
+            updated += i64::from(hllDenseAdd(&mut hll[HLL_HDR_SIZE..], argv.get(j)));
+        }
+        if updated > 0 {
+            HLL_INVALIDATE_CACHE(hll);
+        }
+    } else {
+        let Ok(changed) = pfadd_any(server, c, o, argv, updated) else { return };
+        updated = changed;
+    }
+    if updated > 0 {
         signalModifiedKey(server, Some(c), db, key);
         notifyKeyspaceEvent(server, NOTIFY_STRING, "pfadd", key, db);
         server.dirty += updated;
