@@ -343,6 +343,14 @@ impl Zskiplist {
         mem::prefetch(node.addr() + size_of::<Node>() - 1);
     }
 
+    /// Asks for the part of node `idx` that is behind the member.
+    #[inline]
+    fn prefetch_links(&self, idx: u32) {
+        let node = &self.nodes[idx];
+        mem::prefetch((&raw const node.score).addr());
+        mem::prefetch((&raw const node.live).addr());
+    }
+
     /// Returns the score of node `idx`.
     #[inline]
     pub fn score(&self, idx: u32) -> f64 {
@@ -1573,13 +1581,7 @@ impl Scout<'_> {
         true
     }
 
-    /// Goes to the next node. `false`: it has come as far as it goes.
-    #[inline(always)]
-    fn step(&mut self) -> bool {
-        if self.node != NIL { self.step_along_nodes() } else { self.leave_towers() }
-    }
-
-    /// Goes on from the tower of level 1 to the nodes.
+    /// Goes on from the tower of level 1 to the nodes. `false`: it does not go on.
     #[inline(always)]
     fn leave_towers(&mut self) -> bool {
         if self.counts {
@@ -1589,7 +1591,7 @@ impl Scout<'_> {
             let n = &self.zsl.nodes[self.own];
             for neighbour in [n.backward, n.forward] {
                 if neighbour != NIL {
-                    self.zsl.prefetch(neighbour);
+                    self.zsl.prefetch_links(neighbour);
                 }
             }
             return false;
@@ -1597,7 +1599,7 @@ impl Scout<'_> {
         self.look_at_node(if self.tower == HEADER { self.zsl.head } else { self.slot.tower })
     }
 
-    /// Goes on from its node.
+    /// Goes to the next node. `false`: it has come as far as it goes.
     #[inline(always)]
     fn step_along_nodes(&mut self) -> bool {
         let n = &self.zsl.nodes[self.node];
@@ -1621,7 +1623,11 @@ impl Scout<'_> {
             return false;
         }
         self.node = idx;
-        self.zsl.prefetch(idx);
+        if self.more > 0 || self.arrived {
+            self.zsl.prefetch(idx);
+        } else {
+            self.zsl.prefetch_links(idx);
+        }
         true
     }
 }
@@ -1633,24 +1639,30 @@ fn prefetch(slot: &Slot) {
 
 /// Has searches go ahead, side by side, until all have arrived.
 pub fn scout(scouts: &mut [Scout<'_>]) {
-    let all: Vec<usize> = (0..scouts.len()).collect();
-    side_by_side(all.clone(), |i| scouts[i].step_along_towers());
-    side_by_side(all, |i| scouts[i].step());
+    let mut among_towers: Vec<usize> = (0..scouts.len()).collect();
+    let mut among_nodes = Vec::with_capacity(scouts.len());
+    while !among_towers.is_empty() || !among_nodes.is_empty() {
+        keep_those(&mut among_towers, |i| {
+            let goes_on = scouts[i].step_along_towers();
+            if !goes_on && scouts[i].leave_towers() {
+                among_nodes.push(i);
+            }
+            goes_on
+        });
+        keep_those(&mut among_nodes, |i| scouts[i].step_along_nodes());
+    }
 }
 
-/// Calls `step` for each of these in turn, and again, until it has returned `false` for all.
+/// Keeps those for which `keep` is true, asking for each without a branch.
 #[inline(always)]
-fn side_by_side(mut on_their_way: Vec<usize>, mut step: impl FnMut(usize) -> bool) {
-    let mut left = on_their_way.len();
-    while left > 0 {
-        let mut kept = 0;
-        for n in 0..left {
-            let i = on_their_way[n];
-            on_their_way[kept] = i;
-            kept += usize::from(step(i));
-        }
-        left = kept;
+fn keep_those(all: &mut Vec<usize>, mut keep: impl FnMut(usize) -> bool) {
+    let mut kept = 0;
+    for n in 0..all.len() {
+        let i = all[n];
+        all[kept] = i;
+        kept += usize::from(keep(i));
     }
+    all.truncate(kept);
 }
 
 #[cfg(test)]
@@ -1954,13 +1966,18 @@ mod tests {
             for n in 0..1000 {
                 zslInsert(&mut zsl, r.below(scores) as f64, &member(n, n % 2 == 0));
             }
+            let go = |scout: &mut Scout<'_>| {
+                while scout.step_along_towers() {}
+                if scout.leave_towers() {
+                    while scout.step_along_nodes() {}
+                }
+            };
             for _ in 0..300 {
                 let score = r.below(scores + 2) as f64 - 1.0;
                 let ele = member(r.below(1200), r.below(2) == 0);
                 zsl.begin_trails();
                 let mut alone = zsl.scout(score, &ele);
-                while alone.step_along_towers() {}
-                while alone.step() {}
+                go(&mut alone);
                 let path = zsl.descend(Sought::new(score, &ele));
                 let (node, arrived) = (alone.node, alone.arrived);
                 assert_eq!(
@@ -1989,8 +2006,7 @@ mod tests {
                 for backwards in [false, true] {
                     let more = r.below(20) as u32;
                     let mut on = zsl.scout_range(&range, backwards, more);
-                    while on.step_along_towers() {}
-                    while on.step() {}
+                    go(&mut on);
                     // The first one that is not before the place, which backwards is behind the
                     // range.
                     let before = |s: f64| if backwards { s <= range.max } else { s < range.min };

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 use crate::sys::defrag::Defrag;
+use crate::sys::huge::chunk_is_filled;
 use std::ops::{Index, IndexMut};
 
 /// The index that stands for the C's NULL.
@@ -105,6 +106,9 @@ impl<T> ChunkedVec<T> {
             chunk.reserve_exact(more);
         }
         chunk.push(value);
+        if chunk.len() == CHUNK && index >= CHUNK as u32 {
+            chunk_is_filled(chunk, (index as usize + 1) * size_of::<T>());
+        }
         index
     }
 

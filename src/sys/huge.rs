@@ -1,4 +1,4 @@
-//! Ours: huge pages for the arrays of large hash tables.
+//! Ours: huge pages for the arrays of large hash tables, and for large arenas.
 //!
 //! The table of a million keys is 16 MB: four thousand pages of 4 KB, of which the processor knows
 //! the places of some. A lookup goes to any of them, and where it meets one whose place is not
@@ -11,6 +11,9 @@
 //! to a thread of `bio.rs` piece by piece ([`next_piece`]), and there the kernel moves what is in it
 //! to huge pages ([`Piece::collapse`]). To move one takes it a millisecond, in which it keeps those
 //! waiting that ask it for memory. So the cron does it when nobody does.
+//!
+//! An arena (`ds/slab.rs`) is made of chunks that the allocator puts side by side. The pages in
+//! which they lie are noted when they are full ([`chunk_is_filled`]).
 //!
 //! The C advises against huge pages, because a write to one that is shared with a forked child used
 //! to copy all of it. Since Linux 5.8 such a write copies 4 KB, as any other does; and what is asked
@@ -43,6 +46,25 @@ pub fn array_is_filled(array: NonNull<u8>, bytes: usize) {
         filled.push(start..start + bytes);
         FILLED.set(filled);
     }
+}
+
+/// Notes the pages in which a chunk of an arena lies, which is full now, if its arena is of `total`
+/// bytes and that is large. Whether most of a page is in use shows when its turn has come, and if
+/// the chunk is freed before, no harm is done.
+pub fn chunk_is_filled<T>(chunk: &[T], total: usize) {
+    if total < MIN_ARRAY {
+        return;
+    }
+    let (start, bytes) = (chunk.as_ptr().addr(), size_of_val(chunk));
+    let mut filled = FILLED.take();
+    for page in start / HUGE_PAGE..(start + bytes).div_ceil(HUGE_PAGE) {
+        let page = page * HUGE_PAGE;
+        // The chunks before this one are likely to lie there, too.
+        if !filled.iter().rev().take(4).any(|noted| noted.contains(&page)) {
+            filled.push(page..page + HUGE_PAGE);
+        }
+    }
+    FILLED.set(filled);
 }
 
 /// Forgets an array that is about to be freed.
@@ -198,6 +220,20 @@ mod tests {
         assert!(pieces().is_empty());
         // SAFETY: as above.
         unsafe { free_array(small, MIN_ARRAY / 2, 0) };
+    }
+
+    /// The pages of a large arena are noted once, those of a small one not at all.
+    #[test]
+    fn chunks_of_an_arena() {
+        let bytes = vec![0u8; 3 * HUGE_PAGE];
+        let first = bytes.as_ptr().addr().next_multiple_of(HUGE_PAGE) - bytes.as_ptr().addr();
+        let chunk = &bytes[first + HUGE_PAGE - 100..][..200];
+        chunk_is_filled(chunk, MIN_ARRAY - 1);
+        assert!(pieces().is_empty());
+        chunk_is_filled(&chunk[..100], MIN_ARRAY);
+        chunk_is_filled(chunk, MIN_ARRAY);
+        let start = bytes.as_ptr().addr() + first;
+        assert_eq!(pieces(), [start + HUGE_PAGE, start]);
     }
 
     /// Addresses that are not mapped any more are no harm.
