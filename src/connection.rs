@@ -367,6 +367,25 @@ pub fn conn_read_append(
     ret
 }
 
+/// Does what `conn_read_append` does ahead of the connection's turn, which the reactor has told,
+/// with its descriptor `fd`.
+#[inline]
+pub fn conn_read_ahead(
+    net: &mut Net,
+    conn: ConnId,
+    fd: RawFd,
+    buf: &mut Vec<u8>,
+    max: usize,
+) -> io::Result<usize> {
+    debug_assert_eq!(net.get(conn).fd, fd);
+    let ret = socket::recv_append(fd, buf, max);
+    note_bytes_read(net, conn, fd, &ret, max);
+    if matches!(ret, Ok(n) if n > 0) {
+        net.el.mark_preread(fd);
+    }
+    ret
+}
+
 #[inline]
 fn note_bytes_read(net: &mut Net, conn: ConnId, fd: RawFd, ret: &io::Result<usize>, max: usize) {
     match ret {

@@ -288,15 +288,15 @@ impl Lookahead {
         &mut self.parsing
     }
 
-    /// Returns the next command in `qb`, the client's query buffer, if it was found ahead, and the
-    /// limits are what they were then. The client is past it.
+    /// Returns the next command in `qb`, the client's query buffer, and where it ends, if it was found
+    /// ahead, and the limits are what they were then. The client is past it.
     #[inline(always)]
     pub(crate) fn next<'a>(
         &'a mut self,
         server: &mut Server,
         c: ClientId,
         qb: &'a [u8],
-    ) -> Option<Args<'a>> {
+    ) -> Option<(Args<'a>, usize)> {
         let x = self.batch.get(self.next)?;
         if self.limits != ParseLimits::of(server, &server.clients[c]) {
             return None;
@@ -306,7 +306,7 @@ impl Lookahead {
         client.argv_len_sum = x.argv_len_sum;
         self.next += 1;
         let args = &self.args[x.first..][..x.argc];
-        Some(Args::new(qb, args, Some((start, x.end))).with_prefetch(&x.known))
+        Some((Args::new(qb, args, Some((start, x.end))).with_prefetch(&x.known), x.end))
     }
 
     /// Finds the next commands in `qb`, the client's query buffer, up to `PARSE_AHEAD`, and asks
@@ -741,14 +741,15 @@ fn prefetch_members<'a>(
         }
         let Lookahead { batch, args: ranges, .. } = lookahead;
         // Commands of a batch are often about one value.
-        let (mut last_entry, mut value) = (None, None);
+        let (mut last_entry, mut members) = (None, None);
         for (x, place) in batch.iter_mut().zip(&mut places) {
             let args = &ranges[x.first..][..x.argc];
             let entry = dict.guessed(&x.known.key);
             if entry != last_entry {
                 last_entry = entry;
-                value =
+                let value =
                     entry.and_then(|entry| aggregate_of(commands, entry, qb, args, x.known.cmd));
+                members = value.and_then(members_of);
                 match value {
                     Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                     Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
@@ -756,22 +757,20 @@ fn prefetch_members<'a>(
                         zs.zsl.begin_trails();
                         scouted = true;
                     }
+                    // The next command about one of these has nothing to add.
                     Some(AggregateRef::List(ql)) => {
                         ql.prefetch();
                         *place = Within::Ends(ql);
-                        // The next command about it has nothing to add.
-                        value = None;
                     }
                     Some(AggregateRef::Stream(s)) => {
                         s.prefetch();
                         *place = Within::Stream(s);
-                        value = None;
                     }
                     _ => {}
                 }
             }
-            if let Some(value) = value {
-                hash_member(value, &mut x.known, Args::new(qb, args, None), place);
+            if let Some(members) = &members {
+                hash_member(members, &mut x.known, Args::new(qb, args, None), place);
             }
         }
     }
@@ -859,11 +858,28 @@ fn aggregate_of<'a>(
     }
 }
 
+/// The members of a value that is a table.
+enum Members<'a> {
+    /// Of a set, or the fields of a hash, and the seed that they are hashed with.
+    Table(&'a RawDict, &'a HashSeed),
+    Zset(&'a zset),
+}
+
+/// Returns the members of a value; `None` if it is no table.
+fn members_of(value: AggregateRef<'_>) -> Option<Members<'_>> {
+    match value {
+        AggregateRef::Set(SetRef::Ht(ht)) => Some(Members::Table(ht.raw(), dict_seed(ht))),
+        AggregateRef::Hash(HashRef::Ht(ht)) => Some(Members::Table(ht.raw(), dict_seed(ht))),
+        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => Some(Members::Zset(zs)),
+        _ => None,
+    }
+}
+
 /// Hashes the member that a command names, and notes in `place` what the command will want: nothing
-/// if the value is no table, or no member is named.
+/// if no member is named.
 #[inline(always)]
 fn hash_member<'a>(
-    value: AggregateRef<'a>,
+    members: &Members<'a>,
     known: &'a mut CommandPrefetch,
     argv: Args<'a>,
     place: &mut Within<'a>,
@@ -878,21 +894,16 @@ fn hash_member<'a>(
         hash: siphash(argv.get(arg), seed),
         node: NIL,
     };
-    match value {
-        AggregateRef::Set(SetRef::Ht(ht)) => {
-            let member = known.member.insert(hash_at(first, dict_seed(ht)));
-            *place = Within::Member(ht.raw(), member.hash);
-        }
-        AggregateRef::Hash(HashRef::Ht(ht)) => {
-            let field = known.member.insert(hash_at(first, dict_seed(ht)));
-            *place = Within::Member(ht.raw(), field.hash);
+    match *members {
+        Members::Table(table, seed) => {
+            let member = known.member.insert(hash_at(first, seed));
+            *place = Within::Member(table, member.hash);
         }
         // Its score stands before the member.
-        AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
+        Members::Zset(zs) => {
             let member = known.member.insert(hash_at(last, &zs.seed));
             *place = Within::Node(zs, OnMember { cmd: known.cmd, argv, member });
         }
-        _ => {}
     }
 }
 
@@ -931,10 +942,9 @@ pub(crate) fn read_ready_clients(server: &mut Server, c: ClientId) {
             continue;
         }
         let mut querybuf = lend_read_buffer(server);
-        match conn_read_append(&mut server.net, conn, &mut querybuf, PROTO_IOBUF_LEN) {
+        match conn_read_ahead(&mut server.net, conn, fd, &mut querybuf, PROTO_IOBUF_LEN) {
             Ok(n) if n > 0 => {
                 server.stat_total_reads_processed += 1;
-                server.net.el.mark_preread(fd);
                 let client = &mut server.clients[other];
                 client.querybuf = querybuf;
                 client.input.read_ahead = n;

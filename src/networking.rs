@@ -2426,10 +2426,11 @@ fn process_input_with(
         // only what is left goes to the C's parsers: inline commands, errors, and a command of
         // which a part is still to come.
         let inline;
-        let argv = if let Some(argv) = lookahead.next(server, c, &qb) {
-            argv
+        let (argv, end) = if let Some(next) = lookahead.next(server, c, &qb) {
+            next
         } else {
-            if server.clients[c].input.qb_pos >= qb.len() {
+            let pos = server.clients[c].input.qb_pos;
+            if pos >= qb.len() {
                 break;
             }
             if lookahead.search(server, c, &qb) {
@@ -2437,7 +2438,6 @@ fn process_input_with(
             }
             // Determine the request's type when it is unknown.
             let client = &mut server.clients[c];
-            let pos = client.input.qb_pos;
             if client.reqtype == 0 {
                 client.reqtype =
                     if qb[pos] == b'*' { PROTO_REQ_MULTIBULK } else { PROTO_REQ_INLINE };
@@ -2478,7 +2478,7 @@ fn process_input_with(
                 resetClient(server, c);
                 continue;
             }
-            argv
+            (argv, server.clients[c].input.qb_pos)
         };
 
         if execute(server, c, &argv).is_err() {
@@ -2487,6 +2487,10 @@ fn process_input_with(
             lookahead.end(server);
             free_querybuf(server, qb);
             return;
+        }
+        // Mostly that was all there is.
+        if end >= qb.len() {
+            break;
         }
     }
 

@@ -41,8 +41,8 @@ fn members_are_looked_for_ahead_in_tables_only() {
         dict.prefetch_entry(&mut found.key);
         let entry = dict.guessed(&found.key)?;
         let value = aggregate_of(commands, entry, &qb, &ranges, found.cmd)?;
-        let mut place = Within::Nothing;
-        hash_member(value, &mut found, Args::new(&qb, &ranges, None), &mut place);
+        let (members, mut place) = (members_of(value)?, Within::Nothing);
+        hash_member(&members, &mut found, Args::new(&qb, &ranges, None), &mut place);
         let hash = found.member?.hash;
         let mut candidates = 0;
         let count = |_| candidates += 1;
