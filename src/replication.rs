@@ -2942,6 +2942,7 @@ pub fn replicationHandleMasterDisconnection(server: &mut Server) {
     server.repl_state = REPL_STATE_CONNECT;
     trace_repl_state!(server);
     server.repl_down_since = server.steady_time;
+    server.repl_stream_error = None;
     link_lost(server);
 
     // Reconnect at once instead of waiting for the cron: the backlog of a busy master covers only a

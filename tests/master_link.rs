@@ -267,6 +267,29 @@ fn links_that_are_closed() {
     link.acknowledged().unwrap();
 }
 
+/// What a master's stream does wrong is not taken for what the next command does, which is another
+/// client's.
+#[test]
+fn errors_of_the_link_are_nobody_elses() {
+    let master = FakeMaster::start();
+    let replica = TestServer::start(&["--appendonly", "yes", "--repl-backoff-max", "0"]);
+    replica.replicaof_port(master.port);
+    let mut link = master.full_sync(EMPTY_RDB);
+    replica.wait_for_link();
+    // The errors of a newer master count.
+    link.send(&batch(&["SPUBLISH channel message"])).unwrap();
+    link.acknowledged().unwrap();
+    let (mut busy, mut other) = (replica.conn(), replica.conn());
+    assert_eq!(other.ask("PING"), "PONG");
+    // Both come while the server sleeps, so that it finds them in one turn.
+    busy.raw(&Conn::encode(&["DEBUG", "SLEEP", "0.2"])).unwrap();
+    link.send(b"*3\r\n$3\r\nSET\r\nk\r\n").unwrap();
+    assert_eq!(other.ask("PING"), "PONG");
+    assert_eq!(next(&mut busy), "OK");
+    assert_eq!(master.handshake().unwrap().replid, "?");
+    assert_eq!(other.ask("PING"), "PONG");
+}
+
 /// How long the random test runs.
 fn how_long() -> Duration {
     let long = std::env::var("FIDELIS_LONG").ok().map(|s| s.parse().unwrap_or(1));

@@ -685,7 +685,6 @@ fn arguments_are_rewritten_and_redacted_apart() {
     assert_eq!(f.server[c].argv_len_sum, 21);
 }
 
-/// Numbers of eight digits and fewer are as itoa writes them.
 /// A number is written as a bulk as its text would be, as long as there is room.
 #[test]
 fn numbers_as_bulks() {
@@ -705,6 +704,7 @@ fn numbers_as_bulks() {
     }
 }
 
+/// Numbers of eight digits and fewer are as itoa writes them.
 #[test]
 fn eight_digits_at_once() {
     let mut numbers: Vec<u64> = (0..20_000).collect();

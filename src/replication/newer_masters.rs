@@ -235,15 +235,20 @@ fn key_position(name: &[u8]) -> usize {
     if second.iter().any(|s| eq_ignore_case(name, s)) { 2 } else { 1 }
 }
 
-/// Looks at how a command of our master ended. If there was an error, our data or our understanding
-/// are not the master's: with `disconnect` the link is closed, when the master is a newer one, and
-/// with `panic` the process ends. `C_ERR`: the link is being closed.
+/// Looks at how a command ended, if it was our master's. If there was an error, our data or our
+/// understanding are not the master's: with `disconnect` the link is closed, when the master is a
+/// newer one, and with `panic` the process ends. `C_ERR`: the link is being closed.
 ///
 /// Errors of a master of our own version are ignored, as in the C. So are those on a replica that
 /// others may write to: what they wrote is the likely reason.
 pub fn after_command(server: &mut Server, c: ClientId, argv: &Args) -> CResult {
+    // The error may be of the bytes of the stream, or of a transaction whose script is still
+    // running, and the command another client's.
+    if server.master != Some(c) {
+        return C_OK;
+    }
     let Some(error) = server.repl_stream_error.take() else { return C_OK };
-    if !server.clients.contains(c) || !server.repl_slave_ro {
+    if !server.repl_slave_ro {
         return C_OK;
     }
     let behavior = server.propagation_error_behavior;
