@@ -109,7 +109,7 @@ fn files_of_our_own() {
     link.write_all(b"PSYNC ? -1\r\n").unwrap();
     let mut buf = [0; 4096];
     while !bytes.windows(6).any(|w| w == b"marked") {
-        let n = link.read(&mut buf).unwrap();
+        let n = incoming::read_some(&mut link, &mut buf).unwrap();
         assert!(n > 0);
         bytes.extend_from_slice(&buf[..n]);
         if bytes.windows(11).any(|w| w == b"+FULLRESYNC") {

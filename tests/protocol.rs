@@ -20,7 +20,7 @@ fn exchange(stream: &mut (impl Read + Write), bytes: &[u8], until: &str) -> Stri
     let mut got = String::new();
     let mut chunk = [0; 4096];
     while !got.contains(until) {
-        match stream.read(&mut chunk).expect("an answer in time") {
+        match incoming::read_some(stream, &mut chunk).expect("an answer in time") {
             0 => break,
             n => got.push_str(&String::from_utf8_lossy(&chunk[..n])),
         }

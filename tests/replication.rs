@@ -345,7 +345,7 @@ fn garbage_from_the_master() {
         let mut hear = |sock: &mut TcpStream, word: &[u8]| {
             while !asked.windows(word.len()).any(|w| w == word) {
                 let mut chunk = [0; 1024];
-                let n = sock.read(&mut chunk).unwrap();
+                let n = incoming::read_some(sock, &mut chunk).unwrap();
                 assert!(n > 0, "the replica hung up: {:?}", String::from_utf8_lossy(&asked));
                 asked.extend_from_slice(&chunk[..n]);
             }

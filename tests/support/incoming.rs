@@ -2,6 +2,17 @@
 
 use std::io::{self, Read};
 
+/// Reads some bytes, and asks again if the read was interrupted: one with a time limit is, whenever
+/// the process was stopped and goes on.
+pub fn read_some(from: &mut impl Read, buf: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match from.read(buf) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
+    }
+}
+
 /// What has come and was not taken yet.
 #[derive(Default)]
 pub struct Incoming {
@@ -55,7 +66,7 @@ impl Incoming {
     /// Reads once; an error of kind `UnexpectedEof` at the end.
     pub fn fill(&mut self, from: &mut impl Read) -> io::Result<()> {
         let mut chunk = [0; 1 << 16];
-        match from.read(&mut chunk)? {
+        match read_some(from, &mut chunk)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             n => {
                 self.buf.extend_from_slice(&chunk[..n]);

@@ -7,7 +7,7 @@
 #![allow(dead_code)] // each test binary uses its own part of this
 #![allow(clippy::disallowed_methods)] // a load and a proxy run beside the test
 
-mod incoming;
+pub mod incoming;
 
 pub use incoming::Incoming;
 use std::io::{self, Read, Write};
