@@ -128,10 +128,10 @@ struct NamedCommand {
     /// of no command yet, but that has no arguments, as no command that is found.
     name: u64,
     name_mask: u64,
-    /// The first eight bytes of the name, as a word, and which of its bits are of the name.
-    word: u64,
-    mask: u64,
-    /// The length of the name; `TOO_LONG` if `word` does not hold it, and it is looked up each time.
+    /// The name, as two words, and which of their bits are of it.
+    words: [u64; 2],
+    masks: [u64; 2],
+    /// The length of the name; `TOO_LONG` if `words` do not hold it, and it is looked up each time.
     name_len: usize,
     cmd: Option<CommandId>,
     key: FirstKey,
@@ -629,10 +629,14 @@ impl NamedCommand {
     /// Becomes the command with these arguments.
     #[inline(never)]
     fn become_command(&mut self, commands: &CommandTable, qb: &[u8], args: &[ArgRange]) {
-        // A name of up to eight bytes is compared as a word, case and all.
+        // A name is compared by words, case and all.
         let name = args[0];
         let word = word_at(qb, name.start);
-        if word & self.mask != self.word || name.len != self.name_len {
+        let next = if name.len > WORD { word_at(qb, name.start + WORD) } else { 0 };
+        if word & self.masks[0] != self.words[0]
+            || next & self.masks[1] != self.words[1]
+            || name.len != self.name_len
+        {
             *self = find_command(commands, &qb[name.start..][..name.len]);
         }
         self.argc = args.len();
@@ -642,7 +646,7 @@ impl NamedCommand {
             let head = [b'*', digit(argc), b'\r', b'\n', b'$', digit(name_len), b'\r', b'\n'];
             self.head = u64::from_le_bytes(head);
             let line_end = u64::from(u16::from_le_bytes(*b"\r\n")) << (8 * name_len);
-            self.name = self.word | line_end;
+            self.name = self.words[0] | line_end;
             self.name_mask = u64::MAX >> (8 * (SHORT_NAME - name_len));
         }
     }
@@ -712,11 +716,13 @@ fn find_command(commands: &CommandTable, name: &[u8]) -> NamedCommand {
         FirstKey::First | FirstKey::OfScript => WANTS_KEY,
     };
     let mut found = NamedCommand { name_len: TOO_LONG, cmd, key, wants, ..<_>::default() };
-    if (1..=WORD).contains(&name.len()) {
-        let mut word = [0; WORD];
-        word[..name.len()].copy_from_slice(name);
-        found.word = u64::from_le_bytes(word);
-        found.mask = u64::MAX >> (64 - 8 * name.len());
+    if name.len() <= 2 * WORD {
+        for (i, part) in name.chunks(WORD).enumerate() {
+            let mut word = [0; WORD];
+            word[..part.len()].copy_from_slice(part);
+            found.words[i] = u64::from_le_bytes(word);
+            found.masks[i] = u64::MAX >> (8 * (WORD - part.len()));
+        }
         found.name_len = name.len();
     }
     found

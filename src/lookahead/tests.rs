@@ -108,8 +108,11 @@ fn names_near_the_end_of_the_buffer() {
     crate::server::populateCommandTable(&mut server.commands);
     server.commands.rename(b"set", b"s").unwrap();
     server.commands.rename(b"get", b"g").unwrap();
-    let names = ["s", "g", "", "ping", "PING", "pin", "zrangebyscore", "", "zrangebylex", "x"];
-    for (name, key) in names.into_iter().flat_map(|name| [(name, ""), (name, "$0\r\n\r\n")]) {
+    let short = ["s", "g", "", "ping", "PING", "pin", "zrangebyscore", "", "zrangebylex", "x"];
+    let long = ["sismember", "sismembes", "sismembe", "expireat", "pexpireat", "georadius_ro"];
+    let longer = ["zrevrangebyscore", "zrevrangebyscorf", "georadiusbymember", "georadiusbymembes"];
+    let names = short.into_iter().chain(long).chain(longer);
+    for (name, key) in names.flat_map(|name| [(name, ""), (name, "$0\r\n\r\n")]) {
         let argc = if key.is_empty() { 1 } else { 2 };
         let qb = format!("*{argc}\r\n${}\r\n{name}\r\n{key}", name.len());
         server[c].querybuf = qb.into_bytes();
@@ -169,7 +172,19 @@ fn commands_that_begin_alike() {
     let (server, c) = (&mut f.server, f.c);
     crate::server::populateCommandTable(&mut server.commands);
     let limits = ParseLimits::of(server, &server[c]);
-    let names = ["get", "GET", "set", "ge", "g", "append", "expire", "zincrby", "unwatch", "quit"];
+    let names = [
+        "get",
+        "GET",
+        "set",
+        "ge",
+        "g",
+        "append",
+        "expire",
+        "zincrby",
+        "unwatch",
+        "quit",
+        "sismember",
+    ];
     let mut forms: Vec<Vec<u8>> = Vec::new();
     for (name, argc) in names.iter().flat_map(|name| (1..12).map(move |argc| (name, argc))) {
         let args: Vec<&str> = std::iter::once(*name).chain(["x"; 11]).take(argc).collect();
