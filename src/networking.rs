@@ -76,7 +76,9 @@ use crate::sys::mem::{Spare, append_framed, append_line, append_short, append_wo
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::trace::trace_client_gone;
 use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
-use crate::util::{B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll};
+use crate::util::{
+    ASCII_ZEROS, B, c_str, eq_ignore_case, format_17g, isprint, ll2string, string2ll,
+};
 use crate::{bformat, serverLog, trace};
 
 /// `createSharedObjects`: replies that never change, by the C's names.
@@ -819,9 +821,6 @@ fn eight_digits(n: u64) -> Option<([u8; 8], usize)> {
     let digits = (ones | ASCII_ZEROS) >> (8 * zeros);
     Some((digits.to_le_bytes(), 8 - zeros as usize))
 }
-
-/// The digit 0 in each byte of a word.
-const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// Returns the decimal digits of a number of at most sixteen, in two words of which each has up to
 /// eight; there are none in the second if the first has all.

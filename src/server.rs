@@ -1986,8 +1986,9 @@ pub fn lookupCommandOrOriginal(server: &Server, name: &[u8]) -> Option<CommandId
 // C: and nothing is propagated while `replication_allowed` is 0, which modules alone bring about.
 #[inline]
 pub fn propagate(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, flags: i32) {
-    // Most servers have nobody to feed.
-    if changes_are_propagated(server) {
+    // Most servers have nobody to feed. Replicas without a backlog would be a fault, which
+    // `replicationFeedSlaves` finds.
+    if changes_are_propagated(server) || !server.slaves.is_empty() {
         feed_all(server, cmd, dbid, argv, flags);
     }
 }
@@ -2008,7 +2009,7 @@ fn feed_all(server: &mut Server, cmd: CommandId, dbid: i32, argv: &Args, flags: 
     if server.aof_state != AOF_OFF && flags & PROPAGATE_AOF != 0 {
         feedAppendOnlyFile(server, cmd, dbid, argv);
     }
-    if flags & PROPAGATE_REPL != 0 && server.repl_backlog {
+    if flags & PROPAGATE_REPL != 0 && (server.repl_backlog || !server.slaves.is_empty()) {
         replicationFeedSlaves(server, dbid, argv);
     }
 }

@@ -369,7 +369,7 @@ pub fn string2ll(s: &[u8]) -> Option<i64> {
 }
 
 /// The digit 0 in each byte of a word.
-const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
+pub const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// Returns up to eight bytes as a word, the last in the highest byte, with zeros in front. `None`:
 /// there are more.

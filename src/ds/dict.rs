@@ -2266,5 +2266,33 @@ unsafe impl DictEntry for PairEntry {
     }
 }
 
+/// Checks all that must hold of a table: counts, chains that are full but for their end, nothing
+/// before rehashidx.
+#[cfg(test)]
+fn check(d: &RawDict) {
+    for t in 0..2 {
+        let (mut used, mut chains) = (0, 0);
+        for i in 0..d.buckets(t) {
+            // SAFETY: `i` is within the table, and a next of a chained bucket is live.
+            unsafe {
+                let mut b = d.table[t].add(i);
+                assert!(t == 1 || !d.is_rehashing() || i >= d.rehashidx || (*b).meta == 0);
+                loop {
+                    let m = (*b).meta;
+                    used += (m & PRESENT).count_ones() as usize;
+                    if m & CHAINED == 0 {
+                        break;
+                    }
+                    assert_eq!(m & PRESENT, 0x3f, "a full bucket but for the chain's slot");
+                    b = next_in_chain(b);
+                    assert!((*b).meta & PRESENT != 0, "no chain ends empty");
+                    chains += 1;
+                }
+            }
+        }
+        assert_eq!((used, chains), (d.used[t], d.chains[t]));
+    }
+}
+
 #[cfg(test)]
 mod tests;
