@@ -462,13 +462,16 @@ impl Tree {
                 }
                 self.ask(n, line);
                 self.note("commands", format!("{line} at {n}"));
+                // A master that loads leaves out the keys that have expired, and sends no DEL for
+                // them: its replicas would keep them.
+                if line == "DEBUG RELOAD" && self.ask_info(n, "role") != "slave" {
+                    self.full_sync_for_all(n);
+                }
             }
             17 => {
-                // A full sync for all. (At a replica it would part its history from its master's.)
+                // (At a replica it would part its history from its master's.)
                 let n = self.leader();
-                self.ask(n, "DEBUG CHANGE-REPL-ID");
-                self.ask(n, "CLIENT KILL TYPE replica");
-                self.note("ids changed", format!("at {n}"));
+                self.full_sync_for_all(n);
             }
             18 => {
                 // Whom it follows from now on, of those that do not follow it.
@@ -496,6 +499,13 @@ impl Tree {
                 }
             }
         }
+    }
+
+    /// Begins a new history at a master: nobody goes on with the old one.
+    fn full_sync_for_all(&mut self, n: usize) {
+        self.ask(n, "DEBUG CHANGE-REPL-ID");
+        self.ask(n, "CLIENT KILL TYPE replica");
+        self.note("ids changed", format!("at {n}"));
     }
 
     /// A server and those that it follows, one after the other.
