@@ -443,8 +443,19 @@ impl Zskiplist {
         // that leads there again is known not to be before; and the end of a level comes no sooner
         // than the tower does.
         let mut stop = NIL;
-        for i in (1..self.level).rev() {
-            if let Some(noted) = trail.and_then(|trail| trail.tower(i)) {
+        // Where no link has changed, the trail is what the search would find.
+        let mut level = self.level;
+        if let Some(trail) = trail
+            && level <= trail.levels()
+        {
+            while level > trail.same_from {
+                level -= 1;
+                path.tower[level] = trail.tower(level);
+            }
+        }
+        for i in (1..level).rev() {
+            if let Some(trail_of_level) = trail.filter(|trail| i < trail.levels()) {
+                let noted = trail_of_level.tower(i);
                 (x, tower) = (noted, self.tower(noted));
                 let link = tower.link(i);
                 if link.tower == NIL
@@ -555,8 +566,7 @@ impl Zskiplist {
         for i in level..self.level {
             self.towers[link_at(path.tower[i], i)].span += 1;
         }
-        self.ranks_changed();
-        self.peaks_changed(level);
+        self.links_changed(level);
         let node = &mut self.nodes[idx];
         (node.forward, node.backward) = (path.next, path.node);
         match path.node {
@@ -793,7 +803,6 @@ impl Zskiplist {
             }
         }
         self.leave_trails(tower, path);
-        self.ranks_changed();
         let after = self.nodes[idx].forward;
         self.join(path.node, after);
         self.lower_level();
@@ -1196,7 +1205,8 @@ const TRAIL_LEVELS: usize = 16;
 
 /// What searches that went ahead of their turn ([`Scout`]) left for it: for each of them, and for
 /// each level, the last tower before the place that it looked for. When its turn has come, the
-/// search begins on each level at that tower, and mostly ends there.
+/// search begins on each level at that tower, and mostly ends there; on the upper levels, where
+/// links seldom change, it need not even look.
 ///
 /// Meanwhile the list changes. A tower that comes between is met from the one that was noted. One
 /// that leaves its place, or gets another score, is replaced by the one before it
@@ -1211,13 +1221,14 @@ struct Trails {
     /// The towers, by level and then by search, of the levels below `levels`.
     towers: [[Cell<u32>; TRAILS + 1]; TRAIL_LEVELS],
     levels: Cell<usize>,
+    /// From this level on no link has changed since the searches went ahead.
+    same_from: Cell<usize>,
     /// The rank of the tower of level 1, or NIL where nobody asks for it; good as long as all nodes
     /// are where they were.
     ranks: [Cell<u32>; TRAILS + 1],
     ranks_hold: Cell<bool>,
-    /// Where searches begin, and whether that is still right.
-    peaks: Cell<Peaks>,
-    peaks_hold: Cell<bool>,
+    /// Where searches begin; nothing when one of them has changed.
+    peaks: OnceCell<Peaks>,
 }
 
 /// The towers that reach a level high up, in their order: some hundreds. A search that goes ahead
@@ -1225,16 +1236,16 @@ struct Trails {
 ///
 /// When one of them comes, leaves its place or gets another score, they are written down anew for
 /// the next batch. Of a list that is large that happens to one command in hundreds.
-#[derive(Default)]
 struct Peaks {
     level: usize,
     /// Their scores. In front of the first one the header stands for one with the least score.
     scores: Vec<f64>,
+    /// Their keys, which are looked at where scores are equal.
+    keys: Vec<Key>,
     towers: Vec<Peak>,
 }
 
 struct Peak {
-    key: Key,
     tower: u32,
     /// The number of its levels, and the last peak before it that has more.
     levels: u32,
@@ -1247,38 +1258,40 @@ const MOST_PEAKS: u32 = 1024;
 const PEAKS_LEVEL: usize = 4;
 
 impl Peaks {
-    /// Returns those of an empty list.
-    fn new() -> Peaks {
-        let levels = ZSKIPLIST_MAXLEVEL as u32;
-        Peaks {
-            level: PEAKS_LEVEL,
-            scores: vec![f64::NEG_INFINITY],
-            towers: vec![Peak { key: Key([0; 3]), tower: HEADER, levels, taller: 0 }],
-        }
-    }
-
     /// Writes down the peaks of a list.
-    fn collect(&mut self, zsl: &Zskiplist) {
+    fn of(zsl: &Zskiplist) -> Peaks {
         let mut level = PEAKS_LEVEL;
         // On each level there is a quarter of the towers of the one below.
         while zsl.length >> (2 * level).min(31) > MOST_PEAKS {
             level += 1;
         }
-        self.level = level;
-        self.scores.truncate(1);
-        self.towers.truncate(1);
+        let levels = ZSKIPLIST_MAXLEVEL as u32;
+        let mut peaks = Peaks {
+            level,
+            scores: vec![f64::NEG_INFINITY],
+            keys: vec![Key([0; 3])],
+            towers: vec![Peak { tower: HEADER, levels, taller: 0 }],
+        };
         let mut link = *zsl.tower(HEADER).link(level);
         while level < zsl.level && link.tower != NIL {
             let tower = zsl.tower(link.tower);
             let levels = tower.head().span;
-            let mut taller = self.towers.len() as u32 - 1;
-            while self.towers[taller as usize].levels <= levels && taller > 0 {
-                taller = self.towers[taller as usize].taller;
+            let mut taller = peaks.towers.len() as u32 - 1;
+            while peaks.towers[taller as usize].levels <= levels && taller > 0 {
+                taller = peaks.towers[taller as usize].taller;
             }
-            self.scores.push(link.score());
-            self.towers.push(Peak { key: tower.key(), tower: link.tower, levels, taller });
+            peaks.scores.push(link.score());
+            peaks.keys.push(tower.key());
+            peaks.towers.push(Peak { tower: link.tower, levels, taller });
             link = *tower.link(level);
         }
+        peaks
+    }
+
+    fn mem_usage(&self) -> usize {
+        self.scores.capacity() * size_of::<f64>()
+            + self.keys.capacity() * size_of::<Key>()
+            + self.towers.capacity() * size_of::<Peak>()
     }
 
     /// Returns the last peak that is before what is sought, by its score and key.
@@ -1290,8 +1303,8 @@ impl Peaks {
         match equal {
             0 => at,
             _ => {
-                let equal = &self.towers[at + 1..][..equal];
-                at + equal.partition_point(|peak| peak.key.is_less(&sought.key) == Some(true))
+                let equal = &self.keys[at + 1..][..equal];
+                at + equal.partition_point(|key| key.is_less(&sought.key) == Some(true))
             }
         }
     }
@@ -1302,13 +1315,21 @@ impl Peaks {
 struct Trail<'a> {
     trails: &'a Trails,
     search: usize,
+    /// From this level on its towers are still the last ones before the place.
+    same_from: usize,
 }
 
 impl Trail<'_> {
+    /// Returns the number of levels of which it tells.
+    #[inline(always)]
+    fn levels(self) -> usize {
+        self.trails.levels.get()
+    }
+
     /// Returns its tower on a level.
     #[inline(always)]
-    fn tower(self, level: usize) -> Option<u32> {
-        (level < self.trails.levels.get()).then(|| self.trails.towers[level][self.search].get())
+    fn tower(self, level: usize) -> u32 {
+        self.trails.towers[level][self.search].get()
     }
 }
 
@@ -1322,18 +1343,13 @@ impl Trails {
             levels: Cell::new(0),
             ranks: [const { Cell::new(NIL) }; TRAILS + 1],
             ranks_hold: Cell::new(false),
-            peaks: Cell::new(Peaks::new()),
-            peaks_hold: Cell::new(false),
+            same_from: Cell::new(1),
+            peaks: OnceCell::new(),
         }
     }
 
     fn mem_usage(&self) -> usize {
-        let peaks = self.peaks.take();
-        let bytes = size_of::<Trails>()
-            + peaks.scores.capacity() * size_of::<f64>()
-            + peaks.towers.capacity() * size_of::<Peak>();
-        self.peaks.set(peaks);
-        bytes
+        size_of::<Trails>() + self.peaks.get().map_or(0, Peaks::mem_usage)
     }
 
     /// Makes room for the trail of a search, and returns its column.
@@ -1358,16 +1374,17 @@ impl Zskiplist {
         let place = (sought.score, sought.key);
         let search = trails.next.get() + left.iter().position(|x| x.get() == place)?;
         trails.next.set(search + 1);
-        Some(Trail { trails, search })
+        // Of long members with the same key all are behind the trail.
+        let same_from = if sought.key.is_long() { TRAIL_LEVELS } else { trails.same_from.get() };
+        Some(Trail { trails, search, same_from })
     }
 
     /// Returns the path to the tower of level 1 at which a search for a place ended ahead of its
     /// turn, with its rank.
     fn take_rank(&self, sought: &Sought<'_>) -> Option<Path> {
-        let Trail { trails, search } = self.take_trail(sought)?;
+        let Trail { trails, search, same_from } = self.take_trail(sought)?;
         let rank = trails.ranks[search].get();
-        // Of long members with the same key all are behind the trail.
-        if rank == NIL || !trails.ranks_hold.get() || sought.key.is_long() {
+        if rank == NIL || !trails.ranks_hold.get() || same_from > 1 {
             return None;
         }
         let mut tower = [HEADER; ZSKIPLIST_MAXLEVEL];
@@ -1378,16 +1395,10 @@ impl Zskiplist {
     /// Has no trail lead to a tower that leaves its place, to which this path leads.
     #[inline]
     fn leave_trails(&mut self, tower: u32, path: &Path) {
-        if tower == NIL {
-            return;
-        }
         let level = self.level_of_tower(tower);
-        self.peaks_changed(level);
+        self.links_changed(level);
         let Some(trails) = self.trails.get_mut() else { return };
         let waiting = trails.next.get()..trails.len.get();
-        if waiting.is_empty() {
-            return;
-        }
         for (i, of_level) in trails.towers.iter_mut().enumerate().take(level).skip(1) {
             for noted in &mut of_level[waiting.clone()] {
                 let was = noted.get();
@@ -1396,37 +1407,26 @@ impl Zskiplist {
         }
     }
 
-    /// Forgets the ranks in trails: some of them are wrong now.
+    /// Notes that a node of this level comes, leaves or gets another score.
     #[inline]
-    fn ranks_changed(&mut self) {
+    fn links_changed(&mut self, level: usize) {
         if let Some(trails) = self.trails.get_mut() {
             trails.ranks_hold.set(false);
-        }
-    }
-
-    /// Forgets the peaks if a tower of this level, which comes or leaves or changes, is one.
-    #[inline]
-    fn peaks_changed(&mut self, level: usize) {
-        if level > PEAKS_LEVEL
-            && let Some(trails) = self.trails.get_mut()
-            && level > trails.peaks.get_mut().level
-        {
-            trails.peaks_hold.set(false);
+            trails.same_from.set(trails.same_from.get().max(level));
+            if trails.peaks.get().is_some_and(|peaks| level > peaks.level) {
+                trails.peaks.take();
+            }
         }
     }
 
     /// Forgets the trails of the last time.
     pub fn begin_trails(&self) {
         let trails = self.trails.get_or_init(|| Box::new(Trails::new()));
-        if !trails.peaks_hold.get() {
-            let mut peaks = trails.peaks.take();
-            peaks.collect(self);
-            trails.peaks.set(peaks);
-            trails.peaks_hold.set(true);
-        }
+        trails.peaks.get_or_init(|| Peaks::of(self));
         trails.len.set(0);
         trails.next.set(0);
         trails.levels.set(self.level.min(TRAIL_LEVELS));
+        trails.same_from.set(1);
         trails.ranks_hold.set(true);
     }
 }
@@ -1537,7 +1537,7 @@ impl Scout<'_> {
     /// Goes to the last peak before the place, and leaves the upper part of its trail.
     fn start_at_peak(&mut self) {
         let (zsl, trails) = (self.zsl, self.trails);
-        let peaks = trails.peaks.take();
+        let Some(peaks) = trails.peaks.get() else { return };
         let mut at = peaks.before(&self.sought);
         self.tower = peaks.towers[at].tower;
         for level in peaks.level..zsl.level.min(TRAIL_LEVELS) {
@@ -1547,7 +1547,6 @@ impl Scout<'_> {
             trails.towers[level][self.search].set(peaks.towers[at].tower);
         }
         self.level = self.level.min(peaks.level);
-        trails.peaks.set(peaks);
         self.slot = zsl.slot_of(self.tower, self.level);
         prefetch(self.slot);
     }
@@ -1756,6 +1755,14 @@ mod tests {
             let (score, key) = trails.sought[search].get();
             for i in 1..trails.levels.get() {
                 let tower = trails.towers[i][search].get();
+                if i >= trails.same_from.get() && zsl.level <= trails.levels.get() && !key.is_long()
+                {
+                    let next = zsl.tower(tower).link(i);
+                    let place = (score, key.0);
+                    assert!(
+                        next.tower == NIL || (next.score(), zsl.tower(next.tower).key().0) >= place
+                    );
+                }
                 if tower == HEADER {
                     continue;
                 }
@@ -1987,7 +1994,7 @@ mod tests {
 
                 // Its trail is the path, unless there are long members with the same key.
                 let trail = zsl.take_trail(&Sought::new(score, &ele)).unwrap();
-                let noted = (1..zsl.level).map(|i| trail.tower(i).unwrap());
+                let noted = (1..zsl.level).map(|i| trail.tower(i));
                 if !Key::of(&ele).is_long() {
                     assert!(noted.eq(path.tower[1..zsl.level].iter().copied()));
                 }

@@ -8,6 +8,7 @@
 
 use crate::sys::defrag::Defrag;
 use crate::sys::huge::chunk_is_filled;
+use std::mem::take;
 use std::ops::{Index, IndexMut};
 
 /// The index that stands for the C's NULL.
@@ -18,24 +19,26 @@ const CHUNK: usize = 1 << CHUNK_BITS;
 
 /// A vector indexed by `u32`, kept in chunks of 8192 elements.
 ///
-/// The first chunk sits in the structure itself, so that a small arena costs one allocation.
+/// The only chunk of a small vector sits in the structure itself, so that it costs one allocation.
+/// With the second one both stand in the list of chunks, and `only` is empty: so an element is
+/// found by one look at the list, and an index without an element is in neither.
 #[derive(Debug, Clone)]
 pub struct ChunkedVec<T> {
-    first: Vec<T>,
-    rest: Vec<Vec<T>>,
+    only: Vec<T>,
+    chunks: Vec<Vec<T>>,
 }
 
 impl<T> ChunkedVec<T> {
     /// Returns an empty vector; allocates nothing.
     pub const fn new() -> Self {
-        ChunkedVec { first: Vec::new(), rest: Vec::new() }
+        ChunkedVec { only: Vec::new(), chunks: Vec::new() }
     }
 
     /// Returns the number of elements.
     pub fn len(&self) -> u32 {
-        let n = match self.rest.last() {
-            None => self.first.len(),
-            Some(last) => self.rest.len() * CHUNK + last.len(),
+        let n = match self.chunks.last() {
+            None => self.only.len(),
+            Some(last) => (self.chunks.len() - 1) * CHUNK + last.len(),
         };
         n as u32
     }
@@ -43,11 +46,8 @@ impl<T> ChunkedVec<T> {
     /// Returns an element; `None` if there is none with this index.
     #[inline]
     pub fn get(&self, index: u32) -> Option<&T> {
-        let i = index as usize;
-        match i.checked_sub(CHUNK) {
-            None => self.first.get(i),
-            Some(i) => self.rest.get(i >> CHUNK_BITS)?.get(i & (CHUNK - 1)),
-        }
+        let (chunk, at) = self.chunk_of(index);
+        chunk.get(at)
     }
 
     /// Returns the chunk in which an element is, and where in it; the place is beyond the chunk if
@@ -55,10 +55,9 @@ impl<T> ChunkedVec<T> {
     #[inline(always)]
     pub fn chunk_of(&self, index: u32) -> (&[T], usize) {
         let i = index as usize;
-        if i < CHUNK {
-            (&self.first, i)
-        } else {
-            (&self.rest[(i >> CHUNK_BITS) - 1], i & (CHUNK - 1))
+        match self.chunks.get(i >> CHUNK_BITS) {
+            Some(chunk) => (chunk, i & (CHUNK - 1)),
+            None => (&self.only, i),
         }
     }
 
@@ -71,15 +70,15 @@ impl<T> ChunkedVec<T> {
     /// Returns the bytes allocated for elements, used or not.
     pub fn mem_usage(&self) -> usize {
         let slots: usize =
-            self.first.capacity() + self.rest.iter().map(Vec::capacity).sum::<usize>();
-        slots * size_of::<T>() + self.rest.capacity() * size_of::<Vec<T>>()
+            self.only.capacity() + self.chunks.iter().map(Vec::capacity).sum::<usize>();
+        slots * size_of::<T>() + self.chunks.capacity() * size_of::<Vec<T>>()
     }
 
     /// Moves the chunks where that is worth it.
     pub fn defrag(&mut self, moves: &mut Defrag) {
-        moves.vec(&mut self.first);
-        moves.vec(&mut self.rest);
-        for chunk in &mut self.rest {
+        moves.vec(&mut self.only);
+        moves.vec(&mut self.chunks);
+        for chunk in &mut self.chunks {
             moves.vec(chunk);
         }
     }
@@ -91,15 +90,13 @@ impl<T> ChunkedVec<T> {
     pub fn push(&mut self, value: T) -> u32 {
         let index = self.len();
         assert!(index != NIL, "an arena holds at most 2^32 - 1 elements");
-        let chunk = if self.first.len() < CHUNK {
-            &mut self.first
-        } else {
-            if self.rest.last().is_none_or(|last| last.len() == CHUNK) {
-                self.rest.push(Vec::with_capacity(CHUNK / 8));
-            }
-            let last = self.rest.len() - 1;
-            &mut self.rest[last]
-        };
+        if self.only.len() == CHUNK {
+            self.chunks.push(take(&mut self.only));
+        }
+        if self.chunks.last().is_some_and(|last| last.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK / 8));
+        }
+        let chunk = self.chunks.last_mut().unwrap_or(&mut self.only);
         // A quarter at a time: doubling would leave a third of a small arena empty.
         if chunk.len() == chunk.capacity() {
             let more = (chunk.len() / 4).clamp(1, 1024).min(CHUNK - chunk.len());
@@ -114,16 +111,17 @@ impl<T> ChunkedVec<T> {
 
     /// Removes and returns the last element, giving memory back when half of it is unused.
     pub fn pop(&mut self) -> Option<T> {
-        let Some(last) = self.rest.last_mut() else {
-            let value = self.first.pop();
-            shrink(&mut self.first);
-            return value;
-        };
+        let last = self.chunks.last_mut().unwrap_or(&mut self.only);
         let value = last.pop();
-        if last.is_empty() {
-            self.rest.pop();
-        } else {
+        if !last.is_empty() {
             shrink(last);
+            return value;
+        }
+        self.chunks.pop();
+        if let [first] = &mut self.chunks[..] {
+            // A small vector again.
+            self.only = take(first);
+            self.chunks = Vec::new();
         }
         value
     }
@@ -145,8 +143,8 @@ impl<T> Index<u32> for ChunkedVec<T> {
     type Output = T;
     #[inline]
     fn index(&self, index: u32) -> &T {
-        let i = index as usize;
-        if i < CHUNK { &self.first[i] } else { &self.rest[(i >> CHUNK_BITS) - 1][i & (CHUNK - 1)] }
+        let (chunk, at) = self.chunk_of(index);
+        &chunk[at]
     }
 }
 
@@ -154,10 +152,9 @@ impl<T> IndexMut<u32> for ChunkedVec<T> {
     #[inline]
     fn index_mut(&mut self, index: u32) -> &mut T {
         let i = index as usize;
-        if i < CHUNK {
-            &mut self.first[i]
-        } else {
-            &mut self.rest[(i >> CHUNK_BITS) - 1][i & (CHUNK - 1)]
+        match self.chunks.get_mut(i >> CHUNK_BITS) {
+            Some(chunk) => &mut chunk[i & (CHUNK - 1)],
+            None => &mut self.only[i],
         }
     }
 }
