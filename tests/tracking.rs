@@ -28,6 +28,16 @@ fn pushes(c: &mut Conn) -> Vec<String> {
     }
 }
 
+/// Lets a client set a key that soon expires, and read it before that: within a transaction time
+/// stands still.
+#[track_caller]
+fn read_in_time(c: &mut Conn) {
+    c.raw(&batch(&["MULTI", "SET k v PX 10", "GET k", "EXEC"])).unwrap();
+    for expected in ["OK", "QUEUED", "QUEUED", "[OK v]"] {
+        assert_eq!(next(c), expected);
+    }
+}
+
 fn id(c: &mut Conn) -> String {
     c.ask("CLIENT ID")
 }
@@ -139,8 +149,7 @@ fn own_changes_come_behind_the_reply() {
 fn keys_that_go_by_themselves() {
     let server = TestServer::start(&[]);
     let mut a = tracker(&server, "on");
-    server.cmd(&["SET", "k", "v", "PX", "10"]);
-    a.ask("GET k");
+    read_in_time(&mut a);
     // PING does not look at the key: it is the cron that finds it.
     let mut got = vec![];
     wait_for("the key expires", || {
@@ -150,13 +159,11 @@ fn keys_that_go_by_themselves() {
     assert_eq!(got, [">[invalidate [k]]"]);
 
     server.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
-    server.cmd(&["SET", "k", "v", "PX", "10"]);
-    a.ask("GET k");
+    read_in_time(&mut a);
     wait_for("a look finds it", || server.cmd(&["EXISTS", "k"]).int() == 0);
     assert_eq!(pushes(&mut a), [">[invalidate [k]]"]);
     // Its own look: behind the reply.
-    server.cmd(&["SET", "k", "v", "PX", "10"]);
-    a.ask("GET k");
+    read_in_time(&mut a);
     let mut said = vec![];
     wait_for("its own look finds it", || {
         said.push(a.ask("EXISTS k"));
