@@ -67,9 +67,7 @@ fn wait_written(server: &TestServer) {
 }
 
 fn wait_rewritten(server: &TestServer) {
-    wait_for("the end of the rewrite", || {
-        server.info("aof_rewrite_in_progress") == "0" && server.info("aof_rewrite_scheduled") == "0"
-    });
+    wait_for("the end of the rewrite", || server.rewrites_nothing());
 }
 
 #[track_caller]

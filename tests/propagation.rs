@@ -173,8 +173,7 @@ fn children_within_a_transaction() {
         assert!(replies.contains("scheduled") || ask.starts_with("CONFIG"), "{replies}");
         wait_for("the child", || {
             master.info("rdb_bgsave_in_progress") == "0"
-                && master.info("aof_rewrite_in_progress") == "0"
-                && master.info("aof_rewrite_scheduled") == "0"
+                && master.rewrites_nothing()
                 && (ask != "BGSAVE" || master.log().contains("DB saved on disk"))
         });
         c.ask("SET c 1");

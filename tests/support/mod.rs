@@ -351,8 +351,12 @@ impl Drop for Folder {
 /// Sends a signal to a process, given by its id.
 #[track_caller]
 pub fn signal(name: &str, pid: &str) {
-    let status = Command::new("kill").arg(format!("-{name}")).arg(pid).status().unwrap();
-    assert!(status.success());
+    assert!(try_signal(name, pid));
+}
+
+/// Does what [`signal`] does with a process that may have ended; false if it has.
+pub fn try_signal(name: &str, pid: &str) -> bool {
+    Command::new("kill").arg(format!("-{name}")).arg(pid).status().unwrap().success()
 }
 
 /// A running server.
@@ -480,21 +484,30 @@ impl TestServer {
 
     /// A field of INFO, "" if there is none.
     pub fn info(&self, field: &str) -> String {
-        let Ok(mut c) = Conn::try_open(self.port) else { return String::new() };
-        if c.raw(&Conn::encode(&["INFO", "everything"])).is_err() {
-            return String::new();
-        }
-        let Ok(reply) = c.try_reply() else { return String::new() };
+        let [value] = self.infos([field]);
+        value
+    }
+
+    /// Several fields of one INFO: what they were at the same time.
+    pub fn infos<const N: usize>(&self, fields: [&str; N]) -> [String; N] {
+        let text = self.info_text().unwrap_or_default();
+        let value =
+            |field: &str| text.lines().find_map(|l| l.strip_prefix(field)?.strip_prefix(':'));
+        fields.map(|field| value(field).unwrap_or_default().trim_end().to_string())
+    }
+
+    fn info_text(&self) -> io::Result<String> {
+        let mut c = Conn::try_open(self.port)?;
+        c.raw(&Conn::encode(&["INFO", "everything"]))?;
+        let reply = c.try_reply()?;
         c.close(&reply);
-        reply
-            .text()
-            .lines()
-            .find_map(|l| {
-                l.strip_prefix(field)
-                    .and_then(|l| l.strip_prefix(':'))
-                    .map(|v| v.trim_end().to_string())
-            })
-            .unwrap_or_default()
+        Ok(reply.text())
+    }
+
+    /// Whether no rewrite of the append only file is going on or scheduled.
+    pub fn rewrites_nothing(&self) -> bool {
+        // Asked one after the other, a scheduled one might begin in between.
+        self.infos(["aof_rewrite_in_progress", "aof_rewrite_scheduled"]) == ["0", "0"]
     }
 
     /// A field of INFO as a number; -1 if it is none.
