@@ -462,10 +462,17 @@ impl Tree {
                 }
                 self.ask(n, line);
                 self.note("commands", format!("{line} at {n}"));
-                // A master that loads leaves out the keys that have expired, and sends no DEL for
-                // them: its replicas would keep them.
-                if line == "DEBUG RELOAD" && self.ask_info(n, "role") != "slave" {
-                    self.full_sync_for_all(n);
+                if line == "DEBUG RELOAD" {
+                    // A master that loads leaves out the keys that have expired, and sends no DEL
+                    // for them: its replicas would keep them.
+                    let mut role = String::new();
+                    wait_for("the role", || {
+                        role = self.ask_info(n, "role");
+                        !role.is_empty() || !self.runs(n)
+                    });
+                    if role == "master" {
+                        self.full_sync_for_all(n);
+                    }
                 }
             }
             17 => {
