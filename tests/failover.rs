@@ -305,7 +305,8 @@ fn timeouts() {
 /// The target refuses: the master stays what it was.
 #[test]
 fn the_target_refuses() {
-    let a = TestServer::start(&[]);
+    // Without PINGs, which would come behind the offset that is acknowledged.
+    let a = TestServer::start(&["--repl-ping-replica-period", "3600"]);
     let other = TestServer::start(&[]);
     other.cmd(&["SET", "of", "another history"]);
     // A replica by its words, which listens where a master of another history does.

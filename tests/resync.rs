@@ -24,7 +24,9 @@ fn debian() -> TestServer {
 /// one, resync partially. Keys that expired meanwhile are deleted in the stream.
 #[test]
 fn a_master_that_saved_goes_on() {
-    let mut master = TestServer::start(&["--repl-backlog-size", "10mb"]);
+    // A replica that a busy machine holds up is waited for.
+    let patient = ["--shutdown-timeout", "100"];
+    let mut master = TestServer::start(&[&["--repl-backlog-size", "100mb"][..], &patient].concat());
     let ours = TestServer::start(&[]).replica_of(&master);
     let theirs = debian().replica_of(&master);
     let below = TestServer::start(&[]).replica_of(&ours);
@@ -87,7 +89,8 @@ fn a_file_without_an_id_is_no_history() {
 /// A shutdown waits for a replica that is behind, so that it can go on later.
 #[test]
 fn a_shutdown_waits_for_replicas() {
-    let mut master = TestServer::start(&["--repl-backlog-size", "100mb"]);
+    let patient = ["--shutdown-timeout", "100"];
+    let mut master = TestServer::start(&[&["--repl-backlog-size", "100mb"][..], &patient].concat());
     let replica = TestServer::start(&[]).replica_of(&master);
     replica.signal("STOP");
     // More than the buffers of two sockets hold.
@@ -186,8 +189,16 @@ fn reasons_to_wait() {
     );
 
     let full = TestServer::start(&["--maxclients", "1"]);
+    // The one by which it was seen to be up may not have let go of its place yet.
     let mut only = full.conn();
-    only.cmd(&["PING"]);
+    wait_for("the only place", || {
+        let pong = only.raw(b"PING\r\n").and_then(|()| only.try_reply());
+        let has_it = pong.is_ok_and(|reply| reply.text() == "PONG");
+        if !has_it {
+            only = full.conn();
+        }
+        has_it
+    });
     replica.replicaof_port(full.port);
     wait_for("two refusals", || replica.info_i64("master_link_failures") >= 2);
     assert!(replica.info("master_link_failure_reason").contains("max number of clients reached"));
