@@ -45,10 +45,13 @@ fn start_peer(args: &[&str]) -> TestServer {
     TestServer::start_binary(peer_binary(), &[debug, at_once, args].concat())
 }
 
+/// A backlog that has all that is written under load while a replica is held up by a busy machine.
+const LONG_BACKLOG: [&str; 2] = ["--repl-backlog-size", "500mb"];
+
 /// Its replica follows us: RDB version 9, our stream, our offsets.
 #[test]
 fn the_peer_follows_us() {
-    let master = TestServer::start(&["--repl-backlog-size", "10mb"]);
+    let master = TestServer::start(&LONG_BACKLOG);
     let load = WriteLoad::start(master.port);
     wait_for("some writes", || load.writes() > 1000);
     let replica = start_peer(&[]).replica_of(&master);
@@ -66,7 +69,8 @@ fn the_peer_follows_us() {
 #[test]
 fn we_follow_the_peer() {
     for diskless in ["yes", "no"] {
-        let master = start_peer(&["--repl-diskless-sync", diskless]);
+        let diskless_sync = ["--repl-diskless-sync", diskless];
+        let master = start_peer(&[&diskless_sync[..], &LONG_BACKLOG].concat());
         let library = "#!lua name=mylib\nredis.register_function('f', function() return 1 end)";
         let has_functions = !master.cmd(&["FUNCTION", "LOAD", library]).is_error();
         let load = WriteLoad::start(master.port);
