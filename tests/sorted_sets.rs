@@ -230,3 +230,23 @@ fn a_pipeline_is_as_good_as_single_commands() {
     let all = |key| format!("ZRANGE {key} 0 -1 WITHSCORES");
     assert_eq!(c.ask(&all("together")), c.ask(&all("single")));
 }
+
+/// A member whose score changes, but not its place, leaves those behind it where they were: also for
+/// who asks for their ranks in the same pipeline.
+#[test]
+fn ranks_behind_a_score_that_changes_in_its_place() {
+    let server = TestServer::start(&[]);
+    let mut c = server.conn();
+    let pairs = (0..5000).flat_map(|n| [(10 * n).to_string(), format!("m{n}")]);
+    let fill: Vec<String> = ["ZADD".into(), "z".into()].into_iter().chain(pairs).collect();
+    assert_eq!(c.cmd(&fill).int(), 5000);
+    for n in (1..4990).step_by(50) {
+        let change = format!("ZADD z {} m{n}", 10 * n + 1);
+        let ask = [1, 2, 3].map(|behind| format!("ZRANK z m{}", n + behind));
+        c.raw(&batch(&[&change, &ask[0], &ask[1], &ask[2]])).unwrap();
+        assert_eq!(next(&mut c), "0");
+        for behind in [1, 2, 3] {
+            assert_eq!(next(&mut c), (n + behind).to_string(), "behind m{n}");
+        }
+    }
+}
