@@ -4286,6 +4286,7 @@ pub fn loadDataFromDisk(server: &mut Server) {
     if is_master && !rsi_is_valid {
         freeReplicationBacklog(server);
         server.master_repl_offset = 0;
+        (server.repl_backlog_off, server.repl_backlog_histlen) = (0, 0);
     }
 }
 

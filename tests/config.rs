@@ -575,6 +575,8 @@ fn info_sections() {
         ("keyspace_misses", "1"),
         ("role", "master"),
         ("connected_slaves", "0"),
+        ("repl_backlog_active", "0"),
+        ("repl_backlog_first_byte_offset", "0"),
         ("mem_allocator", &server.info("mem_allocator")),
         ("multiplexing_api", "epoll"),
         ("run_id", &server.info("run_id")),

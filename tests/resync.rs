@@ -78,11 +78,17 @@ fn a_master_that_crashed_does_not_pretend() {
 #[test]
 fn a_file_without_an_id_is_no_history() {
     let mut master = TestServer::start(&[]);
+    // One that has expired when the file is loaded, so that its deletion would be in the backlog.
+    master.cmd(&["DEBUG", "SET-ACTIVE-EXPIRE", "0"]);
+    master.cmd(&["SET", "gone", "v", "PX", "1"]);
     master.cmd(&["SET", "k", "v"]);
     shut_down(&mut master, "SAVE");
     master.start_again();
     assert_eq!(master.cmd(&["GET", "k"]).text(), "v");
-    assert_eq!(master.info("repl_backlog_active"), "0");
+    assert_eq!(master.cmd(&["DBSIZE"]).int(), 1);
+    for field in ["active", "first_byte_offset", "histlen"] {
+        assert_eq!(master.info(&format!("repl_backlog_{field}")), "0", "{field}");
+    }
     assert_eq!(master.info("second_repl_offset"), "-1");
 }
 
