@@ -46,7 +46,7 @@ fn start_peer(args: &[&str]) -> TestServer {
 }
 
 /// A backlog that has all that is written under load while a replica is held up by a busy machine.
-const LONG_BACKLOG: [&str; 2] = ["--repl-backlog-size", "500mb"];
+const LONG_BACKLOG: [&str; 2] = ["--repl-backlog-size", "200mb"];
 
 /// Its replica follows us: RDB version 9, our stream, our offsets.
 #[test]
