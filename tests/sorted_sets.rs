@@ -187,18 +187,27 @@ fn a_pipeline_is_as_good_as_single_commands() {
     let server = TestServer::start(&[]);
     let mut c = server.conn();
     let mut random = Random::seeded();
+    let place = |n: usize| n * 7919 % 5003;
     for key in ["together", "single"] {
-        let pairs = (0..5000).flat_map(|n| [(n * 7919 % 5003).to_string(), format!("m{n}")]);
+        let pairs = (0..5000).flat_map(|n| [place(n).to_string(), format!("m{n}")]);
         let fill: Vec<String> = ["ZADD".into(), key.into()].into_iter().chain(pairs).collect();
         assert_eq!(c.cmd(&fill).int(), 5000);
     }
-    for _ in 0..100 {
+    // A few members come again and again, whose places are side by side.
+    let few: Vec<usize> = (0..5000).filter(|&n| (100..110).contains(&place(n))).collect();
+    for round in 0..100 {
+        // In most pipelines no member comes, goes, or changes its place.
+        let all_stay = round % 4 > 0;
         let commands: Vec<String> = (0..20)
             .map(|_| {
-                // A few members come again and again.
-                let n = if random.below(2) == 0 { random.below(8) } else { random.below(6000) };
+                let n = if random.below(2) == 0 {
+                    few[random.below(few.len())]
+                } else {
+                    random.below(6000)
+                };
                 let (m, s) = (format!("m{n}"), random.below(6000));
-                match random.below(16) {
+                let kind = if all_stay { 9 + random.below(8) } else { random.below(19) };
+                match kind {
                     0..=2 => format!("ZADD KEY {s} {m}"),
                     3 => {
                         format!("ZADD KEY {} CH {s}.5 {m}", random.pick(&["NX", "XX", "GT", "LT"]))
@@ -211,7 +220,9 @@ fn a_pipeline_is_as_good_as_single_commands() {
                     11 => format!("ZSCORE KEY {m}"),
                     12 => format!("ZRANGEBYSCORE KEY ({s} +inf WITHSCORES LIMIT 1 9"),
                     13 => format!("ZREVRANGEBYSCORE KEY {s} -inf LIMIT 0 5"),
-                    14 => random.pick(&["ZPOPMIN KEY", "ZPOPMAX KEY"]).into(),
+                    // In its own place, or back to it.
+                    14..=16 => format!("ZADD KEY {}.{} {m}", place(n), random.below(9)),
+                    17 => random.pick(&["ZPOPMIN KEY", "ZPOPMAX KEY"]).into(),
                     _ => random
                         .pick(&["ZADD KEY x m1", "ZADD KEY nan m1", "ZADD KEY 1", "ZRANK KEY"])
                         .into(),
