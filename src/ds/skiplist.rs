@@ -17,6 +17,7 @@ use super::slab::{ChunkedVec, NIL};
 use crate::sys::defrag::Defrag;
 use crate::sys::mem;
 use crate::util::short_eq;
+use std::array::from_fn;
 use std::cell::{Cell, OnceCell};
 use std::cmp::Ordering;
 use std::hint::select_unpredictable;
@@ -434,7 +435,7 @@ impl Zskiplist {
     /// Goes down to level 1, past all towers that are before what is sought; on each level from
     /// where a trail was, if there is one.
     #[inline(always)]
-    fn descend_towers(&self, sought: &impl Before, mut trail: Option<Trail<'_>>) -> Path {
+    fn descend_towers(&self, sought: &impl Before, mut trail: Option<Found<'_>>) -> Path {
         let mut path =
             Path { tower: [HEADER; ZSKIPLIST_MAXLEVEL], node: NIL, next: NIL, rank: 0, past: 0 };
         let mut x = HEADER;
@@ -446,7 +447,7 @@ impl Zskiplist {
         // Where no link has changed, the trail is what the search would find.
         let mut level = self.level;
         if let Some(trail) = trail
-            && level <= trail.levels()
+            && level <= trail.levels
         {
             while level > trail.same_from {
                 level -= 1;
@@ -454,8 +455,8 @@ impl Zskiplist {
             }
         }
         for i in (1..level).rev() {
-            if let Some(trail_of_level) = trail.filter(|trail| i < trail.levels()) {
-                let noted = trail_of_level.tower(i);
+            if let Some(found) = trail.filter(|trail| i < trail.levels) {
+                let noted = found.tower(i);
                 (x, tower) = (noted, self.tower(noted));
                 let link = tower.link(i);
                 if link.tower == NIL
@@ -1198,7 +1199,7 @@ const SCOUTED: u32 = 4096;
 /// The same where all scores are equal. There a search has to compare members, in more steps.
 const SCOUTED_MEMBERS: u32 = 128 * 1024;
 
-/// The most searches that leave a trail. One more column is for those that leave none.
+/// The most searches that leave a trail. One more place is for those that leave none.
 const TRAILS: usize = 79;
 /// The levels of which a trail tells, and level 0, of which it does not.
 const TRAIL_LEVELS: usize = 16;
@@ -1213,22 +1214,29 @@ const TRAIL_LEVELS: usize = 16;
 /// (`leave_trails`). So the towers of a trail always are in the list, and before the place, by the
 /// score and the [`Key`] that were sought; and a trail is good for whoever looks for these.
 struct Trails {
-    /// What was looked for, in the order of their turns.
-    sought: [Cell<(f64, Key)>; TRAILS],
+    /// The trails, in the order of their turns.
+    all: [Trail; TRAILS + 1],
     /// How many there are, and which of them is the next one to have its turn.
     len: Cell<usize>,
     next: Cell<usize>,
-    /// The towers, by level and then by search, of the levels below `levels`.
-    towers: [[Cell<u32>; TRAILS + 1]; TRAIL_LEVELS],
+    /// They tell of the levels below this one.
     levels: Cell<usize>,
     /// From this level on no link has changed since the searches went ahead.
     same_from: Cell<usize>,
-    /// The rank of the tower of level 1, or NIL where nobody asks for it; good as long as all nodes
-    /// are where they were.
-    ranks: [Cell<u32>; TRAILS + 1],
+    /// All nodes are where they were, so that ranks are right.
     ranks_hold: Cell<bool>,
     /// Where searches begin; nothing when one of them has changed.
     peaks: OnceCell<Peaks>,
+}
+
+/// What one search left.
+struct Trail {
+    /// What was looked for.
+    sought: Cell<(f64, Key)>,
+    /// The towers, by level.
+    towers: [Cell<u32>; TRAIL_LEVELS],
+    /// The rank of the tower of level 1, or NIL where nobody asks for it.
+    rank: Cell<u32>,
 }
 
 /// The towers that reach a level high up, in their order: some hundreds. A search that goes ahead
@@ -1310,40 +1318,38 @@ impl Peaks {
     }
 }
 
-/// The trail of one search.
+/// A trail whose turn has come.
 #[derive(Clone, Copy)]
-struct Trail<'a> {
-    trails: &'a Trails,
-    search: usize,
+struct Found<'a> {
+    trail: &'a Trail,
+    /// It tells of the levels below this one.
+    levels: usize,
     /// From this level on its towers are still the last ones before the place.
     same_from: usize,
 }
 
-impl Trail<'_> {
-    /// Returns the number of levels of which it tells.
-    #[inline(always)]
-    fn levels(self) -> usize {
-        self.trails.levels.get()
-    }
-
+impl Found<'_> {
     /// Returns its tower on a level.
     #[inline(always)]
     fn tower(self, level: usize) -> u32 {
-        self.trails.towers[level][self.search].get()
+        self.trail.towers[level].get()
     }
 }
 
 impl Trails {
     fn new() -> Trails {
+        let trail = || Trail {
+            sought: Cell::new((0.0, Key([0; 3]))),
+            towers: [const { Cell::new(HEADER) }; TRAIL_LEVELS],
+            rank: Cell::new(NIL),
+        };
         Trails {
-            sought: [const { Cell::new((0.0, Key([0; 3]))) }; TRAILS],
+            all: from_fn(|_| trail()),
             len: Cell::new(0),
             next: Cell::new(0),
-            towers: [const { [const { Cell::new(HEADER) }; TRAILS + 1] }; TRAIL_LEVELS],
             levels: Cell::new(0),
-            ranks: [const { Cell::new(NIL) }; TRAILS + 1],
-            ranks_hold: Cell::new(false),
             same_from: Cell::new(1),
+            ranks_hold: Cell::new(false),
             peaks: OnceCell::new(),
         }
     }
@@ -1352,15 +1358,16 @@ impl Trails {
         size_of::<Trails>() + self.peaks.get().map_or(0, Peaks::mem_usage)
     }
 
-    /// Makes room for the trail of a search, and returns its column.
-    fn begin(&self, sought: &Sought<'_>) -> usize {
+    /// Returns the place for the trail of a search.
+    fn begin(&self, sought: &Sought<'_>) -> &Trail {
         let search = self.len.get();
-        self.ranks[search].set(NIL);
+        let trail = &self.all[search];
+        trail.rank.set(NIL);
         if search < TRAILS {
-            self.sought[search].set((sought.score, sought.key));
+            trail.sought.set((sought.score, sought.key));
             self.len.set(search + 1);
         }
-        search
+        trail
     }
 }
 
@@ -1368,27 +1375,27 @@ impl Zskiplist {
     /// Returns the trail of the search for this place whose turn is next, and passes over those
     /// before it, whose turn has come and gone.
     #[inline]
-    fn take_trail(&self, sought: &Sought<'_>) -> Option<Trail<'_>> {
+    fn take_trail(&self, sought: &Sought<'_>) -> Option<Found<'_>> {
         let trails = self.trails.get()?;
-        let left = trails.sought[..trails.len.get()].get(trails.next.get()..)?;
+        let left = trails.all[..trails.len.get()].get(trails.next.get()..)?;
         let place = (sought.score, sought.key);
-        let search = trails.next.get() + left.iter().position(|x| x.get() == place)?;
-        trails.next.set(search + 1);
+        let passed = left.iter().position(|trail| trail.sought.get() == place)?;
+        trails.next.set(trails.next.get() + passed + 1);
         // Of long members with the same key all are behind the trail.
         let same_from = if sought.key.is_long() { TRAIL_LEVELS } else { trails.same_from.get() };
-        Some(Trail { trails, search, same_from })
+        Some(Found { trail: &left[passed], levels: trails.levels.get(), same_from })
     }
 
     /// Returns the path to the tower of level 1 at which a search for a place ended ahead of its
     /// turn, with its rank.
     fn take_rank(&self, sought: &Sought<'_>) -> Option<Path> {
-        let Trail { trails, search, same_from } = self.take_trail(sought)?;
-        let rank = trails.ranks[search].get();
-        if rank == NIL || !trails.ranks_hold.get() || same_from > 1 {
+        let found = self.take_trail(sought)?;
+        let rank = found.trail.rank.get();
+        if rank == NIL || !self.trails.get()?.ranks_hold.get() || found.same_from > 1 {
             return None;
         }
         let mut tower = [HEADER; ZSKIPLIST_MAXLEVEL];
-        tower[1] = trails.towers[1][search].get();
+        tower[1] = found.tower(1);
         Some(Path { tower, node: NIL, next: NIL, rank, past: 0 })
     }
 
@@ -1398,11 +1405,14 @@ impl Zskiplist {
         let level = self.level_of_tower(tower);
         self.links_changed(level);
         let Some(trails) = self.trails.get_mut() else { return };
-        let waiting = trails.next.get()..trails.len.get();
-        for (i, of_level) in trails.towers.iter_mut().enumerate().take(level).skip(1) {
-            for noted in &mut of_level[waiting.clone()] {
-                let was = noted.get();
-                noted.set(if was == tower { path.tower[i] } else { was });
+        if level == 1 {
+            return;
+        }
+        for trail in &trails.all[trails.next.get()..trails.len.get()] {
+            for (noted, before) in trail.towers.iter().zip(path.tower).take(level).skip(1) {
+                if noted.get() == tower {
+                    noted.set(before);
+                }
             }
         }
     }
@@ -1419,9 +1429,14 @@ impl Zskiplist {
         }
     }
 
+    #[inline]
+    fn trails(&self) -> &Trails {
+        self.trails.get_or_init(|| Box::new(Trails::new()))
+    }
+
     /// Forgets the trails of the last time.
     pub fn begin_trails(&self) {
-        let trails = self.trails.get_or_init(|| Box::new(Trails::new()));
+        let trails = self.trails();
         trails.peaks.get_or_init(|| Peaks::of(self));
         trails.len.set(0);
         trails.next.set(0);
@@ -1444,8 +1459,7 @@ pub struct Scout<'a> {
     tower: u32,
     level: usize,
     /// Where it leaves its trail, and the rank of its tower if that `counts`.
-    trails: &'a Trails,
-    search: usize,
+    trail: &'a Trail,
     rank: u32,
     counts: bool,
     /// The tower to which a link with the sought score leads, and whose key was asked for.
@@ -1475,7 +1489,7 @@ impl Zskiplist {
     /// came before.
     pub fn scout<'a>(&'a self, score: f64, ele: &'a [u8]) -> Scout<'a> {
         let mut scout = self.scout_from_head(score, ele);
-        scout.search = scout.trails.begin(&scout.sought);
+        scout.trail = self.trails().begin(&scout.sought);
         scout.start_at_peak();
         scout
     }
@@ -1483,7 +1497,7 @@ impl Zskiplist {
     /// Returns a search for the rank of an element.
     pub fn scout_rank<'a>(&'a self, score: f64, ele: &'a [u8]) -> Scout<'a> {
         let mut scout = self.scout_from_head(score, ele);
-        scout.search = scout.trails.begin(&scout.sought);
+        scout.trail = self.trails().begin(&scout.sought);
         scout.counts = true;
         scout
     }
@@ -1497,8 +1511,7 @@ impl Zskiplist {
             slot: self.slot_of(HEADER, level),
             tower: HEADER,
             level,
-            trails: self.trails.get_or_init(|| Box::new(Trails::new())),
-            search: TRAILS,
+            trail: &self.trails().all[TRAILS],
             rank: 0,
             counts: false,
             asked: NIL,
@@ -1536,15 +1549,15 @@ impl Zskiplist {
 impl Scout<'_> {
     /// Goes to the last peak before the place, and leaves the upper part of its trail.
     fn start_at_peak(&mut self) {
-        let (zsl, trails) = (self.zsl, self.trails);
-        let Some(peaks) = trails.peaks.get() else { return };
+        let zsl = self.zsl;
+        let Some(peaks) = zsl.trails().peaks.get() else { return };
         let mut at = peaks.before(&self.sought);
         self.tower = peaks.towers[at].tower;
         for level in peaks.level..zsl.level.min(TRAIL_LEVELS) {
             while peaks.towers[at].levels <= level as u32 {
                 at = peaks.towers[at].taller as usize;
             }
-            trails.towers[level][self.search].set(peaks.towers[at].tower);
+            self.trail.towers[level].set(peaks.towers[at].tower);
         }
         self.level = self.level.min(peaks.level);
         self.slot = zsl.slot_of(self.tower, self.level);
@@ -1570,7 +1583,7 @@ impl Scout<'_> {
             before = zsl.tower(link.tower).key().is_less(&self.sought.key) == Some(true);
         }
         // The last one that is noted on a level is right; those above the highest are overwritten.
-        self.trails.towers[self.level % TRAIL_LEVELS][self.search].set(self.tower);
+        self.trail.towers[self.level % TRAIL_LEVELS].set(self.tower);
         // Whether a step goes ahead or down can't be foretold.
         self.tower = select_unpredictable(before, link.tower, self.tower);
         self.rank += select_unpredictable(before, link.span, 0);
@@ -1584,7 +1597,7 @@ impl Scout<'_> {
     #[inline(always)]
     fn leave_towers(&mut self) -> bool {
         if self.counts {
-            self.trails.ranks[self.search].set(self.rank);
+            self.trail.rank.set(self.rank);
         }
         if self.own != NIL {
             let n = &self.zsl.nodes[self.own];
@@ -1751,10 +1764,10 @@ mod tests {
         }
         assert_eq!(free + model.len(), zsl.nodes.len() as usize);
         let Some(trails) = zsl.trails.get() else { return };
-        for search in trails.next.get()..trails.len.get() {
-            let (score, key) = trails.sought[search].get();
+        for trail in &trails.all[trails.next.get()..trails.len.get()] {
+            let (score, key) = trail.sought.get();
             for i in 1..trails.levels.get() {
-                let tower = trails.towers[i][search].get();
+                let tower = trail.towers[i].get();
                 if i >= trails.same_from.get() && zsl.level <= trails.levels.get() && !key.is_long()
                 {
                     let next = zsl.tower(tower).link(i);
