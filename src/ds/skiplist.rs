@@ -263,13 +263,19 @@ impl<'a> Sought<'a> {
         }
     }
 
-    /// Tells the same of the member of a tower's node, mostly by the tower alone.
-    #[inline(always)]
-    fn is_behind_tower(&self, zsl: &Zskiplist, tower: Tower<'_>) -> bool {
-        let key = tower.key();
+    /// Tells the same of the member of a place; of a tower's mostly by the tower alone.
+    ///
+    /// Not in line, so that the loop of a search has the registers for itself.
+    #[inline(never)]
+    fn is_behind_place(&self, zsl: &Zskiplist, at: Place) -> bool {
+        let tower = match at {
+            Place::Tower(tower) => tower,
+            Place::Node(idx) => return self.is_behind(&zsl.nodes[idx].ele),
+        };
+        let key = zsl.tower(tower).key();
         match key.is_less(&self.key) {
             Some(less) => less,
-            None => key.is_long() && self.is_behind_long(zsl, tower.head().tower),
+            None => key.is_long() && self.is_behind_long(zsl, zsl.towers[tower].tower),
         }
     }
 
@@ -284,32 +290,27 @@ impl<'a> Sought<'a> {
 ///
 /// A trait beside closures, because a method can be asked to be in line.
 trait Before {
-    fn before(&self, zsl: &Zskiplist, rank: u32, score: f64, at: Place<'_>) -> bool;
+    fn before(&self, zsl: &Zskiplist, rank: u32, score: f64, at: Place) -> bool;
 }
 
-impl<F: Fn(u32, f64, Place<'_>) -> bool> Before for F {
+impl<F: Fn(u32, f64, Place) -> bool> Before for F {
     #[inline(always)]
-    fn before(&self, _: &Zskiplist, rank: u32, score: f64, at: Place<'_>) -> bool {
+    fn before(&self, _: &Zskiplist, rank: u32, score: f64, at: Place) -> bool {
         self(rank, score, at)
     }
 }
 
 impl Before for Sought<'_> {
     #[inline(always)]
-    fn before(&self, zsl: &Zskiplist, _: u32, score: f64, at: Place<'_>) -> bool {
-        score < self.score
-            || (score == self.score
-                && match at {
-                    Place::Tower(tower) => self.is_behind_tower(zsl, tower),
-                    Place::Node(idx) => self.is_behind(&zsl.nodes[idx].ele),
-                })
+    fn before(&self, zsl: &Zskiplist, _: u32, score: f64, at: Place) -> bool {
+        score < self.score || (score == self.score && self.is_behind_place(zsl, at))
     }
 }
 
 /// The node that a search compares with, by its tower or by its index.
 #[derive(Clone, Copy)]
-enum Place<'a> {
-    Tower(Tower<'a>),
+enum Place {
+    Tower(u32),
     Node(u32),
 }
 
@@ -404,9 +405,9 @@ impl Zskiplist {
     }
 
     #[inline]
-    fn member_at(&self, place: Place<'_>) -> &[u8] {
+    fn member_at(&self, place: Place) -> &[u8] {
         self.member(match place {
-            Place::Tower(tower) => tower.head().tower,
+            Place::Tower(tower) => self.towers[tower].tower,
             Place::Node(idx) => idx,
         })
     }
@@ -432,61 +433,62 @@ impl Zskiplist {
         path
     }
 
-    /// Goes down to level 1, past all towers that are before what is sought; on each level from
-    /// where a trail was, if there is one.
+    /// Goes down to level 1, past all towers that are before what is sought; along a trail as far as
+    /// that is right, if there is one.
     #[inline(always)]
-    fn descend_towers(&self, sought: &impl Before, mut trail: Option<Found<'_>>) -> Path {
+    fn descend_towers(&self, sought: &impl Before, trail: Option<Found<'_>>) -> Path {
         let mut path =
             Path { tower: [HEADER; ZSKIPLIST_MAXLEVEL], node: NIL, next: NIL, rank: 0, past: 0 };
-        let mut x = HEADER;
-        let mut tower = self.tower(HEADER);
-        // The tower at which the search left the level above, or NIL at that level's end. A link
-        // that leads there again is known not to be before; and the end of a level comes no sooner
-        // than the tower does.
-        let mut stop = NIL;
-        // Where no link has changed, the trail is what the search would find.
-        let mut level = self.level;
-        if let Some(trail) = trail
-            && level <= trail.levels
-        {
-            while level > trail.same_from {
-                level -= 1;
-                path.tower[level] = trail.tower(level);
-            }
-        }
+        // A trail that does not tell of the uppermost levels is of no use: it has no beginning.
+        let (mut x, mut stop, level) = match trail.filter(|found| self.level <= found.levels) {
+            Some(found) => self.follow(found, sought, &mut path),
+            None => (HEADER, NIL, self.level),
+        };
+        let mut tower = self.tower(x);
+        // `stop` is the tower at which the search left the level above, or NIL at that level's end.
+        // A link that leads there again is known not to be before; and the end of a level comes no
+        // sooner than the tower does.
         for i in (1..level).rev() {
-            if let Some(found) = trail.filter(|trail| i < trail.levels) {
-                let noted = found.tower(i);
-                (x, tower) = (noted, self.tower(noted));
-                let link = tower.link(i);
-                if link.tower == NIL
-                    || !sought.before(self, 0, link.score(), Place::Tower(self.tower(link.tower)))
-                {
-                    stop = link.tower;
-                    path.tower[i] = x;
-                    continue;
-                }
-                // There is a tower that the trail does not know, or can't tell from those behind
-                // it. Below, the others of the trail may be far behind this one.
-                trail = None;
-            }
             loop {
                 let link = tower.link(i);
-                if link.tower == stop {
-                    break;
-                }
-                let next = self.tower(link.tower);
-                let at = Place::Tower(next);
-                if !sought.before(self, path.rank + link.span, link.score(), at) {
+                let (rank, at) = (path.rank + link.span, Place::Tower(link.tower));
+                if link.tower == stop || !sought.before(self, rank, link.score(), at) {
                     stop = link.tower;
                     break;
                 }
-                path.rank += link.span;
-                (x, tower) = (link.tower, next);
+                path.rank = rank;
+                (x, tower) = (link.tower, self.tower(link.tower));
             }
             path.tower[i] = x;
         }
         path
+    }
+
+    /// Goes down a trail as far as it is right. Returns the tower from which to go on, the one at
+    /// which the search left the level above, and the level below which there is more to search.
+    #[inline(always)]
+    fn follow(&self, trail: Found<'_>, sought: &impl Before, path: &mut Path) -> (u32, u32, usize) {
+        // Where no link has changed, the trail is what the search would find.
+        let mut level = self.level;
+        while level > trail.same_from {
+            level -= 1;
+            path.tower[level] = trail.tower(level);
+        }
+        let (mut x, mut stop) = (HEADER, NIL);
+        while level > 1 {
+            x = trail.tower(level - 1);
+            let link = self.tower(x).link(level - 1);
+            let at = Place::Tower(link.tower);
+            if link.tower != NIL && sought.before(self, 0, link.score(), at) {
+                // There is a tower that the trail does not know, or can't tell from those behind
+                // it. Below, the others of the trail may be far behind this one.
+                break;
+            }
+            level -= 1;
+            path.tower[level] = x;
+            stop = link.tower;
+        }
+        (x, stop, level)
     }
 
     /// Goes on from the tower of level 1 to which a path leads, past all nodes that are before what
@@ -793,15 +795,17 @@ impl Zskiplist {
     /// tower and member.
     fn zslDeleteNode(&mut self, idx: u32, path: &Path) {
         let tower = self.nodes[idx].tower;
-        for i in 1..self.level {
-            let at = link_at(path.tower[i], i);
-            if tower != NIL && self.towers[at].tower == tower {
-                let mut link = self.towers[link_at(tower, i)];
-                link.span += self.towers[at].span - 1;
-                self.towers[at] = link;
-            } else {
-                self.towers[at].span -= 1;
-            }
+        let level = self.level_of_tower(tower);
+        // Levels that the node reaches: the links to it take over what is behind.
+        for i in 1..level {
+            let after = self.towers[link_at(tower, i)];
+            let before = &mut self.towers[link_at(path.tower[i], i)];
+            debug_assert!(before.tower == tower);
+            *before = Slot { span: before.span + after.span - 1, ..after };
+        }
+        // Levels that pass over it.
+        for i in level..self.level {
+            self.towers[link_at(path.tower[i], i)].span -= 1;
         }
         self.leave_trails(tower, path);
         let after = self.nodes[idx].forward;
@@ -906,7 +910,7 @@ pub fn zslFirstInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
     if !zslIsInRange(zsl, range) {
         return None;
     }
-    let x = some(zsl.descend(|_, score, _: Place<'_>| !zslValueGteMin(score, range)).next)?;
+    let x = some(zsl.descend(|_, score, _: Place| !zslValueGteMin(score, range)).next)?;
     zslValueLteMax(zsl.score(x), range).then_some(x)
 }
 
@@ -915,7 +919,7 @@ pub fn zslLastInRange(zsl: &Zskiplist, range: &zrangespec) -> Option<u32> {
     if !zslIsInRange(zsl, range) {
         return None;
     }
-    let x = some(zsl.descend(|_, score, _: Place<'_>| zslValueLteMax(score, range)).node)?;
+    let x = some(zsl.descend(|_, score, _: Place| zslValueLteMax(score, range)).node)?;
     zslValueGteMin(zsl.score(x), range).then_some(x)
 }
 
@@ -948,7 +952,7 @@ pub fn zslDeleteRangeByScore(
     range: &zrangespec,
     removed: impl FnMut(&Zskiplist, u32),
 ) -> usize {
-    let path = zsl.descend(|_, score, _: Place<'_>| !zslValueGteMin(score, range));
+    let path = zsl.descend(|_, score, _: Place| !zslValueGteMin(score, range));
     delete_while(zsl, &path, |zsl, x| zslValueLteMax(zsl.score(x), range), removed)
 }
 
@@ -959,7 +963,7 @@ pub fn zslDeleteRangeByLex(
     range: &zlexrangespec,
     removed: impl FnMut(&Zskiplist, u32),
 ) -> usize {
-    let path = zsl.descend(|_, _, at: Place<'_>| !zslLexValueGteMin(zsl.member_at(at), range));
+    let path = zsl.descend(|_, _, at: Place| !zslLexValueGteMin(zsl.member_at(at), range));
     delete_while(zsl, &path, |zsl, x| zslLexValueLteMax(zsl.member(x), range), removed)
 }
 
@@ -984,7 +988,7 @@ pub fn zslDeleteRangeByRank(
 impl Zskiplist {
     /// Goes down the list past `skip` nodes.
     fn descend_by_rank(&self, skip: usize) -> Path {
-        self.descend(|rank, _, _: Place<'_>| rank as usize <= skip)
+        self.descend(|rank, _, _: Place| rank as usize <= skip)
     }
 }
 
@@ -1098,8 +1102,7 @@ pub fn zslFirstInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32>
     if !zslIsInLexRange(zsl, range) {
         return None;
     }
-    let x =
-        some(zsl.descend(|_, _, at: Place<'_>| !zslLexValueGteMin(zsl.member_at(at), range)).next)?;
+    let x = some(zsl.descend(|_, _, at: Place| !zslLexValueGteMin(zsl.member_at(at), range)).next)?;
     zslLexValueLteMax(zsl.member(x), range).then_some(x)
 }
 
@@ -1108,8 +1111,7 @@ pub fn zslLastInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<u32> 
     if !zslIsInLexRange(zsl, range) {
         return None;
     }
-    let x =
-        some(zsl.descend(|_, _, at: Place<'_>| zslLexValueLteMax(zsl.member_at(at), range)).node)?;
+    let x = some(zsl.descend(|_, _, at: Place| zslLexValueLteMax(zsl.member_at(at), range)).node)?;
     zslLexValueGteMin(zsl.member(x), range).then_some(x)
 }
 
@@ -1195,7 +1197,7 @@ pub fn zsl_shrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zsk
 // ----- Searches ahead of their turn -----
 
 /// The number of elements from which on a list is likely not to be in the cache.
-const SCOUTED: u32 = 4096;
+const SCOUTED: u32 = 16 * 1024;
 /// The same where all scores are equal. There a search has to compare members, in more steps.
 const SCOUTED_MEMBERS: u32 = 128 * 1024;
 
