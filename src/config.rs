@@ -681,7 +681,7 @@ fn configSetCommand(server: &mut Server, c: ClientId, argv: &Args) {
             backoff_reset(server);
             addReply(server, c, shared::ok);
         }
-        Err(SetError::Reply(text)) => addReplyError(server, c, &text),
+        Err(SetError::Reply(text)) => add_reply_error_text(server, c, &text),
         Err(SetError::BadFormat(Some(err))) => {
             addReplyErrorFormat!(
                 server,

@@ -392,6 +392,11 @@ fn config_get_and_set() {
         assert!(reply == "OK" || set.starts_with("oom"), "{set}: {reply}");
         assert_eq!(c.ask(&format!("CONFIG GET {name}")), format!("[{name} {want}]"), "{set}");
     }
+    // Line ends at the end of an error go, as in the C.
+    assert_eq!(
+        c.cmd(&["CONFIG", "SET", "no\r\nsuch\r\n", "1"]).text(),
+        "-ERR Unsupported CONFIG parameter: no  such"
+    );
     for (set, want) in [
         ("nosuch 1", "-ERR Unsupported CONFIG parameter: nosuch"),
         ("databases 5", "-ERR Unsupported CONFIG parameter: databases"),
