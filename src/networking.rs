@@ -616,8 +616,8 @@ pub fn addReplyError(server: &mut Server, c: ClientId, err: &[u8]) {
     });
 }
 
-/// Adds an error whose text was made by `addReplyErrorFormat!`; line ends at both ends of it are
-/// cut off.
+/// Adds an error whose text was made with a format, as by `addReplyErrorFormat!`; line ends at both
+/// ends of it are cut off.
 pub fn add_reply_error_text(server: &mut Server, c: ClientId, text: &[u8]) {
     addReplyError(server, c, sdstrim(text, b"\r\n"));
 }

@@ -4282,7 +4282,8 @@ pub fn loadDataFromDisk(server: &mut Server) {
             std::process::exit(1);
         }
     }
-    // Nobody can ask for a history that the file does not name.
+    // Nobody can ask for a history that the file does not name. INFO shows the figures of a server
+    // that never had a backlog.
     if is_master && !rsi_is_valid {
         freeReplicationBacklog(server);
         server.master_repl_offset = 0;

@@ -45,9 +45,6 @@ fn start_peer(args: &[&str]) -> TestServer {
     TestServer::start_binary(peer_binary(), &[debug, at_once, args].concat())
 }
 
-/// A backlog that has all that is written under load while a replica is held up by a busy machine.
-const LONG_BACKLOG: [&str; 2] = ["--repl-backlog-size", "200mb"];
-
 /// Its replica follows us: RDB version 9, our stream, our offsets.
 #[test]
 fn the_peer_follows_us() {

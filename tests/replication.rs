@@ -67,10 +67,6 @@ fn replicas_share_a_save() {
     assert_eq!(master.info_i64("sync_full"), syncs + 2);
 }
 
-/// A backlog that has all that is written under load while a replica is held up by a busy machine.
-/// It takes only the memory of what is in it.
-const LONG_BACKLOG: [&str; 2] = ["--repl-backlog-size", "200mb"];
-
 /// A link that is cut asks for what it missed, and gets just that.
 #[test]
 fn cut_link_is_continued_from_the_backlog() {

@@ -1340,13 +1340,12 @@ impl Found<'_> {
 
 impl Trails {
     fn new() -> Trails {
-        let trail = || Trail {
-            sought: Cell::new((0.0, Key([0; 3]))),
-            towers: [const { Cell::new(HEADER) }; TRAIL_LEVELS],
-            rank: Cell::new(NIL),
-        };
         Trails {
-            all: from_fn(|_| trail()),
+            all: from_fn(|_| Trail {
+                sought: Cell::new((0.0, Key([0; 3]))),
+                towers: [const { Cell::new(HEADER) }; TRAIL_LEVELS],
+                rank: Cell::new(NIL),
+            }),
             len: Cell::new(0),
             next: Cell::new(0),
             levels: Cell::new(0),
@@ -1490,30 +1489,28 @@ impl Zskiplist {
     /// Returns a search for the place of an element, present or not; [`Zskiplist::begin_trails`]
     /// came before.
     pub fn scout<'a>(&'a self, score: f64, ele: &'a [u8]) -> Scout<'a> {
-        let mut scout = self.scout_from_head(score, ele);
-        scout.trail = self.trails().begin(&scout.sought);
+        let sought = Sought::new(score, ele);
+        let mut scout = self.scout_from_head(sought, self.trails().begin(&sought));
         scout.start_at_peak();
         scout
     }
 
     /// Returns a search for the rank of an element.
     pub fn scout_rank<'a>(&'a self, score: f64, ele: &'a [u8]) -> Scout<'a> {
-        let mut scout = self.scout_from_head(score, ele);
-        scout.trail = self.trails().begin(&scout.sought);
-        scout.counts = true;
-        scout
+        let sought = Sought::new(score, ele);
+        Scout { counts: true, ..self.scout_from_head(sought, self.trails().begin(&sought)) }
     }
 
-    /// Returns a search that leaves no trail.
-    fn scout_from_head<'a>(&'a self, score: f64, ele: &'a [u8]) -> Scout<'a> {
+    /// Returns a search that begins at the head of the list and leaves this trail.
+    fn scout_from_head<'a>(&'a self, sought: Sought<'a>, trail: &'a Trail) -> Scout<'a> {
         let level = self.level - 1;
         Scout {
             zsl: self,
-            sought: Sought::new(score, ele),
+            sought,
             slot: self.slot_of(HEADER, level),
             tower: HEADER,
             level,
-            trail: &self.trails().all[TRAILS],
+            trail,
             rank: 0,
             counts: false,
             asked: NIL,
@@ -1521,7 +1518,7 @@ impl Zskiplist {
             arrived: false,
             own: NIL,
             more: 0,
-            until: score,
+            until: sought.score,
             backwards: false,
         }
     }
@@ -1536,7 +1533,10 @@ impl Zskiplist {
     pub fn scout_range(&self, range: &zrangespec, backwards: bool, more: u32) -> Scout<'_> {
         let (from, until) =
             if backwards { (range.max.next_up(), range.min) } else { (range.min, range.max) };
-        let mut scout = Scout { more, until, backwards, ..self.scout_from_head(from, b"") };
+        // Nobody looks for its trail.
+        let trail = &self.trails().all[TRAILS];
+        let scout = self.scout_from_head(Sought::new(from, b""), trail);
+        let mut scout = Scout { more, until, backwards, ..scout };
         scout.start_at_peak();
         scout
     }
@@ -1549,7 +1549,8 @@ impl Zskiplist {
 }
 
 impl Scout<'_> {
-    /// Goes to the last peak before the place, and leaves the upper part of its trail.
+    /// Goes to the last peak before the place, and leaves the upper part of its trail. Without peaks
+    /// it stays at the head.
     fn start_at_peak(&mut self) {
         let zsl = self.zsl;
         let Some(peaks) = zsl.trails().peaks.get() else { return };
