@@ -1078,11 +1078,12 @@ pub fn rewriteSortedSetObject(r: &mut Rio, key: &[u8], zobj: ZsetRef) -> CResult
         // no search.
         ZsetRef::Skiplist(zs) => {
             let mut zn = zs.zsl.last();
-            while let Some(node) = zn {
+            while let Some(at) = zn {
+                let (ele, score) = zs.zsl.pair(at);
                 cmd.next(r)?;
-                rioWriteBulkDouble(r, zs.zsl.score(node))?;
-                rioWriteBulkString(r, zs.zsl.member(node))?;
-                zn = zs.zsl.prev(node);
+                rioWriteBulkDouble(r, score)?;
+                rioWriteBulkString(r, ele)?;
+                zn = zs.zsl.prev(at);
             }
         }
     }

@@ -52,8 +52,8 @@ pub struct MemberHash {
     /// The seed of the table.
     pub seed: HashSeed,
     pub hash: u64,
-    /// In a sorted set: the node that is likely to be the member's.
-    pub node: u32,
+    /// In a sorted set: the element that is likely to be the member's.
+    pub element: u32,
 }
 
 impl<'a> Args<'a> {

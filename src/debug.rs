@@ -168,9 +168,10 @@ fn xor_aggregate_digest(digest: &mut Sha1Digest, a: AggregateRef) {
         }
         AggregateRef::Zset(ZsetRef::Skiplist(zs)) => {
             let mut ln = zs.zsl.first();
-            while let Some(idx) = ln {
-                xor_pair_digest(digest, zs.zsl.member(idx), &format_17g(zs.zsl.score(idx)));
-                ln = zs.zsl.next(idx);
+            while let Some(at) = ln {
+                let (ele, score) = zs.zsl.pair(at);
+                xor_pair_digest(digest, ele, &format_17g(score));
+                ln = zs.zsl.next(at);
             }
         }
         AggregateRef::Hash(HashRef::Ziplist(zl)) => {

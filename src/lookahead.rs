@@ -35,7 +35,6 @@ use crate::connection::*;
 use crate::ds::dict::{RawDict, dict_seed};
 use crate::ds::quicklist::Quicklist;
 use crate::ds::siphash::{HashSeed, siphash};
-use crate::ds::skiplist::scout;
 use crate::ds::slab::NIL;
 use crate::keyspace::{AggregateRef, Entry, KeyGuess, Keyspace, ValueRef};
 use crate::networking::*;
@@ -45,7 +44,7 @@ use crate::sys::mem::{prefetch, prefetch_bytes};
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
 use crate::types::t_stream::Stream;
-use crate::types::t_zset::{ZsetRef, ZsetSearch, zset};
+use crate::types::t_zset::{ZsetRef, zset};
 use crate::util::{eq_ignore_case, short_eq};
 
 /// The number of commands of a client that are parsed before the first of them runs: enough for
@@ -740,7 +739,6 @@ fn prefetch_members<'a>(
 ) {
     let mut within: [Within; MOST_AT_ONCE] = from_fn(|_| Within::Nothing);
     let mut places = within.iter_mut();
-    let mut scouted = false;
     for (dict, qb, lookahead) in of_clients {
         if lookahead.wants & WANTS_MEMBERS == 0 {
             continue;
@@ -759,10 +757,6 @@ fn prefetch_members<'a>(
                 match value {
                     Some(AggregateRef::Hash(HashRef::Ziplist(zl))) => prefetch_bytes(zl),
                     Some(AggregateRef::Zset(ZsetRef::Ziplist(zl))) => prefetch_bytes(zl),
-                    Some(AggregateRef::Zset(ZsetRef::Skiplist(zs))) if zs.zsl.is_scouted() => {
-                        zs.zsl.begin_trails();
-                        scouted = true;
-                    }
                     // The next command about one of these has nothing to add.
                     Some(AggregateRef::List(ql)) => {
                         ql.prefetch();
@@ -785,7 +779,7 @@ fn prefetch_members<'a>(
     for x in &*within {
         match x {
             Within::Member(table, hash) => table.prefetch_bucket(*hash),
-            Within::Node(zs, on) => zs.dict.prefetch_bucket(on.member.hash),
+            Within::Element(zs, member) => zs.dict.prefetch_bucket(member.hash),
             Within::Ends(ql) => ql.prefetch_head(),
             Within::Stream(s) => s.prefetch_node(),
             Within::Nothing => {}
@@ -794,38 +788,12 @@ fn prefetch_members<'a>(
     for x in &mut *within {
         match x {
             Within::Member(table, hash) => table.prefetch_payload(*hash),
-            Within::Node(zs, on) => on.member.node = zs.prefetch_node(on.member.hash),
+            Within::Element(zs, member) => member.element = zs.prefetch_element(member.hash),
             Within::Ends(ql) => ql.prefetch_ends(),
             Within::Stream(s) => s.prefetch_listpack(),
             Within::Nothing => {}
         }
     }
-    if scouted {
-        scout_zsets(commands, within);
-    }
-}
-
-/// Has the searches that commands will do in large sorted sets go ahead, side by side.
-#[inline(never)]
-fn scout_zsets(commands: &CommandTable, within: &mut [Within<'_>]) {
-    let mut scouts = Vec::with_capacity(2 * MOST_AT_ONCE);
-    // Commands of a batch are mostly of one kind.
-    let (mut last, mut search) = (None, ZsetSearch::Unknown);
-    for x in within {
-        let Within::Node(zs, on) = x else { continue };
-        if let Some(cmd) = on.cmd.filter(|_| on.cmd != last) {
-            (last, search) = (Some(cmd), ZsetSearch::of(commands[cmd].name));
-        }
-        zs.push_scouts(search, &on.argv, on.member, &mut scouts);
-    }
-    scout(&mut scouts);
-}
-
-/// A command on a sorted set, and the member that it names.
-struct OnMember<'a> {
-    cmd: Option<CommandId>,
-    argv: Args<'a>,
-    member: &'a mut MemberHash,
 }
 
 /// What a command will want within a value.
@@ -836,7 +804,7 @@ enum Within<'a> {
     /// The member of a set, or the field of a hash, with this hash.
     Member(&'a RawDict, u64),
     /// The member of a sorted set.
-    Node(&'a zset, OnMember<'a>),
+    Element(&'a zset, &'a mut MemberHash),
     /// The ends of a list.
     Ends(&'a Quicklist),
     /// The last listpack of a stream.
@@ -898,7 +866,7 @@ fn hash_member<'a>(
         arg,
         seed: *seed,
         hash: siphash(argv.get(arg), seed),
-        node: NIL,
+        element: NIL,
     };
     match *members {
         Members::Table(table, seed) => {
@@ -908,7 +876,7 @@ fn hash_member<'a>(
         // Its score stands before the member.
         Members::Zset(zs) => {
             let member = known.member.insert(hash_at(last, &zs.seed));
-            *place = Within::Node(zs, OnMember { cmd: known.cmd, argv, member });
+            *place = Within::Element(zs, member);
         }
     }
 }

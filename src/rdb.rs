@@ -994,10 +994,11 @@ fn rdb_save_aggregate(server: &Server, rdb: &mut Rio, a: AggregateRef) -> CResul
             // smaller than all before it and is inserted at the head of the skip list, in O(1)
             // instead of O(log(N)).
             let mut zn = zs.zsl.last();
-            while let Some(node) = zn {
-                rdbSaveRawString(server, rdb, zs.zsl.member(node))?;
-                rdbSaveBinaryDoubleValue(rdb, zs.zsl.score(node))?;
-                zn = zs.zsl.prev(node);
+            while let Some(at) = zn {
+                let (ele, score) = zs.zsl.pair(at);
+                rdbSaveRawString(server, rdb, ele)?;
+                rdbSaveBinaryDoubleValue(rdb, score)?;
+                zn = zs.zsl.prev(at);
             }
             C_OK
         }

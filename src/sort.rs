@@ -390,9 +390,9 @@ fn load_elements(
             let rank = if desc { zsl.len() as i64 - start } else { start + 1 };
             let mut ln = zslGetElementByRank(zsl, rank.max(0) as usize);
             for _ in 0..count {
-                let Some(node) = ln else { break };
-                push(zsl.member(node));
-                ln = if desc { zsl.prev(node) } else { zsl.next(node) };
+                let Some(at) = ln else { break };
+                push(zsl.pair(at).0);
+                ln = if desc { zsl.prev(at) } else { zsl.next(at) };
             }
         }
         _ => panic!("Bad SORT type"),

@@ -180,7 +180,7 @@ fn places() {
     assert_eq!(replica.conn().ask("ZSCORE Sicily Palermo"), "3479099956230698");
 }
 
-/// Members of a set so large that searches in it go ahead of their turn.
+/// Members of a set so large that its skip list has three levels.
 const MANY: usize = 20_000;
 
 /// Commands on a large set that arrive together, and are looked at before their turn, do what they

@@ -171,6 +171,14 @@ pub fn prefetch_bytes(bytes: &[u8]) {
     }
 }
 
+/// Prefetches all cache lines of an array.
+#[inline(always)]
+pub fn prefetch_values<T, const N: usize>(values: &[T; N]) {
+    for at in (0..size_of::<[T; N]>()).step_by(64) {
+        prefetch(values.as_ptr().addr() + at);
+    }
+}
+
 /// Copies `from` to where `to` points; without a call where it is short, as values mostly are.
 ///
 /// # Safety

@@ -1,7 +1,7 @@
 //! `t_zset.c`: sorted sets.
 //!
 //! Read first: [`Zset`], `zsetAdd`, [`ZsetWalk`], `zrangeGenericCommand`. The skip list itself is
-//! `ds/skiplist.rs`. Differs: the table of a sorted set holds the indices of nodes, and a node
+//! `ds/skiplist.rs`. Differs: the table of a sorted set holds the indices of elements, and an element
 //! keeps its index as long as it lives, so that a changed score is no business of the table. Both
 //! encodings are walked by one iterator. ZUNION, ZINTER and ZDIFF collect borrowed members and sort
 //! them; a sorted set is made of them only if it is stored. A range whose members are few is
@@ -12,7 +12,7 @@ use std::collections::HashSet;
 use std::ops::Deref;
 
 use crate::addReplyErrorFormat;
-use crate::args::{Args, MemberHash};
+use crate::args::Args;
 use crate::blocked::{blockForKeys, first_waiting, unblockClient, updateStatsOnUnblock};
 use crate::clients::Clients;
 use crate::db::*;
@@ -38,9 +38,7 @@ use crate::sys::mem::size_class;
 use crate::sys::random::{getRandomBytes, random_u64};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::types::t_set::{SetRef, value_resize_policy};
-use crate::util::{
-    Num, c_str, d2string, eq_ignore_case, ll2string, short_eq, string2d, string2ll, strtod,
-};
+use crate::util::{Num, c_str, d2string, eq_ignore_case, ll2string, short_eq, string2ll, strtod};
 
 const FIRST: (i32, i32, i32) = (1, 1, 1);
 const NOKEYS: (i32, i32, i32) = (0, 0, 0);
@@ -94,128 +92,84 @@ pub enum Zset {
     Skiplist(Box<zset>),
 }
 
-/// `zset`: the members in order, and a table that finds a member's node by its name. The table
-/// holds node indices; the names are in the skip list.
+/// `zset`: the members in order, and a table that finds a member's element by its name. The table
+/// holds element indices; the names are in the skip list.
 pub struct zset {
     /// Members in order of their scores.
     pub zsl: Zskiplist,
-    /// Nodes by the hashes of their members.
+    /// Elements by the hashes of their members.
     pub dict: RawDict,
     /// The secret of these hashes.
     pub seed: HashSeed,
 }
 
-/// Returns the function by which the table learns the hash of a node that it moves.
+/// Returns the function by which the table learns the hash of an element that it moves.
 #[inline(always)]
 fn rehash<'a>(zsl: &'a Zskiplist, seed: &'a HashSeed) -> impl Fn(u64) -> u64 + 'a {
-    move |node| siphash(zsl.member(node as u32), seed)
+    move |element| siphash(zsl.member(element as u32), seed)
 }
 
 impl zset {
     /// Returns an empty sorted set.
     pub fn new() -> zset {
-        let mut random = [0; 24];
-        getRandomBytes(&mut random);
-        let (mut seed, mut levels) = ([0; 16], [0; 8]);
-        seed.copy_from_slice(&random[..16]);
-        levels.copy_from_slice(&random[16..]);
-        zset {
-            zsl: zslCreate(u64::from_ne_bytes(levels)),
-            dict: RawDict::new(),
-            seed: HashSeed::new(seed),
-        }
+        let mut seed = [0; 16];
+        getRandomBytes(&mut seed);
+        zset { zsl: zslCreate(), dict: RawDict::new(), seed: HashSeed::new(seed) }
     }
 
-    /// Returns the node of a member.
+    /// Returns the element of a member.
     #[inline]
     pub fn find(&self, ele: &[u8]) -> Option<u32> {
         self.find_hashed(siphash(ele, &self.seed), NIL, ele)
     }
 
-    /// Returns the node of a member that has this hash. `likely` is the node that may be it, or NIL.
+    /// Returns the element of a member that has this hash. `likely` is the element that may be it, or
+    /// NIL.
     #[inline(always)]
     fn find_hashed(&self, hash: u64, likely: u32, ele: &[u8]) -> Option<u32> {
-        // No two nodes have the same member, so one that has it is the one that a search would find.
+        // No two elements have the same member: one that has it is the one that a search would find.
         if self.zsl.has_member(likely, ele) { Some(likely) } else { self.find_in_table(hash, ele) }
     }
 
     #[inline(never)]
     fn find_in_table(&self, hash: u64, ele: &[u8]) -> Option<u32> {
-        self.dict.find(hash, |node| short_eq(self.zsl.member(node as u32), ele)).map(|n| n as u32)
+        self.dict
+            .find(hash, |element| short_eq(self.zsl.member(element as u32), ele))
+            .map(|e| e as u32)
     }
 
-    /// Returns the hash of argument `i`, a member, and its likely node, as `find_hashed` takes them.
+    /// Returns the hash of argument `i`, a member, and its likely element, as `find_hashed` takes
+    /// them.
     #[inline]
     fn hash_argument(&self, argv: &Args, i: usize) -> (u64, u32) {
         match argv.member(i, &self.seed) {
-            Some(known) => (known.hash, known.node),
+            Some(known) => (known.hash, known.element),
             None => (siphash(argv.get(i), &self.seed), NIL),
         }
     }
 
-    /// Returns the node of the member that is argument `i`.
+    /// Returns the element of the member that is argument `i`.
     #[inline]
     fn find_argument(&self, argv: &Args, i: usize) -> Option<u32> {
         let (hash, likely) = self.hash_argument(argv, i);
         self.find_hashed(hash, likely, argv.get(i))
     }
 
-    /// Prefetches the nodes that may be a member's own, when the member's bucket, which holds their
+    /// Prefetches the elements that may be a member's own, when the member's bucket, which holds their
     /// numbers, has come (`dict.prefetch_bucket`). Returns the one that is so most likely.
     #[inline]
-    pub fn prefetch_node(&self, hash: u64) -> u32 {
+    pub fn prefetch_element(&self, hash: u64) -> u32 {
         let mut first = NIL;
-        self.dict.candidates(hash, |node| {
-            self.zsl.prefetch(node as u32);
+        self.dict.candidates(hash, |element| {
+            self.zsl.prefetch(element as u32);
             if first == NIL {
-                first = node as u32;
+                first = element as u32;
             }
         });
         first
     }
 
-    /// Adds the searches that a command will do in the skip list to those that go ahead of their
-    /// turn. `known` is what was found out about the member that its arguments name; here its node
-    /// is made sure of.
-    pub fn push_scouts<'a>(
-        &'a self,
-        search: ZsetSearch,
-        argv: &Args<'a>,
-        known: &mut MemberHash,
-        scouts: &mut Vec<Scout<'a>>,
-    ) {
-        let zsl = &self.zsl;
-        if search == ZsetSearch::Unknown || !zsl.is_scouted() {
-            return;
-        }
-        if let ZsetSearch::Range { backwards } = search {
-            scouts.extend(scout_of_range(zsl, argv, backwards));
-            return;
-        }
-        let ele = argv.get(known.arg);
-        let node = self.find_hashed(known.hash, known.node, ele);
-        known.node = node.unwrap_or(NIL);
-        let curscore = node.map(|node| zsl.score(node));
-        let newscore = match search {
-            ZsetSearch::Score => string2d(argv.get(known.arg - 1)),
-            ZsetSearch::Increment => {
-                string2d(argv.get(known.arg - 1)).map(|incr| incr + curscore.unwrap_or(0.0))
-            }
-            _ => curscore,
-        };
-        if search == ZsetSearch::Rank {
-            scouts.extend(curscore.map(|score| zsl.scout_rank(score, ele)));
-        } else if newscore != curscore || search == ZsetSearch::Member {
-            scouts.extend(node.map(|node| zsl.scout_node(node)));
-        }
-        if newscore != curscore {
-            scouts.extend(
-                newscore.filter(|score| !score.is_nan()).map(|score| zsl.scout(score, ele)),
-            );
-        }
-    }
-
-    /// Adds a member that is not there, and returns its node. Panics if the score is NaN.
+    /// Adds a member that is not there, and returns its element. Panics if the score is NaN.
     pub fn insert(&mut self, score: f64, ele: &[u8]) -> u32 {
         self.insert_hashed(siphash(ele, &self.seed), score, ele)
     }
@@ -243,10 +197,10 @@ impl zset {
 
     /// Puts the members that wait into the table. `false`: as [`add_later`](Self::add_later) says.
     pub fn add_batch(&mut self, waiting: &mut Vec<(u64, u32)>) -> bool {
-        waiting.drain(..).all(|(hash, node)| {
-            let is_new = self.find_hashed(hash, NIL, self.zsl.member(node)).is_none();
+        waiting.drain(..).all(|(hash, element)| {
+            let is_new = self.find_hashed(hash, NIL, self.zsl.member(element)).is_none();
             if is_new {
-                self.dict.insert(hash, u64::from(node), rehash(&self.zsl, &self.seed));
+                self.dict.insert(hash, u64::from(element), rehash(&self.zsl, &self.seed));
             }
             is_new
         })
@@ -254,22 +208,22 @@ impl zset {
 
     #[inline]
     fn insert_hashed(&mut self, hash: u64, score: f64, ele: &[u8]) -> u32 {
-        let node = zslInsert(&mut self.zsl, score, ele);
-        self.dict.insert(hash, u64::from(node), rehash(&self.zsl, &self.seed));
+        let element = zslInsert(&mut self.zsl, score, ele);
+        self.dict.insert(hash, u64::from(element), rehash(&self.zsl, &self.seed));
         // A set may stop growing right after its table did, and would keep both tables. Small ones
         // are moved soon.
         if self.dict.is_rehashing() {
             let steps = if self.dict.slots() < 8192 { 8 } else { 1 };
             self.dict.rehash_steps(steps, rehash(&self.zsl, &self.seed));
         }
-        node
+        element
     }
 
-    /// Takes a node that is about to be deleted from the list out of the table.
-    fn forget(dict: &mut RawDict, seed: &HashSeed, zsl: &Zskiplist, node: u32) {
-        let hash = siphash(zsl.member(node), seed);
-        let forgotten = dict.remove(hash, |n| n == u64::from(node), rehash(zsl, seed));
-        debug_assert!(forgotten.is_some(), "a node of the list is in the table");
+    /// Takes an element that is about to be deleted from the list out of the table.
+    fn forget(dict: &mut RawDict, seed: &HashSeed, zsl: &Zskiplist, element: u32) {
+        let hash = siphash(zsl.member(element), seed);
+        let forgotten = dict.remove(hash, |e| e == u64::from(element), rehash(zsl, seed));
+        debug_assert!(forgotten.is_some(), "an element of the list is in the table");
     }
 
     /// Gives memory back after deletions: the table if it is nearly empty and may move now, the
@@ -283,8 +237,8 @@ impl zset {
         if zsl_needs_shrink(zsl) {
             zsl_shrink(zsl, steps, |zsl, from, to| {
                 let hash = siphash(zsl.member(from), seed);
-                let moved = dict.replace(hash, |node| node == u64::from(from), u64::from(to));
-                debug_assert!(moved.is_some(), "a node of the list is in the table");
+                let moved = dict.replace(hash, |element| element == u64::from(from), u64::from(to));
+                debug_assert!(moved.is_some(), "an element of the list is in the table");
             });
         }
     }
@@ -341,17 +295,17 @@ impl ZsetRef<'_> {
         }
     }
 
-    /// Returns the bytes that a skip list takes up; what long members take beside their nodes is
+    /// Returns the bytes that a skip list takes up; what long members take beside their elements is
     /// estimated from the first `sample_size` (`objectComputeSize`).
     pub fn mem_usage(self, sample_size: usize) -> usize {
         match self {
             ZsetRef::Ziplist(_) => 0,
             ZsetRef::Skiplist(zs) => {
                 let zsl = &zs.zsl;
-                let nodes = std::iter::successors(zsl.first(), |&node| zsl.next(node));
+                let places = std::iter::successors(zsl.first(), |&at| zsl.next(at));
                 let (mut samples, mut elesize) = (0, 0);
-                for node in nodes.take(sample_size) {
-                    elesize += match zsl.member_mem_usage(node) {
+                for at in places.take(sample_size) {
+                    elesize += match zsl.member_mem_usage(zsl.element(at)) {
                         0 => 0,
                         bytes => size_class(bytes),
                     };
@@ -374,69 +328,15 @@ impl ZsetRef<'_> {
                 new_zs.dict.try_expand(zs.dict.len());
                 // From the greatest to the smallest: each goes to the head, which takes no search.
                 let mut ln = zs.zsl.last();
-                while let Some(node) = ln {
-                    new_zs.insert(zs.zsl.score(node), zs.zsl.member(node));
-                    ln = zs.zsl.prev(node);
+                while let Some(at) = ln {
+                    let (ele, score) = zs.zsl.pair(at);
+                    new_zs.insert(score, ele);
+                    ln = zs.zsl.prev(at);
                 }
                 Zset::Skiplist(Box::new(new_zs))
             }
         }
     }
-}
-
-/// How a command searches in a skip list, as far as that is worth knowing before its turn.
-#[derive(Copy, Clone, PartialEq, Eq)]
-pub enum ZsetSearch {
-    Unknown,
-    /// For a member, its last argument, to take it out.
-    Member,
-    /// For the rank of a member, its last argument.
-    Rank,
-    /// For a member, and for the score in front of it.
-    Score,
-    /// The same, but the score is added to the member's.
-    Increment,
-    /// For a range of scores.
-    Range {
-        backwards: bool,
-    },
-}
-
-impl ZsetSearch {
-    /// Returns how the command of this name searches.
-    pub fn of(name: &str) -> ZsetSearch {
-        match name {
-            "zadd" => ZsetSearch::Score,
-            "zincrby" => ZsetSearch::Increment,
-            "zrem" => ZsetSearch::Member,
-            "zrank" | "zrevrank" => ZsetSearch::Rank,
-            "zrangebyscore" => ZsetSearch::Range { backwards: false },
-            "zrevrangebyscore" => ZsetSearch::Range { backwards: true },
-            _ => ZsetSearch::Unknown,
-        }
-    }
-}
-
-/// Returns a search that goes ahead for a command with these arguments, ZRANGEBYSCORE or, if
-/// `backwards`, ZREVRANGEBYSCORE. `None`: it is none that could be executed.
-#[inline(never)]
-fn scout_of_range<'a>(zsl: &'a Zskiplist, argv: &Args, backwards: bool) -> Option<Scout<'a>> {
-    /// Elements after which the rest of a range is left to its turn.
-    const MOST: u32 = 16;
-    if argv.len() < 4 {
-        return None;
-    }
-    let (min, max) = if backwards { (3, 2) } else { (2, 3) };
-    let range = zslParseRange(&argv[min], &argv[max]).ok()?;
-    let mut limit = MOST;
-    for i in 4..argv.len() - 2 {
-        if eq_ignore_case(&argv[i], b"limit") {
-            let (offset, count) = (string2ll(&argv[i + 1])?, string2ll(&argv[i + 2])?);
-            let most = if count < 0 { offset } else { offset.saturating_add(count) };
-            limit = most.clamp(0, i64::from(MOST)) as u32;
-        }
-    }
-    Some(zsl.scout_range(&range, backwards, limit))
 }
 
 /// Returns an empty sorted set with a skip list.
@@ -788,7 +688,7 @@ fn zzl_delete_while(
 #[derive(Copy, Clone)]
 enum Place<'a> {
     Ziplist(&'a [u8], Option<usize>),
-    Skiplist(&'a Zskiplist, Option<u32>),
+    Skiplist(&'a Zskiplist, Option<Position>),
 }
 
 /// A walk through a sorted set, up or down: elements and their scores. Cheap to copy.
@@ -860,12 +760,12 @@ impl<'a> ZsetWalk<'a> {
             ),
             ZsetRef::Skiplist(zs) => {
                 let zsl = &zs.zsl;
-                let node = if reverse {
+                let at = if reverse {
                     zslLastInLexRange(zsl, range)
                 } else {
                     zslFirstInLexRange(zsl, range)
                 };
-                Place::Skiplist(zsl, node)
+                Place::Skiplist(zsl, at)
             }
         };
         ZsetWalk { place, reverse, scores: true }
@@ -883,9 +783,10 @@ impl<'a> Iterator for ZsetWalk<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.place {
             Place::Skiplist(zsl, at) => {
-                let node = (*at)?;
-                *at = if self.reverse { zsl.prev(node) } else { zsl.next(node) };
-                Some((ZiplistEntry::Str(zsl.member(node)), zsl.score(node)))
+                let place = (*at)?;
+                *at = if self.reverse { zsl.prev(place) } else { zsl.next(place) };
+                let (ele, score) = zsl.pair(place);
+                Some((ZiplistEntry::Str(ele), score))
             }
             Place::Ziplist(zl, at) => {
                 let eptr = (*at)?;
@@ -984,7 +885,7 @@ pub fn zset_order(a: &(ZiplistEntry<'_>, f64), b: &(ZiplistEntry<'_>, f64)) -> O
 pub fn zsetScore(zobj: ZsetRef, member: &[u8]) -> Option<f64> {
     match zobj {
         ZsetRef::Ziplist(zl) => zzlFind(zl, member).map(|(_, score)| score),
-        ZsetRef::Skiplist(zs) => zs.find(member).map(|node| zs.zsl.score(node)),
+        ZsetRef::Skiplist(zs) => zs.find(member).map(|element| zs.zsl.score(element)),
     }
 }
 
@@ -1081,7 +982,7 @@ pub fn zsetAdd(
 
 impl zset {
     /// Does what `zsetAdd` does in a skip list, for a member whose hash is known, and its likely
-    /// node or NIL.
+    /// element or NIL.
     #[inline]
     fn add_hashed(
         &mut self,
@@ -1094,15 +995,15 @@ impl zset {
         if score.is_nan() {
             return Err(());
         }
-        if let Some(node) = self.find_hashed(hash, likely, ele) {
-            let curscore = self.zsl.score(node);
+        if let Some(element) = self.find_hashed(hash, likely, ele) {
+            let curscore = self.zsl.score(element);
             let Some(score) = zadd_new_score(curscore, score, in_flags)? else {
                 return Ok((ZADD_OUT_NOP, 0.0));
             };
             if score == curscore {
                 return Ok((0, score));
             }
-            zslUpdateScore(&mut self.zsl, node, score);
+            zslUpdateScore(&mut self.zsl, element, score);
             return Ok((ZADD_OUT_UPDATED, score));
         }
         if in_flags & ZADD_IN_XX != 0 {
@@ -1117,9 +1018,9 @@ impl zset {
     fn zsetRemoveFromSkiplist(&mut self, ele: &[u8]) -> bool {
         let zset { zsl, dict, seed } = self;
         let hash = siphash(ele, seed);
-        match dict.remove(hash, |node| zsl.member(node as u32) == ele, rehash(zsl, seed)) {
-            Some(node) => {
-                zsl_delete_index(zsl, node as u32);
+        match dict.remove(hash, |element| zsl.member(element as u32) == ele, rehash(zsl, seed)) {
+            Some(element) => {
+                zsl_delete_index(zsl, element as u32);
                 true
             }
             None => false,
@@ -1199,8 +1100,8 @@ fn zsetTypeRandomElement<'a>(
 ) -> (ZiplistEntry<'a>, f64) {
     match zobj {
         ZsetRef::Skiplist(zs) => {
-            let node = zs.dict.fair_random(random).expect("a sorted set is never empty") as u32;
-            (ZiplistEntry::Str(zs.zsl.member(node)), zs.zsl.score(node))
+            let element = zs.dict.fair_random(random).expect("a sorted set is never empty") as u32;
+            (ZiplistEntry::Str(zs.zsl.member(element)), zs.zsl.score(element))
         }
         ZsetRef::Ziplist(zl) => {
             let pair = ziplistRandomPair(zl, zsetsize, &mut || (random() >> 33) as u32);
@@ -1506,7 +1407,7 @@ fn zremrangeGenericCommand(server: &mut Server, c: ClientId, argv: &Args, ranget
         Zset::Skiplist(zs) => {
             let zset { zsl, dict, seed } = &mut **zs;
             dict.set_resize_enabled(resize);
-            let removed = |zsl: &Zskiplist, node: u32| zset::forget(dict, seed, zsl, node);
+            let removed = |zsl: &Zskiplist, element: u32| zset::forget(dict, seed, zsl, element);
             let deleted = match &range {
                 Range::Rank(..) => zslDeleteRangeByRank(zsl, ranks.0 + 1, ranks.1 + 1, removed),
                 Range::Score(range) => zslDeleteRangeByScore(zsl, range, removed),
@@ -2148,8 +2049,9 @@ fn limited<'a>(
             return walk.take(0);
         }
         let rank = match walk.place {
-            Place::Skiplist(zsl, Some(node)) if offset > 64 => {
-                Some(zslGetRank(zsl, zsl.score(node), zsl.member(node)))
+            Place::Skiplist(zsl, Some(at)) if offset > 64 => {
+                let (ele, score) = zsl.pair(at);
+                Some(zslGetRank(zsl, score, ele))
             }
             _ => None,
         };
@@ -2237,23 +2139,24 @@ pub fn zcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
         ZsetRef::Ziplist(_) => ZsetWalk::in_range(zobj, &range, false)
             .take_while(|item| zslValueLteMax(item.1, &range))
             .count() as i64,
-        ZsetRef::Skiplist(zs) => {
-            count_between_nodes(&zs.zsl, zslFirstInRange(&zs.zsl, &range), || {
-                zslLastInRange(&zs.zsl, &range)
-            })
-        }
+        ZsetRef::Skiplist(zs) => count_between(&zs.zsl, zslFirstInRange(&zs.zsl, &range), || {
+            zslLastInRange(&zs.zsl, &range)
+        }),
     };
     addReplyLongLong(server, c, count);
 }
 
-/// Returns the number of nodes from the first one of a range to its last one, by their ranks. A
+/// Returns the number of elements from the first one of a range to its last one, by their ranks. A
 /// range of members where scores differ means nothing, and may come out below 0.
-fn count_between_nodes(
+fn count_between(
     zsl: &Zskiplist,
-    first: Option<u32>,
-    last: impl FnOnce() -> Option<u32>,
+    first: Option<Position>,
+    last: impl FnOnce() -> Option<Position>,
 ) -> i64 {
-    let rank = |node: u32| zslGetRank(zsl, zsl.score(node), zsl.member(node)) as i64;
+    let rank = |at: Position| {
+        let (ele, score) = zsl.pair(at);
+        zslGetRank(zsl, score, ele) as i64
+    };
     match first {
         None => 0,
         Some(first) => last().map_or(zsl.len() as i64, rank) + 1 - rank(first),
@@ -2278,7 +2181,7 @@ pub fn zlexcountCommand(server: &mut Server, c: ClientId, argv: &Args) {
             walk.take_while(|item| lex_lte_max(item.0, &range)).count() as i64
         }
         ZsetRef::Skiplist(zs) => {
-            count_between_nodes(&zs.zsl, zslFirstInLexRange(&zs.zsl, &range), || {
+            count_between(&zs.zsl, zslFirstInLexRange(&zs.zsl, &range), || {
                 zslLastInLexRange(&zs.zsl, &range)
             })
         }
@@ -2477,7 +2380,7 @@ pub fn zscoreCommand(server: &mut Server, c: ClientId, argv: &Args) {
         return;
     }
     let score = match server.db[server[c].db].dict.zset(o) {
-        ZsetRef::Skiplist(zs) => zs.find_argument(argv, 2).map(|node| zs.zsl.score(node)),
+        ZsetRef::Skiplist(zs) => zs.find_argument(argv, 2).map(|element| zs.zsl.score(element)),
         zobj => zsetScore(zobj, &argv[2]),
     };
     add_reply_score(server, c, score);
@@ -2795,10 +2698,10 @@ fn zrandmemberWithCountCommand(
             add_reply_elements_len(clients, c, count, withscores);
             let mut picked = HashSet::with_capacity(count);
             while picked.len() < count {
-                let node =
+                let element =
                     zs.dict.fair_random(&mut random).expect("a sorted set is never empty") as u32;
-                if picked.insert(node) {
-                    let item = (ZiplistEntry::Str(zs.zsl.member(node)), zs.zsl.score(node));
+                if picked.insert(element) {
+                    let item = (ZiplistEntry::Str(zs.zsl.member(element)), zs.zsl.score(element));
                     add_reply_element_and_score(clients, c, item, withscores);
                 }
             }

@@ -180,7 +180,8 @@ fn ranges_against_a_model() {
                 }
                 Zset::Skiplist(zs) => {
                     let zset { zsl, dict, seed } = &mut **zs;
-                    let removed = |zsl: &Zskiplist, node: u32| zset::forget(dict, seed, zsl, node);
+                    let removed =
+                        |zsl: &Zskiplist, element: u32| zset::forget(dict, seed, zsl, element);
                     if by_lex {
                         zslDeleteRangeByLex(zsl, &lex, removed)
                     } else {
