@@ -28,7 +28,6 @@
 use std::array::from_fn;
 use std::mem::{replace, swap, take};
 use std::os::fd::RawFd;
-use std::ptr::from_ref;
 
 use crate::args::{ArgRange, Args, CommandPrefetch, MemberHash};
 use crate::connection::*;
@@ -40,7 +39,7 @@ use crate::keyspace::{AggregateRef, Entry, KeyGuess, Keyspace, ValueRef};
 use crate::networking::*;
 use crate::server::CommandTable;
 use crate::server_h::*;
-use crate::sys::mem::{prefetch, prefetch_bytes};
+use crate::sys::mem::prefetch_bytes;
 use crate::types::t_hash::HashRef;
 use crate::types::t_set::SetRef;
 use crate::types::t_stream::Stream;
@@ -900,7 +899,7 @@ pub(crate) fn read_ready_clients(server: &mut Server, c: ClientId) {
         if let Some(other) = connected_reader(&server.net, conn, readQueryFromClient) {
             let other = ClientId::from_u64(other);
             if let Some(client) = server.clients.get(other) {
-                prefetch_client(client);
+                client.prefetch();
                 ready.push((fd, conn, other));
             }
         }
@@ -941,15 +940,6 @@ pub(crate) fn read_ready_clients(server: &mut Server, c: ClientId) {
     if nread > 0 {
         prefetch_of_clients(server);
     }
-}
-
-/// Prefetches what is looked at of a client when it is read, and when its commands are found.
-#[inline(always)]
-fn prefetch_client(client: &Client) {
-    prefetch(from_ref(&client.querybuf).addr());
-    prefetch(from_ref(&client.flags).addr());
-    prefetch(from_ref(&client.reqtype).addr());
-    prefetch(from_ref(&client.db).addr());
 }
 
 /// Tells whether what a client sends now begins a command, which may be found ahead of its turn.
@@ -1029,7 +1019,10 @@ fn prefetch_of_clients(server: &mut Server) {
         if wants == WANTS_KEY {
             lookahead.prefetch_values(&server.db[db].dict);
         }
-        server.clients[client].input.lookahead = Some(lookahead);
+        let client = &mut server.clients[client];
+        // What was asked for of it before the reads may be out of the nearest cache by now.
+        client.prefetch();
+        client.input.lookahead = Some(lookahead);
     }
     server.input_scratch.ahead = ahead;
 }

@@ -8,8 +8,10 @@
 //! (the debugger of scripts, cluster, modules, TLS, I/O threads).
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::mem::offset_of;
 use std::ops::{Index, IndexMut};
 use std::os::fd::RawFd;
+use std::ptr::from_ref;
 
 use crate::acl::{ACLLogEntry, KeyPatterns, Users};
 use crate::ae::{AeState, EventLoop};
@@ -18,6 +20,7 @@ pub use crate::clients::{ClientId, Clients};
 use crate::connection::{ConnId, Net};
 use crate::ds::adlist::{List, ListNode};
 use crate::keyspace::{KeyRef, Keyspace, Object, ValueMut, ValueRef};
+use crate::sys::mem::prefetch;
 
 /// The result of a function that succeeds or fails and returns nothing else: `C_OK` or `C_ERR`.
 pub type CResult = Result<(), ()>;
@@ -646,72 +649,77 @@ pub struct InputState {
 
 /// `client`: a connection, or one of the clients without one (the cached master, a loader's).
 #[derive(Default)]
+#[repr(C, align(64))]
 pub struct Client {
-    /// The number that CLIENT ID shows. No other client ever gets it.
-    pub id: u64,
+    // What every command looks at comes first, in the order of the cache lines in which it is. Where
+    // there are many clients, each line that is not in the cache is a wait.
+    /// CLIENT_*
+    pub flags: u64,
     /// `None` for a client without a connection, and for one whose connection was closed.
     pub conn: Option<ConnId>,
+    /// The user whose rules apply. `None` may do everything (the master's client).
+    pub user: Option<UserId>,
+    pub db: usize,
+    pub cmd: Option<CommandId>,
+    pub lastcmd: Option<CommandId>,
+    pub reqtype: i32,
     /// The version of the protocol, 2 or 3.
     pub resp: i32,
-    pub db: usize,
-    pub name: Option<Vec<u8>>,
-    /// Bytes received and not executed yet. Taken out of the client while its commands run.
-    pub querybuf: Vec<u8>,
-    /// How far the bytes in `querybuf` have been parsed and executed.
-    pub input: InputState,
-    /// For a master: the bytes received that are not passed on to our replicas yet.
-    pub pending_querybuf: Vec<u8>,
-    /// How far `pending_querybuf` was passed on; above 0 only while commands run.
-    pub pending_pos: usize,
-    pub querybuf_peak: usize,
+    pub authenticated: bool,
+    /// The result of `authRequired` when the client's input was last looked at.
+    pub auth_required: bool,
+    /// Arguments of the current request still to be read.
+    pub multibulklen: i64,
+    /// Length of the bulk being read, -1 when its header was not read yet.
+    pub bulklen: i64,
     /// The number of arguments of a command that is only partly received, and their total length
     /// (for INFO and limits).
     pub argv_len_sum: usize,
+    /// Bytes received and not executed yet. Taken out of the client while its commands run.
+    pub querybuf: Vec<u8>,
+    pub lastinteraction: i64,
+    /// Duration of the running command so far, in microseconds, without the time it was blocked.
+    pub duration: i64,
+    /// How far the bytes in `querybuf` have been parsed and executed.
+    pub input: InputState,
+    /// The first reply bytes; at most PROTO_REPLY_CHUNK_BYTES.
+    pub buf: Vec<u8>,
+    /// Bytes already sent of the buffer or block being sent.
+    pub sentlen: usize,
+    /// The offset of the byte of the stream that it is sent next, behind what is in its own output
+    /// buffer; `None` if it gets no stream.
+    pub repl_pos: Option<i64>,
+    /// Reply bytes that did not fit into `buf`, in blocks.
+    pub reply: VecDeque<ReplyNode>,
     /// The arguments as which the running command is to be propagated, if it was rewritten; also a
     /// whole command that waits (CLIENT PAUSE).
     pub argv: Option<Argv>,
     /// The arguments that the client sent, if some of them were redacted: for MONITOR and the slow
     /// log.
     pub original_argv: Option<Argv>,
-    pub cmd: Option<CommandId>,
-    pub lastcmd: Option<CommandId>,
-    /// The user whose rules apply. `None` may do everything (the master's client).
-    pub user: Option<UserId>,
-    pub reqtype: i32,
-    /// Arguments of the current request still to be read.
-    pub multibulklen: i64,
-    /// Length of the bulk being read, -1 when its header was not read yet.
-    pub bulklen: i64,
-    /// Reply bytes that did not fit into `buf`, in blocks.
-    pub reply: VecDeque<ReplyNode>,
+
+    // What some do.
+    /// The number that CLIENT ID shows. No other client ever gets it.
+    pub id: u64,
+    pub name: Option<Vec<u8>>,
+    /// For a master: the bytes received that are not passed on to our replicas yet.
+    pub pending_querybuf: Vec<u8>,
+    /// How far `pending_querybuf` was passed on; above 0 only while commands run.
+    pub pending_pos: usize,
+    pub querybuf_peak: usize,
     /// Bytes in the reply list.
     pub reply_bytes: usize,
     /// The number of the last deferred length.
     pub reply_deferred: u32,
-    /// Bytes already sent of the buffer or block being sent.
-    pub sentlen: usize,
-    /// The first reply bytes; at most PROTO_REPLY_CHUNK_BYTES.
-    pub buf: Vec<u8>,
     pub ctime: i64,
-    /// Duration of the running command so far, in microseconds, without the time it was blocked.
-    pub duration: i64,
-    pub lastinteraction: i64,
     pub obuf_soft_limit_reached_time: i64,
     /// The client is to be closed because of its output buffer, and that is not logged yet.
     pub obuf_limit_reached: bool,
-    /// CLIENT_*
-    pub flags: u64,
-    pub authenticated: bool,
-    /// The result of `authRequired` when the client's input was last looked at.
-    pub auth_required: bool,
     /// The state of a replica, SLAVE_STATE_*.
     pub replstate: i32,
     /// The write handler is installed at the first REPLCONF ACK: until then nothing may follow the
     /// mark at the end of a streamed RDB.
     pub repl_put_online_on_ack: bool,
-    /// The offset of the byte of the stream that it is sent next, behind what is in its own output
-    /// buffer; `None` if it gets no stream.
-    pub repl_pos: Option<i64>,
     /// The RDB file being sent.
     pub repldbfd: Option<RawFd>,
     /// How much of the file is sent; of a streamed RDB, how much of what `rdb_pipe_buff` holds.
@@ -755,6 +763,17 @@ pub struct Client {
     pub paused_list_node: Option<ListNode>,
     pub client_cron_last_memory_usage: usize,
     pub client_cron_last_memory_type: usize,
+}
+
+impl Client {
+    /// Prefetches what every command looks at.
+    #[inline(always)]
+    pub fn prefetch(&self) {
+        let len = offset_of!(Client, original_argv) + size_of::<Option<Argv>>();
+        for at in (0..len).step_by(64) {
+            prefetch(from_ref(self).addr() + at);
+        }
+    }
 }
 
 /// Output buffer limits of a class: closed at once above the hard one, after some seconds above the
