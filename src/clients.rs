@@ -12,12 +12,10 @@
 use std::collections::HashMap;
 use std::num::NonZeroU64;
 use std::ops::{Index, IndexMut};
-use std::ptr::from_ref;
 
 use crate::ds::adlist::List;
 use crate::replication::stream::ReplStream;
 use crate::server_h::{CLIENT_TYPE_OBUF_COUNT, Client, clientBufferLimitsConfig};
-use crate::sys::mem::prefetch;
 
 // ANCHOR: ClientId
 /// The id of a client: the C's `client *`. In it are the client's place in the slab and the place's
@@ -127,14 +125,6 @@ impl Clients {
     pub fn get(&self, c: ClientId) -> Option<&Client> {
         let slot = self.slots.get(c.index())?;
         if slot.id == c { slot.client.as_deref() } else { None }
-    }
-
-    /// Prefetches where [`Clients::get`] finds the client.
-    #[inline]
-    pub fn prefetch_slot(&self, c: ClientId) {
-        if let Some(slot) = self.slots.get(c.index()) {
-            prefetch(from_ref(slot).addr());
-        }
     }
 
     /// Returns the client to change, `None` if it does not exist any more.

@@ -16,7 +16,7 @@
 use std::io::{self, IoSlice};
 use std::num::NonZeroU64;
 use std::os::fd::RawFd;
-use std::ptr::{fn_addr_eq, from_ref};
+use std::ptr::fn_addr_eq;
 
 use crate::ae::*;
 use crate::anet::*;
@@ -24,7 +24,6 @@ use crate::networking::readQueryFromClient;
 use crate::server_h::{C_ERR, C_OK, CResult, Quiet, Server};
 use crate::sys::clock::steady_ms;
 use crate::sys::errno::{errno_of, strerror};
-use crate::sys::mem::prefetch;
 use crate::sys::socket;
 
 /// The state of a connection.
@@ -138,15 +137,6 @@ impl Net {
         match self.slots.get(conn.index()) {
             Some(Slot { id, conn: Some(connection) }) if *id == conn => connection,
             _ => stale(),
-        }
-    }
-
-    /// Prefetches the connection.
-    #[inline]
-    pub fn prefetch_slot(&self, conn: ConnId) {
-        if let Some(slot) = self.slots.get(conn.index()) {
-            prefetch(from_ref(slot).addr());
-            prefetch(from_ref(slot).addr() + size_of::<Slot>() - 1);
         }
     }
 

@@ -72,7 +72,7 @@ use crate::server::{
 use crate::server_h::*;
 use crate::sys::alloc::{fallibly, zmalloc_good_size, zmalloc_used_memory};
 use crate::sys::clock::{steady_ms, ustime};
-use crate::sys::mem::{Spare, append_framed, append_line, append_short, append_word, prefetch};
+use crate::sys::mem::{Spare, append_framed, append_line, append_short, append_word};
 use crate::timeout::getTimeoutFromObjectOrReply;
 use crate::trace::trace_client_gone;
 use crate::tracking::{checkPrefixCollisionsOrReply, disableTracking, enableTracking};
@@ -1927,27 +1927,18 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
     let processed = pending.len();
     // The C keeps the list newest first.
     for (i, &c) in pending.iter().enumerate().rev() {
-        // While the kernel sends this reply, what the next ones take comes from memory: where the
-        // third one's client is, the second one's client, the next one's reply and connection.
-        let before = |n| pending.get(i.checked_sub(n)?).copied();
-        if let Some(c) = before(3) {
-            server.clients.prefetch_slot(c);
-        }
-        if let Some(client) = before(2).and_then(|c| server.clients.get(c)) {
+        // While the kernel sends this reply, the client that is the next but one comes from memory.
+        if let Some(&c) = pending.get(i.wrapping_sub(2))
+            && let Some(client) = server.clients.get(c)
+        {
             client.prefetch();
         }
-        if let Some(client) = before(1).and_then(|c| server.clients.get(c)) {
-            prefetch(client.buf.as_ptr().addr());
-            if let Some(conn) = client.conn {
-                server.net.prefetch_slot(conn);
-            }
-        }
-        let Some(client) = server.clients.get(c) else { continue };
+        let Some(client) = server.clients.get_mut(c) else { continue };
         let flags = client.flags;
         if flags & CLIENT_PENDING_WRITE == 0 {
             continue;
         }
-        server.clients[c].flags &= !CLIENT_PENDING_WRITE;
+        client.flags &= !CLIENT_PENDING_WRITE;
 
         // A protected client must have no handlers, and must not be freed, to which a write could
         // lead.
