@@ -1019,10 +1019,7 @@ fn prefetch_of_clients(server: &mut Server) {
         if wants == WANTS_KEY {
             lookahead.prefetch_values(&server.db[db].dict);
         }
-        let client = &mut server.clients[client];
-        // What was asked for of it before the reads may be out of the nearest cache by now.
-        client.prefetch();
-        client.input.lookahead = Some(lookahead);
+        server.clients[client].input.lookahead = Some(lookahead);
     }
     server.input_scratch.ahead = ahead;
 }

@@ -1925,10 +1925,13 @@ pub fn handleClientsWithPendingWrites(server: &mut Server) -> usize {
     let mut pending = take(&mut server.clients.clients_pending_write);
     server.clients.repl.queued = false;
     let processed = pending.len();
+    // A few dozen clients are in the cache still.
+    let many = processed > 64;
     // The C keeps the list newest first.
     for (i, &c) in pending.iter().enumerate().rev() {
         // While the kernel sends this reply, the client that is the next but one comes from memory.
-        if let Some(&c) = pending.get(i.wrapping_sub(2))
+        if many
+            && let Some(&c) = pending.get(i.wrapping_sub(2))
             && let Some(client) = server.clients.get(c)
         {
             client.prefetch();
