@@ -1193,7 +1193,7 @@ pub fn zsl_shrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zsk
         }
         let Some((from, to)) = zsl.leaves.next_move() else { break };
         let Leaf { backward, forward, elements: [first, ..], .. } = zsl.leaves[from];
-        let path = zsl.path_to(first);
+        let path = if zsl.length > 0 { zsl.path_to(first) } else { zsl.path_to_head() };
         zsl.lead_to(&path, 0, to);
         zsl.leaves.move_last();
         zsl.join_leaves(backward, to);
@@ -1497,6 +1497,27 @@ mod tests {
             assert!(zslParseLexRangeItem(bad).is_err());
         }
         assert_eq!(zslParseLexRangeItem(b"+\0a"), Ok((LexBorder::Max, true)));
+    }
+
+    /// A list from which everything has gone gives its memory back too, wherever its last leaf is.
+    #[test]
+    fn shrink_of_an_empty_list() {
+        let mut zsl = zslCreate();
+        for i in 0..20_000 {
+            zslInsert(&mut zsl, f64::from(i), b"");
+        }
+        let all =
+            zrangespec { min: f64::NEG_INFINITY, max: f64::INFINITY, minex: false, maxex: false };
+        assert_eq!(zslDeleteRangeByScore(&mut zsl, &all, |_, _| ()), 20_000);
+        check(&zsl, &vec![]);
+        assert!(zsl_needs_shrink(&zsl));
+        while zsl_needs_shrink(&zsl) {
+            zsl_shrink(&mut zsl, 1000, |_, _, _| panic!("there is nothing to move"));
+        }
+        check(&zsl, &vec![]);
+        let element = zslInsert(&mut zsl, 1.0, b"a");
+        assert_eq!(zslGetElementByRank(&zsl, 1).map(|at| zsl.element(at)), Some(element));
+        check(&zsl, &vec![(1.0, b"a".to_vec())]);
     }
 
     /// After many deletions the arena gives its memory back, and renamed nodes are told.
