@@ -6,13 +6,21 @@
 //!
 //! Not here: `zslParseRange`, which needs `strtod` and lives with the commands.
 //!
-//! Differs: this is a deterministic skip list (Munro, Papadakis, Sedgewick: "Deterministic skip
-//! lists", 1992): how many levels an element has is not drawn by lot. Links that follow one another
-//! on a level lie side by side in a node, and so do elements in a leaf. Where one of these is full,
-//! it is split, and the level above gets one link more: in other words, it is a B+ tree. A link has
-//! the span that it has in the C. A search bisects one node on each level, where the C's goes from
-//! node to node. So it waits for memory three or four times and not twenty, and of what it reads, all
-//! but the leaves is small enough for a processor's cache.
+//! Differs: this is a B+ tree, or a deterministic skip list (Munro, Papadakis, Sedgewick:
+//! "Deterministic skip lists", 1992): how many levels an element has is not drawn by lot. Elements
+//! that follow one another lie side by side in a leaf, which is level 0, and links of a level above
+//! in a node. Where one of these is full, it is split, and the level above gets one link more. A
+//! search bisects one node on each level, where the C's goes from node to node. So among 100k
+//! members it waits for memory three or four times and not twenty, and of what it reads, all but the
+//! leaves is small enough for a processor's cache.
+//!
+//! | in the C | here |
+//! |---|---|
+//! | `header`, `tail` | `root`, from which searches start; `head` and `tail`, the first and the last leaf |
+//! | `x->level[i].forward` | the next link in the node, or the first one in the next node |
+//! | `x->level[i].span` | `spans[at]`, the elements below the link: from its first one to the next link's |
+//! | `update[i]`, `rank[i]` | a `Path`; the sum of the spans in front of `at` |
+//! | `zslRandomLevel` | nothing: a level grows where what is below is split |
 //!
 //! Elements, leaves and nodes have an index where the C has a pointer. The hash table of a sorted
 //! set stores that of the element, which stays good until the element is deleted, also over
@@ -58,9 +66,9 @@ impl Member {
 /// The first 22 bytes of a member, zeros behind a shorter one, and its length, as three words: keys
 /// are in the order of their members.
 ///
-/// The length is below 16 zeros of the bytes' own. Where two keys have the same bytes, one member is
-/// the start of the other, or the zeros behind it were taken for bytes of it; the shorter one is
-/// less, and so is its key. All members above 22 bytes have the length [`LONG`]: of these with equal
+/// The third word is the last six bytes and then, in its lowest 16 bits, the length. That decides
+/// where two keys have the same bytes: one member is the start of the other, or the zeros behind it
+/// were taken for bytes of it; the shorter one is less, and so is its key. All members above 22 bytes have the length [`LONG`]: of these with equal
 /// keys, the keys don't tell which one is less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key([u64; 3]);
@@ -112,10 +120,12 @@ const LEAF: usize = 41;
 const LINKS: usize = 63;
 
 /// Elements that follow one another: level 0. At least one, but in an empty list, which has an empty
-/// leaf. Each one is in two arrays, so that a search among them reads nothing but scores.
+/// leaf. Their scores stand here, too, at the same places as their indices, so that a search among
+/// them reads nothing else.
 #[derive(Debug)]
 struct Leaf {
-    /// Behind the last one infinite, so that a search need not wait for `len`.
+    /// Behind the last one [`NO_SCORE`], so that a search can bisect all of the array and need not
+    /// wait for `len`. A score can be infinite, too: then what it finds is cut to `len`.
     scores: [f64; LEAF],
     elements: [u32; LEAF],
     len: u32,
@@ -127,12 +137,12 @@ struct Leaf {
 /// the level below.
 #[derive(Debug)]
 struct Node {
-    /// Behind the last one infinite.
+    /// Behind the last one [`NO_SCORE`].
     scores: [f64; LINKS],
     /// The first element to which the link leads; its score is in `scores`.
     elements: [u32; LINKS],
     down: [u32; LINKS],
-    /// How many elements are below the link: as many as it passes, in the C's words.
+    /// How many elements are below the link, from its first one to the next link's: the C's span.
     spans: [u32; LINKS],
     len: u32,
 }
@@ -261,8 +271,8 @@ impl Node {
     }
 }
 
-/// The most levels that a list can have. The nodes of a level have ten links on average, or
-/// more, whatever was deleted; so ten levels would do for 2^32 elements.
+/// The most levels that a list can have. The nodes of a level have eight links on average, or about
+/// that, whatever was deleted; so eleven levels would do for 2^32 elements.
 const MAX_LEVELS: usize = 16;
 
 /// A skip list of members ordered by score, and by bytes where scores are equal.
@@ -298,7 +308,9 @@ struct Path {
     at: [u32; MAX_LEVELS],
 }
 
-/// What a search looks for: a place in the order.
+/// What a search looks for: a place in the order. In a node it takes the last link that the place
+/// reaches, and in a leaf it finds how many elements it passes; these differ only where an element
+/// is at the place itself.
 trait Place {
     /// Returns how many of these elements are before the place. They are in order, and so are their
     /// scores, behind which [`NO_SCORE`] follows.
@@ -684,8 +696,9 @@ impl Zskiplist {
             return;
         }
 
-        // The leaf is full. A new one behind it takes half of its elements. At the ends of the list
-        // it takes none or all, so that leaves are full where elements come in order.
+        // The leaf is full. A new one behind it takes half of its elements; at the head of the list
+        // all of them, and at the tail none, so that elements that come in order leave full leaves
+        // behind. (In front of all of a leaf is no place but at the head.)
         let keep = match (at, leaf.backward, leaf.forward) {
             (0, NIL, _) => 0,
             (LEAF, _, NIL) => LEAF,
@@ -709,8 +722,9 @@ impl Zskiplist {
         self.insert_link(path, Link { score, element, down, span });
     }
 
-    /// Has the level above the leaves lead to a new one, which took the last `span` elements from the
-    /// leaf of a path. Where a node is full, the level above gets a link to a new node in turn.
+    /// Adds the link to a new leaf, which took the last `span` elements of a path's leaf, behind the
+    /// path's own link, whose span still counts the elements of both. Where a node is full, half of
+    /// it goes into a new one, and the level above gets a link to that in turn.
     fn insert_link(&mut self, path: &Path, mut link: Link) {
         for i in 1..self.level {
             let (x, at) = (path.node[i], path.at[i] as usize);
@@ -754,7 +768,8 @@ impl Zskiplist {
         }
     }
 
-    /// Tells the levels above which element is the first one now of a path's node of a level.
+    /// Copies the first element of a path's leaf, or node of a level, into the links above that lead
+    /// to it, up to the first link that is not at place 0.
     fn first_changed(&mut self, path: &Path, level: usize) {
         let (score, element) = self.first_of(level, path.node[level]);
         for i in level + 1..self.level {
@@ -767,7 +782,8 @@ impl Zskiplist {
     }
 
     /// Takes the element at the end of a path out of the list; it can still be read. `true`: few were
-    /// left in its leaf, so that leaves or nodes may have been joined, and other paths lead nowhere.
+    /// left in its leaf, so that leaves or nodes may have been joined, and other paths have to be
+    /// searched anew. `false`: these stay good, but for places in this very leaf.
     fn zslDeleteNode(&mut self, path: &Path) -> bool {
         self.length -= 1;
         for i in 1..self.level {
@@ -786,8 +802,9 @@ impl Zskiplist {
         few
     }
 
-    /// Has a path's leaf, or node of a level, in which few are left, give these to the one in front of
-    /// it, or take over those of the one behind, if both together are not half full or one is empty.
+    /// Joins a path's leaf, or node of a level, in which few are left, with the one behind it, or else
+    /// the one in front, if the same node leads to both, and they are not more than half full
+    /// together, or one of them is empty.
     #[cold]
     fn join_with_neighbour(&mut self, mut path: Path, level: usize) {
         if level + 1 == self.level {
@@ -925,6 +942,7 @@ pub fn zslUpdateScore(zsl: &mut Zskiplist, element: u32, newscore: f64) {
     let nodes_changed = zsl.zslDeleteNode(&path);
     zsl.elements[element].score = newscore;
     let to = Sought { score: newscore, ele: zsl.member(element), key };
+    // Else the new path is good still: only spans have changed, and the first element of the old leaf.
     if nodes_changed {
         new_path = zsl.descend_nodes(&to);
     }
