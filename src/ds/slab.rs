@@ -185,6 +185,9 @@ enum Slot<T> {
 }
 
 impl<T> Slab<T> {
+    /// The bytes of a place, full or not.
+    pub const PLACE: usize = size_of::<Slot<T>>();
+
     /// Returns an empty slab; allocates nothing.
     pub const fn new() -> Self {
         Slab { places: ChunkedVec::new(), hole: NIL, holes: 0 }

@@ -359,8 +359,8 @@ pub fn try_signal(name: &str, pid: &str) -> bool {
     Command::new("kill").arg(format!("-{name}")).arg(pid).status().unwrap().success()
 }
 
-/// Arguments for a backlog that has all that is written under load while a replica is held up by a busy machine.
-/// It takes only the memory of what is in it.
+/// Arguments for a backlog that has all that is written under load while a replica is held up by a
+/// busy machine. It takes only the memory of what is in it.
 pub const LONG_BACKLOG: [&str; 2] = ["--repl-backlog-size", "200mb"];
 
 /// A running server.
