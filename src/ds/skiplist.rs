@@ -11,8 +11,8 @@
 //! that follow one another lie side by side in a leaf, which is level 0, and links of a level above
 //! in a node. Where one of these is full, it is split, and the level above gets one link more. A
 //! search bisects one node on each level, where the C's goes from node to node. So among 100k
-//! members it waits for memory three or four times and not twenty, and of what it reads, all but the
-//! leaves is small enough for a processor's cache.
+//! members it waits for memory three or four times and not twenty, and of what it reads, all but
+//! the leaves is small enough for a processor's cache.
 //!
 //! | in the C | here |
 //! |---|---|
@@ -32,6 +32,7 @@ use crate::sys::defrag::Defrag;
 use crate::sys::mem::{prefetch, prefetch_values};
 use crate::util::short_eq;
 use std::cmp::Ordering;
+use std::ops::Range;
 
 /// The bytes of a member. Up to 22 of them are kept here, so that most members cost no allocation,
 /// and comparing two costs no further cache line.
@@ -61,6 +62,14 @@ impl Member {
             Member::Heap(bytes) => bytes,
         }
     }
+
+    #[inline]
+    fn key(&self) -> Key {
+        match self {
+            Member::Inline { len, bytes } => Key::new(bytes, (*len).into()),
+            Member::Heap(bytes) => Key::of(bytes),
+        }
+    }
 }
 
 /// The first 22 bytes of a member, zeros behind a shorter one, and its length, as three words: keys
@@ -68,10 +77,16 @@ impl Member {
 ///
 /// The third word is the last six bytes and then, in its lowest 16 bits, the length. That decides
 /// where two keys have the same bytes: one member is the start of the other, or the zeros behind it
-/// were taken for bytes of it; the shorter one is less, and so is its key. All members above 22 bytes have the length [`LONG`]: of these with equal
-/// keys, the keys don't tell which one is less.
+/// were taken for bytes of it; the shorter one is less, and so is its key. All members above 22
+/// bytes have the length [`LONG`]: of these with equal keys, the keys don't tell which one is less.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Key([u64; 3]);
+
+/// Below the keys of all members but the empty one, whose key it is.
+const MIN_KEY: Key = Key([0; 3]);
+
+/// Above the keys of all members.
+const MAX_KEY: Key = Key([u64::MAX; 3]);
 
 /// The length in the key of a member above 22 bytes.
 const LONG: u64 = INLINE as u64 + 1;
@@ -119,9 +134,9 @@ struct Element {
 const LEAF: usize = 41;
 const LINKS: usize = 63;
 
-/// Elements that follow one another: level 0. At least one, but in an empty list, which has an empty
-/// leaf. Their scores stand here, too, at the same places as their indices, so that a search among
-/// them reads nothing else.
+/// Elements that follow one another: level 0. At least one, but in an empty list, which has an
+/// empty leaf. Their scores stand here, too, at the same places as their indices, so that a search
+/// among them reads nothing else.
 #[derive(Debug)]
 struct Leaf {
     /// Behind the last one [`NO_SCORE`], so that a search can bisect all of the array and need not
@@ -133,14 +148,16 @@ struct Leaf {
     forward: u32,
 }
 
-/// Links that follow one another on a level above: each of them leads down to a leaf, or to a node of
-/// the level below.
+/// Links that follow one another on a level above: each of them leads down to a leaf, or to a node
+/// of the level below.
 #[derive(Debug)]
 struct Node {
     /// Behind the last one [`NO_SCORE`].
     scores: [f64; LINKS],
-    /// The first element to which the link leads; its score is in `scores`.
+    /// The first element to which the link leads; its score is in `scores`, and its member's key in
+    /// `keys`, so that a search among equal scores reads no member above the leaves.
     elements: [u32; LINKS],
+    keys: [Key; LINKS],
     down: [u32; LINKS],
     /// How many elements are below the link, from its first one to the next link's: the C's span.
     spans: [u32; LINKS],
@@ -209,12 +226,19 @@ impl Leaf {
     }
 }
 
-/// A link: the first element to which it leads and its score, the leaf or node below, and the
-/// elements that are there.
+/// The first element of a leaf or node.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct First {
+    score: f64,
+    key: Key,
+    element: u32,
+}
+
+/// A link: the first element to which it leads, the leaf or node below, and the elements that are
+/// there.
 #[derive(Clone, Copy)]
 struct Link {
-    score: f64,
-    element: u32,
+    first: First,
     down: u32,
     span: u32,
 }
@@ -224,6 +248,7 @@ impl Node {
         Node {
             scores: [NO_SCORE; LINKS],
             elements: [NIL; LINKS],
+            keys: [MAX_KEY; LINKS],
             down: [NIL; LINKS],
             spans: [0; LINKS],
             len: 0,
@@ -231,19 +256,23 @@ impl Node {
     }
 
     #[inline(always)]
-    fn elements(&self) -> &[u32] {
-        &self.elements[..self.len as usize]
-    }
-
-    #[inline(always)]
     fn spans(&self) -> &[u32] {
         &self.spans[..self.len as usize]
     }
 
+    fn first(&self) -> First {
+        First { score: self.scores[0], key: self.keys[0], element: self.elements[0] }
+    }
+
+    fn set_first(&mut self, at: usize, First { score, key, element }: First) {
+        (self.scores[at], self.keys[at], self.elements[at]) = (score, key, element);
+    }
+
     fn insert(&mut self, at: usize, link: Link) {
         let len = self.len as usize;
-        insert(&mut self.scores, len, at, link.score);
-        insert(&mut self.elements, len, at, link.element);
+        insert(&mut self.scores, len, at, link.first.score);
+        insert(&mut self.elements, len, at, link.first.element);
+        insert(&mut self.keys, len, at, link.first.key);
         insert(&mut self.down, len, at, link.down);
         insert(&mut self.spans, len, at, link.span);
         self.len += 1;
@@ -253,6 +282,7 @@ impl Node {
         let len = self.len as usize;
         remove(&mut self.scores, len, at);
         remove(&mut self.elements, len, at);
+        remove(&mut self.keys, len, at);
         remove(&mut self.down, len, at);
         remove(&mut self.spans, len, at);
         self.scores[len - 1] = NO_SCORE;
@@ -264,6 +294,7 @@ impl Node {
         let (len, end) = (self.len as usize, to.len as usize);
         append(&mut to.scores, end, &self.scores, at, len);
         append(&mut to.elements, end, &self.elements, at, len);
+        append(&mut to.keys, end, &self.keys, at, len);
         append(&mut to.down, end, &self.down, at, len);
         append(&mut to.spans, end, &self.spans, at, len);
         self.scores[at..len].fill(NO_SCORE);
@@ -277,8 +308,8 @@ const MAX_LEVELS: usize = 16;
 
 /// A skip list of members ordered by score, and by bytes where scores are equal.
 ///
-/// Level 0 are the leaves. Each level above has a link to each leaf or node of the one below, up to a
-/// level of a single node, or leaf: the root.
+/// Level 0 are the leaves. Each level above has a link to each leaf or node of the one below, up to
+/// a level of a single node, or leaf: the root.
 pub struct Zskiplist {
     elements: Slab<Element>,
     leaves: Slab<Leaf>,
@@ -312,12 +343,12 @@ struct Path {
 /// reaches, and in a leaf it finds how many elements it passes; these differ only where an element
 /// is at the place itself.
 trait Place {
-    /// Returns how many of these elements are before the place. They are in order, and so are their
-    /// scores, behind which [`NO_SCORE`] follows.
-    fn passes(&self, zsl: &Zskiplist, scores: &[f64], elements: &[u32]) -> usize;
+    /// Returns how many elements of a leaf are before the place.
+    fn passes(&self, zsl: &Zskiplist, leaf: &Leaf) -> usize;
 
-    /// Returns the same, and counts an element at the place itself.
-    fn reaches(&self, zsl: &Zskiplist, scores: &[f64], elements: &[u32]) -> usize;
+    /// Returns how many links of a node lead to an element before the place, or at the place
+    /// itself.
+    fn reaches(&self, zsl: &Zskiplist, node: &Node) -> usize;
 }
 
 /// An element to be compared with many: the first bytes of its member are words already.
@@ -343,35 +374,31 @@ impl<'a> Sought<'a> {
         }
     }
 
-    /// Returns how many elements have a lower score, or the same one and a member for which `goes_on`
-    /// holds.
+    /// Returns which of these scores are the same as this one's, all those before being lower.
+    /// Behind the scores [`NO_SCORE`] follows; `len` is their number without it.
     #[inline(always)]
-    fn count(
-        &self,
-        zsl: &Zskiplist,
-        scores: &[f64],
-        elements: &[u32],
-        goes_on: impl Fn(Ordering) -> bool,
-    ) -> usize {
+    fn equal(&self, scores: &[f64], len: usize) -> Range<usize> {
         let at = scores.partition_point(|&score| score < self.score);
         if scores.get(at).is_none_or(|&score| score > self.score) {
-            return at;
+            return at..at;
         }
-        let equal = scores[at..elements.len()].partition_point(|&score| score == self.score);
-        let goes_on = |element: &Element| goes_on(self.order_of(&element.ele));
-        at + zsl.count_elements(&elements[at..at + equal], goes_on)
+        at..at + scores[at..len].partition_point(|&score| score == self.score)
     }
 }
 
 impl Place for Sought<'_> {
     #[inline(always)]
-    fn passes(&self, zsl: &Zskiplist, scores: &[f64], elements: &[u32]) -> usize {
-        self.count(zsl, scores, elements, Ordering::is_lt)
+    fn passes(&self, zsl: &Zskiplist, leaf: &Leaf) -> usize {
+        let equal = self.equal(&leaf.scores, leaf.len as usize);
+        let goes_on = |element: &Element| self.order_of(&element.ele).is_lt();
+        equal.start + zsl.count_elements(&leaf.elements[equal], goes_on)
     }
 
     #[inline(always)]
-    fn reaches(&self, zsl: &Zskiplist, scores: &[f64], elements: &[u32]) -> usize {
-        self.count(zsl, scores, elements, Ordering::is_le)
+    fn reaches(&self, zsl: &Zskiplist, node: &Node) -> usize {
+        let equal = self.equal(&node.scores, node.len as usize);
+        let goes_on = |element: &Element| self.order_of(&element.ele).is_le();
+        equal.start + zsl.count_links(node, equal, &self.key, goes_on)
     }
 }
 
@@ -380,28 +407,44 @@ struct ByScore<F>(F);
 
 impl<F: Fn(f64) -> bool> Place for ByScore<F> {
     #[inline(always)]
-    fn passes(&self, _: &Zskiplist, scores: &[f64], elements: &[u32]) -> usize {
-        scores.partition_point(|&score| self.0(score)).min(elements.len())
+    fn passes(&self, _: &Zskiplist, leaf: &Leaf) -> usize {
+        leaf.scores.partition_point(|&score| self.0(score)).min(leaf.len as usize)
     }
 
     #[inline(always)]
-    fn reaches(&self, zsl: &Zskiplist, scores: &[f64], elements: &[u32]) -> usize {
-        self.passes(zsl, scores, elements)
+    fn reaches(&self, _: &Zskiplist, node: &Node) -> usize {
+        node.scores.partition_point(|&score| self.0(score)).min(node.len as usize)
     }
 }
 
-/// The same by members, for lists in which all scores are equal.
-struct ByMember<F>(F);
+/// The same by members, for lists in which all scores are equal: the key of the border, and `true`
+/// for the members before it.
+struct ByMember<F> {
+    border: Key,
+    is_before: F,
+}
+
+impl<F: Fn(&[u8]) -> bool> ByMember<F> {
+    fn new(border: LexBorder, is_before: F) -> Self {
+        let border = match border {
+            LexBorder::Min => MIN_KEY,
+            LexBorder::Max => MAX_KEY,
+            LexBorder::Member(ele) => Key::of(ele),
+        };
+        ByMember { border, is_before }
+    }
+}
 
 impl<F: Fn(&[u8]) -> bool> Place for ByMember<F> {
     #[inline(always)]
-    fn passes(&self, zsl: &Zskiplist, _: &[f64], elements: &[u32]) -> usize {
-        zsl.count_elements(elements, |element| self.0(element.ele.as_slice()))
+    fn passes(&self, zsl: &Zskiplist, leaf: &Leaf) -> usize {
+        zsl.count_elements(leaf.elements(), |element| (self.is_before)(element.ele.as_slice()))
     }
 
     #[inline(always)]
-    fn reaches(&self, zsl: &Zskiplist, scores: &[f64], elements: &[u32]) -> usize {
-        self.passes(zsl, scores, elements)
+    fn reaches(&self, zsl: &Zskiplist, node: &Node) -> usize {
+        let is_before = |element: &Element| (self.is_before)(element.ele.as_slice());
+        zsl.count_links(node, 0..node.len as usize, &self.border, is_before)
     }
 }
 
@@ -529,7 +572,7 @@ impl Zskiplist {
             // All at once: what a bisection reads next it knows last.
             prefetch_values(&node.scores);
             prefetch_values(&node.down);
-            let at = place.reaches(self, &node.scores, node.elements()).saturating_sub(1);
+            let at = place.reaches(self, node).saturating_sub(1);
             (path.node[i], path.at[i]) = (x, at as u32);
             x = node.down[at];
         }
@@ -543,7 +586,7 @@ impl Zskiplist {
     #[inline]
     fn descend_leaf(&self, path: &mut Path, place: &impl Place) {
         let leaf = &self.leaves[path.node[0]];
-        path.at[0] = place.passes(self, &leaf.scores, leaf.elements()) as u32;
+        path.at[0] = place.passes(self, leaf) as u32;
     }
 
     /// Returns how many of these elements `goes_on` holds for, which it does up to some place.
@@ -562,6 +605,23 @@ impl Zskiplist {
             left = &left[..left.len().min(step - 1)];
         }
         count
+    }
+
+    /// Returns how many of these links of a node lead to elements for which `goes_on` holds, which
+    /// it does up to some place: for lower keys than `key`, not for higher ones, and where keys are
+    /// equal the element tells.
+    #[inline]
+    fn count_links(
+        &self,
+        node: &Node,
+        links: Range<usize>,
+        key: &Key,
+        goes_on: impl Fn(&Element) -> bool,
+    ) -> usize {
+        let (keys, elements) = (&node.keys[links.clone()], &node.elements[links]);
+        let lower = keys.partition_point(|other| other < key);
+        let equal = keys[lower..].partition_point(|other| other == key);
+        lower + self.count_elements(&elements[lower..lower + equal], goes_on)
     }
 
     /// Goes down the levels past `skip` elements; `None` if there are no more than these.
@@ -618,7 +678,8 @@ impl Zskiplist {
         (self.score(element) == score && self.member(element) == ele).then_some(element)
     }
 
-    /// Returns the position of the first element that is not before the place to which a path leads.
+    /// Returns the position of the first element that is not before the place to which a path
+    /// leads.
     #[inline]
     fn after(&self, path: &Path) -> Option<Position> {
         let (leaf, at) = (path.node[0], path.at[0]);
@@ -712,19 +773,18 @@ impl Zskiplist {
             new.insert(at - keep, score, element);
         }
         let (forward, span) = (leaf.forward, new.len);
-        let (score, element) = (new.scores[0], new.elements[0]);
         let down = self.leaves.insert(new);
         self.join_leaves(x, down);
         self.join_leaves(down, forward);
         if at == 0 {
             self.first_changed(path, 0);
         }
-        self.insert_link(path, Link { score, element, down, span });
+        self.insert_link(path, Link { first: self.first_of(0, down), down, span });
     }
 
-    /// Adds the link to a new leaf, which took the last `span` elements of a path's leaf, behind the
-    /// path's own link, whose span still counts the elements of both. Where a node is full, half of
-    /// it goes into a new one, and the level above gets a link to that in turn.
+    /// Adds the link to a new leaf, which took the last `span` elements of a path's leaf, behind
+    /// the path's own link, whose span still counts the elements of both. Where a node is full,
+    /// half of it goes into a new one, and the level above gets a link to that in turn.
     fn insert_link(&mut self, path: &Path, mut link: Link) {
         for i in 1..self.level {
             let (x, at) = (path.node[i], path.at[i] as usize);
@@ -743,47 +803,50 @@ impl Zskiplist {
                 new.insert(at + 1 - keep, link);
             }
             link = Link {
-                score: new.scores[0],
-                element: new.elements[0],
+                first: new.first(),
                 span: new.spans().iter().sum(),
                 down: self.nodes.insert(new),
             };
         }
 
         // The root was split: one more level leads to both halves.
-        let (score, element) = self.first_of(self.level - 1, self.root);
+        let first = self.first_of(self.level - 1, self.root);
         let span = self.length - link.span;
         let mut root = Node::new();
-        root.insert(0, Link { score, element, down: self.root, span });
+        root.insert(0, Link { first, down: self.root, span });
         root.insert(1, link);
         self.root = self.nodes.insert(root);
         self.level += 1;
     }
 
-    /// Returns the first element of a node of a level, or of a leaf, and its score.
-    fn first_of(&self, level: usize, x: u32) -> (f64, u32) {
-        match level {
-            0 => (self.leaves[x].scores[0], self.leaves[x].elements[0]),
-            _ => (self.nodes[x].scores[0], self.nodes[x].elements[0]),
+    /// Returns the first element of a node of a level, or of a leaf that is not empty.
+    fn first_of(&self, level: usize, x: u32) -> First {
+        if level > 0 {
+            return self.nodes[x].first();
         }
+        let (score, element) = (self.leaves[x].scores[0], self.leaves[x].elements[0]);
+        First { score, key: self.elements[element].ele.key(), element }
     }
 
-    /// Copies the first element of a path's leaf, or node of a level, into the links above that lead
-    /// to it, up to the first link that is not at place 0.
+    /// Copies the first element of a path's leaf, or node of a level, into the links above that
+    /// lead to it, up to the first link that is not at place 0.
     fn first_changed(&mut self, path: &Path, level: usize) {
-        let (score, element) = self.first_of(level, path.node[level]);
+        if level + 1 == self.level {
+            return;
+        }
+        let first = self.first_of(level, path.node[level]);
         for i in level + 1..self.level {
-            let (node, at) = (&mut self.nodes[path.node[i]], path.at[i] as usize);
-            (node.scores[at], node.elements[at]) = (score, element);
+            let at = path.at[i] as usize;
+            self.nodes[path.node[i]].set_first(at, first);
             if at > 0 {
                 break;
             }
         }
     }
 
-    /// Takes the element at the end of a path out of the list; it can still be read. `true`: few were
-    /// left in its leaf, so that leaves or nodes may have been joined, and other paths have to be
-    /// searched anew. `false`: these stay good, but for places in this very leaf.
+    /// Takes the element at the end of a path out of the list; it can still be read. `true`: few
+    /// were left in its leaf, so that leaves or nodes may have been joined, and other paths have to
+    /// be searched anew. `false`: these stay good, but for places in this very leaf.
     fn zslDeleteNode(&mut self, path: &Path) -> bool {
         self.length -= 1;
         for i in 1..self.level {
@@ -802,8 +865,8 @@ impl Zskiplist {
         few
     }
 
-    /// Joins a path's leaf, or node of a level, in which few are left, with the one behind it, or else
-    /// the one in front, if the same node leads to both, and they are not more than half full
+    /// Joins a path's leaf, or node of a level, in which few are left, with the one behind it, or
+    /// else the one in front, if the same node leads to both, and they are not more than half full
     /// together, or one of them is empty.
     #[cold]
     fn join_with_neighbour(&mut self, mut path: Path, level: usize) {
@@ -942,7 +1005,8 @@ pub fn zslUpdateScore(zsl: &mut Zskiplist, element: u32, newscore: f64) {
     let nodes_changed = zsl.zslDeleteNode(&path);
     zsl.elements[element].score = newscore;
     let to = Sought { score: newscore, ele: zsl.member(element), key };
-    // Else the new path is good still: only spans have changed, and the first element of the old leaf.
+    // Else the new path is good still: only spans have changed, and the first element of the old
+    // leaf.
     if nodes_changed {
         new_path = zsl.descend_nodes(&to);
     }
@@ -1039,7 +1103,7 @@ pub fn zslDeleteRangeByLex(
     range: &zlexrangespec,
     removed: impl FnMut(&Zskiplist, u32),
 ) -> usize {
-    let from = zsl.after(&zsl.descend(&ByMember(|ele: &[u8]| !zslLexValueGteMin(ele, range))));
+    let from = zsl.after(&zsl.descend(&in_front(range)));
     delete_while(zsl, from, |zsl, x| zslLexValueLteMax(zsl.member(x), range), removed)
 }
 
@@ -1153,13 +1217,17 @@ pub fn zslIsInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> bool {
     zslLexValueGteMin(zsl.pair(last).0, range) && zslLexValueLteMax(zsl.pair(first).0, range)
 }
 
+/// Returns the place in front of a range.
+fn in_front<'a>(range: &'a zlexrangespec) -> ByMember<impl Fn(&[u8]) -> bool + 'a> {
+    ByMember::new(range.min, |ele| !zslLexValueGteMin(ele, range))
+}
+
 /// Returns the position of the first element in the range.
 pub fn zslFirstInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<Position> {
     if !zslIsInLexRange(zsl, range) {
         return None;
     }
-    let before = ByMember(|ele: &[u8]| !zslLexValueGteMin(ele, range));
-    let x = zsl.after(&zsl.descend(&before))?;
+    let x = zsl.after(&zsl.descend(&in_front(range)))?;
     zslLexValueLteMax(zsl.pair(x).0, range).then_some(x)
 }
 
@@ -1168,8 +1236,8 @@ pub fn zslLastInLexRange(zsl: &Zskiplist, range: &zlexrangespec) -> Option<Posit
     if !zslIsInLexRange(zsl, range) {
         return None;
     }
-    let before = ByMember(|ele: &[u8]| zslLexValueLteMax(ele, range));
-    let x = zsl.before(&zsl.descend(&before))?;
+    let inside = ByMember::new(range.max, |ele: &[u8]| zslLexValueLteMax(ele, range));
+    let x = zsl.before(&zsl.descend(&inside))?;
     zslLexValueGteMin(zsl.pair(x).0, range).then_some(x)
 }
 
@@ -1188,9 +1256,9 @@ pub fn zsl_needs_shrink(zsl: &Zskiplist) -> bool {
 /// [`zsl_needs_shrink`].
 ///
 /// C: frees each node by itself. An arena can only drop its end, so elements at the end move into
-/// holes. Before element `from` becomes element `to`, `moving` is called with the list, where `from`
-/// can still be read: the hash table has to find the member and store the new index, and must not
-/// look at the list by the new index until this function returns.
+/// holes. Before element `from` becomes element `to`, `moving` is called with the list, where
+/// `from` can still be read: the hash table has to find the member and store the new index, and
+/// must not look at the list by the new index until this function returns.
 pub fn zsl_shrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zskiplist, u32, u32)) {
     for _ in 0..steps {
         if zsl.elements.drop_last_hole() {
@@ -1200,10 +1268,10 @@ pub fn zsl_shrink(zsl: &mut Zskiplist, steps: usize, mut moving: impl FnMut(&Zsk
         moving(zsl, from, to);
         let path = zsl.path_to(from);
         zsl.leaves[path.node[0]].elements[path.at[0] as usize] = to;
+        zsl.elements.move_last();
         if path.at[0] == 0 {
             zsl.first_changed(&path, 0);
         }
-        zsl.elements.move_last();
     }
     for _ in 0..steps {
         if zsl.leaves.drop_last_hole() {
@@ -1271,8 +1339,9 @@ mod tests {
                 let (more, inner) = below(zsl, level - 1, node.down[at]);
                 let span = more.iter().map(|&leaf| zsl.leaves[leaf].len).sum::<u32>();
                 assert_eq!(node.spans[at], span);
-                let first = (node.scores[at], node.elements[at]);
-                assert_eq!(first, zsl.first_of(level - 1, node.down[at]));
+                let first = zsl.first_of(level - 1, node.down[at]);
+                let (score, key, element) = (node.scores[at], node.keys[at], node.elements[at]);
+                assert_eq!(First { score, key, element }, first);
                 leaves.extend(more);
                 nodes += inner;
             }
@@ -1478,10 +1547,18 @@ mod tests {
     #[test]
     fn lex_ranges() {
         let mut r = Rng::new();
-        for _ in 0..300 {
+        for round in 0..300 {
             let mut zsl = zslCreate();
-            let mut model: Vec<Vec<u8>> =
-                (0..r.below(60)).map(|_| r.below(99).to_string().into_bytes()).collect();
+            // One in ten has several levels.
+            let (most, members) = if round % 10 == 0 { (6000, 9999) } else { (60, 99) };
+            let name = |r: &mut Rng| {
+                let mut ele = r.below(members).to_string().into_bytes();
+                if r.below(3) == 0 {
+                    ele.resize(INLINE - 1 + r.below(4) as usize, b'x');
+                }
+                ele
+            };
+            let mut model: Vec<Vec<u8>> = (0..r.below(most)).map(|_| name(&mut r)).collect();
             model.sort();
             model.dedup();
             for ele in model.iter().rev() {
@@ -1490,20 +1567,18 @@ mod tests {
             let mut item = || match r.below(8) {
                 0 => b"-".to_vec(),
                 1 => b"+".to_vec(),
-                n => [if n % 2 == 0 { "(" } else { "[" }, &r.below(99).to_string()]
-                    .concat()
-                    .into_bytes(),
+                n => [if n % 2 == 0 { &b"("[..] } else { b"[" }, &name(&mut r)].concat(),
             };
             let (min, max) = (item(), item());
             let spec = zslParseLexRange(&min, &max).unwrap();
             let inside = |e: &Vec<u8>| zslLexValueGteMin(e, &spec) && zslLexValueLteMax(e, &spec);
-            let name = |at: Position| zsl.pair(at).0.to_vec();
+            let at = |at: Position| zsl.pair(at).0.to_vec();
             assert_eq!(
-                zslFirstInLexRange(&zsl, &spec).map(name),
+                zslFirstInLexRange(&zsl, &spec).map(at),
                 model.iter().find(|e| inside(e)).cloned()
             );
             assert_eq!(
-                zslLastInLexRange(&zsl, &spec).map(name),
+                zslLastInLexRange(&zsl, &spec).map(at),
                 model.iter().rfind(|e| inside(e)).cloned()
             );
             let gone = model.iter().filter(|e| inside(e)).count();
