@@ -1748,6 +1748,12 @@ pub fn disklessLoadDiscardBackup(server: &mut Server, backup: dbBackup, flags: i
 /// and goes over to the stream. In a diskless load there is no file, and the payload is loaded from
 /// the socket, in one go.
 pub fn readSyncBulkPayload(server: &mut Server, conn: ConnId) {
+    // DEBUG RELOAD or DEBUG LOADAOF is loading, and processes events meanwhile: what has arrived can
+    // wait. C: loads it in the middle of the load, which then adds the rest of its keys to it.
+    if server.loading {
+        server.repl_transfer_lastio = server.steady_time;
+        return;
+    }
     // C: asks for the configuration again each time, which may have changed since the file was made
     // or not.
     let use_diskless_load = server.repl_transfer_fd.is_none();

@@ -181,6 +181,32 @@ fn a_link_that_does_not_last() {
     fake.full_sync(EMPTY_RDB).acknowledged().unwrap();
 }
 
+/// A payload that arrives while DEBUG RELOAD loads is loaded after that, and takes the place of all
+/// of it.
+#[test]
+fn a_payload_waits_for_a_reload() {
+    let fake = FakeMaster::start();
+    let replica = TestServer::start(&["--rdbcompression", "no"]);
+    // Events are processed each time 2 MB were loaded: five times, in three seconds.
+    replica.cmd(&["CONFIG", "SET", "key-load-delay", "30000"]);
+    for how in ["disabled", "swapdb"] {
+        replica.cmd(&["CONFIG", "SET", "repl-diskless-load", how]);
+        for i in 0..100 {
+            replica.cmd(&["SETRANGE", &format!("big:{i}"), "100000", "x"]);
+        }
+        replica.replicaof_port(fake.port);
+        let asking = fake.handshake().unwrap();
+        let (mut reloading, mut other) = (replica.conn(), replica.conn());
+        reloading.send(&["DEBUG", "RELOAD"]);
+        wait_for("the load", || other.cmd(&["GET", "a"]).text().starts_with("-LOADING"));
+        let _link = asking.full_sync(EMPTY_RDB, 0).unwrap();
+        assert_eq!(reloading.reply().text(), "OK");
+        replica.wait_for_link();
+        assert_eq!(replica.cmd(&["DBSIZE"]).int(), 0, "{how}");
+        assert_eq!(replica.cmd(&["REPLICAOF", "NO", "ONE"]).text(), "OK");
+    }
+}
+
 /// What a master sends and we can't load, or an error instead of an answer, is a failure as well.
 #[test]
 fn reasons_to_wait() {
